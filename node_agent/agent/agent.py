@@ -79,7 +79,7 @@ class Pulse:
 
 
 MOST_FINAL = 5_000
-"""So many finished attempts are named, the newest; an envelope has a size limit."""
+"""How many finished attempts are named, the newest first; an envelope has a size limit."""
 
 
 def inventory_of(

@@ -98,7 +98,8 @@ class Controls:
             self._journal.set_node(_counted(replace(state, control_seq=floor), self._ahead))
 
     def take(self, messages: Sequence[Sent]) -> ControlResult:
-        """In order. DiskFull passes through: what was applied so far is applied again then, without harm."""
+        """Apply the messages in order. DiskFull passes through: the applied ones are applied again then,
+        without harm."""
         self._touched, forged, unfit, last = [], list[str](), list[str](), None
         state, ahead = self._journal.node(), set(self._ahead)
         for sent in messages:

@@ -27,7 +27,7 @@ from node_agent.wire.identity import FINAL, AttemptId, Mark
 from node_agent.wire.node import ProblemCode
 
 MOST_CLAIMS = 16
-"""In one turn: a queue full of orders that are refused must not keep a stop waiting."""
+"""The most claims in one turn: a queue full of orders that are refused must not delay a stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,8 @@ class Intake:
             self._refuse_unwritten(identity, word)
 
     def _refuse_unwritten(self, identity: AttemptId, word: Refused) -> None:
-        """Not even the refusal fits on the disk. Said once; if it is lost, the next inventory says it."""
+        """Even the refusal does not fit on the disk. It is said once; if it is lost, the next inventory says
+        it."""
         w = self._world
         w.uplink.send(self._signer.seal([self._signer(identity, 1, word)]))
         w.uplink.settle_job(names.job_id(w.node.tag, identity), False, f"{word.why}: {word.detail}")

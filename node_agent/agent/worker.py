@@ -61,7 +61,7 @@ class Crew:
 
 
 PUBLISHERS = 4
-"""So many attempts are delivered at once; those that hold slots have a thread each."""
+"""How many attempts are delivered at once; those that hold slots have a thread each."""
 LEAVE_S = 3.0
 CROWDED_MS = 20
 """The wait before attempts that found all publishers busy are looked at again."""
@@ -144,7 +144,7 @@ class ThreadDrive:
                 self._woken.discard(identity)
 
     def _go_on(self, identity: AttemptId) -> int | None:
-        """Until there is nothing to do but to wait for others; when to look again. None: never."""
+        """Go on until the job waits for others. The answer is the time of the next look; None: never."""
         while not self._leaving.is_set():
             turn = self._job.advance(identity)
             self.moved(identity, turn)
@@ -188,7 +188,7 @@ class Worker:
         agent.say = lambda: self._mutter(False)
 
     def leave(self) -> None:
-        """From a signal handler or another thread: end soon."""
+        """End soon; a signal handler or another thread calls this."""
         self._leaving.set()
 
     def run(self) -> None:

@@ -48,7 +48,8 @@ class Exams(Protocol):
 
 
 class NoExams:
-    """For a node agent that reaches no model server: simulations. It says so to whoever asks."""
+    """No exams, for a node agent that reaches no model server (simulations). It says so to everybody who
+    asks."""
 
     def __init__(self) -> None:
         self._asks: tuple[AskFact, ...] = ()

@@ -25,7 +25,7 @@ class CeilingFile(WireModel):
     memory: int | None = Field(default=None, ge=LEAST_MEMORY)
     """Bytes of one run, all its processes together."""
     processes: int | None = Field(default=None, ge=LEAST_PROCESSES)
-    """Of one run, threads counted too."""
+    """The limit of one run; threads count, too."""
     disk: int | None = Field(default=None, ge=LEAST_DISK)
     """Bytes of one run's checkout and home."""
 

@@ -30,7 +30,7 @@ from node_agent.wire.signing import PublicKey
 
 MAX_NAMES, MAX_NAMES_BYTES = 500, 24_000
 FEW = 3
-"""So many names are told before the rest is only counted."""
+"""How many names are listed before the rest is only counted."""
 NOTHING_SPENT = Usage(cost_usd=Decimal(0), cost_source="local")
 
 
@@ -160,7 +160,8 @@ NEVER_RAN: ExitedData = {"usage": usage_to_json(NOTHING_SPENT)}
 
 
 def usage_from_json(raw: Data | None, spawned: bool) -> Usage:
-    """Without a report, what never ran cost nothing, and what ran an unknown sum."""
+    """The usage in JSON. Without a report, an attempt that never ran cost nothing, and one that ran an
+    unknown sum."""
     if raw is None:
         return Usage() if spawned else NOTHING_SPENT
     return Usage.model_validate(dict(raw), strict=False)

@@ -223,7 +223,7 @@ class Case:
         return lambda text: redacted(text, hidden)
 
     def prompt_digest(self) -> str:
-        """Of all instructions that the agent was given; of the order's, when it was given none."""
+        """The digest of all instructions for the agent; of the order's, if there were none."""
         given = self.entry.prepared.get("prompt")
         return digest_of(self.order.agent.prompt) if given is None else given
 

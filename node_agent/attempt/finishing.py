@@ -1,4 +1,5 @@
-"""From `exited` to the end: commits the result, runs gates, pushes, sends the receipt, cleans up."""
+"""Finishes an attempt after `exited`: commits the result, runs gates, pushes, sends the receipt, cleans
+up."""
 
 from __future__ import annotations
 
@@ -147,7 +148,7 @@ def salvaged(case: Case) -> tuple[str, ...]:
 
 
 MOST_DIGITS = 18
-"""Before the point, and after it."""
+"""The most digits before the point, and after it."""
 LAST_OF_SCORE = 4_096
 """Bytes of the output that are looked at."""
 

@@ -20,7 +20,7 @@ class GatewayAccess:
     port: int
     token: str
     is_tunnel: bool = False
-    """To the hosts of a vendor by subscription: nothing is counted there but bytes."""
+    """Whether calls go to the hosts of a vendor by subscription: then only bytes are counted."""
     is_priced: bool = True
     """The gateway knows what the order's model costs: it can hold a limit of money by itself."""
 
@@ -46,7 +46,7 @@ class ModelCount:
     failing: int = 0
     """Calls in a row that the server failed until now, each asked when the one before had failed."""
     failing_s: int = 0
-    """For so long."""
+    """The seconds for which the server has been failing."""
     status: int = 0
     """The HTTP status of the last of them; 0: no answer."""
     trouble: str = ""

@@ -18,7 +18,7 @@ from node_agent.wire.receipt import PersonQuestion
 BOARD = ".pancode/board"
 """Below the checkout's top: `NAMESPACE/KEY`, a text for each."""
 MOST_VALUE, MOST_WRITTEN, MOST_TOGETHER = 16 << 10, 64, 32 << 10
-"""Of one value; values of one attempt; bytes of all of them."""
+"""The limits of one value, of the values of one attempt, and of the bytes of all of them."""
 
 
 def board_path(entry: BoardEntry) -> str:

@@ -20,7 +20,7 @@ STREAMS = (OUT, ERR, SETUP_LOG, GATES_LOG, ANSWER, SCORE)
 SHOWN = ".shown"
 """Behind an output's name: its copy without the values of secrets, which is what the depot gets."""
 STDIN = "task"
-"""In an attempt's folder, where set-up cannot put other words in its place: what the agent reads."""
+"""The agent's input, a file in the attempt's folder, where set-up cannot replace its words."""
 KEPT = (*STREAMS, *(name + SHOWN for name in STREAMS), STDIN)
 """Files that are deleted once the receipt is acknowledged."""
 RUN, DEPTH = "PANCODE_RUN", "PANCODE_DEPTH"
@@ -55,7 +55,8 @@ def is_walled(plan: PhasePlan) -> bool:
 
 
 def _who_runs(order: Order) -> dict[str, str]:
-    """For a program that dispatches from inside a run: whose child the new one is, and how deep."""
+    """The variables for a program that dispatches from inside a run: the parent of the new run, and its
+    depth."""
     return {RUN: order.identity.run, DEPTH: str(order.depth)}
 
 

@@ -199,8 +199,8 @@ class WorkspacesPort(Protocol):
         """A home of its own, outside the checkout, with these files (relative names); `keep`: for `renew`."""
 
     def renew(self, identity: AttemptId) -> None:
-        """After set-up: the files of `home` as they were kept, and nothing else in the folders they are in.
-        What was lent goes there, too. Only while no process of the attempt lives. Idempotent."""
+        """After set-up: restore the kept files of `home`, and remove everything else in their folders. Lent
+        files are restored, too. Only while no process of the attempt lives. Idempotent."""
 
     def lend(self, identity: AttemptId, files: Mapping[str, bytes], later: bool) -> None:
         """Files of the home for the agent alone, now or, if `later`, with `renew`. Before anything ran."""
@@ -353,10 +353,10 @@ class OutputReader(Protocol):
         """The next bytes."""
 
     def spent(self) -> ReportedUsage:
-        """So far."""
+        """The usage so far."""
 
     def finish(self, end: ExitInfo) -> ReportedEnd:
-        """After the last byte."""
+        """The end as the runtime reports it, after the last byte of output."""
 
 
 class Runtimes(Protocol):
@@ -371,7 +371,7 @@ class Runtimes(Protocol):
         """A fresh reader of its output."""
 
     def hidden(self, order: Order) -> Mapping[str, str]:
-        """By name: values that must not leave the node in any text of this attempt."""
+        """The values, by name, that must not leave the node in any text of this attempt."""
 
     def enclosed(
         self,
@@ -519,7 +519,7 @@ class CallsPort(Protocol):
 
 
 class NoCalls:
-    """Of a node without homes: nobody asks."""
+    """The calls of a node without homes: nobody asks."""
 
     def open(self, identity: AttemptId) -> tuple[CallAsked, ...]:
         return ()

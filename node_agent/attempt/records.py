@@ -38,7 +38,7 @@ class PreparedData(MarkData, total=False):
     """Each rule of the policy with its holder."""
     isolation: str
     version: str | None
-    """Of the agent program."""
+    """The version of the agent program."""
     served: dict[str, Any] | None
     """Wire form of node_agent.wire.receipt.Served."""
     prompt: str
@@ -164,7 +164,7 @@ class Note:
     baseline: str | None = None
     """The workspace's name of the files after set-up; once it is written, set-up is over and well."""
     findings: tuple[str, ...] = ()
-    """For the receipt, where there is no mark to hold them."""
+    """Findings for the receipt when no mark can hold them."""
     cleaned: bool = False
     lossy: bool = False
     """Only events, and they may be dropped when the disk is full."""
@@ -178,7 +178,7 @@ class JournalRecord:
 
     identity: AttemptId
     digest: str
-    """Of the order's envelope."""
+    """The digest of the order's envelope."""
     epoch: int
     mark: Mark
     data: Mapping[Mark, Data]
@@ -255,14 +255,14 @@ class JournalState:
     control_seq: int = 0
     """Every control message up to this number was applied, or is dealt with: none is missing below."""
     latest: Mapping[str, int] = field(default_factory=dict)
-    """By kind of setting: the number of the newest message that was applied."""
+    """The number of the newest applied message, by kind of setting."""
     slots: int | None = None
     draining: bool = False
     revoked: bool = False
     stops: Mapping[str, PendingStop] = field(default_factory=dict)
-    """By identity: fences that are refused when they arrive."""
+    """Fences that are refused when they arrive, by identity."""
     tombstones: Mapping[str, PendingStop] = field(default_factory=dict)
-    """By run."""
+    """The tombstones by run."""
     chain: int = 0
     last_receipt: str | None = None
     """The newest receipt among the attempts that were forgotten."""
@@ -385,7 +385,7 @@ def state_to_json(state: JournalState) -> dict[str, Any]:
 
 
 def state_from_json(raw: Data) -> JournalState:
-    """From `state_to_json`; KeyError, TypeError or ValueError for anything else."""
+    """The state in the JSON of `state_to_json`; KeyError, TypeError or ValueError for anything else."""
     pending = {
         kind: {key: PendingStop(*one) for key, one in raw[kind].items()} for kind in ("stops", "tombstones")
     }

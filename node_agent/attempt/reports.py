@@ -118,7 +118,7 @@ _SARIF_LEVELS = ("error", "warning", "note", "none")
 MOST_TOOLS = 8
 """How many tools are named at most, where a report has merged more."""
 _DEFAULT: ReportLevel = "warning"
-"""Of a result that names no level, by the standard."""
+"""The standard's level for a result without one."""
 
 
 def read_sarif(data: bytes) -> ReadReport:
@@ -192,9 +192,9 @@ def _text(value: object) -> str:
 
 
 MOST_REPORT = 2 << 20
-"""Of one file: a reader takes some twenty times as much memory."""
+"""The largest file: a reader takes some twenty times as much memory."""
 MOST_CHARS = 48_000
-"""Of the results of all files of one attempt."""
+"""The most characters of the results of all files of one attempt."""
 _WORST: tuple[ReportLevel, ...] = ("error", "failed", "warning", "note", "none")
 """The levels whose results are listed one by one."""
 

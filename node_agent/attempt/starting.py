@@ -1,4 +1,4 @@
-"""From `accepted` to the agent's start: workspace, home, plan, shim, set-up; or news that nothing began."""
+"""Starts an attempt after `accepted`: workspace, home, plan, shim, set-up; or reports that nothing began."""
 
 from __future__ import annotations
 
@@ -289,7 +289,8 @@ def _took(case: Case, record: ExitRecord, why_not: tuple[str, ...]) -> str:
 
 
 def _kept(case: Case) -> tuple[str, ...]:
-    """Before the agent can lay its hands on them. The key is of before set-up, which may change lockfiles."""
+    """Keep the set-up's files before the agent can change them. The key is from before set-up, which may
+    change lockfiles."""
     key = case.entry.prepared.get("cache")
     return () if key is None else case.context.workspaces.keep(case.order, key)
 

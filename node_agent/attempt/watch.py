@@ -15,7 +15,7 @@ from node_agent.wire.policy import CallAsked, CommandRule, rule_words
 from node_agent.wire.signing import SigningKey
 
 MOST_CALLS = 200
-"""Of one attempt. A question beyond them gets a no at once."""
+"""The most questions of one attempt; a further one gets a no at once."""
 SECRET = "the command holds a secret of this run, so nobody is shown it: name a variable or a file instead"
 TOO_MANY = f"this run has asked {MOST_CALLS} times: no more questions are taken"
 
@@ -52,7 +52,7 @@ def signed_answer(said: PersonAnswers, key: SigningKey) -> bytes:
 CHUNK = 1 << 20
 COMPLAINTS = 1 << 16
 TURN = 16
-"""So many chunks at once: a flood must not keep a stop waiting."""
+"""How many chunks are read at once: a flood must not delay a stop."""
 
 
 class OutputWatch:

@@ -1,4 +1,5 @@
-"""From `spawned` to `exited`: reads the agent's output, ends it at a limit, records how it ended."""
+"""Follows an attempt from `spawned` to `exited`: reads the agent's output, ends it at a limit, records its
+end."""
 
 from __future__ import annotations
 
@@ -64,7 +65,8 @@ def _place(case: Case) -> Where:
 
 
 def tell_asked(case: Case, watch: OutputWatch) -> None:
-    """After a restart all open ones are told again: the coordinator takes each once."""
+    """Report the open questions. After a restart all of them are reported again; the coordinator takes each
+    once."""
     calls = case.context.calls
     if not watch.rules:
         return
@@ -96,7 +98,7 @@ def _deny(case: Case, asked: CallAsked, words: str) -> None:
 
 
 ANSWER_CHARS = 4_000
-"""Of an answer, in a receipt."""
+"""The characters of an answer in a receipt."""
 CUT_OFF = "the node was restarted before its output was safe on the disk"
 
 
@@ -160,7 +162,8 @@ def _gateway_gone(case: Case, watch: OutputWatch) -> StopNote | None:
 
 
 def _over(case: Case, watch: OutputWatch) -> StopNote | None:
-    """By the runtime's own figures; where a last turn may follow, the gateway alone ends it, if it can."""
+    """Whether the run is over a limit by the runtime's own figures; if a last turn may follow, only the
+    gateway ends it."""
     limits = case.order.limits
     late = too_many_turns(limits.turns, watch.spent.usage.turns, watch.count)
     if late is not None:
@@ -208,7 +211,7 @@ def _note_delivered(case: Case, watch: OutputWatch) -> None:
 
 
 def _tell_offences(case: Case, watch: OutputWatch) -> None:
-    """At once, and for the receipt: what happens to the program after this does not undo it."""
+    """Report offences at once, and for the receipt: the end of the program does not undo them."""
     new = tuple(word for word in watch.spent.broken.words if word not in case.entry.findings)
     if new:
         words = tuple(Finding(level="warning", text=word) for word in new)
@@ -235,7 +238,8 @@ def _agent_in(record: ExitRecord) -> StepRecord | None:
 
 
 def _lived_ms(case: Case) -> int:
-    """Of the agent, without the record of its end. A wall clock that was set has no say beyond the limit."""
+    """How long the agent lived, if its end was not recorded. A wall clock that was set counts at most up to
+    the limit."""
     outputs = (case.folder / OUT, case.folder / ERR)
     lived = case.context.runner.lived(case.work, outputs, watch_of(case).seen_wall_ms)
     return min(lived, case.order.limits.wall_ms)
@@ -295,7 +299,7 @@ def _mark_ended(
 
 
 def _with_session_kept(case: Case, reported: ReportedEnd) -> ReportedEnd:
-    """Before what its login brought is taken away, and folders with it."""
+    """Keep the session before the files of its login are removed, and folders with them."""
     why = case.context.sessions.keep(case.order, reported.session, reported.spent.usage)
     return replace(reported, findings=(*reported.findings, why)) if why else reported
 
@@ -345,7 +349,7 @@ def _with_answer(case: Case, data: ExitedData, reported: ReportedEnd | None) -> 
 
 
 def clipped_answer(answer: str) -> str:
-    """What a receipt has of an answer: its end, which says what matters."""
+    """The part of an answer for a receipt: its end, which says what matters."""
     return answer if len(answer) <= ANSWER_CHARS else f"…{answer[1 - ANSWER_CHARS :]}"
 
 

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     import httpx2
 
 CONNECT_S, FIRST_S, BETWEEN_S = 10.0, 600.0, 120.0
-"""To the server; to the first piece, which takes minutes where a weak machine reads a long prompt; between
-two pieces. A socket's own time-out would not do: servers keep a dead stream open with comments."""
+"""The time to connect; to the first piece, which takes minutes if a weak machine reads a long prompt; and
+between two pieces. A socket's own time-out would not do, because servers keep a dead stream open with
+comments."""
 MOST_BYTES, MOST_ERROR = 64 << 20, 64 << 10
 PATH, DONE = "/chat/completions", b"[DONE]"
 
@@ -139,7 +140,7 @@ async def _head(response: httpx2.Response) -> bytes:
 
 
 def _wait_of(response: httpx2.Response) -> float | None:
-    """In seconds, as the server asks for; a date says too little of our clock and its."""
+    """The seconds that the server asks us to wait; a date is not used, because clocks differ."""
     for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
         value = response.headers.get(name, "")
         if value.isdecimal() and len(value) < 10:

@@ -19,7 +19,7 @@ CAREFUL = 8_192
 """Tokens, where nobody knows what a server of one's own can use: the least that works is better than a task
 that was silently cut off."""
 VENDORS = 100_000
-"""Of a vendor's hosted model of which nobody said more."""
+"""The context of a vendor's hosted model if nobody has said more."""
 KEPT, RECENT, SHORT, SHORTEST = 4, 2_000, 400, 120
 BYTES_PER_TOKEN, FEWEST, MOST = 3.0, 1.0, 5.0
 MOST_ANSWER = 8_192
@@ -38,7 +38,7 @@ class Fitted:
 
 
 class Guard:
-    """Of one run. `context`: the tokens that the model can use."""
+    """The guard of one run's context. `context`: the tokens that the model can use."""
 
     def __init__(self, context: int, system: str, tools: Sequence[ToolForm]) -> None:
         self.context = context
@@ -53,11 +53,11 @@ class Guard:
 
     @property
     def most_chars(self) -> int:
-        """Of one tool's answer: a quarter of the room."""
+        """The most characters of one tool's answer: a quarter of the room."""
         return max(int(self.context / 4 * min(self._rate, BYTES_PER_TOKEN)), 500)
 
     def tokens(self, turns: Sequence[Turn]) -> int:
-        """Of a prompt with them; rather too many than too few."""
+        """The tokens of a prompt with these parts; rather too many than too few."""
         return int((self._always + sum(map(_size, turns))) / self._rate) + _SPARE
 
     def learn(self, turns: Sequence[Turn], counted: int) -> None:
@@ -152,8 +152,8 @@ def _cut(text: str, size: int) -> str:
 
 
 def _leave_out(guard: Guard, turns: list[Turn], room: int) -> int:
-    """Whole turns of the model with their results, the oldest first, but for the last; a note takes their
-    place, so that the model knows. What a person asked stays."""
+    """Leave out whole turns of the model with their results, the oldest first, but not the last one. A note
+    takes their place, so that the model knows. A person's words stay."""
     out = 0
     names: dict[str, None] = {}
     while guard.tokens(turns) > room:

@@ -62,7 +62,7 @@ Turn = Asked | Answered | ToolResults
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Of one answer; `told` False: the server did not say."""
+    """The tokens of one answer; `told` False: the server did not report them."""
 
     input: int = 0
     cached: int = 0

@@ -88,7 +88,7 @@ class Stream:
         return text
 
     def _spoken(self, content: str) -> str:
-        """Without thoughts between their marks, each of which is a token by itself."""
+        """The text without the thoughts between their marks, each of which is a token by itself."""
         if content == (_THOUGHT if self._is_thinking else _THINKS):
             self._is_thinking = not self._is_thinking
             self.thought = True

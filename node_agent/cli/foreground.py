@@ -26,7 +26,7 @@ from node_agent.wire import logs
 from node_agent.wire.clock import Clock, SystemClock, SystemIds
 
 _OFTEN = 4
-"""So many times within the manager's patience it is told."""
+"""How many notifications are sent within the manager's patience."""
 
 
 class AgentWatchdog:
@@ -77,9 +77,9 @@ class HeldError(Exception):
 
 
 def stay(home: NodeHome) -> None:
-    """Until SIGTERM, or until the home is gone. HeldError, SettingsError.
+    """Stay until SIGTERM, or until the home is gone. HeldError, SettingsError.
 
-    The lock goes with the process: until then a thread may still write.
+    The lock ends with the process: until then a thread may still write.
     """
     make_folder(home.root / "run")
     lock = hold(home)

@@ -107,7 +107,8 @@ def _asked(ask: Callable[[str], str]) -> str:
 
 
 def _run(argv: tuple[str, ...], env: Mapping[str, str]) -> int:
-    """On this terminal. Ctrl-C is for the program: we hear it, too, and wait for what it makes of it."""
+    """Run the program on this terminal. Ctrl-C is for the program: we hear it, too, and wait for the
+    program's reaction."""
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         status = subprocess.call(argv, env=dict(env))

@@ -36,7 +36,7 @@ class Reached:
 
 
 def reach(home: NodeHome, offered: str | None, clock: Clock, patience_s: float = PATIENCE_S) -> Reached:
-    """By what is `offered`, the text of a link, or else by the link that is there. SettingsError."""
+    """Try the link in the text `offered`, or else the present link. SettingsError."""
     settings = home.read_settings()
     ends = _ends(home, offered)
     password = home.redis_password(settings)

@@ -45,7 +45,7 @@ class ServerReply:
 
     @property
     def fields(self) -> Mapping[str, Any]:
-        """Of an answer that went well; empty for any other."""
+        """The fields of a good answer; empty for any other."""
         return self.value if self.status == 200 and isinstance(self.value, dict) else {}
 
     @property
@@ -61,7 +61,7 @@ class ServerClient(Protocol):
         """Changes nothing there."""
 
     def post(self, path: str, body: Mapping[str, object]) -> ServerReply:
-        """For the few questions that are put so, and change nothing either."""
+        """Send one of the few questions that need POST; they change nothing either."""
 
 
 def items(value: object, name: str) -> list[Mapping[str, Any]]:
@@ -106,5 +106,5 @@ def size_of(text: str | None) -> int | None:
 
 
 def makes_vectors(model: str) -> bool:
-    """By its name, where a server does not say what a model is for."""
+    """Whether the model makes vectors, by its name, if the server does not say what it is for."""
     return re.search(r"embed|rerank|(?:^|[-/_])bge[-_]", model.lower()) is not None

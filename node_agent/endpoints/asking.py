@@ -57,7 +57,7 @@ class Http:
         return {**own, "authorization": f"Bearer {self._key}"} if self._key else own
 
     def _read(self, answer: httpx2.Response, until: int) -> bytes:
-        """All of it, in time: a server that drips must not keep a thread."""
+        """Read the whole answer in time: a slow server must not keep a thread."""
         data = bytearray()
         for piece in answer.iter_bytes():
             data += piece

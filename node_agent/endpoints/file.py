@@ -50,7 +50,7 @@ class Listed(WireModel):
         return name
 
     def below(self, home: Path) -> Listed:
-        """With the whole path of its certificates."""
+        """The endpoint with the whole path of its certificates."""
         whole = None if self.ca is None else str(home / Path(self.ca).expanduser())
         return self.model_copy(update={"ca": whole})
 
@@ -89,7 +89,7 @@ class Owners(WireModel):
         return tuple(one.place() for one in self.endpoints if one.enabled)
 
     def ports_left(self) -> tuple[int, ...]:
-        """Without those of servers of this machine that are listed and switched off."""
+        """The ports to look at, without those of listed servers of this machine that are switched off."""
         off = {
             place.port
             for place in (one.place() for one in self.endpoints if not one.enabled)

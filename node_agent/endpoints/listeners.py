@@ -72,7 +72,7 @@ def name_of(uid: int) -> str:
 
 
 def uids_of(users: Iterable[str | int]) -> list[int]:
-    """Of names and numbers; a name that this machine does not know is nobody's."""
+    """The user ids of these names and numbers; an unknown name has none."""
     found = []
     for user in users:
         try:
@@ -83,7 +83,7 @@ def uids_of(users: Iterable[str | int]) -> list[int]:
 
 
 def listening(port: int, tables: Iterable[str] = TABLES) -> list[Listener]:
-    """Whoever would get a connection to that port of this machine now."""
+    """The process that would get a connection to that port of this machine now."""
     return [one for path in tables for one in listeners(_text(path), port)]
 
 

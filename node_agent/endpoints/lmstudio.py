@@ -44,7 +44,7 @@ def _older(answer: ServerReply, ask: ServerClient) -> tuple[ModelFact, ...]:
 
 
 def _new(one: Mapping[str, Any]) -> ModelFact:
-    """Not loaded, the context that it would be loaded with is not told: unknown."""
+    """A model that is not loaded: the server does not say its context, so it is unknown."""
     loaded = [instance for instance in one.get("loaded_instances") or [] if isinstance(instance, dict)]
     config, can = inner(loaded[0], "config") if loaded else {}, inner(one, "capabilities")
     return ModelFact(

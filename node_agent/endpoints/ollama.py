@@ -44,7 +44,7 @@ def read(ask: ServerClient, memory: Memory) -> ServerReading:
 
 
 def wires_of(version: str) -> tuple[ModelWire, ...]:
-    """By version: asking for one would be a call."""
+    """The APIs by the server's version, because a trial would be a call."""
     parts = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
     more = [(_RESPONSES, ModelWire.RESPONSES), (_MESSAGES, ModelWire.MESSAGES)]
     return (ModelWire.CHAT, ModelWire.OLLAMA, *(wire for since, wire in more if parts >= since))
@@ -60,7 +60,7 @@ def _shown(ask: ServerClient, tag: Mapping[str, Any], memory: Memory, number: in
 
 
 def _kept(answer: ServerReply) -> dict[str, Any]:
-    """Without its template, licence and tensors, which are long."""
+    """The facts without template, licence and tensors, which are long."""
     fields, info = answer.fields, inner(answer.fields, "model_info")
     arch = str(info.get("general.architecture", ""))
     return {

@@ -45,7 +45,7 @@ def _model(one: Mapping[str, Any], residence: Residence | None) -> ModelFact:
 
 
 def _wires(ask: ServerClient) -> tuple[ModelWire, ...]:
-    """By the description of itself that such a server gives; once, as it is long."""
+    """The APIs by the server's own description; read once, because it is long."""
     try:
         paths = inner(ask.get("/openapi.json").fields, "paths")
     except Silent:

@@ -43,7 +43,7 @@ class EndpointAddress:
 
     @property
     def url(self) -> str:
-        """Without the `/v1`, which belongs to a wire."""
+        """The address without `/v1`, which belongs to an API."""
         return f"http{'s' if self.tls else ''}://{self.at}{self.base}"
 
     @property
@@ -77,7 +77,7 @@ class EndpointAddresses:
 
 
 def place_of(url: str) -> EndpointAddress:
-    """From http(s)://HOST[:PORT][/base], with or without `/v1`. ValueError."""
+    """The place in http(s)://HOST[:PORT][/base], with or without `/v1`. ValueError."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("it must be http://HOST:PORT, or https://HOST")

@@ -12,7 +12,8 @@ from node_agent.endpoints.reading import Memory, ServerReading, SlotCount
 from node_agent.wire.endpoint import Dialect
 
 STRANGER_MS = 600_000
-"""So long a server that is none of models is not asked again, unless it was gone meanwhile: it may log us."""
+"""The pause before a server without models is asked again, unless it was gone meanwhile: it may log our
+requests."""
 
 
 @dataclass(slots=True)
@@ -90,7 +91,7 @@ def _unheard(known: KnownServer, exc: Silent, now_ms: int) -> KnownServer:
 
 
 def read(dialect: Dialect, ask: ServerClient, memory: Memory) -> ServerReading:
-    """By the dialect. Raises Silent, Mismatch."""
+    """Read the server by its dialect. Raises Silent, Mismatch."""
     match dialect:
         case Dialect.OLLAMA:
             return ollama.read(ask, memory)

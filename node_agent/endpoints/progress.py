@@ -24,7 +24,7 @@ class DecodeProgress:
     """The reason why the server counts as stuck; empty when it does not."""
 
     def after(self, seen: SlotCount | None, now_ms: int) -> DecodeProgress:
-        """With one look more."""
+        """The progress after one more look."""
         if seen is None:
             return DecodeProgress()
         if seen.silent:

@@ -36,7 +36,7 @@ class ServerReading:
     slots_free: int | None = None
     locked: bool = False
     seen: SlotCount | None = None
-    """For the judgement of its progress; None: it cannot be seen."""
+    """The slots as seen, to judge its progress; None: they cannot be seen."""
 
 
 FIRST_GAP_MS, LONGEST_GAP_MS = 600_000, 6 * 3_600_000
@@ -57,7 +57,7 @@ class Memory:
     gap_ms: int = FIRST_GAP_MS
 
     def asked(self, seen: SlotCount | None, in_use: bool, now_ms: int) -> None:
-        """After a look: when slots are asked for again."""
+        """The time after a look when slots are asked for again."""
         if seen is None:
             return
         if in_use or seen.silent or seen.busy:

@@ -10,7 +10,7 @@ from node_agent.wire.endpoint import Dialect, EndpointFact, Health, Residence, t
 from node_agent.wire.node import NodeProblem
 
 MOST_MODELS = 40
-"""Of all endpoints together."""
+"""The most models of all endpoints together."""
 MOST_ENDPOINTS = 16
 TRUST = (
     'if you trust it, write its url into "endpoints", or its user into "users", of endpoints.json of the node'
@@ -75,7 +75,8 @@ def _new_name(place: EndpointAddress, dialect: Dialect, used: set[str]) -> str:
 
 
 def capped(facts: Sequence[EndpointFact]) -> tuple[EndpointFact, ...]:
-    """With as many models as a heartbeat carries: of each endpoint a fair share, the loaded ones first."""
+    """The report with as many models as a heartbeat carries: a fair share of each endpoint, loaded models
+    first."""
     kept, left = [], MOST_MODELS
     ordered = sorted(facts[:MOST_ENDPOINTS], key=lambda one: len(one.models))
     for number, one in enumerate(ordered):
@@ -88,7 +89,8 @@ def capped(facts: Sequence[EndpointFact]) -> tuple[EndpointFact, ...]:
 def problems(
     servers: Sequence[tuple[str, EndpointAddress, KnownServer, EndpointFact | None]],
 ) -> tuple[NodeProblem, ...]:
-    """For `fleet status`: what is listed and not there, and what is there and not well, or not used."""
+    """The problems for `fleet status`: a listed server that is missing, and a present one that is not well or
+    not used."""
     reported = []
     for name, place, known, found in servers:
         if found is None and place.listed:

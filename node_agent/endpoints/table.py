@@ -20,7 +20,7 @@ from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.node import NodeProblem
 
 FIRST_S, BRIEF_S = 2.5, 0.25
-"""So long a word waits for the first looks, and for later ones, which go on without it."""
+"""The wait for the first looks, and for later ones, which go on without it."""
 ROUND_S = 10.0
 _log = logging.getLogger("pancode.node")
 
@@ -66,12 +66,12 @@ class EndpointTable:
         self._looked: int | None = None
 
     def facts(self) -> tuple[EndpointFact, ...]:
-        """For a heartbeat: as fresh as can be had without a wait."""
+        """The facts for a heartbeat, as fresh as possible without a wait."""
         self._freshen()
         return capped([found for _, _, _, found in self._rows() if found is not None])
 
     def problems(self) -> tuple[NodeProblem, ...]:
-        """For `fleet status`."""
+        """The problems for `fleet status`."""
         own: tuple[NodeProblem, ...] = ()
         if self._trouble:
             own = (NodeProblem(what=self._trouble[:500], fix=f"mend or remove {self._home / FILE}"),)

@@ -13,7 +13,8 @@ NOT_NOW, OTHER_NAME = (9, 10), (62, 64)
 
 
 def context_of(place: EndpointAddress) -> ssl.SSLContext:
-    """By the owner's file, else by the machine's authorities. Silent where the file is of no use."""
+    """The TLS context with the owner's file, else with the machine's authorities. Silent when the file is
+    useless."""
     try:
         return believing(place.ca)
     except ssl.SSLError as exc:

@@ -32,7 +32,7 @@ from node_agent.gateway.upstream import UpstreamResponse
 MOST_WAITING, KEPT_WAITING = 128, 96
 """Callers without the key; when there are more, only so many are kept."""
 FIRST_S = 15.0
-"""From the connection to the first request that shows the key."""
+"""The time from the connection to the first request that shows the key."""
 _TABLE = "/proc/net/tcp"
 _UCRED = struct.Struct("3i")
 _UID_COLUMN = 7
@@ -145,7 +145,7 @@ LARGEST: dict[Wire, int] = {
 SMALL = MB
 """The bound of a request that only reads, and needs no body."""
 IN_MEMORY = 64 * MB
-"""Of all requests under way together; others wait unread."""
+"""The bytes of all requests under way together; others wait unread."""
 MOST_VALUES = 250_000
 """Each takes up to 250 bytes when it is read, however short it is written."""
 _BEGINNINGS = (b",", b"[", b"{")
@@ -154,7 +154,7 @@ _QUOTES_EACH = 4
 
 
 def largest(target: RequestTarget) -> int:
-    """In bytes."""
+    """The largest request, in bytes."""
     return LARGEST[target.route.wire] if target.method == "POST" else SMALL
 
 
@@ -196,9 +196,10 @@ class Room:
 
 T = TypeVar("T")
 READ_S = 60.0
-"""For a whole body."""
+"""The time for a whole body."""
 DROPPED_BYTES, DROP_S = 1 << 20, 5.0
-"""So much of a refused body is read and thrown away: whoever hangs up on a sender is not heard."""
+"""How much of a refused body is read and thrown away: a sender does not hear an answer on a closed
+connection."""
 REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 413: "Content Too Large", 502: "Bad Gateway"}
 
 
@@ -279,7 +280,7 @@ class AgentClient:
         return None
 
     async def body(self, head: Head, most: int) -> bytes:
-        """Whole. TooLarge, BadMessage."""
+        """The whole body. TooLarge, BadMessage."""
         if "100-continue" in head.joined("expect"):
             self.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         return await within(READ_S, read_whole(self._reader, framing_of(head, 0), most))

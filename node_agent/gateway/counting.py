@@ -14,10 +14,10 @@ from node_agent.gateway.meter import MOST, MeterReading, TokenCount, Wire
 from node_agent.gateway.prices import Price
 
 PATIENT = 3
-"""So many failures in a row are passed on as they come; then each next try waits, ever longer."""
+"""How many failures in a row are passed on as they come; then each next try waits, ever longer."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 15.0
 MOST_FAILURES = 20
-"""From then on the server is asked once in COOL_S; between, its last error is told again."""
+"""From this many failures on, the server is asked once in COOL_S; between, its last error is repeated."""
 COOL_S = 60.0
 
 
@@ -77,7 +77,7 @@ class Count:
         return "local" if self.local else "metered"
 
     def answered(self, reading: MeterReading, price: Price | None, model: str, used: TokenCount) -> Count:
-        """After an answer that the server gave for money; `used`: as told, or as must be assumed."""
+        """The count after a paid answer of the server; `used`: the reported or assumed tokens."""
         known = self.usd is not None and price is not None and reading.whole
         usd = self.usd + price.cost(reading.tokens) if known and self.usd is not None and price else None
         usd = self.usd if self.local else usd
@@ -91,7 +91,7 @@ class Count:
         )
 
     def unanswered(self, assumed: UsageBound) -> Count:
-        """After a call that the server has, and whose answer nobody heard: it may cost all the same."""
+        """The count after a call whose answer nobody heard: it may cost money all the same."""
         return replace(
             self, unread=self.unread + 1, usd=self.usd if self.local else None, bound=self.bound + assumed
         )
@@ -105,7 +105,8 @@ class Count:
 
     @classmethod
     def from_json(cls, data: bytes) -> Count:
-        """Also as a gateway of before an upgrade writes it, without some of today's names. ValueError."""
+        """The count in JSON, also as an older gateway writes it, without some of today's names.
+        ValueError."""
         raw: Any = json.loads(data)
         known = {field.name for field in fields(cls)}
         if not isinstance(raw, dict) or not {"requests", "tokens", "usd"} <= raw.keys() <= known:
@@ -161,11 +162,12 @@ class Storm:
 
     @property
     def lasted(self) -> int:
-        """Whole seconds, from its first failure to its last."""
+        """The whole seconds from its first failure to its last."""
         return int(self.failed - self.first)
 
     def after(self, ok: bool, asked: float, now: float) -> Storm:
-        """After a call that was sent at `asked`. Many at once that fail together are one try."""
+        """The state after a call that was sent at `asked`. Many parallel calls that fail together count as
+        one try."""
         if ok:
             return Storm()
         if not self.failures:
@@ -184,7 +186,7 @@ class Storm:
 
 BYTES_PER_TOKEN = 4
 ASSUMED_OUTPUT = 8192
-"""Of a request that sets no limit to its answer."""
+"""The assumed output of a request that sets no limit to its answer."""
 _LIMITS: dict[Wire, tuple[tuple[str, ...], tuple[str, ...]]] = {
     Wire.ANTHROPIC: ((), ("max_tokens",)),
     Wire.CHAT: ((), ("max_completion_tokens", "max_tokens")),
@@ -192,7 +194,7 @@ _LIMITS: dict[Wire, tuple[tuple[str, ...], tuple[str, ...]]] = {
     Wire.GEMINI: (("generationConfig", "generation_config"), ("maxOutputTokens", "max_output_tokens")),
     Wire.OLLAMA: (("options",), ("num_predict",)),
 }
-"""By wire: the objects of a request in which its limit may stand, and the names that it may have there."""
+"""By API: the objects of a request in which its limit may stand, and the possible names of the limit."""
 _ANSWERS = ("n", "candidateCount", "candidate_count")
 
 
@@ -223,7 +225,7 @@ def _largest(place: dict[str, Any], names: tuple[str, ...]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Of one call."""
+    """The expected usage of one call."""
 
     tokens: TokenCount
     price: Price | None

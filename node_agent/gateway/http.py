@@ -55,7 +55,7 @@ class Head:
 
     @property
     def is_old(self) -> bool:
-        """Of HTTP/1.0, which knows no chunks."""
+        """Whether the message is HTTP/1.0, which knows no chunks."""
         return "HTTP/1.0" in self.start
 
     @property

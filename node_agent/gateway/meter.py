@@ -76,7 +76,7 @@ Reader = Callable[[MeterReading, dict[str, Any]], MeterReading]
 
 
 class LineMeter:
-    """For streams: server-sent events (`data: {...}`) and lines of JSON. Most lines are never parsed."""
+    """Counts streams: server-sent events (`data: {...}`) and lines of JSON. Most lines are never parsed."""
 
     def __init__(self, read: Reader, mark: bytes) -> None:
         self.reading, self.heard = MeterReading(), False
@@ -110,7 +110,7 @@ class LineMeter:
 
 
 class PlainMeter:
-    """For one JSON value, or a list of them as Gemini streams it without `alt=sse`."""
+    """Counts one JSON value, or a list of them as Gemini streams it without `alt=sse`."""
 
     def __init__(self, read: Reader) -> None:
         self.reading, self.heard = MeterReading(), False

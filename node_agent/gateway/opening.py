@@ -84,7 +84,7 @@ def read_wish(home: Path) -> GatewaySettings:
 
 
 def problems_of(home: Path) -> tuple[NodeProblem, ...]:
-    """For `fleet status`: a file that means something and cannot be read lets no gateway open."""
+    """The problems for `fleet status`: a settings file that cannot be read lets no gateway open."""
     try:
         read_wish(home)
     except SettingsError as wrong:
@@ -154,7 +154,7 @@ class Near:
 
 
 PROGRAM = str(Path(__file__).with_name("program.py"))
-"""By its path: all that a gateway is made of would lie in the node agent's memory."""
+"""The path of the gateway's program; as modules it would stay in the node agent's memory."""
 END_MS = 5_000
 SPARE_S = 600.0
 """Beyond the wall limit: the graces of a stop, a slow machine."""
@@ -253,7 +253,7 @@ class GatewayProcesses:
         return _Led(way, prices=prices, lead=lead)
 
     def _lead(self, order: Order) -> Lead | None:
-        """To an endpoint of this node, where the order names one."""
+        """The lead to an endpoint of this node, if the order names one."""
         if order.endpoint is None:
             return None
         if self._near is None:
@@ -341,7 +341,7 @@ class GatewayProcesses:
         return door
 
     def _owners(self, spec: GatewaySpec, values: Mapping[str, str]) -> GatewaySpec:
-        """With what gateway.json says. StepFailed where that cannot be done."""
+        """The settings of gateway.json. StepFailed when they cannot be carried out."""
         try:
             wish = self._wish()
         except SettingsError as exc:
@@ -404,7 +404,7 @@ def _spec(order: Order, folder: Path, door: GatewayAccess, led: _Led) -> Gateway
 
 
 def _moves(pairs: list[tuple[int, int]]) -> list[tuple[int, ...]]:
-    """By way of numbers above all of them, so that no file is lost under another's."""
+    """The moves by way of higher numbers, so that no file is lost under another's name."""
     above = max(max(pair) for pair in pairs) + 1
     there = [(os.POSIX_SPAWN_DUP2, fd, above + to) for fd, to in pairs]
     back = [(os.POSIX_SPAWN_DUP2, above + to, to) for _, to in pairs]
@@ -431,10 +431,10 @@ def _tcp(port: int) -> socket.socket:
 
 
 def _unix(path: Path) -> socket.socket:
-    """By way of its folder's descriptor: a socket's own path may have 107 bytes only.
+    """A socket by way of its folder's descriptor: a socket's own path may have only 107 bytes.
 
-    Behind a wall an agent may be another user. Nobody else comes so far: the attempt's folder is ours alone,
-    and whoever calls must show the placeholder.
+    In a sandbox the agent may be another user. Nobody else gets here: the attempt's folder is ours alone, and
+    every caller must show the placeholder.
     """
     path.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -187,7 +187,7 @@ NOTHING = Price(Rate(Decimal(0), Decimal(0), Decimal(0), Decimal(0)))
 
 
 def price_of(words: str) -> Price:
-    """From four numbers, or nine: `2 0.2 2.5 10 > 272000 4 0.4 5 15`. Raises ValueError."""
+    """The price in four numbers, or nine: `2 0.2 2.5 10 > 272000 4 0.4 5 15`. Raises ValueError."""
     base, _, more = words.partition(">")
     if not more:
         return Price(_rate(base))

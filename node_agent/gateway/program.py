@@ -29,7 +29,7 @@ PATIENCE_S = 300.0
 SETUP, SPAWNED = "set-up", "spawned"
 PR_SET_DUMPABLE = 4
 MEMORY = 512 << 20
-"""Of our own: the largest request, in letters that take four bytes each, with room to spare."""
+"""The program's own memory: the largest request, in letters of four bytes each, with room to spare."""
 
 
 class Life:
@@ -50,7 +50,7 @@ class Life:
 
 
 async def run(spec: GatewaySpec, sockets: list[socket.socket]) -> None:
-    """Until its life is over."""
+    """Run until its life is over."""
     attempt = Path(spec.folder)
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()

@@ -58,7 +58,7 @@ _GET: tuple[tuple[str, Wire, bool], ...] = (
 
 
 def route_of(method: str, path: str) -> Route:
-    """For a path as the agent sees it. Raises NotAllowed for all that is not on the list."""
+    """The route of a path as the agent sees it. Raises NotAllowed for every path that is not on the list."""
     for pattern, wire, counted in _POST if method == "POST" else _GET if method == "GET" else ():
         found = re.fullmatch(pattern, path)
         if found:
@@ -127,9 +127,9 @@ def asked_of(route: Route, body: bytes) -> tuple[str, dict[str, Any]]:
 
 
 def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of a name that is there twice, the server might take the one that we did not judge: ValueError.
+    """ValueError for a name that occurs twice: the server might take the value that we did not judge.
 
-    Some servers take names in any case; what a tool is given may well have `http_proxy` and `HTTP_PROXY`.
+    Some servers ignore the case of names; a tool's input may well have `http_proxy` and `HTTP_PROXY`.
     """
     named = dict(pairs)
     if len(named) != len(pairs) or _has_duplicates(named, _JUDGED):
@@ -179,7 +179,7 @@ def error_body(wire: Wire, status: int, words: str) -> bytes:
 
 
 _KINDS = {403: ("permission_error", "PERMISSION_DENIED"), 413: ("request_too_large", "INVALID_ARGUMENT")}
-"""By status: what Anthropic and Google call it."""
+"""The names of Anthropic and Google for a status."""
 
 
 _SPOKEN: dict[Wire, tuple[str, ...]] = {
@@ -189,7 +189,7 @@ _SPOKEN: dict[Wire, tuple[str, ...]] = {
     Wire.GEMINI: ("contents", "systemInstruction", "system_instruction"),
     Wire.OLLAMA: (),  # it takes pictures as they are, and nothing by address
 }
-"""By wire: where in a request the parts of a conversation are."""
+"""The parts of a conversation in a request, by API."""
 _ADDRESSES = frozenset({"image_url", "file_url", "video_url", "audio_url", "fileUri", "file_uri"})
 _FREE = frozenset({"args", "response", "arguments"})
 """A tool's input and output as objects: their keys are the tool's own, and nothing fetches them."""
@@ -250,7 +250,7 @@ _NESTED = frozenset({"generateContentRequest", "generate_content_request"})
 
 
 def filtered_by(spec: GatewaySpec, wire: Wire, asked: dict[str, Any]) -> dict[str, Any]:
-    """Without what the vendor would do in the run's place, as far as the owner of the node has it so."""
+    """The request without tools that the vendor would run, as far as the node's owner wants."""
     for name in _NESTED & asked.keys():
         inner = asked[name] if isinstance(asked[name], dict) else {}
         if "model" in inner:
@@ -353,7 +353,8 @@ LAST_WORDS = (
 
 
 def as_last(wire: Wire, asked: dict[str, Any], public: bool) -> dict[str, Any]:
-    """With our words at its end and a bound on its answer; `public`: to the vendor's own server."""
+    """The request with our words at its end and a limit for its answer; `public`: to the vendor's own
+    server."""
     match wire:
         case Wire.ANTHROPIC:
             return _last_anthropic(asked)
@@ -433,7 +434,8 @@ def _last_ollama(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _behind(given: Any, at: str, words: dict[str, Any]) -> list[Any]:
-    """Into the user's last message, so that two of them never follow each other; or a message of its own."""
+    """The text in the user's last message, so that two user messages never follow each other; or as a message
+    of its own."""
     messages = _list(given)
     last = _dict(messages[-1]) if messages else {}
     if last.get("role") != "user":

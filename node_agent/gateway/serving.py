@@ -97,7 +97,7 @@ class Gateway:
         self._strangers = 0
 
     def connection(self) -> AgentConnection:
-        """For each that comes in: what an event loop's server asks for."""
+        """Makes the protocol of each connection, as an event loop's server wants it."""
         return AgentConnection(self._serve)
 
     async def _serve(self, client: AgentClient) -> None:
@@ -140,7 +140,8 @@ class Gateway:
         return head is not None and not (head.closes or head.is_old)
 
     async def _judged(self, client: AgentClient, caller: OpenConnection, head: Head) -> RequestTarget | None:
-        """By the head alone. What is refused is answered, and the connection over: its body is not kept."""
+        """Judges by the head alone. A refused request is answered and the connection ends: its body is not
+        kept."""
         wire = wire_of(head.start)
         try:
             target = target_of(head.start, dict(head.headers), self._spec.token)

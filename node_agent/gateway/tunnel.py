@@ -148,7 +148,7 @@ class ProxyTunnels:
         self._lobby = Lobby(MOST_OPEN)
 
     def connection(self) -> asyncio.StreamReaderProtocol:
-        """For each that comes in: what an event loop's server asks for."""
+        """Makes the protocol of each connection, as an event loop's server wants it."""
         return asyncio.StreamReaderProtocol(asyncio.StreamReader(limit=HEAD_BYTES), self._begun)
 
     async def close(self) -> None:
@@ -234,7 +234,7 @@ async def _first_of(reader: asyncio.StreamReader, host: str) -> bytes:
 
 
 async def _both(out: asyncio.Task[None], back: asyncio.Task[None]) -> None:
-    """Until both are over, or one breaks off."""
+    """Copy both ways until both are over, or one breaks off."""
     await asyncio.gather(out, back)
 
 

@@ -196,7 +196,7 @@ class UpstreamResponse:
         self._whole = True
 
     def close(self) -> None:
-        """After the last piece the connection is kept; before, it is of no more use."""
+        """Keep the connection if the last piece has come; otherwise it is useless."""
         reusable = self._whole and self.framing is not Framing.TO_THE_END and not self.head.closes
         self._pool.take_back(self._line, reusable)
 
@@ -266,7 +266,7 @@ class Upstream:
 
 
 def wait_asked(head: Head) -> int:
-    """Whole seconds that the server asks its caller to wait; 0 where it does not, or names a date."""
+    """The whole seconds that the server asks its caller to wait; 0 when it does not, or names a date."""
     text = head.get("retry-after").strip().partition(".")[0]
     return min(int(text), LONGEST_WAIT_S) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 

@@ -33,7 +33,7 @@ NOBODY = "nobody answered in time"
 
 
 class Asker:
-    """Of one attempt. `wait`: sleeps so many seconds."""
+    """Asks people for one attempt. `wait`: sleeps for so many seconds."""
 
     def __init__(self, desk: CallDesk, clock: Clock, ids: Ids, wait: Callable[[float], None]) -> None:
         self._desk, self._clock, self._ids, self._wait = desk, clock, ids, wait
@@ -89,7 +89,7 @@ class Asker:
         )
 
     def _read(self, name: str) -> CallAnswer | None:
-        """What the node has signed for this attempt; None for anything else."""
+        """The answer that the node has signed for this attempt; None for anything else."""
         try:
             handle = os.open(os.path.join(self._folder, name), os.O_RDONLY | os.O_NONBLOCK)
             with os.fdopen(handle, "rb") as file:

@@ -38,7 +38,7 @@ DENIED = 2
 CPU_S, WAIT_S = 5, 45
 """Far more than a call takes, and less than the agent programs wait: most let a call through then."""
 ASKING_CPU_S = 120
-"""For a look once a second, as long as a person may take."""
+"""The processor time for one look in each second, as long as a person may take."""
 MOST_BYTES = 4 << 20
 _CALLS: Mapping[str, Callable[[str, dict[str, Any]], ToolCall]] = {
     "claude": claude_call,
@@ -62,7 +62,8 @@ def answer(rules: HookRules, event: Mapping[str, Any], home: str, asker: Asker |
 
 
 def _words(rules: HookRules, said: Judgement, call: ToolCall, asker: Asker | None) -> str:
-    """Where only rules that ask are against it, a person has the last word."""
+    """The words of the refusal; empty: allowed. If only rules that ask forbid the call, a person has the last
+    word."""
     words = refused(rules.policy, said)
     asks = to_ask(rules.policy, said) if asker is not None and call.command else []
     if asker is not None and asks:

@@ -87,7 +87,7 @@ class JournalStorage(Protocol):
         """
 
     def remove(self, name: str) -> None:
-        """With all its files. Unknown: no effect."""
+        """Remove the entry with all its files. An unknown one has no effect."""
 
     def drop(self, name: str, files: tuple[str, ...]) -> None:
         """Remove these files of others from its folder. Absent: no effect."""

@@ -239,7 +239,7 @@ def _is_damaged(path: str, end: int) -> bool:
 
 
 def _behind(path: str, end: int) -> Iterator[bytes]:
-    """Whole records behind the good ones."""
+    """Whole records that stand after the good ones."""
     try:
         with open(path, "rb") as file:
             data = file.read()

@@ -6,10 +6,10 @@ import ssl
 
 
 def believing(ca: str | None) -> ssl.SSLContext:
-    """By that file alone; None: by the machine's authorities. OSError, ssl.SSLError.
+    """The TLS context that trusts only that file; None: the machine's authorities. OSError, ssl.SSLError.
 
-    Not by the letter of RFC 5280, as Python does from 3.13 on: a certificate that its owner has made with
-    `openssl req -x509` lacks what that asks for, and curl, libpq and Python 3.12 believe it.
+    It is not as strict as RFC 5280, which Python follows from 3.13 on: a certificate that its owner made with
+    `openssl req -x509` lacks some fields, and curl, libpq and Python 3.12 accept it.
     """
     made = ssl.create_default_context(cafile=ca)
     made.verify_flags &= ~ssl.VERIFY_X509_STRICT

@@ -167,7 +167,7 @@ class NodeWorker(BaseWorker):
         return self.connection.pipeline()
 
     def _job(self, job_id: str) -> JsonJob:
-        """By its name alone: nothing of it is read."""
+        """The job by its name alone: nothing of it is read."""
         job = JsonJob(connection=self.connection)
         job._id = job_id  # RQ would refuse some of what may stand in a queue
         job.origin = self.queue.name
@@ -184,7 +184,7 @@ class NodeWorker(BaseWorker):
 
 
 def _fields(watching: Any, job: JsonJob) -> list[bytes | None]:
-    """All of a job that is read."""
+    """The fields of a job that are read."""
     try:
         found: list[bytes | None] = watching.hmget(job.key, ["status", "data", "timeout"])
     except ResponseError as exc:

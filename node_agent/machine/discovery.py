@@ -183,7 +183,8 @@ def _absolute(parts: Iterable[str]) -> list[str]:
 
 
 def with_local_fix(fact: RuntimeFact, home: Path, node: str, trouble: str = "") -> RuntimeFact:
-    """With this node's own name and paths in its fix. `trouble` of the owner's secrets comes first."""
+    """The fact with this node's own name and paths in its fix. `trouble` of the owner's secrets comes
+    first."""
     if fact.state == "not_logged_in" and trouble:
         return fact.model_copy(update={"fix": f"fix that file, none of its values is used: {trouble}"})
     fix = fact.fix.replace("~/.pancode-node/*", str(home)).replace(" NODE ", f" {node} ")
@@ -254,7 +255,7 @@ class MachineProbe:
         return self._finder.news() or others
 
     def version(self, name: str) -> str | None:
-        """Of a runtime, as last found."""
+        """The version of a runtime, as last found."""
         return self._finder.version(name)
 
     def _free(self) -> int | None:

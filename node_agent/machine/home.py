@@ -206,7 +206,7 @@ def current_link(links: Path) -> LinkEnds | None:
 
 
 def ends_of(text: str, keys: Path) -> LinkEnds:
-    """From the one line of JSON that points to them. ValueError."""
+    """The ends in the one line of JSON that points to them. ValueError."""
     try:
         shape = json.loads(text)
         return LinkEnds(_end(shape, "redis", keys), _end(shape, "depot", keys))
@@ -272,7 +272,8 @@ _FIX = (
 
 
 def take_over(home: NodeHome) -> None:
-    """Before anything else of the home is read. SettingsError, nothing touched, for another layout."""
+    """Take the home over before anything else in it is read. SettingsError, nothing touched, for another
+    layout."""
     number = _number(home)
     if number != LAYOUT:
         writer = "a newer" if number > LAYOUT else "an older"

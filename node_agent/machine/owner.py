@@ -57,7 +57,8 @@ class OwnersFiles:
 
 
 def bounded(ceiling: Ceiling) -> Ceiling:
-    """With what one run may take of this machine where its owner has not said: most of it, and not all."""
+    """The limits for one run on this machine if its owner has set none: most of the machine, but not all of
+    it."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * MOST_MEMORY[0] // MOST_MEMORY[1]
     own = {"memory": ceiling.memory or memory, "processes": ceiling.processes or MOST_PROCESSES}
     return ceiling.model_copy(update={**own, "disk": ceiling.disk or MOST_DISK})

@@ -26,13 +26,13 @@ def environment_of(program: str) -> str | None:
 
 
 def found_environment(name: str, path: str) -> str | None:
-    """Of the program of that name on `path` (PATH)."""
+    """The Python environment of the program of that name on `path` (PATH)."""
     found = shutil.which(name, path=path)
     return None if found is None else environment_of(os.path.abspath(found))
 
 
 def version_in(environment: str, package: str) -> str | None:
-    """Of a package, as its installer wrote it down; nothing is started for it."""
+    """The version of a package as its installer recorded it; nothing is started."""
     name = f"{package.replace('-', '_')}-"
     with suppress(OSError):
         for folder in sorted(Path(environment, "lib").glob("python3*/site-packages")):

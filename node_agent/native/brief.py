@@ -12,7 +12,7 @@ from node_agent.native.voice import Voice
 from node_agent.runtimes.workerspec import PROMPT, WorkerSpec
 
 RESULT_CHARS = 2_000_000
-"""Of the last words; a longer line of the stream would not be read."""
+"""The characters of the last words; a longer line of the stream would not be read."""
 _HEAD = """\
 You are a coding agent at work in {where}. Use the tools; paths are inside it. {may} \
 Work until the task is done, then answer in plain words, without a tool call: what you did, what is left. \

@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Children:
-    """Of one thread, in which the signals' handlers run, too."""
+    """The child processes of one thread, in which the signal handlers run, too."""
 
     def __init__(self, leave: Callable[[int], object] = os._exit) -> None:
         self.alive: list[subprocess.Popen[bytes]] = []
@@ -31,7 +31,7 @@ class Children:
         return process
 
     def over(self, process: subprocess.Popen[bytes]) -> None:
-        """With all that is left of its group."""
+        """The child is over: end everything that is left of its group."""
         kill_group(process)
         process.wait()
         if process.stdout is not None:
@@ -39,7 +39,7 @@ class Children:
         self.alive.remove(process)
 
     def end(self, status: int) -> None:
-        """All of them, and we leave with this status. For a signal's handler."""
+        """End all children, and leave with this status. For a signal handler."""
         if self._starting:
             self._due = status
             return
@@ -50,7 +50,8 @@ class Children:
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Without waiting: the signal may have come in the midst of a wait. One without a group is left alone."""
+    """Kill the group without waiting: the signal may have come during a wait. A child without a group is left
+    alone."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 

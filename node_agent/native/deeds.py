@@ -15,7 +15,7 @@ MOST_CALLS_AT_ONCE = 32
 
 
 class Deeds:
-    """Of one run. `calls`: all that were asked for; `denied`: those that were not let through."""
+    """The actions of one run. `calls`: all requested calls; `denied`: the refused ones."""
 
     def __init__(self, box: Box, voice: Voice) -> None:
         self.box, self._voice = box, voice

@@ -23,7 +23,7 @@ from node_agent.wire.clock import Clock
 
 @dataclass(frozen=True, slots=True)
 class Equipment:
-    """Of one run. `env`: of its commands, without the variables that they may not have."""
+    """The equipment of one run. `env`: for its commands, without forbidden variables."""
 
     voice: Voice
     words: PersonWords

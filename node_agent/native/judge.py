@@ -22,7 +22,7 @@ class Denied(Exception):
 
 
 class Judge:
-    """Of one run."""
+    """Judges the calls of one run."""
 
     def __init__(self, spec: WorkerSpec, home: str, ask: Ask | None = None) -> None:
         """`home`: what `~` stands for in rules. `ask` None: a rule that asks denies."""

@@ -17,11 +17,12 @@ from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind, by_status
 
 WAITS_S = (1.0, 4.0)
-"""Before the model server is asked again after a failure that may pass; then the run has failed."""
+"""The pauses before the model server is asked again after a temporary failure; after them the run has
+failed."""
 LONGEST_WAIT_S = 30.0
 LARGER, CUT_TURNS = 2, 2
-"""So often an answer that was cut off is asked for again with twice the room; and so often after the model
-was told of it."""
+"""How often an answer that was cut off is requested again with twice the room, and how often after the model
+was told."""
 CUT_OFF = (
     "Your last answer was cut off at {} tokens, so none of its tool calls was done. "
     "Make one smaller call: write a large file in several edits."
@@ -96,7 +97,7 @@ class Loop:
                 return answer.text
 
     def _last_words(self) -> str:
-        """Without tools, and no turn more than it may have; empty where none come."""
+        """The last words, without tools, within the allowed turns; empty when none come."""
         self.is_last, self.tools = True, []
         self.talk.append(Asked(LAST))
         try:

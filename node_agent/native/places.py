@@ -63,7 +63,7 @@ class Tree:
         self._libc = ctypes.CDLL(None, use_errno=True)
 
     def name_of(self, path: str) -> str:
-        """From the top, `..` folded by name. Outside where it begins or ends elsewhere."""
+        """The name from the top, with `..` resolved by name. Outside when it begins or ends elsewhere."""
         if "\0" in path:
             raise Outside("a path has no zero byte")
         whole = path if path.startswith("/") else posixpath.join(self.top, self.folder, path)
@@ -130,7 +130,7 @@ class Tree:
         raise _missing(code, path)
 
     def _stepwise(self, name: str, path: str) -> int:
-        """For a kernel without openat2: folder by folder, and through no link at all."""
+        """Opens it on a kernel without openat2: folder by folder, and through no link at all."""
         at = os.dup(self._fd)
         for part in name.split("/"):
             try:
@@ -153,7 +153,7 @@ def _missing(code: int, path: str) -> Exception:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """All of it into an open file, which is closed."""
+    """Write all of it into an open file, and close the file."""
     with suppress(BlockingIOError):
         os.set_blocking(fd, True)
     with os.fdopen(fd, "wb") as file:

@@ -120,7 +120,7 @@ def _run(loop: Loop, spec: WorkerSpec) -> int:
 
 
 def _ended(number: int, frame: FrameType | None) -> None:
-    """At once: the node saves what there is. The command under way goes with us."""
+    """End at once: the node saves the work so far. The running command ends with us."""
     CHILDREN.end(128 + number)
 
 

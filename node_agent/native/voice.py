@@ -101,7 +101,7 @@ class PersonWords:
 
 
 def _read(name: str, folder: int) -> bytes:
-    """Of a regular file, without waiting for anybody; empty for anything else."""
+    """The content of a regular file, without waiting for anybody; empty for anything else."""
     try:
         handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     except OSError:

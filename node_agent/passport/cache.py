@@ -15,10 +15,10 @@ from node_agent.wire.model import Count, WireModel
 FILE = "passports.json"
 MOST = 200
 SICK_MS = 600_000
-"""So long it counts that a model did not answer: a restart of its server changes none of its numbers."""
+"""How long "the model did not answer" counts: a restart of its server changes none of its numbers."""
 DAY_MS = 86_400_000
 NUMBERED_MS, NAMED_MS = 7 * DAY_MS, DAY_MS
-"""So long a passport counts where no digest tells models apart: by its numbers, by its name alone."""
+"""How long a passport counts if no digest identifies the model: by its numbers, and by its name alone."""
 _log = logging.getLogger("pancode.node")
 
 
@@ -95,7 +95,8 @@ class _File(WireModel):
 
 
 class PassportCache:
-    """In memory and in the file. A file that cannot be read is begun anew: it only saves a minute each."""
+    """Passports in memory and in the file. A file that cannot be read is begun anew: it only saves a minute
+    each."""
 
     def __init__(self, home: Path) -> None:
         self._path = home / FILE
@@ -107,7 +108,8 @@ class PassportCache:
         return max(fitting, key=lambda one: one.taken_ms, default=None)
 
     def put(self, kept: StoredPassport) -> None:
-        """In the place of the model's older ones of the same server; the oldest of all go first."""
+        """Put it instead of the model's older ones on the same server; the oldest of all are dropped
+        first."""
         others = [one for one in self._kept if (one.endpoint, one.model) != (kept.endpoint, kept.model)]
         self._kept = tuple(sorted((*others, kept), key=lambda one: one.fact.taken_ms)[-MOST:])
         try:

@@ -68,7 +68,7 @@ class ExamTools:
 
 @dataclass(slots=True)
 class Exam:
-    """Of one model, once."""
+    """One exam of one model."""
 
     tools: ExamTools
     endpoint: str
@@ -209,7 +209,7 @@ class Exam:
         return judge.edits(server.fact, model, replies)
 
     def _tries(self, server: ExamServer, model: ModelFact, check: ExamCheck) -> list[Reply]:
-        """Until one is good, as many as there may be, and there is time for."""
+        """Tries until one is good, at most as many as are allowed and as time permits."""
         ask = questions.tool if check is ExamCheck.TOOLS else questions.edit
         replies: list[Reply] = []
         while len(replies) < questions.TRIES and self._left() > 0:

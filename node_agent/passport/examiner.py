@@ -13,7 +13,7 @@ from node_agent.wire.endpoint import AskFact, AskState, EndpointFact
 
 MOST_ASKS = 32
 TOLD_MS = 300_000
-"""So long an ask that has ended is told of."""
+"""How long an ended test is still reported."""
 _OVER = (AskState.DONE, AskState.GIVEN_UP)
 _log = logging.getLogger("pancode.node")
 

@@ -41,14 +41,14 @@ def answers(endpoint: EndpointFact, model: ModelFact, reply: Reply, waited_s: in
 
 
 def stated_context(endpoint: EndpointFact, model: ModelFact) -> CheckFact | None:
-    """By the server's own number, where that is too small already."""
+    """The verdict by the server's own number, if that is too small already."""
     if model.ctx_usable is None or model.ctx_usable >= LEAST_CONTEXT:
         return None
     return _too_small(endpoint, model, model.ctx_usable)
 
 
 def refused_context(endpoint: EndpointFact, model: ModelFact, reply: Reply) -> CheckFact | None:
-    """By the limit that a too long prompt was refused with; None: it named none."""
+    """The limit in the refusal of a too long prompt; None: it named none."""
     if reply.ctx is None:
         return None
     if reply.ctx < LEAST_CONTEXT:
@@ -59,7 +59,8 @@ def refused_context(endpoint: EndpointFact, model: ModelFact, reply: Reply) -> C
 def read_context(
     endpoint: EndpointFact, model: ModelFact, reply: Reply, words: int, secret: str | None
 ) -> CheckFact:
-    """By what it read of a long prompt: the tokens that it counted, or the number it was to find."""
+    """The context that was really read of a long prompt: the counted tokens, or the number that the model was
+    to find."""
     if not reply.well:
         return _unread(endpoint, model, reply, words)
     if reply.prompt_tokens is not None and reply.prompt_tokens < CUT_BELOW * words:
@@ -123,7 +124,7 @@ def _why_no_edit(reply: Reply) -> str | None:
 
 
 def _why_no_call(replies: Sequence[Reply], name: str) -> str:
-    """Of the last try, in words."""
+    """The reason why the last try had no call, in words."""
     last = replies[-1] if replies else Reply()
     if not last.well and not last.late:
         what = "its answer broke off" if last.status == 200 else "the server refused the tool"

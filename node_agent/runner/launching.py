@@ -168,7 +168,7 @@ class LaunchSurroundings:
     python: str
     values: Callable[[], Mapping[str, str]]
     version: Callable[[str], str | None] = lambda name: None
-    """Of a runtime, as found on this node."""
+    """The version of a runtime on this node."""
     sandbox: Sandbox | None = None
     owned: Callable[[], Collection[str]] = frozenset
     """Names in the owner's file of secrets: no value of theirs leaves the node."""

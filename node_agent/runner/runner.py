@@ -68,7 +68,7 @@ def heard(pipe: int, ms: int) -> str:
 
 
 def await_end(pid: int, ms: int) -> None:
-    """Of a process, or until the time is over."""
+    """Wait for the end of a process, or until the time is over."""
     try:
         fd = os.pidfd_open(pid)
     except (OSError, AttributeError) as exc:
@@ -103,7 +103,7 @@ def look(folder: Path) -> Look:
 
 
 def _watcher_gone(pid: int) -> str:
-    """In words for people: few know what a shim is."""
+    """The reason in words for people: few know what a shim is."""
     return f"the process that watched over it there (shim, pid {pid}) was killed or has crashed"
 
 
@@ -212,7 +212,7 @@ class Runner:
         self._plans[path] = plan
 
     def discard(self, folder: Path) -> None:
-        """Of a phase that nobody took: a power cut may have left any part of it. RunnerError."""
+        """Discard a phase that nobody took: a power cut may have left any part of it. RunnerError."""
         if _is_claimed(folder):
             raise RunnerError(f"{folder} was started")
         self._plans.pop(f"{folder}/{PLAN}", None)
@@ -437,7 +437,7 @@ def _reaped(pid: int) -> bool:
 
 
 def _is_claimed(folder: Path) -> bool:
-    """By a shim, now or earlier."""
+    """Whether a shim has claimed the phase, now or earlier."""
     return os.path.lexists(f"{folder}/{SPAWNED}")
 
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 TRIAL_S = 10
 RETRY_MS = 60_000
-"""So long after a failure nobody asks for a scope: a manager that hangs must not slow every start."""
+"""The pause after a failure before a scope is requested again: a manager that hangs must not slow every
+start."""
 FLAGS = (
     *("--user", "--scope", "--quiet", "--collect", "--no-ask-password", "--slice-inherit"),
     # Else a shutdown would look as if somebody had asked agent and shim to stop: it is ours, and tried again.
@@ -63,7 +64,7 @@ class Scopes:
         return self._trouble
 
     def scope(self, marker: str, phase: str, limits: PhaseLimits = NO_LIMITS) -> Scope | None:
-        """For one phase of one attempt, held to what it may take. None: start without."""
+        """A scope for one phase of one attempt, with its limits. None: start without one."""
         with self._lock:
             if self._clock.mono_ms() < self._not_before or not self._tried():
                 return None

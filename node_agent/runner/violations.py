@@ -46,11 +46,11 @@ class Violations:
             self._words[words] = None
 
     def words(self) -> tuple[str, ...]:
-        """So far, each once."""
+        """The words so far, each once."""
         return tuple(self._words)
 
     def all_words(self) -> tuple[str, ...]:
-        """At the end, with how many were left out."""
+        """The words at the end, with the number of those left out."""
         more = [f"and {n - 1} more calls that are {a}" for a, n in self._by_level.items() if n > 1]
         more += [f"and {self._more} more calls that rules forbid"] if self._more else []
         return (*self._words, *more)

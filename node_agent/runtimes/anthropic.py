@@ -21,7 +21,8 @@ LEVELS: Mapping[Reasoning, tuple[str, int]] = {
     Reasoning.HIGH: ("high", 20_000),
     Reasoning.XHIGH: ("xhigh", 31_999),
 }
-"""For newer models its flag, for older ones a budget of tokens: it uses the one that the model knows."""
+"""The levels by the flag of newer models, and by a budget of tokens for older ones; the model uses the one it
+knows."""
 
 
 def quiet_env(request: LaunchRequest, env: Mapping[str, str]) -> dict[str, str]:

@@ -63,7 +63,7 @@ class Program:
         return self.name, "--version"
 
     def fact(self, output: Said, logged_in: bool) -> RuntimeFact:
-        """From `--version` and the login. A version that nobody measured runs, with a warning."""
+        """The fact from `--version` and the login. A version that nobody measured runs, with a warning."""
         status, text = output
         if status != 0:
             return RuntimeFact(name=self.name, state="missing", fix=self.install)
@@ -326,7 +326,8 @@ class Parser(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a runtime can do. `hears`: a person's words while it works; `asks_people`: for a yes to a call."""
+    """The abilities of a runtime. `hears`: a person's words while it works; `asks_people`: for a yes to a
+    call."""
 
     stream: bool = False
     usage: bool = False
@@ -422,12 +423,12 @@ ANSWER, ANSWER_FILE = "PANCODE_ANSWER", "answer.txt"
 
 
 def whole(text: str) -> str:
-    """All of an answer, within what memory may be taken for it; the end kept."""
+    """The whole answer, within the memory that it may take; the end is kept."""
     return clip(text, MOST_ANSWER_CHARS)
 
 
 def clip(text: str, size: int = ANSWER_CHARS) -> str:
-    """At most `size` characters, the end kept: a final text says what matters last."""
+    """At most `size` characters, with the end kept: a final text says what matters last."""
     return text if len(text) <= size else "…" + text[1 - size :]
 
 

@@ -16,7 +16,7 @@ from node_agent.wire.model import WireModel
 from node_agent.wire.policy import Policy
 
 FOLDER = "hooks"
-"""Of the run's home."""
+"""The hook's folder in the run's home."""
 GUARDED = (
     FOLDER,
     "copilot/hooks",
@@ -28,7 +28,7 @@ GUARDED = (
 """Places of the home, for each program its own, that the sandbox shows read-only where they are there."""
 RULES = f"{FOLDER}/rules.json"
 PROGRAM = "hooks/program.py"
-"""In the node agent's own code."""
+"""The hook's program in the node agent's own code."""
 REFUSED = "PanCode did not let this through"
 """The start of the answer that a model gets for such a call."""
 TIMEOUT_S = 60
@@ -38,7 +38,7 @@ MOST_TIMEOUT_S = 2_000_000
 _SLACK_S = 31
 """A hook that asks has its time twice: before the question, and after the answer."""
 MOST_WAIT_MS = (MOST_TIMEOUT_S - TIMEOUT_S - _SLACK_S) * 1000
-"""Of a hook for a person: it says no before its program's patience ends."""
+"""The longest wait of a hook for a person: it says no before its program's patience ends."""
 
 
 class HookRules(WireModel):
@@ -97,7 +97,8 @@ def tools(request: LaunchRequest, shell: Iterable[str], files: Iterable[str]) ->
 
 
 def desk_of(home: str, identity: AttemptId, key: str, wall_ms: int) -> CallDesk:
-    """Where its calls wait for a person: to its time limit, and less long than its program waits for them."""
+    """The place where its calls wait for a person: up to its time limit, and shorter than its program
+    waits."""
     return CallDesk(home=home, identity=identity, key=key, wait_ms=min(wall_ms, MOST_WAIT_MS))
 
 

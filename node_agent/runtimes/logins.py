@@ -50,7 +50,8 @@ def for_opencode(text: str) -> bytes | None:
 
 
 def secrets_in(text: str, name: str = VARIABLE) -> dict[str, str]:
-    """By names for people; each may turn up alone. All words of the file, but for those that tell nothing."""
+    """The secrets by names for people; each may turn up alone. All words of the file, but for those that
+    reveal nothing."""
     found: dict[str, str] = {}
     todo: list[tuple[str, Any]] = [(name, _read(text))]
     while todo:
@@ -72,7 +73,7 @@ def _read(text: str) -> dict[str, Any]:
 
 
 FOLDER = "logins"
-"""In the node's home: a folder for each runtime, of the node's user alone."""
+"""The folder in the node's home with a folder for each runtime, for the node's user alone."""
 
 
 @dataclass(frozen=True, slots=True)

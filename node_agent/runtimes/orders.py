@@ -99,7 +99,7 @@ def enforced(
 
 
 DeskOf = Callable[[Order, str], CallDesk | None]
-"""Where people are asked, by an order and its run's home."""
+"""The place where people are asked, by an order and its run's home."""
 
 
 def asks_people(policy: Policy, runtime: Runtime) -> bool:

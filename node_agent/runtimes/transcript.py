@@ -26,11 +26,12 @@ MOST_OPEN = 50
 MOST_DETAIL = 160
 MOST_LINES = 5
 MARK = "  | "
-"""Before each line of what a tool gave back."""
+"""The mark before each line of a tool's answer."""
 
 
 class Transcript:
-    """Of one attempt. Feed it the stored output from byte 0 on, cut anywhere; it never raises."""
+    """The transcript of one attempt. Feed it the stored output from byte 0 on, cut anywhere; it never
+    raises."""
 
     def __init__(self, parser: Parser, in_pieces: bool = False) -> None:
         """`in_pieces`: the program says a text in several events."""
@@ -98,7 +99,7 @@ class Transcript:
         return ends
 
     def _cost(self) -> str:
-        """So far, where it has grown since it was said last."""
+        """The cost so far, if it has grown since it was last said."""
         usage = self._parser.usage
         if not _consumed(usage) or usage == self._last_usage:
             return ""
@@ -107,7 +108,8 @@ class Transcript:
 
 
 def transcript_of(runtime: str) -> Transcript | None:
-    """For one attempt of that runtime; None where its output is plain text already, or is not known."""
+    """The transcript of one attempt of that runtime; None when its output is plain text, or the runtime is
+    not known."""
     known = RUNTIMES.get(runtime)
     if known is None or not known.capabilities.stream:
         return None

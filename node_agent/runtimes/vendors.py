@@ -43,7 +43,7 @@ _ALL = tuple(
 )
 PROVIDERS: Mapping[str, RuntimeProvider] = {one.name: one for one in _ALL}
 ANY = PROVIDERS["openai"]
-"""Of a model without a provider's name: OPENAI_BASE_URL may be any server with this wire."""
+"""The vendor for a model without a provider's name: OPENAI_BASE_URL may be any server with this API."""
 KEY, URL, NAME, HOSTED = (f"PANCODE_MODEL_{word}" for word in ("KEY", "URL", "NAME", "HOSTED"))
 """The gateway's name for all of them: the name is the model's as its server knows it, where
 that is not the order's; the last is there where the vendor's own server is behind it."""
@@ -61,11 +61,10 @@ def split_model(model: str | None) -> tuple[RuntimeProvider, str]:
 
 @dataclass(frozen=True, slots=True)
 class Vendor:
-    """Of one runtime. `keys`: variable and the header that carries its value; `url`: the variable of another
-    server; `home`: the vendor's own, none where there is none; `mount`: the path that a base URL ends with;
-    `logins`: variables that log it in without a key; `models`: patterns beside the model of the order;
-    `hosts`: all that a run by subscription needs to reach.
-    """
+    """The model server of one runtime. `keys`: variable and the header that carries its value; `url`: the
+    variable of another server; `home`: the vendor's own, none if there is none; `mount`: the path at the end
+    of a base URL; `logins`: variables that log it in without a key; `models`: patterns beside the model of
+    the order; `hosts`: the hosts that a run by subscription needs."""
 
     keys: tuple[tuple[str, str], ...]
     url: str
@@ -85,7 +84,7 @@ OURS = frozenset({"native", "openai-agents"})
 _OF_COPILOT = tuple(
     f"api.{plan}githubcopilot.com" for plan in ("", "individual.", "business.", "enterprise.")
 )
-"""By what the account pays for; GitHub tells its program which one it is."""
+"""The hosts of Copilot by the account's plan; GitHub tells its program which one it is."""
 OPENAI = "https://api.openai.com/v1"
 _OPENAI = Vendor((("OPENAI_API_KEY", "authorization"),), "OPENAI_BASE_URL", OPENAI, "/v1")
 _ANTHROPIC = Vendor(
@@ -126,9 +125,8 @@ VENDORS: Mapping[str, Vendor] = {
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Through the gateway. `public`: it leads to the vendor's own server, where its price list counts;
-    `host`: the provider whose server it is, where the program names one.
-    """
+    """The way through the gateway. `public`: it leads to the vendor's own server, where its price list
+    counts; `host`: the provider of the server, if the program names one."""
 
     upstream: str
     mount: str
@@ -178,9 +176,9 @@ def way_of(
 
 
 def local_way(runtime: str, model: str | None, url: str = "", key: str = "") -> Way | None:
-    """To an endpoint of the node's; None: no runtime of that name can use one.
+    """The way to an endpoint of the node; None: no runtime of that name can use one.
 
-    It has every path of every wire from its top on: so nothing of a path is taken off there.
+    It has every path of every API from its top on, so no part of a path is removed there.
     """
     vendor = VENDORS.get(runtime, _OPENAI)
     if runtime not in RUNTIME_WIRES:
@@ -199,7 +197,8 @@ def local_way(runtime: str, model: str | None, url: str = "", key: str = "") -> 
 
 
 def _native_way(values: Mapping[str, str], named: Collection[str], model: str | None) -> Way | None:
-    """To the provider that the model names, by its own key; without a model to the first that can be used."""
+    """The way to the provider that the model names, by its own key; without a model to the first usable
+    one."""
     able = [one for one in PROVIDERS.values() if values.get(one.key) or values.get(one.url)]
     provider, name = (able[0], "") if model is None and able else split_model(model)
     key, url = values.get(provider.key, ""), values.get(provider.url, "")
@@ -237,7 +236,7 @@ def tunnel_of(runtime: str, values: Mapping[str, str], named: Collection[str]) -
 
 
 def how_logged_in(runtime: str, values: Mapping[str, str]) -> LoggedIn:
-    """For people: by whose leave a run's calls are made, and so whether they are metered."""
+    """The words for people: whose permission a run's calls use, and so whether they are metered."""
     if way_of(runtime, values, ()) is not None:
         return LoggedIn.KEY
     return LoggedIn.SUBSCRIPTION if tunnel_of(runtime, values, ()) else LoggedIn.OTHER

@@ -8,7 +8,7 @@ from node_agent.wire.model import WireModel
 from node_agent.wire.policy import Policy, Safety
 
 VERSION = "1"
-"""Of the worker's stream and of this file."""
+"""The version of the worker's stream and of this file."""
 FILE, PROMPT, SESSION = "native.json", "prompt.md", "session.json"
 TOOLS = ("read", "write", "edit", "bash", "grep", "find", "ls")
 
@@ -27,7 +27,8 @@ class WorkerSpec(WireModel):
     url: str
     suffix: str = ""
     is_hosted: bool = False
-    """By a vendor, as far as no other server is given: a context of which nobody says anything is large."""
+    """Whether a vendor hosts the model, because no other server is given: then an unknown context counts as
+    large."""
     newest: bool = False
     """OpenAI's own servers, which want the limit of an answer under its new name."""
     hidden: tuple[str, ...] = ()
@@ -53,4 +54,4 @@ class WorkerSpec(WireModel):
     """The reasoning effort, in the words of OpenAI's chat wire."""
     resume: str = ""
     desk: CallDesk | None = None
-    """Where a person is asked about a command."""
+    """The place where a person is asked about a command."""

@@ -134,7 +134,7 @@ def _usage(event: dict[str, Any]) -> Usage:
 
 
 def _report(report: dict[str, Any]) -> str:
-    """In plain words; empty for a run that only answered."""
+    """The report in plain words; empty for a run that only answered."""
     files = [text_of(one) for one in list_of(report.get("files"))]
     commands, denied = count_of(report.get("commands")), count_of(report.get("denied"))
     if not files and not commands and not denied:

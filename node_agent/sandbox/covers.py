@@ -20,7 +20,7 @@ from node_agent.sandbox.policy import Covers, is_within
 from node_agent.wire.policy import PathAccess, PathRule
 
 COVERED = "covered.json"
-"""In an attempt's folder, where nothing of the attempt writes."""
+"""The file with the covered paths, in an attempt's folder, where nothing of the attempt writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def read_covered(folder: Path) -> tuple[Known, ...]:
 
 
 def write_covered(folder: Path, tree: str, covers: Covers, before: Iterable[Known]) -> None:
-    """For the next phase: what this one has covered of the checkout, and `before`."""
+    """Records for the next phase the paths of the checkout that this one has covered, and `before`."""
     entries = {one.at: (one.path, one.access) for one in before}
     every = [*((path, PathAccess.NONE) for path in (*covers.folders, *covers.files))]
     every += [(path, PathAccess.READ) for path in covers.kept]

@@ -36,7 +36,8 @@ DENIED = (
     *("open_by_handle_at", "acct", "quotactl", "swapon", "swapoff", "syslog"),
 )
 FAMILIES = (1, 2, 10, 16)
-"""Of sockets: unix, IPv4, IPv6, netlink. A VM's own (vsock) passes by every network namespace."""
+"""The families of sockets: unix, IPv4, IPv6, netlink. A VM's own (vsock) would pass by every network
+namespace."""
 ATTACH = (16, 0x4206)
 """Requests of ptrace: a debugger may attach to processes of its own run, and never to the wall's, pid 1."""
 
@@ -136,13 +137,14 @@ UID = 60_706
 UIDS = 478
 PROCESSES = 100
 COUNTS_BY_NAMESPACE = (5, 14)
-"""Of Linux: since then a limit of processes that is set inside a user namespace counts what is in it."""
+"""The Linux version from which a limit of processes inside a user namespace counts only that namespace."""
 FILES = {
     "passwd": f"agent:x:{INSIDE_UID}:{INSIDE_UID}::/tmp:/bin/sh\n",
     "group": f"agent:x:{INSIDE_UID}:\n",
     "hosts": "127.0.0.1 localhost\n",
 }
-"""Of /etc inside: some programs fail without an entry of their user, and `localhost` needs a name."""
+"""The files of /etc inside: some programs fail without an entry of their user, and `localhost` needs a
+name."""
 INSTALL = "sudo apt-get install bubblewrap (or your system's package of that name)"
 _KNOWN = (
     (

@@ -30,7 +30,7 @@ CPU_S, IDLE_S = 1.0, 60.0
 WAIT_MS = 20_000
 """Beyond that it hangs; far more than its time on the processor, for machines that are busy."""
 MEMORY_BYTES = 512 << 20
-"""Of addresses: this program reserves none that it does not use, as the agents' programs do."""
+"""The limit of address space: this program reserves none that it does not use, as the agents' programs do."""
 LENGTH_BYTES = 4
 MOST_REPLY = 16 << 20
 MOST_REMEMBERED = 1_000
@@ -49,7 +49,7 @@ class Grammar:
 
     @property
     def pid(self) -> int | None:
-        """Of the process that waits for scripts, if there is one."""
+        """The process id of the process that waits for scripts, if there is one."""
         return None if self._child is None or self._child.poll() is not None else self._child.pid
 
     def take_apart(self, raw: bytes) -> ParsedScript:
@@ -175,7 +175,7 @@ def _call_from_plain(raw: list[Any]) -> ShellCommand:
 
 
 def main(argv: list[str]) -> int:
-    """Until there is nobody to answer."""
+    """Answer until nobody is left to ask."""
     cpu_s, idle_s = float(argv[1]), float(argv[2])
     sys.path.extend(argv[3:])
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
@@ -195,7 +195,8 @@ def main(argv: list[str]) -> int:
 
 
 def _enclose() -> None:
-    """Whoever takes this program over by a script opens no file and no connection, where Landlock is."""
+    """A script that takes this program over can open no file and no connection, if the kernel has
+    Landlock."""
     from node_agent.sandbox import landlock  # the node agent's side has no use for it
 
     with contextlib.suppress(OSError):  # a kernel without it

@@ -27,13 +27,14 @@ BAD_USAGE, CANNOT_HOLD, NOT_FOUND, NOT_RUNNABLE = 64, 71, 127, 126
 
 
 def abi() -> int:
-    """Of this kernel; 0 where it has none, or it is switched off."""
+    """The Landlock version of this kernel; 0 when it has none, or it is switched off."""
     version: int = _libc().syscall(CREATE, None, 0, 1)
     return max(version, 0)
 
 
 def restrict(read: list[str], write: list[str], ports: list[int] | None) -> None:
-    """From now on. OSError when it cannot be held; a path that is not there is not allowed either."""
+    """Restrict this process from now on. OSError when that is impossible; a missing path is not allowed
+    either."""
     have = abi()
     if have < LEAST_ABI:
         raise OSError(f"Landlock ABI {have} is too old")
@@ -52,7 +53,8 @@ def restrict(read: list[str], write: list[str], ports: list[int] | None) -> None
 
 
 def hold_calls(program: bytes) -> None:
-    """From now on, after `restrict`. OSError when the kernel takes no filter. An empty one holds nothing."""
+    """Refuse these calls from now on, after `restrict`. OSError when the kernel takes no filter. An empty
+    list refuses nothing."""
     if not program:
         return
     text = ctypes.create_string_buffer(program, len(program))

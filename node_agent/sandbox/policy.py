@@ -15,7 +15,7 @@ from enum import StrEnum
 from node_agent.sandbox import landlock
 
 INSIDE_UID = 1000
-"""Of the agent as it sees itself, whoever it is outside: some programs refuse to work as root."""
+"""The agent's user id inside, whoever it is outside: some programs refuse to work as root."""
 TMP_BYTES = 512 << 20
 STATUS_FD = 3
 """The descriptor on which bubblewrap reports whether the program ran: its own failure is not the agent's."""

@@ -17,7 +17,7 @@ BAD_USAGE, CANNOT_LISTEN, NOT_FOUND, NOT_RUNNABLE = 64, 71, 127, 126
 
 
 def serve(listener: socket.socket, path: str) -> None:
-    """For ever: the end of the namespace ends it."""
+    """Serve until the end of the namespace ends it."""
     threading.stack_size(STACK_BYTES)
     while True:
         try:
@@ -79,7 +79,7 @@ def main(argv: list[str]) -> int:
 
 
 def _let_go() -> None:
-    """Of the command's standard files: nobody must wait for the relay to close them."""
+    """Close the command's standard files, so that nobody waits for the relay to close them."""
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)

@@ -31,7 +31,7 @@ _HEAD_BYTES = 256
 _SHIMS, _SHIMMED = "shims", ("libexec", "bin", "plugins", "version", "versions", "installs")
 """Shims that version managers such as pyenv put on PATH, and the folders that these lead to."""
 MOST_LINKS = 500
-"""Of one folder of PATH: so many are looked at."""
+"""How many links in one folder of PATH are looked at."""
 
 
 def this_system(top: Iterable[str] = _TOP, etc: Iterable[str] = _ETC) -> System:
@@ -154,12 +154,12 @@ class Programs:
 
 
 def _clean_path(path: str) -> str:
-    """Of an absolute one, which may begin with two slashes."""
+    """The clean form of an absolute path, which may begin with two slashes."""
     return "/" + os.path.normpath(path).lstrip("/")
 
 
 GATE = "gate"
-"""In an attempt's folder: the folder of the model gateway's socket."""
+"""The folder of the model gateway's socket, in an attempt's folder."""
 SOCKET = "model.sock"
 RELAY = relay.__file__
 """The program of ours that leads to the model gateway."""
@@ -192,7 +192,7 @@ def named_programs(plan: PhasePlan) -> Iterator[str]:
 
 
 def own_folders(plan: PhasePlan) -> set[str]:
-    """Of the node agent's own files that an agent is started with: all of them for a worker of ours."""
+    """The node agent's own folders with which an agent is started: all of them for a worker of ours."""
     agents = [step.argv for step in plan.steps if step.kind is StepKind.AGENT]
     folders = {word for argv in agents for word in argv if word in (PACKAGE, LIBRARIES)}
     if _has_hook(plan.env["HOME"]):

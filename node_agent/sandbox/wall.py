@@ -87,7 +87,7 @@ class UserIdPool:
 
 AGAIN_MS = 600_000
 SOON_MS = 30_000
-"""After a trial that came to no end, as on a machine that is too busy."""
+"""The pause after an unfinished trial, as on a machine that is too busy."""
 OWN_FILE = "sandbox.json"
 TOO_MANY = (
     "the sandbox cannot cover all that path rules name: "

@@ -38,7 +38,7 @@ ENV = {
     "ENABLE_TOOL_SEARCH": "false",  # else the model has to look for our tools first
     "MAX_MCP_OUTPUT_TOKENS": "100000",
 }
-"""Of the program that the SDK starts: an answer of ours is clipped by us."""
+"""The variables of the program that the SDK starts: we clip our answers ourselves."""
 _BY_SUBTYPE = {"error_max_turns": "turn_limit", "error_max_budget_usd": "usd_limit"}
 
 

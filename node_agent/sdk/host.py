@@ -26,7 +26,7 @@ MOST_PATIENCE_MS = 2_147_483_000
 
 
 def patience_ms(desk: CallDesk | None) -> int:
-    """So long an SDK's program must wait for a call: the person's answer, then the longest command."""
+    """How long an SDK's program must wait for a call: the person's answer, then the longest command."""
     asking = 0 if desk is None else desk.wait_ms
     return min(asking + (MOST_S + SPARE_S) * 1000, MOST_PATIENCE_MS)
 
@@ -83,7 +83,7 @@ class Host:
                 self._count(event)
 
     def _count(self, event: dict[str, Any]) -> None:
-        """Of one answer."""
+        """Count the tokens of one answer."""
         self.turns += count_of(event.get("turns")) or 1
         for name in self.used:
             self.used[name] += count_of(event.get(name))

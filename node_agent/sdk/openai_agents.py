@@ -47,7 +47,7 @@ class NotWhole(Exception):
 
 
 def tell_used(line: Channel, read: int, details: Any, wrote: int) -> None:
-    """By one answer. `details`: of what it read; a server of one's own may leave them out."""
+    """Report the usage of one answer. `details`: of its input; a user's own server may leave them out."""
     cached = getattr(details, "cached_tokens", None) or 0
     line.tell("used", input=max(read - cached, 0), cached=cached, output=wrote)
 

@@ -13,11 +13,11 @@ from node_agent.wire.failure import FailureKind
 
 PIECE = 1 << 16
 MOST_LINE = 64 << 20
-"""Of one line from the driver; a tool call is no larger."""
+"""The longest line from the driver; a tool call is no larger."""
 
 
 class Pipe:
-    """To one driver that was started with pipes. Each wait ends with Over when the run's time does."""
+    """The pipe to one driver. Each wait ends with Over when the run's time does."""
 
     def __init__(self, process: subprocess.Popen[bytes], clock: Clock, until_ms: int) -> None:
         assert process.stdin is not None and process.stdout is not None
@@ -33,7 +33,7 @@ class Pipe:
             left = left[os.write(self._in, left[:PIECE]) :]
 
     def lines(self) -> Iterator[bytes]:
-        """Without their ends, until the driver is gone; what it left unfinished is none."""
+        """The lines without their ends, until the driver is gone; an unfinished line does not count."""
         parts: list[bytes] = []
         size = 0
         while data := self._read():

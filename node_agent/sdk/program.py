@@ -100,7 +100,7 @@ def _driver(name: str, driver: str, env: dict[str, str]) -> subprocess.Popen[byt
 
 
 def _ended(number: int, frame: FrameType | None) -> None:
-    """At once, with the command under way and the driver."""
+    """End at once, with the running command and the driver."""
     CHILDREN.end(128 + number)
 
 

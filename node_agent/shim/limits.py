@@ -119,9 +119,10 @@ class Consumption:
         return ""
 
     def _counters(self, what: str) -> tuple[int, ...]:
-        """All of them rise when this group's own limit is met.
+        """The counters that rise when this group's own limit is met.
 
-        The kernel counts as `oom_kill` also who was ended as the machine, or a group above, had no memory.
+        The kernel also counts as `oom_kill` a process that ended because the machine, or a group above, had
+        no memory.
         """
         name, keys = ("memory.events", _OWN_OOM) if what == MEMORY else ("pids.events", (b"max",))
         text = _read(f"{self._scope}/{name}") if self._by_kernel[what] else b""

@@ -16,11 +16,12 @@ else:
     import _signal as signal  # without `enum`, which costs 4 ms at each start
 
 AGENT_ONLY = "PANCODE_AGENT_ONLY"
-"""In a plan's environment: names of the variables that set-up and gates do not get. No program sees it."""
+"""The key in a plan's environment with the names of variables that set-up and gates do not get. No program
+sees it."""
 MARKER = "PANCODE_ATTEMPT"
 """The environment variable that every process of an attempt inherits."""
 SCOPE = "PANCODE_SCOPE"
-"""In a shim's own environment: the name of the systemd scope that was made for it. No program sees it."""
+"""The key in a shim's own environment with the name of its systemd scope. No program sees it."""
 
 Proc = tuple[int, int]
 """(pid, start time in clock ticks since boot): what the kernel never gives to two processes of one boot."""
@@ -261,7 +262,7 @@ def _works_in(pid: int, marker: bytes) -> bool:
 
 
 def _owner(pid: int) -> int:
-    """Also of one whose files in /proc are root's, because it lets nobody look."""
+    """The owner, also of a process whose files in /proc are root's, because it lets nobody look."""
     return int(_read(f"/proc/{pid}/status").partition(b"\nUid:")[2].split(None, 1)[0])
 
 

@@ -249,7 +249,7 @@ def _close(fd: int) -> None:
 
 
 def _to_null(*fds: int) -> None:
-    """In the place of what is open there, if anything."""
+    """Put /dev/null in the place of the open file, if there is one."""
     for fd in fds:
         null = os.open(os.devnull, os.O_RDWR)
         if null != fd:

@@ -16,7 +16,7 @@ from typing import Any, Self, cast
 MAX_STEPS = 64
 MAX_NAME = 64
 AGENT_ONLY = "PANCODE_AGENT_ONLY"
-"""In a plan's environment, as `process.AGENT_ONLY` for the shim: names that no other phase gets."""
+"""The key in a plan's environment, as `process.AGENT_ONLY` for the shim: names that no other phase gets."""
 
 
 class SpoolError(ValueError):
@@ -98,7 +98,7 @@ def _environment(value: object) -> dict[str, str]:
 
 @cache
 def _fields_of(kind: Any) -> dict[str, str]:
-    """By name: the annotation as written."""
+    """The fields by name, with the annotation as written."""
     return {field.name: str(field.type) for field in dataclasses.fields(kind)}
 
 
@@ -119,7 +119,7 @@ _LATER: dict[str, dict[str, object]] = {
 
 
 class _Record:
-    """To and from JSON, strictly: every field, no other, each of its type."""
+    """Converts to and from JSON, strictly: every field, no other, each of its type."""
 
     def to_dict(self) -> dict[str, Any]:
         return {name: _plain(getattr(self, name)) for name in self.__dataclass_fields__}  # type: ignore[attr-defined]

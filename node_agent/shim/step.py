@@ -86,7 +86,8 @@ class Keeper:
             self.max_rss_kb = max(self.max_rss_kb, usage.ru_maxrss)
 
     def empty(self, thorough: bool = False) -> bool:
-        """Without children a reaper's tree is empty; `thorough` asks for marker and scope, too."""
+        """Whether the tree is empty. Without children a reaper's tree is; `thorough` asks for marker and
+        scope, too."""
         return not self.reap() and ((self.reaper and not thorough) or not self.members())
 
     def members(self) -> list[process.Proc]:
@@ -123,7 +124,8 @@ class Keeper:
             self._await_empty(self.clock.mono_ms() + ms)
 
     def fell(self, leader: int) -> None:
-        """Without grace: what takes too much would take more of it. Who holds a wall up falls first."""
+        """End it without grace, because it would take even more. The processes that hold a sandbox up end
+        first."""
         if leader not in self.ended:
             try:
                 os.killpg(leader, signal.SIGKILL)
@@ -147,7 +149,8 @@ class Keeper:
         return len(struck), 0
 
     def _fell_groups(self, crowd: list[process.Proc]) -> None:
-        """At once: one by one they are born faster than they die. No stranger is in a group of theirs."""
+        """End whole groups at once: one by one they start faster than they end. No stranger is in such a
+        group."""
         for group in {_group(pid) for pid, _ in crowd} - {0, os.getpgid(0)}:
             try:
                 os.killpg(group, signal.SIGKILL)
@@ -194,7 +197,8 @@ class StepRun:
         return {"index": self.index, "name": self.spec["name"], "pid": self.pid, "start": self.start_ticks}
 
     def _enter(self) -> None:
-        """Into the plan's folder, and below it only where no link leads: what ran before may have put one."""
+        """Enter the plan's folder, and folders below it only if no link leads there: an earlier phase may
+        have put one."""
         cwd, below = self.plan["cwd"], self.plan["below"]
         try:
             os.chdir(cwd)
@@ -290,7 +294,7 @@ class StepRun:
         return files
 
     def _environment(self) -> dict[str, str]:
-        """Of this step: what is for the agent alone is for no other program."""
+        """The environment of this step: variables for the agent alone are for no other program."""
         env = dict(self.plan["env"])
         own = env.pop(process.AGENT_ONLY, "").split()
         return env if self.spec["kind"] == "agent" else {k: v for k, v in env.items() if k not in own}

@@ -17,7 +17,7 @@ from urllib.parse import quote
 SHORTEST = 8
 """A shorter value could not be told from ordinary words, such as the `ollama` of a server without keys."""
 SHORTEST_LINE = 16
-"""Of a value of several lines, such as a private key, each line of this length is looked for, too."""
+"""The shortest line of a value of several lines, such as a private key, that is also looked for by itself."""
 _NAMES = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE", re.IGNORECASE)
 _ADDRESS = re.compile(r"https?://[^@]*$")
 _BREAK = rb"(?:\r?\n|\\{1,4}(?:r\\{1,4})?n)"
@@ -27,7 +27,7 @@ _HALF_BREAK = re.compile(rb"(?:\r|\\{1,4}(?:r\\{0,4})?)\Z")
 _SHORTEST_LINE_OF_CODE, _LONGEST_BREAK = 48, 10
 _LOOK = 40
 _HEAD = 8
-"""So many letters of a spelling are looked for first; no spelling in code is shorter."""
+"""How many letters of a spelling are looked for first; no spelling in code is shorter."""
 
 
 def is_secret_name(name: str) -> bool:
@@ -231,7 +231,8 @@ def _coded(value: str) -> Iterable[bytes]:
 
 
 def _in_json(value: str) -> Iterable[str]:
-    """With and without other letters than ASCII, with `/` as it is and as `\\/`; each in JSON once more."""
+    """The spellings in JSON, with and without other letters than ASCII, with `/` and with `\\/`; each in JSON
+    once more."""
     once = [json.dumps(value, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)]
     once += [one.replace("/", "\\/") for one in once]
     yield from once

@@ -19,7 +19,7 @@ from node_agent.wire.clock import Clock
 from node_agent.wire.node import NodeProblem
 
 FRESH_MS = 60_000
-"""So long a value from elsewhere is not asked for again: a command may be slow, or ask its own server."""
+"""How long a value from elsewhere is not asked for again: a command may be slow, or ask its own server."""
 LOOK_MS = 20
 """The owner's files are looked at no more often: a run asks some ten times while it is laid out."""
 COMMAND_S = 10
@@ -205,7 +205,7 @@ def _file(path: object) -> str:
 
 
 def _text(data: bytes) -> str:
-    """Without the line end that editors and commands put behind it."""
+    """The text without the line end that editors and commands add."""
     try:
         return data.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError as exc:

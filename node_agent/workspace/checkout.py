@@ -102,7 +102,7 @@ class Index:
         return {path: bytes(self._data[oid : oid + _OID_BYTES[self._format]]) for path, oid in found}
 
     def data(self) -> bytes:
-        """With its checksum."""
+        """The data with its checksum."""
         size = _OID_BYTES[self._format]
         self._data[-size:] = hashlib.new(self._format, memoryview(self._data)[:-size]).digest()
         return bytes(self._data)
@@ -138,7 +138,7 @@ class KeptCheckout:
     repo: str
     object_format: ObjectFormat
     digest: str
-    """Of the index that git wrote with the checkout."""
+    """The digest of the index that git wrote with the checkout."""
     folder_mode: int
     owner: int
     folders: str = ""
@@ -287,7 +287,7 @@ def _moved_away(places: AttemptFolders, there: Path, kept: KeptCheckout) -> Kept
 
 
 def _moved_back(there: Path, places: AttemptFolders, kept: KeptCheckout) -> Index:
-    """With its folders as they were left: nothing was added. Git itself sees which file was changed."""
+    """Move it back with its folders unchanged: nothing was added. Git itself sees which file was changed."""
     index = _trusted(there / "index", kept)
     if _seen(there / "tree", index) != kept.folders:
         raise WorkspaceFailure("something was written into a checkout that waited")
@@ -400,7 +400,7 @@ _AGENT_CONFIG = (
     "[user]\n\tname = PanCode agent\n\temail = agent@pancode.invalid\n[advice]\n\tdetachedHead = false\n"
 )
 _NO_SYNC = ("-c", "core.fsync=none")
-"""After a power loss the attempt's folder is made anew."""
+"""Git need not sync here: after a power loss the attempt's folder is made anew."""
 _READ_TREE = (*_NO_SYNC, "read-tree", "--reset", "-u")
 """Writes what differs from the index, and, unlike `checkout`, fails when an object is missing."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

@@ -206,7 +206,7 @@ class DepotClient:
 
 
 def _send_new(peer: socket.socket, name: str, file: IO[bytes]) -> None:
-    """From the depot's size to the size that the file has now."""
+    """Send the part of the file between the depot's size and its present size."""
     stored = ask(peer, op="size", name=name).get("size")
     size = os.fstat(file.fileno()).st_size
     if not isinstance(stored, int) or stored > size:

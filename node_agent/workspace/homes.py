@@ -36,7 +36,7 @@ from node_agent.workspace.folders import (
 from node_agent.workspace.git import WorkspaceFailure, translated
 
 KEPT = "home.json"
-"""Beside the home, where nothing of the attempt writes."""
+"""The folder beside the home, where nothing of the attempt writes."""
 LENT = "login.json"
 """Likewise: what is the agent's alone. No wall shows it."""
 MOST_NAMES = 2_000
@@ -62,7 +62,7 @@ def lend(places: AttemptFolders, files: Mapping[str, bytes], later: bool) -> Non
 
 
 def take_back(places: AttemptFolders) -> None:
-    """With the folders around it, where its program may have put more of it. Idempotent."""
+    """Take the login back, with the folders around it, where its program may have put copies. Idempotent."""
     for top in {Path(name).parts[0] for name in _stored(places, LENT)}:
         must_be_folder(places.home)
         erase(places.home / top)
@@ -115,7 +115,7 @@ def lay(home: Path, folder: str, name: str, data: bytes) -> None:
 
 
 def _write(name: str, data: bytes, owner: int, at: int) -> None:
-    """Whole or not at all: whoever looks meanwhile sees nothing of it."""
+    """Write the whole file or nothing: a reader sees no part of it."""
     fresh = f".{name}"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(fresh, dir_fd=at)
@@ -138,7 +138,7 @@ class HomeCalls:
         self._home = WorkspaceFolders(root)
 
     def open(self, identity: AttemptId) -> tuple[CallAsked, ...]:
-        """In no order. What cannot be read is no question."""
+        """The open questions, in no order. An unreadable file is no question."""
         try:
             at = os.open(self._folder(identity), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:
@@ -182,7 +182,7 @@ def _read(at: int, stem: str) -> CallAsked | None:
 
 
 def _bytes(at: int, name: str) -> bytes:
-    """Of a regular file, without waiting for anybody; empty for anything else."""
+    """The content of a regular file, without waiting for anybody; empty for anything else."""
     try:
         handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=at)
     except OSError:
@@ -196,7 +196,7 @@ def _bytes(at: int, name: str) -> bytes:
 
 
 MOST_BYTES, MOST_FILES = 64 << 20, 2000
-"""Of one session; a larger one is not kept."""
+"""The limits of one session; a larger one is not kept."""
 MOST_SESSIONS, LONGEST_DAYS = 32, 30
 """The number and age of the sessions that a node keeps."""
 _FACTS, _BEFORE = "session.json", "resumed.json"
@@ -271,7 +271,7 @@ class KeptSessions:
             os.chown(places.home / top, owner, owner, follow_symlinks=False)
 
     def used_before(self, order: Order) -> Usage:
-        """By all runs of the session that the order goes on with: some programs tell the sum."""
+        """The usage of all runs of the session that the order continues: some programs report the sum."""
         stored = self._facts(self._home.places(order.identity).folder / _BEFORE) if order.resume else {}
         return Usage.model_validate(stored, strict=False) if stored else Usage()
 

@@ -19,11 +19,11 @@ from node_agent.workspace.folders import WorkspaceFolders, erase, locked
 from node_agent.workspace.git import NodeGit, WorkspaceFailure
 
 STORES = "stores"
-"""In a mirror's folder; each is named by its commit."""
+"""The folder in a mirror with the stores; each has the name of its commit."""
 MOST_STORES, MOST_PACKS = 4, 24
 _NEW = "new-"
 _PACK = ("pack-objects", "--revs", "--non-empty", "--delta-base-offset", "--window=0", "-q")
-"""Without a search for deltas: those that the mirror has are taken as they are."""
+"""The options without a search for deltas: the mirror's deltas are taken as they are."""
 
 
 def lend_store(mirror: Path, git_dir: Path, snapshot: str) -> Path | None:

@@ -321,7 +321,7 @@ def _place(tree: Path, path: str, target: bytes) -> str:
 
 
 MOST_BYTES = 256 << 20
-"""Of all files together that are looked through."""
+"""The most bytes of all files that are looked through."""
 MOST_FOUND = 20
 
 
@@ -377,11 +377,11 @@ MAX_FILE = 100 << 20
 AUTHOR = ("PanCode", "result@pancode.invalid")
 """Author of the commit that holds what an agent left uncommitted."""
 PATIENCE_S = 300.0
-"""For one git over an agent's tree, should there be a way of holding it up that we do not know."""
+"""The time for one git command over an agent's tree, in case it can be delayed in an unknown way."""
 MAX_LISTED = 200
-"""So many ignored files are named."""
+"""How many ignored files are named."""
 _SUBMODULES = re.compile(rb"(?<![^\0])160000 [^\t\0]*\t([^\0]+)")
-"""In the list of all files, which for a large repository is not taken to pieces."""
+"""Finds submodules in the list of all files, which for a large repository is not split."""
 _UPDATE = ("update-index", "-z", "--add", "--remove", "--replace")
 _IGNORE_PROGRAM_ATTRIBUTES = "* !filter !working-tree-encoding !ident -text\n"
 

@@ -122,7 +122,8 @@ class SetUps:
         self._home, self._cache, self._machine = home, cache, machine
 
     def put_back(self, order: Order, log: Path) -> PutBack:
-        """Before anything of the attempt ran. The log is written when something was put back."""
+        """Put set-up's files back before anything of the attempt ran. The log says so if files were put
+        back."""
         places = self._home.places(order.identity)
         log.unlink(missing_ok=True)
         try:
@@ -144,7 +145,8 @@ class SetUps:
         return PutBack(key, restored=True, told=f"set-up was not run: put back as {kept.maker} left it")
 
     def keep(self, order: Order, key: str) -> tuple[str, ...]:
-        """After a set-up that ended well, while no process of the attempt lives. Why not, in words."""
+        """Keep the files after a good set-up, while no process of the attempt lives. The answer: why not, in
+        words."""
         if self._cache.has(key):
             return ()
         try:

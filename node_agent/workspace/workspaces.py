@@ -116,7 +116,7 @@ class Workspaces:
 
     @translated("home of the workspace")
     def renew(self, identity: AttemptId) -> None:
-        """After set-up, which writes there, too: the runtime's own files are again as they were given."""
+        """After set-up, which writes there, too, restore the runtime's own files."""
         homes.renew(self._home.places(identity))
 
     @translated("login of the workspace")
@@ -126,7 +126,7 @@ class Workspaces:
 
     @translated("login of the workspace")
     def take_back(self, identity: AttemptId) -> None:
-        """Before the gates, which run what the repository says."""
+        """Take the login back before the gates, which run the repository's commands."""
         homes.take_back(self._home.places(identity))
 
     @translated("guide of the workspace")
@@ -143,7 +143,8 @@ class Workspaces:
         return self._home.places(identity).git
 
     def repository(self, identity: AttemptId, workspace: Workspace) -> tuple[Path, ...]:
-        """For a sandbox to show read-only: the repository, the file that leads to it, what it borrows."""
+        """The paths that a sandbox shows read-only: the repository, the file that leads to it, the objects
+        that it borrows."""
         if workspace.kind == "none":
             return ()
         places = self._home.places(identity)
@@ -194,7 +195,7 @@ class Workspaces:
 
     @translated("board of the workspace")
     def lay_board(self, identity: AttemptId, files: Mapping[str, bytes]) -> None:
-        """Before anything of the attempt runs. Idempotent."""
+        """Lay the board's files before anything of the attempt runs. Idempotent."""
         lay_board(self.tree(identity), files)
 
     @translated("board of the workspace")

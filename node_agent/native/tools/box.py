@@ -20,7 +20,8 @@ class Failed(Exception):
 
 @dataclass
 class Box:
-    """Of one run. `env`: of commands; `most_chars`: of one tool's answer; `changed`: by file tools."""
+    """The tools of one run. `env`: for commands; `most_chars`: of one tool's answer; `changed`: by file
+    tools."""
 
     tree: Tree
     judge: Judge

@@ -54,5 +54,5 @@ _FORMS = {
 
 
 def forms(names: Sequence[str]) -> list[ToolForm]:
-    """Of these tools, in their own order."""
+    """The forms of these tools, in their own order."""
     return [form for name, form in _FORMS.items() if name in names]

@@ -60,7 +60,7 @@ class _Kept:
 
 
 def _watched(process: subprocess.Popen[bytes], clock: Clock, wait_s: int) -> tuple[_Kept, str]:
-    """Until it is over. (what it printed, why it was ended by us or nothing)."""
+    """Watch the command until it is over: its output, and the reason if we ended it."""
     assert process.stdout is not None
     kept, until = _Kept(), clock.mono_ms() + wait_s * 1000
     fd = process.stdout.fileno()

@@ -49,7 +49,8 @@ class ClaudeParser(EventParser):
 
     @property
     def usage(self) -> Usage:
-        """From the result event; before it, from the messages so far, whose output counts are too low."""
+        """The usage from the result event; before it, from the messages so far, whose output counts are too
+        low."""
         return self._tokens.usage() if self._result is None else _final_usage(self._result, self._cost_before)
 
     def _said(self) -> str:

@@ -93,7 +93,8 @@ def _provider(url: str, key: bool) -> dict[str, object]:
 
 
 def _by_subscription() -> dict[str, object]:
-    """Through the same provider; as its own it would bring plugins and tools that its vendor runs."""
+    """The options by subscription, through the same provider; Codex's own one would bring plugins and tools
+    that its vendor runs."""
     without = {"features.apps": False, "features.plugins": False}
     return {**_named(SUBSCRIPTION, {"requires_openai_auth": True}), **without}
 

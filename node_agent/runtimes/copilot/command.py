@@ -57,7 +57,7 @@ _READ = ("view", "grep", "glob")
 _EDIT = (*_READ, "create", "edit", "str_replace_editor", "apply_patch")
 _OPEN = (*_EDIT, "bash", "write_bash", "read_bash", "stop_bash", "list_bash", "update_todo")
 _FENCED = (*_EDIT, "bash", "read_bash", "stop_bash", "list_bash")
-"""Without what types into a command that runs, which no rule reads."""
+"""The tools without the one that types into a running command, which no rule reads."""
 # What is available is named at every level: else skills and sub-agents of the repository are offered, too.
 # The rules for `.git` hold by every way to it, links too, but not for a shell.
 _RULES: dict[Safety, tuple[tuple[str, ...], tuple[str, ...]]] = {

@@ -119,7 +119,7 @@ def _env(request: LaunchRequest, place: Place) -> dict[str, str]:
 
 
 def by_account(env: Mapping[str, str]) -> bool:
-    """With what a Google account pays for; a key or a server of another's goes before it."""
+    """The launch with a Google account; a key or another server counts more."""
     return bool(env.get(LOGIN)) and not (KEY in env or URL in env)
 
 

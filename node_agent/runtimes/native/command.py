@@ -12,11 +12,11 @@ from node_agent.runtimes.workerspec import VERSION
 from node_agent.wire.node import RuntimeFact
 
 PROGRAM = "native/program.py"
-"""In the node agent's own code."""
+"""The worker's program in the node agent's own code."""
 
 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
-    """With the one key that it needs."""
+    """The launch with the one key that it needs."""
     return started(PROGRAM, request, place)
 
 

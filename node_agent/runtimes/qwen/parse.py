@@ -52,7 +52,8 @@ class QwenParser(EventParser):
 
     @property
     def usage(self) -> Usage:
-        """From the result event, its requests beside the work included; before it, from its messages."""
+        """The usage from the result event, with its requests beside the work; before it, from its
+        messages."""
         if self._result is None:
             return self._live
         return _total(dict_of(self._result.get("usage")), self._before, self._live.turns)
