@@ -20,23 +20,33 @@ from pancode.api.document.answers import (
 from pancode.api.request.bodies import ActBody, CeilingBody, ScopeBody, SettleBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.control.faces import MOST_ROWS
+from pancode.control.finding import find
+from pancode.control.money import set_ceilings, settle_by_hand, unset_ceiling
 from pancode.core.books import PERIODS, repo_scope
 from pancode.errors import UsageError
+from pancode.fleet.fleet import must_exist
+from pancode.reports.brief import brief, looked, report
+from pancode.reports.cost import cost
+from pancode.reports.money import Configured, budget
+from pancode.reports.track_records import track_records
+from pancode.reports.workers import workers
+from pancode.runs.runs import since_ms
+from pancode.work.people.answering import items
 
 
 def _budget(context: ApiContext, call: ApiCall) -> Any:
-    return context.plane.money.budget(context.coordinator.around({}), call.flag("all"))
+    return budget(context.core, Configured.of(context.coordinator.around({})), call.flag("all"))
 
 
 def _ceiling(context: ApiContext, call: ApiCall) -> Any:
     body: CeilingBody = call.body
     ceilings, (kind, name) = body.ceilings(), _budget_scope(body.scope)
     if kind == "node":
-        context.plane.nodes.must_exist((name,))
+        must_exist(context.core, (name,))
     if kind == "agent":
         find_agent(context.coordinator.around({}).agents(None), name)
     scope = repo_scope(_repository(context, name)) if kind == "repo" else body.scope
-    context.plane.money.set_ceilings(scope, ceilings, body.by)
+    set_ceilings(context.core, scope, ceilings, body.by)
     return _budget(context, call)
 
 
@@ -65,14 +75,14 @@ def _unset(context: ApiContext, call: ApiCall) -> Any:
     body: ScopeBody = call.body
     kind, name = _budget_scope(body.scope)
     scope = repo_scope(context.project_of(name) or name) if kind == "repo" else body.scope
-    context.plane.money.unset_ceiling(scope, body.by)
+    unset_ceiling(context.core, scope, body.by)
     return _budget(context, call)
 
 
 def _settle(context: ApiContext, call: ApiCall) -> Any:
     body: SettleBody = call.body
-    run = context.plane.runs.find(body.run)
-    settled = context.plane.money.settle_by_hand(run.id, body.usd, body.by)
+    run = find(context.core, body.run)
+    settled = settle_by_hand(context.core, run.id, body.usd, body.by)
     return {"run": run.id, "usd": f"{body.usd:f}", "attempts": settled}
 
 
@@ -83,31 +93,32 @@ def _cost(context: ApiContext, call: ApiCall) -> Any:
         wanted["repository"] = context.project_of(wanted["repository"]) or wanted["repository"]
     known = context.known(wanted)
     only: dict[str, str] = {name: known[name] for name in ("agent", "node", "repository") if name in known}
-    return context.plane.money.cost(by, call.query.get("since"), limit, only)
+    return cost(context.core, by, since_ms(context.core, call.query.get("since")), limit, only)
 
 
 def _workers(context: ApiContext, call: ApiCall) -> Any:
-    return {"workers": context.plane.money.workers()}
+    return {"workers": workers(context.core)}
 
 
 def _records(context: ApiContext, call: ApiCall) -> Any:
     agent, limit = context.known(call.query).get("agent"), call.number("limit", 50, MOST_ROWS)
-    return {"records": context.plane.money.track_records(agent, call.flag("rankings"), limit)}
+    return {"records": track_records(context.core, agent, call.flag("rankings"), limit)}
 
 
 def _brief(context: ApiContext, call: ApiCall) -> Any:
     context.coordinator.code.look_for_reverts()
-    return context.plane.money.brief(call.query.get("by", "api"), call.query.get("since"))
+    return brief(context.core, items(context.core), call.query.get("by", "api"), call.query.get("since"))
 
 
 def _looked(context: ApiContext, call: ApiCall) -> Any:
-    context.plane.money.looked(call.body.by)
+    looked(context.core, call.body.by)
     return {"by": call.body.by}
 
 
 def _report(context: ApiContext, call: ApiCall) -> Any:
     context.coordinator.code.look_for_reverts()
-    return context.plane.money.report(call.query.get("by", "api"), call.query.get("since", "7d"))
+    by, since = call.query.get("by", "api"), call.query.get("since", "7d")
+    return report(context.core, items(context.core), by, since)
 
 
 _COST = ("by", "since", "limit", "agent", "node", "repository")

@@ -20,6 +20,8 @@ from pancode.api.streaming import sse, steps
 from pancode.control.faces import Progress
 from pancode.core.names import not_found
 from pancode.errors import NotFoundError
+from pancode.fleet.exams import examine, where
+from pancode.runs.fleet_settings import record_preset
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -102,7 +104,7 @@ def _apply(context: ApiContext, call: ApiCall) -> Any:
     body: PresetBody = call.body
     preset = find_preset(context.coordinator.around({}).presets().presets, body.name)
     before = context.coordinator.applied_preset(preset.name)
-    context.plane.records.record_preset(preset.name, before, body.by)
+    record_preset(context.core, preset.name, before, body.by)
     around = context.coordinator.around({})
     rows = [row for row in around.origins(None) if row["key"] in preset.settings()]
     raised = around.defaults(None).raised
@@ -114,18 +116,18 @@ def _unset(context: ApiContext, call: ApiCall) -> Any:
     before = context.coordinator.applied_preset(None)
     if before is None:
         raise NotFoundError("no preset is applied", fix="pancode presets", code="no_preset")
-    context.plane.records.record_preset(None, before, body.by)
+    record_preset(context.core, None, before, body.by)
     return {"preset": None, "before": before}
 
 
 def _test(context: ApiContext, call: ApiCall) -> Any:
     body: ExamBody = call.body
-    models = context.plane.models
-    places = models.places(body.model, body.node)
+    places = where(context.core, body.model, body.node)
     ends = context.closing.wait
 
     def work(progress: Progress) -> Any:
-        return {"tests": [models.test(one, body.again, progress, context.poke, ends) for one in places]}
+        tests = [examine(context.core, one, body.again, progress, context.poke, ends) for one in places]
+        return {"tests": tests}
 
     return sse(steps(context, work))
 

@@ -13,6 +13,7 @@ from pancode.api.context import ApiContext
 from pancode.api.feed_routes import FEED_VERBS
 from pancode.api.figure_routes import FIGURE_VERBS
 from pancode.api.fleet_routes import FLEET_VERBS
+from pancode.api.land_routes import LAND_VERBS
 from pancode.api.people_routes import PEOPLE_VERBS
 from pancode.api.problems import HANDLERS
 from pancode.api.record_routes import RECORD_VERBS
@@ -29,6 +30,7 @@ def _openapi(context: ApiContext, call: ApiCall) -> Any:
 
 VERBS: tuple[Verb, ...] = (
     *RUN_VERBS,
+    *LAND_VERBS,
     *PEOPLE_VERBS,
     *WORKFLOW_VERBS,
     *UNATTENDED_VERBS,

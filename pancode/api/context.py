@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pancode.api.coordinator_api import CoordinatorApi
-from pancode.api.plane import Plane
+from pancode.control.core import Core
 from pancode.errors import ConfigError, PancodeError, UnavailableError
+from pancode.runs.rounds import act
+from pancode.work.workflow.known import filters
 
 log = logging.getLogger("pancode.api")
 
@@ -61,7 +63,7 @@ class Nudges:
         self._waiting = False
 
     def take(self) -> bool:
-        """Whether the caller has to make the turn; then it calls `begun` under the plane's lock."""
+        """Whether the caller has to make the turn; then it calls `begun` under the core's lock."""
         with self._lock:
             first, self._waiting = not self._waiting, True
             return first
@@ -102,11 +104,11 @@ class ApiContext:
     """The ports that should be open and are not: what, why, fix."""
 
     def __post_init__(self) -> None:
-        self.plane.feed.listen(self.bell.ring)
+        self.core.feed.listen(self.bell.ring)
 
     @property
-    def plane(self) -> Plane:
-        return self.coordinator.plane
+    def core(self) -> Core:
+        return self.coordinator.core
 
     def project_of(self, cwd: str | None) -> str | None:
         """Top of the repository in which somebody stands who asks; None outside of one."""
@@ -115,7 +117,7 @@ class ApiContext:
     def known(self, query: Mapping[str, str]) -> dict[str, str]:
         """The filters of a request. NotFoundError where one names what nothing is called."""
         agents = self.coordinator.around({}).agents(None) if "agent" in query else {}
-        return self.plane.runs.filters(query, agents)
+        return filters(self.core, query, agents)
 
     def poke(self) -> None:
         """Act on a change now instead of at the next round; changes of one moment share a turn.
@@ -124,10 +126,10 @@ class ApiContext:
         """
         if not self.nudges.take():
             return
-        with self.plane.lock:
+        with self.core.lock:
             self.nudges.begun()
             try:
-                self.plane.act()
+                act(self.core)
             except (UnavailableError, ConfigError):  # the loop tells, and mends
                 pass
             except Exception:

@@ -1,4 +1,4 @@
-"""The coordinator as the API and `serve` know it: the plane, bring-up, code, configuration."""
+"""The coordinator as the API and `serve` know it: the core, bring-up, code, configuration."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Protocol
 
 from node_agent.wire.identity import AttemptId
 from pancode.access.door import DoorPlace
-from pancode.api.plane import Plane
 from pancode.code.landing.pull_request import PullAsked
+from pancode.control.core import Core
 from pancode.control.faces import CodeVerbs, FleetVerbs, Streams, Surroundings
 from pancode.control.shapes import PullRequestShape
 from pancode.core.records import Run
@@ -20,8 +20,8 @@ class CoordinatorApi(Protocol):
     """One per PANCODE_HOME; made by wiring, run by `serve`."""
 
     @property
-    def plane(self) -> Plane:
-        """The control plane's verbs."""
+    def core(self) -> Core:
+        """What the use cases share."""
 
     @property
     def fleet(self) -> FleetVerbs:

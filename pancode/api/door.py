@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pancode.access.door import HOOKS, DoorRules, KnockedBy, bearer, must_have_token
+from pancode.access.tokens import asked, check, still_in_force
 from pancode.api.context import LET_IN, ApiContext
 from pancode.api.problems import HANDLERS, AsciiJson, response_of
 from pancode.api.request.bodies import Body, CallerBody, says
@@ -22,6 +23,7 @@ from pancode.api.routing import ApiCall, AtDoor, Verb, read
 from pancode.core.values import replace
 from pancode.core.visitors import AccessError, Visitor, must_allow, must_allow_said, must_be_its_item
 from pancode.remote.hello import handed_on
+from pancode.work.people.answering import items
 
 VISITOR = "pancode.visitor"
 LOOK_S = 5.0
@@ -74,7 +76,7 @@ class Doorkeeper:
             return Visitor()
         secret = bearer(headers.get("authorization", ""))
         if secret is not None:
-            return Visitor(self._context.plane.tokens.check(secret))
+            return Visitor(check(self._context.core, secret))
         if path not in self._open:
             raise must_have_token()
         return Visitor()
@@ -112,7 +114,7 @@ def _answered(verb: Verb, context: ApiContext, call: ApiCall) -> Any:
     if call.visitor.token is not None:
         lands = says(call.body, "land") or (verb.lands is not None and verb.lands(context, call))
         must_allow_said(call.visitor.token, verb.name, lands, says(call.body, "yes"))
-        context.plane.tokens.asked(call.visitor.name, verb.name, call.path.get("run"))
+        asked(context.core, call.visitor.name, verb.name, call.path.get("run"))
     return verb.answered(context, replace(call, body=_signed(call.body, call.visitor)))
 
 
@@ -134,7 +136,7 @@ def _admit(verb: Verb, context: ApiContext, path: Mapping[str, str], visitor: Vi
         return must_allow(token, verb.needs, verb.name)
     about = path.get("run", token.run or "") if verb.for_item else ""
     must_be_its_item(token, about, verb.name)
-    if "run" in path and not context.plane.tokens.item_waits(token):
+    if "run" in path and all(item["id"] != token.item for item in items(context.core)):
         why = "it was answered already, or asks something new"
         raise AccessError(
             f"the question of the token {token.name} no longer waits",
@@ -163,6 +165,6 @@ async def _while_in_force(context: ApiContext, visitor: Visitor, pieces: Any) ->
     async for piece in pieces:
         if visitor.token is not None and clock.time() - looked >= LOOK_S:
             looked = clock.time()
-            if not await run_in_threadpool(context.plane.tokens.still_in_force, visitor.token):
+            if not await run_in_threadpool(still_in_force, context.core, visitor.token):
                 return
         yield piece

@@ -10,9 +10,11 @@ from pancode.api.context import ApiContext
 from pancode.api.document.answers import EventStream
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import QUIET_S, event, sse
+from pancode.control.finding import find
 from pancode.core.names import not_found
 from pancode.core.records import EventKind, FeedEvent
 from pancode.errors import UsageError
+from pancode.reports.story import event as shape_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Wanted:
                 raise not_found("kind of event", kind, every, f"one of {', '.join(every)}")
         run = call.query.get("run")
         if run is not None:
-            run = context.plane.runs.find(run).id
+            run = find(context.core, run).id
         known = context.known(call.query)
         return cls(kinds, run, known.get("node"), known.get("workflow"))
 
@@ -48,7 +50,7 @@ class Wanted:
 
 
 def _events(context: ApiContext, call: ApiCall) -> Any:
-    wanted, tail = Wanted.of(context, call), call.number("tail", 0, context.plane.feed.most)
+    wanted, tail = Wanted.of(context, call), call.number("tail", 0, context.core.feed.most)
     since = call.last_event or call.query.get("since", "")
     if since and not (since.isascii() and since.isdigit() and len(since) <= 18):
         raise UsageError(f"{since[:40]!r} is no number of an event", fix="leave it out", code="bad_value")
@@ -59,7 +61,7 @@ async def _stream(
     context: ApiContext, wanted: Wanted, begin: tuple[int | None, int], ends: bool
 ) -> AsyncIterator[str]:
     """`begin`: after which event, else how many of the newest first. `reset` where some may be missing."""
-    feed, (since, tail) = context.plane.feed, begin
+    feed, (since, tail) = context.core.feed, begin
     place, found = _begun(context, wanted, tail) if since is None else (since, [])
     while True:
         seen = context.bell.count
@@ -70,7 +72,7 @@ async def _stream(
         for one in [*found, *(news or ())]:
             place = max(place, one.number)
             if wanted.fits(one):
-                yield event(one.kind.value, context.plane.records.event(one), str(one.number))
+                yield event(one.kind.value, shape_of(one), str(one.number))
         found = []
         if ends or context.closing.is_set():
             return
@@ -80,7 +82,7 @@ async def _stream(
 
 def _begun(context: ApiContext, wanted: Wanted, tail: int) -> tuple[int, list[FeedEvent]]:
     """The newest event, and so many that fit before it."""
-    known = context.plane.feed.newest(context.plane.feed.most)
+    known = context.core.feed.newest(context.core.feed.most)
     fitting = [one for one in known if wanted.fits(one)]
     return (known[-1].number if known else 0), fitting[max(0, len(fitting) - tail) :]
 

@@ -15,31 +15,34 @@ from pancode.api.context import ApiContext
 from pancode.api.document.answers import BreakersAnswer, FiguresAnswer
 from pancode.api.request.bodies import BreakerBody
 from pancode.api.routing import ApiCall, Verb
-from pancode.core.figures import MEDIA_TYPE, Sample
+from pancode.control.breakers import listed
+from pancode.core.figures import MEDIA_TYPE, Sample, exposition
 from pancode.errors import PancodeError
+from pancode.reports.figures import FIGURES, figures
+from pancode.runs.fleet_settings import reset_breaker
 
 PATH = "/metrics"
 
 
 def _samples(context: ApiContext) -> list[Sample]:
     facts = {**context.facts, "trouble": context.trouble.shape()}
-    return context.plane.nodes.figures(facts, context.coordinator.process_figures())
+    return figures(context.core, facts, context.coordinator.process_figures())
 
 
 def _breakers(context: ApiContext, call: ApiCall) -> Any:
-    return {"breakers": context.plane.breakers.show()}
+    return {"breakers": listed(context.core)}
 
 
 def _reset(context: ApiContext, call: ApiCall) -> Any:
     body: BreakerBody = call.body
-    context.plane.breakers.reset(body.name, body.by)
+    reset_breaker(context.core, body.name, body.by)
     return _breakers(context, call)
 
 
 def _figures(context: ApiContext, call: ApiCall) -> Any:
     samples = _samples(context)
     figures = [{"name": one.name, "labels": dict(one.labels), "value": one.value} for one in samples]
-    return {"figures": figures, "text": context.plane.nodes.exposition(samples)}
+    return {"figures": figures, "text": exposition(FIGURES, samples)}
 
 
 FIGURE_VERBS = (
@@ -58,7 +61,7 @@ def figures_app(context: ApiContext) -> Starlette:
         if place is not None and not place.is_called(request.headers.get("host", "")):
             return PlainTextResponse("name this host in the setting metrics.hosts\n", 421)
         try:
-            text = await run_in_threadpool(lambda: context.plane.nodes.exposition(_samples(context)))
+            text = await run_in_threadpool(lambda: exposition(FIGURES, _samples(context)))
         except PancodeError:
             return PlainTextResponse("the ledger cannot be read now\n", 503)
         return Response(text, media_type=MEDIA_TYPE)

@@ -38,6 +38,10 @@ from pancode.api.streaming import sse, steps
 from pancode.control.faces import Caller, NodeChange, NodeSpec, Progress
 from pancode.counted import counted
 from pancode.errors import RefusedError, UsageError
+from pancode.fleet.fleet import fleet, must_exist, node, walls
+from pancode.fleet.inventory import adjust, busy_runs, note_login
+from pancode.fleet.quota import release
+from pancode.runs.fleet_settings import drain_fleet, pause_queue
 
 
 def _status(context: ApiContext, call: ApiCall) -> Any:
@@ -46,16 +50,16 @@ def _status(context: ApiContext, call: ApiCall) -> Any:
         "trouble": context.trouble.shape(),
         "closed": [*context.coordinator.closed(), *context.closed],
     }
-    return context.plane.nodes.fleet({**context.facts, **known})
+    return fleet(context.core, {**context.facts, **known})
 
 
 def _node(context: ApiContext, call: ApiCall) -> Any:
-    return context.plane.nodes.show(call.path["node"])
+    return node(context.core, call.path["node"])
 
 
 def _up(context: ApiContext, call: ApiCall) -> Any:
     body: UpBody = call.body
-    context.plane.nodes.must_exist(body.nodes)
+    must_exist(context.core, body.nodes)
 
     def work(progress: Progress) -> Any:
         results = context.coordinator.fleet.up(body.nodes, _caller(body), progress, body.link)
@@ -67,7 +71,7 @@ def _up(context: ApiContext, call: ApiCall) -> Any:
 
 def _down(context: ApiContext, call: ApiCall) -> Any:
     body: NodesBody = call.body
-    context.plane.nodes.must_exist(body.nodes)
+    must_exist(context.core, body.nodes)
     if not body.now:
         _refuse_while_running(context, body.nodes)
 
@@ -79,7 +83,7 @@ def _down(context: ApiContext, call: ApiCall) -> Any:
 
 
 def _refuse_while_running(context: ApiContext, names: tuple[str, ...]) -> None:
-    busy = context.plane.nodes.busy_runs(names)
+    busy = busy_runs(context.core, names)
     if busy:
         listed = ", ".join(busy[:8])
         raise RefusedError(
@@ -92,37 +96,27 @@ def _refuse_while_running(context: ApiContext, names: tuple[str, ...]) -> None:
 
 def _drain(context: ApiContext, call: ApiCall) -> Any:
     body: DrainBody = call.body
-    context.plane.nodes.must_exist(body.nodes)
+    must_exist(context.core, body.nodes)
     reason = body.reason or f"drained by {body.by}"
-    return _set_drain(context, body, reason)
+    return {"nodes": drain_fleet(context.core, body.nodes, reason, body.by), "draining": reason}
 
 
 def _resume(context: ApiContext, call: ApiCall) -> Any:
     body: DrainBody = call.body
-    context.plane.nodes.must_exist(body.nodes)
+    must_exist(context.core, body.nodes)
     if not body.nodes:
-        context.plane.queues.pause(None, None, body.by)
-    answer = _set_drain(context, body, None)
-    freed = [name for name in body.nodes if context.plane.nodes.release(name, body.by)]
+        pause_queue(context.core, None, None, body.by)
+    nodes = drain_fleet(context.core, body.nodes, None, body.by)
+    freed = [name for name in body.nodes if release(context.core, name, body.by)]
     context.coordinator.fleet.let_in(freed)
-    return {**answer, "let_in": freed}
-
-
-def _set_drain(context: ApiContext, body: DrainBody, reason: str | None) -> Any:
-    """No names: the fleet itself takes no new work, and every node of it."""
-    plane = context.plane
-    if not body.nodes:
-        plane.nodes.drain_fleet(reason, body.by)
-    for name in body.nodes or context.plane.nodes.names():
-        plane.nodes.drain(name, reason, body.by)
-    return {"nodes": list(body.nodes or context.plane.nodes.names()), "draining": reason}
+    return {"nodes": nodes, "draining": None, "let_in": freed}
 
 
 def _doctor(context: ApiContext, call: ApiCall) -> Any:
     body: NodesBody = call.body
-    context.plane.nodes.must_exist(body.nodes)
+    must_exist(context.core, body.nodes)
     checks = context.coordinator.fleet.doctor(body.nodes, _caller(body))
-    return {"checks": [*context.plane.nodes.sandbox_checks(body.nodes), *checks]}
+    return {"checks": [*walls(context.core, body.nodes), *checks]}
 
 
 def _probe(context: ApiContext, call: ApiCall) -> Any:
@@ -134,33 +128,33 @@ def _probe(context: ApiContext, call: ApiCall) -> Any:
 
 def _add(context: ApiContext, call: ApiCall) -> Any:
     body: SpecBody = call.body
-    node = context.coordinator.fleet.add(_spec(body), _caller(body))
-    return context.plane.nodes.show(node.name)
+    added = context.coordinator.fleet.add(_spec(body), _caller(body))
+    return node(context.core, added.name)
 
 
 def _set(context: ApiContext, call: ApiCall) -> Any:
     body: SetBody = call.body
     name = call.path["node"]
-    context.plane.nodes.must_exist((name,))
+    must_exist(context.core, (name,))
     if body.slots is None and not body.labels and not body.unlabel:
         raise UsageError("nothing is to be changed", fix="give --slots, --label or --unlabel")
-    context.plane.nodes.adjust(name, NodeChange(body.slots, body.labels, body.unlabel), body.by)
-    return context.plane.nodes.show(name)
+    adjust(context.core, name, NodeChange(body.slots, body.labels, body.unlabel), body.by)
+    return node(context.core, name)
 
 
 def _login(context: ApiContext, call: ApiCall) -> Any:
     body: LoginBody = call.body
-    node = context.plane.nodes.show(call.path["node"])
+    found = node(context.core, call.path["node"])
     if body.outcome is None:
-        check_login(node, body.runtime)
-    context.plane.nodes.note_login(node["name"], body.runtime, body.by, body.outcome)
-    return {"node": node["name"], "runtime": body.runtime, "target": node["target"]}
+        check_login(found, body.runtime)
+    note_login(context.core, found["name"], body.runtime, body.by, body.outcome)
+    return {"node": found["name"], "runtime": body.runtime, "target": found["target"]}
 
 
 def _remove(context: ApiContext, call: ApiCall) -> Any:
     body: CallerBody = call.body
     name = call.path["node"]
-    context.plane.nodes.must_exist((name,))
+    must_exist(context.core, (name,))
 
     def work(progress: Progress) -> Any:
         return asdict(context.coordinator.fleet.remove(name, _caller(body), progress))
@@ -180,7 +174,7 @@ def _cleaned(context: ApiContext, call: ApiCall) -> Any:
 def _trust(context: ApiContext, call: ApiCall) -> Any:
     body: TrustBody = call.body
     name = call.path["node"]
-    context.plane.nodes.must_exist((name,))
+    must_exist(context.core, (name,))
     return asdict(context.coordinator.fleet.trust(name, body.fingerprint, _caller(body)))
 
 

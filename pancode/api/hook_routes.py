@@ -11,10 +11,10 @@ from pancode.api.document.answers import HookShape, ScheduleShape
 from pancode.api.routing import ApiCall, AtDoor, Verb
 from pancode.api.signed import SignedBody
 from pancode.errors import ConfigError
-from pancode.notices.signing import secret_of
+from pancode.notices.asked import fresh_secret
+from pancode.notices.webhook import called
 from pancode.work.schedule.triggers import WEBHOOK, secret_name
 
-KEY_BYTES = 32
 CLOSED = (
     "no webhook reaches the schedule: the API is not open over TCP; set "
     "api.listen: 127.0.0.1:7433 in pancode.yaml, "
@@ -32,11 +32,11 @@ def placed(context: ApiContext, shown: ScheduleShape) -> ScheduleShape:
     return {**shown, "url": f"{base}{HOOKS}{shown['schedule']}"}
 
 
-def with_secret(context: ApiContext, made: ScheduleShape, dry: bool) -> ScheduleShape:
+def with_secret(context: ApiContext, made: ScheduleShape) -> ScheduleShape:
     """A schedule that was just made; its secret is kept, and is in this answer alone."""
-    if dry or made["trigger"]["kind"] != WEBHOOK:
+    if made["trigger"]["kind"] != WEBHOOK:
         return made
-    secret = secret_of(bytes.fromhex(context.plane.core.ports.ids.token(KEY_BYTES)))
+    secret = fresh_secret(context.core)
     context.coordinator.keep_secret(secret_name(made["schedule"]), secret)
     return {**made, "secret": secret}
 
@@ -60,9 +60,7 @@ def _base(context: ApiContext) -> str | None:
 
 def _called(context: ApiContext, call: ApiCall) -> Any:
     body: SignedBody = call.body
-    return context.plane.schedules.called(
-        call.path["schedule"], body.signed(), context.coordinator.kept_secret
-    )
+    return called(context.core, call.path["schedule"], body.signed(), context.coordinator.kept_secret)
 
 
 HOOK_VERBS: tuple[Verb, ...] = (

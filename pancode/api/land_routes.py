@@ -22,7 +22,10 @@ from pancode.api.document.answers import (
 from pancode.api.request.bodies import ActBody, LandBody, Line, ReasonBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.code.landing.forge import ForgeKind
+from pancode.code.landing.listing import drop, green, to_review
 from pancode.code.landing.pull_request import PullAsked
+from pancode.control.finding import find
+from pancode.control.run import brief
 from pancode.core.names import LAST
 from pancode.core.records import Run
 from pancode.errors import WorkspaceError
@@ -39,7 +42,7 @@ class PullRequestBody(ActBody):
 
 
 def _meant(context: ApiContext, call: ApiCall) -> Run:
-    return context.plane.runs.find(call.path["run"], to_land=True)
+    return find(context.core, call.path["run"], to_land=True)
 
 
 def _land(context: ApiContext, call: ApiCall) -> Any:
@@ -93,17 +96,17 @@ def _pull_request(context: ApiContext, call: ApiCall) -> Any:
 
 def _landings(context: ApiContext, call: ApiCall) -> Any:
     named = call.query.get("before")
-    before = context.plane.runs.find(named) if named else None
+    before = find(context.core, named) if named else None
     return {"landings": context.coordinator.code.landings(before)}
 
 
 def _green(context: ApiContext, call: ApiCall) -> Any:
-    return {"runs": context.plane.people.green(_project(context, call))}
+    return {"runs": green(context.core, _project(context, call))}
 
 
 def _review(context: ApiContext, call: ApiCall) -> Any:
     project = _project(context, call) if "folder" in call.query else None
-    return {"runs": context.plane.people.to_review(project)}
+    return {"runs": to_review(context.core, project)}
 
 
 def _project(context: ApiContext, call: ApiCall) -> str:
@@ -118,8 +121,8 @@ def _project(context: ApiContext, call: ApiCall) -> str:
 def _drop(context: ApiContext, call: ApiCall) -> Any:
     run = _meant(context, call)
     context.coordinator.code.call_off(run)  # the one that is being written just now
-    context.plane.people.drop(run.id, call.body.by)
-    return context.plane.runs.brief(run.id)
+    drop(context.core, run.id, call.body.by)
+    return brief(context.core, run.id)
 
 
 def _call_off(context: ApiContext, call: ApiCall) -> Any:

@@ -20,6 +20,15 @@ from pancode.api.request.bodies import ActBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.core.visitors import AccessScope, allows
 from pancode.errors import UsageError
+from pancode.notices.asked import (
+    add_webhook,
+    check_webhook,
+    deliver_again,
+    fresh_secret,
+    remove_webhook,
+    send_test,
+)
+from pancode.notices.looking import channels, deliveries, troubles, webhooks
 
 Word = Annotated[str, Field(min_length=1, max_length=2_000)]
 MOST = 300
@@ -42,37 +51,37 @@ class DeliveryBody(ActBody):
 
 
 def _channels(context: ApiContext, call: ApiCall) -> Any:
-    rules, verbs = context.coordinator.notify_rules(), context.plane.outgoing
+    rules, core = context.coordinator.notify_rules(), context.core
     unknown = list(rules.unknown_channels())
-    return {"channels": verbs.channels(rules), "troubles": verbs.troubles(rules), "unknown_channels": unknown}
+    shown = {"channels": channels(core, rules), "troubles": troubles(core, rules)}
+    return {**shown, "unknown_channels": unknown}
 
 
 def _test(context: ApiContext, call: ApiCall) -> Any:
     body: ChannelBody = call.body
-    return context.plane.outgoing.test(context.coordinator.notify_rules(), body.channel, body.by)
+    return send_test(context.core, context.coordinator.notify_rules(), body.channel, body.by)
 
 
 def _webhooks(context: ApiContext, call: ApiCall) -> Any:
     """Whole addresses for whoever may add one: many services keep a secret in the path."""
     token = None if call.visitor is None else call.visitor.token
     admin = token is None or allows(token.scopes, AccessScope.ADMIN)
-    return {"webhooks": context.plane.outgoing.webhooks(admin and call.inside is None)}
+    return {"webhooks": webhooks(context.core, admin and call.inside is None)}
 
 
 def _add(context: ApiContext, call: ApiCall) -> Any:
     body: WebhookBody = call.body
-    verbs = context.plane.outgoing
-    verbs.check_webhook(body.name, body.url, body.events)
+    check_webhook(body.name, body.url, body.events)
     context.coordinator.judge_webhook(body.url)
-    secret = verbs.fresh_secret()
-    made = verbs.add_webhook(body.name, body.url, body.events, body.by, secret)
+    secret = fresh_secret(context.core)
+    made = add_webhook(context.core, body.name, body.url, body.events, body.by, secret)
     context.coordinator.keep_secret(f"webhook-{body.name}", secret)
     return made
 
 
 def _remove(context: ApiContext, call: ApiCall) -> Any:
     name = call.path["webhook"]
-    context.plane.outgoing.remove_webhook(name, call.body.by)
+    remove_webhook(context.core, name, call.body.by)
     context.coordinator.keep_secret(f"webhook-{name}", None)
     return {"removed": name}
 
@@ -83,11 +92,11 @@ def _deliveries(context: ApiContext, call: ApiCall) -> Any:
         fix = "target=webhook:NAME, or target=notify:CHANNEL"
         raise UsageError("the request names no target", fix=fix, code="bad_value")
     rules, limit = context.coordinator.notify_rules(), call.number("limit", 20, MOST)
-    return {"deliveries": context.plane.outgoing.deliveries(target, limit, rules)}
+    return {"deliveries": deliveries(context.core, target, limit, rules)}
 
 
 def _again(context: ApiContext, call: ApiCall) -> Any:
-    return context.plane.outgoing.again(call.body.delivery, call.body.by)
+    return deliver_again(context.core, call.body.delivery, call.body.by)
 
 
 OUTGOING_VERBS: tuple[Verb, ...] = (

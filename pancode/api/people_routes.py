@@ -12,6 +12,8 @@ from pancode.api.request.bodies import AnswerBody, ContinueBody, TellBody
 from pancode.api.request.people_bodies import ApproveBody, DenyBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import lands_again
+from pancode.control.finding import find
+from pancode.control.run import brief
 from pancode.core.records import Run, RunState
 from pancode.errors import RefusedError, UsageError
 from pancode.life.continuing import rows
@@ -19,44 +21,57 @@ from pancode.life.inbox import ItemKind, kind_of
 from pancode.life.land_values import LandWay
 from pancode.life.landing import LANDED
 from pancode.life.signals import CallDecided
+from pancode.runs.report import queued
+from pancode.work.people.answering import (
+    answer,
+    decide_call,
+    deny,
+    items,
+    may_start,
+    must_be_approvable,
+    permit,
+    start,
+    still_waits,
+    tell,
+    waits_for_call,
+)
+from pancode.work.people.continuing import continue_run
 
 
 def _continue(context: ApiContext, call: ApiCall) -> Any:
     body: ContinueBody = call.body
-    runs, around = context.plane.runs, context.coordinator.around({})
-    old = runs.find(call.path["run"])
-    return runs.queued(context.plane.people.continue_run(around, old, body.text, body.by))
+    core, around = context.core, context.coordinator.around({})
+    return queued(continue_run(core, around, find(core, call.path["run"]), body.text, body.by))
 
 
 def _inbox(context: ApiContext, call: ApiCall) -> Any:
-    items = context.plane.people.inbox()
+    found = items(context.core)
     token = None if call.visitor is None else call.visitor.token
     if token is not None and token.item is not None:
-        items = [item for item in items if item["id"] == token.item]
-    return {"items": items}
+        found = [item for item in found if item["id"] == token.item]
+    return {"items": found}
 
 
 def _answer(context: ApiContext, call: ApiCall) -> Any:
     body: AnswerBody = call.body
-    runs, around = context.plane.runs, context.coordinator.around({})
-    run = runs.find(call.path["run"])
-    done = context.plane.people.answer(around, run, body.text, body.by, body.program)
-    return {**runs.queued(done), "answer": done.run.terms["answers"]}
+    core, around = context.core, context.coordinator.around({})
+    done = answer(core, around, find(core, call.path["run"]), body.text, body.by, body.program)
+    return {**queued(done), "answer": done.run.terms["answers"]}
 
 
 def _approve(context: ApiContext, call: ApiCall) -> Any:
     """Start what waits for that, permit what has ended for that; else land it."""
     body: ApproveBody = call.body
-    runs, people, whole = context.plane.runs, context.plane.people, body.scope == "run"
-    run = runs.find(call.path["run"])
-    if body.call is not None or people.waits_for_call(run):
-        people.decide_call(run.id, CallDecided(body.by, allow=True, whole=whole, number=body.call))
-        return {**runs.brief(run.id), "approved": body.scope}
-    if people.may_start(run):
-        people.start(run.id, body.by, whole)
-        return {**runs.brief(run.id), "approved": body.scope}
-    if kind_of(run) is ItemKind.PERMISSION and people.still_waits(run):
-        return runs.queued(people.permit(context.coordinator.around({}), run, body.by, whole))
+    core, whole = context.core, body.scope == "run"
+    run = find(core, call.path["run"])
+    if body.call is not None or waits_for_call(core, run):
+        decide_call(core, run.id, CallDecided(body.by, allow=True, whole=whole, number=body.call))
+        return {**brief(core, run.id), "approved": body.scope}
+    if may_start(core, run):
+        start(core, run.id, body.by, whole)
+        return {**brief(core, run.id), "approved": body.scope}
+    if kind_of(run) is ItemKind.PERMISSION and still_waits(core, run):
+        return queued(permit(core, context.coordinator.around({}), run, body.by, whole))
     if whole:
         fix = f"pancode approve {run.id}"
         raise UsageError(f"a landing of {run.id} is approved once", fix=fix, code="bad_value")
@@ -65,11 +80,10 @@ def _approve(context: ApiContext, call: ApiCall) -> Any:
 
 def _landed(context: ApiContext, run: Run, body: ApproveBody) -> Any:
     """Land it, if the person says yes to exactly what it is held for, and nobody denies it meanwhile."""
-    runs, people, by = context.plane.runs, context.plane.people, body.by
-    people.must_be_approvable(run, body.yes())
-    way = LandWay(by, with_commands=body.with_commands, with_secret=body.with_secret, approves=True)
+    must_be_approvable(context.core, run, body.yes())
+    way = LandWay(body.by, with_commands=body.with_commands, with_secret=body.with_secret, approves=True)
     done = context.coordinator.code.land(run, way)
-    if done["status"] != LANDED and runs.find(run.id).landed is not None:
+    if done["status"] != LANDED and find(context.core, run.id).landed is not None:
         why = "somebody was faster"
         raise RefusedError(
             f"{run.id} was landed already", why=why, fix=f"pancode why {run.id}", code="approved"
@@ -78,30 +92,29 @@ def _landed(context: ApiContext, run: Run, body: ApproveBody) -> Any:
 
 
 def _deny(context: ApiContext, call: ApiCall) -> Any:
-    runs = context.plane.runs
     body: DenyBody = call.body
-    run = runs.find(call.path["run"])
-    waits_for_call = context.plane.people.waits_for_call(run)
-    if body.text and body.call is None and not waits_for_call and context.plane.people.still_waits(run):
+    core = context.core
+    run = find(core, call.path["run"])
+    call_waits = waits_for_call(core, run)
+    if body.text and body.call is None and not call_waits and still_waits(core, run):
         raise UsageError(
             f"words are for an agent whose command waits, and {run.id} waits in another way: {kind_of(run)}",
             fix=f"pancode deny {run.id}",
             code="no_words",
         )
-    if body.call is not None or body.text or waits_for_call:
+    if body.call is not None or body.text or call_waits:
         said = CallDecided(body.by, allow=False, number=body.call, words=body.text)
-        context.plane.people.decide_call(run.id, said)
-        return runs.brief(run.id)
-    if kind_of(run) is ItemKind.LANDING and context.plane.people.still_waits(run):
+        decide_call(core, run.id, said)
+        return brief(core, run.id)
+    if kind_of(run) is ItemKind.LANDING and still_waits(core, run):
         context.coordinator.code.call_off(run)  # the one that somebody else has approved just now
-    context.plane.people.deny(run.id, body.by)
-    return runs.brief(run.id)
+    deny(core, run.id, body.by)
+    return brief(core, run.id)
 
 
 def _tell(context: ApiContext, call: ApiCall) -> Any:
     body: TellBody = call.body
-    people, run = context.plane.people, context.plane.runs.find(call.path["run"])
-    run = people.tell(run.id, body.text, body.by)
+    run = tell(context.core, find(context.core, call.path["run"]).id, body.text, body.by)
     row = rows(run)[-1]
     delivered = row["delivered"] or None
     hears = RUNTIMES[run.runtime].hears and run.state in (RunState.PENDING, RunState.RUNNING)

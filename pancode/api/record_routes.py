@@ -33,8 +33,17 @@ from pancode.api.document.answers import (
 from pancode.api.request.bodies import QueueBody, ReasonBody
 from pancode.api.routing import ApiCall, AtDoor, Verb
 from pancode.control.faces import MOST_ROWS
+from pancode.control.run import brief
 from pancode.core.names import not_found
+from pancode.fleet.fleet import fleet
+from pancode.fleet.models import ModelFilter, endpoints, models
 from pancode.nodes.node import holds
+from pancode.reports.story import audit, verify_audit
+from pancode.runs.chain import chain
+from pancode.runs.fleet_settings import pause_queue
+from pancode.runs.queue import queues
+from pancode.runs.receipts import export, keys, receipt, receipts
+from pancode.runs.stop import stop_waiting
 
 
 def _ping(context: ApiContext, call: ApiCall) -> Any:
@@ -48,7 +57,7 @@ def _ping(context: ApiContext, call: ApiCall) -> Any:
 
 
 def _queues(context: ApiContext, call: ApiCall) -> Any:
-    return context.plane.queues.show(call.query.get("name"))
+    return queues(context.core, call.query.get("name"))
 
 
 def _pause(context: ApiContext, call: ApiCall) -> Any:
@@ -62,7 +71,7 @@ def _resume(context: ApiContext, call: ApiCall) -> Any:
 
 def _set_pause(context: ApiContext, body: QueueBody, reason: str | None) -> Any:
     """The whole fleet, one node's queue, or one pool."""
-    context.plane.queues.pause(body.queue, reason, body.by)
+    pause_queue(context.core, body.queue, reason, body.by)
     return {"queue": body.queue, "paused": reason}
 
 
@@ -70,7 +79,7 @@ def _take_out(context: ApiContext, call: ApiCall) -> Any:
     """Only a run that still waits: one that a node has must be stopped there, by another verb."""
     body: ReasonBody = call.body
     reason = body.reason or f"taken out of the queue by {body.by}"
-    return context.plane.runs.brief(context.plane.runs.stop_waiting(call.path["run"], reason).id)
+    return brief(context.core, stop_waiting(context.core, call.path["run"], reason).id)
 
 
 # -- receipts and records --------------------------------------------------------------------------
@@ -78,20 +87,20 @@ def _take_out(context: ApiContext, call: ApiCall) -> Any:
 
 def _receipts(context: ApiContext, call: ApiCall) -> Any:
     cursors, limit = Cursors(call.query, "receipts"), call.number("limit", 20, MOST_ROWS)
-    page = context.plane.records.receipts(limit, cursors.after())
+    page = receipts(context.core, limit, cursors.after())
     return {"receipts": page.rows, "next": cursors.next(page.last)}
 
 
 def _receipt(context: ApiContext, call: ApiCall) -> Any:
-    return context.plane.records.receipt(call.path["run"])
+    return receipt(context.core, call.path["run"])
 
 
 def _export(context: ApiContext, call: ApiCall) -> Any:
-    return context.plane.records.export(call.query.get("run"))
+    return export(context.core, call.query.get("run"))
 
 
 def _keys(context: ApiContext, call: ApiCall) -> Any:
-    return {"keys": context.plane.records.keys()}
+    return {"keys": keys(context.core)}
 
 
 def _rotate(context: ApiContext, call: ApiCall) -> Any:
@@ -100,19 +109,19 @@ def _rotate(context: ApiContext, call: ApiCall) -> Any:
 
 
 def _chain(context: ApiContext, call: ApiCall) -> Any:
-    return context.plane.records.chain(call.path["node"])
+    return chain(context.core, call.path["node"])
 
 
 def _audit(context: ApiContext, call: ApiCall) -> Any:
     limit = call.number("limit", 50, MOST_ROWS)
     wanted = AuditFilter(*(call.query.get(name) for name in ("about", "domain", "level", "run", "by")))
     cursors = Cursors(call.query, "audit", int)
-    page = context.plane.records.audit(wanted, limit, cursors.after())
+    page = audit(context.core, wanted, limit, cursors.after())
     return {"audit": page.rows, "next": cursors.next(page.last)}
 
 
 def _verify_audit(context: ApiContext, call: ApiCall) -> Any:
-    return context.plane.records.verify_audit()
+    return verify_audit(context.core)
 
 
 # -- what there is to choose from ------------------------------------------------------------------
@@ -120,18 +129,15 @@ def _verify_audit(context: ApiContext, call: ApiCall) -> Any:
 
 def _runtimes(context: ApiContext, call: ApiCall) -> Any:
     """The facts that PanCode knows, and the source of each."""
-    fleet = context.plane.nodes.fleet({})
+    heard = fleet(context.core, {})["nodes"]
     found: dict[str, list[dict[str, Any]]] = {n: [] for n in RUNTIMES}
-    for node in fleet["nodes"]:
+    for node in heard:
         for fact in node["runtimes"]:
             found.setdefault(fact["name"], []).append({"node": node["name"], **fact})
     name = call.query.get("name")
     if name is not None and name not in found:
         raise not_found("runtime", name, found, "pancode runtimes")
-    walls = [
-        {"node": n["name"], "isolation": n["isolation"], "holds": holds(n["isolation"])}
-        for n in fleet["nodes"]
-    ]
+    walls = [{"node": n["name"], "isolation": n["isolation"], "holds": holds(n["isolation"])} for n in heard]
     return {"runtimes": [_runtime(n, f) for n, f in found.items() if name in (None, n)], "walls": walls}
 
 
@@ -144,13 +150,13 @@ def _runtime(name: str, nodes: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _endpoints(context: ApiContext, call: ApiCall) -> Any:
     """Every model server of every node that is heard, or of one."""
-    return {"endpoints": context.plane.models.endpoints(call.query.get("node"))}
+    return {"endpoints": endpoints(context.core, call.query.get("node"))}
 
 
 def _models(context: ApiContext, call: ApiCall) -> Any:
     """Every model of theirs, with its tier."""
     tiers = context.coordinator.around({}).tiers(context.project_of(call.query.get("cwd")))
-    return context.plane.models.known(call.query.get("node"), call.query.get("tier"), tiers)
+    return models(context.core, ModelFilter(call.query.get("node"), call.query.get("tier")), tiers)
 
 
 def _modes(context: ApiContext, call: ApiCall) -> Any:

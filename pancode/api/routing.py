@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from pancode.access.once import key_of
 from pancode.access.rights import ANSWERS, DISPATCHES, READS, REMOVES, Right
+from pancode.access.run_rights import refuse, run_of
 from pancode.api.asking.once import mark_of, once
 from pancode.api.context import ApiContext
 from pancode.api.problems import AsciiJson, response_of
@@ -180,7 +181,7 @@ class Verb:
             return self.answered(context, call)
         run = _inside(context, caller)
         if run is not None and not self.for_runs and self.method != "GET":
-            context.plane.callers.refuse(run, self.name)
+            refuse(context.core, run, self.name)
         return self.answered(context, replace(call, inside=run))
 
 
@@ -195,7 +196,7 @@ def _inside(context: ApiContext, caller: Address | None) -> Run | None:
             fix="ask again, and wait for the answer",
             code="caller_gone",
         )
-    return context.plane.callers.run_of(attempts)
+    return run_of(context.core.ports.ledger, attempts)
 
 
 async def read(request: Request, body: type[Body], query: tuple[str, ...]) -> ApiCall:

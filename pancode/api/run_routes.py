@@ -7,6 +7,7 @@ from typing import Any
 from starlette.responses import Response
 
 from pancode.access.rights import DISPATCHES, DROPS
+from pancode.access.run_rights import refuse
 from pancode.api.asking.pages import PAGED, Cursors
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import (
@@ -22,13 +23,25 @@ from pancode.api.document.answers import (
     VerdictShape,
     WhyShape,
 )
-from pancode.api.land_routes import LAND_VERBS
 from pancode.api.request.bodies import DispatchBody, ReasonBody, RetryBody, VerifyBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import log_events, run_events, sse
+from pancode.code.landing.verifying import ask
 from pancode.control.faces import MOST_ROWS, RUN_FILTERS, Surroundings
+from pancode.control.finding import find
+from pancode.control.run import brief, show
 from pancode.core.records import Run, RunState
 from pancode.core.visitors import AccessScope, must_allow
+from pancode.dispatch.dispatch import dispatch, dry_run
+from pancode.dispatch.snapshots import under_way
+from pancode.reports.story import why
+from pancode.runs.log import LogPlace, read_log, stream_names
+from pancode.runs.receipts import verify
+from pancode.runs.report import queued, report
+from pancode.runs.retry import dispatch_again
+from pancode.runs.runs import Filter, runs
+from pancode.runs.stop import stop
+from pancode.work.workflow.asked import caller_of, lands
 
 
 def _dispatch(context: ApiContext, call: ApiCall) -> Any:
@@ -36,19 +49,18 @@ def _dispatch(context: ApiContext, call: ApiCall) -> Any:
     callers: dict[str, object] = dict(body.settings.items())
     around = context.coordinator.around(callers, body.preset)
     if body.dry_run:
-        judged = context.plane.runs.dry_run(around, body.request(), body.parent)
+        judged = dry_run(context.core, around, body.request(), body.parent)
         project = judged.resolution.project
         args = (judged.resolution.request.folder, judged.resolution.allowed_files)
         preview = context.coordinator.code.preview(project, *args) if project else None
-        return {**context.plane.runs.report(judged), "snapshot": preview}
-    runs = context.plane.runs
-    return runs.queued(runs.dispatch(around, body.request(), body.parent))
+        return {**report(judged), "snapshot": preview}
+    return queued(dispatch(context.core, around, body.request(), body.parent))
 
 
 def _childs(context: ApiContext, parent: Run, body: DispatchBody) -> DispatchBody:
     """From inside a run: its child, whatever the request claims, and no more urgent than it."""
     if body.land:
-        context.plane.callers.refuse(parent, "to land a change")
+        refuse(context.core, parent, "to land a change")
     priority = min(body.priority, parent.priority)
     update = {"parent": parent.id, "by": parent.id, "priority": priority, "secret_files": False}
     return body.model_copy(update=update)
@@ -56,35 +68,35 @@ def _childs(context: ApiContext, parent: Run, body: DispatchBody) -> DispatchBod
 
 def _runs(context: ApiContext, call: ApiCall) -> Any:
     cursors, limit = Cursors(call.query, "runs"), call.number("limit", 20, MOST_ROWS)
-    page = context.plane.runs.newest(limit, context.known(call.query), cursors.after())
+    wanted = Filter.of(context.known(call.query), context.core.wall_ms())
+    page = runs(context.core, limit, wanted, cursors.after())
     return {"runs": page.rows, "next": cursors.next(page.last)}
 
 
 def _snapshots(context: ApiContext, call: ApiCall) -> Any:
-    return {"snapshots": context.plane.runs.snapshots()}
+    return {"snapshots": under_way(context.core)}
 
 
 def _show(context: ApiContext, call: ApiCall) -> Any:
-    return context.plane.runs.show(call.path["run"])
+    return show(context.core, call.path["run"])
 
 
 def _brief(context: ApiContext, call: ApiCall) -> Any:
-    return context.plane.runs.brief(call.path["run"])
+    return brief(context.core, call.path["run"])
 
 
 def _why(context: ApiContext, call: ApiCall) -> Any:
-    return context.plane.records.why(call.path["run"])
+    return why(context.core, call.path["run"])
 
 
 def _events(context: ApiContext, call: ApiCall) -> Any:
-    context.plane.runs.brief(call.path["run"])  # an unknown run is an answer of its own, not an event
+    brief(context.core, call.path["run"])  # an unknown run is an answer of its own, not an event
     return sse(run_events(context, call))
 
 
 def _log(context: ApiContext, call: ApiCall) -> Any:
-    logs = context.plane.logs
-    place = logs.place(call.query)
-    piece = logs.read(context.coordinator.streams, call.path["run"], place)
+    place = LogPlace.of(call.query)
+    piece = read_log(context.core, context.coordinator.streams, call.path["run"], place)
     if call.flag("follow"):
         return sse(log_events(context, call))
     headers = {"Pancode-Attempt": piece.place.attempt, "Pancode-Next": str(piece.place.offset)}
@@ -93,20 +105,20 @@ def _log(context: ApiContext, call: ApiCall) -> Any:
 
 
 def _streams(context: ApiContext, call: ApiCall) -> Any:
-    return {"streams": context.plane.logs.names(context.coordinator.streams, call.path["run"])}
+    return {"streams": stream_names(context.core, context.coordinator.streams, call.path["run"])}
 
 
 def _meant(context: ApiContext, call: ApiCall) -> Run:
-    return context.plane.runs.find(call.path["run"])
+    return find(context.core, call.path["run"])
 
 
 def _stop(context: ApiContext, call: ApiCall) -> Any:
     body: ReasonBody = call.body
     reason = body.reason or f"stopped by {body.by}"
-    run = context.plane.runs.stop(_meant(context, call).id, reason)
+    run = stop(context.core, _meant(context, call).id, reason)
     if run.land and run.state is RunState.ENDED:
         context.coordinator.code.call_off(run)  # the one that is being written just now
-    return context.plane.runs.brief(run.id)
+    return brief(context.core, run.id)
 
 
 def lands_again(context: ApiContext, call: ApiCall) -> bool:
@@ -115,19 +127,19 @@ def lands_again(context: ApiContext, call: ApiCall) -> bool:
     if run.land and run.landed is None:
         return True
     flow = None if getattr(call.body, "alone", True) else run.workflow
-    return flow is not None and context.plane.workflows.lands(flow, around_workflow(context, flow))
+    return flow is not None and lands(context.core, flow, around_workflow(context, flow))
 
 
 def around_workflow(context: ApiContext, text: str) -> Surroundings:
     """The workflow's own settings and preset."""
-    caller = context.plane.workflows.caller(text)
+    caller = caller_of(context.core, text)
     return context.coordinator.around(caller.get("settings") or {}, caller.get("preset"))
 
 
 def _retry(context: ApiContext, call: ApiCall) -> Any:
     body: RetryBody = call.body
-    runs, around = context.plane.runs, context.coordinator.around({})
-    return runs.queued(runs.retry(around, _meant(context, call), body.by, body.resume, body.alone))
+    old, around = _meant(context, call), context.coordinator.around({})
+    return queued(dispatch_again(context.core, around, old, body.by, body.resume, body.alone))
 
 
 def _diff(context: ApiContext, call: ApiCall) -> Any:
@@ -136,7 +148,7 @@ def _diff(context: ApiContext, call: ApiCall) -> Any:
 
 
 def _verify(context: ApiContext, call: ApiCall) -> Any:
-    return context.plane.records.verify(call.path["run"], context.coordinator.streams)
+    return verify(context.core, call.path["run"], context.coordinator.streams)
 
 
 def _verify_elsewhere(context: ApiContext, call: ApiCall) -> Any:
@@ -144,7 +156,9 @@ def _verify_elsewhere(context: ApiContext, call: ApiCall) -> Any:
     token = None if call.visitor is None else call.visitor.token
     if body.again and token is not None:
         must_allow(token, AccessScope.OPERATE, "another verdict on a disputed result")
-    return context.plane.runs.verify_elsewhere(_meant(context, call), body.on, body.by, body.again)
+    run = _meant(context, call)
+    ask(context.core, run, body.on, body.by, body.again)
+    return brief(context.core, run.id)
 
 
 RUN_VERBS: tuple[Verb, ...] = (
@@ -190,5 +204,4 @@ RUN_VERBS: tuple[Verb, ...] = (
         right=DISPATCHES,
         answers=RunShape,
     ),
-    *LAND_VERBS,
 )

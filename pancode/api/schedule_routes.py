@@ -14,7 +14,9 @@ from pancode.api.request.bodies import ActBody, Body, By, DispatchBody, ReasonBo
 from pancode.api.request.workflow_bodies import WorkflowBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.errors import UsageError
+from pancode.work.schedule.edit import add, fire, lands, pause, planned, remove, resume
 from pancode.work.schedule.request import AskedSchedule
+from pancode.work.schedule.schedules import preview, schedules, show
 from pancode.work.schedule.work import PlannedWork
 
 Words = Annotated[str, Field(min_length=1, max_length=200)]
@@ -83,39 +85,44 @@ def _add(context: ApiContext, call: ApiCall) -> Any:
     body: ScheduleBody = call.body if call.visitor is None else call.body.without_yes()
     asked = body.asked()
     around = context.coordinator.around(asked.work.caller["settings"], asked.work.caller["preset"])
-    made = context.plane.schedules.add(around, asked, context.coordinator.head_of, body.dry_run)
-    return placed(context, with_secret(context, made, body.dry_run))
+    core, head_of = context.core, context.coordinator.head_of
+    schedule, warnings = planned(core, around, asked, head_of)
+    if body.dry_run:
+        return placed(context, preview(core, schedule, warnings))
+    add(core, schedule)
+    return placed(context, with_secret(context, show(core, schedule.name, warnings)))
 
 
 def _list(context: ApiContext, call: ApiCall) -> Any:
-    return {"schedules": [placed(context, one) for one in context.plane.schedules.all()]}
+    return {"schedules": [placed(context, one) for one in schedules(context.core)]}
 
 
 def _show(context: ApiContext, call: ApiCall) -> Any:
-    return placed(context, context.plane.schedules.show(call.path["schedule"]))
+    return placed(context, show(context.core, call.path["schedule"]))
 
 
 def _pause(context: ApiContext, call: ApiCall) -> Any:
-    return placed(
-        context, context.plane.schedules.pause(call.path["schedule"], call.body.reason, call.body.by)
-    )
+    pause(context.core, call.path["schedule"], call.body.reason, call.body.by)
+    return _show(context, call)
 
 
 def _resume(context: ApiContext, call: ApiCall) -> Any:
-    return placed(context, context.plane.schedules.resume(call.path["schedule"], call.body.by))
+    resume(context.core, call.path["schedule"], call.body.by)
+    return _show(context, call)
 
 
 def _fire(context: ApiContext, call: ApiCall) -> Any:
-    return placed(context, context.plane.schedules.fire(call.path["schedule"], call.body.by))
+    fire(context.core, call.path["schedule"], call.body.by)
+    return _show(context, call)
 
 
 def _lands(context: ApiContext, call: ApiCall) -> bool:
-    return context.plane.schedules.lands(call.path["schedule"])
+    return lands(context.core, call.path["schedule"])
 
 
 def _remove(context: ApiContext, call: ApiCall) -> Any:
-    removed = context.plane.schedules.show(call.path["schedule"])
-    context.plane.schedules.remove(call.path["schedule"], call.body.by)
+    removed = show(context.core, call.path["schedule"])
+    remove(context.core, call.path["schedule"], call.body.by)
     forget_secret(context, removed)
     return {"removed": call.path["schedule"]}
 

@@ -16,7 +16,9 @@ from pancode.api.context import ApiContext
 from pancode.api.problems import body_of, problem_of
 from pancode.api.routing import ApiCall
 from pancode.control.faces import Progress, ProgressLine
+from pancode.control.run import brief
 from pancode.core.records import FeedEvent
+from pancode.runs.log import LogPlace, read_log
 
 LOOK_S = 0.5
 QUIET_S = 10.0
@@ -41,11 +43,11 @@ async def run_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
     last: Any = None
     place = -1
     while not context.closing.is_set():
-        seen, news = context.bell.count, context.plane.feed.since(place)
-        place = context.plane.feed.last if news is None else news[-1].number if news else place
+        seen, news = context.bell.count, context.core.feed.since(place)
+        place = context.core.feed.last if news is None else news[-1].number if news else place
         if last is None or _tells_of(news, last["run"]):
             try:
-                shape = await run_in_threadpool(context.plane.runs.brief, call.path["run"])
+                shape = await run_in_threadpool(brief, context.core, call.path["run"])
             except Exception as error:
                 yield event("problem", body_of(problem_of(error), 500))
                 return
@@ -68,13 +70,13 @@ async def log_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
 
     Each `log` carries where the next one begins: whoever comes back with that misses and repeats nothing.
     """
-    place = context.plane.logs.place(call.query)
+    place = LogPlace.of(call.query)
     quiet = 0.0
     while not context.closing.is_set():
         seen = context.bell.count
         try:
             piece = await run_in_threadpool(
-                context.plane.logs.read, context.coordinator.streams, call.path["run"], place
+                read_log, context.core, context.coordinator.streams, call.path["run"], place
             )
         except Exception as error:
             yield event("problem", body_of(problem_of(error), 500))

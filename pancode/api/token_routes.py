@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from pancode.access.codes import make_code, trade
 from pancode.access.rights import NOTES, REMOVES, SEES_ALL, SETS_UP
+from pancode.access.tokens import create, listed, revoke, shape
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import (
     EndedAnswer,
@@ -23,23 +25,23 @@ from pancode.errors import UnavailableError, UsageError
 
 
 def _tokens(context: ApiContext, call: ApiCall) -> Any:
-    return {"tokens": context.plane.tokens.show()}
+    return {"tokens": listed(context.core)}
 
 
 def _create(context: ApiContext, call: ApiCall) -> Any:
     body: TokenBody = call.body
-    return context.plane.tokens.create(body.wanted(), body.by, _token(call))
+    return create(context.core, body.wanted(), body.by, _token(call))
 
 
 def _revoke(context: ApiContext, call: ApiCall) -> Any:
-    paused = context.plane.tokens.revoke(call.path["token"], call.body.by)
+    paused = revoke(context.core, call.path["token"], call.body.by)
     return {**_tokens(context, call), "paused": paused}
 
 
 def _code(context: ApiContext, call: ApiCall) -> Any:
     body: WebCodeBody = call.body
     url = context.facts.get("api") or _loopback(context)
-    code = context.plane.tokens.make_code(body.scopes, body.lasts_ms, body.by)
+    code = make_code(context.core, body.scopes, body.lasts_ms, body.by)
     return {"code": code, "url": f"{url}/#code={code}", "lasts_ms": CODE_MS}
 
 
@@ -59,16 +61,16 @@ def _loopback(context: ApiContext) -> str:
 
 def _session(context: ApiContext, call: ApiCall) -> Any:
     body: WebSessionBody = call.body
-    return context.plane.tokens.trade(body.code)
+    return trade(context.core, body.code)
 
 
 def _own(context: ApiContext, call: ApiCall) -> Any:
-    return context.plane.tokens.shape(_must_have(call))
+    return shape(_must_have(call))
 
 
 def _end(context: ApiContext, call: ApiCall) -> Any:
     token = _must_have(call)
-    context.plane.tokens.revoke(token.name, call.body.by)
+    revoke(context.core, token.name, call.body.by)
     return {"ended": token.name}
 
 

@@ -13,62 +13,72 @@ from pancode.api.request.workflow_bodies import AgainBody, ResumeBody, WorkflowB
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import around_workflow
 from pancode.control.faces import MOST_WORKFLOWS
+from pancode.work.workflow.asked import lands, resume, retry, stop
+from pancode.work.workflow.begin import begin
+from pancode.work.workflow.committing import BegunWorkflow
+from pancode.work.workflow.dry_run import reports
+from pancode.work.workflow.workflow_receipts import receipt, verify
+from pancode.work.workflow.workflows import board, show, workflows
 
 
 def _begin(context: ApiContext, call: ApiCall) -> Any:
     body: WorkflowBody = call.body
     callers: dict[str, object] = dict(body.settings.items())
     around = context.coordinator.around(callers, body.preset)
-    verbs = context.plane.workflows
-    return verbs.dry_run(around, body.plan()) if body.dry_run else verbs.begin(around, body.plan())
+    if body.dry_run:
+        return reports(context.core, around, body.plan())
+    return _begun(context, begin(context.core, around, body.plan()))
+
+
+def _begun(context: ApiContext, begun: BegunWorkflow) -> Any:
+    return show(context.core, begun.workflow.id, begun.warnings)
 
 
 def _list(context: ApiContext, call: ApiCall) -> Any:
     cursors, limit = Cursors(call.query, "workflows"), call.number("limit", 20, MOST_WORKFLOWS)
-    page = context.plane.workflows.newest(limit, cursors.after())
+    page = workflows(context.core, limit, cursors.after())
     return {"workflows": page.rows, "next": cursors.next(page.last)}
 
 
 def _show(context: ApiContext, call: ApiCall) -> Any:
-    return context.plane.workflows.show(call.path["workflow"])
+    return show(context.core, call.path["workflow"])
 
 
 def _stop(context: ApiContext, call: ApiCall) -> Any:
     body: ReasonBody = call.body
-    return context.plane.workflows.stop(call.path["workflow"], body.reason, body.by)
+    return show(context.core, stop(context.core, call.path["workflow"], body.reason, body.by).id)
 
 
 def _resume(context: ApiContext, call: ApiCall) -> Any:
-    text, body = call.path["workflow"], call.body
-    return context.plane.workflows.resume(
-        around_workflow(context, text), text, body.by, body.yes, body.resolve
-    )
+    core, text, body = context.core, call.path["workflow"], call.body
+    around = around_workflow(context, text)
+    return show(core, resume(core, around, text, body.by, body.yes, body.resolve).id)
 
 
 def _receipt(context: ApiContext, call: ApiCall) -> Any:
-    return context.plane.workflows.receipt(call.path["workflow"])
+    return receipt(context.core, call.path["workflow"])
 
 
 def _board(context: ApiContext, call: ApiCall) -> Any:
-    return {"board": context.plane.workflows.board(call.path["workflow"])}
+    return {"board": board(context.core, call.path["workflow"])}
 
 
 def _verify(context: ApiContext, call: ApiCall) -> Any:
-    return context.plane.workflows.verify(call.path["workflow"], context.coordinator.streams)
+    return verify(context.core, call.path["workflow"], context.coordinator.streams)
 
 
 def _retry(context: ApiContext, call: ApiCall) -> Any:
     text, body = call.path["workflow"], call.body
-    return context.plane.workflows.retry(around_workflow(context, text), text, body.by, body.yes)
+    return _begun(context, retry(context.core, around_workflow(context, text), text, body.by, body.yes))
 
 
 def _lands(context: ApiContext, call: ApiCall) -> bool:
-    return context.plane.workflows.lands(call.path["workflow"])
+    return lands(context.core, call.path["workflow"])
 
 
 def _lands_on(context: ApiContext, call: ApiCall) -> bool:
     text = call.path["workflow"]
-    return context.plane.workflows.lands(text, around_workflow(context, text))
+    return lands(context.core, text, around_workflow(context, text))
 
 
 WORKFLOW_VERBS: tuple[Verb, ...] = (

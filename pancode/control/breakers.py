@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from node_agent.wire.failure import FailureKind
 from pancode.agents.models import provider_name
 from pancode.agents.runtimes import RUNTIMES
-from pancode.control.core import Core, open_fences
+from pancode.control.core import Core, locked, open_fences
+from pancode.control.faces import Json
 from pancode.core.ports import Transaction
 from pancode.core.records import Attempt, Fence, Run, Setting
 from pancode.life.placement import Shun
@@ -69,9 +70,19 @@ def now(core: Core) -> list[Breaker]:
     )
 
 
-def reset(tx: Transaction, name: str, at_ms: int, by: str) -> None:
-    """Failures until now do not count any more, once the memory is told. Idempotent."""
-    tx.put(Setting(f"{RESET}{name}", "reset", at_ms, by))
+@locked
+def listed(core: Core) -> list[Json]:
+    """The same for faces."""
+    return [
+        {
+            "name": one.name,
+            "state": one.state.value,
+            "failures": one.failures,
+            "until_ms": one.until_ms,
+            "why": one.why,
+        }
+        for one in now(core)
+    ]
 
 
 def names(core: Core) -> set[str]:

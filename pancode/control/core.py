@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from decimal import Decimal
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from node_agent.wire.clock import Clock, FleetTime, Ids
 from node_agent.wire.signing import SigningKey
@@ -24,6 +25,9 @@ from pancode.core.values import replace
 from pancode.life.orders import NUMBERS_IN_AN_EPOCH
 from pancode.life.signals import Purse
 from pancode.nodes.node import REACHED, Deadlines, Listening, NodeView, Reaching, awake_since, view
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 FIRST_START_MS = 1_767_225_600_000
 """2026-01-01: no coordinator was started before."""
@@ -79,7 +83,7 @@ class ControlSettings:
 
 
 class Core:
-    """Shared state of the use cases. `lock` makes every verb one at a time."""
+    """Shared state of the use cases: one per coordinator. Any thread may call them; `lock` lets one write."""
 
     tz: tzinfo | None = None
     """Zone of the budget's day; None: the machine's own."""
@@ -250,3 +254,14 @@ def open_fences(tx: Transaction, **where: object) -> list[Fence]:
     """Fences that may be running or are not known to have ended."""
     states = (FenceState.OFFERED, FenceState.ACCEPTED, FenceState.RUNNING)
     return [f for state in states for f in tx.find(Fence, {"state": state, **where})]
+
+
+def locked(act: Callable[Concatenate[Core, P], R]) -> Callable[Concatenate[Core, P], R]:
+    """For a use case of several steps: nothing else of the coordinator writes between them."""
+
+    @wraps(act)
+    def alone(core: Core, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with core.lock:
+            return act(core, *args, **kwargs)
+
+    return alone

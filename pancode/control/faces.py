@@ -186,7 +186,7 @@ class FleetVerbs(Protocol):
         """
 
     def let_in(self, names: Sequence[str]) -> None:
-        """Give these their users in Redis again, after `Plane.release`."""
+        """Give these their users in Redis again, after their release."""
 
     def trust(self, name: str, fingerprint: str, caller: Caller) -> NodeResult:
         """Pin the changed host key that the person has checked, and enrol the node's key again."""

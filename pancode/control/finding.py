@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pancode.control.core import Core
 from pancode.core.names import LAST, RUNNING, pick_run
 from pancode.core.ports import Transaction
 from pancode.core.records import Run, RunState
@@ -10,6 +11,12 @@ from pancode.errors import NotFoundError
 _NEAR, _SHOWN = 200, 8
 _PAGES = (20, 2_000)
 """So many of the newest runs are looked at, one after the other."""
+
+
+def find(core: Core, text: str, *, to_land: bool = False) -> Run:
+    """As `find_run`, for a caller without a transaction."""
+    with core.ports.ledger.transaction() as tx:
+        return find_run(tx, text, to_land=to_land)
 
 
 def find_run(tx: Transaction, text: str, *, to_land: bool = False) -> Run:

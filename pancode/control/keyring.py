@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from node_agent.wire.signing import PublicKey, SigningKey, parse_envelope
-from pancode.control.core import Core
+from pancode.control.core import Core, locked
 from pancode.control.rows import edit
 from pancode.control.work import unit_of_work
 from pancode.core.ports import Transaction
@@ -88,6 +88,7 @@ def keep_obeyed(tx: Transaction, old: PublicKey) -> None:
             tx.put(replace(node, obeys=old.keyid))
 
 
+@locked
 def rotate(core: Core, fresh: SigningKey, by: str) -> None:
     """The fresh key signs from now on; to a node that does not know it the former one does."""
     old = core.key
@@ -101,6 +102,7 @@ def rotate(core: Core, fresh: SigningKey, by: str) -> None:
     core.key = fresh
 
 
+@locked
 def retire(core: Core) -> tuple[str, ...]:
     """Ids of the former keys that no node needs any more: nothing is signed with them again."""
     with unit_of_work(core) as work:

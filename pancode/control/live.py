@@ -70,6 +70,8 @@ class Outages:
     """By node: the state that the feed was told last."""
     away: dict[str, Fence] = field(default_factory=dict)
     """By attempt that is at work: its fence, while the node is not heard."""
+    shown: dict[str, tuple[NodeState, int]] = field(default_factory=dict)
+    """By node: the state that faces saw last, and since when. `fleet.fleet`."""
 
 
 @dataclass
@@ -181,7 +183,7 @@ class Tally:
 
 @dataclass
 class LinkStates:
-    """News of the SSH links, by node. Owner: the links' own thread, through `verbs.nodes`."""
+    """News of the SSH links, by node. Owner: the links' own thread, through `fleet.inventory`."""
 
     reaching: dict[str, Reaching] = field(default_factory=dict)
     """Whether we try to reach it; a node that is not named is tried."""
@@ -239,6 +241,10 @@ class Live:
     def ended(self, now_ms: int, retry_pause_ms: int) -> EndedTries:
         """The newest attempts that ended, of which breakers are decided; their pauses follow that one."""
         return EndedTries(tuple(self.ended_tries), dict(self.breaker_resets), now_ms, retry_pause_ms / 10_000)
+
+    def record_trust(self, level: str, what: str, **detail: object) -> None:
+        """Put something about trust on record, from any thread: the next round writes it."""
+        self.to_record.put((level, what, detail))
 
     def forget_unknown(self) -> None:
         """The set of runs of unknown cost is another now."""

@@ -11,15 +11,7 @@ from pancode.control.attempts import usage_of_run
 from pancode.control.continuations import before
 from pancode.control.core import Core
 from pancode.control.finding import find_run
-from pancode.control.shapes import (
-    Json,
-    LandingShape,
-    Queued,
-    RunDetail,
-    RunShape,
-    UsageShape,
-    VerificationShape,
-)
+from pancode.control.shapes import Json, LandingShape, RunDetail, RunShape, UsageShape, VerificationShape
 from pancode.core import books
 from pancode.core.ports import Transaction
 from pancode.core.records import Action, Attempt, Closed, Fence, Node, Run, RunState
@@ -68,12 +60,6 @@ def show(core: Core, text: str) -> RunDetail:
         waits = open_item(tuple(tx.find(Action, {"run": run.id})))
     rows: Json = {"attempts": [_attempt(a) for a in attempts], "fences": [_fence(f) for f in fences]}
     return cast("RunDetail", {**shape, **_details(run), **rows, "chain": chain, "inbox": _inbox(run, waits)})
-
-
-def queued(run: Run, chosen: str) -> Queued:
-    """The answer right after a dispatch."""
-    state, reason = run.state.value, run.reason
-    return {"run": run.id, "state": state, "reason": reason, "agent": run.agent, "chosen": chosen}
 
 
 def usage_of(usage: dict[str, Any]) -> UsageShape:

@@ -10,12 +10,13 @@ from node_agent.wire.control import Examine
 from node_agent.wire.endpoint import AskFact, AskState, PassportFact, Residence
 from pancode.agents.endpoints import costs_nothing
 from pancode.agents.passports import COSTS, ModelPlace, fact_of, places_of
-from pancode.control.core import Core
+from pancode.control.core import Core, locked
 from pancode.control.faces import Progress, ProgressLine
 from pancode.control.shapes import ExamShape
 from pancode.control.work import unit_of_work
 from pancode.core.records import Node
 from pancode.errors import UnavailableError
+from pancode.fleet.fleet import must_exist
 from pancode.fleet.passports import passport_shape
 from pancode.nodes.node import NodeState, NodeView, with_words
 
@@ -44,10 +45,33 @@ class ExamRequest:
     """The time of the passport that already exists."""
 
 
+@locked
 def where(core: Core, model: str, node: str | None) -> list[ModelPlace]:
-    """The places of the model. NotFoundError."""
-    with core.lock:
-        return places_of(model, _views(core), node)
+    """The endpoints of a model; `node`: only there. NotFoundError."""
+    if node is not None:
+        must_exist(core, (node,))
+    return places_of(model, _views(core), node)
+
+
+def examine(
+    core: Core,
+    place: ModelPlace,
+    again: bool,
+    progress: Progress,
+    act: Callable[[], None],
+    pause: Callable[[float], bool],
+) -> ExamShape:
+    """Have a node test a model and wait for the end. `act`: says it to the node at once.
+
+    `pause` sleeps; it returns True when the coordinator ends, then UnavailableError.
+    """
+    progress(ProgressLine(place.node, place.model, "started", begun(core, place)))
+    try:
+        request = ask(core, place, again)
+        act()
+        return follow(core, request, progress, pause)
+    except NotTested as error:  # the other places are tested all the same
+        return given_up(place, error)
 
 
 def ask(core: Core, place: ModelPlace, again: bool) -> ExamRequest:

@@ -20,27 +20,12 @@ from pancode.nodes.clocks import ClockVerdict, judge_clocks
 from pancode.nodes.node import NodeState, NodeView, apart, skew_within
 
 
-class Since:
-    """Since when each node is in its state, as far as this coordinator saw it."""
-
-    def __init__(self) -> None:
-        self._seen: dict[str, tuple[NodeState, int]] = {}
-
-    def note(self, view: NodeView, wall_ms: int) -> int:
-        """The time when the node entered its state; a change of state is dated now."""
-        state, since = self._seen.get(view.node.name, (None, wall_ms))
-        if state is not view.state:
-            since = wall_ms
-            self._seen[view.node.name] = (view.state, since)
-        return since
-
-
-def fleet(core: Core, since: Since, coordinator: Json) -> FleetShape:
+def fleet(core: Core, coordinator: Json) -> FleetShape:
     """Coordinator and nodes. `coordinator`: what only its process knows (pid, version, home ...)."""
     with core.ports.ledger.transaction() as tx:
         views = [view for view in core.views(tx) if view.state is not NodeState.REMOVED]
         clocks = _clocks(core, tx, views)
-        nodes = [_node(core, tx, view, (since, clocks)) for view in views]
+        nodes = [_node(core, tx, view, clocks) for view in views]
         settings = {name: tx.get(Setting, name) for name in ("paused", "draining")}
     own = {name: str(setting.value) if setting is not None else None for name, setting in settings.items()}
     known: Json = {
@@ -53,12 +38,12 @@ def fleet(core: Core, since: Since, coordinator: Json) -> FleetShape:
     return {"coordinator": {**coordinator, **known}, "nodes": nodes}
 
 
-def node(core: Core, since: Since, name: str) -> Json:
+def node(core: Core, name: str) -> Json:
     """One machine, how it is reached and what it said about itself (`facts`: None before it was heard)."""
     with core.ports.ledger.transaction() as tx:
         found = known_node(tx, name)
         view = core.view_of(found)
-        shape = _node(core, tx, view, (since, _clocks(core, tx, core.views(tx))))
+        shape = _node(core, tx, view, _clocks(core, tx, core.views(tx)))
     facts = apart(view.last.heartbeat.facts.model_dump(mode="json")) if view.last is not None else None
     return {
         **shape,
@@ -86,6 +71,13 @@ def walls(core: Core, names: Sequence[str]) -> list[Json]:
     ]
 
 
+def must_exist(core: Core, names: Sequence[str]) -> None:
+    """NotFoundError for the first name that the fleet has not."""
+    with core.ports.ledger.transaction() as tx:
+        for name in names:
+            known_node(tx, name)
+
+
 def known_node(tx: Transaction, name: str) -> Node:
     """The machine of that name; NotFoundError with the nearest one."""
     found = tx.get(Node, name)
@@ -95,8 +87,7 @@ def known_node(tx: Transaction, name: str) -> Node:
     return found
 
 
-def _node(core: Core, tx: Transaction, view: NodeView, known: tuple[Since, ClockVerdict]) -> NodeShape:
-    since, clocks = known
+def _node(core: Core, tx: Transaction, view: NodeView, clocks: ClockVerdict) -> NodeShape:
     beat = view.last.heartbeat if view.last is not None else None
     facts = beat.facts if beat is not None else None
     used = sum(1 for fence in open_fences(tx, node=view.node.name) if holds_slot(fence))
@@ -104,7 +95,7 @@ def _node(core: Core, tx: Transaction, view: NodeView, known: tuple[Since, Clock
     return {
         "name": view.node.name,
         "state": _shown(view.state, used).value,
-        "since": _since(core, view, since),
+        "since": _since(core, view),
         "slots": {"used": used, "total": view.node.slots},
         "runtimes": [_runtime(facts, r) for r in facts.runtimes] if facts is not None else [],
         "endpoints": [endpoint_shape(one) for one in facts.endpoints] if facts is not None else [],
@@ -130,8 +121,13 @@ def _shown(state: NodeState, used: int) -> NodeState:
     return NodeState.DRAINING if state is NodeState.DRAINED and used else state
 
 
-def _since(core: Core, view: NodeView, since: Since) -> str:
-    noted = since.note(view, core.wall_ms())
+def _since(core: Core, view: NodeView) -> str:
+    """As far as this coordinator saw it: a change of state is dated now."""
+    seen = core.live.outages.shown
+    state, noted = seen.get(view.node.name, (None, 0))
+    if state is not view.state:
+        noted = core.wall_ms()
+        seen[view.node.name] = (view.state, noted)
     if view.state is NodeState.NEW:
         return at(view.node.added_ms)
     if view.state in SILENT and view.silent_ms is not None:

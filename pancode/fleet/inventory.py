@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
 from node_agent.wire.control import Drain, Revoke, SetSlots
 from node_agent.wire.signing import PublicKey
 from pancode.control import keyring
-from pancode.control.core import Core, open_fences
+from pancode.control.core import Core, locked, open_fences
 from pancode.control.faces import NodeChange
 from pancode.control.rows import take_controls
 from pancode.control.work import Work, unit_of_work
@@ -18,9 +18,10 @@ from pancode.core.ports import Transaction
 from pancode.core.records import Node
 from pancode.errors import ConflictError, NotFoundError, UsageError
 from pancode.life.signals import Lost
-from pancode.nodes.node import NodeState
+from pancode.nodes.node import Linked, NodeState, NodeView
 
 
+@locked
 def add(core: Core, node: Node) -> None:
     """A new machine; ConflictError when the name is taken by one that was not removed."""
     with unit_of_work(core) as work:
@@ -94,7 +95,7 @@ def adjust(core: Core, name: str, wanted: NodeChange, by: str) -> Node:
         return _changed(work, node, replace(node, labels=labels, slots=slots))
 
 
-def note_login(core: Core, name: str, runtime: str, by: str, outcome: str | None) -> None:
+def note_login(core: Core, name: str, runtime: str, by: str, outcome: str | None = None) -> None:
     """Put on record who opened a vendor's login where, and, with `outcome`, what became of it."""
     what = "login opened" if outcome is None else "login ended"
     detail = {} if outcome is None else {"outcome": outcome}
@@ -143,6 +144,7 @@ def revoke(core: Core, name: str) -> Node:
         return changed
 
 
+@locked
 def forget(core: Core, name: str) -> None:
     """It was cleaned and that was proven: its open fences are given up, its key is no longer believed."""
     with unit_of_work(core) as work:
@@ -168,6 +170,50 @@ def _part_with(work: Work, node: Node, why: str) -> None:
     for fence in open_fences(work.tx, node=node.name):
         work.signal_fence(fence, Lost(why))
     take_controls(work.tx, node.tag or "")
+
+
+# -- news from the thread of the links: these wait for no round ------------------------------------
+
+
+def put_link(core: Core, name: str, trying: bool, why: str = "", fix: str = "") -> None:
+    """Whether we try to reach a machine: while we do not, nothing that it has is given up as lost."""
+    core.note_reaching(name, lambda r: replace(r, trying=trying, why=why, fix=fix))
+
+
+def put_link_state(core: Core, name: str, up: bool, broken: bool) -> None:
+    """Count for the figures: the link is up now, or (`broken`) broke by itself. By one thread only."""
+    links = core.live.links.counts
+    links[name] = links.get(name, Linked()).became(up, broken)
+
+
+def put_halted(core: Core, name: str, halted: bool) -> None:
+    """Whether a person took its node agent down. As `put_link`; not kept over a restart."""
+    core.note_reaching(name, lambda r: replace(r, halted=halted))
+
+
+# -- asking ----------------------------------------------------------------------------------------
+
+
+@locked
+def view(core: Core, name: str) -> NodeView:
+    """A machine as decisions see it now, one that was removed, too. NotFoundError."""
+    with core.ports.ledger.transaction() as tx:
+        node = tx.get(Node, name)
+        if node is None:
+            raise NotFoundError(f"no node {name} in the fleet", fix="pancode node ls")
+        return core.view_of(node)
+
+
+def names(core: Core) -> list[str]:
+    """The nodes of the fleet, without those that were removed."""
+    with core.ports.ledger.transaction() as tx:
+        return [node.name for node in tx.find(Node) if node.removed is None]
+
+
+def busy_runs(core: Core, names: Sequence[str]) -> list[str]:
+    """The runs that may be running on these nodes; no names: on any."""
+    with core.ports.ledger.transaction() as tx:
+        return sorted({fence.run for fence in open_fences(tx) if not names or fence.node in names})
 
 
 def _known(tx: Transaction, name: str) -> Node:

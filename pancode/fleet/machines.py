@@ -7,10 +7,11 @@ from contextlib import suppress
 from functools import partial
 
 from node_agent.wire.clock import Clock
-from pancode.api.plane import Plane
+from pancode.control.core import Core
 from pancode.control.faces import NodeResult, Progress
 from pancode.core.records import Node
 from pancode.errors import ConflictError, NotFoundError, UsageError
+from pancode.fleet import inventory
 from pancode.fleet.ports import ActRequest, Hands, LinkEvents, LinkNews, MachineAct
 from pancode.nodes.node import NodeState
 from pancode.nodes.place import Reach, changed
@@ -21,8 +22,8 @@ _QUIET = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 class Machines:
     """The use cases of the fleet. May be called from several threads."""
 
-    def __init__(self, plane: Plane, clock: Clock, hands: Hands) -> None:
-        self.plane = plane
+    def __init__(self, core: Core, clock: Clock, hands: Hands) -> None:
+        self.core = core
         self.hands = hands
         self._clock = clock
         self._cleaned_ms: dict[str, int] = {}
@@ -35,7 +36,7 @@ class Machines:
         self.hands.begin(LinkEvents(self.contact, self._silent, self.tried))
         for node in self.nodes():
             reach = Reach.of(node)
-            self.plane.nodes.put_halted(node.name, reach.halted)
+            inventory.put_halted(self.core, node.name, reach.halted)
             if node.tag is not None and reach.installed_home is not None:
                 self.hands.keep(node.name)
 
@@ -47,16 +48,15 @@ class Machines:
 
     def enlist(self, node: Node) -> Node:
         """Put it into the inventory. ConflictError."""
-        self.plane.nodes.add(node)
-        self.plane.nodes.put_link(node.name, trying=True)  # whatever was said of an earlier one of that name
-        self.plane.nodes.put_halted(node.name, False)
+        inventory.add(self.core, node)
+        # whatever was said of an earlier one of that name
+        inventory.put_link(self.core, node.name, trying=True)
+        inventory.put_halted(self.core, node.name, False)
         return node
 
     def trusted(self, name: str, by: str, now: str, before: str | None) -> None:
         """A person has looked at the host key that is pinned since this moment; the link starts anew."""
-        self.plane.records.record_trust(
-            "warning", "host key trusted", node=name, by=by, now=now, before=before
-        )
+        self.core.live.record_trust("warning", "host key trusted", node=name, by=by, now=now, before=before)
         self._refused.pop(name, None)
         self.hands.leave(name)
         if Reach.of(self.known(name)).installed_home is not None:
@@ -100,7 +100,7 @@ class Machines:
         if direct:
             self.hands.check_direct(chosen)
         for name in chosen:
-            self.plane.nodes.change(name, partial(changed, direct=direct))
+            inventory.change(self.core, name, partial(changed, direct=direct))
 
     def down(
         self, names: Sequence[str], progress: Progress, agent_path: str | None = None
@@ -112,12 +112,12 @@ class Machines:
 
     def _halt(self, name: str) -> None:
         """Only `fleet up` starts its node agent again."""
-        self.plane.nodes.change(name, partial(changed, halted=True))
-        self.plane.nodes.put_halted(name, True)
+        inventory.change(self.core, name, partial(changed, halted=True))
+        inventory.put_halted(self.core, name, True)
 
     def remove(self, name: str, progress: Progress, agent_path: str | None = None) -> NodeResult:
         """Take out all that we brought and prove it; a node that is away is revoked and cleaned later."""
-        self.plane.nodes.revoke(self.known(name).name)
+        inventory.revoke(self.core, self.known(name).name)
         (result,) = self.hands.do(MachineAct.REMOVE, [name], ActRequest(progress, agent_path))
         if not result.ok and self.find(name) is None:  # a contact was before us, and has cleaned it
             return NodeResult(name, True, (), ("removed",))
@@ -132,7 +132,7 @@ class Machines:
 
     def _include_this_machine(self) -> None:
         """A fleet begins with the machine it is started on; once its owner took it out, it stays out."""
-        with self.plane.core.ports.ledger.transaction() as tx:
+        with self.core.ports.ledger.transaction() as tx:
             rows = tx.find(Node)
         if not any(Reach.of(row).local for row in rows):
             with suppress(ConflictError):  # two `fleet up` at once: the other one has just added it
@@ -160,26 +160,24 @@ class Machines:
 
     def tried(self, name: str, news: LinkNews) -> None:
         """A link that waits for a person, or that is not kept, tries nothing."""
-        self.plane.nodes.put_link_state(name, news.up, news.broken)
+        inventory.put_link_state(self.core, name, news.up, news.broken)
         if (
             news.changed_key and self._refused.get(name) != news.changed_key
         ):  # once, however often it is tried
             self._refused[name] = news.changed_key
-            self.plane.records.record_trust(
-                "error", "changed host key refused", node=name, why=news.changed_key
-            )
-        self.plane.nodes.put_link(name, news.trying, news.why, news.fix)
+            self.core.live.record_trust("error", "changed host key refused", node=name, why=news.changed_key)
+        inventory.put_link(self.core, name, news.trying, news.why, news.fix)
 
     def _silent(self, name: str) -> bool:
         """Whether nothing was heard of the node for so long that its agent may have died."""
         node = self.find(name)
-        return node is not None and node.tag is not None and self.plane.nodes.view(name).state in _QUIET
+        return node is not None and node.tag is not None and inventory.view(self.core, name).state in _QUIET
 
     # -- rows ----------------------------------------------------------------------------------------
 
     def nodes(self) -> list[Node]:
         """All but those that are gone for good."""
-        with self.plane.core.ports.ledger.transaction() as tx:
+        with self.core.ports.ledger.transaction() as tx:
             return [n for n in tx.find(Node) if n.removed != NodeState.REMOVED.value]
 
     def find(self, name: str) -> Node | None:

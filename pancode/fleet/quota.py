@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from pancode.control.core import Core, open_fences
+from pancode.control.core import Core, locked, open_fences
 from pancode.control.work import unit_of_work
 from pancode.core.quota import NOTHING, too_much, worth_weighing
 from pancode.core.records import Node
@@ -56,6 +56,7 @@ def _keep_out(core: Core) -> None:
             core.note_reaching(node.name, partial(replace, shut_out=True, heard_ms=last_ms))
 
 
+@locked
 def let_in(core: Core, tag: str, password: str) -> None:
     """The node's own Redis user, made or renewed; RefusedError while it is quarantined."""
     node = core.enrolled().get(tag)
@@ -71,6 +72,7 @@ def let_in(core: Core, tag: str, password: str) -> None:
     core.ports.bus.admit_node(tag, password)
 
 
+@locked
 def release(core: Core, name: str, by: str) -> bool:
     """A person lets it in again, who has looked at it; whether it was quarantined. `let_in` comes after."""
     with unit_of_work(core) as work:

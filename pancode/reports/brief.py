@@ -1,4 +1,4 @@
-"""Summarises the time since a person's last visit: runs, waits, landings, cost."""
+"""Summarises the time since a person's last visit: runs, waits, landings, cost; and notes the visit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from decimal import Decimal
 
 from node_agent.wire.failure import Outcome
-from pancode.control.account_shapes import BriefLine, BriefShape
+from pancode.control.account_shapes import BriefLine, BriefShape, ReportShape
 from pancode.control.attempts import attempts_of
 from pancode.control.core import Core
 from pancode.control.ended import is_at_fault, is_left
@@ -16,7 +16,8 @@ from pancode.core.ports import Grouping, Transaction
 from pancode.core.records import EndedRun, EventKind, Node, Run, RunState, Setting
 from pancode.life.receipts import cost_of
 from pancode.life.verified import ResultTrust, verified
-from pancode.reports.cost import cost, disputed_runs
+from pancode.reports.cost import cost, cost_tables, disputed_runs
+from pancode.runs.runs import since_ms
 from pancode.work.schedule.schedules import brief_lines
 from pancode.work.workflow.continued import is_the_result
 
@@ -24,6 +25,7 @@ LOOKED = "looked:"
 """The prefix before a person's name: the setting with the moment of their last look."""
 FIRST_MS = 24 * 3_600_000
 """The period of a person's first brief."""
+_MOST_ROWS = 100
 _NEWEST, _SHOWN, _EVENTS, _TASK, _WORDS = 5_000, 20, 5_000, 70, 160
 _LOOKED_AT = 3 * _SHOWN
 """How many of the newest ends are read for those that are shown: some runs only judge another one."""
@@ -37,15 +39,15 @@ _FINDS: dict[Outcome, tuple[str, str]] = {
 
 
 def brief(
-    core: Core, inbox: list[InboxShape], by: str, since_ms: int | None, costs: CostTable | None = None
+    core: Core, inbox: list[InboxShape], by: str, since: str | None, costs: CostTable | None = None
 ) -> BriefShape:
-    """`inbox`: everything that waits for a person. `since_ms` None: since this person's last look.
+    """`inbox`: everything that waits for a person. `since` None: since their last look. UsageError.
 
     `costs`: by agent since then, where they are known already.
     """
     until = core.wall_ms()
     with core.ports.ledger.transaction() as tx:
-        begin = _last_look(tx, by, until) if since_ms is None else since_ms
+        begin = _last_look(tx, by, until) if since is None else since_ms(core, since)
         newest = tx.find(EndedRun, order="ended_ms", descending=True, limit=_LOOKED_AT)
         ended = [row.run for row in newest if row.ended_ms >= begin and not row.judges]
         outcomes = {str(one.key[0]): one.count for one in tx.tally(EndedRun, _ends(begin))}
@@ -81,6 +83,20 @@ def brief(
         "running": sum(len(runs) for state, runs in open_.items() if state is not RunState.PENDING),
         "queued": len(open_[RunState.PENDING]),
     }
+
+
+def report(core: Core, inbox: list[InboxShape], by: str, since: str) -> ReportShape:
+    """A brief of a longer time, with the cost of each day and each repository."""
+    asked = ("day", "repository", "agent")
+    days, repositories, agents = cost_tables(core, asked, since_ms(core, since), _MOST_ROWS)
+    summary = brief(core, inbox, by, since, agents)
+    return {"brief": summary, "by_day": days["rows"], "by_repository": repositories["rows"]}
+
+
+def looked(core: Core, by: str) -> None:
+    """The person has looked now."""
+    with core.lock, core.ports.ledger.transaction() as tx:
+        tx.put(Setting(f"{LOOKED}{by}", core.wall_ms(), core.wall_ms(), by))
 
 
 def _last_look(tx: Transaction, by: str, now_ms: int) -> int:

@@ -13,7 +13,7 @@ from pancode.core.figures import Figure, Sample
 from pancode.core.ports import Transaction
 from pancode.core.records import Balance, Run, RunState, Setting
 from pancode.errors import UnavailableError
-from pancode.fleet.fleet import Since, fleet
+from pancode.fleet.fleet import fleet
 from pancode.nodes.node import NodeState
 from pancode.runs.queue import queues
 
@@ -87,9 +87,9 @@ FIGURES: Mapping[str, Figure] = {
 _OPEN = tuple(state for state in RunState if state is not RunState.ENDED)
 
 
-def figures(core: Core, since: Since, coordinator: Json, process: Mapping[str, float]) -> list[Sample]:
+def figures(core: Core, coordinator: Json, process: Mapping[str, float]) -> list[Sample]:
     """All that is known now. `coordinator`: as for `fleet`; `process`: of our own process, by name."""
-    shape = fleet(core, since, coordinator)
+    shape = fleet(core, coordinator)
     with core.ports.ledger.transaction() as tx:
         mine = [*_contacts(core, tx), *_runs(tx), *_money(core, tx), *_settings(tx)]
     own = [

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from pancode.control.core import CEILING, WORK_CEILING, Core
+from pancode.control.faces import Surroundings
 from pancode.control.run import at
 from pancode.control.shapes import BudgetShape, ScopeShape
 from pancode.core import books
@@ -21,6 +22,11 @@ class Configured:
     ceiling: Decimal
     origin: str
     estimate: Decimal
+
+    @classmethod
+    def of(cls, around: Surroundings) -> Configured:
+        (row,) = (row for row in around.origins(None) if row["key"] == "budget.ceiling")
+        return cls(Decimal(row["value"]), row["origin"], around.defaults(None).estimate_usd)
 
 
 def budget(core: Core, configured: Configured, everything: bool = False) -> BudgetShape:

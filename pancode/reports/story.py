@@ -16,6 +16,7 @@ from pancode.control.finding import find_run
 from pancode.control.paging import ListSearch, page
 from pancode.control.run import at
 from pancode.control.shapes import AuditRow, AuditVerdictShape, DecisionShape, FeedShape, WhyShape
+from pancode.control.work import unit_of_work
 from pancode.core.names import not_found
 from pancode.core.ports import Transaction
 from pancode.core.records import Audit, AuditAnchor, Decision, FeedEvent, Run, RunState
@@ -61,6 +62,17 @@ def audit_verdict(core: Core) -> AuditVerdictShape:
     result = "PASS" if verdict.misfit is None else "FAIL"
     misfit = {"entry": verdict.misfit, "why": verdict.why, "anchored": verdict.anchored}
     return {"verdict": result, "entries": verdict.entries, "head": verdict.head, **misfit}  # type: ignore[typeddict-item]
+
+
+def verify_audit(core: Core) -> AuditVerdictShape:
+    """As `audit_verdict`. A break goes on record, so that others hear of it."""
+    found = audit_verdict(core)
+    if found["entry"] is not None:
+        with unit_of_work(core) as work:
+            if work.first(f"audit:{found['entry']}"):
+                detail = {"entry": found["entry"], "why": found["why"]}
+                work.audit("trust", "error", "the chain of the audit is broken", None, **detail)
+    return found
 
 
 def _signed_head(core: Core, row: AuditAnchor, keys: Mapping[str, PublicKey]) -> str | None:

@@ -1,11 +1,19 @@
-"""The report of a dry run: the ten gates, and the run that would be queued."""
+"""The answers to a dispatch: the new run; of a dry run the ten gates, and the run that would be queued."""
 
 from __future__ import annotations
 
 from pancode.control.faces import Json
-from pancode.dispatch.dispatch import JudgedDispatch
+from pancode.dispatch.dispatch import Dispatched, JudgedDispatch
 from pancode.dispatch.networks import networks
 from pancode.dispatch.resolve import Resolution
+
+
+def queued(done: Dispatched) -> Json:
+    """The new run, its workflow, and warnings."""
+    run = done.run
+    within = {} if run.workflow is None else {"workflow": run.workflow}
+    told = {"run": run.id, "state": run.state.value, "reason": run.reason, "agent": run.agent}
+    return {**told, "chosen": done.chosen, **within, "warnings": list(done.warnings)}
 
 
 def report(judged: JudgedDispatch) -> Json:

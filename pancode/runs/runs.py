@@ -64,6 +64,11 @@ def runs(core: Core, limit: int, wanted: Filter, after: ListPlace | None) -> Lis
         return ListPage([run_shape(core, tx, run) for run in found.rows], found.last)
 
 
+def since_ms(core: Core, text: str | None) -> int:
+    """The time that a person names, as `moment_ms`; None: of all time."""
+    return 0 if text is None else max(0, moment_ms(text, core.wall_ms()))
+
+
 def moment_ms(text: str, wall_ms: int) -> int:
     """`90m`, `2h`, `3d`: so long ago; `2026-11-22`, `2026-11-22T08:30`: local time unless it says where."""
     span = _SPAN.fullmatch(text.strip())

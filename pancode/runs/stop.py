@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pancode.control.core import Core
+from pancode.control.core import Core, locked
+from pancode.control.finding import find
 from pancode.control.work import unit_of_work
 from pancode.core.records import Run, RunState
 from pancode.errors import NotFoundError, UsageError
@@ -18,8 +19,10 @@ def stop(core: Core, run_id: str, reason: str) -> Run:
         return work.signal(run, Stop(reason))
 
 
-def stop_waiting(core: Core, run: Run, reason: str) -> Run:
-    """Take a run out of the queue. UsageError for one that a node has."""
+@locked
+def stop_waiting(core: Core, text: str, reason: str) -> Run:
+    """Take the run of this name out of the queue. UsageError for one that a node has."""
+    run = find(core, text)
     if run.state is not RunState.PENDING:
         raise UsageError(
             f"{run.id} does not wait, it is {run.state}",

@@ -15,12 +15,13 @@ import asyncssh
 
 from node_agent.wire.clock import Clock, Ids
 from pancode import __version__
-from pancode.api.plane import Plane
 from pancode.bus.rights import node_user
 from pancode.control import keyring
+from pancode.control.core import Core
 from pancode.control.faces import NodeResult, Progress, ProgressLine, ProgressState
 from pancode.core.records import Node
 from pancode.errors import ConflictError, PancodeError, UnavailableError
+from pancode.fleet import inventory, quota
 from pancode.fleet.bundle.store import BundleStore
 from pancode.fleet.ssh import steps
 from pancode.fleet.ssh.bringup import BringUpPlan, BroughtUp, StepReport, StepState, bring_up
@@ -59,7 +60,7 @@ LINK_S = 30
 class FleetParts:
     """The parts that the fleet's use cases share."""
 
-    plane: Plane
+    core: Core
     home: Home
     clock: Clock
     ids: Ids
@@ -149,8 +150,8 @@ class BringUp:
     def note_reached(self, node: Node) -> None:
         """Record that some of our files may be on the machine from now on."""
         if not node.facts.get(REACHED):
-            self.parts.plane.nodes.change(
-                node.name, lambda row: replace(row, facts={**row.facts, REACHED: True})
+            inventory.change(
+                self.parts.core, node.name, lambda row: replace(row, facts={**row.facts, REACHED: True})
             )
 
     async def remove(self, node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
@@ -203,7 +204,7 @@ class BringUp:
         return await asyncio.to_thread(self._has_other, node.name, tag)
 
     def _has_other(self, name: str, tag: str) -> bool:
-        with self.parts.plane.core.ports.ledger.transaction() as tx:
+        with self.parts.core.ports.ledger.transaction() as tx:
             others = tx.find(Node, {"tag": tag})
         return any(one.name != name and one.removed != NodeState.REMOVED for one in others)
 
@@ -217,7 +218,7 @@ class BringUp:
     def admit(self, tag: str) -> str:
         """Let the node into Redis as its own user; returns its password. RefusedError in quarantine."""
         password = self.parts.home.node_password(tag, self.parts.ids)
-        self.parts.plane.nodes.let_in(tag, password)
+        quota.let_in(self.parts.core, tag, password)
         return password
 
     # -- inside ----------------------------------------------------------------------------------
@@ -257,8 +258,8 @@ class BringUp:
             return replace(row, facts={**row.facts, "clock_skew_ms": skew})
 
         node = self._believe(name, key)
-        self.parts.plane.nodes.change(name, settle)
-        self.parts.plane.nodes.put_halted(name, False)
+        inventory.change(self.parts.core, name, settle)
+        inventory.put_halted(self.parts.core, name, False)
         self.admit(node.tag or "")
         return self.home_files(node)
 
@@ -266,7 +267,7 @@ class BringUp:
         """The files of the home of a node whose key the fleet believes."""
         password = self.parts.home.node_password(node.tag or "", self.parts.ids)
         settings = node_settings(self.parts, node)
-        obeyed = keyring.believed_by(self.parts.plane.core, node)
+        obeyed = keyring.believed_by(self.parts.core, node)
         return [
             HomeFile("key/coordinator.pub", "".join(f"{key.text()}\n" for key in obeyed).encode()),
             HomeFile("key/redis.password", f"{password}\n".encode()),
@@ -276,10 +277,10 @@ class BringUp:
     def _believe(self, name: str, key: str) -> Node:
         """Enrol the key; ConflictError, remembered, when the machine is in the fleet under another name."""
         try:
-            return self.parts.plane.nodes.enrol(name, key)
+            return inventory.enrol(self.parts.core, name, key)
         except ConflictError as twin:
             if twin.code == "same_machine":
-                self.parts.plane.nodes.change(name, partial(changed, is_twin=True))
+                inventory.change(self.parts.core, name, partial(changed, is_twin=True))
             raise
 
     async def _install_key(self, remote: Remote, out: BroughtUp) -> None:
@@ -309,11 +310,11 @@ class BringUp:
 
     def _keep_tunnel(self, name: str) -> None:
         """Keeps the tunnel of a node whose direct way is closed."""
-        self.parts.plane.nodes.change(name, partial(changed, direct=False))
+        inventory.change(self.parts.core, name, partial(changed, direct=False))
 
     async def _await_echo(self, name: str, fresh: bool) -> None:
         """Wait until the node agent of this version has echoed a beat (`fresh`: sent after now)."""
-        core = self.parts.plane.core
+        core = self.parts.core
         after = core.now().ms if fresh else core.now().ms - core.rules.deadlines.ask_ms
         loop = asyncio.get_running_loop()
         deadline = loop.time() + HEARD_S
@@ -325,14 +326,14 @@ class BringUp:
         raise UnavailableError(f"no heartbeat came within {HEARD_S} s", why=why)
 
     def _has_echoed(self, name: str, after_ms: int) -> bool:
-        view = self.parts.plane.nodes.view(name)
+        view = inventory.view(self.parts.core, name)
         if view.state in (NodeState.NEW, NodeState.SUSPECT) or view.last is None:
             return False
         beat = view.last.heartbeat
         return beat.version == __version__ and beat.echo is not None and beat.echo.ms >= after_ms
 
     def _forget(self, node: Node) -> None:
-        self.parts.plane.nodes.forget(node.name)
+        inventory.forget(self.parts.core, node.name)
         self.parts.home.forget_node(node.name, node.tag)
 
 

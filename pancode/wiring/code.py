@@ -16,9 +16,9 @@ from pancode.code.landing.queue import LandingQueue
 from pancode.code.landing.resolve import resolve
 from pancode.control.core import Core
 from pancode.control.faces import Surroundings
-from pancode.control.run import queued
 from pancode.core.records import Run
 from pancode.life.land_values import LandWay
+from pancode.runs.report import queued
 from pancode.wiring.repositories import DepotRepositories
 from pancode.wiring.reverting import RevertLook
 
@@ -60,8 +60,7 @@ class DepotCode:
         return report
 
     def resolve(self, around: Surroundings, run: Run, asked: LandWay) -> dict[str, Any]:
-        done = resolve(self._core, self._lander, around, run, asked)
-        return {**queued(done.run, done.chosen), "warnings": list(done.warnings)}
+        return queued(resolve(self._core, self._lander, around, run, asked))
 
     def landings(self, before_run: Run | None = None) -> list[dict[str, Any]]:
         now = self.queue.under_way()

@@ -13,7 +13,6 @@ from node_agent.wire.logs import VARIABLE as LOG
 from node_agent.wire.signing import SigningKey
 from pancode import __version__
 from pancode.access.door import DoorPlace
-from pancode.api.plane import Plane
 from pancode.bus.bus import RedisBus
 from pancode.bus.valkey.access import RedisAccess
 from pancode.bus.valkey.embedded import EmbeddedValkey
@@ -22,7 +21,8 @@ from pancode.code.git.depot import Depot
 from pancode.code.git.port import GitDepot
 from pancode.code.git.streams import LogStreams
 from pancode.config.vendor_lists import KeptLists
-from pancode.control.core import ControlSettings, Ports
+from pancode.control import keyring
+from pancode.control.core import ControlSettings, Core, Ports
 from pancode.core.ports import Ledger
 from pancode.core.records import Node
 from pancode.errors import ConfigError
@@ -35,6 +35,7 @@ from pancode.fleet.ssh.tunnel import TunnelTargets
 from pancode.host.files import FileArchive, FileEpochs
 from pancode.host.fleet_lock import Alone
 from pancode.nodes.place import Doorway, ListenAddress
+from pancode.runs import rounds
 from pancode.store.ledger import SqlLedger
 from pancode.store.postgres import Database
 from pancode.wiring.bringup import FleetParts
@@ -116,10 +117,10 @@ class Coordinator:
         home = self.home
         self.bus = RedisBus(self._access, self._clock)
         self.depot = GitDepot(Depot(home.depots), LogStreams(home.root), self._clock)
-        self.plane = self._plane()
+        self.core = self._core()
         self._depot_socket = _socket_path(home.root, "depot.sock")
         self._server = depot_server(
-            self._depot_socket, self.depot.depot, self.depot.streams, self.plane.core, self._ids
+            self._depot_socket, self.depot.depot, self.depot.streams, self.core, self._ids
         )
         self.direct = Direct(self.settings.direct, home.direct, self.fleet_id, self._clock, self._tagged)
         self.loop = LoopThread("ssh")
@@ -128,14 +129,14 @@ class Coordinator:
     def start(self) -> None:
         """Clear up after a killed one, begin the epoch, then let nodes in."""
         self.depot.depot.mend()
-        self.plane.core.former.update(self.home.former_keys())
-        self.plane.start()
+        self.core.former.update(self.home.former_keys())
+        rounds.start(self.core)
         if self._own.instead_of:
             detail = {"old": self._own.instead_of, "new": self.key.public.tag}
-            self.plane.records.record_trust("error", "coordinator key given up as lost", **detail)
+            self.core.live.record_trust("error", "coordinator key given up as lost", **detail)
         self.retire_keys()
         if self._alone.squatter is not None:
-            self.plane.records.record_trust("error", SQUATTER, pid=self._alone.squatter)
+            self.core.live.record_trust("error", SQUATTER, pid=self._alone.squatter)
         self._server.start()
         entrance = self.direct.furnish(Rooms(redis_end(self._access), self._depot_socket))
         if entrance is not None:
@@ -145,7 +146,7 @@ class Coordinator:
 
     def turn(self, wait_ms: int) -> None:
         """Wait for a word, then one round. UnavailableError without Redis: call `mend`, then again."""
-        self.plane.turn(self.plane.listen(wait_ms))
+        rounds.turn(self.core, rounds.listen(self.core, wait_ms))
 
     def rotate_key(self, by: str) -> None:
         """A new key; nodes are spoken to with the old one until a bring-up has brought them the new one."""
@@ -153,7 +154,7 @@ class Coordinator:
         beside = Alone(fresh.public.keyid, str(self.home.root), self._clock)
         beside.take()
         self.home.keep_both(self.key, fresh)
-        self.plane.records.rotate_key(fresh, by)
+        keyring.rotate(self.core, fresh, by)
         self.home.keep_key(fresh)
         self._alone.leave()
         self._alone, self.key = beside, fresh
@@ -161,7 +162,7 @@ class Coordinator:
 
     def retire_keys(self) -> None:
         """Take former keys off the disk that no node needs any more."""
-        for keyid in self.plane.records.retire_keys():
+        for keyid in keyring.retire(self.core):
             self.home.forget_former(keyid)
 
     def _fresh_key(self) -> SigningKey:
@@ -189,12 +190,12 @@ class Coordinator:
             return check_access(self.settings.redis).access
         return self.valkey.start_or_adopt(__version__).access
 
-    def _plane(self) -> Plane:
+    def _core(self) -> Core:
         archive = FileArchive(self.home.receipts, self._clock)
         epochs = FileEpochs(self.home.epoch)
         ports = Ports(self.ledger, self.bus, self.depot, archive, epochs, self._clock, self._ids, KeptLists())
         rules = self.settings.rules.scaled(self.settings.time_factor)
-        return Plane(ports, self.key, self.fleet_id, rules)
+        return Core(ports, self.key, self.fleet_id, rules)
 
     def _fleet(self, user_home: Path, log: str) -> Fleet:
         ends = TunnelTargets(redis=redis_end(self._access), depot=self._depot_socket)
@@ -204,7 +205,7 @@ class Coordinator:
             self.fleet_id, self.home, user_home, ends, timing, backoff, self._node_of, self.direct, tend_s
         )
         parts = FleetParts(
-            plane=self.plane,
+            core=self.core,
             home=self.home,
             clock=self._clock,
             ids=self._ids,

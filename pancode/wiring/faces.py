@@ -12,7 +12,6 @@ from typing import Any
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.identity import AttemptId
 from pancode.access.run_rights import refused, run_of
-from pancode.api.plane import Plane
 from pancode.bus.valkey.access import Beside, RedisAccess, access_from_url
 from pancode.code.git.heads import head_of
 from pancode.code.git.streams import LogStreams
@@ -72,11 +71,10 @@ class FaceCoordinator:
         self._environ = dict(environ)
         self._root = inner.home.root
         self._around = FileSurroundings(self._root, self._environ)
-        self.plane: Plane = inner.plane
+        self.core = core = inner.core
         self.fleet = FaceFleet(inner.fleet, service, inner.retire_keys)
-        self.code = DepotCode(inner.depot.depot, inner.plane.core)
+        self.code = DepotCode(inner.depot.depot, inner.core)
         self.streams = FaceStreams(inner.depot.streams)
-        core = inner.plane.core
         secret = inner.home.audit_secret(SystemIds())
         self._config = ConfigWatch(core, lambda: self._around.loaded().whole_rows(), secret)
         workflows = Advancing(core, StepStarter(core, self.around))
@@ -125,7 +123,7 @@ class FaceCoordinator:
         return self._outgoing.secrets.read(name)
 
     def pull_request(self, run: Run, asked: PullAsked) -> PullRequestShape:
-        return open_pull_request(self._inner.plane.core, self._forges, run, asked)
+        return open_pull_request(self._inner.core, self._forges, run, asked)
 
     def head_of(self, repo: str, branch: str) -> str:
         return head_of(repo, branch)

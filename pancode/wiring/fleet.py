@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pancode.core.records import Node
+from pancode.fleet import inventory
 from pancode.fleet.bundle.store import BundleStore
 from pancode.fleet.machines import Machines
 from pancode.fleet.ssh.connect import presented_key
@@ -46,7 +47,7 @@ class Fleet(Machines):
         self.parts = parts
         self.loop = loop
         bringup = BringUp(parts, links, bundles)
-        super().__init__(parts.plane, parts.clock, SshHands(bringup, links, loop))
+        super().__init__(parts.core, parts.clock, SshHands(bringup, links, loop))
         self._handed = Handed(bringup)
 
     def look(self, name: str, given: Overrides, environ: Mapping[str, str]) -> HostKeyOffer:
@@ -97,7 +98,7 @@ class Fleet(Machines):
             fresh = reach_to(found.target, pins)
             return replace(node, target=replace(reach, target=fresh.target, pins=fresh.pins).data())
 
-        self.plane.nodes.change(found.name, pin)
+        inventory.change(self.core, found.name, pin)
         self.trusted(found.name, by, found.fingerprint, found.changed_from)
 
     def handed(self, name: str, probe: str | None, key: str | None, remove: bool) -> dict[str, Any]:

@@ -62,6 +62,12 @@ def test_pancode_knows_only_the_wire_of_the_node_agent() -> None:
     assert not strays
 
 
+def test_routes_call_use_cases_and_open_no_transaction() -> None:
+    strays = [hit for path in modules("pancode/api") for hit in _named(path, "pancode.control.work")]
+    strays += [str(path) for path in modules("pancode/api") if ".transaction(" in path.read_text()]
+    assert not strays
+
+
 def test_pure_rooms_name_no_effect() -> None:
     files, effects = _pure_contract()
     assert files and not [hit for path in files for hit in _named(path, *effects)]

@@ -26,13 +26,16 @@ from node_agent.wire.clock import FleetTime, SystemIds
 from node_agent.wire.node import Ask, Heartbeat, Inventory, NodeFacts
 from node_agent.wire.policy import Mode, Safety
 from node_agent.wire.signing import SigningKey
-from pancode.api.plane import Plane
 from pancode.bus.bus import RedisBus
 from pancode.bus.valkey.access import connect
-from pancode.control.core import ControlSettings, Ports
+from pancode.control.core import ControlSettings, Core, Ports
 from pancode.core.records import Node, Run, RunState
+from pancode.dispatch.enqueue import enqueue
+from pancode.fleet import inventory
 from pancode.host.files import FileArchive, FileEpochs
 from pancode.nodes.node import NodeState
+from pancode.runs.fleet_settings import pause_queue
+from pancode.runs.rounds import act, listen, start, turn
 from pancode.store.ledger import SqlLedger
 from tests.bench.history import KEYED, copies
 from tests.contract.redis_servers import OwnValkey
@@ -130,16 +133,16 @@ class Crowd:
             SystemIds(),
         )
         self.ports = ports
-        self.plane = Plane(ports, self.key, FLEET, ControlSettings(ceiling_usd=Decimal(10**9)))
+        self.core = Core(ports, self.key, FLEET, ControlSettings(ceiling_usd=Decimal(10**9)))
         self.spent = self.worst = 0.0
         self.rounds = 0
         self._next_round = 0
         self._number = 0
-        self.plane.start()
+        start(self.core)
         self.machines: list[Any] = []
         for n in range(min(real, count)):
             machine = Machine(f"n{n}", self.redis, (arrived, trees), 4)  # type: ignore[arg-type]
-            self.plane.nodes.add(machine.row({}))
+            inventory.add(self.core, machine.row({}))
             machine.scripts = _Short()
             machine.start({self.key.public.keyid: self.key.public})
             self.machines.append(machine)
@@ -151,7 +154,7 @@ class Crowd:
     def _voice(self, n: int) -> Voice:
         key = SigningKey(n.to_bytes(32, "big"))
         row = Node(f"n{n}", 0, {}, {"crowd": "yes"}, 4, tag=key.public.tag, public_key=key.public.text())
-        self.plane.nodes.add(row)
+        inventory.add(self.core, row)
         return Voice(row, key)
 
     def __enter__(self) -> Self:
@@ -160,7 +163,7 @@ class Crowd:
         for _ in range(120):
             self.step()
         for voice in self.voices:  # a link has come up: its inventory, once
-            at = FleetTime(epoch=self.plane.core.epoch, ms=self.clock.boot_ms())
+            at = FleetTime(epoch=self.core.epoch, ms=self.clock.boot_ms())
             self._up(voice, voice.inventory(at))
         for _ in range(80):
             self.step()
@@ -186,11 +189,11 @@ class Crowd:
         for machine in self.machines:
             machine.clock.advance(STEP_MS)
             machine.tick()
-        heard = self.taking(lambda: self.plane.listen(1)) if self._any_up() else False
+        heard = self.taking(lambda: listen(self.core, 1)) if self._any_up() else False
         if heard or now >= self._next_round:
             self._next_round = now + ROUND_MS
             before = self.spent
-            self.taking(lambda: self.plane.turn(heard))
+            self.taking(lambda: turn(self.core, heard))
             self.rounds += 1
             self.worst = max(self.worst, self.spent - before)
 
@@ -214,8 +217,8 @@ class Crowd:
             self.step()
 
     def _say(self, voice: Voice) -> None:
-        live = self.plane.core.live
-        heard = FleetTime(epoch=self.plane.core.epoch, ms=live.beats.sent[-1]) if live.beats.sent else None
+        live = self.core.live
+        heard = FleetTime(epoch=self.core.epoch, ms=live.beats.sent[-1]) if live.beats.sent else None
         voice.control_seen = self._settings_seen(voice)
         assert self.facts is not None
         text = voice.heartbeat(self.facts, self.clock.boot_ms(), heard, self.key.public.keyid)
@@ -241,8 +244,8 @@ class Crowd:
             return any(pipe.execute())
 
     def online(self) -> int:
-        with self.plane.core.ports.ledger.transaction() as tx:
-            return [v.state for v in self.plane.core.views(tx)].count(NodeState.ONLINE)
+        with self.core.ports.ledger.transaction() as tx:
+            return [v.state for v in self.core.views(tx)].count(NodeState.ONLINE)
 
     # -- work ------------------------------------------------------------------------------------
 
@@ -250,16 +253,16 @@ class Crowd:
         """A no-op run on one of the real nodes."""
         self._number += 1
         run = a_run(self._number, self.clock.wall_ms(), node=f"n{self._number % len(self.machines)}", **more)
-        self.taking(lambda: self.plane.runs.enqueue(run))
-        self.taking(self.plane.act)
+        self.taking(lambda: enqueue(self.core, run))
+        self.taking(lambda: act(self.core))
         return run.id
 
     def wait_in_line(self, count: int) -> None:
         """So many runs are queued, and the fleet is paused."""
-        self.plane.queues.pause(None, "bench", "bench")
+        pause_queue(self.core, None, "bench", "bench")
         for _ in range(count):
             self._number += 1
-            self.plane.runs.enqueue(a_run(self._number, self.clock.wall_ms()))
+            enqueue(self.core, a_run(self._number, self.clock.wall_ms()))
 
     def has_ended(self, count: int) -> None:
         """So many copies of a run that was really executed; a second lies between two of them."""

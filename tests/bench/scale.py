@@ -6,6 +6,10 @@ import time
 from collections.abc import Callable
 from statistics import median
 
+from pancode.reports.brief import brief, report
+from pancode.reports.cost import cost
+from pancode.runs.runs import since_ms
+from pancode.work.people.answering import items
 from tests.bench.crowd import Crowd, idle_percent, run_ms
 from tests.bench.figures import Goal, Row
 
@@ -35,11 +39,11 @@ def scale(tell: Callable[[str], None], small: bool) -> list[Row]:
         rows.append(_row("s queue dispatch", f"a dispatch, {what}", "ms CPU", ms / 10, DISPATCH_MS))
     with Crowd(4) as crowd:
         crowd.has_ended(ENDED // part)
-        money = crowd.plane.money
+        core = crowd.core
         asked: dict[str, Callable[[], object]] = {
-            "cost": lambda: money.cost("agent", "7d", 20, {}),
-            "brief": lambda: money.brief("bench", "7d"),
-            "report": lambda: money.report("bench", "7d"),
+            "cost": lambda: cost(core, "agent", since_ms(core, "7d"), 20),
+            "brief": lambda: brief(core, items(core), "bench", "7d"),
+            "report": lambda: report(core, items(core), "bench", "7d"),
         }
         for name, ask in asked.items():
             took = median(_cpu_ms(ask) for _ in range(3))

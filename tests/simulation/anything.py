@@ -39,15 +39,15 @@ def any_value(w: World, machine: Machine, own: list[Fence]) -> None:
 
 def _told(w: World, machine: Machine, kind: type[Signed], seed: int, own: list[Fence]) -> Any:
     """None where it has nothing to lie of."""
-    heard, plane = w.channel.heartbeats.get(machine.tag), w.coordinator.plane
-    if not heard or plane is None:
+    heard, core = w.channel.heartbeats.get(machine.tag), w.coordinator.core
+    if not heard or core is None:
         return None
     ours = parse_message(Heartbeat, parse_envelope(heard[-1]).body()).model_dump(mode="json")
     names = ("fleet", "node", "epoch_seen", "session", "nonce", "echo", "control_seen")
     ours = {name: ours[name] for name in names} | {"seq": ours["seq"] + 1}
     if kind not in (Receipt, Events):
         w.truth.lied_of |= {fence.run for fence in own}
-        return word(kind, seed, {**ours, "at": plane.core.now().model_dump()})
+        return word(kind, seed, {**ours, "at": core.now().model_dump()})
     if not own:
         return None
     fence = w.random.choice(own)

@@ -10,12 +10,12 @@ from typing import Any
 
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import SigningKey
-from pancode.api.plane import Plane
-from pancode.control.core import ControlSettings, Ports
+from pancode.control.core import ControlSettings, Core, Ports
 from pancode.core.ports import Composed, Composition, SnapshotRequest, SnapshotTaken, Transaction
 from pancode.core.records import ALL, Record
 from pancode.errors import PancodeError, UnavailableError
 from pancode.nodes.node import Deadlines
+from pancode.runs.rounds import listen, start, turn
 from tests.fakes.bus import MemoryRedis
 from tests.fakes.epochs import MemoryEpochs
 from tests.fakes.ledger import MemoryLedger
@@ -100,14 +100,14 @@ class Desk:
         self.epochs = MemoryEpochs()
         self.key: SigningKey = key or SigningKey(b"c" * 32)
         self.rules = RULES
-        self.plane: Plane | None = None
+        self.core: Core | None = None
         self.frozen = False
         self.lives = 0
 
     @property
-    def awake(self) -> Plane | None:
-        """The plane, when a person who calls now gets an answer."""
-        return None if self.frozen else self.plane
+    def awake(self) -> Core | None:
+        """The core, when a person who calls now gets an answer."""
+        return None if self.frozen else self.core
 
     def start(self) -> None:
         """A new coordinator process. It may die while it starts."""
@@ -121,20 +121,20 @@ class Desk:
             self.clock,
             self.ids,
         )
-        plane = Plane(ports, self.key, FLEET, self.rules)
-        self.plane = plane
-        self.guarded(plane.start)
+        core = Core(ports, self.key, FLEET, self.rules)
+        self.core = core
+        self.guarded(lambda: start(core))
 
     def turn(self) -> bool:
         """One turn; whether it came to its end."""
-        if self.plane is None or self.frozen:
+        if self.core is None or self.frozen:
             return False
-        plane = self.plane
+        core = self.core
 
         def one() -> int:
-            plane.listen(0)
+            listen(core, 0)
             # A step is shorter than the pause after which a real round comes that no message has woken.
-            return plane.turn(woken=True)
+            return turn(core, woken=True)
 
         return self.guarded(one) is not None
 
@@ -143,21 +143,21 @@ class Desk:
         try:
             return work()
         except Crash:
-            self.plane = None
+            self.core = None
             self.wire.at = None
         except UnavailableError:
             pass
         return None
 
-    def ask(self, verb: Callable[[Plane], Any]) -> bool:
+    def ask(self, verb: Callable[[Core], Any]) -> bool:
         """A verb that a person calls; its refusal is an answer. Whether it was done."""
-        plane = self.awake
-        if plane is None:
+        core = self.awake
+        if core is None:
             return False
 
         def call() -> bool:
             try:
-                verb(plane)
+                verb(core)
             except PancodeError:
                 return False
             return True
@@ -169,7 +169,7 @@ class Desk:
         self.wire.at = self.wire.count + calls
 
     def kill(self) -> None:
-        self.plane, self.wire.at = None, None
+        self.core, self.wire.at = None, None
 
     def reboot(self) -> None:
         """The coordinator's machine: its boot clock begins anew, the wall clock goes on."""
@@ -201,7 +201,7 @@ class Desk:
 
     def restore(self, rows: Rows) -> None:
         """Put a backup in the place of the ledger. No process may run on it."""
-        assert self.plane is None
+        assert self.core is None
         with self.seen() as tx:
             for kind in ALL:
                 for record in tx.find(kind):

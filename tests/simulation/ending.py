@@ -103,8 +103,8 @@ def _held_work(tx: Transaction) -> dict[tuple[str, int, str], tuple[int, int]]:
 
 def no_unknown_cost_narrows_a_scope_for_ever(tx: Transaction, world: World) -> None:
     """What is held for an unknown cost of another day is held in that day alone."""
-    assert world.coordinator.plane is not None
-    core = world.coordinator.plane.core
+    assert world.coordinator.core is not None
+    core = world.coordinator.core
     today = books.day_scope(world.clock.wall_ms(), core.tz)
     held: Counter[tuple[str, int, str]] = Counter()
     days: dict[tuple[str, int, str], list[str]] = {}
@@ -287,14 +287,14 @@ def _true_reason(world: World, tx: Transaction, run: Run) -> None:
 
 def _barely_silent(world: World, node: Node) -> bool:
     """Two beats of five seconds, each seen a step of three late, are a little more than an ask is valid."""
-    assert world.coordinator.plane is not None
-    silent = world.coordinator.plane.core.view_of(node).silent_ms or 0
+    assert world.coordinator.core is not None
+    silent = world.coordinator.core.view_of(node).silent_ms or 0
     return silent <= world.coordinator.rules.deadlines.ask_ms + max(world.kind.paces)
 
 
 def _fits(world: World, tx: Transaction, run: Run) -> bool:
-    assert world.coordinator.plane is not None
-    core = world.coordinator.plane.core
+    assert world.coordinator.core is not None
+    core = world.coordinator.core
     for scope in (books.day_scope(world.clock.wall_ms(), core.tz), books.agent_scope(run.agent)):
         balance, ceilings = tx.get(Balance, scope) or Balance(scope), core.ceilings(tx, scope)
         sums = (

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pancode.agents.request import DispatchRequest
-from pancode.api.plane import Plane
 from pancode.config.surroundings import FileSurroundings
+from pancode.control.core import Core
 from pancode.core.records import Action, ActionKind, Run, Workflow, WorkflowKind, WorkflowState
 from pancode.work.workflow import asked
 from pancode.work.workflow.advancing import Advancing
@@ -145,7 +145,7 @@ def flow(w: World) -> None:
     for step in plan.steps:
         w.flows.scripts[(name, step.name)] = script_of(w, name, step.name, step.name == fails)
     w.say(f"{shape} {name}, {fails or 'nothing'} fails, {wanted.enough} rounds are enough")
-    done = w.coordinator.ask(lambda p: begin(p.core, AROUND, plan))
+    done = w.coordinator.ask(lambda core: begin(core, AROUND, plan))
     assign(w)
     w.say(f"{name} {'began' if done else 'was refused, or nobody knows'}")
 
@@ -155,7 +155,7 @@ def stop_flow(w: World) -> None:
     if found:
         one = w.random.choice(found)
         w.say(f"stop {one.name}")
-        w.coordinator.ask(lambda p: asked.stop(p.core, one.id, "by the simulation", "sim"))
+        w.coordinator.ask(lambda core: asked.stop(core, one.id, "by the simulation", "sim"))
 
 
 def resume_flow(w: World) -> None:
@@ -167,7 +167,7 @@ def resume_flow(w: World) -> None:
 def resume(w: World, one: Workflow) -> None:
     w.say(f"resume {one.name}, which has {one.state}: {one.reason[:80]}")
     w.flows.resumed[one.name] += 1
-    w.coordinator.ask(lambda p: asked.resume(p.core, AROUND, one.id, "sim"))
+    w.coordinator.ask(lambda core: asked.resume(core, AROUND, one.id, "sim"))
 
 
 # -- what the coordinator does ---------------------------------------------------------------------
@@ -175,19 +175,19 @@ def resume(w: World, one: Workflow) -> None:
 
 def follow(w: World) -> None:
     """One round of the thread that advances workflows; it may die between any two calls."""
-    plane = w.coordinator.awake
-    if plane is None or not w.flows.resumed:
+    core = w.coordinator.awake
+    if core is None or not w.flows.resumed:
         return
     for workflow in due(w):
-        w.coordinator.guarded(_advanced(w, plane, workflow))
+        w.coordinator.guarded(_advanced(w, core, workflow))
         assign(w)
-        if w.coordinator.plane is not plane:
+        if w.coordinator.core is not core:
             return
 
 
-def _advanced(w: World, plane: Plane, workflow: str) -> Callable[[], None]:
-    advancing = Advancing(plane.core, StepStarter(plane.core, around))
-    return lambda: advancing.do(workflow, lambda: w.coordinator.plane is not plane)
+def _advanced(w: World, core: Core, workflow: str) -> Callable[[], None]:
+    advancing = Advancing(core, StepStarter(core, around))
+    return lambda: advancing.do(workflow, lambda: w.coordinator.core is not core)
 
 
 def due(w: World) -> list[str]:

@@ -81,9 +81,9 @@ class Schedule(World):
             machine.host.full = machine.shelf.full = False
             if machine.agent is None and not machine.gone:
                 self.start(machine)
-        if self.coordinator.plane is None:
+        if self.coordinator.core is None:
             self.coordinator.start()
-        if self.coordinator.plane is None:
+        if self.coordinator.core is None:
             raise Broken("the coordinator does not start without faults")
         work.wind_up(self)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from random import Random  # noqa: TID251 - seeded, which is the point
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from node_agent.wire.failure import Outcome
 from pancode.core.books import workflow_scope
 from pancode.core.records import Balance, BookEntry, Run, WorkflowKind
+from pancode.fleet import inventory
 from pancode.runs.retry import dispatch_again
 from pancode.work.workflow.begin import begin
 from pancode.work.workflow.rows import steps_of
@@ -47,7 +49,7 @@ def begun(world: Schedule, shape: str, name: str = "it", enough: int = 2) -> Non
     world.flows.ask_for(name, wanted)
     for step in wanted.shape.steps:
         world.flows.scripts[(name, step)] = flows.script_of(world, name, step, False)
-    world.coordinator.ask(lambda p: begin(p.core, flows.AROUND, plan))
+    world.coordinator.ask(lambda core: begin(core, flows.AROUND, plan))
     flows.assign(world)
 
 
@@ -125,7 +127,7 @@ def _retried(world: Schedule, workflow: str, step: str, moment: int) -> None:
     world.flows.resumed["it"] += 1
     if moment:
         world.coordinator.crash_in(moment)
-    world.coordinator.ask(lambda p: dispatch_again(p.core, flows.AROUND, old, "sim"))
+    world.coordinator.ask(lambda core: dispatch_again(core, flows.AROUND, old, "sim"))
     world.step(1_000)
     flows.assign(world)
 
@@ -179,7 +181,8 @@ def killed(shape: str, moment: int) -> tuple[str, dict[str, int]]:
 def test_200_tasks_on_two_nodes_with_failures_add_up_exactly() -> None:
     random, world = Random(5), calm()
     for machine in world.machines:
-        world.coordinator.ask(lambda p, m=machine: p.nodes.change(m.name, lambda n: replace(n, slots=8)))  # type: ignore[misc]
+        eight = partial(inventory.change, name=machine.name, edit=lambda n: replace(n, slots=8))
+        world.coordinator.ask(eight)
         machine.slots = machine.most_slots = 8
     names = [f"t{number}" for number in range(TASKS)]
     costs = {name: Decimal(random.randrange(1, 100)) / 100 for name in names}
@@ -191,7 +194,7 @@ def test_200_tasks_on_two_nodes_with_failures_add_up_exactly() -> None:
         output = f'{{"answer": "it has {name}", "in": 10, "out": 5, "usd": "{costs[name]}"}}\n'
         world.flows.scripts[("it", name)] = replace(made, output=output.encode())
     plan = _plan(shape, "it")
-    assert world.coordinator.ask(lambda p: begin(p.core, flows.AROUND, plan))
+    assert world.coordinator.ask(lambda core: begin(core, flows.AROUND, plan))
     flows.assign(world)
     settled(world)
     world.flow_truth.at_the_end()

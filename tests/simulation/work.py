@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from dataclasses import MISSING, fields, replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from node_agent.attempt.ceiling import Ceiling
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import Mode, Safety
 from pancode.control.core import CEILING, WORK_CEILING
+from pancode.control.money import set_ceilings
 from pancode.core.books import Ceilings
 from pancode.core.ports import SnapshotRequest
 from pancode.core.records import Fence, FenceState, Node, Run, RunState, Setting
+from pancode.dispatch.enqueue import enqueue
+from pancode.fleet import inventory
+from pancode.runs import stop as runs_stop
+from pancode.runs.fleet_settings import pause_queue
 from tests.fakes.node import Script
 from tests.simulation.kinds import ENDLESS
 from tests.simulation.machines import Machine
@@ -20,8 +26,8 @@ from tests.simulation.world import World
 
 
 def dispatch(w: World) -> None:
-    plane = w.coordinator.awake
-    if plane is None or w.number >= w.kind.most_runs:
+    core = w.coordinator.awake
+    if core is None or w.number >= w.kind.most_runs:
         return
     w.number += 1
     run_id = f"r-s{w.number:04d}"
@@ -30,7 +36,7 @@ def dispatch(w: World) -> None:
         machine.scripts[run_id] = script
     w.say(f"dispatch {run_id} on {run.node} ro={run.read_only} lost={run.on_lost} {script.duration_ms} ms")
     w.runs.append(run_id)
-    if not w.coordinator.ask(lambda p: p.runs.enqueue(run)):
+    if not w.coordinator.ask(lambda core: enqueue(core, run)):
         w.say(f"{run_id} was not queued")
 
 
@@ -102,7 +108,7 @@ def stop(w: World) -> None:
 def stop_run(w: World, run_id: str) -> None:
     """Taken down as a wish only when it got an answer: a caller who got none asks again."""
     w.say(f"stop {run_id}")
-    if w.coordinator.ask(lambda p: p.runs.stop(run_id, "by the simulation")):
+    if w.coordinator.ask(lambda core: runs_stop.stop(core, run_id, "by the simulation")):
         with w.coordinator.seen() as tx:
             run = tx.get(Run, run_id)
         if run is not None and run.stop_asked is not None:
@@ -124,7 +130,7 @@ def retry(w: World) -> None:
     w.number += 1
     for machine in w.machines:
         machine.scripts[fresh.id] = replace(machine.scripts[run_id], duration_ms=500)
-    w.coordinator.ask(lambda p: p.runs.enqueue(fresh))
+    w.coordinator.ask(lambda core: enqueue(core, fresh))
     with w.coordinator.seen() as tx:
         queued = tx.get(Run, fresh.id) is not None
     if queued:
@@ -147,20 +153,21 @@ def a_retry(w: World, run_id: str) -> Run | None:
 def drain(w: World) -> None:
     machine, reason = w.machine(), w.random.choice((None, "sim"))
     w.say(f"drain {machine.name} {reason}")
-    w.coordinator.ask(lambda p: p.nodes.drain(machine.name, reason, "sim"))
+    w.coordinator.ask(lambda core: inventory.drain(core, machine.name, reason, "sim"))
 
 
 def pause(w: World) -> None:
     value = w.random.choice((None, "sim"))
     w.say(f"pause {value}")
-    w.coordinator.ask(lambda p: p.queues.pause(None, value, "sim"))
+    w.coordinator.ask(lambda core: pause_queue(core, None, value, "sim"))
 
 
 def resize(w: World) -> None:
     machine, slots = w.machine(), w.random.choice((1, 2, 3))
     w.say(f"{machine.name} gets {slots} slots")
     machine.most_slots = max(machine.most_slots, slots)
-    if w.coordinator.ask(lambda p: p.nodes.change(machine.name, lambda n: replace(n, slots=slots))):
+    set_slots = partial(inventory.change, name=machine.name, edit=lambda n: replace(n, slots=slots))
+    if w.coordinator.ask(set_slots):
         machine.slots = min(machine.slots, slots)
 
 
@@ -170,7 +177,7 @@ def ceiling(w: World) -> None:
     work = (Ceilings(tokens=2_000), Ceilings(ms=1_800_000), Ceilings(usd, 3_000))
     said = w.random.choice((Ceilings(usd), *work))
     w.say(f"ceiling of {scope} {said}")
-    w.coordinator.ask(lambda p: p.money.set_ceilings(scope, said, "sim"))
+    w.coordinator.ask(lambda core: set_ceilings(core, scope, said, "sim"))
 
 
 def owner(w: World) -> None:
@@ -194,7 +201,7 @@ def revoke(w: World) -> None:
     """`node rm`, first half: at once, whether the node is there or not."""
     machine = w.machine()
     w.say(f"revoke {machine.name}")
-    w.coordinator.ask(lambda p: p.nodes.revoke(machine.name))
+    w.coordinator.ask(lambda core: inventory.revoke(core, machine.name))
 
 
 def forget(w: World) -> None:
@@ -203,9 +210,9 @@ def forget(w: World) -> None:
     if machine.gone or w.coordinator.awake is None:
         return
     w.say(f"{machine.name} is cleaned and forgotten")
-    w.coordinator.ask(lambda p: p.nodes.revoke(machine.name))
+    w.coordinator.ask(lambda core: inventory.revoke(core, machine.name))
     take_away(w, machine)
-    w.coordinator.ask(lambda p: p.nodes.forget(machine.name))
+    w.coordinator.ask(lambda core: inventory.forget(core, machine.name))
 
 
 def vanish(w: World) -> None:
@@ -213,7 +220,7 @@ def vanish(w: World) -> None:
     machine = w.machine()
     w.say(f"{machine.name} vanishes")
     take_away(w, machine)
-    w.coordinator.ask(lambda p: p.nodes.revoke(machine.name))
+    w.coordinator.ask(lambda core: inventory.revoke(core, machine.name))
 
 
 def take_away(w: World, machine: Machine) -> None:
@@ -227,19 +234,19 @@ def take_away(w: World, machine: Machine) -> None:
 
 def wind_up(w: World) -> None:
     """What people do in the end: nothing is paused, there is money, what cannot end is stopped, once."""
-    plane = w.coordinator.plane
-    assert plane is not None
+    core = w.coordinator.core
+    assert core is not None
     for machine in w.machines:
         machine.allow(Ceiling())
         if not machine.gone:
-            w.coordinator.ask(lambda p, name=machine.name: p.nodes.drain(name, None, "sim"))  # type: ignore[misc]
-    plane.queues.pause(None, None, "sim")
+            w.coordinator.ask(partial(inventory.drain, name=machine.name, reason=None, by="sim"))
+    pause_queue(core, None, None, "sim")
     _be_generous(w)
     with w.coordinator.seen() as tx:
         may_run = [r for r in tx.find(Run) if r.state is not RunState.ENDED or r.outcome is Outcome.LOST]
     for machine in w.machines:
         if machine.gone:
-            w.coordinator.ask(lambda p, name=machine.name: p.nodes.revoke(name))  # type: ignore[misc]
+            w.coordinator.ask(partial(inventory.revoke, name=machine.name))
     for run in may_run:
         endless = any(m.scripts.get(run.id, Script()).duration_ms >= ENDLESS for m in w.machines)
         done_with = run.id in w.truth.stops or run.id in w.truth.given_up
@@ -252,7 +259,7 @@ def _be_generous(w: World) -> None:
         names = [s.name for s in tx.find(Setting) if s.name.startswith((CEILING, WORK_CEILING))]
     much = Ceilings(Decimal(10_000), 10**12, 10**15)
     for scope in sorted({"day", *(name.partition(":")[2] for name in names)}):
-        w.coordinator.ask(lambda p, scope=scope: p.money.set_ceilings(scope, much, "sim"))  # type: ignore[misc]
+        w.coordinator.ask(partial(set_ceilings, scope=scope, ceilings=much, by="sim"))
 
 
 def stop_homeless(w: World) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from random import Random  # noqa: TID251 - seeded, which is the point
 
 from node_agent.wire.signing import SigningKey
+from pancode.fleet import inventory
 from tests.fakes.bus import MemoryRedis
 from tests.fakes.node import MemoryClock, MemoryDepot
 from tests.simulation import flows
@@ -57,8 +58,9 @@ class World:
     def begin(self) -> None:
         self.coordinator.start()
         for machine in self.machines:
-            if self.coordinator.plane is not None:
-                self.coordinator.plane.nodes.add(machine.row({"name": machine.name, "half": machine.name}))
+            if self.coordinator.core is not None:
+                labels = {"name": machine.name, "half": machine.name}
+                inventory.add(self.coordinator.core, machine.row(labels))
             self.start(machine)
         for _ in range(4):
             self.step(1_000)
@@ -106,7 +108,7 @@ class World:
         for name in sorted(self.unenrolled) if self.coordinator.awake is not None else ():
             self.unenrolled.discard(name)
             self.enrol(next(m for m in self.machines if m.name == name))
-        if self.coordinator.plane is None and self.random.random() < 0.4:
+        if self.coordinator.core is None and self.random.random() < 0.4:
             self.say("coordinator starts")
             self.coordinator.start()
         for machine in self.machines:
@@ -116,7 +118,8 @@ class World:
 
     def enrol(self, machine: Machine) -> None:
         """A person has the node's new key enrolled, as soon as the coordinator answers."""
-        if not self.coordinator.ask(lambda plane: plane.nodes.enrol(machine.name, machine.key.public.text())):
+        key = machine.key.public.text()
+        if not self.coordinator.ask(lambda core: inventory.enrol(core, machine.name, key)):
             self.unenrolled.add(machine.name)
 
     def ledger_is_another(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from pancode.access.keyed import answered, begin, failed
 from pancode.access.once import RequestMark
 from pancode.api.context import ApiContext
 from pancode.api.problems import AsciiJson, response_of
@@ -29,8 +30,7 @@ def mark_of(who: str, key: str, route: str, body: Body) -> RequestMark:
 
 def once(context: ApiContext, mark: RequestMark, status: int, act: Callable[[], Any]) -> Any:
     """The answer of `act`, or a Response with that of the first request with this key. RefusedError."""
-    requests = context.plane.requests
-    kept = requests.begin(mark)
+    kept = begin(context.core, mark)
     if kept is not None:
         headers = {REPLAYED: "true"}
         return Response(kept.answer, kept.status or status, headers, media_type="application/json")
@@ -39,9 +39,9 @@ def once(context: ApiContext, mark: RequestMark, status: int, act: Callable[[], 
         text = bytes(AsciiJson(_kept(answer), status).body).decode()
     except BaseException as error:
         refused = _is_refusal(error)
-        _after(lambda: requests.failed(mark, refused))
+        _after(lambda: failed(context.core, mark, refused))
         raise
-    _after(lambda: requests.answered(mark, status, text))
+    _after(lambda: answered(context.core, mark, status, text))
     return answer
 
 

@@ -6,6 +6,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from pancode.access.codes import has_browsers
 from pancode.access.door import DoorPlace
 from pancode.api.context import ApiContext
 from pancode.fleet.direct.listening import listening_at
@@ -77,4 +78,4 @@ class LoopbackDoor:
                 self._answering.end()
 
     def _is_used(self) -> bool:
-        return self._context.plane.tokens.has_browsers()
+        return has_browsers(self._context.core)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pancode.api.context import ApiContext
 from pancode.errors import ConfigError, PancodeError, UnavailableError
 from pancode.essential import EssentialThread
+from pancode.runs.rounds import listen, turn
 
 log = logging.getLogger("pancode.rounds")
 
@@ -37,10 +38,10 @@ class Rounds:
         self._held = held
         self._stopping = threading.Event()
         self._thread = EssentialThread(self._go, "rounds")
-        beat_ms = context.plane.core.rules.beat_ms
+        beat_ms = context.core.rules.beat_ms
         self._wait_ms = max(20, min(LISTEN_MS, beat_ms // 4))
         self._ended_ms = 0
-        self._looked_ms = context.plane.core.ports.clock.mono_ms()
+        self._looked_ms = context.core.ports.clock.mono_ms()
 
     def start(self) -> None:
         self._thread.start()
@@ -50,7 +51,7 @@ class Rounds:
         self._stopping.set()
         self._thread.join(30)
         with suppress(PancodeError):
-            self._context.coordinator.plane.turn()  # the last word: what was asked just now still goes out
+            turn(self._context.core)  # the last word: what was asked just now still goes out
 
     def _go(self) -> None:
         failures = 0
@@ -72,14 +73,14 @@ class Rounds:
 
     def _round(self) -> None:
         self._look_after_redis()
-        plane, clock = self._context.coordinator.plane, self._context.plane.core.ports.clock
+        core, clock = self._context.core, self._context.core.ports.clock
         began = clock.mono_ms()
-        received = plane.listen(self._wait_ms)
+        received = listen(core, self._wait_ms)
         now = clock.mono_ms()
         pause = pause_ms(received, now - began, self._wait_ms, now - self._ended_ms)
         if pause > 0:
             self._stopping.wait(pause / 1000)
-        if plane.turn(received) or received:
+        if turn(core, received) or received:
             self._context.bell.ring()
         self._ended_ms = clock.mono_ms()
 
@@ -104,7 +105,7 @@ class Rounds:
 
     def _look_after_redis(self) -> None:
         """A fleet without nodes never speaks to Redis, and should find it alive when it does."""
-        now = self._context.plane.core.ports.clock.mono_ms()
+        now = self._context.core.ports.clock.mono_ms()
         if now - self._looked_ms >= LOOK_MS:
             self._looked_ms = now
             self._mend(failed=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pancode.control.core import Core
-from pancode.control.faces import Surroundings
+from pancode.control.faces import Json, Surroundings
 from pancode.control.work import Work, unit_of_work
 from pancode.core.land_rule import LandRule
 from pancode.core.ports import Transaction
@@ -119,7 +119,7 @@ def _begun_again(work: Work, step: WorkflowStep, anew: bool) -> WorkflowStep:
     return once_more(step, anew)
 
 
-def caller_of(core: Core, text: str) -> dict[str, object]:
+def caller_of(core: Core, text: str) -> Json:
     """The settings and the preset with which it was begun."""
     with core.ports.ledger.transaction() as tx:
         return dict(rows.find(tx, text).caller)

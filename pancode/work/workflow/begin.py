@@ -3,66 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 
 from pancode.control.core import Core
 from pancode.control.faces import Surroundings
 from pancode.control.model_lists import decided
-from pancode.control.work import unit_of_work
 from pancode.core.ports import SnapshotTaken
 from pancode.core.values import replace
 from pancode.dispatch import snapshots
-from pancode.dispatch.dispatch import JudgedDispatch, dry_run, new_id_in, passed
-from pancode.dispatch.enqueue import admit
+from pancode.dispatch.dispatch import new_id_in, passed
 from pancode.dispatch.resolve import Resolution
-from pancode.errors import PancodeError, RefusedError
-from pancode.work.workflow import rows
+from pancode.errors import PancodeError
 from pancode.work.workflow.agreeing import held
-from pancode.work.workflow.committing import BegunWorkflow, ReadyStep, commit, named, offering_partial, run_in
-from pancode.work.workflow.judging import check_later, judged_step, refused, request_of
+from pancode.work.workflow.committing import BegunWorkflow, ReadyStep, commit
+from pancode.work.workflow.judging import judged_step, refused
 from pancode.workflow.plan import StepPlan, WorkflowPlan, check
 from pancode.workflow.project_file import needs_yes
-
-
-def plan_dry(core: Core, around: Surroundings, plan: WorkflowPlan) -> list[tuple[StepPlan, JudgedDispatch]]:
-    """What each step's dispatch would be now, nothing changed. PancodeError for what cannot be resolved."""
-    check(plan)
-    judged = []
-    for step in plan.steps:
-        try:
-            one = dry_run(core, around, request_of(plan, step))
-            check_later(plan, step, one)
-            judged.append((step, one))
-        except PancodeError as error:
-            raise named(error, step, plan) from error
-    return judged
-
-
-def refused_holds(
-    core: Core, plan: WorkflowPlan, judged: Sequence[tuple[StepPlan, JudgedDispatch]]
-) -> dict[str, PancodeError]:
-    """By step, the ceiling that its estimate would exceed, when the steps before it are held.
-
-    It admits the steps that begin at once, in a transaction that is rolled back.
-    """
-    refused: dict[str, PancodeError] = {}
-    with suppress(_NotKept), unit_of_work(core) as work:
-        workflow = plan.row(rows.new_id(core, work.tx), core.wall_ms())
-        work.tx.insert(workflow)
-        for number, (step, one) in enumerate(judged):
-            if step.needs or not all(verdict.passed for verdict in one.verdicts):
-                continue
-            row, run = step.row(workflow.id, number), new_id_in(core, work.tx)
-            try:
-                admit(work, run_in(core, one.resolution, row, (run, None), held=False, batch=True))
-            except RefusedError as error:
-                refused[step.name] = offering_partial(error, plan)
-        raise _NotKept
-    return refused
-
-
-class _NotKept(Exception):
-    """Rolls the transaction back."""
 
 
 def begin(core: Core, around: Surroundings, plan: WorkflowPlan) -> BegunWorkflow:

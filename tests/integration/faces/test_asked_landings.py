@@ -30,7 +30,7 @@ class Waiting(Lander):
     """Production's, but for git: it answers or raises what a test wants, and waits as a gate would."""
 
     def __init__(self, world: World, folder: Path, *answers: object) -> None:
-        super().__init__(world.coordinator.plane.core, DepotRepositories(Depot(folder)))
+        super().__init__(world.coordinator.core, DepotRepositories(Depot(folder)))
         self.answers, self.begun = list(answers), threading.Event()
         self.at_once, self.most, self.order = 0, 0, list[str]()
 
@@ -53,12 +53,12 @@ class Waiting(Lander):
 
 
 def _landing(world: World) -> dict[str, Any]:
-    return dict(query.brief(world.coordinator.plane.core, "last")["landing"] or {})
+    return dict(query.brief(world.coordinator.core, "last")["landing"] or {})
 
 
 @contextmanager
 def _going(world: World, lander: Lander) -> Iterator[LandingQueue]:
-    queue = LandingQueue(world.coordinator.plane.core, lander.land, lander.cut_short, again_s=0.05)
+    queue = LandingQueue(world.coordinator.core, lander.land, lander.cut_short, again_s=0.05)
     queue.start()
     try:
         yield queue
@@ -129,7 +129,7 @@ def test_landings_of_one_repository_go_one_after_another_and_others_do_not_wait_
     world = World(land=False)
     world.end()
     runs, (other,) = _more(world, 3, "repo-1"), _more(world, 1, "repo-2")
-    lander, core = Waiting(world, tmp_path, "waits"), world.coordinator.plane.core
+    lander, core = Waiting(world, tmp_path, "waits"), world.coordinator.core
     with _going(world, lander) as queue:
         asked = [queue.ask(run, LandWay("ana")) for run in runs[:1]]
         assert lander.begun.wait(30 * crowded())

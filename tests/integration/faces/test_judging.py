@@ -16,6 +16,7 @@ from node_agent.wire.receipt import GateResult as Signed
 from pancode.code.git.depot import Depot
 from pancode.code.landing.judging import LandingJudge
 from pancode.core.records import Decision, Run
+from pancode.fleet import inventory
 from pancode.life.land_values import LandingGates, LandWay, Merged
 from pancode.wiring.repositories import DepotRepositories
 from tests.crowd import crowded
@@ -58,7 +59,7 @@ class World:
     ) -> LandingGates:
         run = self.coordinator.row(Run, "r-0001")
         judge = LandingJudge(
-            self.coordinator.plane.core, DepotRepositories(self.depot), run, LandWay(by="ana", **said), off
+            self.coordinator.core, DepotRepositories(self.depot), run, LandWay(by="ana", **said), off
         )
         return judge(Merged(self.tree, files or ("a.txt",), tested))
 
@@ -131,7 +132,7 @@ def test_files_that_decide_what_runs_next_need_a_yes(tmp_path: Path) -> None:
 
 def test_a_node_that_takes_no_work_leaves_it_to_another(tmp_path: Path) -> None:
     world = World(tmp_path)
-    world.coordinator.plane.nodes.pause("n1", "away", "ana")
+    inventory.pause(world.coordinator.core, "n1", "away", "ana")
     world.judged(off=lambda: True)
     (judging,) = [run for run in world.coordinator.rows(Run) if run.id != "r-0001"]
     assert judging.node is None

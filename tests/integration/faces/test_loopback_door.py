@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from pancode.access import tokens
+from pancode.access.codes import make_code
 from pancode.api.context import ApiContext as ApiDesk
 from pancode.core.visitors import AccessScope
 from pancode.nodes.place import ListenAddress
@@ -34,7 +36,7 @@ class Room:
 
     def session(self) -> tuple[str, int]:
         """A browser's token, and the port to which it goes."""
-        code = self.context.plane.tokens.make_code((AccessScope.ADMIN,), 60_000, "ana")
+        code = make_code(self.context.core, (AccessScope.ADMIN,), 60_000, "ana")
         port = int(self.door.url().rpartition(":")[2])
         return asked(port, "POST", "/v1/web/session", {"code": code})[1]["token"], port
 
@@ -80,8 +82,8 @@ def test_it_is_open_as_long_as_a_browser_has_a_session_and_keeps_its_port(room: 
     assert asked(port, "GET", "/v1/web/session", **headers)[0] == 200, "the tab goes on"
     after.stop()
     room.session()
-    for one in room.context.plane.tokens.show():
-        room.context.plane.tokens.revoke(one["name"], "ana")
+    for one in tokens.listed(room.context.core):
+        tokens.revoke(room.context.core, one["name"], "ana")
     until(lambda: is_shut(port), "the port is closed")
     nobody = LoopbackDoor(room.context, room.kept)
     nobody.start()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pancode.access import tokens
 from pancode.access.door import DoorPlace
 from pancode.api import door as doors
 from pancode.api import feed_routes
@@ -42,7 +43,7 @@ class Opening:
         return int(str(self.context.facts["api"]).rpartition(":")[2])
 
     def token(self, *scopes: AccessScope, name: str = "t") -> dict[str, str]:
-        made = self.context.plane.tokens.create(NewToken(name, scopes, None), "ana")
+        made = tokens.create(self.context.core, NewToken(name, scopes, None), "ana")
         return {"Authorization": f"Bearer {made['token']}", "Content-Type": "application/json"}
 
 
@@ -80,7 +81,7 @@ def test_a_stream_ends_when_its_token_is_revoked(opening: Opening, monkeypatch: 
     connection = http.client.HTTPConnection("127.0.0.1", opening.port, timeout=20)
     connection.request("GET", "/v1/events", headers=opening.token(AccessScope.READ, name="watcher"))
     answer = connection.getresponse()
-    opening.context.plane.tokens.revoke("watcher", "ana")  # which is an event
+    tokens.revoke(opening.context.core, "watcher", "ana")  # which is an event
     assert b"token revoked" not in answer.read(), "it ends before it tells more"
     connection.close()
 
@@ -139,7 +140,7 @@ def test_a_signed_webhook_comes_in_over_tcp(opening: Opening) -> None:
     wanted = json.dumps({"name": "ci", "on": "webhook", **work}).encode()
     status, made = post("/v1/schedules", token, wanted)
     assert (status, made["url"]) == (201, f"{opening.context.facts['api']}/v1/hooks/ci")
-    wall_ms, body = opening.context.plane.core.wall_ms(), b"\x00 no JSON at all"
+    wall_ms, body = opening.context.core.wall_ms(), b"\x00 no JSON at all"
     said = signed_headers(made["secret"], "msg_1", wall_ms // 1000, body)
     assert post("/v1/hooks/ci", said, body) == (202, {"schedule": "ci", "taken": True, "why": ""})
     assert post("/v1/hooks/ci", said, body)[1]["taken"] is False

@@ -46,7 +46,7 @@ class ForgeCoordinator(MemoryCoordinator):
 
     def pull_request(self, run: Run, asked: PullAsked) -> PullRequestShape:
         forges = forges_of(self.home, {}, KeptSecrets(self.home / "secrets"))
-        return open_pull_request(self.plane.core, forges, run, asked)
+        return open_pull_request(self.core, forges, run, asked)
 
 
 class Place:
@@ -73,7 +73,7 @@ class Place:
         self.desk = world.coordinator
         assert world.land(Lander())["status"] == "landed"
         run = self.desk.row(Run, "r-0001")
-        with unit_of_work(self.desk.plane.core) as work:
+        with unit_of_work(self.desk.core) as work:
             work.tx.put(replace(run, project=str(self.tree), task="fix the list\nat night"))
         coordinator = ForgeCoordinator(self.desk, self.home)
         coordinator.code = LandedCode(self.tree)

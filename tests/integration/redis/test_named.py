@@ -40,7 +40,7 @@ def many(client: Any, key: str, members: list[str]) -> None:
 
 def test_200_000_names_of_jobs_that_run(valkey_site: Site) -> None:
     fleet = Fleet(valkey_site)
-    fleet.coordinator.plane.core.rules = ControlSettings()  # far below the shipped quota
+    fleet.coordinator.core.rules = ControlSettings()  # far below the shipped quota
     tag = fleet.bad.tag
     members = [f"{tag}_r-zz{number:07d}_1_1:x" for number in range(200_000)]
     many(as_node(valkey_site, tag), f"rq:wip:{keys.node_queue(tag)}", members)

@@ -212,7 +212,7 @@ def test_weighing_is_not_done_while_there_is_room(site: Site) -> None:
     told = site.admin.info("commandstats")
     assert told["cmdstat_info"]["calls"] <= 6
     assert not {"cmdstat_scan", "cmdstat_memory|usage", "cmdstat_client|list"} & set(told)
-    quota.enforce(fleet.coordinator.plane.core)
+    quota.enforce(fleet.coordinator.core)
 
 
 def _words(*words: str) -> bytes:
@@ -222,7 +222,7 @@ def _words(*words: str) -> bytes:
 def test_receipts_of_runs_that_never_were_do_not_fill_the_disk(valkey_site: Site, tmp_path: Path) -> None:
     """Through a real server into a real ledger and archive: what is kept is bounded, the others go on."""
     fleet = Fleet(valkey_site, tmp_path)
-    fleet.coordinator.plane.core.rules = replace(ControlSettings(), evidence=ForeignReceipts(1_000, 2**20))
+    fleet.coordinator.core.rules = replace(ControlSettings(), evidence=ForeignReceipts(1_000, 2**20))
     fleet.coordinator.dispatch("r-bad0", node="bad")
     for _ in range(3):
         fleet.bad.breathe()

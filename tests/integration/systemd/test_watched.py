@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,10 @@ import pytest
 
 from node_agent.wire.clock import SystemClock
 from pancode.client import Client
+from pancode.control.core import Core
+from pancode.offline.server import coordinator_thread
 from pancode.offline.server.serve import API, ROUNDS, Serving
+from pancode.runs import rounds
 from pancode.systemd.notify import watched
 from tests.integration.faces.world import LiveDesk
 from tests.integration.node.node_world import NodeWorld
@@ -101,20 +104,22 @@ def served(home: Path, ear: Hearing, coordinator: MemoryCoordinator) -> Iterator
 
 
 @pytest.mark.slow
-def test_a_round_that_hangs_silences_a_coordinator_that_still_answers(tmp_path: Path, ear: Hearing) -> None:
+def test_a_round_that_hangs_silences_a_coordinator_that_still_answers(
+    tmp_path: Path, ear: Hearing, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = tmp_path / "h"
     home.mkdir(mode=0o700)
     coordinator = MemoryCoordinator(LiveDesk(), home)
     hung, stuck, on = threading.Event(), threading.Event(), threading.Event()
-    turn: Callable[[bool], int] = coordinator.plane.turn
+    turn = rounds.turn
 
-    def hanging(woken: bool = False) -> int:
+    def hanging(core: Core, woken: bool = False) -> int:
         if hung.is_set():
             stuck.set()
             on.wait(60)
-        return turn(woken)
+        return turn(core, woken)
 
-    coordinator.plane.turn = hanging  # type: ignore[method-assign]
+    monkeypatch.setattr(coordinator_thread, "turn", hanging)
     with served(home, ear, coordinator):
         ear.until("READY=1")
         ear.until("WATCHDOG=1")

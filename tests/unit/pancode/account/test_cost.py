@@ -14,6 +14,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.receipt import Usage
 from pancode.account.costs import BY
 from pancode.control import run as query
+from pancode.control.money import set_ceilings, settle_by_hand
 from pancode.core.books import Ceilings, is_day, plus
 from pancode.core.records import Audit, Balance, EventKind
 from pancode.errors import NotFoundError, RefusedError, UsageError
@@ -21,6 +22,7 @@ from pancode.reports.brief import brief
 from pancode.reports.cost import cost
 from pancode.reports.track_records import track_records
 from pancode.reports.workers import workers
+from pancode.runs.stop import stop
 from tests.unit.pancode.control.world import Desk, Puppet, failed
 
 ENDS = ("done", "failed", "unknown", "stopped", "settled", "retried")
@@ -60,7 +62,7 @@ def play(coordinator: Desk, node: Puppet, run: str, end: str, usd: Decimal, /, *
     """One run from its dispatch to that end."""
     coordinator.dispatch(run, usd="0.05", **more)
     if end == "stopped":
-        coordinator.plane.runs.stop(run, "ana said so")
+        stop(coordinator.core, run, "ana said so")
         coordinator.turn()
         return
     order = claimed(coordinator, node)
@@ -76,7 +78,7 @@ def play(coordinator: Desk, node: Puppet, run: str, end: str, usd: Decimal, /, *
     node.deliver(order, usage=usage(None if end in ("unknown", "settled") else usd), **ended)
     coordinator.turn()
     if end == "settled":
-        coordinator.plane.money.settle_by_hand(run, usd, "ana")
+        settle_by_hand(coordinator.core, run, usd, "ana")
 
 
 @settings(max_examples=25, deadline=None)
@@ -92,7 +94,7 @@ def test_by_every_property_the_sums_are_those_of_the_books(runs: list[tuple[Any,
     spent, unknown = plus(*(b.spent_usd for b in days)), sum(b.unknown_runs for b in days)
     ran = sum(end != "stopped" for end, *_ in runs)
     for by in BY:
-        answer = cost(coordinator.plane.core, by, 0, 100)
+        answer = cost(coordinator.core, by, 0, 100)
         rows, whole = answer["rows"], answer["total"]
         assert Decimal(whole["usd"]) == spent == plus(*(Decimal(row["usd"]) for row in rows)), by
         assert whole["unknown_runs"] == unknown == sum(row["unknown_runs"] for row in rows), by
@@ -107,13 +109,13 @@ def test_rows_beyond_the_limit_are_counted_and_since_leaves_out_what_was_before(
     coordinator.turn(60_000)
     since = coordinator.clock.wall_ms()
     play(coordinator, node, "r-0002", "done", Decimal("0.3"))
-    answer = cost(coordinator.plane.core, "run", 0, 1)
+    answer = cost(coordinator.core, "run", 0, 1)
     assert [row["key"] for row in answer["rows"]] == ["r-0002"] and answer["left_out"] == 1
     assert answer["rows"][0]["about"] == "done  builder: true"
-    late = cost(coordinator.plane.core, "agent", since, 10)
+    late = cost(coordinator.core, "agent", since, 10)
     assert [(row["key"], row["usd"], row["runs"]) for row in late["rows"]] == [("builder", "0.3", 1)]
     with pytest.raises(NotFoundError) as wrong:
-        cost(coordinator.plane.core, "modle", 0, 1)
+        cost(coordinator.core, "modle", 0, 1)
     assert "model" in wrong.value.fix
 
 
@@ -122,7 +124,7 @@ def test_a_week_a_month_and_a_repository_have_ceilings(coordinator: Desk, scope:
     node = Puppet(coordinator)
     node.breathe()
     play(coordinator, node, "r-0001", "done", Decimal("0.50"), project="/home/ana/shop")
-    coordinator.plane.money.set_ceilings(scope, Ceilings(Decimal("0.60")), "ana")
+    set_ceilings(coordinator.core, scope, Ceilings(Decimal("0.60")), "ana")
     coordinator.dispatch("r-0002", usd="0.05", project="/home/ana/shop")
     with pytest.raises(RefusedError, match=r"spent: \$0.50, held: \$0.05, estimated next: \$0.20"):
         coordinator.dispatch("r-0003", usd="0.20", project="/home/ana/shop")
@@ -130,17 +132,17 @@ def test_a_week_a_month_and_a_repository_have_ceilings(coordinator: Desk, scope:
 
 
 def test_a_ceiling_of_a_repository_holds_no_other(coordinator: Desk) -> None:
-    coordinator.plane.money.set_ceilings("repo:/home/ana/shop", Ceilings(Decimal("0.01")), "ana")
+    set_ceilings(coordinator.core, "repo:/home/ana/shop", Ceilings(Decimal("0.01")), "ana")
     coordinator.dispatch("r-0001", usd="0.20", project="/home/ana/else")
     coordinator.dispatch("r-0002", usd="0.20")
 
 
 def alerts(coordinator: Desk) -> list[dict[str, object]]:
-    return [e.data for e in coordinator.plane.core.feed.newest(1_000) if e.kind is EventKind.BUDGET_ALERT]
+    return [e.data for e in coordinator.core.feed.newest(1_000) if e.kind is EventKind.BUDGET_ALERT]
 
 
 def test_at_eighty_percent_a_person_is_told_once_for_each_ceiling(coordinator: Desk) -> None:
-    coordinator.plane.money.set_ceilings("week", Ceilings(Decimal(1)), "ana")
+    set_ceilings(coordinator.core, "week", Ceilings(Decimal(1)), "ana")
     coordinator.dispatch("r-0001", usd="0.79")
     assert alerts(coordinator) == []
     coordinator.dispatch("r-0002", usd="0.01")
@@ -152,7 +154,7 @@ def test_at_eighty_percent_a_person_is_told_once_for_each_ceiling(coordinator: D
     coordinator.restart()
     coordinator.dispatch("r-0004", usd="0.01")
     assert len(alerts(coordinator)) == 1, "once, also over a restart"
-    coordinator.plane.money.set_ceilings("week", Ceilings(Decimal("1.05")), "ana")
+    set_ceilings(coordinator.core, "week", Ceilings(Decimal("1.05")), "ana")
     coordinator.dispatch("r-0005", usd="0.01")
     assert len(alerts(coordinator)) == 2, "another ceiling has an alert of its own"
 
@@ -164,7 +166,7 @@ def test_a_worker_is_an_agent_on_a_runtime_and_node(coordinator: Desk) -> None:
     play(coordinator, node, "r-0002", "unknown", Decimal(0))
     coordinator.dispatch("r-0003", agent="reviewer")
     claimed(coordinator, node)
-    found = workers(coordinator.plane.core)
+    found = workers(coordinator.core)
     assert [(w["agent"], w["node"], [n["run"] for n in w["now"]]) for w in found] == [
         ("reviewer", "n1", ["r-0003"]),
         ("builder", "n1", []),
@@ -177,25 +179,25 @@ def test_all_attempts_count_wherever_the_cost_of_a_run_is_told(coordinator: Desk
     node = Puppet(coordinator)
     node.breathe()
     play(coordinator, node, "r-0001", "retried", Decimal("0.2"))
-    core = coordinator.plane.core
+    core = coordinator.core
     assert cost(core, "run", 0, 1)["total"]["usd"] == "0.4"
     (worker,) = workers(core)
     (record,) = track_records(core, None, True, 10)
     assert worker["usd"] == "0.4" == query.brief(core, "r-0001")["usage"]["cost_usd"]
     assert query.brief(core, "r-0001")["usage"]["input_tokens"] == 14
     assert record["unknown_runs"] == 0
-    assert "$0.40" in brief(core, [], "ana", 0)["ran"][0]["what"]
+    assert "$0.40" in brief(core, [], "ana", "2000-01-01")["ran"][0]["what"]
 
 
 def test_a_cost_that_a_person_has_settled_is_unknown_nowhere(coordinator: Desk) -> None:
     node = Puppet(coordinator)
     node.breathe()
     play(coordinator, node, "r-0001", "settled", Decimal("0.3"))
-    core = coordinator.plane.core
+    core = coordinator.core
     (worker,) = workers(core)
     (record,) = track_records(core, None, True, 10)
     assert (worker["usd"], worker["unknown_runs"], record["unknown_runs"]) == ("0.3", 0, 0)
-    assert "$0.30" in brief(core, [], "ana", 0)["ran"][0]["what"]
+    assert "$0.30" in brief(core, [], "ana", "2000-01-01")["ran"][0]["what"]
 
 
 def test_since_falls_between_the_attempts_of_a_run(coordinator: Desk) -> None:
@@ -205,14 +207,13 @@ def test_since_falls_between_the_attempts_of_a_run(coordinator: Desk) -> None:
     coordinator.turn(60_000)
     since = coordinator.clock.wall_ms()
     play(coordinator, node, "r-0002", "done", Decimal("0.3"), model="opus")
-    coordinator.plane.money.settle_by_hand("r-0001", Decimal("0.5"), "ana")
+    settle_by_hand(coordinator.core, "r-0001", Decimal("0.5"), "ana")
     for by, key in (("run", "r-0001"), ("model", "opus")):
         found = {
-            row["key"]: (row["usd"], row["runs"])
-            for row in cost(coordinator.plane.core, by, since, 9)["rows"]
+            row["key"]: (row["usd"], row["runs"]) for row in cost(coordinator.core, by, since, 9)["rows"]
         }
         assert found[key] == (("0.5", 1) if by == "run" else ("0.8", 2))
-    few = cost(coordinator.plane.core, "run", 0, 1)
+    few = cost(coordinator.core, "run", 0, 1)
     assert (few["left_out"], few["total"]["usd"], few["total"]["runs"]) == (1, "0.8", 2)
 
 
@@ -224,7 +225,7 @@ def test_the_cost_of_one_agent_node_or_repository(coordinator: Desk) -> None:
         node, agent = nodes[number % 2], ("builder", "reviewer")[number % 3 == 0]
         more: dict[str, Any] = {"agent": agent, "node": node.name, "project": shop if number % 4 else None}
         play(coordinator, node, f"r-{number:04}", end, Decimal("0.01") * (number + 1), **more)
-    core = coordinator.plane.core
+    core = coordinator.core
     for by in ("agent", "node", "repository"):
         for row in cost(core, by, 0, 50)["rows"]:
             if row["key"] is None:

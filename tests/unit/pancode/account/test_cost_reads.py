@@ -9,7 +9,10 @@ from decimal import Decimal
 import pytest
 
 from pancode.core.records import BookEntry, EndedRun, Run
-from pancode.reports.brief import FIRST_MS
+from pancode.reports.brief import FIRST_MS, brief, report
+from pancode.reports.cost import cost
+from pancode.runs.runs import since_ms
+from pancode.work.people.answering import items
 from tests.unit.pancode.account.test_cost import play
 from tests.unit.pancode.control.test_round_cost import Fleet
 from tests.unit.pancode.control.world import Puppet
@@ -41,11 +44,11 @@ def grow(desk: Fleet, count: int) -> None:
 
 def read(desk: Fleet) -> dict[str, Counter[str]]:
     found = {}
-    money = desk.plane.money
+    core = desk.core
     for name, ask in {
-        "cost": lambda: money.cost("agent", None, 20, {}),
-        "brief": lambda: money.brief("ana", None),
-        "report": lambda: money.report("ana", "24h"),
+        "cost": lambda: cost(core, "agent", since_ms(core, None), 20),
+        "brief": lambda: brief(core, items(core), "ana", None),
+        "report": lambda: report(core, items(core), "ana", "24h"),
     }.items():
         desk.counted.rows.clear()
         ask()
@@ -59,17 +62,17 @@ def test_they_read_no_more_of_a_long_history_than_of_a_short_one(desk: Fleet) ->
     grow(desk, 200)
     many = read(desk)
     assert many == few
-    report = desk.plane.money.report("ana", f"{FIRST_MS // 3_600_000}h")
-    assert report["brief"]["outcomes"] == {"done": 202}, "all of them are counted"
-    assert report["brief"]["cost"]["unknown_runs"] == 1
+    told = report(desk.core, [], "ana", f"{FIRST_MS // 3_600_000}h")
+    assert told["brief"]["outcomes"] == {"done": 202}, "all of them are counted"
+    assert told["brief"]["cost"]["unknown_runs"] == 1
 
 
 def test_a_report_adds_the_ended_runs_up_once_and_reads_no_entry(desk: Fleet) -> None:
     grow(desk, 10)
-    report = read(desk)["report"]
-    assert report["BookEntry"] <= 10  # of the runs that are shown one by one
-    assert (report["sums of EndedRun"], report["sums of BookEntry"]) == (1, 1)
-    days, repositories = (desk.plane.money.report("ana", "24h")[by] for by in ("by_day", "by_repository"))
+    rows = read(desk)["report"]
+    assert rows["BookEntry"] <= 10  # of the runs that are shown one by one
+    assert (rows["sums of EndedRun"], rows["sums of BookEntry"]) == (1, 1)
+    days, repositories = (report(desk.core, [], "ana", "24h")[by] for by in ("by_day", "by_repository"))
     assert [row["runs"] for row in days] == [12]
     assert {row["key"]: (row["runs"], row["usd"]) for row in repositories} == {
         "/home/ana/shop": (11, "2.2"),

@@ -54,7 +54,7 @@ class Fleet(World):
             node.breathe()
 
     def _earlier(self) -> None:
-        core = self.context.plane.core
+        core = self.context.core
         with unit_of_work(core) as work:
             for number, scope in enumerate(("agent:builder", "agent:shell", "node:n1", "node:honest")):
                 work.book([BookEntry(f"e-{number}", 0, scope, EntryKind.SPEND, "r-e", 1, 1, _ZERO, EARLIER)])
@@ -163,7 +163,7 @@ def test_any_value_of_one_node_breaks_nothing(lies: list[tuple[type[Signed], int
 def test_most_of_what_is_tried_is_believed(kind: type[Signed], tmp_path: Path) -> None:
     """Or the property would hold of nothing."""
     fleet = Fleet(tmp_path)
-    told = fleet.context.plane.core.live.tally.refusals
+    told = fleet.context.core.live.tally.refusals
     for seed in range(12):
         fleet.lie(kind, seed)
     # What the node says was sent to it is believed: that is no refusal of its own words.

@@ -1,4 +1,4 @@
-"""The API on the real plane in memory: what is asked wrongly, refused, admitted, steered and followed."""
+"""The API on the real use cases in memory: what is asked wrongly, refused, admitted, steered and followed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import pytest
 
 from node_agent.wire.event import Revoked
 from node_agent.wire.failure import FailureKind, Outcome
+from pancode.api import context as api_context
 from pancode.api.app import VERBS
+from pancode.control.core import Core
 from pancode.core.records import Balance, Fence, FenceState, Node, Run, RunState, Setting
 from pancode.errors import UnavailableError
+from pancode.fleet import inventory
 from tests.unit.pancode.api.world import FINGERPRINT, World, events_of
 from tests.unit.pancode.control.world import failed
 
@@ -87,11 +90,11 @@ def test_dispatch_passes_ten_gates_and_is_bound_at_once(world: World) -> None:
 def test_an_order_that_cannot_go_out_at_once_is_signed_and_goes_out_later(
     world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def act() -> None:
+    def act(core: Core) -> None:
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(world.context.plane, "act", act)
+        patch.setattr(api_context, "act", act)
         run = world.dispatch()["run"]
     (fence,) = world.context.rows(Fence, run=run)
     assert fence.state is FenceState.OFFERED and world.node.claim() is None
@@ -159,7 +162,7 @@ def test_a_running_run_of_a_silent_node_is_unknown_not_lost(world: World) -> Non
 
 
 def test_the_fleet_says_since_when_and_what_to_do(world: World) -> None:
-    world.context.plane.nodes.add(Node("n2", world.context.clock.wall_ms(), {}, {"gpu": "24g"}, 3))
+    inventory.add(world.context.core, Node("n2", world.context.clock.wall_ms(), {}, {"gpu": "24g"}, 3))
     nodes = {n["name"]: n for n in world.http.get("/v1/fleet").json()["nodes"]}
     assert nodes["n1"]["state"] == "online" and nodes["n1"]["clock_skew_s"] < -1e9
     assert ["either may be wrong" in p["what"] for p in nodes["n1"]["problems"]] == [True]
@@ -322,7 +325,7 @@ def test_a_stream_that_no_node_has_is_an_error_and_not_an_empty_one(world: World
 
 
 def test_bring_up_tells_its_steps_and_who_failed(world: World) -> None:
-    world.context.plane.nodes.add(Node("n2", 0, {}, {}, 1))
+    inventory.add(world.context.core, Node("n2", 0, {}, {}, 1))
     world.coordinator.fleet.sick.add("n2")
     events = events_of(world.http.post("/v1/fleet/up", {"by": "ana"}))
     assert [e[1]["state"] for e in events if e[0] == "progress"] == ["started", "done", "started", "failed"]
@@ -351,7 +354,7 @@ def test_a_removed_machine_that_another_tool_cleaned_is_forgotten(world: World) 
         return bool(answer["forgotten"])
 
     assert not cleaned("n1") and world.http.get("/v1/nodes/n1").status_code == 200, "nobody removed it"
-    world.context.plane.nodes.revoke("n1")
+    inventory.revoke(world.context.core, "n1")
     assert cleaned("n1") and not cleaned("n1")
     assert world.problem("GET", "/v1/nodes/n1")["exit_code"] == 4
 

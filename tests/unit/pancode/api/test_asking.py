@@ -12,6 +12,7 @@ from node_agent.wire.policy import CallAsked
 from pancode.core.records import Action, Attempt, Audit, Decision, FeedEvent, Run, RunState, WaitReason
 from pancode.core.values import replace
 from pancode.life.inbox import is_lifted_for_good, is_unapproved
+from pancode.work.people import answering
 from tests.unit.pancode.api.test_inbox import items, keep
 from tests.unit.pancode.api.world import World
 
@@ -155,7 +156,7 @@ def test_nothing_starts_while_the_fleet_drains(world: World) -> None:
 def test_it_asks_after_a_restart_still(world: World) -> None:
     run = asked(world)
     world.context.restart()
-    assert [one["run"] for one in world.context.plane.people.inbox()] == [run]
+    assert [one["run"] for one in answering.items(world.context.core)] == [run]
 
 
 def test_a_dry_run_says_that_it_would_wait(world: World) -> None:

@@ -11,6 +11,7 @@ import pytest
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.receipt import Usage
 from pancode.control.audit_chain import digest_of
+from pancode.control.money import settle_by_hand
 from pancode.core.records import Audit, Run
 from pancode.core.values import replace
 from tests.unit.pancode.api.world import World
@@ -175,13 +176,13 @@ def test_filters_of_the_audit_narrow_it_down_together(world: World) -> None:
 
 def test_runs_of_unknown_cost_are_read_again_only_when_they_are_others(world: World) -> None:
     nobody_knows = Usage(cost_usd=None, cost_source="unknown")
-    first, live = play(world, usage=nobody_knows), world.context.plane.core.live
+    first, live = play(world, usage=nobody_knows), world.context.core.live
     world.dispatch()
     known = live.unknown_runs
     assert known is not None and known[1:] == (1, (first,))
     world.dispatch()
     assert live.unknown_runs is known, "a run that costs nothing unknown changes nothing"
-    world.context.plane.money.settle_by_hand(first, Decimal(1), "ana")
+    settle_by_hand(world.context.core, first, Decimal(1), "ana")
     assert live.unknown_runs is None
     world.dispatch()
     assert live.unknown_runs is None, "none is unknown any more"

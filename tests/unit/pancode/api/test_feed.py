@@ -17,6 +17,7 @@ from pancode.api.request.bodies import Empty
 from pancode.api.routing import ApiCall
 from pancode.core.records import Node
 from pancode.errors import NotFoundError, UsageError
+from pancode.fleet import inventory
 from tests.unit.pancode.api.world import FACTS, MemoryCoordinator
 from tests.unit.pancode.control.world import Desk as MemoryDesk
 
@@ -58,17 +59,17 @@ def test_the_newest_come_first_and_fit_what_is_asked_for(watched: Watched) -> No
     assert [kind for kind, _ in watched.all(tail="2", kind="run")] == ["run.queued"] * 2
     told = watched.all(tail="9", run="r-0002")
     assert [(kind, one["run"]) for kind, one in told] == [("run.queued", "r-0002")]
-    watched.memory.plane.nodes.add(Node("n1", 0, {}, {}, 2))
+    inventory.add(watched.memory.core, Node("n1", 0, {}, {}, 2))
     assert [one["node"] for _, one in watched.all(tail="9", node="n1")] == ["n1"] and watched.all() == []
     assert watched.all(tail="9", kind="run.ended,audit")[-1][0] == "audit"
 
 
 def test_who_comes_back_misses_nothing_and_hears_of_a_gap(watched: Watched) -> None:
-    last = watched.context.plane.feed.last
+    last = watched.context.core.feed.last
     watched.memory.dispatch("r-0001")
     for told in (watched.all(last=str(last)), watched.all(since=str(last))):
         assert [kind for kind, _ in told] == ["run.queued"]
-    now = watched.context.plane.feed.last
+    now = watched.context.core.feed.last
     assert watched.all(last=str(now + 5)) == [("reset", {"last": now})]
     assert watched.all(last=str(now)) == []
 
@@ -76,7 +77,7 @@ def test_who_comes_back_misses_nothing_and_hears_of_a_gap(watched: Watched) -> N
 def test_watchers_are_woken_by_the_commit_and_ask_no_ledger(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    core, last = watched.context.plane.core, watched.context.plane.feed.last
+    core, last = watched.context.core, watched.context.core.feed.last
 
     async def go() -> list[str]:
         streams = [watched.stream(str(last)) for _ in range(20)]

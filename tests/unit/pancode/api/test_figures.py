@@ -10,7 +10,9 @@ import pytest
 from pancode.api.context import ApiContext as ApiDesk
 from pancode.api.figure_routes import figures_app
 from pancode.errors import UnavailableError
+from pancode.fleet import inventory
 from pancode.reports.figures import FIGURES
+from pancode.runs.stop import stop
 from tests.unit.pancode.api.world import FACTS, Http, MemoryCoordinator, client_of
 from tests.unit.pancode.control.world import Desk, Puppet
 
@@ -63,8 +65,8 @@ def test_a_run_that_is_stopped_before_anybody_had_it_has_ended_nowhere(
     context: Desk, coordinator: MemoryCoordinator
 ) -> None:
     run = context.dispatch()
-    context.plane.runs.stop(run.id, "not needed")
-    context.plane.runs.stop(run.id, "not needed")
+    stop(context.core, run.id, "not needed")
+    stop(context.core, run.id, "not needed")
     assert values(coordinator)["pancode_runs_ended_total interrupted claude"] == 1
 
 
@@ -87,7 +89,7 @@ def test_what_is_not_known_is_left_out(context: Desk, coordinator: MemoryCoordin
     def away() -> int:
         raise UnavailableError("Redis is away")
 
-    context.plane.core.ports.bus.used = away  # type: ignore[method-assign]
+    context.core.ports.bus.used = away  # type: ignore[method-assign]
     found = values(coordinator)
     assert "pancode_redis_used_bytes" not in found
     assert "process_resident_memory_bytes" not in found
@@ -102,7 +104,7 @@ def test_a_link_that_goes_by_itself_has_broken_and_one_that_is_closed_has_not(
     story = [(False, True), (True, False), (False, True), (False, True), (True, False), (False, False)]
     told = []
     for up, broken in story:  # refused at first; up; broken; refused; up; closed
-        context.plane.nodes.put_link_state("n1", up, broken)
+        inventory.put_link_state(context.core, "n1", up, broken)
         found = values(coordinator)
         told.append((found["pancode_node_link_up n1 ssh"], found["pancode_node_link_breaks_total n1"]))
     assert told == [(0, 0), (1, 0), (0, 1), (0, 1), (1, 1), (0, 1)]

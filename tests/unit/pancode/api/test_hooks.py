@@ -29,7 +29,7 @@ class HookWorld(DoorWorld):
 
     def __init__(self, home: Path) -> None:
         super().__init__(home)
-        self.scheduler = Scheduler(self.context.plane.core, self.coordinator.around)
+        self.scheduler = Scheduler(self.context.core, self.coordinator.around)
         self.made = self.add("ci")
         self.secret = str(self.made["secret"])
 

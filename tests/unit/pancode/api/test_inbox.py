@@ -15,6 +15,7 @@ from node_agent.wire.receipt import PersonQuestion
 from pancode.core.records import Audit, FeedEvent, Run
 from pancode.core.values import replace
 from pancode.life.inbox import yes_of
+from pancode.work.people import answering
 from tests.unit.pancode.api.world import ToldCode, World
 from tests.unit.pancode.control.world import facts, failed
 
@@ -85,7 +86,7 @@ def test_it_never_times_out(world: World) -> None:
         world.context.turn(7 * 24 * 3_600_000)
     assert len(items(world)) == 1
     world.context.restart()
-    assert len(world.context.plane.people.inbox()) == 1
+    assert len(answering.items(world.context.core)) == 1
 
 
 HELD = {"status": "held", "why": "Makefile: runs next", "fix": "", "yes": ["--with-commands"], "held": 1}

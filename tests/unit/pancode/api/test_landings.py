@@ -35,7 +35,7 @@ class Conflicting(Lander):
     """Its merges are told by a test."""
 
     def __init__(self, world: World, folder: Path, *files: str) -> None:
-        super().__init__(world.context.plane.core, DepotRepositories(Depot(folder)))
+        super().__init__(world.context.core, DepotRepositories(Depot(folder)))
         self.files = files
 
     def conflict(self, run: Run, branch: str) -> ConflictState:
@@ -69,7 +69,7 @@ def old(world: World, tmp_path: Path) -> Run:
 def _resolve(world: World, old: Run, folder: Path, *files: str, **way: Any) -> Run:
     around = world.coordinator.around({})
     lander = Conflicting(world, folder, *files)
-    return resolve(world.context.plane.core, lander, around, old, LandWay("ana", **way)).run
+    return resolve(world.context.core, lander, around, old, LandWay("ana", **way)).run
 
 
 def test_its_run_begins_at_both_and_lands_for_both(world: World, old: Run, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_its_run_begins_at_both_and_lands_for_both(world: World, old: Run, tmp_p
     world.node.start(order)
     world.node.deliver(order, commit=COMMIT, change="change", files_changed=("a.txt",))
     world.context.turn()
-    core, ways = world.context.plane.core, list[LandWay]()
+    core, ways = world.context.core, list[LandWay]()
     (action,) = asked.waiting(core)
 
     def land(run: Run, way: LandWay, wanted: Callable[[], bool]) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def test_what_has_not_settled_the_conflict_is_never_landed(
     files = ("a.txt",) if commit else ()
     world.node.deliver(order, commit=commit, change="change" if commit else "no_change", files_changed=files)
     world.context.turn()
-    core = world.context.plane.core
+    core = world.context.core
     lander = Lander(core, Unsettled(tmp_path, *left))
     (action,) = asked.waiting(core)
     asked.carry_out(core, action, lander.land, lambda: False)
@@ -151,7 +151,7 @@ def test_a_settling_that_is_continued_keeps_its_purpose_and_is_not_retried(
     world.node.deliver(order, commit=COMMIT, change="change", files_changed=("a.txt",))
     world.context.turn()
     ended: Run = world.context.row(Run, new.id)
-    core, around = world.context.plane.core, world.coordinator.around({})
+    core, around = world.context.core, world.coordinator.around({})
     with pytest.raises(UsageError, match="cannot be retried") as refused:
         dispatch_again(core, around, ended, "ana")
     assert f"pancode land {old.id} --resolve --branch agent/x" in refused.value.fix

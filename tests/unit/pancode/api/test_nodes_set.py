@@ -8,6 +8,7 @@ import pytest
 
 from node_agent.wire.control import SetSlots
 from pancode.core.records import Audit, Node, Run
+from pancode.runs.fleet_settings import pause_queue
 from tests.unit.pancode.api.world import World
 
 
@@ -36,10 +37,10 @@ def test_the_node_is_told_its_slots_and_gets_no_more_than_that(world: World) -> 
 
 def test_a_waiting_run_goes_to_a_machine_that_gets_its_label(world: World) -> None:
     world.http.post("/v1/nodes/n1/set", {"labels": {"gpu": "24g"}})
-    world.context.plane.queues.pause(None, "for a while", "test")
+    pause_queue(world.context.core, None, "for a while", "test")
     run = world.dispatch(require={"gpu": "24g"})["run"]
     world.http.post("/v1/nodes/n1/set", {"unlabel": ["gpu"]})
-    world.context.plane.queues.pause(None, None, "test")
+    pause_queue(world.context.core, None, None, "test")
     world.node.breathe()
     assert world.node.claim() is None and "gpu" in world.context.row(Run, run).reason
     world.http.post("/v1/nodes/n1/set", {"labels": {"gpu": "24g"}})

@@ -9,9 +9,13 @@ from typing import Any
 import httpx2
 import pytest
 
+from pancode.access.keyed import begin
 from pancode.access.once import KEPT_MS, MOST_KEPT, RequestMark
+from pancode.api import run_routes
 from pancode.api.app import VERBS
+from pancode.api.asking import once
 from pancode.core.records import KeyedRequest, Run
+from pancode.dispatch.dispatch import dispatch
 from pancode.errors import PancodeError, UnavailableError
 from tests.unit.pancode.api.test_door import DoorWorld
 from tests.unit.pancode.api.world import World
@@ -75,15 +79,15 @@ def test_another_body_or_route_with_the_same_key_is_refused(world: World) -> Non
 def test_of_two_at_once_one_begins(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second comes while the first is at work in another thread, and then gets its answer."""
     entered, go_on = threading.Event(), threading.Event()
-    plane, answers = world.context.plane, list[httpx2.Response]()
-    real = plane.runs.dispatch
+    answers = list[httpx2.Response]()
+    real = dispatch
 
     def slow(*asked: Any) -> Any:
         entered.set()
         assert go_on.wait(30)
         return real(*asked)
 
-    monkeypatch.setattr(plane.runs, "dispatch", slow)
+    monkeypatch.setattr(run_routes, "dispatch", slow)
     first = threading.Thread(target=lambda: answers.append(send(world)))
     first.start()
     assert entered.wait(30)
@@ -119,12 +123,12 @@ def test_after_a_crash_it_is_not_begun_again_and_this_is_said(
     world: World, monkeypatch: pytest.MonkeyPatch, restarts: bool
 ) -> None:
     """The run was queued, and the process ended before it wrote the answer down."""
-    monkeypatch.setattr(world.context.plane.requests, "answered", broken)
+    monkeypatch.setattr(once, "answered", broken)
     assert send(world).status_code == 201, "it has begun, and this is told"
     if restarts:
         world.context.restart()
     else:
-        world.context.plane.core.live.visits.at_work.clear()
+        world.context.core.live.visits.at_work.clear()
     problem = told(send(world), 409)
     assert problem["code"] == "key_outcome_unknown" and "pancode runs" in problem["fix"]
     assert len(runs(world)) == 1
@@ -136,7 +140,7 @@ def broken(*asked: object) -> None:
 
 
 def test_what_failed_half_way_is_not_begun_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(world.context.plane.runs, "queued", fails)
+    monkeypatch.setattr(run_routes, "queued", fails)
     assert send(world).status_code == 500
     assert told(send(world), 409)["code"] == "key_outcome_unknown"
     assert len(runs(world)) == 1
@@ -204,12 +208,12 @@ def test_the_oldest_go_when_there_are_too_many(world: World) -> None:
 
 
 def test_one_at_work_is_not_forgotten_for_its_age(world: World) -> None:
-    requests, mark = world.context.plane.requests, RequestMark("socket", "long", "POST /v1/runs", "d")
-    assert requests.begin(mark) is None
+    core, mark = world.context.core, RequestMark("socket", "long", "POST /v1/runs", "d")
+    assert begin(core, mark) is None
     world.context.clock.ms += KEPT_MS + 1
     send(world)
     with pytest.raises(PancodeError) as raised:
-        requests.begin(mark)
+        begin(core, mark)
     assert raised.value.problem().code == "key_at_work"
 
 

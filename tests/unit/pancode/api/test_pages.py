@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
+from pancode.runs.fleet_settings import pause_queue
 from tests.unit.pancode.api.world import World
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     world = World(tmp_path)
-    world.context.plane.queues.pause(None, "for a while", "test")
+    pause_queue(world.context.core, None, "for a while", "test")
     return world
 
 
@@ -73,7 +74,7 @@ def test_a_page_of_a_filter_may_be_short_and_the_list_still_goes_on(
 
 
 def test_workflows_receipts_and_audit_have_pages(world: World) -> None:
-    world.context.plane.queues.pause(None, None, "test")
+    pause_queue(world.context.core, None, None, "test")
     steps = [{"name": "a", "dispatch": world.shell()}]
     for number in range(4):
         made = {"name": f"t{number}", "scopes": ["read"], "by": "ana"}

@@ -52,7 +52,7 @@ def test_an_applied_preset_is_that_of_every_dispatch_until_it_is_unset(world: Wo
     assert world.http.post("/v1/presets/unset", {"by": "ana"}).json() == {"preset": None, "before": "strict"}
     assert (plan(world)["safety"], applied(world)) == ("auto-edit", [])
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
-    with world.context.plane.core.ports.ledger.transaction() as tx:
+    with world.context.core.ports.ledger.transaction() as tx:
         said = [(a.what, a.detail["by"]) for a in tx.find(Audit) if a.what.startswith("preset")]
     assert said == [("preset applied", "ana"), ("preset unset", "ana")]
 

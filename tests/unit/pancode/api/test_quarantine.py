@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from pancode.core.records import Audit, Node
+from pancode.fleet import inventory
 from tests.unit.pancode.api.world import World
 
 
 def test_a_quarantine_ends_for_who_is_named(tmp_path: Path) -> None:
     world = World(tmp_path)
-    world.context.plane.nodes.change("n1", lambda node: replace(node, quarantined="it kept 90 MiB"))
+    inventory.change(world.context.core, "n1", lambda node: replace(node, quarantined="it kept 90 MiB"))
     world.context.turn()
     assert world.http.get("/v1/nodes/n1").json()["state"] == "quarantined"
     everybody = world.http.post("/v1/fleet/resume", {"by": "me"}).json()

@@ -9,6 +9,7 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.errors import UsageError
+from pancode.runs.fleet_settings import pause_queue
 from pancode.runs.runs import moment_ms
 from tests.unit.pancode.api.world import World
 
@@ -24,7 +25,7 @@ def world(tmp_path: Path) -> World:
     world.dispatch(task="echo import", priority=1)
     world.node.deliver(world.claim(), outcome=Outcome.ERROR, failure=FailureKind.AGENT_FAILED)
     world.context.turn()
-    world.context.plane.queues.pause(None, "for a while", "test")
+    pause_queue(world.context.core, None, "for a while", "test")
     world.dispatch(task="echo later", require={"os": "linux"})
     return world
 

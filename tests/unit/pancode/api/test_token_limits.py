@@ -117,7 +117,7 @@ def _add(world: DoorWorld, token: str, name: str = "nightly", **more: Any) -> di
 def _pass(world: DoorWorld) -> list[Firing]:
     world.context.clock.ms += HOUR
     world.node.breathe()
-    Scheduler(world.context.plane.core, world.coordinator.around).round()
+    Scheduler(world.context.core, world.coordinator.around).round()
     return sorted(world.context.rows(Firing), key=lambda one: one.at_ms)
 
 

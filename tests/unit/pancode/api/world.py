@@ -18,9 +18,10 @@ from node_agent.wire.signing import SigningKey
 from pancode.access.door import DoorPlace
 from pancode.api.app import build_app
 from pancode.api.context import ApiContext as ApiDesk
-from pancode.api.plane import Plane
 from pancode.code.landing.pull_request import PullAsked
 from pancode.config.surroundings import FileSurroundings
+from pancode.control import keyring
+from pancode.control.core import Core
 from pancode.control.faces import (
     Caller,
     HostKeyQuestion,
@@ -34,6 +35,7 @@ from pancode.control.faces import (
 from pancode.control.shapes import PullRequestShape
 from pancode.core.records import Node, Run
 from pancode.errors import NotFoundError, PancodeError, UsageError, WorkspaceError
+from pancode.fleet import inventory
 from pancode.life.land_values import LandWay
 from pancode.nodes.node import NodeState
 from pancode.nodes.place import ListenAddress
@@ -92,7 +94,7 @@ class ToldFleet:
         if spec.fingerprint != FINGERPRINT:
             raise UsageError("not accepted", code="fingerprint_not_accepted")
         node = Node(spec.name, self.context.clock.wall_ms(), {}, dict(spec.labels), spec.slots or 4)
-        self.context.plane.nodes.add(node)
+        inventory.add(self.context.core, node)
         return node
 
     def up(
@@ -113,8 +115,8 @@ class ToldFleet:
 
     def remove(self, name: str, caller: Caller, progress: Progress) -> NodeResult:
         progress(ProgressLine(name, "remove", "done"))
-        self.context.plane.nodes.revoke(name)
-        self.context.plane.nodes.forget(name)
+        inventory.revoke(self.context.core, name)
+        inventory.forget(self.context.core, name)
         return NodeResult(name, True, changed=("removed",))
 
     def handed(self, name: str, probe: str | None, key: str | None, remove: bool) -> dict[str, Any]:
@@ -127,7 +129,7 @@ class ToldFleet:
         with self.context.ledger.transaction() as tx:
             known = any(node.name == name and node.removed == NodeState.NOT_CLEANED for node in tx.find(Node))
         if known:
-            self.context.plane.nodes.forget(name)
+            inventory.forget(self.context.core, name)
         return known
 
     def let_in(self, names: Sequence[str]) -> None:
@@ -197,8 +199,8 @@ class MemoryCoordinator:
         self.shut: list[Mapping[str, str]] = []
 
     @property
-    def plane(self) -> Plane:
-        return self.context.plane
+    def core(self) -> Core:
+        return self.context.core
 
     def around(self, callers: Mapping[str, object], preset: str | None = None) -> FileSurroundings:
         return FileSurroundings(self.home, {}, callers, self.home / "none.yaml", preset)
@@ -245,7 +247,7 @@ class MemoryCoordinator:
         return self.shut
 
     def rotate_key(self, by: str) -> None:
-        self.context.plane.records.rotate_key(SigningKey(b"r" * 32), by)
+        keyring.rotate(self.context.core, SigningKey(b"r" * 32), by)
 
     def after_reboot(self) -> str:
         return "restarted by the test"

@@ -14,9 +14,11 @@ from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation
 from node_agent.wire.receipt import Blob, GateResult, ModelCalls, Usage
 from pancode.control import run as query
+from pancode.control.money import set_ceilings
 from pancode.core.books import Ceilings
 from pancode.core.records import Attempt, Balance, Decision, Fence, Run
 from pancode.dispatch.track_records import RecordsPicker
+from pancode.runs.stop import stop
 from tests.unit.pancode.control.world import Desk, Puppet, facts, failed
 
 LIMITS = {"wall_ms": 60_000, "idle_ms": 60_000, "output_bytes": 1_000_000, "usd": "1.00"}
@@ -131,7 +133,7 @@ def test_a_late_receipt_uses_up_what_the_next_attempt_was_to_have(coordinator: D
 
 
 def test_the_next_attempt_waits_for_the_budget_and_goes_on_when_there_is_some(coordinator: Desk) -> None:
-    coordinator.plane.money.set_ceilings("day", Ceilings(Decimal("1.00")), "test")
+    set_ceilings(coordinator.core, "day", Ceilings(Decimal("1.00")), "test")
     node, order = started(coordinator, usd="0.75")
     node.deliver(order, **VANISHED, **spent("0.75"))
     later(coordinator, node)
@@ -140,7 +142,7 @@ def test_the_next_attempt_waits_for_the_budget_and_goes_on_when_there_is_some(co
         "Budget ceiling would be exceeded (spent: $0.75, held: $0.00, estimated next: $0.75, ceiling: $1.00)"
     )
     assert words in coordinator.row(Run, "r-0001").reason
-    coordinator.plane.money.set_ceilings("day", Ceilings(Decimal("2.00")), "test")
+    set_ceilings(coordinator.core, "day", Ceilings(Decimal("2.00")), "test")
     later(coordinator, node)
     assert begun(node).identity.attempt == 2
     (day,) = [b for b in coordinator.rows(Balance) if b.scope.startswith("day:")]
@@ -157,10 +159,10 @@ def test_what_never_started_cost_nothing(coordinator: Desk) -> None:
     node.say(order.identity, Refused(why=OrderRefusal.FENCE_CONFLICT, detail="x"))
     coordinator.turn()
     assert coordinator.row(Run, "r-0001").outcome is Outcome.INFRA
-    assert query.brief(coordinator.plane.core, "r-0001")["usage"]["cost_usd"] == "0"
+    assert query.brief(coordinator.core, "r-0001")["usage"]["cost_usd"] == "0"
     coordinator.dispatch("r-0002", node="elsewhere")
-    coordinator.plane.runs.stop("r-0002", "by test")
-    usage = query.brief(coordinator.plane.core, "r-0002")["usage"]
+    stop(coordinator.core, "r-0002", "by test")
+    usage = query.brief(coordinator.core, "r-0002")["usage"]
     assert (usage["cost_usd"], usage["cost_source"]) == ("0", "not started")
 
 
@@ -173,10 +175,10 @@ def test_a_lost_order_that_never_started_cost_nothing_in_the_end(coordinator: De
     assert order is not None
     for _ in range(100):
         coordinator.turn(10_000)
-    assert query.brief(coordinator.plane.core, "r-0001")["usage"]["cost_usd"] is None
+    assert query.brief(coordinator.core, "r-0001")["usage"]["cost_usd"] is None
     node.say(order.identity, Refused(why=OrderRefusal.TOO_LATE, detail="x"))
     coordinator.turn()
-    assert query.brief(coordinator.plane.core, "r-0001")["usage"]["cost_usd"] == "0"
+    assert query.brief(coordinator.core, "r-0001")["usage"]["cost_usd"] == "0"
     assert coordinator.row(Fence, "r-0001", order.identity.fence).receipt is None
     coordinator.check_books()
 
@@ -185,7 +187,7 @@ def test_what_cost_nothing_says_nothing_of_what_work_costs(coordinator: Desk) ->
     node, order = started(coordinator, max_attempts=1)
     node.deliver(order, **BUSY, **spent("0"))
     later(coordinator, node)
-    expect = RecordsPicker(coordinator.plane.core, None).expect
+    expect = RecordsPicker(coordinator.core, None).expect
     run = coordinator.row(Run, "r-0001")
     assert expect(run.agent, run.runtime, run.model, run.task) is None, (
         "else the next run would be held for at nothing"
@@ -194,7 +196,7 @@ def test_what_cost_nothing_says_nothing_of_what_work_costs(coordinator: Desk) ->
     coordinator.turn()
     node.deliver(begun(node), **spent("0.30"))
     later(coordinator, node)
-    found = RecordsPicker(coordinator.plane.core, None).expect(run.agent, run.runtime, run.model, run.task)
+    found = RecordsPicker(coordinator.core, None).expect(run.agent, run.runtime, run.model, run.task)
     assert found is not None and found.usd == Decimal("0.3")
 
 

@@ -10,6 +10,7 @@ from node_agent.wire.receipt import PersonQuestion
 from pancode.account.audit_filter import AuditFilter
 from pancode.core.records import Audit, EventKind, FeedEvent
 from pancode.reports import story
+from pancode.runs.stop import stop
 from tests.unit.pancode.control.world import Desk, Puppet, failed, offered
 
 
@@ -37,7 +38,7 @@ def test_a_run_that_goes_well(coordinator: Desk) -> None:
     assert queued.detail["by"] == "test" and queued.detail["safety"] == "auto-edit"
     assert started.detail == {"node": "n1", "attempt": 1}
     assert (ended.detail["node"], ended.detail["receipt"]) == ("n1", envelope.digest())
-    assert story.audit_verdict(coordinator.plane.core)["verdict"] == "PASS"
+    assert story.audit_verdict(coordinator.core)["verdict"] == "PASS"
     kinds = [row.data.get("what") for row in coordinator.rows(FeedEvent) if row.kind is EventKind.AUDIT]
     assert "queued" not in kinds, "the feed has run.queued"
 
@@ -85,7 +86,7 @@ def test_a_failure_and_another_attempt(coordinator: Desk) -> None:
     )
     assert (ended.level, ended.detail["failure"]) == ("error", "rule_broken")
     assert len(ended.detail["findings"]) <= 300
-    errors = story.audit(coordinator.plane.core, AuditFilter("error"), 10, None).rows
+    errors = story.audit(coordinator.core, AuditFilter("error"), 10, None).rows
     assert [one["run"] for one in errors] == [run]
 
 
@@ -93,7 +94,7 @@ def test_a_refusal_by_the_node_and_a_stop(coordinator: Desk) -> None:
     node, order = offered(coordinator)
     node.say(order.identity, Refused(why=OrderRefusal.CEILING, detail="its owner allows no writing"))
     coordinator.turn()
-    coordinator.plane.runs.stop(order.identity.run, "stopped by ann")
+    stop(coordinator.core, order.identity.run, "stopped by ann")
     refused, asked, ended = coordinator.rows(Audit, run=order.identity.run)[1:]
     assert (refused.level, refused.what, refused.detail["node"]) == ("warning", "refused by its node", "n1")
     assert "allows no writing" in refused.detail["why"]
@@ -133,5 +134,5 @@ def test_a_question_to_a_person(coordinator: Desk) -> None:
 def test_the_chain_stays_whole_over_many_runs_in_one_transaction(coordinator: Desk) -> None:
     for number in range(30):
         coordinator.dispatch(f"r-{number:04}", usd="0.01")
-    verdict = story.audit_verdict(coordinator.plane.core)
+    verdict = story.audit_verdict(coordinator.core)
     assert verdict["verdict"] == "PASS" and verdict["anchored"] >= 20

@@ -80,7 +80,7 @@ def test_bytes_are_asked_for_again(pair: Pair) -> None:
     pair.coordinator.depot.missing_blobs = {"out"}
     envelope = pair.deliver(blobs=(BLOB,))
     assert pair.said()[-1] is Resend
-    assert pair.coordinator.plane.core.live.answers.asked[envelope.digest()][1] == 1, "counted once"
+    assert pair.coordinator.core.live.answers.asked[envelope.digest()][1] == 1, "counted once"
 
 
 def test_a_lie_is_rejected(pair: Pair) -> None:
@@ -118,7 +118,7 @@ class Disk:
 
 
 def test_receipts_of_one_round_wait_once_for_the_disk_and_are_settled_after_it(pair: Pair) -> None:
-    core, disk = pair.coordinator.plane.core, Disk()
+    core, disk = pair.coordinator.core, Disk()
     core.ports = replace(core.ports, archive=disk)
     pair.good.deliver(pair.orders[0])
     pair.bad.deliver(pair.orders[1])
@@ -143,7 +143,7 @@ def test_a_foreign_receipt_is_on_record(pair: Pair) -> None:
 
 def test_what_an_unbelieved_inventory_would_change_is_not_kept(pair: Pair) -> None:
     """It doubts the run that is open there, and names a number that was never signed."""
-    core = pair.coordinator.plane.core
+    core = pair.coordinator.core
     pair.coordinator.clock.ms += pair.coordinator.rules.start_by_ms
     pair.good.breathe()
     since = dict(core.live.journals.doubted)

@@ -9,9 +9,11 @@ import pytest
 from node_agent.wire.failure import Outcome
 from node_agent.wire.receipt import Receipt, Subject, Usage
 from node_agent.wire.signing import parse_message
+from pancode.control.money import set_ceilings, settle_by_hand
 from pancode.core.books import Ceilings
 from pancode.core.records import Audit, Balance, Node, Run, StoredReceipt
 from pancode.errors import ConflictError
+from pancode.fleet import inventory
 from tests.unit.pancode.control.world import Desk, Puppet, offered
 
 
@@ -38,12 +40,12 @@ def test_a_receipt_about_another_commit_is_not_believed(coordinator: Desk) -> No
 def test_a_nodes_own_ceiling_holds_at_the_binding(coordinator: Desk) -> None:
     node = Puppet(coordinator)
     node.breathe()
-    coordinator.plane.money.set_ceilings("node:n1", Ceilings(Decimal("0.50")), "test")
+    set_ceilings(coordinator.core, "node:n1", Ceilings(Decimal("0.50")), "test")
     coordinator.dispatch()
     coordinator.turn()
     assert node.claim() is None
     assert "node:n1: Dispatch blocked: Budget ceiling" in coordinator.row(Run, "r-0001").reason
-    coordinator.plane.money.set_ceilings("node:n1", Ceilings(Decimal("1.00")), "test")
+    set_ceilings(coordinator.core, "node:n1", Ceilings(Decimal("1.00")), "test")
     node.breathe()
     assert node.claim() is not None
     coordinator.check_books()
@@ -51,9 +53,9 @@ def test_a_nodes_own_ceiling_holds_at_the_binding(coordinator: Desk) -> None:
 
 def test_a_machine_has_one_name(coordinator: Desk) -> None:
     node = Puppet(coordinator)
-    coordinator.plane.nodes.add(Node("twin", 0, {}, {}, 4))
+    inventory.add(coordinator.core, Node("twin", 0, {}, {}, 4))
     with pytest.raises(ConflictError, match="same machine and login as n1"):
-        coordinator.plane.nodes.enrol("twin", node.key.public.text())
+        inventory.enrol(coordinator.core, "twin", node.key.public.text())
     assert coordinator.row(Node, "twin").tag is None
 
 
@@ -86,7 +88,7 @@ def test_an_unknown_cost_holds_in_lasting_scopes_until_its_day_is_over(coordinat
     coordinator.check_books()
     coordinator.restart()
     coordinator.turn(1_000)
-    assert coordinator.plane.money.settle_by_hand("r-0001", Decimal("0.40"), "ana") == 1
+    assert settle_by_hand(coordinator.core, "r-0001", Decimal("0.40"), "ana") == 1
     spent = {b.scope: (b.spent_usd, b.held_usd, b.unknown_runs) for b in coordinator.rows(Balance)}
     assert set(spent.values()) == {(Decimal("0.40"), Decimal(0), 0)}, "told late, it is booked everywhere"
     coordinator.check_books()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
+from pancode.control.breakers import listed
 from pancode.core.records import Audit, Run
 from pancode.errors import NotFoundError
+from pancode.runs.fleet_settings import reset_breaker
 from tests.unit.pancode.control.world import Desk, Puppet, failed
 
 BROKEN = failed(FailureKind.SANDBOX, Outcome.INFRA)
@@ -30,7 +32,7 @@ def desk() -> Desk:
 
 
 def _state(desk: Desk, name: str) -> str:
-    return next(one["state"] for one in desk.plane.breakers.show() if one["name"] == name)
+    return next(one["state"] for one in listed(desk.core) if one["name"] == name)
 
 
 def _later(desk: Desk, node: Puppet, ms: int) -> None:
@@ -68,11 +70,11 @@ def test_an_open_breaker_outlives_a_restart_and_so_does_its_reset(desk: Desk) ->
     _broken(desk, node)
     desk.restart()
     assert _state(desk, "node:n1") == "open"
-    desk.plane.breakers.reset("node:n1", "test")
+    reset_breaker(desk.core, "node:n1", "test")
     (row,) = [one for one in desk.rows(Audit, domain="people") if one.what == "breaker reset"]
     assert row.detail == {"by": "test", "breaker": "node:n1"}
     assert _state(desk, "node:n1") == "closed"
     desk.restart()
     assert _state(desk, "node:n1") == "closed"
     with pytest.raises(NotFoundError, match="node:n2"):
-        desk.plane.breakers.reset("node:n2", "test")
+        reset_breaker(desk.core, "node:n2", "test")

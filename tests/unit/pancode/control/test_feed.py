@@ -13,7 +13,7 @@ from tests.unit.pancode.control.world import Desk, offered
 
 
 def told(coordinator: Desk, run: str | None = "r-0001") -> list[str]:
-    return [event.kind.value for event in coordinator.plane.core.feed.newest(1_000) if event.run == run]
+    return [event.kind.value for event in coordinator.core.feed.newest(1_000) if event.run == run]
 
 
 def test_a_run_is_told_from_its_admission_to_its_end() -> None:
@@ -30,7 +30,7 @@ def test_a_run_is_told_from_its_admission_to_its_end() -> None:
         "run.stage",
         "run.ended",
     ]
-    end = coordinator.plane.core.feed.newest(1)[0]
+    end = coordinator.core.feed.newest(1)[0]
     assert (end.kind, end.node, end.data["outcome"]) == (EventKind.RUN_ENDED, "n1", Outcome.DONE)
     assert end.data["state"] == "ended" and end.data["attempt"] == 1
 
@@ -40,9 +40,7 @@ def test_a_node_is_told_as_it_comes_and_goes() -> None:
     offered(coordinator)
     for _ in range(coordinator.rules.deadlines.unreachable_ms // 5_000 + 2):
         coordinator.turn(5_000)
-    states = [
-        e.data["state"] for e in coordinator.plane.core.feed.newest(1_000) if e.kind is EventKind.NODE_STATE
-    ]
+    states = [e.data["state"] for e in coordinator.core.feed.newest(1_000) if e.kind is EventKind.NODE_STATE]
     assert states[-3:] == ["online", "suspect", "unreachable"], states
 
 
@@ -57,9 +55,9 @@ def test_what_waits_says_so_once() -> None:
 def test_the_next_coordinator_goes_on_with_higher_numbers_and_misses_nothing() -> None:
     coordinator = Desk()
     coordinator.dispatch()
-    last = coordinator.plane.core.feed.last
+    last = coordinator.core.feed.last
     coordinator.restart()
-    news = coordinator.plane.core.feed.since(last)
+    news = coordinator.core.feed.since(last)
     assert news is not None and [event.data.get("what") for event in news] == ["coordinator started"]
     assert news[0].number > last
     assert [row.number for row in coordinator.rows(FeedEvent)] == sorted(
@@ -69,7 +67,7 @@ def test_the_next_coordinator_goes_on_with_higher_numbers_and_misses_nothing() -
 
 def test_a_commit_that_fails_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     coordinator = Desk()
-    core, last = coordinator.plane.core, coordinator.plane.core.feed.last
+    core, last = coordinator.core, coordinator.core.feed.last
     rung: list[int] = []
     core.feed.listen(lambda: rung.append(1))
     with pytest.raises(ValueError, match="no"), unit_of_work(core) as work:
@@ -89,23 +87,23 @@ def test_a_number_that_is_not_known_any_more_is_a_gap() -> None:
     with coordinator.ledger.transaction() as tx:
         backup = tx.find(FeedEvent)
     coordinator.dispatch()
-    forgotten = coordinator.plane.core.feed.last
+    forgotten = coordinator.core.feed.last
     with coordinator.ledger.transaction() as tx:
         for row in tx.find(FeedEvent):
             tx.delete(FeedEvent, row.number)
         for row in backup:
             tx.insert(row)
     coordinator.restart()
-    assert coordinator.plane.core.feed.since(forgotten) is None
-    assert coordinator.plane.core.feed.since(forgotten + 10**9) is None
-    known = coordinator.plane.core.feed.newest(3)
-    assert coordinator.plane.core.feed.since(known[0].number) == known[1:]
+    assert coordinator.core.feed.since(forgotten) is None
+    assert coordinator.core.feed.since(forgotten + 10**9) is None
+    known = coordinator.core.feed.newest(3)
+    assert coordinator.core.feed.since(known[0].number) == known[1:]
 
 
 def test_only_the_newest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     coordinator = Desk()
     monkeypatch.setattr(feeds, "MOST", 10)
-    core, first = coordinator.plane.core, coordinator.plane.core.feed.last
+    core, first = coordinator.core, coordinator.core.feed.last
 
     def tell(work: Work, count: int) -> None:
         for number in range(count):

@@ -15,6 +15,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import Envelope, SigningKey, open_as, parse_envelope
 from pancode.core.records import Audit, Fence, Run, StoredReceipt
+from pancode.fleet import inventory
 from pancode.offline.verify import verify_file
 from tests.unit.pancode.api.world import MemoryCoordinator, client_of
 from tests.unit.pancode.control.world import Desk, Puppet
@@ -160,7 +161,7 @@ def test_a_new_node_key_leaves_the_older_receipts_verifiable(theft: Theft) -> No
     theft.coordinator.turn()
     old = parse_envelope(theft.coordinator.rows(StoredReceipt)[0].envelope)
     theft.coordinator.clock.ms += 1_000
-    theft.coordinator.plane.nodes.enrol("vm", SigningKey(b"2" * 32).public.text())
+    inventory.enrol(theft.coordinator.core, "vm", SigningKey(b"2" * 32).public.text())
     assert theft.verdict() == "PASS"
     assert theft.offline(old)["verdict"] == "PASS"
     keys = json.loads((theft.home / "keys.json").read_text())["keys"]
@@ -172,7 +173,7 @@ def test_a_new_node_key_leaves_the_older_receipts_verifiable(theft: Theft) -> No
 def test_a_removed_node_s_receipts_stay_verifiable(theft: Theft) -> None:
     theft.vm.deliver(theft.order, exit_code=0)
     theft.coordinator.turn()
-    theft.coordinator.plane.nodes.forget("vm")
+    inventory.forget(theft.coordinator.core, "vm")
     assert theft.verdict() == "PASS"
 
 
@@ -183,7 +184,7 @@ def test_a_clock_that_was_set_around_the_enrolment_makes_no_receipt_a_forgery(
     """Accepted before its key was enrolled, or after it was replaced, as the clock says it."""
     theft.vm.deliver(theft.order, exit_code=0)
     theft.coordinator.turn()
-    theft.coordinator.plane.nodes.enrol("vm", SigningKey(b"2" * 32).public.text())
+    inventory.enrol(theft.coordinator.core, "vm", SigningKey(b"2" * 32).public.text())
     (stored,) = theft.coordinator.rows(StoredReceipt)
     with theft.coordinator.ledger.transaction() as tx:
         tx.put(replace(stored, stored_ms=stored.stored_ms + hours * 3_600_000))

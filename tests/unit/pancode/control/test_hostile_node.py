@@ -17,6 +17,7 @@ from node_agent.wire.node import FORGED, Heartbeat, JournalEntry, NodeProblem, P
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import GateResult, Receipt, Usage
 from node_agent.wire.signing import WireRefusal, open_as
+from pancode.control.money import settle_by_hand
 from pancode.control.work import MOST_TOLD, TOLD_CHARS, unit_of_work
 from pancode.core import books
 from pancode.core.records import (
@@ -69,10 +70,10 @@ class Fleet:
 @pytest.mark.parametrize("seen", [2**53 - 1, 30_000_000])
 def test_an_epoch_that_never_was(seen: int) -> None:
     fleet = Fleet()
-    before = fleet.coordinator.plane.core.epoch
+    before = fleet.coordinator.core.epoch
     fleet.liar.heartbeat(epoch_seen=seen)
     fleet.coordinator.turn()
-    assert fleet.coordinator.plane.core.epoch == before and len(fleet.alarms()) == 1
+    assert fleet.coordinator.core.epoch == before and len(fleet.alarms()) == 1
     fleet.still_works()
 
 
@@ -86,11 +87,11 @@ def test_a_control_number_that_never_was() -> None:
 
 def test_one_node_cannot_raise_the_epoch_for_ever() -> None:
     fleet = Fleet()
-    before = fleet.coordinator.plane.core.epoch
+    before = fleet.coordinator.core.epoch
     for _ in range(4 * MOST_RAISES):
-        fleet.liar.heartbeat(epoch_seen=fleet.coordinator.plane.core.epoch + 1)
+        fleet.liar.heartbeat(epoch_seen=fleet.coordinator.core.epoch + 1)
         fleet.coordinator.turn()
-    assert fleet.coordinator.plane.core.epoch <= before + 2 * MOST_RAISES
+    assert fleet.coordinator.core.epoch <= before + 2 * MOST_RAISES
     assert [a.detail["code"] for a in fleet.alarms()] == ["impossible"]
     fleet.still_works()
 
@@ -181,7 +182,7 @@ def test_a_node_that_never_stops_talking_does_not_fill_the_ledger() -> None:
     fleet.coordinator.turn()
     told = fleet.coordinator.rows(Decision, run=due.identity.run)
     assert max(len(one.detail) for one in told) == TOLD_CHARS
-    core = fleet.coordinator.plane.core
+    core = fleet.coordinator.core
     with core.ports.ledger.transaction() as tx:
         tx.insert(Decision(due.identity.run, MOST_TOLD, 0, "node", "n", "v", ""))
     for _ in range(3):
@@ -284,14 +285,14 @@ def test_a_person_says_what_a_disputed_run_has_cost_and_that_is_the_end_of_it(re
     fleet.liar.start(due)
     fleet.liar.deliver(due, usage=MOST_COST)
     fleet.coordinator.turn()
-    money, run = fleet.coordinator.plane.money, due.identity.run
-    assert money.settle_by_hand(run, Decimal(real), "ana") == 1
+    core, run = fleet.coordinator.core, due.identity.run
+    assert settle_by_hand(core, run, Decimal(real), "ana") == 1
     for balance in fleet.coordinator.rows(Balance):
         assert (balance.spent_usd, balance.disputed_usd) == (Decimal(real), 0), balance.scope
     usage = fleet.coordinator.row(Attempt, run, 1).usage
     assert (usage["cost_usd"], usage["cost_source"]) == (real, "settled") and "disputed_usd" not in usage
     with pytest.raises(UsageError, match="neither unknown nor disputed"):
-        money.settle_by_hand(run, Decimal(1), "ana")
+        settle_by_hand(core, run, Decimal(1), "ana")
     fleet.coordinator.check_books()
 
 
@@ -322,7 +323,7 @@ def test_what_is_told_on_the_way_is_cut_too() -> None:
 def test_no_sum_of_claims_refuses_the_receipt_of_another_node() -> None:
     """Defect 4: 512 receipts of one node brought a scope to 2^63, and the 513th, of another, was dropped."""
     fleet = Fleet(ceiling="100000")
-    core = fleet.coordinator.plane.core
+    core = fleet.coordinator.core
     with unit_of_work(core) as work:
         earlier = BookEntry(
             "e-1", 0, "agent:builder", EntryKind.SPEND, "r-none", 1, 1, Decimal(0), 2**63 - 10**7

@@ -13,6 +13,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.signing import PublicKey, SigningKey, parse_envelope
 from pancode.control import keyring
 from pancode.core.records import Audit, Fence, Node, Run, RunState, StoredReceipt
+from pancode.fleet import inventory
 from tests.unit.pancode.api.world import MemoryCoordinator, client_of
 from tests.unit.pancode.control.world import Desk, Puppet, facts
 
@@ -65,15 +66,15 @@ def fleet(tmp_path: Path) -> Fleet:
 def test_a_node_is_spoken_to_with_the_key_that_it_knows(fleet: Fleet) -> None:
     old = fleet.coordinator.key.public
     fleet.run("r-0001")
-    fleet.coordinator.plane.records.rotate_key(FRESH, "ana")
+    keyring.rotate(fleet.coordinator.core, FRESH, "ana")
     fleet.run("r-0002")
     assert fleet.signer("r-0002") == old.keyid, "it was not brought up since"
     assert fleet.keys()[old.keyid]["nodes"] == ["n1"] and fleet.keys()[FRESH.public.keyid]["nodes"] == []
-    assert fleet.coordinator.plane.records.retire_keys() == ()
+    assert keyring.retire(fleet.coordinator.core) == ()
     fleet.bring_up(FRESH.public, old)
     fleet.run("r-0003")
     assert fleet.signer("r-0003") == FRESH.public.keyid
-    assert fleet.coordinator.plane.records.retire_keys() == (old.keyid,)
+    assert keyring.retire(fleet.coordinator.core) == (old.keyid,)
     fleet.bring_up(FRESH.public)
     fleet.run("r-0004")
     assert [fleet.verdict(f"r-000{n}") for n in range(1, 5)] == ["PASS"] * 4
@@ -84,7 +85,7 @@ def test_a_node_is_spoken_to_with_the_key_that_it_knows(fleet: Fleet) -> None:
 
 def test_after_a_restart_the_former_key_still_speaks_for_who_needs_it(fleet: Fleet) -> None:
     old, fleet.coordinator.key = fleet.coordinator.key, FRESH
-    fleet.coordinator.plane.records.rotate_key(FRESH, "ana")
+    keyring.rotate(fleet.coordinator.core, FRESH, "ana")
     fleet.coordinator.former.append(old)
     fleet.coordinator.restart()
     fleet.run("r-0001")
@@ -95,7 +96,7 @@ def test_an_answer_is_given_again_with_the_key_that_the_node_knows_by_then(fleet
     """Its acknowledgement was lost, and it was brought up with the new key alone."""
     old = fleet.coordinator.key.public
     fleet.run("r-0001")
-    fleet.coordinator.plane.records.rotate_key(FRESH, "ana")
+    keyring.rotate(fleet.coordinator.core, FRESH, "ana")
     fleet.bring_up(FRESH.public, old)
     fleet.bring_up(FRESH.public)
     (stored,) = fleet.coordinator.rows(StoredReceipt)
@@ -112,9 +113,9 @@ def test_no_honest_node_is_left_anything_that_our_retired_key_has_signed(fleet: 
     """Its stream is read from the beginning at each start, with the new key alone: none there is forged."""
     old, node = fleet.coordinator.key.public, fleet.node
     fleet.run("r-0001")
-    fleet.coordinator.plane.nodes.drain("n1", "a look", "ana")
+    inventory.drain(fleet.coordinator.core, "n1", "a look", "ana")
     fleet.coordinator.turn()
-    fleet.coordinator.plane.records.rotate_key(FRESH, "ana")
+    keyring.rotate(fleet.coordinator.core, FRESH, "ana")
     fleet.bring_up(FRESH.public, old)
     fleet.bring_up(FRESH.public)
     fleet.coordinator.turn(20_000)
@@ -129,7 +130,7 @@ def test_of_a_lost_key_nothing_is_left_on_the_way_to_a_node(fleet: Fleet) -> Non
     """Else it calls our own words forged: the lost key's, and those of the new one until it is brought up."""
     coordinator, node = fleet.coordinator, fleet.node
     fleet.run("r-0001")
-    coordinator.plane.nodes.drain("n1", "a look", "ana")
+    inventory.drain(coordinator.core, "n1", "a look", "ana")
     coordinator.turn()
     with coordinator.ledger.transaction() as tx:
         keyring.keep_obeyed(tx, coordinator.key.public)
@@ -153,19 +154,19 @@ def test_of_a_lost_key_nothing_is_left_on_the_way_to_a_node(fleet: Fleet) -> Non
 
 
 def test_the_old_key_is_needed_while_an_order_waits_that_it_has_signed(fleet: Fleet) -> None:
-    core, old = fleet.coordinator.plane.core, fleet.coordinator.key.public
+    core, old = fleet.coordinator.core, fleet.coordinator.key.public
     fleet.coordinator.dispatch("r-0001")
     fleet.coordinator.turn()
-    fleet.coordinator.plane.records.rotate_key(FRESH, "ana")
+    keyring.rotate(fleet.coordinator.core, FRESH, "ana")
     fleet.bring_up(FRESH.public, old)
-    assert fleet.coordinator.plane.records.retire_keys() == ()
+    assert keyring.retire(fleet.coordinator.core) == ()
     believed = keyring.believed_by(core, fleet.coordinator.row(Node, "n1"))
     assert believed == [FRESH.public, old], "the next fleet up leaves it there"
     order = fleet.node.claim()
     assert order is not None and fleet.signer("r-0001") == old.keyid
     fleet.node.start(order)
     fleet.coordinator.turn()
-    assert fleet.coordinator.plane.records.retire_keys() == (old.keyid,)
+    assert keyring.retire(fleet.coordinator.core) == (old.keyid,)
     assert keyring.believed_by(core, fleet.coordinator.row(Node, "n1")) == [FRESH.public]
 
 

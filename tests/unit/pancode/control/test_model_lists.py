@@ -62,7 +62,7 @@ def coordinator() -> Desk:
 
 @pytest.fixture
 def kept(coordinator: Desk) -> Watched:
-    core = coordinator.plane.core
+    core = coordinator.core
     watched = Watched(core)
     core.ports = replace(core.ports, vendors=watched)
     core.lists = Lists(watched)
@@ -81,7 +81,7 @@ def asked(model: str | None = None, runtime: str | None = None) -> DispatchReque
 def test_each_list_is_read_once_and_without_the_lock(
     coordinator: Desk, kept: Watched, around: FileSurroundings
 ) -> None:
-    core = coordinator.plane.core
+    core = coordinator.core
     for _ in range(2):
         with pytest.raises(NotFoundError) as wrong:
             dispatch(core, around, asked("gpt-5.5"))
@@ -92,12 +92,12 @@ def test_each_list_is_read_once_and_without_the_lock(
 
 def test_a_dry_run_reads_them_too(coordinator: Desk, kept: Watched, around: FileSurroundings) -> None:
     with pytest.raises(NotFoundError, match="gpt"):
-        dry_run(coordinator.plane.core, around, asked("gpt-5.5"))
+        dry_run(coordinator.core, around, asked("gpt-5.5"))
     assert kept.free == [("anthropic", True), ("openai", True)]
 
 
 def test_what_needs_none_reads_none(coordinator: Desk, kept: Watched, around: FileSurroundings) -> None:
-    done = dispatch(coordinator.plane.core, around, asked(runtime="shell"))
+    done = dispatch(coordinator.core, around, asked(runtime="shell"))
     assert [run.id for run in coordinator.rows(Run)] == [done.run.id]
     assert kept.free == []
 

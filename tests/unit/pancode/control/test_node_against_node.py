@@ -67,7 +67,7 @@ def test_a_rejected_receipt_ends_no_fence_of_another() -> None:
     fleet = Fleet()
     due = on_honest(fleet)
     before = state(fleet, due.identity)
-    core, liar = fleet.coordinator.plane.core, fleet.coordinator.row(Node, "liar")
+    core, liar = fleet.coordinator.core, fleet.coordinator.row(Node, "liar")
     fence = fleet.coordinator.row(Fence, "r-good", 1)
     with unit_of_work(core) as work:
         work.signal_fence(fence, Rejected(liar.name, liar.tag, "lie"))

@@ -45,6 +45,6 @@ def test_done_without_change_and_gate_says_both(
     node.start(order)
     node.deliver(order, change=change, gates=passed, commit=commit)
     coordinator.turn()
-    shape = query.brief(coordinator.plane.core, "last")
+    shape = query.brief(coordinator.core, "last")
     assert (shape["outcome"], shape["notes"]) == ("done", notes)
     assert f"done ({', '.join(notes)})" in summary({**shape, "findings": []})

@@ -15,7 +15,10 @@ from node_agent.wire.signing import SigningKey
 from pancode.core.records import Audit, Balance, Closed, Fence, Node, Run, RunState
 from pancode.errors import RefusedError
 from pancode.fleet import fleet as query_fleet
+from pancode.fleet import inventory
 from pancode.nodes.node import NodeState
+from pancode.runs.rounds import act, turn
+from pancode.runs.stop import stop
 from tests.unit.pancode.control.world import Desk, Puppet, failed, offered
 
 
@@ -159,11 +162,11 @@ def test_a_heartbeat_of_before_the_receipt_takes_no_slot_back(coordinator: Desk)
     node.open = [order.identity]
     node.heartbeat()
     node.deliver(order)
-    coordinator.plane.turn(woken=True)
+    turn(coordinator.core, woken=True)
     coordinator.clock.ms += coordinator.rules.look_ms
-    coordinator.plane.turn(woken=True)
+    turn(coordinator.core, woken=True)
     coordinator.dispatch("r-0002")
-    coordinator.plane.act()
+    act(coordinator.core)
     assert node.claim() is not None
 
 
@@ -318,7 +321,7 @@ def test_a_missing_runtime_on_the_only_node_is_waited_for(coordinator: Desk) -> 
 
 def test_stop_while_waiting_is_over_at_once(coordinator: Desk) -> None:
     coordinator.dispatch()
-    stopped = coordinator.plane.runs.stop("r-0001", "by test")
+    stopped = stop(coordinator.core, "r-0001", "by test")
     assert (stopped.outcome, day(coordinator).held_usd) == (Outcome.INTERRUPTED, Decimal(0))
     coordinator.check_books()
 
@@ -327,7 +330,7 @@ def test_stop_while_running_waits_for_the_node(coordinator: Desk) -> None:
     node, order = offered(coordinator)
     node.start(order)
     coordinator.turn()
-    stopped = coordinator.plane.runs.stop("r-0001", "enough")
+    stopped = stop(coordinator.core, "r-0001", "enough")
     assert stopped.state is RunState.INTERRUPTING
     assert "not confirmed" in stopped.reason
     coordinator.turn()
@@ -356,7 +359,7 @@ def test_a_silent_node_is_lost_only_after_waking_time(coordinator: Desk) -> None
     node.start(order)
     coordinator.turn()
     coordinator.turn(3_600_000)
-    view = coordinator.plane.core.view_of(coordinator.row(Node, "n1"))
+    view = coordinator.core.view_of(coordinator.row(Node, "n1"))
     assert view.state is NodeState.ONLINE, "the coordinator slept for an hour: nobody is to blame"
     for _ in range(100):
         coordinator.turn(10_000)
@@ -412,10 +415,10 @@ def test_a_node_is_not_drained_while_it_has_a_run_that_its_heartbeat_does_not_kn
     assert order is not None
     node.start(order)
     coordinator.turn()
-    coordinator.plane.nodes.drain(node.name, "new disk", "ana")
+    inventory.drain(coordinator.core, node.name, "new disk", "ana")
 
     def state() -> str:
-        return query_fleet.fleet(coordinator.plane.core, query_fleet.Since(), {})["nodes"][0]["state"]
+        return query_fleet.fleet(coordinator.core, {})["nodes"][0]["state"]
 
     assert state() == "draining"
     node.deliver(order)

@@ -55,7 +55,7 @@ def test_it_goes_on_at_once_with_another_provider(tmp_path: Path) -> None:
     fleet.turned_away()
     order = fleet.node.claim()
     assert order is not None and order.runtime == "codex" and order.identity.attempt == 2
-    shown = breakers.now(fleet.desk.plane.core)
+    shown = breakers.now(fleet.desk.core)
     assert [one.name for one in shown if one.state != "closed"] == ["provider:anthropic"]
     fleet.node.start(order)
     fleet.node.deliver(order)
@@ -64,7 +64,7 @@ def test_it_goes_on_at_once_with_another_provider(tmp_path: Path) -> None:
     assert (ended.outcome, ended.runtime) == (Outcome.DONE, "codex")
     fleet.desk.check_books()
     fleet.desk.restart()
-    shown = breakers.now(fleet.desk.plane.core)
+    shown = breakers.now(fleet.desk.core)
     assert [one.name for one in shown if one.state != "closed"] == ["provider:anthropic"], (
         "after a restart, too"
     )

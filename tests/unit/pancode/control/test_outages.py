@@ -7,7 +7,7 @@ from tests.unit.pancode.control.world import Desk, Puppet
 
 
 def told(coordinator: Desk, run: str) -> list[str]:
-    lines = query_story.why(coordinator.plane.core, run)["decisions"]
+    lines = query_story.why(coordinator.core, run)["decisions"]
     return [f"{d['what']} {d['verdict']}" for d in lines if d["kind"] == "node"]
 
 

@@ -13,12 +13,16 @@ from node_agent.wire.node import Allowed, NodeProblem
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Safety
 from pancode.control import passed_over
+from pancode.control.money import set_ceilings
 from pancode.core.books import Ceilings
 from pancode.core.records import Balance, Closed, Decision, Fence, Run, RunState
 from pancode.fleet import fleet as query_fleet
+from pancode.fleet import inventory
 from pancode.life.case import MAX_BINDINGS
 from pancode.life.changes import PassOver
 from pancode.nodes.node import MOST_CHARS
+from pancode.runs.fleet_settings import pause_queue
+from pancode.runs.rounds import act
 from tests.unit.pancode.control.world import Desk, Puppet, facts, failed
 
 FULL = NodeProblem(what="less than 512 MB free", fix="free disk there")
@@ -170,7 +174,7 @@ def test_a_refusal_of_one_owner_sends_the_run_to_another(coordinator: Desk, why:
     assert strict.claim() is None
     order = other.claim()
     assert order is not None and order.identity.attempt == 1, "no attempt was used up"
-    shown, _ = query_fleet.fleet(coordinator.plane.core, query_fleet.Since(), {})["nodes"]
+    shown, _ = query_fleet.fleet(coordinator.core, {})["nodes"]
     fixes = {p["what"]: p["fix"] for p in shown["problems"]}
     assert fixes["could not take r-0001: not here"]
 
@@ -178,11 +182,11 @@ def test_a_refusal_of_one_owner_sends_the_run_to_another(coordinator: Desk, why:
 def test_who_is_passed_over_stands_for_nobody_who_asks_for_the_same(coordinator: Desk) -> None:
     node = Puppet(coordinator, slots=4)
     node.breathe()
-    coordinator.plane.queues.pause(None, "lunch", "me")
+    pause_queue(coordinator.core, None, "lunch", "me")
     for number in range(1, 4):
         coordinator.dispatch(f"r-000{number}")
-    passed_over.note(coordinator.plane.core, PassOver("n1", "r-0001", OrderRefusal.CEILING, "not here"))
-    coordinator.plane.queues.pause(None, None, "me")
+    passed_over.note(coordinator.core, PassOver("n1", "r-0001", OrderRefusal.CEILING, "not here"))
+    pause_queue(coordinator.core, None, None, "me")
     coordinator.turn()
     assert sorted(fence.run for fence in coordinator.rows(Fence)) == ["r-0002", "r-0003"]
 
@@ -203,7 +207,7 @@ def test_a_refused_pinned_run_is_offered_again_after_a_long_while_and_not_for_ev
 
 def test_a_node_without_money_leaves_the_run_to_another(coordinator: Desk) -> None:
     poor, other = two(coordinator)
-    coordinator.plane.money.set_ceilings("node:n1", Ceilings(Decimal("0.50")), "test")
+    set_ceilings(coordinator.core, "node:n1", Ceilings(Decimal("0.50")), "test")
     coordinator.dispatch(usd="0.75")
     coordinator.turn()
     assert poor.claim() is None and other.claim() is not None
@@ -212,7 +216,7 @@ def test_a_node_without_money_leaves_the_run_to_another(coordinator: Desk) -> No
 def test_who_waits_for_a_nodes_money_keeps_its_slot_from_nobody(coordinator: Desk) -> None:
     node = Puppet(coordinator, slots=1)
     node.breathe()
-    coordinator.plane.money.set_ceilings("node:n1", Ceilings(Decimal("0.50")), "test")
+    set_ceilings(coordinator.core, "node:n1", Ceilings(Decimal("0.50")), "test")
     coordinator.dispatch(usd="0.75", node="n1", priority=9)
     coordinator.dispatch("r-0002", usd="0.50", node="n1")
     coordinator.turn()
@@ -224,7 +228,7 @@ def test_who_waits_for_a_nodes_money_keeps_its_slot_from_nobody(coordinator: Des
 def test_what_is_bound_in_one_round_fits_under_a_nodes_ceiling_together(coordinator: Desk) -> None:
     node = Puppet(coordinator, slots=4)
     node.breathe()
-    coordinator.plane.money.set_ceilings("node:n1", Ceilings(Decimal("1.00")), "test")
+    set_ceilings(coordinator.core, "node:n1", Ceilings(Decimal("1.00")), "test")
     for number in range(3):
         coordinator.dispatch(f"r-000{number}", usd="0.40")
     coordinator.turn()
@@ -290,9 +294,9 @@ def test_a_bad_key_ends_the_run_where_the_other_node_cannot_be_had(coordinator: 
     if away != "never heard":
         other.breathe()
     if away == "paused":
-        coordinator.plane.nodes.pause("n2", "lunch", "me")
+        inventory.pause(coordinator.core, "n2", "lunch", "me")
     if away == "draining":
-        coordinator.plane.nodes.drain("n2", "lunch", "me")
+        inventory.drain(coordinator.core, "n2", "lunch", "me")
     wait(coordinator, bad, ms=coordinator.rules.deadlines.suspect_ms + 10_000)
     coordinator.dispatch()
     coordinator.turn()
@@ -313,7 +317,7 @@ def test_a_gate_with_a_typo_is_no_problem_of_the_machine(coordinator: Desk) -> N
     node.start(order)
     node.deliver(order, **failed(FailureKind.GATE_MISSING, Outcome.ERROR))
     coordinator.turn()
-    core = coordinator.plane.core
+    core = coordinator.core
     assert "n1" in passed_over.shunned(core)["r-0001"], "another machine may have the program"
     assert passed_over.of_node(core, "n1") == []
 
@@ -323,7 +327,7 @@ def test_who_waits_for_another_node_is_told_why_the_first_could_not_take_it(coor
     coordinator.dispatch()
     coordinator.turn()
     refuse(coordinator, bad, OrderRefusal.CEILING, "not here")
-    coordinator.plane.nodes.pause("n2", "lunch", "me")
+    inventory.pause(coordinator.core, "n2", "lunch", "me")
     wait(coordinator, bad, other)
     assert reason(coordinator) == "n2 is paused: lunch; n1 could not take it: not here"
 
@@ -335,13 +339,13 @@ def test_a_node_that_is_back_in_service_is_asked_at_once_and_knows_it_before_the
     node.breathe()
     coordinator.dispatch()
     coordinator.turn()
-    coordinator.plane.nodes.drain("n1", "new disk", "ana")
+    inventory.drain(coordinator.core, "n1", "new disk", "ana")
     refuse(coordinator, node, OrderRefusal.DRAINING, "this node is draining")
     wait(coordinator, node)
     writes: list[str] = []
     coordinator.redis.fault = lambda operation, _tag: writes.append(operation)
-    coordinator.plane.nodes.drain("n1", None, "ana")
-    coordinator.plane.act()
+    inventory.drain(coordinator.core, "n1", None, "ana")
+    act(coordinator.core)
     assert writes.index("send_controls") < writes.index("push_order")
     assert node.claim() is not None
-    assert passed_over.of_node(coordinator.plane.core, "n1") == []
+    assert passed_over.of_node(coordinator.core, "n1") == []

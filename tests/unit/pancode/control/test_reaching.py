@@ -10,6 +10,7 @@ import pytest
 from node_agent.wire.failure import Outcome
 from pancode.core.records import Node, Run
 from pancode.fleet import fleet as query_fleet
+from pancode.fleet import inventory
 from pancode.fleet.liveness import judge
 from pancode.nodes.node import Gap, NodeState, Reaching, awake_since
 from tests.unit.pancode.control.world import Desk, Puppet
@@ -39,7 +40,7 @@ def wait(coordinator: Desk, minutes: int) -> None:
 
 
 def state(coordinator: Desk, name: str = "n1") -> NodeState:
-    return coordinator.plane.nodes.view(name).state
+    return inventory.view(coordinator.core, name).state
 
 
 def outcome(coordinator: Desk, name: str = "n1") -> Outcome | None:
@@ -49,18 +50,22 @@ def outcome(coordinator: Desk, name: str = "n1") -> Outcome | None:
 
 def shown(coordinator: Desk) -> tuple[str, list[dict[str, object]]]:
     """State and problems of the one node, but for its clock, which stands still here."""
-    (node,) = query_fleet.fleet(coordinator.plane.core, query_fleet.Since(), {})["nodes"]
+    (node,) = query_fleet.fleet(coordinator.core, {})["nodes"]
     return node["state"], [p for p in node["problems"] if "clock" not in str(p["what"])]
 
 
 def stop_link(coordinator: Desk) -> None:
-    coordinator.plane.nodes.put_link(
-        "n1", trying=False, why="the host key of n1 has changed", fix="pancode node trust n1"
+    inventory.put_link(
+        coordinator.core,
+        "n1",
+        trying=False,
+        why="the host key of n1 has changed",
+        fix="pancode node trust n1",
     )
 
 
 def halt(coordinator: Desk) -> None:
-    coordinator.plane.nodes.put_halted("n1", True)
+    inventory.put_halted(coordinator.core, "n1", True)
 
 
 @pytest.mark.parametrize("idle", [stop_link, halt])
@@ -74,8 +79,8 @@ def test_nothing_is_lost_by_time_while_nobody_tries_to_reach_it(
     wait(coordinator, 120)
     assert outcome(coordinator) is None, "it could not have been heard"
     assert outcome(coordinator, "n2") is Outcome.LOST and state(coordinator, "n2") is NodeState.LOST
-    coordinator.plane.nodes.put_link("n1", trying=True)
-    coordinator.plane.nodes.put_halted("n1", False)
+    inventory.put_link(coordinator.core, "n1", trying=True)
+    inventory.put_halted(coordinator.core, "n1", False)
     assert state(coordinator) is NodeState.UNREACHABLE
     wait(coordinator, 4)
     assert outcome(coordinator) is None, "ten minutes and four are not fifteen"
@@ -105,14 +110,14 @@ def test_a_halted_node_is_halted_and_no_alarm(coordinator: Desk) -> None:
     node.breathe()
     coordinator.dispatch(run="r-0002", node="n1")
     coordinator.turn()
-    assert state(coordinator) is NodeState.HALTED and not coordinator.plane.nodes.view("n1").asks, (
+    assert state(coordinator) is NodeState.HALTED and not inventory.view(coordinator.core, "n1").asks, (
         "also while it is still heard"
     )
     wait(coordinator, 60)
     assert state(coordinator) is NodeState.HALTED and outcome(coordinator) is None
     assert shown(coordinator) == ("halted", [])
     assert coordinator.row(Run, "r-0002").reason == "n1 is halted (pancode fleet up n1)"
-    coordinator.plane.nodes.put_halted("n1", False)
+    inventory.put_halted(coordinator.core, "n1", False)
     node.breathe()
     coordinator.turn()
     assert state(coordinator) is NodeState.ONLINE and node.claim() is not None
@@ -121,10 +126,10 @@ def test_a_halted_node_is_halted_and_no_alarm(coordinator: Desk) -> None:
 def test_what_is_removed_or_new_is_never_shown_as_halted(coordinator: Desk) -> None:
     working(coordinator)
     halt(coordinator)
-    coordinator.plane.nodes.revoke("n1")
+    inventory.revoke(coordinator.core, "n1")
     assert state(coordinator) is NodeState.NOT_CLEANED
-    coordinator.plane.nodes.add(Node("n3", 0, {}, {}, 1))
-    coordinator.plane.nodes.put_halted("n3", True)
+    inventory.add(coordinator.core, Node("n3", 0, {}, {}, 1))
+    inventory.put_halted(coordinator.core, "n3", True)
     assert state(coordinator, "n3") is NodeState.NEW
 
 
@@ -151,5 +156,5 @@ def test_a_coordinator_that_was_frozen_since_its_last_look_gives_nothing_up(coor
     """A laptop's lid closes between the look at Redis and the decision."""
     working(coordinator)
     coordinator.clock.ms += 3_600_000
-    judge(coordinator.plane.core)
+    judge(coordinator.core)
     assert outcome(coordinator) is None and state(coordinator) is not NodeState.LOST

@@ -8,6 +8,8 @@ from node_agent.wire.event import Refused
 from node_agent.wire.failure import OrderRefusal, Outcome
 from node_agent.wire.keys import job_id
 from pancode.core.records import Audit, Decision, Run
+from pancode.fleet import inventory
+from pancode.runs.fleet_settings import pause_queue
 from tests.fakes.store import JobState
 from tests.unit.pancode.control.world import Desk, Puppet, entry_of, offered
 
@@ -57,9 +59,9 @@ def test_no_phantom_stays_in_redis(coordinator: Desk) -> None:
 
 def test_pauses_and_priority_outlive_the_coordinator(coordinator: Desk) -> None:
     first, second = Puppet(coordinator, "n1", slots=1), Puppet(coordinator, "n2", slots=1)
-    coordinator.plane.queues.pause(None, "moving house", "ana")
-    coordinator.plane.queues.pause("any", "bad prompt", "ben")
-    coordinator.plane.nodes.pause("n2", "its fan", "eve")
+    pause_queue(coordinator.core, None, "moving house", "ana")
+    pause_queue(coordinator.core, "any", "bad prompt", "ben")
+    inventory.pause(coordinator.core, "n2", "its fan", "eve")
     coordinator.dispatch("r-late", node="n1")
     coordinator.dispatch("r-soon", node="n1", priority=7)
     coordinator.dispatch("r-pool")
@@ -68,7 +70,7 @@ def test_pauses_and_priority_outlive_the_coordinator(coordinator: Desk) -> None:
     breathe(first, second)
     reasons = {run.id: run.reason for run in coordinator.rows(Run)}
     assert set(reasons.values()) == {"the fleet is paused: moving house"}
-    coordinator.plane.queues.pause(None, None, "ana")
+    pause_queue(coordinator.core, None, None, "ana")
     coordinator.restart()
     breathe(first, second)
     order = first.claim()

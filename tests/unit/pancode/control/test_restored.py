@@ -48,7 +48,7 @@ def test_a_forgotten_order_is_not_signed_again_by_the_same_name(disk_lost: bool)
     node.breathe()
     coordinator.dispatch()
     saved = backup(coordinator)
-    names, epochs = set(), {coordinator.plane.core.epoch}
+    names, epochs = set(), {coordinator.core.epoch}
     coordinator.turn()
     forgotten = node.claim()
     assert forgotten is not None
@@ -61,7 +61,7 @@ def test_a_forgotten_order_is_not_signed_again_by_the_same_name(disk_lost: bool)
         coordinator.restart()
         node.session = f"after {life}"
         names.add(bound_after(coordinator, node))
-        epochs.add(coordinator.plane.core.epoch)
+        epochs.add(coordinator.core.epoch)
     assert len(names) == 3 and len(epochs) == 3
 
 
@@ -82,7 +82,7 @@ def test_what_is_older_than_this_life_counts_from_where_no_other_life_has_been()
     coordinator.restart()
     node.session = "another"
     node.breathe()
-    assert coordinator.row(Run, "r-0001").fence == coordinator.plane.core.epoch * NUMBERS_IN_AN_EPOCH + 1
+    assert coordinator.row(Run, "r-0001").fence == coordinator.core.epoch * NUMBERS_IN_AN_EPOCH + 1
 
 
 def test_refusals_are_counted_by_binding_not_by_number() -> None:
@@ -136,19 +136,19 @@ def test_a_node_that_has_lived_through_this_epoch_ends_it(ahead: int) -> None:
     coordinator = Desk()
     node = Puppet(coordinator)
     node.breathe()
-    seen = coordinator.plane.core.epoch + 1 + ahead
+    seen = coordinator.core.epoch + 1 + ahead
     coordinator.restart()
     node.control_seen = seen * NUMBERS_IN_AN_EPOCH + 7
     node.heartbeat(epoch_seen=seen)
     coordinator.turn()
-    assert coordinator.plane.core.epoch == seen + 1
+    assert coordinator.core.epoch == seen + 1
     told = [control.body.kind for control in node.controls()]
     assert told == ["slots", "drain"]
 
 
 def test_no_epoch_begins_that_could_not_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     coordinator = Desk()
-    before = coordinator.plane.core.epoch
+    before = coordinator.core.epoch
 
     def full(epoch: int) -> None:
         raise UnavailableError(f"no space for epoch {epoch}")
@@ -156,7 +156,7 @@ def test_no_epoch_begins_that_could_not_be_kept(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(coordinator.epochs, "keep", full)
     with pytest.raises(UnavailableError):
         coordinator.restart()
-    assert coordinator.plane.core.epoch == 0
+    assert coordinator.core.epoch == 0
     monkeypatch.undo()
     coordinator.restart()
-    assert coordinator.plane.core.epoch == before + 2
+    assert coordinator.core.epoch == before + 2

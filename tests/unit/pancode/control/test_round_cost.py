@@ -14,6 +14,9 @@ from pancode.control.kept_rows import KeptRows
 from pancode.core.ports import Ledger, Transaction
 from pancode.core.records import Fence, Node, Run, RunState
 from pancode.errors import UnavailableError
+from pancode.fleet import inventory
+from pancode.runs.fleet_settings import pause_queue
+from pancode.runs.rounds import act, turn
 from tests.fakes.ledger import MemoryLedger
 from tests.unit.pancode.control.world import Desk, Puppet, offered
 
@@ -72,7 +75,7 @@ class Fleet(Desk):
 
     def restart(self) -> None:
         super().restart()
-        core = self.plane.core
+        core = self.core
         self.counted, self.bus = CountedRows(self.ledger), CountedCalls(core.ports.bus)
         core.kept = KeptRows(self.counted)
         core.ports = replace(core.ports, ledger=core.kept, bus=self.bus)
@@ -90,7 +93,7 @@ def fleet(count: int) -> tuple[Fleet, list[Puppet]]:
 
 def test_an_idle_round_reads_no_node_from_the_ledger() -> None:
     desk, puppets = fleet(20)
-    assert len(desk.plane.nodes.names()) == 20
+    assert len(inventory.names(desk.core)) == 20
     desk.turn()
     desk.counted.rows.clear()
     for _ in range(10):
@@ -126,12 +129,12 @@ def test_a_message_has_nobody_looked_at_within_the_same_second() -> None:
     desk, (puppet, *_) = fleet(3)
     desk.bus.calls.clear()
     desk.clock.ms += desk.rules.look_ms // 2
-    desk.plane.turn(woken=True)
+    turn(desk.core, woken=True)
     assert desk.bus.calls["heartbeats"] == 0 and desk.bus.calls["read_up"] == 1
     desk.clock.ms += desk.rules.look_ms // 2
-    desk.plane.turn(woken=True)
+    turn(desk.core, woken=True)
     assert desk.bus.calls["heartbeats"] == 1
-    desk.plane.turn()
+    turn(desk.core)
     assert desk.bus.calls["heartbeats"] == 2
 
 
@@ -207,7 +210,7 @@ def test_a_first_read_that_fails_loses_no_waiting_run() -> None:
 
 def test_a_long_queue_is_not_read_in_each_round() -> None:
     desk = Fleet()
-    desk.plane.queues.pause(None, "lunch", "me")
+    pause_queue(desk.core, None, "lunch", "me")
     for n in range(60):
         desk.dispatch(f"r-{n:04d}", usd="0")
     for _ in range(20):
@@ -219,18 +222,18 @@ def test_a_long_queue_is_not_read_in_each_round() -> None:
     assert desk.counted.rows["Run"] <= 5  # the first of those that ask for the same
     desk.dispatch("r-9999", usd="0")
     desk.counted.rows.clear()
-    desk.plane.act()
+    act(desk.core)
     assert desk.counted.rows["Run"] <= 5
 
 
 def test_of_a_long_queue_only_those_are_read_that_are_placed() -> None:
     desk, puppets = fleet(2)
-    desk.plane.queues.pause(None, "lunch", "me")
+    pause_queue(desk.core, None, "lunch", "me")
     for n in range(60):
         desk.dispatch(f"r-{n:04d}", usd="0")
     desk.turn()
-    desk.plane.queues.pause(None, None, "me")
+    pause_queue(desk.core, None, None, "me")
     desk.counted.rows.clear()
-    desk.plane.act()
+    act(desk.core)
     assert sorted(fence.run for fence in desk.rows(Fence)) == ["r-0000", "r-0001", "r-0002", "r-0003"]
     assert desk.counted.rows["Run"] <= 40

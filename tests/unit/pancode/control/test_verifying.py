@@ -17,9 +17,12 @@ from pancode.control import run as query
 from pancode.core.records import Action, ActionKind, EventKind, FeedEvent, Run
 from pancode.core.values import replace
 from pancode.errors import NotFoundError, RefusedError, UsageError, WorkspaceError
+from pancode.fleet import inventory
 from pancode.life.land_values import LandWay
 from pancode.life.landing import landing_of
 from pancode.life.verified import ResultTrust, trusted_on, verified
+from pancode.runs import receipts
+from pancode.runs.stop import stop
 from tests.unit.pancode.api.world import MemoryStreams
 from tests.unit.pancode.control.test_lost_told import silence
 from tests.unit.pancode.control.world import Desk, Puppet
@@ -71,7 +74,7 @@ class Pair:
 
     def follow(self) -> None:
         """As the coordinator's thread does it."""
-        doer = Verifications(self.desk.plane.core)
+        doer = Verifications(self.desk.core)
         for action in self.desk.rows(Action):
             if action.kind is ActionKind.VERIFY:
                 doer.do(action.run, lambda: False)
@@ -105,7 +108,7 @@ def test_another_node_agrees() -> None:
     assert (order.workspace.snapshot, order.runtime) == (COMMIT, "shell")
     pair.answer(name, order, gates=gate())
     pair.follow()
-    told = query.brief(pair.desk.plane.core, "r-0001")
+    told = query.brief(pair.desk.core, "r-0001")
     assert told["verification"] is not None and told["notes"] == ["gates passed on two machines"]
     assert told["verification"]["why"] == f"its gates passed on {pair.own} and on {name}"
     assert told["verification"]["receipt"] is not None and not pair.desk.rows(Action)
@@ -128,7 +131,7 @@ def test_another_node_sees_a_failure_and_nothing_is_landed() -> None:
     pair.follow()
     assert pair.seen() == (ResultTrust.DISPUTED, False)
     assert pair.run.landing["status"] == "disputed" and not pair.desk.rows(Action)
-    assert query.brief(pair.desk.plane.core, "r-0001")["notes"] == ["gates disputed", "not landed: disputed"]
+    assert query.brief(pair.desk.core, "r-0001")["notes"] == ["gates disputed", "not landed: disputed"]
 
 
 def test_what_is_verified_is_landed_next() -> None:
@@ -141,7 +144,7 @@ def test_what_is_verified_is_landed_next() -> None:
 
 def test_a_stop_meanwhile_calls_the_landing_off() -> None:
     pair = Pair(land=True)
-    pair.desk.plane.runs.stop("r-0001", "not wanted")
+    stop(pair.desk.core, "r-0001", "not wanted")
     name, order = pair.claimed()
     pair.answer(name, order, gates=gate())
     pair.follow()
@@ -161,8 +164,8 @@ def test_without_another_node_the_words_are_definite() -> None:
     pair = Pair(require={"os": "linux"}, on=None)
     assert pair.seen() == (ResultTrust.PARTLY, False)
     other = next(name for name in pair.nodes if name != pair.own)
-    pair.desk.plane.nodes.change(other, lambda node: replace(node, labels={}))
-    ask(pair.desk.plane.core, pair.run, "other", "me")
+    inventory.change(pair.desk.core, other, lambda node: replace(node, labels={}))
+    ask(pair.desk.core, pair.run, "other", "me")
     pair.follow()
     told = verified(pair.run)
     assert told is not None and not told.waits
@@ -173,13 +176,13 @@ def test_a_person_asks_for_it_later_and_by_name() -> None:
     pair = Pair(on=None)
     other = next(name for name in pair.nodes if name != pair.own)
     with pytest.raises(NotFoundError):
-        ask(pair.desk.plane.core, pair.run, "n9", "me")
+        ask(pair.desk.core, pair.run, "n9", "me")
     with pytest.raises(UsageError, match="no other node"):
-        ask(pair.desk.plane.core, pair.run, pair.own, "me")
-    ask(pair.desk.plane.core, pair.run, other, "me")
+        ask(pair.desk.core, pair.run, pair.own, "me")
+    ask(pair.desk.core, pair.run, other, "me")
     pair.follow()
     with pytest.raises(RefusedError, match="cannot be verified now"):
-        ask(pair.desk.plane.core, pair.run, other, "me")
+        ask(pair.desk.core, pair.run, other, "me")
     name, order = pair.claimed()
     assert name == other
     pair.answer(name, order, gates=gate())
@@ -205,13 +208,13 @@ def disputed(**run: Any) -> Pair:
 
 def test_what_another_node_disputes_or_is_asked_about_is_not_green_and_its_gates_run_anew() -> None:
     pair = Pair()
-    core = pair.desk.plane.core
+    core = pair.desk.core
     assert green(core, "/p") == [], "another node is being asked"
     pair.judge(False)
     assert green(core, "/p") == [] and trusted_on(pair.run) == "", "disputed"
     agreed = Pair()
     agreed.judge(True)
-    assert [row["run"] for row in green(agreed.desk.plane.core, "/p")] == ["r-0001"]
+    assert [row["run"] for row in green(agreed.desk.core, "/p")] == ["r-0001"]
     assert trusted_on(agreed.run) == agreed.own
 
 
@@ -238,7 +241,7 @@ def test_a_verification_that_was_lost_and_comes_back_counts() -> None:
 
 def test_a_dispute_stays_until_a_person_overrides_it_and_is_never_forgotten() -> None:
     pair = Pair(names=("n1", "n2", "n3"))
-    core, first = pair.desk.plane.core, pair.judge(False)
+    core, first = pair.desk.core, pair.judge(False)
     with pytest.raises(RefusedError, match="is disputed") as refused:
         ask(core, pair.run, "other", "me")
     assert "pancode runs verify r-0001 --again" in refused.value.fix
@@ -256,25 +259,25 @@ def test_a_dispute_stays_until_a_person_overrides_it_and_is_never_forgotten() ->
     )
     (earlier,) = told["verification"]["earlier"]
     assert (earlier["state"], earlier["node"]) == ("disputed", first) and earlier["receipt"] is not None
-    checks = pair.desk.plane.records.verify("r-0001", MemoryStreams())["checks"]
+    checks = receipts.verify(pair.desk.core, "r-0001", MemoryStreams())["checks"]
     words = [check["what"] for check in checks]
     assert f"{first} disputes the result" in words and f"{second} agrees with the result" in words
 
 
 def test_where_nobody_else_can_judge_a_dispute_it_stays_one() -> None:
     pair = disputed(land=True)
-    ask(pair.desk.plane.core, pair.run, "other", "me", again=True)
+    ask(pair.desk.core, pair.run, "other", "me", again=True)
     pair.follow()
     told = verified(pair.run)
     assert told is not None and (told.state, told.waits) == (ResultTrust.DISPUTED, False)
     assert "make test failed; asked again: " in told.why and "no other node can run them" in told.why
-    assert not pair.desk.rows(Action) and green(pair.desk.plane.core, "/p") == []
+    assert not pair.desk.rows(Action) and green(pair.desk.core, "/p") == []
 
 
 def test_where_the_settings_land_what_two_nodes_have_verified_nothing_lands_before() -> None:
     """Neither by itself nor by hand: `dispatch.land: when-verified` with `dispatch.verify_on`."""
     pair = Pair(terms={"verify_on": "other", "land_verified": True}, land=True)
-    lander = Lander(pair.desk.plane.core, cast("Repositories", None))
+    lander = Lander(pair.desk.core, cast("Repositories", None))
     with pytest.raises(WorkspaceError, match="no other node has verified it"):
         lander.land(pair.run, LandWay("ana"), lambda: True)
     assert not [one for one in pair.desk.rows(Action) if one.kind is ActionKind.LAND]

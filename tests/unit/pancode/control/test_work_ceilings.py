@@ -10,6 +10,7 @@ import pytest
 from node_agent.wire.event import Progress
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.receipt import Usage
+from pancode.control.money import set_ceilings, settle_by_hand, unset_ceiling
 from pancode.core.books import Ceilings
 from pancode.core.records import Balance, BookEntry, Run
 from pancode.errors import RefusedError, UsageError
@@ -43,7 +44,7 @@ def balance(coordinator: Desk, scope: str) -> Balance:
 def test_the_second_of_two_that_do_not_fit_is_refused(
     coordinator: Desk, said: Ceilings, words: str, scope: str
 ) -> None:
-    coordinator.plane.money.set_ceilings(scope, said, "test")
+    set_ceilings(coordinator.core, scope, said, "test")
     coordinator.dispatch(**BUSY)
     before = coordinator.rows(BookEntry)
     with pytest.raises(RefusedError) as refused:
@@ -56,7 +57,7 @@ def test_the_second_of_two_that_do_not_fit_is_refused(
 
 
 def test_what_was_used_takes_the_place_of_what_was_held(coordinator: Desk) -> None:
-    coordinator.plane.money.set_ceilings("day", Ceilings(tokens=700, ms=15 * MINUTE), "test")
+    set_ceilings(coordinator.core, "day", Ceilings(tokens=700, ms=15 * MINUTE), "test")
     node = Puppet(coordinator)
     node.breathe()
     coordinator.dispatch(**BUSY)
@@ -79,7 +80,7 @@ def test_what_was_used_takes_the_place_of_what_was_held(coordinator: Desk) -> No
 
 
 def test_the_next_attempt_waits_for_tokens_and_goes_on_when_there_are_some(coordinator: Desk) -> None:
-    coordinator.plane.money.set_ceilings("day", Ceilings(tokens=700), "test")
+    set_ceilings(coordinator.core, "day", Ceilings(tokens=700), "test")
     node = Puppet(coordinator)
     node.breathe()
     coordinator.dispatch(**BUSY)
@@ -95,7 +96,7 @@ def test_the_next_attempt_waits_for_tokens_and_goes_on_when_there_are_some(coord
         coordinator.turn(20_000)
     assert "Token ceiling would be exceeded (used: 600," in coordinator.row(Run, "r-0001").reason
     assert node.claim() is None
-    coordinator.plane.money.set_ceilings("day", Ceilings(tokens=1_000), "test")
+    set_ceilings(coordinator.core, "day", Ceilings(tokens=1_000), "test")
     node.breathe()
     coordinator.turn()
     again = node.claim()
@@ -107,7 +108,7 @@ def test_a_nodes_own_ceiling_leaves_the_run_to_another_and_is_why_one_waits(coor
     first, other = Puppet(coordinator), Puppet(coordinator, "n2")
     for node in (first, other):
         node.breathe()
-    coordinator.plane.money.set_ceilings("node:n1", Ceilings(ms=5 * MINUTE), "test")
+    set_ceilings(coordinator.core, "node:n1", Ceilings(ms=5 * MINUTE), "test")
     coordinator.dispatch(**BUSY)
     coordinator.dispatch("r-0002", node="n1", **BUSY)
     coordinator.turn()
@@ -118,20 +119,20 @@ def test_a_nodes_own_ceiling_leaves_the_run_to_another_and_is_why_one_waits(coor
 
 
 def test_a_currency_that_is_not_named_stays_as_it_is_and_unset_takes_all(coordinator: Desk) -> None:
-    coordinator.plane.money.set_ceilings("day", Ceilings(Decimal(3), 700), "ana")
-    coordinator.plane.money.set_ceilings("day", Ceilings(ms=MINUTE), "ana")
+    set_ceilings(coordinator.core, "day", Ceilings(Decimal(3), 700), "ana")
+    set_ceilings(coordinator.core, "day", Ceilings(ms=MINUTE), "ana")
     with coordinator.ledger.transaction() as tx:
-        assert coordinator.plane.core.ceilings(tx, "day:x") == Ceilings(Decimal(3), 700, MINUTE)
-    coordinator.plane.money.unset_ceiling("day", "ana")
+        assert coordinator.core.ceilings(tx, "day:x") == Ceilings(Decimal(3), 700, MINUTE)
+    unset_ceiling(coordinator.core, "day", "ana")
     with coordinator.ledger.transaction() as tx:
-        assert coordinator.plane.core.ceilings(tx, "day:x") == Ceilings(coordinator.rules.ceiling_usd)
+        assert coordinator.core.ceilings(tx, "day:x") == Ceilings(coordinator.rules.ceiling_usd)
     for wrong in (Ceilings(tokens=-1), Ceilings(ms=-1), Ceilings(Decimal(-1))):
         with pytest.raises(UsageError, match="negative"):
-            coordinator.plane.money.set_ceilings("day", wrong, "ana")
+            set_ceilings(coordinator.core, "day", wrong, "ana")
 
 
 def test_tokens_that_nobody_told_do_not_pass_the_ceiling(coordinator: Desk) -> None:
-    coordinator.plane.money.set_ceilings("day", Ceilings(tokens=700), "test")
+    set_ceilings(coordinator.core, "day", Ceilings(tokens=700), "test")
     node = Puppet(coordinator)
     node.breathe()
     coordinator.dispatch("r-0001", usd="0.01", estimate_tokens=400, estimate_ms=MINUTE)
@@ -161,7 +162,7 @@ def test_a_lost_run_that_tells_its_work_later_has_it_in_the_books(coordinator: D
     now = balance(coordinator, "day")
     assert (now.tokens, now.agent_ms, now.held_usd) == (5_000, 11 * MINUTE, held)
     assert (now.held_tokens, now.held_ms, now.unknown_runs) == (0, 0, 1)
-    coordinator.plane.money.settle_by_hand("r-0001", Decimal(4), "ana")
+    settle_by_hand(coordinator.core, "r-0001", Decimal(4), "ana")
     assert (balance(coordinator, "day").spent_usd, balance(coordinator, "day").tokens) == (Decimal(4), 5_000)
     coordinator.check_books()
 
@@ -174,7 +175,7 @@ def test_the_time_that_a_lost_machine_swore_to_is_booked_whoever_tells_the_cost(
         coordinator.turn(10_000)
     assert coordinator.row(Run, "r-0001").outcome is Outcome.LOST
     assert (balance(coordinator, "day").tokens, balance(coordinator, "day").agent_ms) == (30, 4 * MINUTE)
-    coordinator.plane.money.settle_by_hand("r-0001", Decimal(4), "ana")
+    settle_by_hand(coordinator.core, "r-0001", Decimal(4), "ana")
     now = balance(coordinator, "day")
     assert (now.spent_usd, now.tokens, now.agent_ms, now.held_ms) == (Decimal(4), 30, 4 * MINUTE, 0)
     coordinator.check_books()

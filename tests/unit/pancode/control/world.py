@@ -17,12 +17,14 @@ from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation, Mode, Safety
 from node_agent.wire.receipt import Claims, Usage, receipt_of
 from node_agent.wire.signing import Envelope, M, SigningKey, WireRefusal, open_as, parse_envelope
-from pancode.api.plane import Plane
 from pancode.control import keyring
-from pancode.control.core import ControlSettings, Ports
+from pancode.control.core import ControlSettings, Core, Ports
 from pancode.core import books
 from pancode.core.ports import Composed, Composition, SnapshotRequest, SnapshotTaken
 from pancode.core.records import Balance, BookEntry, Node, Record, Run
+from pancode.dispatch.enqueue import enqueue
+from pancode.fleet import inventory
+from pancode.runs.rounds import start, turn
 from tests.fakes.bus import MemoryRedis
 from tests.fakes.epochs import MemoryEpochs
 from tests.fakes.ledger import MemoryLedger
@@ -133,16 +135,16 @@ class Desk:
         """A new coordinator process on the same ledger and Redis."""
         bus = self.redis.bus()
         ports = Ports(self.ledger, bus, self.depot, self.archive, self.epochs, self.clock, self.ids)
-        self.plane = Plane(ports, self.key, FLEET, self.rules)
-        self.plane.core.former.update({key.public.keyid: key for key in self.former})
-        self.plane.start()
+        self.core = Core(ports, self.key, FLEET, self.rules)
+        self.core.former.update({key.public.keyid: key for key in self.former})
+        start(self.core)
 
     def turn(self, ms: int = 1_000) -> None:
         self.clock.ms += ms
-        self.plane.turn()
+        turn(self.core)
 
     def dispatch(self, run: str = "r-0001", usd: str = "0.75", **changes: Any) -> Run:
-        return self.plane.runs.enqueue(a_run(run, self.clock.wall_ms(), Decimal(usd), **changes))
+        return enqueue(self.core, a_run(run, self.clock.wall_ms(), Decimal(usd), **changes))
 
     def row(self, kind: type[Record], *key: str | int) -> Any:
         with self.ledger.transaction() as tx:
@@ -210,8 +212,9 @@ class Puppet:
         self.facts = facts()
         self.journal: list[JournalEntry] = []
         coordinator.redis.bus().admit_node(self.tag, "password")
-        coordinator.plane.nodes.add(
-            Node(name, 0, {}, {"os": "linux"}, slots, tag=self.tag, public_key=self.key.public.text())
+        inventory.add(
+            coordinator.core,
+            Node(name, 0, {}, {"os": "linux"}, slots, tag=self.tag, public_key=self.key.public.text()),
         )
         with coordinator.ledger.transaction() as tx:
             keyring.begin(tx, keyring.NODE, name, self.key.public, 0)
@@ -266,7 +269,7 @@ class Puppet:
                 node=self.tag,
                 session=self.session,
                 nonce=self.nonce,
-                at=self.coordinator.plane.core.now(),
+                at=self.coordinator.core.now(),
                 epoch_seen=beat.time.epoch,
                 entries=tuple(self.journal),
             )

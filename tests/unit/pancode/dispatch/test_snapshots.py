@@ -20,9 +20,9 @@ class Slow(HonestDepot):
         self.seen: list[list[snapshots.UnderWay]] = []
 
     def snapshot(self, wanted: SnapshotRequest) -> SnapshotTaken:
-        self.seen.append(snapshots.under_way(self.coordinator.plane.core))
+        self.seen.append(snapshots.under_way(self.coordinator.core))
         wanted.progress(40_000, 100_000)
-        self.seen.append(snapshots.under_way(self.coordinator.plane.core))
+        self.seen.append(snapshots.under_way(self.coordinator.core))
         if self.fails:
             raise WorkspaceError("no", fix="x")
         return super().snapshot(wanted)
@@ -33,7 +33,7 @@ def test_it_is_told_while_it_lasts(fails: bool) -> None:
     coordinator = Desk()
     coordinator.depot = depot = Slow(coordinator, fails)
     coordinator.restart()
-    core, asked = coordinator.plane.core, resolved(node("desk"), project="/home/ana/p", workspace="git")
+    core, asked = coordinator.core, resolved(node("desk"), project="/home/ana/p", workspace="git")
     if fails:
         with pytest.raises(WorkspaceError):
             snapshots.take(core, asked, "r-0001")
@@ -46,4 +46,4 @@ def test_it_is_told_while_it_lasts(fails: bool) -> None:
 
 def test_without_a_project_there_is_none() -> None:
     coordinator = Desk()
-    assert snapshots.take(coordinator.plane.core, resolved(node("desk"), workspace="none"), "r-0001") is None
+    assert snapshots.take(coordinator.core, resolved(node("desk"), workspace="none"), "r-0001") is None

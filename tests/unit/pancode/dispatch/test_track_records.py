@@ -33,28 +33,28 @@ def played() -> Desk:
 
 def test_rates_are_of_what_was_proven_and_of_the_agents_own_doing() -> None:
     coordinator = played()
-    rows = track_records(coordinator.plane.core, None, False, 10)
+    rows = track_records(coordinator.core, None, False, 10)
     assert [(r["agent"], r["kind"], r["runs"], r["good"], r["rate"]) for r in rows] == [
         ("bob", "review", 1, 1, 0.6667),
         ("ann", "change", 3, 2, 0.6),
     ]
     assert rows[0]["usd_each_landed"] is None, "nothing was landed"
-    assert [r["agent"] for r in track_records(coordinator.plane.core, "ann", True, 10)] == ["ann"]
+    assert [r["agent"] for r in track_records(coordinator.core, "ann", True, 10)] == ["ann"]
 
 
 def test_what_a_landed_change_cost_counts_failures_too() -> None:
     coordinator = played()
-    with unit_of_work(coordinator.plane.core) as work:
+    with unit_of_work(coordinator.core) as work:
         run = work.tx.get(Run, "r-0000")
         assert run is not None
         work.signal(run, Landed("me", "c" * 40, 1, ""))
-    (row, *_) = track_records(coordinator.plane.core, "ann", True, 10)
+    (row, *_) = track_records(coordinator.core, "ann", True, 10)
     assert (row["landed"], row["usd_each_landed"]) == (1, 0.6)
 
 
 def test_a_dispatch_draws_once_and_chooses_by_records_of_that_kind() -> None:
     coordinator = played()
-    picker = RecordsPicker(coordinator.plane.core, None)
+    picker = RecordsPicker(coordinator.core, None)
     before = coordinator.ids.count
     first = picker.agent(["ann", "bob"], "fix the parser")
     assert coordinator.ids.count == before + 1 and picker.agent(["ann", "bob"], "fix the parser") == first
@@ -69,19 +69,19 @@ def test_faults_of_a_machine_are_nobodys() -> None:
     node.breathe()
     play(coordinator, node, "r-0001", "retried", Decimal("0.2"), agent="ann")
     assert coordinator.row(Run, "r-0001").outcome is Outcome.DONE
-    (row,) = track_records(coordinator.plane.core, None, True, 10)
+    (row,) = track_records(coordinator.core, None, True, 10)
     assert (row["runs"], row["good"]) == (1, 1), FailureKind.PROCESS_VANISHED
 
 
 def test_what_ends_counts_at_once_and_after_a_restart() -> None:
     coordinator = played()
-    core = coordinator.plane.core
+    core = coordinator.core
     assert sum(record.runs for record in lately(core).values()) == 4
     node = Puppet(coordinator, "n2")
     node.breathe()
     kept = lately(core)
     coordinator.restart()
-    assert lately(coordinator.plane.core) == kept == lately(core)
+    assert lately(coordinator.core) == kept == lately(core)
 
 
 WITH_MODELS = "models: {choices: [opus, sonnet]}\nrecords: {explore: 0}\nverify: [make test]"
@@ -98,7 +98,7 @@ def test_records_choose_the_model_and_the_estimate_and_say_so(tmp_path: Path) ->
     (tmp_path / "pancode.yaml").write_text(WITH_MODELS)
     around = FileSurroundings(tmp_path, {}, {}, tmp_path / "none.yaml", None)
     request = DispatchRequest("fix the parser", "ana", workspace="none", runtime="claude")
-    run = dispatch(coordinator.plane.core, around, request).run
+    run = dispatch(coordinator.core, around, request).run
     assert run.model == "sonnet" and run.estimate_usd == Decimal("0.30")
     told = {d.kind: (d.what, d.detail) for d in coordinator.rows(Decision, run=run.id) if d.kind != "gate"}
     assert "2 of 2 went well" in told["model"][1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pancode.core.records import Audit, Node, Run, RunState
+from pancode.fleet import quota
 from pancode.fleet.clones import TWINS
 from tests.fakes.bus import MemoryLinkDown
 from tests.unit.pancode.control.world import Desk, Puppet
@@ -44,8 +45,8 @@ def test_a_clone_is_seen_and_gets_no_work_and_a_person_ends_it(coordinator: Desk
     with coordinator.ledger.transaction() as tx:
         assert [a.detail["why"] for a in tx.find(Audit) if a.what == "node quarantined"] == [TWINS]
 
-    assert coordinator.plane.nodes.release("n1", "me")
-    coordinator.plane.nodes.let_in(node.tag, "password")
+    assert quota.release(coordinator.core, "n1", "me")
+    quota.let_in(coordinator.core, node.tag, "password")
     for _ in range(4):
         node.breathe()
     assert _node(coordinator).quarantined is None and node.claim()
@@ -59,7 +60,7 @@ def test_a_node_agent_that_starts_again_and_again_is_one_machine(coordinator: De
         node.breathe()
     assert (
         _node(coordinator).quarantined is None
-        and len(coordinator.plane.core.live.contacts.sessions[node.tag]) <= 16
+        and len(coordinator.core.live.contacts.sessions[node.tag]) <= 16
     )
 
 

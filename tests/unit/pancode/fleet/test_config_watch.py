@@ -29,7 +29,7 @@ def told(desk: Desk) -> list[dict[str, Any]]:
 
 def test_keys_and_sources_are_on_record_and_values_are_not() -> None:
     desk, files = Desk(), Files()
-    watch = ConfigWatch(desk.plane.core, files, "s")
+    watch = ConfigWatch(desk.core, files, "s")
     watch.look()
     assert told(desk) == [], "the first look changes nothing"
     files.rows = [("budget.daily", "hunter2", f"{FILE}:3"), ("land.how", "merge", "PANCODE_LAND_HOW")]
@@ -42,14 +42,14 @@ def test_keys_and_sources_are_on_record_and_values_are_not() -> None:
 
 def test_a_line_that_moves_is_no_change_and_one_over_a_restart_is() -> None:
     desk, files = Desk(), Files()
-    ConfigWatch(desk.plane.core, files, "s").look()
+    ConfigWatch(desk.core, files, "s").look()
     files.rows[0] = ("budget.daily", "10", f"{FILE}:9")
     desk.restart()
-    ConfigWatch(desk.plane.core, files, "s").look()
+    ConfigWatch(desk.core, files, "s").look()
     assert told(desk) == []
     files.rows = []
     desk.restart()
-    ConfigWatch(desk.plane.core, files, "s").look()
+    ConfigWatch(desk.core, files, "s").look()
     assert [one["keys"] for one in told(desk)] == [["budget.daily"]], "taken out of the file"
     assert told(desk)[0]["from"] == [FILE]
 
@@ -59,12 +59,12 @@ def test_a_rotated_password_is_on_record_and_no_digest_of_it_can_be_guessed() ->
     found = {}
     for secret in ("one", "two"):
         files.rows = [("redis.url", "redis://:hunter2@h:1", "REDIS_URL")]
-        ConfigWatch(desk.plane.core, files, secret).look()
+        ConfigWatch(desk.core, files, secret).look()
         (row,) = desk.rows(Setting, name=ROW)
         found[secret] = str(row.value)
     assert found["one"] != found["two"] and sha256(b"redis://:hunter2@h:1").hexdigest()[:16] not in str(found)
     before = len(told(desk))
     files.rows = [("redis.url", "redis://:hunter3@h:1", "REDIS_URL")]
-    ConfigWatch(desk.plane.core, files, "two").look()
+    ConfigWatch(desk.core, files, "two").look()
     assert told(desk)[before:] == [{"keys": ["redis.url"], "count": 1, "from": ["REDIS_URL"]}]
     assert "hunter" not in str(desk.rows(Audit)) + str(desk.rows(Setting))

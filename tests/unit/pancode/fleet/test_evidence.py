@@ -11,6 +11,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order
 from pancode.core.quota import ForeignReceipts, too_much_evidence
 from pancode.core.records import Audit, Node, StoredReceipt
+from pancode.fleet import quota
 from tests.unit.pancode.control.test_hostile_node import Fleet, taken
 
 SHARE = ForeignReceipts(20, 60_000)
@@ -20,7 +21,7 @@ DAY_MS = 86_400_000
 @pytest.fixture
 def fleet() -> Fleet:
     made = Fleet()
-    made.coordinator.plane.core.rules = replace(made.coordinator.plane.core.rules, evidence=SHARE)
+    made.coordinator.core.rules = replace(made.coordinator.core.rules, evidence=SHARE)
     return made
 
 
@@ -75,7 +76,7 @@ def test_receipts_whose_bytes_never_come_without_number(fleet: Fleet) -> None:
     for number in range(60):
         fleet.liar.deliver(due, commit="b" * 40, change="change", reason=f"exit {number}")
     fleet.coordinator.turn()
-    assert why(fleet) is not None and len(fleet.coordinator.plane.core.live.answers.asked) == SHARE.receipts
+    assert why(fleet) is not None and len(fleet.coordinator.core.live.answers.asked) == SHARE.receipts
     fleet.still_works()
 
 
@@ -103,8 +104,8 @@ def test_who_is_let_in_again_begins_anew(fleet: Fleet) -> None:
         orphan(fleet, due, number)
     fleet.coordinator.turn()
     fleet.coordinator.turn()
-    assert fleet.coordinator.plane.nodes.release("liar", "me")
-    fleet.coordinator.plane.nodes.let_in(fleet.liar.tag, "password")
+    assert quota.release(fleet.coordinator.core, "liar", "me")
+    quota.let_in(fleet.coordinator.core, fleet.liar.tag, "password")
     orphan(fleet, due, 99)
     fleet.coordinator.turn()
     assert why(fleet) is None and len(kept(fleet)) == SHARE.receipts + 1

@@ -50,8 +50,8 @@ def waiting(coordinator: Desk, node: Puppet) -> list[bytes]:
 
 def problems(coordinator: Desk, node: Puppet) -> list[str]:
     """Of those in `fleet status`, but for a puppet's silence and version."""
-    core = coordinator.plane.core
-    found = query_fleet.node(core, query_fleet.Since(), node.name)["problems"]
+    core = coordinator.core
+    found = query_fleet.node(core, node.name)["problems"]
     return [one["what"] for one in found if "too much" in one["what"]]
 
 

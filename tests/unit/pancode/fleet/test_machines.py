@@ -13,8 +13,10 @@ from typing import Any, cast
 import pytest
 
 from node_agent.wire.signing import SigningKey
+from pancode.control.core import Core
 from pancode.control.faces import NodeResult, Progress, ProgressLine
 from pancode.core.records import Node
+from pancode.fleet import inventory
 from pancode.fleet.machines import Machines
 from pancode.fleet.ports import unwatched
 from pancode.fleet.ssh.errors import ConnectError, LinkFault
@@ -88,11 +90,11 @@ def fleet(coordinator: Desk, bringup: Works, loop: LoopThread) -> Machines:
 
     links: Any = SimpleNamespace(settings=SimpleNamespace(tend_s=60, node_of=node_of))
     hands = SshHands(cast(Any, bringup), links, loop)
-    made = Machines(coordinator.plane, cast(Any, coordinator.clock), hands)
+    made = Machines(coordinator.core, cast(Any, coordinator.clock), hands)
     for name in ("a", "bad", "c"):
         reach = reach_to(Target(name, "h", 22, "u"), installed_home="/n", uid=1)
-        coordinator.plane.nodes.add(Node(name, 0, reach.data(), {}, 1))
-        coordinator.plane.nodes.enrol(name, SigningKey(name.encode().ljust(32, b"k")).public.text())
+        inventory.add(coordinator.core, Node(name, 0, reach.data(), {}, 1))
+        inventory.enrol(coordinator.core, name, SigningKey(name.encode().ljust(32, b"k")).public.text())
     return made
 
 
@@ -125,13 +127,13 @@ def test_two_commands_on_one_machine_go_one_after_the_other(fleet: Machines, bri
 def test_two_first_bring_ups_at_once_add_this_machine_once(
     fleet: Machines, coordinator: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add = coordinator.plane.nodes.add
+    add = inventory.add
 
-    def late(node: Node) -> None:
-        add(node)  # the other one was quicker
-        add(node)
+    def late(core: Core, node: Node) -> None:
+        add(core, node)  # the other one was quicker
+        add(core, node)
 
-    monkeypatch.setattr(coordinator.plane.nodes, "add", late)
+    monkeypatch.setattr(inventory, "add", late)
     results = fleet.up([], unwatched)
     assert len(results) == 4 and [r.node for r in results if not r.ok] == ["bad"]
 
@@ -139,14 +141,14 @@ def test_two_first_bring_ups_at_once_add_this_machine_once(
 def test_a_removal_that_goes_wrong_is_told_and_not_forgotten(fleet: Machines, coordinator: Desk) -> None:
     result = fleet.remove("bad", unwatched)
     assert not result.ok and result.problems
-    assert coordinator.plane.nodes.view("bad").state is NodeState.NOT_CLEANED
+    assert inventory.view(coordinator.core, "bad").state is NodeState.NOT_CLEANED
 
 
 def test_what_cannot_be_cleaned_is_tried_again_once_a_minute(
     fleet: Machines, coordinator: Desk, bringup: Works, loop: LoopThread
 ) -> None:
     hands: Any = bringup
-    coordinator.plane.nodes.revoke("c")
+    inventory.revoke(coordinator.core, "c")
     for ms in (0, 1_000, 58_000, 2_000, 500):
         coordinator.clock.ms += ms
         fleet.contact("c")
@@ -186,14 +188,14 @@ def test_a_removal_that_a_contact_has_carried_out_before_it_is_one(
     async def carried_out(node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
         begun.set()
         await go.wait()
-        await asyncio.to_thread(coordinator.plane.nodes.forget, node.name)
+        await asyncio.to_thread(inventory.forget, coordinator.core, node.name)
         return await once(node, progress, agent_path)
 
     async def let_go() -> None:
         go.set()
 
     hands.remove = carried_out
-    coordinator.plane.nodes.revoke("c")
+    inventory.revoke(coordinator.core, "c")
     fleet.contact("c")
     assert begun.wait(30)
     hands.remove = once
@@ -211,23 +213,23 @@ def test_a_removal_that_a_contact_has_carried_out_before_it_is_one(
 
 def test_down_halts_each_also_the_one_that_fails(fleet: Machines, coordinator: Desk) -> None:
     fleet.down([], unwatched)
-    assert {coordinator.plane.nodes.view(name).state for name in ("a", "bad", "c")} == {NodeState.HALTED}
+    assert {inventory.view(coordinator.core, name).state for name in ("a", "bad", "c")} == {NodeState.HALTED}
     assert all(Reach.of(coordinator.row(Node, name)).halted for name in ("a", "bad", "c"))
 
 
 def test_a_stopped_link_is_not_tried_and_says_why(fleet: Machines, coordinator: Desk) -> None:
     changed = ConnectError(LinkFault.HOST_KEY_CHANGED, "the host key of a has changed", fix="look")
-    told = coordinator.plane.core.reaching
+    told = coordinator.core.reaching
     tell = fleet.tried
     tell("a", news_of("a", LinkState(LinkKind.STOPPED, error=changed)))
     assert (told("a").trying, told("a").why, told("a").fix) == (False, changed.message, "look")
     for kind, trying in ((LinkKind.UP, True), (LinkKind.CLOSED, False), (LinkKind.DOWN, True)):
         tell("a", news_of("a", LinkState(kind)))
         assert told("a").trying is trying
-    assert coordinator.plane.core.live.links.counts["a"] == Linked(up=False, breaks=0), (
+    assert coordinator.core.live.links.counts["a"] == Linked(up=False, breaks=0), (
         "it was closed before it was down"
     )
     for kind in (LinkKind.UP, LinkKind.DOWN, LinkKind.CONNECTING):
         tell("a", news_of("a", LinkState(kind)))
-    assert coordinator.plane.core.live.links.counts["a"] == Linked(up=False, breaks=1)
+    assert coordinator.core.live.links.counts["a"] == Linked(up=False, breaks=1)
     assert told("c").trying

@@ -13,6 +13,7 @@ from pancode.control import run as query
 from pancode.core.records import Audit, Fence, FenceState, Node, Run, RunState
 from pancode.errors import RefusedError
 from pancode.fleet import fleet as query_fleet
+from pancode.fleet import inventory, quota
 from pancode.nodes.node import NodeState
 from pancode.reports import story as query_story
 from tests.fakes.bus import MemoryLinkDown
@@ -54,11 +55,11 @@ class Fleet:
         return found
 
     def shown(self, name: str = "bad") -> dict[str, Any]:
-        return query_fleet.node(self.coordinator.plane.core, query_fleet.Since(), name)
+        return query_fleet.node(self.coordinator.core, name)
 
     def let_in(self) -> None:
-        assert self.coordinator.plane.nodes.release("bad", "me")
-        self.coordinator.plane.nodes.let_in(self.bad.tag, "password")
+        assert quota.release(self.coordinator.core, "bad", "me")
+        quota.let_in(self.coordinator.core, self.bad.tag, "password")
 
 
 @pytest.fixture
@@ -118,10 +119,10 @@ def test_a_run_in_flight_says_why_and_is_never_given_up(fleet: Fleet) -> None:
     fleet.flood()
     for _ in range(100):  # a longer turn would be a sleep, which gives nobody up
         fleet.coordinator.turn(10_000)
-    run = query.brief(fleet.coordinator.plane.core, "r-0001")
+    run = query.brief(fleet.coordinator.core, "r-0001")
     assert run["state"] == "running"
     assert "bad is quarantined: it kept" in run["notes"][0]
-    told = query_story.why(fleet.coordinator.plane.core, "r-0001")["decisions"]
+    told = query_story.why(fleet.coordinator.core, "r-0001")["decisions"]
     assert any(d["verdict"] == "quarantined" for d in told)
     fleet.let_in()
     fleet.bad.breathe()
@@ -162,23 +163,23 @@ def test_an_order_that_was_only_offered_says_so(fleet: Fleet) -> None:
 def test_nothing_but_a_person_lets_it_in(fleet: Fleet) -> None:
     fleet.flood()
     with pytest.raises(RefusedError) as caught:
-        fleet.coordinator.plane.nodes.let_in(fleet.bad.tag, "password")
+        quota.let_in(fleet.coordinator.core, fleet.bad.tag, "password")
     assert caught.value.fix == "pancode fleet resume bad"
-    fleet.coordinator.plane.nodes.drain(
-        "bad", None, "me"
+    inventory.drain(
+        fleet.coordinator.core, "bad", None, "me"
     )  # `fleet resume` without a name does this to every node
     assert fleet.node().quarantined is not None
     fleet.coordinator.redis.bus().admit_node(fleet.bad.tag, "password")  # a Redis with an older file of users
     fleet.coordinator.restart()
     fleet.coordinator.turn()
     assert fleet.bad.tag not in fleet.coordinator.redis.admitted
-    assert fleet.coordinator.plane.nodes.view("bad").state is NodeState.QUARANTINED
+    assert inventory.view(fleet.coordinator.core, "bad").state is NodeState.QUARANTINED
 
 
 def test_who_floods_again_is_shut_out_again(fleet: Fleet) -> None:
     fleet.flood()
     fleet.let_in()
-    assert fleet.coordinator.plane.nodes.release("bad", "me") is False
+    assert quota.release(fleet.coordinator.core, "bad", "me") is False
     fleet.flood()
     assert fleet.node().quarantined is not None and fleet.bad.tag not in fleet.coordinator.redis.admitted
 
@@ -203,12 +204,12 @@ def test_a_machine_that_was_taken_out_and_added_again_is_not_shut_out(
 ) -> None:
     """With a home of its own again, or with the old one, where the key is the same."""
     fleet.flood()
-    fleet.coordinator.plane.nodes.revoke("bad")
+    inventory.revoke(fleet.coordinator.core, "bad")
     if forgotten_before:
-        fleet.coordinator.plane.nodes.forget("bad")
-    fleet.coordinator.plane.nodes.add(Node("bad", 0, {}, {}, 2))
-    fleet.coordinator.plane.nodes.enrol("bad", fleet.bad.key.public.text())
-    fleet.coordinator.plane.nodes.let_in(fleet.bad.tag, "password")
+        inventory.forget(fleet.coordinator.core, "bad")
+    inventory.add(fleet.coordinator.core, Node("bad", 0, {}, {}, 2))
+    inventory.enrol(fleet.coordinator.core, "bad", fleet.bad.key.public.text())
+    quota.let_in(fleet.coordinator.core, fleet.bad.tag, "password")
     fleet.breathe()
     assert fleet.shown()["state"] == "online"
     fleet.running_on_bad("r-0010")

@@ -49,7 +49,7 @@ class AskingWorld(DoorWorld):
     def __init__(self, home: Path) -> None:
         super().__init__(home)
         self.phone = Phone()
-        self.outgoing = Outgoing(self.context.plane.core, self.phone)
+        self.outgoing = Outgoing(self.context.core, self.phone)
         self.outgoing.round(here=True)
 
     def asked(self, **more: Any) -> tuple[str, str]:

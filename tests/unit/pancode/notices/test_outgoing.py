@@ -61,7 +61,7 @@ class World:
         self.outgoing.round(here=True)
 
     def fresh(self) -> Outgoing:
-        return Outgoing(self.desk.plane.core, self.post)
+        return Outgoing(self.desk.core, self.post)
 
     def fail(self, count: int = 1) -> None:
         for _ in range(count):

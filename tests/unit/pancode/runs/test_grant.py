@@ -11,6 +11,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import Hello, Verb
 from node_agent.wire.signing import SigningKey
 from pancode.core.records import Decision, Node, Run
+from pancode.fleet import inventory
 from pancode.runs.grant import StreamDenial, StreamGrant, authorize, note_wait
 from tests.unit.pancode.control.world import FLEET, Desk, Puppet, offered
 
@@ -40,9 +41,7 @@ def bound(coordinator: Desk, node: Puppet) -> AttemptId:
 def test_the_node_of_the_fence_may(coordinator: Desk, verb: Verb) -> None:
     node = Puppet(coordinator)
     who = bound(coordinator, node)
-    assert authorize(coordinator.plane.core, hello(node, who, verb), "n") == StreamGrant(
-        verb, who, "demo-1234"
-    )
+    assert authorize(coordinator.core, hello(node, who, verb), "n") == StreamGrant(verb, who, "demo-1234")
 
 
 def test_what_no_node_sends_is_no_verb(coordinator: Desk) -> None:
@@ -57,7 +56,7 @@ def test_what_no_node_sends_is_no_verb(coordinator: Desk) -> None:
 def test_nobody_else_may(coordinator: Desk) -> None:
     node, other = Puppet(coordinator), Puppet(coordinator, "n2")
     who = bound(coordinator, node)
-    core = coordinator.plane.core
+    core = coordinator.core
     assert isinstance(authorize(core, hello(other, who, "fetch"), "n"), StreamDenial)
     assert isinstance(authorize(core, hello(node, who, "fetch", key=other.key), "n"), StreamDenial)
     assert isinstance(authorize(core, hello(node, who, "fetch"), "another nonce"), StreamDenial)
@@ -75,7 +74,7 @@ def test_a_settled_fence_delivers_no_more(coordinator: Desk) -> None:
     assert order is not None
     node.deliver(order)
     coordinator.turn()
-    assert authorize(coordinator.plane.core, hello(node, order.identity, "push"), "n") == StreamDenial(
+    assert authorize(coordinator.core, hello(node, order.identity, "push"), "n") == StreamDenial(
         f"{order.identity} has been settled"
     )
 
@@ -85,16 +84,14 @@ def test_a_lost_fence_may_still_deliver_but_not_read(coordinator: Desk) -> None:
     who = bound(coordinator, node)
     for _ in range(100):
         coordinator.turn(10_000)
-    assert isinstance(authorize(coordinator.plane.core, hello(node, who, "push"), "n"), StreamGrant)
-    assert isinstance(authorize(coordinator.plane.core, hello(node, who, "fetch"), "n"), StreamDenial)
+    assert isinstance(authorize(coordinator.core, hello(node, who, "push"), "n"), StreamGrant)
+    assert isinstance(authorize(coordinator.core, hello(node, who, "fetch"), "n"), StreamDenial)
 
 
 def test_without_a_repository_there_is_no_git(coordinator: Desk) -> None:
     node, order = offered(coordinator)
-    assert isinstance(
-        authorize(coordinator.plane.core, hello(node, order.identity, "push"), "n"), StreamDenial
-    )
-    assert isinstance(authorize(coordinator.plane.core, hello(node, order.identity, "log"), "n"), StreamGrant)
+    assert isinstance(authorize(coordinator.core, hello(node, order.identity, "push"), "n"), StreamDenial)
+    assert isinstance(authorize(coordinator.core, hello(node, order.identity, "log"), "n"), StreamGrant)
 
 
 def test_a_machine_that_was_removed_and_came_back_under_another_name(coordinator: Desk) -> None:
@@ -104,17 +101,17 @@ def test_a_machine_that_was_removed_and_came_back_under_another_name(coordinator
         known = tx.get(Node, "zz")
         assert known is not None
         tx.put(replace(known, name="aa", removed="removed"))
-    assert isinstance(authorize(coordinator.plane.core, hello(node, who, "log"), "n"), StreamGrant)
-    coordinator.plane.nodes.forget("zz")
-    assert isinstance(authorize(coordinator.plane.core, hello(node, who, "log"), "n"), StreamDenial)
+    assert isinstance(authorize(coordinator.core, hello(node, who, "log"), "n"), StreamGrant)
+    inventory.forget(coordinator.core, "zz")
+    assert isinstance(authorize(coordinator.core, hello(node, who, "log"), "n"), StreamDenial)
 
 
 def test_what_a_result_waits_for_is_the_runs_reason_and_is_told_once(coordinator: Desk) -> None:
     node = Puppet(coordinator)
     who = bound(coordinator, node)
     for _ in range(3):
-        note_wait(coordinator.plane.core, who.run, "no room")
-    note_wait(coordinator.plane.core, "r-none", "no room")
+        note_wait(coordinator.core, who.run, "no room")
+    note_wait(coordinator.core, "r-none", "no room")
     with coordinator.ledger.transaction() as tx:
         run = tx.get(Run, who.run)
         told = [d for d in tx.find(Decision, {"run": who.run}) if d.what == "depot"]

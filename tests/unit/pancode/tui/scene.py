@@ -20,6 +20,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.receipt import PersonQuestion
 from pancode.client import Client
 from pancode.connection import NotRunningError
+from pancode.runs.fleet_settings import pause_queue
 from pancode.tui.app import Console
 from pancode.tui.logreader import LogReader
 from pancode.tui.reader import Reader, Say
@@ -99,7 +100,7 @@ class Scene:
         self.done = self._done()
         self.works = self._works()
         self.flows.begin({"name": "lint", "dispatch": self.world.shell(task="ruff")}, name="checks")
-        self.desk.plane.queues.pause(None, "a new disk", "ada")
+        pause_queue(self.desk.core, None, "a new disk", "ada")
         self.waits = str(self.world.dispatch(task=SPITEFUL, require={"os": "linux"})["run"])
 
     def _silent_machine(self) -> None:

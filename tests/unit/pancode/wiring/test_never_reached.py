@@ -13,6 +13,7 @@ from node_agent.wire.signing import SigningKey
 from pancode.control.faces import Caller, NodeResult, NodeSpec
 from pancode.core.records import Node
 from pancode.errors import RefusedError
+from pancode.fleet import inventory
 from pancode.fleet.ports import unwatched
 from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost
 from pancode.fleet.ssh.hostkey import HostKey
@@ -56,20 +57,20 @@ def coordinator() -> Desk:
 
 def bring_up(coordinator: Desk, links: Any) -> BringUp:
     home = SimpleNamespace(forget_node=lambda name, tag: None)
-    parts: Any = SimpleNamespace(plane=coordinator.plane, clock=coordinator.clock, fleet=FLEET, home=home)
+    parts: Any = SimpleNamespace(core=coordinator.core, clock=coordinator.clock, fleet=FLEET, home=home)
     bundles: Any = None
     return BringUp(parts, links, bundles)
 
 
 def removed(coordinator: Desk, made: BringUp) -> NodeResult:
-    coordinator.plane.nodes.revoke("ghost")
+    inventory.revoke(coordinator.core, "ghost")
     return asyncio.run(made.remove(coordinator.row(Node, "ghost"), unwatched, None))
 
 
 @pytest.fixture
 def ghost(coordinator: Desk) -> Node:
     node = Node("ghost", 0, reach_to(Target("ghost", "h", 22, "typo")).data(), {}, 1)
-    coordinator.plane.nodes.add(node)
+    inventory.add(coordinator.core, node)
     return node
 
 
@@ -88,7 +89,7 @@ def test_one_that_let_us_in_once_is_cleaned_when_it_is_back(coordinator: Desk, g
 
 
 def test_one_that_is_enrolled_is_cleaned_when_it_is_back(coordinator: Desk, ghost: Node) -> None:
-    coordinator.plane.nodes.enrol("ghost", SigningKey(b"g" * 32).public.text())
+    inventory.enrol(coordinator.core, "ghost", SigningKey(b"g" * 32).public.text())
     assert not removed(coordinator, bring_up(coordinator, NoWay())).ok
 
 

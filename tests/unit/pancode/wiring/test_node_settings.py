@@ -19,7 +19,7 @@ KEY = SigningKey(b"0123456789abcdef0123456789abcdef")
 
 def told(local: bool, machines: tuple[str, ...]) -> NodeSettings:
     parts = FleetParts(
-        plane=cast(Any, None),
+        core=cast(Any, None),
         home=Home(Path("/h")),
         clock=SystemClock(),
         ids=SystemIds(),

@@ -21,7 +21,7 @@ def test_a_coordinator_starts_without_the_extra_and_says_what_is_missing(
     for name in ("opentelemetry", "opentelemetry.exporter.otlp.json.http.trace_exporter"):
         monkeypatch.setitem(sys.modules, name, None)
     desk = Desk()
-    assert tracing_of(tmp_path, {}, desk.plane.core) == ()
+    assert tracing_of(tmp_path, {}, desk.core) == ()
     (entry,) = [row for row in desk.rows(Audit) if row.what == "no traces are sent"]
     assert "pancode[otel]" in str(entry.detail["fix"])
     check = _settings(tmp_path, {})

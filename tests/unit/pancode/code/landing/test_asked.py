@@ -11,8 +11,10 @@ import pytest
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from pancode.code.landing import asked
+from pancode.code.landing.listing import drop
 from pancode.code.landing.queue import LandingQueue
 from pancode.control import run as query
+from pancode.control.core import Core
 from pancode.control.work import unit_of_work
 from pancode.core.records import Action, Audit, EndedRun, Run
 from pancode.errors import UnavailableError, UsageError, WorkspaceError
@@ -20,6 +22,8 @@ from pancode.life.land_values import How, LandWay
 from pancode.life.landing import LANDED_MS, REVERTED
 from pancode.life.signals import Reverted
 from pancode.life.verified import is_open
+from pancode.runs.stop import stop
+from pancode.work.people.answering import deny
 from tests.unit.pancode.control.test_lost_told import silence
 from tests.unit.pancode.control.world import Desk, Puppet, failed
 
@@ -66,12 +70,12 @@ class World:
         self.coordinator.turn()
 
     def waiting(self) -> list[Action]:
-        return asked.waiting(self.coordinator.plane.core)
+        return asked.waiting(self.coordinator.core)
 
     def land(self, lander: asked.Land, stopping: bool = False) -> dict[str, Any]:
         for action in self.waiting():
-            asked.carry_out(self.coordinator.plane.core, action, lander, lambda: stopping)
-        return dict(query.brief(self.coordinator.plane.core, "last")["landing"] or {})
+            asked.carry_out(self.coordinator.core, action, lander, lambda: stopping)
+        return dict(query.brief(self.coordinator.core, "last")["landing"] or {})
 
     def kept(self) -> bool:
         return bool(self.waiting())
@@ -81,11 +85,11 @@ def test_it_is_landed_when_the_run_is_done_and_once() -> None:
     world, lander = World(), Lander()
     assert world.land(lander) == {"status": "waiting", "why": "the run has not ended"}
     world.end()
-    assert query.brief(world.coordinator.plane.core, "last")["notes"] == ["no gates", "landing"]
+    assert query.brief(world.coordinator.core, "last")["notes"] == ["no gates", "landing"]
     (action,) = world.waiting()
     told = world.land(lander)
     assert (told["status"], told["tree"], told["files"]) == ("landed", "/p", ["a.txt"])
-    asked.carry_out(world.coordinator.plane.core, action, lander, lambda: False)
+    asked.carry_out(world.coordinator.core, action, lander, lambda: False)
     assert lander.landed == ["r-0001"] and not world.kept()
 
 
@@ -108,7 +112,7 @@ def test_what_our_own_end_cuts_short_stays_asked_for() -> None:
         over.append(True)
         return {"status": "called off"}
 
-    asked.carry_out(world.coordinator.plane.core, run, cut, lambda: bool(over))
+    asked.carry_out(world.coordinator.core, run, cut, lambda: bool(over))
     assert world.kept()
     world.coordinator.restart()
     assert world.land(Lander("called off"))["status"] == "called off", "a person has called it off"
@@ -116,12 +120,12 @@ def test_what_our_own_end_cuts_short_stays_asked_for() -> None:
 
 
 def _landing(world: World) -> dict[str, Any]:
-    return dict(query.brief(world.coordinator.plane.core, "last")["landing"] or {})
+    return dict(query.brief(world.coordinator.core, "last")["landing"] or {})
 
 
 def test_a_stop_that_comes_too_late_for_the_work_comes_in_time_for_the_landing() -> None:
     world, lander = World(), Lander()
-    world.coordinator.plane.runs.stop("r-0001", "wrong branch")
+    stop(world.coordinator.core, "r-0001", "wrong branch")
     world.end()
     told = world.land(lander)
     assert (told["status"], told["why"]) == ("called off", "wrong branch")
@@ -132,13 +136,13 @@ def test_a_stop_that_comes_too_late_for_the_work_comes_in_time_for_the_landing()
 def test_a_stop_of_a_run_that_is_done_calls_off_the_landing_that_waits() -> None:
     world, lander = World(), Lander()
     world.end()
-    stopped = world.coordinator.plane.runs.stop("r-0001", "wrong branch")
+    stopped = stop(world.coordinator.core, "r-0001", "wrong branch")
     assert stopped.landing["status"] == "called off" and not world.kept()
     told = world.land(lander)
     assert (told["status"], told["why"], lander.landed) == ("called off", "wrong branch", [])
     world.coordinator.restart()
     assert world.waiting() == []
-    assert world.coordinator.plane.runs.stop("r-0001", "again").landing == stopped.landing
+    assert stop(world.coordinator.core, "r-0001", "again").landing == stopped.landing
 
 
 def test_a_stop_of_a_lost_run_counts_when_its_late_word_is_done() -> None:
@@ -148,7 +152,7 @@ def test_a_stop_of_a_lost_run_counts_when_its_late_word_is_done() -> None:
     world.node.breathe()
     silence(world.coordinator)
     assert world.coordinator.row(Run, "r-0001").outcome is Outcome.LOST
-    world.coordinator.plane.runs.stop("r-0001", "given up")
+    stop(world.coordinator.core, "r-0001", "given up")
     world.node.breathe()
     world.end()
     assert world.coordinator.row(Run, "r-0001").outcome is Outcome.DONE
@@ -165,10 +169,10 @@ def test_a_stop_while_it_is_landed_changes_nothing_that_is_true_afterwards() -> 
         def stopped(
             meant: Run, way: LandWay, wanted: object, world: World = world, answer: str = answer
         ) -> dict[str, Any]:
-            world.coordinator.plane.runs.stop(meant.id, "now")
+            stop(world.coordinator.core, meant.id, "now")
             return Lander(answer)(meant)
 
-        asked.carry_out(world.coordinator.plane.core, run, stopped, lambda: False)
+        asked.carry_out(world.coordinator.core, run, stopped, lambda: False)
         assert _landing(world)["status"] == answer and not world.kept()
         off = [a for a in world.coordinator.rows(Audit) if "called off" in a.what]
         assert len(off) == 1
@@ -177,7 +181,7 @@ def test_a_stop_while_it_is_landed_changes_nothing_that_is_true_afterwards() -> 
 def test_what_was_taken_back_and_landed_again_is_not_reverted_any_more() -> None:
     world = World()
     world.end()
-    core, coordinator = world.coordinator.plane.core, world.coordinator
+    core, coordinator = world.coordinator.core, world.coordinator
     assert world.land(Lander())["status"] == "landed"
     first = coordinator.row(Run, "r-0001").result[LANDED_MS]
     row = coordinator.row(Run, "r-0001")
@@ -199,13 +203,13 @@ def test_a_drop_or_a_no_while_it_is_landed_stays_said() -> None:
         world.end()
         details = {"yes": "--with-commands"}
         world.land(Lander(WorkspaceError("held", why="Makefile", code="held", details=details)))
-        core, plane = world.coordinator.plane.core, world.coordinator.plane
+        core = world.coordinator.core
         action = asked.ask(core, "r-0001", LandWay("ana", with_commands=True, approves=True))
 
-        def cut(meant: Run, way: LandWay, wanted: object, plane: Any = plane, said: str = said) -> Any:
-            asked.call_off(plane.core, meant.id, "called off before it was landed")
-            verb = plane.people.drop if said == "dropped" else plane.people.deny
-            verb(meant.id, "bob")
+        def cut(meant: Run, way: LandWay, wanted: object, core: Core = core, said: str = said) -> Any:
+            asked.call_off(core, meant.id, "called off before it was landed")
+            verb = drop if said == "dropped" else deny
+            verb(core, meant.id, "bob")
             return Lander("called off")(meant)
 
         asked.carry_out(core, action, cut, lambda: False)
@@ -230,7 +234,7 @@ def test_one_that_broke_is_said_to_have_failed() -> None:
     (action,) = world.waiting()
     with pytest.raises(ZeroDivisionError):
         world.land(Lander(ZeroDivisionError("by zero")))
-    asked.give_up(world.coordinator.plane.core, action, ZeroDivisionError("by zero"))
+    asked.give_up(world.coordinator.core, action, ZeroDivisionError("by zero"))
     told = _landing(world)
     assert (told["status"], told["why"]) == ("failed", "ZeroDivisionError: by zero")
     assert "pancode land r-0001" in told["fix"] and not world.kept()
@@ -246,7 +250,7 @@ def test_without_memory_its_thread_dies_and_it_stays_asked_for(monkeypatch: pyte
         known.set()
 
     monkeypatch.setattr(threading, "excepthook", died)
-    queue = LandingQueue(world.coordinator.plane.core, Lander(MemoryError()), lambda run: None, again_s=0)
+    queue = LandingQueue(world.coordinator.core, Lander(MemoryError()), lambda run: None, again_s=0)
     queue.start()
     queue.wake()
     known.wait(10)
@@ -257,7 +261,7 @@ def test_without_memory_its_thread_dies_and_it_stays_asked_for(monkeypatch: pyte
 def test_a_person_who_was_faster_leaves_nothing_to_do() -> None:
     world, lander = World(), Lander()
     world.end()
-    core = world.coordinator.plane.core
+    core = world.coordinator.core
     row = world.coordinator.row(Run, "r-0001")
     with unit_of_work(core) as work:
         work.signal(row, asked.landed({"commit": COMMIT, "files": ("a.txt",)}, LandWay("ana")))
@@ -270,7 +274,7 @@ def test_a_conflict_is_said_wherever_somebody_may_look() -> None:
     world.end()
     told = world.land(Lander(WorkspaceError("not landed", why="a.txt", fix="look", code="conflict")))
     assert (told["status"], told["fix"]) == ("conflict", "look") and "a.txt" in told["why"]
-    assert "not landed: conflict" in query.brief(world.coordinator.plane.core, "last")["notes"]
+    assert "not landed: conflict" in query.brief(world.coordinator.core, "last")["notes"]
     assert any(a.level == "warning" and "conflict" in a.what for a in world.coordinator.rows(Audit))
     world.coordinator.restart()
     assert world.waiting() == [], "it is not tried again by itself"
@@ -299,10 +303,8 @@ def test_by_hand_it_waits_with_its_way_also_over_a_restart() -> None:
     world, ways = World(land=False), list[LandWay]()
     world.end()
     way = LandWay("ana", gates=False, branch="agent/x", how=How.REBASE)
-    first = asked.ask(world.coordinator.plane.core, "r-0001", way)
-    assert asked.ask(world.coordinator.plane.core, "r-0001", way).id == first.id, (
-        "asked twice, once in the queue"
-    )
+    first = asked.ask(world.coordinator.core, "r-0001", way)
+    assert asked.ask(world.coordinator.core, "r-0001", way).id == first.id, "asked twice, once in the queue"
     assert _landing(world)["status"] == "waiting" and asked.repo_of(first) == "repo-1"
     world.coordinator.restart()
 
@@ -317,7 +319,7 @@ def test_by_hand_it_waits_with_its_way_also_over_a_restart() -> None:
 def test_another_way_takes_the_place_of_the_one_that_waits() -> None:
     world = World()
     world.end()
-    core, (old,) = world.coordinator.plane.core, world.waiting()
+    core, (old,) = world.coordinator.core, world.waiting()
     new = asked.ask(core, "r-0001", LandWay("ana", with_commands=True))
     assert [one.id for one in world.waiting()] == [new.id] and not asked.still_asked(core, old)
     asked.give_up(core, old, ZeroDivisionError("under way meanwhile"))
@@ -327,13 +329,13 @@ def test_another_way_takes_the_place_of_the_one_that_waits() -> None:
 def test_one_that_has_not_ended_does_not_wait_in_the_queue() -> None:
     world = World(land=False)
     with pytest.raises(WorkspaceError, match="has not ended"):
-        asked.ask(world.coordinator.plane.core, "r-0001", LandWay("ana"))
+        asked.ask(world.coordinator.core, "r-0001", LandWay("ana"))
 
 
 def test_what_a_person_asked_for_in_vain_is_not_put_into_the_inbox() -> None:
     world = World(land=False)
     world.end()
-    asked.ask(world.coordinator.plane.core, "r-0001", LandWay("ana"))
+    asked.ask(world.coordinator.core, "r-0001", LandWay("ana"))
     told = world.land(
         Lander(WorkspaceError("held", why="Makefile", code="held", details={"yes": "--with-commands"}))
     )
@@ -344,7 +346,7 @@ def test_what_a_person_asked_for_in_vain_is_not_put_into_the_inbox() -> None:
 def test_an_approval_comes_too_late_for_one_that_was_denied() -> None:
     world = World()
     world.end()
-    core, way = world.coordinator.plane.core, LandWay("ana", approves=True)
+    core, way = world.coordinator.core, LandWay("ana", approves=True)
     with pytest.raises(UsageError, match="does not wait for a person"):
         asked.ask(core, "r-0001", way)
     world.land(
@@ -352,5 +354,5 @@ def test_an_approval_comes_too_late_for_one_that_was_denied() -> None:
     )
     action = asked.ask(core, "r-0001", way)
     assert asked.still_asked(core, action)
-    world.coordinator.plane.people.deny("r-0001", "bob")
+    deny(world.coordinator.core, "r-0001", "bob")
     assert not asked.still_asked(core, action), "denied while it waits for its turn"

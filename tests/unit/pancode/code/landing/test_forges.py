@@ -58,7 +58,7 @@ def told(world: World, kind: type[Any]) -> list[str]:
 
 def test_it_is_opened_and_written_down_once() -> None:
     world, forges = World(), MemoryForges()
-    run, core = landed(world), world.coordinator.plane.core
+    run, core = landed(world), world.coordinator.core
     made = open_pull_request(core, forges, run, ASKED)
     assert made == {
         "run": "r-0001", "url": "https://git.example.org/o/p/pulls/1", "number": 1, "forge": "forgejo",
@@ -73,7 +73,7 @@ def test_it_is_opened_and_written_down_once() -> None:
 
 def test_the_settings_are_asked_each_time() -> None:
     world, forges = World(), MemoryForges()
-    run, core = landed(world), world.coordinator.plane.core
+    run, core = landed(world), world.coordinator.core
     forges.set = {}
     with pytest.raises(PancodeError) as caught:
         open_pull_request(core, forges, run, ASKED)
@@ -88,7 +88,7 @@ def test_the_settings_are_asked_each_time() -> None:
 def test_nothing_is_asked_for_what_has_not_landed() -> None:
     world, forges = World(land=False), MemoryForges()
     world.end()
-    core, run = world.coordinator.plane.core, world.coordinator.row(Run, "r-0001")
+    core, run = world.coordinator.core, world.coordinator.row(Run, "r-0001")
     with pytest.raises(PancodeError) as caught:
         open_pull_request(core, forges, run, ASKED)
     assert caught.value.code == "not_landed" and "--push origin agent/x" in caught.value.fix
@@ -103,5 +103,5 @@ def test_a_refusal_writes_nothing_down() -> None:
     run = landed(world)
     forges.error = RefusedError("no", fix="look")
     with pytest.raises(RefusedError):
-        open_pull_request(world.coordinator.plane.core, forges, run, ASKED)
+        open_pull_request(world.coordinator.core, forges, run, ASKED)
     assert told(world, Audit) == [] and told(world, Decision) == []

@@ -32,7 +32,7 @@ def _ended(world: World, project: str = "/p", gates: tuple[Any, ...] = (GATE,), 
 
 
 def _green(world: World) -> list[str]:
-    return [row["run"] for row in listing.green(world.coordinator.plane.core, "/p")]
+    return [row["run"] for row in listing.green(world.coordinator.core, "/p")]
 
 
 def test_green_is_done_verified_changed_and_not_landed() -> None:
@@ -45,7 +45,7 @@ def test_green_is_done_verified_changed_and_not_landed() -> None:
     _ended(world, **failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED))
     also = _ended(world)
     assert _green(world) == [good, also]
-    core = world.coordinator.plane.core
+    core = world.coordinator.core
     asked.ask(core, good, LandWay("ana"))
     assert _green(world) == [also], "it waits in the queue already"
     world.land(Lander())
@@ -75,7 +75,7 @@ def test_those_before_ones_own_are_of_the_same_repository() -> None:
     world = World(land=False)
     world.end()
     runs = [_ended(world), _ended(world, project="/other"), _ended(world)]
-    core = world.coordinator.plane.core
+    core = world.coordinator.core
     for run in runs[:2]:
         asked.ask(core, run, LandWay("ana", branch="agent/x", how=How.MERGE))
     last = world.coordinator.row(Run, runs[2])
@@ -88,7 +88,7 @@ def test_of_a_workflow_the_last_change_is_offered_though_a_later_step_has_looked
     world = World(land=False)
     first, second = _ended(world), _ended(world)
     look = _ended(world, commit=None, files_changed=(), change="no_change")
-    core, done = world.coordinator.plane.core, WorkflowStepState.DONE
+    core, done = world.coordinator.core, WorkflowStepState.DONE
     with world.coordinator.ledger.transaction() as tx:
         tx.put(Workflow("w-1", 0, "ana", WorkflowKind.CHAIN, "code-review", "", None))
         needs: tuple[str, ...] = ()
@@ -98,6 +98,6 @@ def test_of_a_workflow_the_last_change_is_offered_though_a_later_step_has_looked
             assert row is not None
             tx.put(replace(row, workflow="w-1", step=run))
     assert _green(world) == [second] == [row["run"] for row in listing.to_review(core, "/p")]
-    assert [row["run"] for row in brief(core, [], "ana", 0)["waits"] if row["run"]] == [second]
+    assert [row["run"] for row in brief(core, [], "ana", "2000-01-01")["waits"] if row["run"]] == [second]
     elsewhere = _ended(world, project="/other")
     assert [row["run"] for row in listing.to_review(core, None)] == [second, elsewhere], "of every repository"

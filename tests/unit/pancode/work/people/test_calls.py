@@ -49,7 +49,7 @@ class Asked:
         self.desk.turn()
 
     def decide(self, allow: bool, **more: Any) -> None:
-        decide_call(self.desk.plane.core, RUN, CallDecided("ana", allow, **more))
+        decide_call(self.desk.core, RUN, CallDecided("ana", allow, **more))
         self.desk.turn()
 
     def lose(self) -> None:
@@ -61,7 +61,7 @@ class Asked:
 
     @property
     def waits(self) -> list[tuple[str, int | None, str]]:
-        return [(one["kind"], one["call"], one["words"]) for one in items(self.desk.plane.core)]
+        return [(one["kind"], one["call"], one["words"]) for one in items(self.desk.core)]
 
     @property
     def answers(self) -> list[tuple[str, bool, bool, str]]:
@@ -79,7 +79,7 @@ class Asked:
 def test_it_waits_in_the_inbox_until_a_person_says_yes() -> None:
     world = Asked(call(1), call(1))
     assert world.waits == [("call", 1, "git push 1   (rule ask: push)")]
-    assert items(world.desk.plane.core)[0]["command"] == f"pancode approve --call 1 {RUN}"
+    assert items(world.desk.core)[0]["command"] == f"pancode approve --call 1 {RUN}"
     assert world.run.reason.startswith("waits for a person's yes: git push 1")
     world.decide(True, number=1)
     assert (world.waits, world.answers) == ([], [("git push 1", True, False, "")])
@@ -93,9 +93,9 @@ def test_it_waits_in_the_inbox_until_a_person_says_yes() -> None:
 
 def test_one_after_the_other_and_only_what_the_person_has_seen() -> None:
     world = Asked(call(1), call(2, "publish"))
-    first = items(world.desk.plane.core)[0]["id"]
+    first = items(world.desk.core)[0]["id"]
     world.decide(True, number=1)
-    assert [one[1] for one in world.waits] == [2] and items(world.desk.plane.core)[0]["id"] != first
+    assert [one[1] for one in world.waits] == [2] and items(world.desk.core)[0]["id"] != first
     with pytest.raises(PancodeError) as caught:
         world.decide(True, number=1)
     assert caught.value.code == "changed" and len(world.answers) == 1
@@ -154,7 +154,7 @@ def test_a_program_that_cannot_wait_has_no_say_and_words_are_no_answer() -> None
     assert world.waits == []
     other = Asked(call(1))
     with pytest.raises(PancodeError) as caught:
-        answer(other.desk.plane.core, None, other.run, "yes", "ana")  # type: ignore[arg-type]
+        answer(other.desk.core, None, other.run, "yes", "ana")  # type: ignore[arg-type]
     assert caught.value.code == "other_kind" and "approve --call 1" in str(caught.value.fix)
 
 

@@ -12,6 +12,7 @@ from pancode.control.work import unit_of_work
 from pancode.core.records import Audit, Decision, Run
 from pancode.errors import PancodeError
 from pancode.life.signals import Landed
+from pancode.runs.stop import stop
 from pancode.work.people.answering import deny
 from pancode.work.workflow.continued import change_begins
 from tests.unit.pancode.control.world import Desk, Puppet, failed
@@ -31,14 +32,14 @@ def chain(desk: Desk, *ids: str) -> list[Run]:
 
 
 def land(desk: Desk, run: Run) -> None:
-    with unit_of_work(desk.plane.core) as work:
+    with unit_of_work(desk.core) as work:
         work.signal(work.tx.get(Run, run.id) or run, Landed("ana", "f" * 40, 1, "no gates"))
 
 
 def test_the_change_of_a_chain_is_counted_from_its_beginning_or_its_last_landing() -> None:
     desk = Desk()
     runs = chain(desk, "r-0001", "r-0002", "r-0003")
-    core = desk.plane.core
+    core = desk.core
     assert [change_begins(core, run) for run in runs] == [40 * "a"] * 3
     land(desk, runs[0])
     assert change_begins(core, runs[2]) == 40 * "b", "what has landed is not counted again"
@@ -52,7 +53,7 @@ def test_a_new_checkout_of_the_tree_begins_a_new_change() -> None:
     desk = Desk()
     desk.dispatch("r-0001", workspace=place("a"))
     run = desk.dispatch("r-0002", workspace=place("b"), terms={"continues": "r-0001"})
-    assert change_begins(desk.plane.core, run) == 40 * "b"
+    assert change_begins(desk.core, run) == 40 * "b"
 
 
 def test_the_old_run_names_the_next_and_the_audit_says_who() -> None:
@@ -81,7 +82,7 @@ def asking() -> Desk:
 
 def test_an_answer_that_was_denied_before_it_is_written_continues_nothing() -> None:
     desk = asking()
-    deny(desk.plane.core, "r-0001", "bob")
+    deny(desk.core, "r-0001", "bob")
     with pytest.raises(PancodeError) as caught:
         desk.dispatch("r-0002", terms={"continues": "r-0001", "answers": "yes"})
     assert caught.value.code == "nothing_asked" and desk.row(Run, "r-0002") is None
@@ -105,7 +106,7 @@ def test_of_two_that_continue_one_question_at_once_one_makes_a_run() -> None:
         desk.dispatch("r-0003", terms={"continues": "r-0001"})
     assert caught.value.code == "already_continued" and "r-0002" in str(caught.value)
     assert desk.row(Run, "r-0003") is None and desk.row(Run, "r-0001").result["continued_by"] == ["r-0002"]
-    desk.plane.runs.stop("r-0002", "wrong words")
+    stop(desk.core, "r-0002", "wrong words")
     desk.dispatch("r-0004", terms={"continues": "r-0001"})
     assert desk.row(Run, "r-0001").result["continued_by"] == ["r-0002", "r-0004"], "that one came to nothing"
     desk.check_books()

@@ -17,7 +17,7 @@ from tests.unit.pancode.control.world import Desk, Puppet, facts
 def test_with_its_task_until_its_order_is_signed() -> None:
     desk = Desk()
     desk.dispatch("r-0001", runtime="native", model="m", task="do it")
-    run = tell(desk.plane.core, "r-0001", "use spec/", "ana")
+    run = tell(desk.core, "r-0001", "use spec/", "ana")
     assert run.task == "do it\n\nA person adds: use spec/"
     assert [d.verdict for d in desk.rows(Decision, run="r-0001") if d.kind == "person"] == [
         "delivered with its task"
@@ -39,7 +39,7 @@ def test_an_order_that_is_signed_is_not_changed() -> None:
     assert run is not None
     with desk.ledger.transaction() as tx:  # the puppet runs commands only: what counts is the signed order
         tx.put(replace(run, runtime="native"))
-    told = tell(desk.plane.core, "r-0001", "use spec/", "ana")
+    told = tell(desk.core, "r-0001", "use spec/", "ana")
     assert told.task == "do it" and told.terms["told"] == [
         {"by": "ana", "at_ms": desk.clock.wall_ms(), "text": "use spec/", "delivered": ""}
     ]
@@ -73,12 +73,12 @@ def test_an_agent_that_works_is_sent_words_and_says_that_it_heard_them() -> None
     node.facts = facts()
     node.breathe()
     order = working(desk, node)
-    tell(desk.plane.core, "r-0001", "before it works", "ana")
+    tell(desk.core, "r-0001", "before it works", "ana")
     desk.turn()
     assert said(node) == [], "nobody would read them yet"
     node.start(order)
     desk.turn()
-    tell(desk.plane.core, "r-0001", "line one\nline 'two' \"$(x)\"", "ana")
+    tell(desk.core, "r-0001", "line one\nline 'two' \"$(x)\"", "ana")
     desk.turn()
     sent = said(node)
     assert (sent[-1].number, sent[-1].text) == (2, "line one\nline 'two' \"$(x)\"")

@@ -18,7 +18,7 @@ FAILS: dict[str, Any] = failed(FailureKind.AGENT_FAILED, Outcome.ERROR)
 
 def _judged(times: Times, run: Run) -> Run:
     """Its landing's gates, queued as the lander does."""
-    core = times.desk.plane.core
+    core = times.desk.core
     return gating.begin(core, run, gating.reserve(core), "c" * 40, f"{run.created_by} (dispatch --land)")
 
 
@@ -69,6 +69,6 @@ def test_two_schedules_that_are_refused_do_not_call_each_other_for_ever(times: T
     for name in ("one", "two"):
         rows = times.states(name)
         assert rows.count("refused") <= 3 and len(rows) < 10, rows
-    told = [e for e in times.desk.plane.feed.newest(200) if e.kind is EventKind.SCHEDULE_FIRED]
+    told = [e for e in times.desk.core.feed.newest(200) if e.kind is EventKind.SCHEDULE_FIRED]
     assert {e.data["depth"] for e in told if e.data["state"] == FiringState.REFUSED} == {0, 1, 2, 3}
     assert all(e.data["key"] for e in told)

@@ -25,7 +25,7 @@ def test_a_run_begins_at_its_time_and_says_who_began_it(times: Times) -> None:
     (run,) = times.runs()
     assert run.created_by == "schedule:nightly" and times.states() == ["begun"]
     assert times.show()["firings"][0]["run"] == run.id and times.show()["running"] == run.id
-    (event,) = [e for e in times.desk.plane.feed.newest(50) if e.kind is EventKind.SCHEDULE_FIRED]
+    (event,) = [e for e in times.desk.core.feed.newest(50) if e.kind is EventKind.SCHEDULE_FIRED]
     assert (event.run, event.data["schedule"], event.data["state"]) == (run.id, "nightly", "begun")
 
 

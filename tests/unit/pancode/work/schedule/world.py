@@ -22,11 +22,11 @@ class Times:
         self.world = World(home)
         self.desk, self.node = self.world.context, self.world.node
         self.scheduler = self.fresh()
-        self.watch = PushWatch(self.desk.plane.core, self.scheduler, self.world.coordinator.head_of)
+        self.watch = PushWatch(self.desk.core, self.scheduler, self.world.coordinator.head_of)
 
     def fresh(self) -> Scheduler:
         """As a coordinator has it that was just started."""
-        return Scheduler(self.desk.plane.core, self.world.coordinator.around)
+        return Scheduler(self.desk.core, self.world.coordinator.around)
 
     def add(self, name: str = "nightly", **more: Any) -> dict[str, Any]:
         said = {"name": name, "dispatch": self.world.shell(), **more}

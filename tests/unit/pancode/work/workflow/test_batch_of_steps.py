@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pancode.control.money import set_ceilings
 from pancode.core.books import Ceilings
 from pancode.core.records import Run, Workflow
 from tests.unit.pancode.control.world import Puppet
@@ -128,7 +129,7 @@ def test_a_dry_run_holds_each_estimate_against_the_ceiling_of_the_day_as_the_rea
     flows: Flows, tmp_path: Path
 ) -> None:
     """It said "would be queued" four times to what the next command refused."""
-    flows.coordinator.plane.money.set_ceilings("day", Ceilings(Decimal("0.05")), "test")
+    set_ceilings(flows.coordinator.core, "day", Ceilings(Decimal("0.05")), "test")
     asked = {"kind": "batch", "steps": [step(name, budget="0.02") for name in "abcd"]}
     planned = flows.world.http.post("/v1/workflows", {**asked, "dry_run": True}).json()
     assert [one["admitted"] for one in planned["steps"]] == [True, True, False, False]

@@ -29,7 +29,7 @@ HELD = WorkspaceError(
 
 def queued(flows: Flows) -> list[str]:
     """The steps whose change waits in the queue of landings."""
-    core = flows.coordinator.plane.core
+    core = flows.coordinator.core
     return [str(flows.coordinator.row(Run, action.run).step) for action in asked.waiting(core)]
 
 
@@ -43,7 +43,7 @@ def land(flows: Flows, step: str, refused: WorkspaceError | None = None) -> None
 
     rows = flows.coordinator.rows(Action)
     action = next(one for one in rows if one.kind is ActionKind.LAND and one.run == flows.runs()[step].id)
-    asked.carry_out(flows.coordinator.plane.core, action, lands, lambda: False)
+    asked.carry_out(flows.coordinator.core, action, lands, lambda: False)
 
 
 def test_the_landings_of_a_batch_are_counted_and_each_one_says_how_it_is(

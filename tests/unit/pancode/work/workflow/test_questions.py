@@ -165,7 +165,7 @@ def test_continued_by_hand_it_is_the_same(flows: Flows) -> None:
 @pytest.mark.parametrize("no", [deny, drop])
 def test_a_no_ends_the_step_as_failed(flows: Flows, no: Callable[[Core, str, str], object]) -> None:
     first = asking(flows, agent("b", "a"))
-    no(flows.coordinator.plane.core, first, "ana")
+    no(flows.coordinator.core, first, "ana")
     flows.advance()
     assert flows.states() == {"a": "failed", "b": "skipped"} and flows.show()["state"] == "failed"
     assert flows.world.http.post(RESUME, {"yes": True}).status_code == 200
@@ -270,7 +270,7 @@ def test_after_a_no_to_the_second_question_the_first_is_not_asked_again(flows: F
     second = answer(flows, first)
     flows.claim()
     flows.end("a", **ASKS)
-    deny(flows.coordinator.plane.core, second, "ana")
+    deny(flows.coordinator.core, second, "ana")
     flows.advance()
     assert flows.states() == {"a": "failed"}
     assert flows.world.http.post(RESUME, {"yes": True}).status_code == 200

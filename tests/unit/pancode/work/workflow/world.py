@@ -11,6 +11,8 @@ from node_agent.wire.node import RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation
 from pancode.core.records import Action, ActionKind, Balance, BookEntry, Run
+from pancode.fleet import inventory
+from pancode.runs.rounds import act
 from pancode.work.workflow.advancing import Advancing
 from pancode.work.workflow.starting import StepStarter
 from tests.unit.pancode.api.world import World
@@ -28,7 +30,7 @@ class Flows:
         self.node.slots = slots
         known = ("shell", "scripted")
         self.node.facts = facts(runtimes=tuple(RuntimeFact(name=name, state="ok") for name in known))
-        self.coordinator.plane.nodes.change("n1", lambda node: _with_slots(node, slots))
+        inventory.change(self.coordinator.core, "n1", lambda node: _with_slots(node, slots))
         self.node.breathe()
         self.orders: dict[str, Order] = {}
 
@@ -46,14 +48,14 @@ class Flows:
 
     def advancing(self) -> Advancing:
         """As a coordinator has it that was just started."""
-        core = self.coordinator.plane.core
+        core = self.coordinator.core
         return Advancing(core, StepStarter(core, self.world.coordinator.around))
 
     def advance(self) -> None:
         """What its thread does in one round, and the binder after it."""
         while due := self._due():
             self.advancing().do(due[0].run, lambda: False)
-        self.coordinator.plane.act()
+        act(self.coordinator.core)
 
     def _due(self) -> list[Action]:
         now, rows = self.coordinator.clock.wall_ms(), self.coordinator.rows(Action)

@@ -1,1 +1,0 @@
-"""The verbs of the control plane, one class for each subject; `Plane` has one object of each."""
