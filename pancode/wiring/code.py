@@ -28,14 +28,9 @@ class DepotCode:
 
     def __init__(self, depot: Depot, core: Core) -> None:
         self._depot, self._core = depot, core
-        self._repositories = DepotRepositories(depot)
-        self._lander = Lander(core, self._repositories)
+        self._lander = Lander(core, DepotRepositories(depot))
         self.queue = LandingQueue(core, self._lander.land, self._lander.cut_short)
         self._reverts = RevertLook(core, depot)
-
-    def close(self) -> None:
-        """Close it after the queue has stopped."""
-        self._repositories.close()
 
     def preview(self, project: str, folder: str = "", allowed: tuple[str, ...] = ()) -> dict[str, Any]:
         options = SnapshotOptions(0, ListingLimits(allowed=allowed), dict(os.environ), folder)

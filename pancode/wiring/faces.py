@@ -164,7 +164,6 @@ class FaceCoordinator:
     def stop(self, stop_valkey: bool) -> None:
         for one in self._follow_ons:
             one.stop()
-        self.code.close()
         self._inner.stop(stop_valkey)
 
 

@@ -31,11 +31,6 @@ class DepotRepositories:
         self._depot = depot
         self._sessions: dict[str, LandingSession] = {}
 
-    def close(self) -> None:
-        """End what is kept open between landings. Idempotent."""
-        for session in list(self._sessions.values()):
-            session.close()
-
     def into_files(self, project: str, request: LandRequest, gates: Gates, off: CalledOff) -> LandReport:
         return land(Path(project), self._depot, _here(request), gates, called_off=off)
 

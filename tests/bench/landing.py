@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import resource
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pancode.code.git.landing.session import IDLE_S
 from tests.bench.figures import Goal, Row
 from tests.bench.ours import Api, OurFleet
 
@@ -28,7 +26,6 @@ def landing(tell: Callable[[str], None], count: int) -> list[Row]:
         began = _processor_s(ours.coordinator_pid)
         for run in runs:
             api.call("POST", f"/v1/runs/{run}/land", {"gates": False, "branch": BRANCH})
-        time.sleep(2 * IDLE_S)  # only of programs that have ended it is known
         mine = _processor_s(ours.coordinator_pid) - began
         began = _children_s()
         ours.owner.git(top, "checkout", "-q", "-b", "merged", BASE)
@@ -54,8 +51,8 @@ def _children_s() -> float:
 
 
 _LIMIT = (
-    "Each landing is a request with transactions of its own, and six git programs: they merge in the depot, "
-    "carry the objects over and move the branch, where plain `git merge` is one program."
+    "Each landing is a request with transactions of its own, and eight git programs: they merge in the "
+    "depot, carry the objects over and move the branch, where plain `git merge` is one program."
 )
 
 

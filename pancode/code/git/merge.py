@@ -71,7 +71,7 @@ def merge_change(
 
     The history of `ours` does not matter, so cherry-picks and rebases merge alike.
     """
-    store = store or _GitCommits(git)
+    store = store or GitCommits(git)
     if checked_object(begins) == checked_object(result):
         return Merge(ours, ()), store.commits(result)[0].tree
     base, made = store.commits(begins, result)
@@ -83,7 +83,7 @@ def merge_change(
     return merge_commits(git, store.write_commit(ours, (begins,), _LATE, _TREE), side), theirs
 
 
-class _GitCommits:
+class GitCommits:
     """A git program for each question."""
 
     def __init__(self, git: Git) -> None:
@@ -102,7 +102,7 @@ class _GitCommits:
 
 def tree_commit(git: Git, tree: str, *parents: str) -> str:
     """A commit that only carries a tree and its place in a history; always the same one."""
-    return _GitCommits(git).write_commit(tree, parents, _STAMP, _TREE)
+    return GitCommits(git).write_commit(tree, parents, _STAMP, _TREE)
 
 
 def merge_commits(git: Git, ours: str, theirs: str) -> Merge:

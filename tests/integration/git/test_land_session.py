@@ -1,31 +1,24 @@
-"""Landings one after another share what was read and two git programs; each sees the repository as it is."""
+"""Landings one after another share what was read; each sees the repository as it is."""
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from node_agent.wire.git import shown
-from pancode.code.git.errors import GitFailure
 from pancode.code.git.landing.land_branch import land_on_branch
-from pancode.code.git.landing.session import LandingSession
+from pancode.code.git.landing.session import IDLE_MS, LandingSession
 from pancode.life.land_values import LandReport, LandStatus, OnBranch
-from tests.crowd import crowded
 from tests.integration.git.coordinator import Desk, edit_c
 from tests.integration.git.repos import NOW_MS, Repo
 
 
 @pytest.fixture
-def session(coordinator: Desk) -> Iterator[LandingSession]:
-    made = LandingSession(coordinator.depot, coordinator.result(edit_c).repo_id)
-    yield made
-    made.close()
+def session(coordinator: Desk) -> LandingSession:
+    return LandingSession(coordinator.depot, coordinator.result(edit_c).repo_id)
 
 
 def made(name: str) -> Callable[[Repo], None]:
@@ -35,16 +28,18 @@ def made(name: str) -> Callable[[Repo], None]:
     return act
 
 
-def land(coordinator: Desk, session: LandingSession, name: str, branch: str = "agent/x") -> LandReport:
+def land(
+    coordinator: Desk, session: LandingSession, name: str, branch: str = "agent/x", at_ms: int = NOW_MS
+) -> LandReport:
     """The change of a run that has made one new file of that name."""
-    target, request = OnBranch(branch, f"add {name!r}", NOW_MS), coordinator.result(made(name))
+    target, request = OnBranch(branch, f"add {name!r}", at_ms), coordinator.result(made(name))
     place = coordinator.user.path
     report = land_on_branch(place, coordinator.depot, request, target, session=session)
     assert report.status is LandStatus.LANDED
     return report
 
 
-def test_a_landing_after_another_starts_six_programs(
+def test_a_landing_after_another_starts_eight_programs(
     coordinator: Desk, session: LandingSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[Any] = []
@@ -60,7 +55,7 @@ def test_a_landing_after_another_starts_six_programs(
     for number, request in enumerate(requests):
         target = OnBranch("agent/x", f"number {number}", NOW_MS)
         land_on_branch(coordinator.user.path, coordinator.depot, request, target, session=session)
-    assert len(started) == 12, started
+    assert len(started) == 16, started
     assert coordinator.user.git("fsck", "--strict") == ""
 
 
@@ -96,21 +91,11 @@ def test_names_like_the_mark_of_an_end(coordinator: Desk, session: LandingSessio
     assert coordinator.user.git("ls-tree", "-z", "--name-only", "agent/x").split("\0").count("end") == 1
 
 
-def test_a_program_that_was_killed_is_begun_again(coordinator: Desk, session: LandingSession) -> None:
+def test_after_a_while_the_settings_are_read_anew(coordinator: Desk, session: LandingSession) -> None:
+    """A file that another one includes is none that is looked at each time."""
+    included = coordinator.user.path.parent / "included"
+    coordinator.user.git("config", "include.path", str(included))
     land(coordinator, session, "one")
-    for pid in session.pids():
-        os.kill(pid, signal.SIGKILL)
-    land(coordinator, session, "two")
-    with session, pytest.raises(GitFailure):
-        session.commits("0" * 40)
-
-
-def test_it_ends_its_programs_when_nothing_is_landed_any_more(coordinator: Desk) -> None:
-    session = LandingSession(coordinator.depot, coordinator.result(edit_c).repo_id, idle_s=0.05)
-    land(coordinator, session, "one")
-    until = time.monotonic() + 20 * crowded()
-    while session.pids() and time.monotonic() < until:
-        time.sleep(0.02)
-    assert session.pids() == ()
-    land(coordinator, session, "two")
-    session.close()
+    included.write_text("[user]\n\temail = later@example.org\n")
+    later = land(coordinator, session, "two", at_ms=NOW_MS + IDLE_MS + 1).commit
+    assert coordinator.user.git("log", "-1", "--format=%ae", later) == "later@example.org"

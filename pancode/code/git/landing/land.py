@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from node_agent.wire.git import Change, shown, split_nul
@@ -18,9 +17,8 @@ from pancode.code.git.landing.land_commits import explained
 from pancode.code.git.landing.land_journal import Checkpoint, LandingJournal, TreeChanged
 from pancode.code.git.landing.land_state import unless_in_progress
 from pancode.code.git.landing.land_steps import forbidden, steps_of
-from pancode.code.git.landing.session import LandingSession
 from pancode.code.git.listing import ListingLimits, hidden_names
-from pancode.code.git.merge import changes_between, merge_change, stage_files
+from pancode.code.git.merge import CommitStore, changes_between, merge_change, stage_files
 from pancode.code.git.objects import import_base
 from pancode.code.git.project import GitProject, open_project
 from pancode.code.git.safe import Git
@@ -113,16 +111,15 @@ def _land(seen: GitProject, depot: Depot, request: LandRequest, gates: Gates | N
 
 
 def merge_result(
-    depot: Depot, request: LandRequest, ours_tree: str, session: LandingSession | None = None
+    depot: Depot, request: LandRequest, ours_tree: str, store: CommitStore | None = None
 ) -> tuple[Merged | LandReport, tuple[Change, ...]]:
     """The run's result merged into that tree, and what it changes there; a report where there is an end."""
     git = depot.git(request.repo_id)
-    merge, theirs = merge_change(git, request.snapshot_commit, request.result_commit, ours_tree, session)
+    merge, theirs = merge_change(git, request.snapshot_commit, request.result_commit, ours_tree, store)
     if merge.conflicts:
         both = "changed here and by the run"
         return _refused(tuple(Conflict(shown(name), both) for name in merge.conflicts)), ()
-    between = partial(changes_between, git) if session is None else session.changes
-    changes = between(ours_tree, merge.tree)
+    changes = changes_between(git, ours_tree, merge.tree)
     if not changes:
         return LandReport(LandStatus.NOTHING), ()
     names = tuple(os.fsdecode(change.path) for change in changes)

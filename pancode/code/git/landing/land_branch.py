@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,10 +39,9 @@ def land_on_branch(
     A branch that somebody else moves meanwhile is merged into anew, and its gates run again. `session`: what
     landings one after the other share; None: this is the only one.
     """
-    if session is None:
-        with closing(LandingSession(depot, request.repo_id)) as own:
-            return land_on_branch(project, depot, request, target, gates, called_off, own)
-    with session:
+    session = session or LandingSession(depot, request.repo_id)
+    with session.lock:
+        session.begin(target.now_ms)
         return _tried(session, project, depot, request, target, (gates, called_off))
 
 
