@@ -16,13 +16,17 @@ from pancode.offline.answering import Answering
 from pancode.offline.guest_places import PlaceBounds
 
 AGAIN_S = 5.0
+_FIX = (
+    "it is tried again every few seconds; else name an address of this machine (ip -brief addr) and a free "
+    "port (ss -ltn) in {}, then: pancode fleet down, pancode fleet up"
+)
 
 
 class OpenPlace:
     """Nothing listens where no address was named. What goes wrong here stops no coordinator.
 
-    `name`: of its thread and its log. `words`: what is not open, `fix`: what mends that. `config`: made when
-    it is opened, for the port that it has got. `bounds`: of the connections that it holds.
+    `name`: of its thread and its log. `words`: what is not open, as the setting named `by` says. `config`:
+    made when it is opened. `bounds`: of the connections that it holds.
     """
 
     def __init__(
@@ -30,13 +34,14 @@ class OpenPlace:
         context: ApiContext,
         place: ListenAddress | None,
         texts: tuple[str, str, str],
-        config: Callable[[int], uvicorn.Config],
+        config: Callable[[], uvicorn.Config],
         bounds: PlaceBounds,
         again_s: float = AGAIN_S,
     ) -> None:
         self._context = context
         self._place = place
-        self._name, self._words, self._fix = texts
+        self._name, self._words, by = texts
+        self._fix = _FIX.format(by)
         self._config, self._bounds = config, bounds
         self._again_s = again_s
         self._log = logging.getLogger(f"pancode.{self._name}")
@@ -72,7 +77,7 @@ class OpenPlace:
         try:
             made = listening_at(place)
             port = int(made.getsockname()[1])
-            self._serve(made, port)
+            self._serve(made)
         except OSError as exc:  # the address, or a certificate that cannot be read
             if len(others) == len(self._context.closed):
                 self._log.error("%s: %s; fix: %s", what, exc, self._fix)
@@ -83,9 +88,9 @@ class OpenPlace:
         self._log.info("open at %s, port %d", place, port)
         return True
 
-    def _serve(self, made: socket.socket, port: int) -> None:
+    def _serve(self, made: socket.socket) -> None:
         try:
-            config = self._config(port)
+            config = self._config()
             config.load()  # reads a certificate: OSError
         except OSError:
             made.close()

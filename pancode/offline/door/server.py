@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Sequence
+from functools import partial
 
 import uvicorn
 from starlette.routing import BaseRoute
@@ -21,21 +22,15 @@ from pancode.offline.guest_places import PlaceBounds
 CONSOLE = "pancode.web.serving"
 """Its function `routes()` answers with the routes of the console's files; it may be left out of a package."""
 BOUNDS = PlaceBounds(most=256, strangers=128, each=32)
-FIX = (
-    "it is tried again every few seconds; else name an address of this machine (ip -brief addr) and a free "
-    "port (ss -ltn) in api.listen, then: pancode fleet down, pancode fleet up"
-)
 
 
 class TcpDoor(OpenPlace):
     """The API for whoever has a token."""
 
     def __init__(self, context: ApiContext, door: DoorPlace, again_s: float = AGAIN_S) -> None:
-        def config(port: int) -> uvicorn.Config:
-            return door_config(context, door)
-
         self._facts, self._door = context.facts, door
-        super().__init__(context, door.place, ("api", "the API is not open", FIX), config, BOUNDS, again_s)
+        texts, config = ("api", "the API is not open", "api.listen"), partial(door_config, context, door)
+        super().__init__(context, door.place, texts, config, BOUNDS, again_s)
 
     def opened(self, port: int) -> None:
         self._facts["api"] = self._door.url(port)
