@@ -14,12 +14,12 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # Tests that share nothing but the CPU run side by side; those with real servers do so by the parts of tests/together.py.
 LIGHT := -n 2 tests/unit tests/contract tests/simulation
-BY_PART := -n 2 --dist loadfile --no-loadscope-reorder
-# All of them at once: the hosts mostly wait, and all others take what they leave of the processor (`idle`). The
-# demo, which needs no host, is where less is to be done, and comes first there: one file of minutes.
+BY_PART := --dist loadfile --no-loadscope-reorder
+# All of them at once: tests on hosts mostly wait, so three go at a time, and the others take what these leave of the
+# processor (`idle`). The demo, which needs no host, is where less is to be done, and comes first there.
 DEMO := tests/e2e/test_demo.py
-HOSTS := $(BY_PART) tests/e2e --ignore $(DEMO)
-HEAVY := $(BY_PART) $(DEMO) tests/clis tests/integration
+HOSTS := -n 3 $(BY_PART) tests/e2e --ignore $(DEMO)
+HEAVY := -n 2 $(BY_PART) $(DEMO) tests/clis tests/integration
 
 .PHONY: help ready setup system demo stack images test test-all check format lint types contracts rules fix unit contract integration e2e simulation matrix bench docs man docs-site dist lock vendor clean
 
@@ -92,10 +92,10 @@ simulation: setup ## tests/simulation: control plane and node under one seeded s
 	$(PYTEST) -n 2 tests/simulation
 
 integration: setup system ## tests/integration: real Valkey, RQ, git, SSH in this process
-	$(PYTEST) $(BY_PART) tests/integration
+	$(PYTEST) -n 2 $(BY_PART) tests/integration
 
 e2e: setup system ## tests/e2e: real SSH hosts, driven through the command line
-	@.ci/tests "$(BY_PART) tests/e2e"
+	@.ci/tests "-n 3 $(BY_PART) tests/e2e"
 
 matrix: setup system ## what hostile models can do in the real programs, tried and written anew (minutes)
 	$(PYTEST) -n 2 tests/clis/test_matrix.py --write-evidence

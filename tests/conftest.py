@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -95,6 +96,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     assert config.cache is not None
     failed = {scope_of(nodeid) for nodeid in config.cache.get("cache/lastfailed", {})}
     _keep(config, items, lambda nodeid: scope_of(nodeid) in failed)
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay to the end: the collector of garbage need not look at them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _leave_out_wide(config: pytest.Config, items: list[pytest.Item]) -> None:

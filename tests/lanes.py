@@ -37,12 +37,12 @@ class Suite:
 
 WIDE = {
     "acts": Suite(
-        7,
+        3,
         ("tests/e2e/test_programs.py", "tests/e2e/test_claude.py"),
         r"tests/e2e/test_programs\.py::(test_an_act_.*(?<!forbidden)-(edit|401)\]|test_an_edit_)",
     ),
     "programs": Suite(
-        7,
+        5,
         (
             "tests/clis/test_acts.py",
             "tests/clis/test_asks.py",
@@ -58,7 +58,7 @@ WIDE = {
         ),
     ),
     "asks": Suite(0.5, ("tests/e2e/test_people.py::test_a_command_waits_",), r".*\[(native|claude)\]"),
-    "gateway": Suite(6, ("tests/clis/test_gateway.py", "tests/clis/test_subscription.py")),
+    "gateway": Suite(4, ("tests/clis/test_gateway.py", "tests/clis/test_subscription.py")),
     "matrix": Suite(8, ("tests/clis/test_matrix.py",)),
     "pythons": Suite(
         2,
@@ -73,7 +73,7 @@ WIDE = {
         ),
     ),
     "schedules": Suite(
-        4.2,
+        2.1,
         ("tests/simulation/test_schedules.py",),
         r"tests/simulation/test_schedules\.py::.*\[[1-3]?\d?\d\]",
     ),

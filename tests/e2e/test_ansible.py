@@ -97,7 +97,7 @@ def sited(imported: None, owner: Owner, plays: Plays) -> None:
 
 
 def changed(plays: Plays, name: str, *words: str) -> dict[str, int]:
-    return {host: told.changed for host, told in plays.play(name, *words).fine().recap.items()}
+    return {host: told.changed for host, told in plays.again(name, *words).fine().recap.items()}
 
 
 def listing(owner: Owner, lab: Lab) -> list[str]:
@@ -148,9 +148,15 @@ def test_site_makes_nodes_as_login_root_and_sudo_and_then_changes_nothing(
     imported: None, owner: Owner, plays: Plays, hosts: Lab
 ) -> None:
     """30 s and more: three fresh hosts get and compile their bundles."""
-    assert changed(plays, "site") == {"localhost": 0, "node1": 1, "node2": 1, "node3": 2}
+    first = plays.play("site").fine().recap
+    assert {host: told.changed for host, told in first.items()} == {
+        "localhost": 0,
+        "node1": 1,
+        "node2": 1,
+        "node3": 2,
+    }
     assert {n["state"] for n in owner.nodes().values()} == {"online"}
-    second = plays.play("site", "--diff").fine()
+    second = plays.again("site", "--diff").fine()
     assert (second.changed, len(second.recap)) == (0, 4), second.text
     assert set(changed(plays, "upgrade", "--check").values()) == {0}
     assert "/home/worker" in hosts.run(3, "ps -u worker -o args=").stdout
@@ -189,7 +195,7 @@ def test_a_secret_is_never_shown(sited: None, owner: Owner, plays: Plays, hosts:
     host = Ground(owner, hosts, 1)
     password = (host.home / "key/redis.password").read_text().strip()
     hosts.run(1, f"echo old > {host.inside}/key/redis.password; echo '{{}}' > {host.inside}/node.json")
-    mended = plays.play("upgrade", "--diff", "-vvv", "--limit", "node1").fine()
+    mended = plays.again("upgrade", "--diff", "-vvv", "--limit", "node1").fine()
     assert mended.recap["node1"].changed == 1 and "(hidden" in mended.text
     assert password and password not in mended.text
     assert "slots" in mended.text, "what is no secret is shown"
@@ -211,13 +217,13 @@ def test_an_upgrade_stops_at_the_first_that_does_not_come_back_and_runs_go_on(
     hosts.sshd([2], "restart", [ROOT_LOGIN, "AllowUsers root"])
     kill_coordinator(owner)
     plays.write({name: plays.hosts[name] for name in ("node2", "node1", "node3")})
-    stopped = plays.play("upgrade")
+    stopped = plays.again("upgrade")
     assert stopped.code != 0 and set(stopped.recap) == {"node2"}, stopped.text
     assert stopped.recap["node2"].failed == 1 and "fix:" in stopped.text, stopped.text
     assert Ground(owner, hosts, 1).agent() == before[1], "the next one was left alone"
     assert _went_on(owner, hosts, 1, runs[1])
     _open_doors(hosts)
-    assert set(plays.play("upgrade").fine().recap) == {"node1", "node2", "node3"}
+    assert set(plays.again("upgrade").fine().recap) == {"node1", "node2", "node3"}
     assert {n["version"] for n in owner.nodes().values()} == {version}
     assert all(Ground(owner, hosts, k).agent() not in (None, before[k]) for k in before)
     assert _went_on(owner, hosts, 2, runs[2])
@@ -237,14 +243,14 @@ def test_remove_leaves_nothing_on_any_host_and_in_the_fleet(
     plays.write(plays.hosts)
     fleet = str(owner.ask("fleet", "status")["coordinator"]["fleet"])
     states = {name: node["state"] for name, node in owner.nodes().items()}
-    checked = plays.play("remove", "--check").fine()
+    checked = plays.again("remove", "--check").fine()
     assert {h.changed > 0 for h in checked.recap.values()} == {True}, checked.text
     assert {name: node["state"] for name, node in owner.nodes().items()} == states
     hosts.sshd([3], "restart", ["AllowUsers ops"])
-    plays.play("remove").fine()
+    plays.again("remove").fine()
     assert owner.nodes() == {}
     for k, user in ((1, "ops"), (2, "ops"), (3, "worker")):
         look = f"find /home /tmp /run -name '*{fleet}*'; grep -ls pancode /home/*/.ssh/*"
         assert hosts.run(k, f"{look}; ls -d /home/{user}/.pancode*").stdout == ""
         assert ".pancode-node" not in hosts.run(k, f"ps -u {user} -o args=").stdout
-    assert plays.play("remove").fine().changed == 0
+    assert plays.again("remove").fine().changed == 0

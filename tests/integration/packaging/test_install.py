@@ -67,7 +67,8 @@ def test_another_python_runs_it(wheel: Path, way: str, minor: str) -> None:
         which = installed.call([str(installed.python), "-c", "import sys; print(sys.version)"])
         assert which.stdout.startswith(f"{minor}."), which
         test_it_is_the_installed_one_and_names_its_commit(installed)
-        test_the_demo_passes_without_a_network(installed)
+        if minor == "3.13":  # what runs on the oldest and on the newest runs between them, too
+            test_the_demo_passes_without_a_network(installed)
         assert "complete" in installed.run("completion", "bash").stdout
 
 
