@@ -15,8 +15,6 @@ from node_agent.attempt.ports import (
     DepotLink,
     JournalPort,
     MachineFacts,
-    NoCalls,
-    NoSessions,
     RunnerPort,
     Runtimes,
     Sessions,
@@ -132,6 +130,6 @@ class World:
     ids: Ids
     tempo: Tempo
     slots: int
+    sessions: Sessions
+    calls: CallsPort
     exams: Exams = field(default_factory=NoExams)
-    sessions: Sessions = field(default_factory=NoSessions)
-    calls: CallsPort = field(default_factory=NoCalls)

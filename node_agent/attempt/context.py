@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from node_agent.attempt.ports import (
     CommitStamp,
     DepotLink,
     JournalPort,
-    NoCalls,
     RunnerPort,
     Runtimes,
     Sessions,
@@ -78,9 +77,9 @@ class Context:
     tempo: Tempo
     now: Callable[[], FleetTime | None]
     session: str
+    calls: CallsPort
     ceiling: Callable[[], Ceiling] = Ceiling
     """The limits of the node's owner, as the files say now."""
-    calls: CallsPort = field(default_factory=NoCalls)
     boot: str = ""
     """The id of this start of the machine."""
 

@@ -15,7 +15,7 @@ from node_agent.attempt.gateways import GatewayAccess
 from node_agent.attempt.records import JournalRecord, JournalState, Note, PutBack
 from node_agent.policy.breaches import FileChange
 from node_agent.policy.judging import NO_BOUNDS, NOTHING_BROKEN, Bounds, Offences
-from node_agent.runtimes.base import ExitInfo
+from node_agent.runtimes.base import ExitInfo, ProcessSpec
 from node_agent.shim.spool import Look, PhasePlan
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
@@ -294,16 +294,9 @@ class DepotLink(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
-    """The command of the agent's program. `files` go into the run's home first. `prompt`: its instructions.
+class Launch(ProcessSpec):
+    """The process of the agent's program, and what a receipt says of it. `prompt`: its instructions."""
 
-    `login`: files that log it in, for the agent's own phase alone."""
-
-    argv: tuple[str, ...]
-    env: Mapping[str, str]
-    stdin: bytes | None = None
-    files: Mapping[str, bytes] = field(default_factory=dict)
-    login: Mapping[str, bytes] = field(default_factory=dict)
     enforced: tuple[Enforced, ...] = ()
     version: str | None = None
     served: Served | None = None
@@ -488,23 +481,6 @@ class Sessions(Protocol):
         """Let go of what was not asked for in a long time. `now_ms`: wall clock. Idempotent."""
 
 
-class NoSessions:
-    """Keeps no sessions."""
-
-    def keep(self, order: Order, session: str | None, used: Usage) -> str:
-        return ""
-
-    def go_on(self, order: Order) -> None:
-        if order.resume is not None:
-            raise StepFailed(FailureKind.CANNOT_START, f"no session of {order.resume.run} is kept here")
-
-    def put_back(self, order: Order) -> None:
-        """There is none."""
-
-    def trim(self, now_ms: int) -> None:
-        """There is none."""
-
-
 class CallsPort(Protocol):
     """The questions that lie in a run's home, and the answers beside them."""
 
@@ -516,16 +492,3 @@ class CallsPort(Protocol):
 
     def patience(self, phase: Path, waits: bool) -> None:
         """Whether the phase's idle limit waits for a person. Idempotent. Raises nothing."""
-
-
-class NoCalls:
-    """The calls of a node without homes: nobody asks."""
-
-    def open(self, identity: AttemptId) -> tuple[CallAsked, ...]:
-        return ()
-
-    def answer(self, identity: AttemptId, call: str, data: bytes) -> None:
-        return
-
-    def patience(self, phase: Path, waits: bool) -> None:
-        return

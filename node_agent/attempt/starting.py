@@ -38,7 +38,7 @@ def _prepare(case: Case, anew: bool) -> Turn:
         if anew:
             _clear(case)
         plan, launch, findings, door = _lay_out(case)
-        case.context.runner.prepare(case.work, plan, launch.stdin or b"")
+        case.context.runner.prepare(case.work, plan, launch.stdin)
         ready, baseline = _put_back_or_plan(case, plan)
         if ready.restored:  # what rules name of it is there only now
             case.context.runner.amend(case.work, case.enclosed(plan, plan, door))

@@ -182,8 +182,8 @@ class ProcessSpec:
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
-    stdin: bytes
-    files: Mapping[str, bytes]
+    stdin: bytes = b""
+    files: Mapping[str, bytes] = field(default_factory=dict)
     login: Mapping[str, bytes] = field(default_factory=dict)
 
 

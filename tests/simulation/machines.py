@@ -34,6 +34,7 @@ from tests.fakes.node import (
     MemoryRuntimes,
     MemoryShelf,
     MemoryWorkspaces,
+    NoSessions,
     Script,
     Tripping,
     Tripwire,
@@ -128,6 +129,7 @@ class Machine:
             ids=self.ids,
             tempo=self.tempo,
             slots=self.slots,
+            sessions=NoSessions(),
             calls=behind(MemoryCalls(self.host), "calls"),
         )
         try:

@@ -5,7 +5,7 @@ For simulation and tests; they pass the same contract suites as the real ones.
 
 from __future__ import annotations
 
-from tests.fakes.node.calls import MemoryCalls
+from tests.fakes.node.calls import MemoryCalls, NoSessions
 from tests.fakes.node.clock import CountingIds, MemoryClock
 from tests.fakes.node.host import MemoryHost, Script
 from tests.fakes.node.places import MemoryDepot, MemoryDepotLink, MemoryWorkspaces
@@ -30,6 +30,7 @@ __all__ = [
     "MemoryShelf",
     "MemoryUplink",
     "MemoryWorkspaces",
+    "NoSessions",
     "Script",
     "Tripping",
     "Tripwire",

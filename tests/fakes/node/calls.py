@@ -1,12 +1,15 @@
-"""Questions about calls, and their answers, in memory."""
+"""Questions about calls, and their answers, in memory; and a node that keeps no sessions."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from node_agent.attempt.ports import DiskFull
+from node_agent.attempt.ports import DiskFull, StepFailed
+from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.order import Order
 from node_agent.wire.policy import CallAsked
+from node_agent.wire.receipt import Usage
 from tests.fakes.node.host import MemoryHost
 
 
@@ -28,3 +31,20 @@ class MemoryCalls:
 
     def patience(self, phase: Path, waits: bool) -> None:
         (self._host.patient.add if waits else self._host.patient.discard)(str(phase))
+
+
+class NoSessions:
+    """The Sessions port of a node that keeps none."""
+
+    def keep(self, order: Order, session: str | None, used: Usage) -> str:
+        return ""
+
+    def go_on(self, order: Order) -> None:
+        if order.resume is not None:
+            raise StepFailed(FailureKind.CANNOT_START, f"no session of {order.resume.run} is kept here")
+
+    def put_back(self, order: Order) -> None:
+        """There is none."""
+
+    def trim(self, now_ms: int) -> None:
+        """There is none."""

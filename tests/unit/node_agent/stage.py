@@ -42,6 +42,7 @@ from tests.fakes.node import (
     MemoryShelf,
     MemoryUplink,
     MemoryWorkspaces,
+    NoSessions,
     Script,
     Tripping,
     Tripwire,
@@ -249,6 +250,7 @@ class Stage(Coordinator):
                 tempo=Tempo(),
                 slots=self.slots,
                 exams=self.exams,
+                sessions=NoSessions(),
                 calls=behind(MemoryCalls(self.host), "calls"),
             )
         )
