@@ -92,13 +92,13 @@ def words_of(run: Run) -> str:
 
 
 KEPT_CHARS = 200
-"""How many characters of an with_answer command are kept: a run may have with_call about many."""
-YES, NO, OVER = "yes", "no", "all_closed"
-"""The answers. OVER: the agent did not wait until somebody with_answer."""
+"""How many characters of an answered command are kept: a run may have asked about many."""
+YES, NO, OVER = "yes", "no", "over"
+"""The answers. OVER: the agent did not wait until somebody answered."""
 
 
 def calls_of(run: Run) -> list[dict[str, Any]]:
-    """All calls about which a person was with_call."""
+    """All calls about which a person was asked."""
     return run.terms.get("calls", [])
 
 
@@ -112,7 +112,7 @@ def is_known(run: Run, call: str) -> bool:
 
 
 def with_call(run: Run, body: PersonAsked, now_ms: int) -> Run:
-    """The run after its agent has with_call about a call."""
+    """The run after its agent has asked about a call."""
     fresh = {
         **body.asked.model_dump(mode="json"),
         "why": body.why,
@@ -164,7 +164,7 @@ def chosen_call(run: Run, number: int | None) -> tuple[int, dict[str, Any]]:
     if number != now:
         raise RefusedError(
             f"call {number} of {run.id} does not wait now",
-            why=f"it was with_answer, or its agent no longer waits; call {now} waits",
+            why=f"it was answered, or its agent no longer waits; call {now} waits",
             fix="pancode inbox",
             code="changed",
         )
