@@ -140,7 +140,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("pancode/bus/*", "redis"),
     ("pancode/systemd/* pancode/offline/units.py pancode/cli/fleet/units.py", "systemd ansible"),
     (
-        "pancode/agents/runtimes.py pancode/dispatch/forbidden.py pancode/nodes/node.py",
+        "pancode/agents/runtimes.py pancode/dispatch/admission/safety.py pancode/nodes/node.py",
         "matrix acts",
     ),
     ("pancode/control/keyring.py", "schedules kills keys"),

@@ -15,13 +15,13 @@ from pancode.api.run_routes import lands_again
 from pancode.control.finding import find
 from pancode.control.run import brief
 from pancode.core.records import Run, RunState
+from pancode.dispatch.report import queued
 from pancode.errors import RefusedError, UsageError
 from pancode.life.continuing import rows
 from pancode.life.inbox import ItemKind, kind_of
 from pancode.life.land_values import LandWay
 from pancode.life.landing import LANDED
 from pancode.life.signals import CallDecided
-from pancode.runs.report import queued
 from pancode.work.people.answering import (
     answer,
     decide_call,

@@ -39,10 +39,9 @@ from pancode.fleet.fleet import fleet
 from pancode.fleet.models import ModelFilter, endpoints, models
 from pancode.nodes.node import holds
 from pancode.reports.story import audit, verify_audit
-from pancode.runs.chain import chain
 from pancode.runs.fleet_settings import pause_queue
-from pancode.runs.queue import queues
-from pancode.runs.receipts import export, keys, receipt, receipts
+from pancode.runs.receipts import chain, export, keys, receipt, receipts
+from pancode.runs.runs import queues
 from pancode.runs.stop import stop_waiting
 
 

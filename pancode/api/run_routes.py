@@ -32,12 +32,11 @@ from pancode.control.finding import find
 from pancode.control.run import brief, show
 from pancode.core.records import Run, RunState
 from pancode.core.visitors import AccessScope, must_allow
-from pancode.dispatch.dispatch import dispatch, dry_run
-from pancode.dispatch.snapshots import under_way
+from pancode.dispatch.dispatch import dispatch, dry_run, under_way
+from pancode.dispatch.report import queued, report
 from pancode.reports.story import why
 from pancode.runs.log import LogPlace, read_log, stream_names
 from pancode.runs.receipts import verify
-from pancode.runs.report import queued, report
 from pancode.runs.retry import dispatch_again
 from pancode.runs.runs import Filter, runs
 from pancode.runs.stop import stop

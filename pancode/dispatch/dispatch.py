@@ -2,41 +2,217 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import cache
+
+from typing_extensions import TypedDict
 
 from node_agent.policy.rulefile import RuleError, together
+from pancode.account import track_records
+from pancode.account.track_records import TrackRecord, WorkKey, choose, kind_of
 from pancode.agents.endpoints import costs_nothing
 from pancode.agents.passports import ModelPlace, Needs, sifted, unknowns, untested
 from pancode.agents.presets import outranked_for
 from pancode.agents.request import (
     EXPECTED,
+    EXPLORE,
     AdmissionView,
     Catalogue,
     DispatchRequest,
+    ExpectedWork,
     Parent,
     PathFact,
     ScopeView,
 )
+from pancode.agents.runtimes import RUNTIMES
+from pancode.control import continuations
 from pancode.control.core import Core
 from pancode.control.faces import Surroundings
 from pancode.control.model_lists import decided
+from pancode.control.recent import LOOKED_AT as LOOKED_AT
+from pancode.control.recent import RecentRuns
 from pancode.control.work import Work, unit_of_work
-from pancode.core import books
-from pancode.core.ports import SnapshotTaken, Transaction
-from pancode.core.records import Balance, BookEntry, Run, Setting
-from pancode.dispatch import run_budget, snapshots
+from pancode.core import books, values
+from pancode.core.ports import SnapshotRequest, SnapshotTaken, Transaction
+from pancode.core.records import Attempt, Balance, BookEntry, EndedRun, Run, RunState, Setting
 from pancode.dispatch.admission import GateVerdict, asks_for, first_refused, judge, objections, refusal
 from pancode.dispatch.admission.safety import accepted
 from pancode.dispatch.bind import bind_in
-from pancode.dispatch.enqueue import admit
 from pancode.dispatch.requested import as_task
 from pancode.dispatch.resolve import Resolution, Unresolved, resolve, with_other
-from pancode.dispatch.track_records import RecordsPicker, recent
 from pancode.errors import ConfigError, NotFoundError, with_fix
 from pancode.life.orders import rules_of
 from pancode.life.placement import is_unheld, is_walled
+from pancode.life.signals import Admitted, AskedFirst, Continued, GivenUp
+from pancode.workflow import rejoining
+
+
+def lately(core: Core) -> Mapping[WorkKey, TrackRecord]:
+    """The present records; read once, then kept up to date by each commit."""
+    with core.lock:
+        return recent(core).sums
+
+
+def recent(core: Core) -> RecentRuns:
+    with core.lock:
+        known = core.live.recent
+        if known is None:
+            with core.ports.ledger.transaction() as tx:
+                rows = tx.find(EndedRun, order="ended_ms", descending=True, limit=LOOKED_AT)
+            known = core.live.recent = RecentRuns(reversed(rows))
+        return known
+
+
+class RecordsPicker:
+    """Makes all choices of one dispatch, with the records of one moment and one random draw."""
+
+    def __init__(self, core: Core, repository: str | None, explore: float = EXPLORE) -> None:
+        self._core, self._repository, self._explore = core, repository, explore
+        self.records = cache(lambda: lately(core))
+        self._draw = cache(lambda: int(core.ports.ids.token(4), 16) / 2**32)
+
+    def agent(self, names: Sequence[str], task: str) -> tuple[str, str]:
+        found = track_records.of_agents(self.records(), kind_of(task), self._repository)
+        return choose(names, found, self._draw(), self._explore)
+
+    def model(self, agent: str, models: Sequence[str], task: str) -> tuple[str, str]:
+        bare = {name: name.rpartition("/")[2] for name in models}
+        found = track_records.of_models(self.records(), agent, kind_of(task), bare)
+        return choose(models, found, self._draw(), self._explore)
+
+    def expect(self, agent: str, runtime: str, model: str | None, task: str) -> ExpectedWork | None:
+        return track_records.expected(self.records(), agent, runtime, model, task)
+
+
+def left_for_children(tx: Transaction, run: Run) -> Decimal | None:
+    """The limit less the run's own cost and the actual or possible cost of its children; None: it has no
+    limit.
+
+    The result is never more than the rest of the parent above, with the share that this run got there.
+    """
+    limit = _limit(run)
+    if limit is None:
+        return None
+    committed = _committed(tx, run)
+    room = limit - committed
+    above = tx.get(Run, run.parent) if run.parent is not None else None
+    beyond = left_for_children(tx, above) if above is not None else None
+    if beyond is not None:
+        room = min(room, beyond + _claim(run, committed) - committed)
+    return max(room, books.ZERO)
+
+
+def _committed(tx: Transaction, run: Run) -> Decimal:
+    """Its cost so far, with the budgets of its children.
+
+    The hold of a running attempt is not spent: the children are paid from it.
+    """
+    entries = tx.find(BookEntry, {"run": run.id})
+    if run.state is RunState.ENDED:
+        spent = books.used(entries, run.attempt + 1)
+    else:
+        spent = books.used(entries, run.attempt) + _reported(tx, run)
+    children = tx.find(Run, {"parent": run.id})
+    return sum((_claim(child, _committed(tx, child)) for child in children), spent)
+
+
+def _claim(run: Run, committed: Decimal) -> Decimal:
+    """The amount to keep for a child: its whole limit until it has ended, whatever its estimate.
+
+    The user's own programs cost nothing unless the user says what they may cost.
+    """
+    if run.state is RunState.ENDED:
+        return committed
+    limit = None if RUNTIMES[run.runtime].own else _limit(run)
+    return max(run.estimate_usd if limit is None else limit, committed)
+
+
+def _reported(tx: Transaction, run: Run) -> Decimal:
+    """The node's latest figures of the running attempt."""
+    attempt = tx.get(Attempt, run.id, run.attempt)
+    return (books.known_cost(attempt.usage) if attempt is not None else None) or books.ZERO
+
+
+def _limit(run: Run) -> Decimal | None:
+    usd = run.limits.get("usd")
+    return None if usd is None else Decimal(str(usd))
+
+
+class UnderWay(TypedDict):
+    """A snapshot that is being taken. `of` is 0 until the files are counted."""
+
+    run: str
+    project: str
+    done: int
+    of: int
+
+
+def take(core: Core, resolution: Resolution, run: str) -> SnapshotTaken | None:
+    """The snapshot; None when the run has no project. WorkspaceError."""
+    project, progress = resolution.project, core.live.taking
+    if project is None:
+        return None
+
+    begins = resolution.request.begins
+    if begins is not None:
+        known = SnapshotTaken(begins.repo, begins.base, begins.commit, begins.object_format)
+        core.ports.depot.begin_at(run, known)
+        return known
+
+    def report(done: int, of: int) -> None:
+        progress[run] = (project, done, of)
+
+    report(0, 0)
+    try:
+        return core.ports.depot.snapshot(
+            SnapshotRequest(project, run, resolution.request.folder, resolution.allowed_files, report)
+        )
+    finally:
+        del progress[run]
+
+
+def under_way(core: Core) -> list[UnderWay]:
+    """The snapshots under way, oldest first."""
+    now = list(core.live.taking.items())
+    return [UnderWay(run=run, project=at, done=done, of=of) for run, (at, done, of) in now]
+
+
+def enqueue(core: Core, run: Run) -> Run:
+    """Queue an admitted run; RefusedError with the numbers when a ceiling has no room for its estimate."""
+    with unit_of_work(core) as work:
+        return admit(work, run)
+
+
+def admission_of(work: Work, run: Run) -> Admitted | AskedFirst:
+    """How the run begins: with its hold, or with a person's yes."""
+    return AskedFirst() if "asks" in run.terms else Admitted(work.core.purses(work.tx, run))
+
+
+def admit(work: Work, run: Run) -> Run:
+    """The same inside a transaction. A refusal rolls it back, so nothing was given up.
+
+    A run that goes on from the question of a workflow's step is that step's next run, and so is its retry.
+    """
+    tx, before = work.tx, run.terms.get("continues")
+    old = tx.get(Run, before) if before is not None else None
+    replaced = tx.get(Run, run.retry_of) if run.retry_of is not None else None
+    step = rejoining.place_of(tx, old) if old is not None else None
+    if replaced is not None and run.terms.get("in_step"):
+        step = rejoining.must_take(tx, replaced)
+    run = rejoining.placed(run, step, old or replaced) if step is not None else run
+    admitted = work.signal(values.replace(run, epoch=work.core.epoch), admission_of(work, run))
+    if replaced is not None:
+        work.signal(replaced, GivenUp(run.id))
+    if old is not None:
+        sole = "answers" in run.terms or continuations.is_taken(tx, old)
+        work.signal(old, Continued(run.id, run.created_by, sole, run.terms.get("program", "")))
+    if step is not None:
+        rejoining.taken(work, step, admitted)
+    return admitted
+
 
 HISTORY = 200
 """How many runs the estimate uses."""
@@ -103,7 +279,7 @@ def dispatch(
     if isinstance(begun, Dispatched):
         return begun
     judged, run_id = begun
-    snapshot = snapshots.take(core, judged.resolution, run_id)
+    snapshot = take(core, judged.resolution, run_id)
     if snapshot is not None:
         asked = replace(asked, request=replace(asked.request, repo=snapshot.repo))
     # judged again: a snapshot may take long
@@ -282,7 +458,7 @@ def _parent(core: Core, run_id: str | None) -> Parent | None:
         run = tx.get(Run, run_id)
         if run is None:
             raise NotFoundError(f"no run {run_id} that could be the parent", fix="pancode runs")
-        left = run_budget.left(tx, run)
+        left = left_for_children(tx, run)
     rules = rules_of(run.rules)
     walled = is_walled(run)
     return Parent(run.id, run.mode, run.safety, run.read_only, run.depth, is_unheld(run), left, walled, rules)

@@ -8,10 +8,10 @@ from decimal import Decimal
 from typing import Any, TypeVar, cast
 
 from node_agent.wire.order import Reasoning
-from node_agent.wire.policy import NO_RULES, Mode, Rules, Safety
-from pancode.agents.agents import DEFAULT_AGENT, Agent, Autonomy, Choice, choose, find_agent
+from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety, narrowest
+from pancode.agents.agents import DEFAULT_AGENT, Agent, Autonomy, Choice, Walls, choose, find_agent
 from pancode.agents.candidates import Candidate, NodeRequirements, candidates
-from pancode.agents.endpoints import EndpointNeed, context_of, endpoint_of
+from pancode.agents.endpoints import EndpointNeed, context_of, costs_nothing, endpoint_of
 from pancode.agents.models import ModelRef
 from pancode.agents.passports import Needs, tier_at, trusted_at
 from pancode.agents.prompts import Situation, compile_prompt, tokens_of
@@ -24,10 +24,62 @@ from pancode.core.records import Run, RunTerms
 from pancode.core.visitors import token_behind
 from pancode.dispatch import requested
 from pancode.dispatch.choice import model_from, pinned, reasoning_for, runtime_and_model, unlisted
-from pancode.dispatch.estimate import estimate, evidence, is_free
 from pancode.dispatch.limits import RunLimits, run_limits
-from pancode.dispatch.walls import is_walled_by, narrowed
 from pancode.errors import PancodeError
+
+
+def estimate(
+    request: DispatchRequest,
+    catalogue: Catalogue,
+    worker: tuple[str, RuntimeKind, str | None],
+    limits: RunLimits,
+) -> Amount:
+    """The estimate in each currency, never above the run's own limit; own programs ask no model."""
+    (agent, runtime, model), defaults = worker, catalogue.defaults
+    if runtime.own:
+        return Amount(_own_cost(request, limits.usd), 0, min(defaults.estimate_ms, limits.wall_ms))
+    found = catalogue.expect and catalogue.expect(agent, runtime.name, model, request.task)
+    usd = defaults.estimate_usd if found is None or found.usd is None else found.usd
+    unknown = Amount(ms=defaults.estimate_ms, tokens=defaults.estimate_tokens)
+    usual = unknown if found is None or not found.amount.tokens else found.amount
+    tokens = usual.tokens if limits.tokens is None else min(usual.tokens, limits.tokens)
+    usd = usd if limits.usd is None else min(usd, limits.usd)
+    return Amount(usd, tokens, min(usual.ms, limits.wall_ms))
+
+
+def evidence(
+    request: DispatchRequest, catalogue: Catalogue, worker: tuple[str, RuntimeKind, str | None]
+) -> str:
+    """The runs behind the estimate, in words; empty: the estimate is a setting."""
+    agent, runtime, model = worker
+    if runtime.own or catalogue.expect is None:
+        return ""
+    found = catalogue.expect(agent, runtime.name, model, request.task)
+    return "" if found is None else found.words
+
+
+def is_free(wanted: EndpointNeed | None, catalogue: Catalogue) -> bool:
+    """Whether the run costs nothing, because it uses the fleet's own endpoint; placement checks its node
+    again."""
+    return wanted is not None and costs_nothing(catalogue.nodes, wanted.endpoint, wanted.model)
+
+
+def _own_cost(request: DispatchRequest, cap: Decimal | None) -> Decimal:
+    """The user's own programs cost nothing unless the user says what they may cost."""
+    return min(request.budget, cap or request.budget) if request.budget is not None else Decimal(0)
+
+
+def is_walled_by(request: DispatchRequest, agent: Agent, rules: Rules) -> bool:
+    """Whether the run works only in a sandbox: it asks for one, or only a sandbox can hold its network."""
+    closed = narrowest(rules.network) is not NetworkAccess.MACHINE
+    return request.walled or agent.walls is Walls.CONTAINER or closed
+
+
+def narrowed(rules: Rules, *networks: NetworkAccess | None) -> Rules:
+    """The rules with the narrowest of these networks."""
+    every = [one for one in networks if one is not None]
+    return rules.model_copy(update={"network": narrowest(*every)}) if every else rules
+
 
 T = TypeVar("T")
 

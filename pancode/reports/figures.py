@@ -15,7 +15,7 @@ from pancode.core.records import Balance, Run, RunState, Setting
 from pancode.errors import UnavailableError
 from pancode.fleet.fleet import fleet
 from pancode.nodes.node import NodeState
-from pancode.runs.queue import queues
+from pancode.runs.runs import queues
 
 _USD = "USD of all time that are booked as spent; less after a correction"
 FIGURES: Mapping[str, Figure] = {

@@ -6,7 +6,7 @@ from pancode.account.track_records import TrackRecord, WorkKey, summed
 from pancode.control.account_shapes import TrackRecordRow
 from pancode.control.core import Core
 from pancode.core import books
-from pancode.dispatch.track_records import lately
+from pancode.dispatch.dispatch import lately
 
 
 def track_records(core: Core, agent: str | None, rankings: bool, limit: int) -> list[TrackRecordRow]:

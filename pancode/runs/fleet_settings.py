@@ -10,7 +10,7 @@ from pancode.control.work import unit_of_work
 from pancode.core.names import not_found
 from pancode.core.records import Node, Setting
 from pancode.fleet import inventory
-from pancode.runs.queue import PAUSED, pause_key
+from pancode.runs.runs import PAUSED, pause_key
 
 
 def put_setting(core: Core, name: str, value: object | None, by: str) -> None:

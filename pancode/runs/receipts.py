@@ -1,14 +1,14 @@
-"""Lists receipts, verifies them, and exports the keys that prove them elsewhere."""
+"""Lists receipts, verifies them and their chain, and exports the keys that prove them elsewhere."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from node_agent.wire.receipt import Claims, Receipt
-from node_agent.wire.signing import Envelope, PublicKey, WireRefusal, parse_envelope, parse_message
+from node_agent.wire.signing import Envelope, PublicKey, WireRefusal, open_as, parse_envelope, parse_message
 from node_agent.wire.signing import verify as open_signed
 from pancode.control import keyring
 from pancode.control.core import Core
@@ -17,17 +17,21 @@ from pancode.control.finding import find_run
 from pancode.control.paging import ListSearch, page
 from pancode.control.run import at, iso
 from pancode.control.shapes import CheckShape, Json, ReceiptRow, VerdictShape
+from pancode.core import names
 from pancode.core.ports import Transaction
-from pancode.core.records import Fence, KnownKey, Node, Run, StoredReceipt
+from pancode.core.records import Closed, Fence, KnownKey, Node, Run, StoredReceipt
 from pancode.errors import NotFoundError
 from pancode.life.verification import (
+    ChainLink,
     ReceiptVerdict,
     TrustedKey,
     TrustedKeys,
     VerificationCheck,
     Verified,
+    judge_chain,
     not_found,
     signer_of,
+    verdict_of,
     verify_text,
 )
 from pancode.life.verified import ResultTrust, VerifiedResult, result_at
@@ -216,3 +220,37 @@ def _statement(envelope: Envelope) -> Json | None:
         return parse_message(Receipt, envelope.body()).model_dump(mode="json", by_alias=True)
     except WireRefusal:
         return None
+
+
+_NEVER_RAN = (Closed.REFUSED, Closed.REVOKED, Closed.NOT_NOW, Closed.NEVER_ACCEPTED)
+
+
+def chain(core: Core, node: str) -> VerdictShape:
+    """The chains of each key that the node has had. NotFoundError for a name that no key ever had."""
+    with core.ports.ledger.transaction() as tx:
+        keys = tx.find(KnownKey, {"role": "node"})
+        named = [PublicKey.parse(row.public) for row in keys if row.name == node]
+        if not named:
+            raise names.not_found("node", node, {row.name for row in keys}, "pancode node ls")
+        checks = [check for key in named for check in _checks(tx, key)]
+    return shape(node, verdict_of(checks))
+
+
+def _checks(tx: Transaction, key: PublicKey) -> Iterator[VerificationCheck]:
+    stored = tx.find(StoredReceipt, {"tag": key.tag}, order="stored_ms")
+    links: list[ChainLink] = []
+    for row in stored:
+        attempt = f"{row.run}.{row.attempt}.{row.fence}"
+        try:
+            claims = open_as(Receipt, parse_envelope(row.envelope), {key.keyid: key}).predicate
+        except WireRefusal as refusal:
+            yield VerificationCheck(
+                "every receipt is as it was signed", False, f"{attempt}: {refusal.detail}"
+            )
+        else:
+            links.append(ChainLink(row.digest, attempt, claims.previous))
+    if stored:
+        answered = {(row.run, row.fence) for row in stored}
+        fences = [f for f in tx.find(Fence, {"tag": key.tag}) if f.closed not in _NEVER_RAN]
+        silent = [f"{f.run}.{f.attempt}.{f.fence}" for f in fences if (f.run, f.fence) not in answered]
+        yield from judge_chain(f"key {key.tag}", links, silent)

@@ -8,20 +8,60 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from node_agent.wire.control import Acknowledge, Orphaned, Reject, Resend
+from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import Envelope
+from pancode.control import passed_over
 from pancode.control.core import Core
 from pancode.control.work import Work
+from pancode.core import board
 from pancode.core.ports import Transaction
-from pancode.core.records import Fence, Node, Run, StoredReceipt
+from pancode.core.records import Fence, Node, Run, StoredReceipt, Workflow
 from pancode.core.values import replace
 from pancode.fleet import evidence
 from pancode.life.decide import decide
-from pancode.life.receipts import Evidence, Judged, Ruling, judge_evidence, judge_identity
+from pancode.life.receipts import Evidence, Judged, Ruling, judge_evidence, judge_identity, needs_nodes
+from pancode.life.retries import MOST_OUTPUT
 from pancode.life.signals import Believed, Rejected
-from pancode.runs import board
-from pancode.runs.retry_facts import with_facts
+
+
+def keep(work: Work, claims: Claims) -> None:
+    """The values of an accepted receipt, in the transaction that accepts it; none of a run alone."""
+    run = work.tx.get(Run, claims.identity.run)
+    workflow = work.tx.get(Workflow, run.workflow) if run is not None and run.workflow is not None else None
+    if run is None or workflow is None:
+        return
+    after, full = board.with_values(workflow, run, claims.board, work.core.wall_ms())
+    work.tx.put(after)
+    names = ", ".join(f"{one.namespace}/{one.key}" for one in claims.board)
+    work.tell(run.id, "board", "board", "written", names)
+    for words in full:
+        work.tell(run.id, "board", "board", "full", words)
+
+
+GATES_LOG = "gates.log"
+"""The stream that has what all gates wrote."""
+
+
+def with_facts(work: Work, signal: Believed) -> Believed:
+    """The signal of a failed attempt with what a retry needs."""
+    claims, core = signal.claims, work.core
+    return replace(
+        signal,
+        nodes=core.views(work.tx) if needs_nodes(claims.failure) else (),
+        passed_over=passed_over.shunned(core).get(claims.identity.run, {}),
+        output=_gates_output(work, claims) if claims.failure is FailureKind.GATE_FAILED else "",
+    )
+
+
+def _gates_output(work: Work, claims: Claims) -> str:
+    """The end of the output of all gates; empty where they wrote none."""
+    size = next((blob.size for blob in claims.blobs if blob.name == GATES_LOG), 0)
+    at = max(0, size - MOST_OUTPUT)
+    part = work.core.ports.depot.blob_part(claims.identity, GATES_LOG, at, MOST_OUTPUT)
+    return part.decode(errors="replace")
+
 
 ANSWER_AGAIN_MS = 5_000
 REASON_CHARS = 1_000
@@ -142,7 +182,7 @@ def _accept(work: Work, letter: Letter, proofs: Proofs) -> None:
     )
     work.apply(decide(case, signal if claims.failure is None else with_facts(work, signal)))
     if claims.board:
-        board.keep(work, claims)
+        keep(work, claims)
 
 
 def _kept(core: Core, letter: Letter, proofs: Proofs) -> tuple[Envelope, str]:

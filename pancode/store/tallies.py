@@ -35,7 +35,7 @@ class ExactSum:
 
     def _add_up(self) -> None:
         with localcontext(EXACT):
-            self._total = sum(map(Decimal, filter(None, self._waiting)), self._total)
+            self._total = sum((Decimal(one) for one in self._waiting if one), self._total)
         self._waiting.clear()
 
 

@@ -17,8 +17,8 @@ from pancode.code.landing.resolve import resolve
 from pancode.control.core import Core
 from pancode.control.faces import Surroundings
 from pancode.core.records import Run
+from pancode.dispatch.report import queued
 from pancode.life.land_values import LandWay
-from pancode.runs.report import queued
 from pancode.wiring.repositories import DepotRepositories
 from pancode.wiring.reverting import RevertLook
 

@@ -30,7 +30,7 @@ from pancode.bus.bus import RedisBus
 from pancode.bus.valkey.access import connect
 from pancode.control.core import ControlSettings, Core, Ports
 from pancode.core.records import Node, Run, RunState
-from pancode.dispatch.enqueue import enqueue
+from pancode.dispatch.dispatch import enqueue
 from pancode.fleet import inventory
 from pancode.host.files import FileArchive, FileEpochs
 from pancode.nodes.node import NodeState

@@ -27,7 +27,7 @@ from pancode.life.receipts import Judged, Ruling
 from pancode.life.retries import Retry, RetryCause
 from pancode.nodes import node
 from pancode.nodes.node import Listening
-from pancode.runs import inbound, journals, rounds, settle
+from pancode.runs import inbound, rounds, settle
 from tests.fakes.epochs import MemoryEpochs
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -169,9 +169,7 @@ def _give_nothing_back(patch: pytest.MonkeyPatch) -> None:
 
 BUGS = (
     Bug("the binder does not count slots", "calm", _to(bind, "free_slots", lambda view, fences, freed: 5)),
-    Bug(
-        "an offer is freed before its start-by", "races", _to(journals, "start_by_of", lambda fence: _Past())
-    ),
+    Bug("an offer is freed before its start-by", "races", _to(inbound, "start_by_of", lambda fence: _Past())),
     Bug("a hold always fits", "money", _to(books, "fits", lambda *_: True)),
     Bug(
         "a node's own ceiling is not asked",
@@ -259,7 +257,7 @@ BUGS = (
         22,
     ),
     Bug("a replaced key leaves its orders open", "disks", _to(inventory, "_part_with", _nothing)),
-    Bug("a journal that forgot is waited for for ever", "disks", _to(journals, "_doubt", _nothing), 25, 33),
+    Bug("a journal that forgot is waited for for ever", "disks", _to(inbound, "_doubt", _nothing), 25, 33),
     Bug(
         "a wait names a cause that is not there",
         "calm",

@@ -15,7 +15,7 @@ from pancode.control.money import set_ceilings
 from pancode.core.books import Ceilings
 from pancode.core.ports import SnapshotRequest
 from pancode.core.records import Fence, FenceState, Node, Run, RunState, Setting
-from pancode.dispatch.enqueue import enqueue
+from pancode.dispatch.dispatch import enqueue
 from pancode.fleet import inventory
 from pancode.runs import stop as runs_stop
 from pancode.runs.fleet_settings import pause_queue

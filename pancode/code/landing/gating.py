@@ -12,8 +12,7 @@ from pancode.control.work import unit_of_work
 from pancode.core.ports import Transaction
 from pancode.core.records import Node, Run, RunState
 from pancode.core.values import replace
-from pancode.dispatch.dispatch import HISTORY, new_id
-from pancode.dispatch.enqueue import admit
+from pancode.dispatch.dispatch import HISTORY, admit, new_id
 from pancode.life.placement import can_be_had, misfit
 
 _FRESH: dict[str, Any] = {

@@ -10,8 +10,7 @@ from pancode.control.work import unit_of_work
 from pancode.core.ports import SnapshotTaken
 from pancode.core.records import Run, RunState
 from pancode.core.values import replace
-from pancode.dispatch.dispatch import new_id_in
-from pancode.dispatch.enqueue import admit
+from pancode.dispatch.dispatch import admit, new_id_in
 from pancode.dispatch.requested import check_verifier
 from pancode.errors import PancodeError, UnavailableError, UsageError
 from pancode.life.placement import misfit

@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
 
-from node_agent.wire.policy import ALLOWED, ActionClass, Enforcement, Isolation, Safety
+from node_agent.policy.judging import judge_command
+from node_agent.wire.policy import ALLOWED, ActionClass, Enforcement, Isolation, Policy, Safety
 from pancode.agents.candidates import Candidate
 from pancode.agents.request import AdmissionView, Parent
 from pancode.agents.runtimes import EnforcedRule, EnforcementRequest, enforced
 from pancode.core.values import replace
+from pancode.dispatch import requested
 from pancode.dispatch.admission.gate import GateVerdict, passed, refused, warned
-from pancode.dispatch.forbidden import forbidden
 from pancode.dispatch.resolve import Resolution
 from pancode.nodes.breakers import LoopVerdict, loop
 from pancode.nodes.node import with_words
+
+
+def forbidden(resolution: Resolution) -> str | None:
+    """The forbidden command and its rule; None: all may run. The result is checked for forbidden paths."""
+    rules = resolution.rules.commands
+    if not rules:
+        return None
+    policy = Policy(allowed=tuple(ActionClass), commands=rules)
+    for what, text in _commands(resolution):
+        for offence in judge_command(policy, text).offences:
+            return f"{what} {offence.words}"
+    return None
+
+
+def _commands(resolution: Resolution) -> Iterator[tuple[str, str]]:
+    """Set-up, gates, and the user's own script, each in the words of a shell."""
+    yield from (("setup", shlex.join(argv)) for argv in resolution.setup)
+    yield from (("verify", shlex.join(argv)) for argv in resolution.gates)
+    score = requested.score(resolution.request)
+    if score:
+        yield "score", shlex.join(score)
+    if resolution.runtime.name == "shell":
+        argv = resolution.request.argv
+        yield "the script", resolution.request.task if argv is None else shlex.join(argv)
+
 
 NAME = "safety"
 _RANK = {Safety.SUGGEST: 0, Safety.AUTO_EDIT: 1, Safety.FULL_AUTO: 2}

@@ -9,7 +9,7 @@ from pancode.control.faces import Surroundings
 from pancode.control.model_lists import decided
 from pancode.core.ports import SnapshotTaken
 from pancode.core.values import replace
-from pancode.dispatch import snapshots
+from pancode.dispatch import dispatch
 from pancode.dispatch.dispatch import new_id_in, passed
 from pancode.dispatch.resolve import Resolution
 from pancode.errors import PancodeError
@@ -88,7 +88,7 @@ def _snapshot(
     if same in known:
         core.ports.depot.begin_at(run, known[same])
         return known[same]
-    snapshot = snapshots.take(core, resolution, run)
+    snapshot = dispatch.take(core, resolution, run)
     if snapshot is not None:
         known[same] = snapshot
     return snapshot

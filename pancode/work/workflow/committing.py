@@ -21,8 +21,14 @@ from pancode.core.records import (
 )
 from pancode.core.values import replace
 from pancode.dispatch.bind import bind_in
-from pancode.dispatch.dispatch import AskedDispatch, JudgedDispatch, put_in_queue, run_of, warnings_of
-from pancode.dispatch.enqueue import admission_of
+from pancode.dispatch.dispatch import (
+    AskedDispatch,
+    JudgedDispatch,
+    admission_of,
+    put_in_queue,
+    run_of,
+    warnings_of,
+)
 from pancode.dispatch.resolve import Resolution
 from pancode.errors import PancodeError, RefusedError
 from pancode.life.decide import decide

@@ -10,10 +10,9 @@ from pancode.control.core import Core
 from pancode.control.faces import Json, Surroundings
 from pancode.control.work import unit_of_work
 from pancode.dispatch.admission.budget import NAME as BUDGET
-from pancode.dispatch.dispatch import JudgedDispatch, dry_run, new_id_in
-from pancode.dispatch.enqueue import admit
+from pancode.dispatch.dispatch import JudgedDispatch, admit, dry_run, new_id_in
+from pancode.dispatch.report import report
 from pancode.errors import PancodeError, RefusedError
-from pancode.runs.report import report
 from pancode.work.workflow import rows
 from pancode.work.workflow.agreeing import dry_objection
 from pancode.work.workflow.committing import PARTIAL, named, offering_partial, run_in

@@ -12,7 +12,7 @@ from pancode.control.work import unit_of_work
 from pancode.core.ports import SnapshotTaken
 from pancode.core.records import Workflow, WorkflowStep, WorkflowStepState
 from pancode.core.values import replace
-from pancode.dispatch import snapshots
+from pancode.dispatch import dispatch
 from pancode.dispatch.dispatch import AskedDispatch, ask, dry_run, passed, put_in_queue
 from pancode.errors import PancodeError, RefusedError, UnavailableError
 from pancode.work.workflow import rows
@@ -60,7 +60,7 @@ class StepStarter:
         prepared = self._preparer.prepare(workflow, step, steps, request, runtime)
         asked = ask(core, around, prepared.request, None)
         judged = decided(core.lists, core.lock, lambda: passed(core, around, asked))
-        snapshot = snapshots.take(core, judged.resolution, run)
+        snapshot = dispatch.take(core, judged.resolution, run)
         snapshot, terms = self._preparer.furnished(step, prepared, snapshot)
         prepared = replace(prepared, terms=terms)
         if snapshot is not None:

@@ -22,7 +22,7 @@ from pancode.control.core import ControlSettings, Core, Ports
 from pancode.core import books
 from pancode.core.ports import Composed, Composition, SnapshotRequest, SnapshotTaken
 from pancode.core.records import Balance, BookEntry, Node, Record, Run
-from pancode.dispatch.enqueue import enqueue
+from pancode.dispatch.dispatch import enqueue
 from pancode.fleet import inventory
 from pancode.runs.rounds import start, turn
 from tests.fakes.bus import MemoryRedis

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from node_agent.wire.policy import Isolation, Mode, NetworkAccess, Rules
 from pancode.agents.request import Defaults
-from pancode.dispatch.networks import networks
+from pancode.dispatch.report import networks
 from pancode.dispatch.resolve import Unresolved, resolve
 from pancode.life.orders import rules_of
 from tests.unit.pancode.core.fleets import BUILDER, SCOUT, catalogue, node, request, resolved

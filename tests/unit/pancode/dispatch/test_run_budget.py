@@ -13,7 +13,7 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Usage
 from pancode.core.records import Run
-from pancode.dispatch import run_budget
+from pancode.dispatch import dispatch
 from pancode.runs.stop import stop
 from tests.unit.pancode.control.world import Desk, Puppet, facts, failed
 
@@ -55,7 +55,7 @@ def end(coordinator: Desk, node: Puppet, order: Order, usd: str | None, **more: 
 
 def left(coordinator: Desk, run: str = "r-paren") -> Decimal | None:
     with coordinator.ledger.transaction() as tx:
-        return run_budget.left(tx, desk_run(tx.get(Run, run)))
+        return dispatch.left_for_children(tx, desk_run(tx.get(Run, run)))
 
 
 def desk_run(found: Run | None) -> Run:

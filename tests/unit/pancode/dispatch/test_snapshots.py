@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pancode.core.ports import SnapshotRequest, SnapshotTaken
-from pancode.dispatch import snapshots
+from pancode.dispatch import dispatch
 from pancode.errors import WorkspaceError
 from tests.unit.pancode.control.world import Desk, HonestDepot
 from tests.unit.pancode.core.fleets import node, resolved
@@ -17,12 +17,12 @@ class Slow(HonestDepot):
     def __init__(self, coordinator: Desk, fails: bool = False) -> None:
         super().__init__()
         self.coordinator, self.fails = coordinator, fails
-        self.seen: list[list[snapshots.UnderWay]] = []
+        self.seen: list[list[dispatch.UnderWay]] = []
 
     def snapshot(self, wanted: SnapshotRequest) -> SnapshotTaken:
-        self.seen.append(snapshots.under_way(self.coordinator.core))
+        self.seen.append(dispatch.under_way(self.coordinator.core))
         wanted.progress(40_000, 100_000)
-        self.seen.append(snapshots.under_way(self.coordinator.core))
+        self.seen.append(dispatch.under_way(self.coordinator.core))
         if self.fails:
             raise WorkspaceError("no", fix="x")
         return super().snapshot(wanted)
@@ -36,14 +36,14 @@ def test_it_is_told_while_it_lasts(fails: bool) -> None:
     core, asked = coordinator.core, resolved(node("desk"), project="/home/ana/p", workspace="git")
     if fails:
         with pytest.raises(WorkspaceError):
-            snapshots.take(core, asked, "r-0001")
+            dispatch.take(core, asked, "r-0001")
     else:
-        assert snapshots.take(core, asked, "r-0001") is not None
+        assert dispatch.take(core, asked, "r-0001") is not None
     told = {"run": "r-0001", "project": "/home/ana/p"}
     assert depot.seen == [[{**told, "done": 0, "of": 0}], [{**told, "done": 40_000, "of": 100_000}]]
-    assert snapshots.under_way(core) == []
+    assert dispatch.under_way(core) == []
 
 
 def test_without_a_project_there_is_none() -> None:
     coordinator = Desk()
-    assert snapshots.take(coordinator.core, resolved(node("desk"), workspace="none"), "r-0001") is None
+    assert dispatch.take(coordinator.core, resolved(node("desk"), workspace="none"), "r-0001") is None

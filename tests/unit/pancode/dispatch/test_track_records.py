@@ -13,8 +13,7 @@ from pancode.agents.request import DispatchRequest
 from pancode.config.surroundings import FileSurroundings
 from pancode.control.work import unit_of_work
 from pancode.core.records import Decision, Run
-from pancode.dispatch.dispatch import dispatch
-from pancode.dispatch.track_records import RecordsPicker, lately
+from pancode.dispatch.dispatch import RecordsPicker, dispatch, lately
 from pancode.life.signals import Landed
 from pancode.reports.track_records import track_records
 from tests.unit.pancode.account.test_cost import play
