@@ -34,11 +34,8 @@ from node_agent.machine.home import (
     current_link,
     take_over,
 )
-from node_agent.passport.cache import PassportCache
-from node_agent.passport.chat import HttpChat
-from node_agent.passport.exam import ExamTools
-from node_agent.passport.examiner import ExamQueue
-from node_agent.passport.turns import Turns
+from node_agent.passport.exam import ExamTools, HttpChat, free_slot
+from node_agent.passport.queue import ExamQueue, PassportCache
 from node_agent.runner import scopes
 from node_agent.runner.launching import LaunchSurroundings, NodeRuntimes
 from node_agent.runner.runner import Runner
@@ -214,14 +211,13 @@ def _endpoints(home: NodeHome, settings: NodeSettings, vault: Vault, clock: Cloc
 
 
 def _tools(home: NodeHome, endpoints: EndpointTable, clock: Clock, ids: Ids) -> ExamTools:
-    turns = Turns(home.slots)
     return ExamTools(
         servers=endpoints,
         chat=lambda server: HttpChat(server, clock),
         clock=clock,
         ids=ids,
         pause=lambda ms: time.sleep(ms / 1000),
-        turn=turns.one,
+        turn=partial(free_slot, home.slots),
     )
 
 

@@ -120,7 +120,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("node_agent/machine/discovery.py node_agent/cli/logging_in.py", "acts"),
     ("node_agent/gateway/*", "gateway acts"),
     ("node_agent/endpoints/* node_agent/passport/*", ""),
-    ("node_agent/sandbox/* node_agent/policy/breaches.py", "matrix"),
+    ("node_agent/sandbox/* node_agent/policy/judging.py", "matrix"),
     ("node_agent/runner/scopes.py node_agent/cli/foreground.py node_agent/attempt/watch.py", "systemd"),
     ("node_agent/shim/* node_agent/runner/*", "acts systemd"),
     ("node_agent/link/direct.py node_agent/cli/reach.py", "direct"),

@@ -120,7 +120,7 @@ class Controls:
     def _open(self, data: bytes) -> Control:
         control = open_as(Control, parse_envelope(data), self._keys)
         if (control.fleet, control.node) != (self._node.fleet, self._node.tag):
-            raise _not_ours(control)
+            raise WireRefusal(RefusalCode.INVALID_FIELD, f"it is for {control.fleet}/{control.node}")
         return control
 
     def _apply(self, control: Control, state: JournalState, news: bool) -> JournalState:
@@ -189,7 +189,8 @@ class Controls:
         if self._awaits(body.identity, body.receipt) is None:
             return
         if not self._countersigned(body.identity, body.countersignature):
-            raise _bad_countersignature(body.identity)
+            words = f"the countersignature for {body.identity} does not fit the receipt"
+            raise WireRefusal(RefusalCode.TAMPERED, words)
         self._answer(body.identity, body.receipt, Mark.ACKNOWLEDGED, "")
 
     def _turn_down(self, body: Orphaned | Reject) -> None:
@@ -241,11 +242,3 @@ def _settled(body: SetSlots | Drain | Revoke, seq: int, state: JournalState) -> 
             return replace(state, revoked=True)
         case _:
             assert_never(body)
-
-
-def _not_ours(control: Control) -> WireRefusal:
-    return WireRefusal(RefusalCode.INVALID_FIELD, f"it is for {control.fleet}/{control.node}")
-
-
-def _bad_countersignature(identity: AttemptId) -> WireRefusal:
-    return WireRefusal(RefusalCode.TAMPERED, f"the countersignature for {identity} does not fit the receipt")

@@ -68,15 +68,13 @@ class FleetClock:
     def hear(self, beat: Beat, boot_ms: int) -> BeatResult:
         """Take a verified beat; an older epoch or number changes nothing."""
         epoch = beat.time.epoch
-        if epoch < self.epoch_seen or not self._is_newer(beat):
+        last = self.newest
+        is_newer = last is None or (beat.time.epoch, beat.seq) > (last.time.epoch, last.seq)
+        if epoch < self.epoch_seen or not is_newer:
             return BeatResult()
         opened = epoch > self.epoch_seen
         self.epoch_seen, self.newest = epoch, beat
         return BeatResult(newer=True, epoch=opened, answered=self._take_time(beat, boot_ms))
-
-    def _is_newer(self, beat: Beat) -> bool:
-        last = self.newest
-        return last is None or (beat.time.epoch, beat.seq) > (last.time.epoch, last.seq)
 
     def _take_time(self, beat: Beat, boot_ms: int) -> bool:
         answers = beat.answers == self.nonce

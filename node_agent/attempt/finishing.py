@@ -25,7 +25,7 @@ from node_agent.attempt.verdict import (
     vanished_fault,
 )
 from node_agent.attempt.working import CUT_OFF, end_process
-from node_agent.policy.breaches import breaches
+from node_agent.policy.judging import breaches
 from node_agent.shim.spool import (
     Ended,
     ExitRecord,

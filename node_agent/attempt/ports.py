@@ -13,8 +13,7 @@ from typing import Literal, Protocol
 from node_agent.attempt.ceiling import Ceiling
 from node_agent.attempt.gateways import GatewayAccess
 from node_agent.attempt.records import JournalRecord, JournalState, Note, PutBack
-from node_agent.policy.breaches import FileChange
-from node_agent.policy.judging import NO_BOUNDS, NOTHING_BROKEN, Bounds, Offences
+from node_agent.policy.judging import NO_BOUNDS, NOTHING_BROKEN, Bounds, FileChange, Offences
 from node_agent.runtimes.base import ExitInfo, ProcessSpec
 from node_agent.shim.spool import Look, PhasePlan
 from node_agent.wire.failure import FailureKind

@@ -187,13 +187,8 @@ def too_small(fitted: Fitted, context: int, known: bool) -> str:
     from node_agent.wire.endpoint import widen_any  # for a run that ends here alone
 
     hint = "" if known else " (its context size is unknown: set PANCODE_MODEL_CONTEXT=N)"
-    more = widen_any(_rounded(fitted.tokens))
+    more = widen_any(-(-fitted.tokens // 1_024) * 1_024)
     return (
         f"the prompt needs about {fitted.tokens} tokens with room for an answer, "
         f"and the model can use {context}{hint}; start its server with more: {more}"
     )
-
-
-def _rounded(tokens: int) -> int:
-    """A round size for a context."""
-    return -(-tokens // 1_024) * 1_024

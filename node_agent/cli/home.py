@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,20 +118,17 @@ class Removed:
 def end_all(home: NodeHome, runner: Runner, wait_s: float = SLOW_S) -> Removed:
     """Stop, wait, sweep, look. Repeatable; only while no node agent holds the home."""
     names = JournalFiles(home.journal).names() if home.journal.is_dir() else []
-    running = [(name, phase) for name in names for phase in _phases(home, name) if _runs(runner, phase)]
+    phases = [(name, home.journal / name / phase) for name in names for phase in (SETUP, "", GATES)]
+    running = [(name, phase) for name, phase in phases if _runs(runner, phase)]
     for _, phase in running:
         runner.stop(phase, "the node is removed")
     for _, phase in running:
         runner.wait(phase, wait_s)
     for name in names:
-        _sweep(runner, name)
+        with suppress(RunnerError):  # what is left is named by the caller
+            runner.sweep(name)
     left = tuple((name, pid) for name in names for pid, _ in runner.members(name))
     return Removed(tuple(dict.fromkeys(name for name, _ in running)), left)
-
-
-def _phases(home: NodeHome, name: str) -> tuple[Path, ...]:
-    folder = home.journal / name
-    return (folder / SETUP, folder, folder / GATES)
 
 
 def _runs(runner: Runner, phase: Path) -> bool:
@@ -138,13 +136,6 @@ def _runs(runner: Runner, phase: Path) -> bool:
         return isinstance(runner.look(phase), Running)
     except RunnerError:
         return False
-
-
-def _sweep(runner: Runner, name: str) -> None:
-    try:
-        runner.sweep(name)
-    except RunnerError:
-        return  # what is left is named by the caller
 
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")

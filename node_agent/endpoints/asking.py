@@ -1,19 +1,160 @@
-"""Asks one server over HTTP, with a short patience: the effect behind `answers.Ask`."""
+"""Asks one model server over HTTP, with a short patience; reads its answer and trusts nothing in it."""
 
 from __future__ import annotations
 
+import json
+import re
 import ssl
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 
 from node_agent.chat.client import first_of
-from node_agent.endpoints.answers import ServerReply, Silent
 from node_agent.endpoints.places import EndpointAddress
-from node_agent.endpoints.trust import context_of, unbelieved
+from node_agent.link.trusting import believing
 from node_agent.wire.clock import Clock
+from node_agent.wire.model import MOST
 
 if TYPE_CHECKING:
     import httpx2
+
+WORD_CHARS = 200
+_SIZES = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
+
+
+class Silent(Exception):
+    """No answer in time. `refused`: nothing listens there; `fix`: what mends it, where that is known."""
+
+    def __init__(self, words: str, refused: bool = False, fix: str = "") -> None:
+        super().__init__(words)
+        self.refused, self.fix = refused, fix
+
+
+class Mismatch(Exception):
+    """It answers in another shape than the server that was known there."""
+
+
+@dataclass(frozen=True)
+class ServerReply:
+    """`server`: the header of that name. A status says little: some servers give 200 to all that is asked."""
+
+    status: int
+    body: bytes
+    server: str = ""
+
+    @cached_property
+    def value(self) -> Any:
+        """Its JSON; None when it is none."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """The fields of a good answer; empty for any other."""
+        return self.value if self.status == 200 and isinstance(self.value, dict) else {}
+
+    @property
+    def error(self) -> Any:
+        """The error in its body."""
+        return self.value.get("error") if isinstance(self.value, dict) else None
+
+
+class ServerClient(Protocol):
+    """Asks one server. Raises Silent."""
+
+    def get(self, path: str) -> ServerReply:
+        """Changes nothing there."""
+
+    def post(self, path: str, body: Mapping[str, object]) -> ServerReply:
+        """Send one of the few questions that need POST; they change nothing either."""
+
+
+def items(value: object, name: str) -> list[Mapping[str, Any]]:
+    """The objects in the list of that name; Mismatch when there is no such list."""
+    found = value.get(name) if isinstance(value, Mapping) else None
+    if not isinstance(found, list):
+        raise Mismatch(f"no list {name!r}")
+    return [one for one in found if isinstance(one, dict)]
+
+
+def inner(value: object, *names: str) -> Mapping[str, Any]:
+    """The object at that path; empty when there is none."""
+    for name in names:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value if isinstance(value, Mapping) else {}
+
+
+def word(value: Mapping[str, Any], name: str) -> str | None:
+    """A text, as much of it as a heartbeat carries; None for none, or an empty one."""
+    found = value.get(name)
+    return (found.strip()[:WORD_CHARS] or None) if isinstance(found, str) else None
+
+
+def number(value: Mapping[str, Any], name: str) -> int | None:
+    """A count; None for anything else."""
+    found = value.get(name)
+    whole = isinstance(found, int) and not isinstance(found, bool)
+    return found if whole and found is not None and 0 <= found <= MOST else None
+
+
+def flag(value: Mapping[str, Any], name: str) -> bool | None:
+    found = value.get(name)
+    return found if isinstance(found, bool) else None
+
+
+def size_of(text: str | None) -> int | None:
+    """`8.0B`, `135M` or `8x7B` as a number of parameters; None for what does not say one."""
+    found = re.fullmatch(r"(?:(\d+)x)?(\d+(?:\.\d+)?)([KMBT])", (text or "").strip().upper())
+    if found is None:
+        return None
+    return round(int(found[1] or 1) * float(found[2]) * _SIZES[found[3]])
+
+
+def makes_vectors(model: str) -> bool:
+    """Whether the model makes vectors, by its name, if the server does not say what it is for."""
+    return re.search(r"embed|rerank|(?:^|[-/_])bge[-_]", model.lower()) is not None
+
+
+NOT_NOW, OTHER_NAME = (9, 10), (62, 64)
+"""OpenSSL's numbers: a certificate that is not yet or no longer good, and one of another name or address."""
+
+
+def context_of(place: EndpointAddress) -> ssl.SSLContext:
+    """The TLS context with the owner's file, else with the machine's authorities. Silent when the file is
+    useless."""
+    try:
+        return believing(place.ca)
+    except ssl.SSLError as exc:
+        words, fix = f"{place.ca} holds no certificate", "write the authority's certificate there, as PEM"
+        raise Silent(f"is not asked: {words}", fix=fix) from exc
+    except OSError as exc:
+        words = f"{place.ca} cannot be read ({exc.strerror})"
+        fix = "give the node's user its authority's certificate there, or name another file as \"ca\""
+        raise Silent(f"is not asked: {words}", fix=f"{fix} in endpoints.json of the node") from exc
+
+
+def unbelieved(place: EndpointAddress, exc: ssl.SSLError) -> Silent:
+    """A handshake that failed, in words."""
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return Silent(f"is not believed: {exc.verify_message}", fix=_fix(place, exc.verify_code))
+    if exc.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"):
+        return Silent("speaks no TLS", fix=f"write {place.url.replace('https', 'http', 1)} as its url")
+    return Silent(f"cannot be reached over TLS: {exc.reason or exc}")
+
+
+def _fix(place: EndpointAddress, code: int) -> str:
+    if code in NOT_NOW:
+        return "renew its certificate, or set the clock of this node"
+    if code in OTHER_NAME:
+        return f"write a name that its certificate has into its url, in the place of {place.host}"
+    if place.ca:
+        return f"put the certificate of the authority that signed it into {place.ca}"
+    ca = f"/etc/ssl/{place.name or place.host}.pem"
+    return f'name the file of its own authority, "ca": "{ca}", beside its url in endpoints.json of the node'
+
 
 HERE_S, NEAR_S, READ_S = 0.5, 1.0, 2.0
 MOST_BYTES = 4 << 20
@@ -34,13 +175,15 @@ class Http:
     def _ask(self, method: str, path: str, body: Mapping[str, object] | None) -> ServerReply:
         import httpx2  # where there is a server: most nodes have none
 
+        headers = {"accept": "application/json"}
+        headers |= {"authorization": f"Bearer {self._key}"} if self._key else {}
         place, until = self._place, self._clock.mono_ms() + int(READ_S * 1000)
         limit = httpx2.Timeout(READ_S, connect=HERE_S if place.is_here else NEAR_S)
         tls = context_of(place) if place.tls else False
         try:
             with (
                 httpx2.Client(verify=tls, trust_env=False, timeout=limit) as client,
-                client.stream(method, f"{place.url}{path}", json=body, headers=self._headers()) as answer,
+                client.stream(method, f"{place.url}{path}", json=body, headers=headers) as answer,
             ):
                 return ServerReply(
                     answer.status_code, self._read(answer, until), answer.headers.get("server", "")
@@ -51,10 +194,6 @@ class Http:
             raise Silent("cannot be reached: timed out") from exc
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as exc:
             raise Silent(f"does not answer {path}: {str(exc) or type(exc).__name__}") from exc
-
-    def _headers(self) -> dict[str, str]:
-        own = {"accept": "application/json"}
-        return {**own, "authorization": f"Bearer {self._key}"} if self._key else own
 
     def _read(self, answer: httpx2.Response, until: int) -> bytes:
         """Read the whole answer in time: a slow server must not keep a thread."""

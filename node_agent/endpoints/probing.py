@@ -1,15 +1,50 @@
-"""Probes one address: which server answers and what it offers; known facts are not asked again."""
+"""Probes one address: which server answers, what it offers, and whether it makes progress.
+
+A slow prompt looks like a wedged server: its counters move once for each batch, which may take minutes.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from node_agent.endpoints import llamacpp, lmstudio, ollama, openai
-from node_agent.endpoints.answers import Mismatch, ServerClient, Silent
-from node_agent.endpoints.fingerprint import ServerKind, identify
-from node_agent.endpoints.progress import DecodeProgress
-from node_agent.endpoints.reading import Memory, ServerReading, SlotCount
-from node_agent.wire.endpoint import Dialect
+from node_agent.endpoints.asking import Mismatch, ServerClient, Silent
+from node_agent.endpoints.dialects import Memory, ServerKind, ServerReading, Slot, SlotCount, identify, read
+
+SILENCE_MS = 10_000
+"""Silent at two looks so far apart."""
+DECODING_MS, PROMPT_MS = 60_000, 300_000
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeProgress:
+    """`moved`: each busy slot as last seen, and since when it stands like that."""
+
+    silent_since: int | None = None
+    moved: tuple[tuple[Slot, int], ...] = field(default=())
+    words: str = ""
+    """The reason why the server counts as stuck; empty when it does not."""
+
+    def after(self, seen: SlotCount | None, now_ms: int) -> DecodeProgress:
+        """The progress after one more look."""
+        if seen is None:
+            return DecodeProgress()
+        if seen.silent:
+            since = now_ms if self.silent_since is None else self.silent_since
+            words = f"it has not answered for {(now_ms - since) // 1000} s, or its slots have not"
+            return replace(self, silent_since=since, words=words if now_ms - since >= SILENCE_MS else "")
+        known = dict(self.moved)
+        moved = tuple((slot, known.get(slot, now_ms)) for slot in seen.busy)
+        return DecodeProgress(
+            None, moved, next(filter(None, (_stands(s, now_ms - at) for s, at in moved)), "")
+        )
+
+
+def _stands(slot: Slot, ms: int) -> str:
+    if ms < (DECODING_MS if slot.decoded else PROMPT_MS):
+        return ""
+    what = f"{slot.decoded} tokens of its answer" if slot.decoded else "its prompt"
+    return f"a slot has stood at {what} for {ms // 1000} s"
+
 
 STRANGER_MS = 600_000
 """The pause before a server without models is asked again, unless it was gone meanwhile: it may log our
@@ -88,16 +123,3 @@ def _unheard(known: KnownServer, exc: Silent, now_ms: int) -> KnownServer:
         return KnownServer(trouble=str(exc), fix=exc.fix)
     progress = known.progress.after(SlotCount(0, silent=True), now_ms)
     return replace(known, progress=progress, trouble=str(exc))
-
-
-def read(dialect: Dialect, ask: ServerClient, memory: Memory) -> ServerReading:
-    """Read the server by its dialect. Raises Silent, Mismatch."""
-    match dialect:
-        case Dialect.OLLAMA:
-            return ollama.read(ask, memory)
-        case Dialect.LMSTUDIO:
-            return lmstudio.read(ask, memory)
-        case Dialect.LLAMACPP:
-            return llamacpp.read(ask, memory)
-        case _:
-            return openai.read(ask, memory, dialect)

@@ -10,7 +10,7 @@ import contextlib
 import fcntl
 import os
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 PATIENCE_S = 300.0
@@ -67,6 +67,16 @@ class SlotLocks:
             yield
         finally:
             os.close(file)
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[bool]:
+        """Hold one that is free now until the end; False where none is."""
+        file = self._take()
+        try:
+            yield file is not None
+        finally:
+            if file is not None:
+                os.close(file)
 
     def _take(self) -> int | None:
         for path in self._files:

@@ -79,7 +79,8 @@ class Finder:
         now, values = self._clock.mono_ms(), self._values()
         for runtime in RUNTIMES.values():
             logins = {name: values[name] for name in runtime.credentials if name in values}
-            around = (_found(runtime, self._path), logins)
+            programs = {argv[0]: shutil.which(argv[0], path=self._path) for argv in runtime.probe.argvs}
+            around = (programs, logins)
             if self._is_due(runtime.name, now, around):
                 ask = threading.Thread(target=self._ask, args=(runtime, logins), name="probe", daemon=True)
                 ask.start()
@@ -132,11 +133,6 @@ class Finder:
 
 class _Silent(Exception):
     """A program was asked and did not answer in time; the text says what to try."""
-
-
-def _found(runtime: Runtime, path: str) -> dict[str, str | None]:
-    """The paths of the programs that a probe runs; its answer depends on them."""
-    return {argv[0]: shutil.which(argv[0], path=path) for argv in runtime.probe.argvs}
 
 
 def _run(argv: tuple[str, ...], env: Mapping[str, str], limit_s: float) -> tuple[int | None, str]:
@@ -231,7 +227,7 @@ class MachineProbe:
             arch=platform.machine(),
             python=platform.python_version(),
             cpus=os.cpu_count() or 1,
-            memory=_memory(),
+            memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
             disk_free=self._free() or 0,
             load_1m=round(os.getloadavg()[0], 2),
             isolation=others.isolation,
@@ -283,7 +279,3 @@ class MachineProbe:
         return NodeProblem(
             what=f"less than {self._reserve >> 20} MB free in {self._home}", fix="free disk there"
         )
-
-
-def _memory() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

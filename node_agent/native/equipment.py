@@ -1,24 +1,97 @@
-"""Puts together what a program of our own works with: judge, tools, limits and prompt, as its spec says."""
+"""Puts together what a program of our own works with: judge, tools, limits, prompt; and tells its end."""
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from node_agent.chat.guard import CAREFUL, VENDORS, Guard
-from node_agent.chat.limits import MOST_CALLS, MOST_TURNS, ChatLimits
+from node_agent.chat.limits import MOST_CALLS, MOST_TURNS, ChatLimits, Over
 from node_agent.chat.messages import ToolForm
-from node_agent.native.asking import judge_of
-from node_agent.native.brief import system_of
+from node_agent.native.judge import Ask, Judge
 from node_agent.native.places import Tree
-from node_agent.native.tools.box import Box
-from node_agent.native.tools.offer import forms
+from node_agent.native.tools.files import Box
+from node_agent.native.tools.offer import Deeds, forms
 from node_agent.native.voice import PersonWords, Voice
 from node_agent.policy.commands.tree import take_elsewhere
-from node_agent.runtimes.workerspec import WorkerSpec
+from node_agent.runtimes.workerspec import PROMPT, WorkerSpec
 from node_agent.sandbox.grammar import Grammar
-from node_agent.wire.clock import Clock
+from node_agent.wire.clock import Clock, SystemIds
+from node_agent.wire.policy import CommandRule
+
+WAITS, GOES_ON = "[waits for a person: {}]", "[a person has answered: {}]"
+
+
+def judge_of(spec: WorkerSpec, home: str, voice: Voice, clock: Clock) -> Judge:
+    """The judge of this run, who may ask a person. `home`: as for the judge."""
+    return Judge(spec, home, _asker_of(spec, voice, clock))
+
+
+def _asker_of(spec: WorkerSpec, voice: Voice, clock: Clock) -> Ask | None:
+    """None where nobody is asked in this run."""
+    if spec.desk is None:
+        return None
+    desk = spec.desk
+
+    def ask(command: str, rules: Sequence[CommandRule]) -> str:
+        from node_agent.hooks.asking import Asker  # with cryptography, which no other run needs
+
+        asker = Asker(desk, clock, SystemIds(), _wait)
+        voice.tell("noted", text=WAITS.format(command))
+        no = asker.refusal(command, rules)
+        voice.tell("noted", text=GOES_ON.format(no or "yes"))
+        return no
+
+    return ask
+
+
+def _wait(seconds: float) -> None:
+    threading.Event().wait(seconds)
+
+
+RESULT_CHARS = 2_000_000
+"""The characters of the last words; a longer line of the stream would not be read."""
+_HEAD = """\
+You are a coding agent at work in {where}. Use the tools; paths are inside it. {may} \
+Work until the task is done, then answer in plain words, without a tool call: what you did, what is left. \
+Nobody answers questions. What is denied stays denied: find another way, or say so."""
+
+
+def system_of(spec: WorkerSpec, tools: Sequence[str]) -> str:
+    """The system prompt: ours, and behind it the agent's own."""
+    may = "You may change files." if spec.writes else "You change nothing: this run only looks."
+    head = _HEAD.format(where=os.path.join(spec.top, spec.folder).rstrip("/"), may=may)
+    try:
+        prompt = Path(spec.home, PROMPT).read_text("utf-8", "replace")
+    except FileNotFoundError:
+        prompt = ""
+    without = "" if tools else " You have no tools."
+    return f"{head}{without}\n\n{prompt}".rstrip()
+
+
+def tell_end(voice: Voice, spec: WorkerSpec, deeds: Deeds, turns: int, result: str, over: Over | None) -> int:
+    """The `final` event; the exit status of the program."""
+    report = {
+        "scope": f"{spec.folder or 'the whole checkout'}, {'writing' if spec.writes else 'reading only'}",
+        "files": list(deeds.box.changed),
+        "commands": deeds.box.commands,
+        "turns": turns,
+        "calls": deeds.calls,
+        "denied": deeds.denied,
+    }
+    voice.tell(
+        "final",
+        status="done" if over is None else "failed",
+        failure=None if over is None else over.kind.value,
+        reason="" if over is None else str(over),
+        result=result[-RESULT_CHARS:],
+        report=report,
+    )
+    return 0 if over is None else 1
 
 
 @dataclass(frozen=True, slots=True)

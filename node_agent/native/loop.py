@@ -10,8 +10,8 @@ from node_agent.chat.dialect import Question, Trouble
 from node_agent.chat.guard import Guard, too_small
 from node_agent.chat.limits import ChatLimits, Over
 from node_agent.chat.messages import Answer, Answered, Asked, ToolForm, ToolResults, Turn
-from node_agent.native.deeds import Deeds
-from node_agent.native.tools.box import Box
+from node_agent.native.tools.files import Box
+from node_agent.native.tools.offer import Deeds
 from node_agent.native.voice import Voice
 from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind, by_status
@@ -141,7 +141,8 @@ class Loop:
         while True:
             sent = self._fitted(room)
             try:
-                answer = self.model.ask(self._question(sent, room))
+                left = (self.limits.until_ms - self.clock.mono_ms()) / 1000
+                answer = self.model.ask(Question(self.system, sent, self.tools, room, left, self.thinks))
             except Trouble as trouble:
                 self.voice.flush()
                 if trouble.too_long and shorter < 2:
@@ -164,10 +165,6 @@ class Loop:
             kind = FailureKind.CANNOT_START if first else FailureKind.AGENT_FAILED
             raise Over(kind, too_small(fitted, self.guard.context, self.known))
         return fitted.turns
-
-    def _question(self, sent: tuple[Turn, ...], room: int) -> Question:
-        left = (self.limits.until_ms - self.clock.mono_ms()) / 1000
-        return Question(self.system, sent, self.tools, room, left, self.thinks)
 
     def _learn_room(self, trouble: Trouble, sent: tuple[Turn, ...]) -> int:
         """The tokens that an answer may have from now on."""

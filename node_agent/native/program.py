@@ -30,10 +30,13 @@ gc.disable()  # what is loaded now stays: looking at it again and again takes a 
 from node_agent.chat.client import Model, Server  # noqa: E402
 from node_agent.chat.limits import Over  # noqa: E402
 from node_agent.chat.messages import Turn, from_json, to_json  # noqa: E402
-from node_agent.native.brief import tell_end  # noqa: E402
-from node_agent.native.children import CHILDREN  # noqa: E402
-from node_agent.native.equipment import Equipment, equipment_of  # noqa: E402
+from node_agent.native.equipment import (  # noqa: E402
+    Equipment,
+    equipment_of,
+    tell_end,
+)
 from node_agent.native.loop import Loop  # noqa: E402
+from node_agent.native.tools.shell import CHILDREN  # noqa: E402
 from node_agent.native.voice import Voice  # noqa: E402
 from node_agent.runtimes.workerspec import SESSION, VERSION, WorkerSpec  # noqa: E402
 from node_agent.wire.clock import SystemClock, SystemIds  # noqa: E402

@@ -1,15 +1,24 @@
-"""One test of one model, question after question, within one minute."""
+"""One test of one model, question after question, within one minute; a late answer is abandoned."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
 
-from node_agent.passport import fixes, judge, questions
-from node_agent.passport.replies import Reply
-from node_agent.passport.servers import Chat, ExamServer, Servers, ServerUnreachable
+from node_agent.chat.client import Server as Address
+from node_agent.chat.client import events
+from node_agent.chat.dialect import Trouble
+from node_agent.files.durable import make_folder
+from node_agent.gateway.slots import SlotLocks, folder_of
+from node_agent.link.trusting import believing
+from node_agent.passport import questions
+from node_agent.passport.questions import EDITS, TOOLS, CallQuestion, Reply, Timed
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.endpoint import (
     AskState,
@@ -26,6 +35,85 @@ from node_agent.wire.endpoint import (
 
 BUSY = frozenset({408, 429, 500, 502, 503, 504})
 LOCKED = frozenset({401, 403})
+CONNECT_S = 2.0
+MOST_BYTES = 8 << 20
+
+
+class ExamServer(Protocol):
+    """One endpoint. `url`: without the `/v1`; `key`: empty for none; `ca`: a file. The key stays here."""
+
+    @property
+    def fact(self) -> EndpointFact: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def ca(self) -> str | None: ...
+
+
+class Servers(Protocol):
+    """The node's own table. Safe from any thread; raises nothing."""
+
+    def server(self, name: str) -> ExamServer | None:
+        """The endpoint at the last look; None when there is none of that name now."""
+
+    def look(self) -> None:
+        """Look again, now; returns when that is done. Wakes and loads no model."""
+
+
+class ServerUnreachable(Exception):
+    """Nobody takes the connection; the message says how we know."""
+
+
+class Chat(Protocol):
+    """Asks one server, streamed, and leaves when its time is over. Raises Unreachable."""
+
+    def ask(self, body: Mapping[str, Any], ms: int) -> Reply:
+        """The reply within that time; `late` when there would have been more."""
+
+
+class HttpChat:
+    """A connection for each question; leaving one frees the server's slot."""
+
+    def __init__(self, server: ExamServer, clock: Clock) -> None:
+        self._server, self._clock = server, clock
+
+    def ask(self, body: Mapping[str, Any], ms: int) -> Reply:
+        timed = Timed()
+        try:
+            asyncio.run(self._asked(body, ms, timed))
+            return timed.reply()
+        except TimeoutError:
+            return timed.reply(late=True)
+        except Trouble as trouble:
+            if not trouble.reached:
+                raise ServerUnreachable(f"{urlsplit(self._server.url).netloc} {trouble}") from trouble
+            return timed.reply(trouble=trouble)
+        except OSError as exc:
+            raise ServerUnreachable(f"{self._server.ca} is no file of an authority: {exc}") from exc
+
+    async def _asked(self, body: Mapping[str, Any], ms: int, timed: Timed) -> None:
+        began, server = self._clock.mono_ms(), self._server
+        tls = believing(server.ca) if server.url.startswith("https:") else None
+        address = Address(f"{server.url.rstrip('/')}/v1", server.key, tls, CONNECT_S)
+        async with asyncio.timeout(ms / 1000), aclosing(events(address, body, MOST_BYTES)) as coming:
+            async for event in coming:
+                timed.take(event, self._clock.mono_ms() - began)
+
+
+@contextlib.contextmanager
+def free_slot(folder: Path, server: ExamServer, model: ModelFact) -> Iterator[bool]:
+    """Hold a slot of the endpoint until the end, if one is free. A server that names no slots has one.
+
+    `folder`: where the model gateways of runs lock theirs, a file for each slot.
+    """
+    slots, shared = server.fact.slots or model.slots or 0, folder_of(folder, server.fact.name)
+    if slots:
+        make_folder(folder)
+        make_folder(shared)
+    with SlotLocks(str(shared), slots).at_once() as is_ours:
+        yield is_ours or not slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +137,6 @@ class NotNow(Exception):
         self.fix = fix
 
 
-Tell = Callable[[AskState, str], None]
-Turn = Callable[[ExamServer, ModelFact], AbstractContextManager[bool]]
-
-
 @dataclass(frozen=True, slots=True)
 class ExamTools:
     """The tools of a test. `turn`: a slot of the endpoint, if there is one; `pause`: in milliseconds."""
@@ -62,7 +146,7 @@ class ExamTools:
     clock: Clock
     ids: Ids
     pause: Callable[[int], None]
-    turn: Turn
+    turn: Callable[[ExamServer, ModelFact], AbstractContextManager[bool]]
     patience: Patience = Patience()
 
 
@@ -73,38 +157,32 @@ class Exam:
     tools: ExamTools
     endpoint: str
     model: str
-    tell: Tell
+    tell: Callable[[AskState, str], None]
     replies: list[Reply] = field(default_factory=list)
     ctx: int | None = None
-    began: int = 0
     until: int = 0
     """The deadline of the test, set at the model's first answer."""
 
     def take(self) -> tuple[EndpointFact, ModelFact, PassportFact]:
         """The passport, and the model as it was then. Raises NotNow."""
-        self.began = self.tools.clock.mono_ms()
+        clock, began = self.tools.clock, self.tools.clock.mono_ms()
         with self._slot() as (server, model):
-            return self._examined(server, model)
-
-    def _examined(self, server: ExamServer, model: ModelFact) -> tuple[EndpointFact, ModelFact, PassportFact]:
-        self.tell(AskState.TESTING, self._loading(model))
-        checks = [self._answers(server, model)]
-        if checks[0].grade is Grade.PASSED:
-            self.tools.servers.look()  # a model that was loaded just now has other numbers
-            server, model = self._found()
-            self.until = self.tools.clock.mono_ms() + self.tools.patience.whole
-            checks += [one(server, model) for one in (self._context, self._calls, self._edits)]
-        return server.fact, model, self._passport(checks)
-
-    def _passport(self, checks: list[CheckFact]) -> PassportFact:
+            checks = [self._answers(server, model)]
+            if checks[0].grade is Grade.PASSED:
+                self.tools.servers.look()  # a model that was loaded just now has other numbers
+                server, model = self._found()
+                self.until = clock.mono_ms() + self.tools.patience.whole
+                checks.append(self._context(server, model))
+                checks += [self._calls(server, model, question) for question in (TOOLS, EDITS)]
         speeds = [(one.tokens or 0, one.tok_s) for one in self.replies if one.tok_s is not None]
-        return PassportFact(
-            taken_ms=self.tools.clock.wall_ms(),
-            took_ms=self.tools.clock.mono_ms() - self.began,
+        fact = PassportFact(
+            taken_ms=clock.wall_ms(),
+            took_ms=clock.mono_ms() - began,
             checks=tuple(checks),
             ctx=self.ctx,
             tok_s=max(speeds)[1] if speeds else None,
         )
+        return server.fact, model, fact
 
     # -- before the first question
 
@@ -139,84 +217,65 @@ class Exam:
             self.tools.pause(patience.look)
             self.tools.servers.look()
 
-    def _loading(self, model: ModelFact) -> str:
-        is_there = model.residence in (Residence.LOADED, None)
-        return "does it answer?" if is_there else "it is loaded now, which may take minutes"
-
     # -- the questions
 
     def _answers(self, server: ExamServer, model: ModelFact) -> CheckFact:
-        is_there = model.residence is Residence.LOADED
-        ms = self.tools.patience.answer if is_there else self.tools.patience.load
+        is_loaded = model.residence in (Residence.LOADED, None)
+        self.tell(
+            AskState.TESTING,
+            "does it answer?" if is_loaded else "it is loaded now, which may take minutes",
+        )
+        patience = self.tools.patience
+        ms = patience.answer if model.residence is Residence.LOADED else patience.load
         reply = self._ask(server, questions.answer(model.id), ms)
         if reply.status in LOCKED:
-            raise NotNow(f"it wants a key: {reply.error}", fixes.for_key(server.fact))
+            key = f"put the key of {server.fact.name} into secrets.json and name it in endpoints.json"
+            raise NotNow(f"it wants a key: {reply.error}", server.fact.fix or key)
         if reply.status == 404:
             raise NotNow(f"the server does not know the model: {reply.error}", "pancode models")
         if reply.status in BUSY:
             raise NotNow(f"the server cannot now: {reply.status} {reply.error}", "try again in a while")
-        return judge.answers(server.fact, model, reply, ms // 1000)
+        return questions.answers(server.fact, reply, ms // 1000)
 
     def _context(self, server: ExamServer, model: ModelFact) -> CheckFact:
         """Numbers first: a server that says too little is believed."""
         self.tell(AskState.TESTING, "how long a prompt does it read?")
         self.ctx = model.ctx_usable
-        stated = judge.stated_context(server.fact, model)
+        stated = questions.stated_context(server.fact, model, self.ctx)
+        ms = min(self.tools.patience.context, self._left())
         if stated is not None:
             return stated
-        ms = min(self.tools.patience.context, self._left())
         if ms <= 0:
-            return judge.unknown(ExamCheck.CONTEXT, "there was no time left")
-        if server.fact.dialect is Dialect.LLAMACPP and model.ctx_usable is not None:
-            return self._beyond(server, model, model.ctx_usable, ms)
-        secret = str(int(self.tools.ids.token(3), 16) % 900_000 + 100_000)
-        reply = self._ask(server, questions.needle(model.id, secret), ms)
-        return self._ctx_of(
-            judge.read_context(server.fact, model, reply, questions.NEEDLE_WORDS, secret), reply
-        )
-
-    def _beyond(self, server: ExamServer, model: ModelFact, stated: int, ms: int) -> CheckFact:
-        """A prompt beyond its number, which costs no more than counting the prompt's tokens."""
-        reply = self._ask(server, questions.too_long(model.id, stated), ms)
-        exact = judge.refused_context(server.fact, model, reply)
-        if exact is not None:
-            self.ctx = reply.ctx
-            return exact
-        return self._ctx_of(judge.read_context(server.fact, model, reply, stated, None), reply)
-
-    def _ctx_of(self, fact: CheckFact, reply: Reply) -> CheckFact:
-        if fact.grade is Grade.FAILED:
+            return questions.unknown(ExamCheck.CONTEXT, questions.NO_TIME)
+        secret, words = None, questions.NEEDLE_WORDS
+        if server.fact.dialect is Dialect.LLAMACPP and self.ctx is not None:
+            # A prompt beyond its number costs no more than counting the prompt's tokens.
+            words = self.ctx
+            reply = self._ask(server, questions.too_long(model.id, words), ms)
+            exact = questions.refused_context(server.fact, model, reply)
+            if exact is not None:
+                self.ctx = reply.ctx
+                return exact
+        else:
+            secret = str(int(self.tools.ids.token(3), 16) % 900_000 + 100_000)
+            reply = self._ask(server, questions.needle(model.id, secret), ms)
+        read = questions.read_context(server.fact, model, reply, words, secret)
+        if read.grade is Grade.FAILED:
             self.ctx = reply.prompt_tokens
-        return fact
+        return read
 
-    def _calls(self, server: ExamServer, model: ModelFact) -> CheckFact:
-        self.tell(AskState.TESTING, "does it call tools?")
+    def _calls(self, server: ExamServer, model: ModelFact, question: CallQuestion) -> CheckFact:
+        """Until a call is good, as many tries as there may be, and there is time for."""
+        self.tell(AskState.TESTING, question.asks)
         if model.tools is False and server.fact.dialect in (Dialect.LLAMACPP, Dialect.OLLAMA):
-            words = "its chat template takes no tools, as the server says"
-            return judge.failed(ExamCheck.TOOLS, words, fixes.for_tools(server.fact, model))
-        replies = self._tries(server, model, ExamCheck.TOOLS)
-        if not replies:
-            return judge.unknown(ExamCheck.TOOLS, "there was no time left")
-        return judge.tools(server.fact, model, replies)
-
-    def _edits(self, server: ExamServer, model: ModelFact) -> CheckFact:
-        self.tell(AskState.TESTING, "does it edit files?")
-        if model.tools is False and server.fact.dialect in (Dialect.LLAMACPP, Dialect.OLLAMA):
-            return judge.unknown(ExamCheck.EDITS, "not asked, as an edit is a tool call")
-        replies = self._tries(server, model, ExamCheck.EDITS)
-        if not replies:
-            return judge.unknown(ExamCheck.EDITS, "there was no time left")
-        return judge.edits(server.fact, model, replies)
-
-    def _tries(self, server: ExamServer, model: ModelFact, check: ExamCheck) -> list[Reply]:
-        """Tries until one is good, at most as many as are allowed and as time permits."""
-        ask = questions.tool if check is ExamCheck.TOOLS else questions.edit
+            return question.untold(question.fix(server.fact, model))
         replies: list[Reply] = []
         while len(replies) < questions.TRIES and self._left() > 0:
-            replies.append(self._ask(server, ask(model.id, len(replies)), self._left()))
-            if judge.is_good(check, replies[-1]) or replies[-1].status in (400, 404, 422):
+            reply = self._ask(server, question.body(model.id, len(replies)), self._left())
+            replies.append(reply)
+            if question.why_not(reply) == "" or reply.status in (400, 404, 422):
                 break
-        return replies
+        return question.judged(server.fact, model, replies)
 
     def _left(self) -> int:
         return self.until - self.tools.clock.mono_ms()

@@ -1,12 +1,17 @@
-"""The questions of a model test: bodies of chat completions, each with a limit. Pure.
+"""The questions of a model test, each with a limit, and what an answer says of the model. Pure.
 
 The mark in double brackets tells whoever reads a server's log which question this is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+from node_agent.chat.dialect import Stream, Trouble
+from node_agent.chat.messages import Call
+from node_agent.wire.endpoint import CheckFact, Dialect, EndpointFact, ExamCheck, Grade, ModelFact, widen
 
 ANSWER, CONTEXT, TOOL, EDIT = "passport-answer", "passport-context", "passport-tool", "passport-edit"
 ENOUGH = 500
@@ -14,8 +19,17 @@ ENOUGH = 500
 TRIES = 3
 NEEDLE_WORDS = 6_000
 """Beyond the 4,096 tokens at which some servers cut a prompt without a word; a minute's work at worst."""
+LEAST_CONTEXT = 16_384
+"""Tokens that a coding agent needs: its own words and tools take the half of it, a few files the rest."""
+WANTED_CONTEXT = 32_768
+CUT_BELOW = 0.8
+"""A prompt of which the server counts fewer tokens than this share of its words was cut."""
+NO_TIME, LATE = "there was no time left", "no answer in the time that was left"
 _FILLER = "the quick brown fox jumps over the lazy dog near the old stone bridge today and then rests".split()
 _PART = 500
+_SPEED_TOKENS = 5
+"""Fewer say nothing of a speed."""
+_CALL_MARKS = ("<tool_call", "<function", '"name"', "[TOOL_CALLS]", "<|tool")
 
 PING, PING_VALUE = "ping", "ok"
 FILE_NAME = "greet.py"
@@ -33,9 +47,119 @@ OLD_WORD, NEW_WORD = '"Hello"', '"Welcome"'
 Body = dict[str, Any]
 
 
+# -- answers
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """`status` 200 and `error`: it broke off with those words. `late`: we left before its end.
+
+    `prompt_tokens`, `tokens`: as the server counted them. `first_ms`: until its first token.
+    """
+
+    status: int = 200
+    error: str = ""
+    late: bool = False
+    text: str = ""
+    thought: bool = False
+    calls: tuple[Call, ...] = ()
+    finish: str = ""
+    prompt_tokens: int | None = None
+    tokens: int | None = None
+    tok_s: float | None = None
+    ctx: int | None = None
+    """The limit that a refusal of a long prompt names."""
+    first_ms: int | None = None
+
+    @property
+    def well(self) -> bool:
+        return self.status == 200 and not self.error and not self.late
+
+    def call(self, name: str) -> Call | None:
+        """The first call of that tool. An answer that was cut off at the limit may be half a call: None."""
+        if not self.well or self.finish == "length":
+            return None
+        return next((one for one in self.calls if one.name == name), None)
+
+
+class Timed:
+    """A stream, and when its tokens came."""
+
+    def __init__(self) -> None:
+        self._stream = Stream()
+        self._first_ms: int | None = None
+        self._last_ms = 0
+
+    def take(self, event: str, at_ms: int) -> None:
+        """`at_ms`: since the question was asked."""
+        self._stream.take(event)
+        if self._stream.has_grown:
+            self._first_ms = at_ms if self._first_ms is None else self._first_ms
+            self._last_ms = at_ms
+
+    def reply(self, late: bool = False, trouble: Trouble | None = None) -> Reply:
+        """The reply so far, and the reason for its end."""
+        stream = self._stream
+        return Reply(
+            status=200 if trouble is None else trouble.status or 200,
+            error=stream.error or ("" if trouble is None else str(trouble)),
+            late=late,
+            text=stream.text,
+            thought=stream.thought,
+            calls=stream.calls,
+            finish=stream.finish,
+            prompt_tokens=stream.prompt_tokens,
+            tokens=stream.tokens,
+            tok_s=self._speed(),
+            ctx=None if trouble is None else trouble.room,
+            first_ms=self._first_ms,
+        )
+
+    def _speed(self) -> float | None:
+        """The server's own figure; else from the first token to the last."""
+        tokens, stated = self._stream.tokens, self._stream.stated_speed
+        if tokens is None or tokens < _SPEED_TOKENS:
+            return None
+        if stated is not None and 0 < stated < 1e7:
+            return round(stated, 1)
+        ms = self._last_ms - (self._first_ms or 0)
+        return round((tokens - 1) * 1000 / ms, 1) if self._first_ms is not None and ms > 0 else None
+
+
+def passed(check: ExamCheck, words: str) -> CheckFact:
+    return CheckFact(check=check, grade=Grade.PASSED, words=words[:300])
+
+
+def failed(check: ExamCheck, words: str, fix: str) -> CheckFact:
+    return CheckFact(check=check, grade=Grade.FAILED, words=words[:300], fix=fix[:300])
+
+
+def unknown(check: ExamCheck, words: str) -> CheckFact:
+    return CheckFact(check=check, grade=Grade.UNKNOWN, words=words[:300])
+
+
+# -- does it answer?
+
+
 def answer(model: str) -> Body:
     """One token."""
     return _body(model, [_user(f"[[{ANSWER}]] Say hello.")], 1)
+
+
+def answers(endpoint: EndpointFact, reply: Reply, waited_s: int) -> CheckFact:
+    """A token of any kind."""
+    fix = f"look at the server's log, restart it at {endpoint.at}, then: pancode models test --again"
+    if reply.late:
+        return failed(ExamCheck.ANSWERS, f"not one token within {waited_s} s", fix)
+    if not reply.well:
+        return failed(ExamCheck.ANSWERS, f"{reply.status}: {reply.error}", fix)
+    if reply.first_ms is None and not reply.tokens:
+        return failed(ExamCheck.ANSWERS, "its answer was empty", fix)
+    after = f" after {reply.first_ms / 1000:.1f} s" if reply.first_ms is not None else ""
+    return passed(ExamCheck.ANSWERS, f"first token{after}")
+
+
+# -- how long a prompt does it read?
 
 
 def too_long(model: str, tokens: int) -> Body:
@@ -53,27 +177,193 @@ def needle(model: str, secret: str, words: int = NEEDLE_WORDS) -> Body:
     return _body(model, parts, ENOUGH)
 
 
-def tool(model: str, attempt: int) -> Body:
-    text = f'[[{TOOL}]] Call the tool {PING} with x set to "{PING_VALUE}". Do nothing else.'
-    return {**_body(model, [_user(text)], ENOUGH, attempt), "tools": [_PING], "tool_choice": "auto"}
+def context_fix(endpoint: EndpointFact, model: ModelFact) -> str:
+    """The setting of that server for more context; for a model that has no more, another model."""
+    return widen(endpoint, model, LEAST_CONTEXT, WANTED_CONTEXT)
 
 
-def edit(model: str, attempt: int) -> Body:
-    text = (
+def stated_context(endpoint: EndpointFact, model: ModelFact, ctx: int | None) -> CheckFact | None:
+    """By a number of the server's, where that is too small already."""
+    if ctx is None or ctx >= LEAST_CONTEXT:
+        return None
+    words = f"a call gets {ctx} tokens, and a coding agent needs {LEAST_CONTEXT}"
+    return failed(ExamCheck.CONTEXT, words, context_fix(endpoint, model))
+
+
+def refused_context(endpoint: EndpointFact, model: ModelFact, reply: Reply) -> CheckFact | None:
+    """The limit in the refusal of a too long prompt; None: it named none."""
+    if reply.ctx is None:
+        return None
+    good = passed(ExamCheck.CONTEXT, f"{reply.ctx} tokens, and it refuses longer prompts")
+    return stated_context(endpoint, model, reply.ctx) or good
+
+
+def read_context(
+    endpoint: EndpointFact, model: ModelFact, reply: Reply, words: int, secret: str | None
+) -> CheckFact:
+    """The context that was really read of a long prompt: the counted tokens, or the number that the model was
+    to find."""
+    check, counted, stated = ExamCheck.CONTEXT, reply.prompt_tokens, model.ctx_usable
+    if reply.late:
+        return unknown(check, f"a prompt of over {words} tokens took longer than there was time")
+    if reply.status in (400, 413) and words < LEAST_CONTEXT:
+        refusal = f"refuses a prompt of over {words} tokens: {reply.error}"
+        return failed(check, refusal, context_fix(endpoint, model))
+    if not reply.well:
+        return unknown(check, f"{reply.status}: {reply.error}")
+    if counted is not None and counted < CUT_BELOW * words:
+        cut = f"a prompt of over {words} tokens was cut to {counted}, without a word"
+        return failed(check, cut, context_fix(endpoint, model))
+    if counted is None and (secret is None or secret not in reply.text):
+        return unknown(check, "the server does not count prompts, and the number was not found")
+    if stated is None:
+        return unknown(check, f"over {words} tokens were read; how many fit it does not say")
+    return passed(check, f"{stated} tokens as it says; over {words} were read whole")
+
+
+# -- does it call tools, and edit files?
+
+
+@dataclass(frozen=True, slots=True)
+class CallQuestion:
+    """A question whose answer is a call of a tool: of a few tries one good call is enough.
+
+    `why_not`: the fault of an answer's call; empty: none, None: there is no such call. `untold`: the answer
+    where the server says that the model's template takes no tools; `fix`: by the server and the model.
+    """
+
+    check: ExamCheck
+    asks: str
+    text: str
+    tool: Mapping[str, Any]
+    why_not: Callable[[Reply], str | None]
+    good: str
+    fix: Callable[[EndpointFact, ModelFact], str]
+    untold: Callable[[str], CheckFact]
+
+    def body(self, model: str, attempt: int) -> Body:
+        """The first try is the model's best word; the next ones differ."""
+        made = _body(model, [_user(self.text)], ENOUGH, 0 if attempt == 0 else 0.4)
+        return {**made, "tools": [self.tool], "tool_choice": "auto"}
+
+    def judged(self, endpoint: EndpointFact, model: ModelFact, replies: Sequence[Reply]) -> CheckFact:
+        whys = [self.why_not(reply) for reply in replies]
+        if "" in whys:
+            tries = f", at try {len(replies)}" if len(replies) > 1 else ""
+            return passed(self.check, f"{self.good}{tries}")
+        if all(reply.late for reply in replies):
+            return unknown(self.check, LATE if replies else NO_TIME)
+        words = whys[-1] or _why_no_call(replies[-1], self.tool["function"]["name"])
+        return failed(self.check, words, self.fix(endpoint, model))
+
+
+def tools_fix(endpoint: EndpointFact, model: ModelFact) -> str:
+    """Most models that make no calls cannot; on some servers it must be switched on."""
+    another = "use a model that calls tools"
+    match endpoint.dialect:
+        case Dialect.OLLAMA:
+            return f"{another}: those with the word tools in `ollama show MODEL`, as qwen3-coder"
+        case Dialect.LLAMACPP:
+            return f"start llama-server with --jinja and a chat template that knows tools, or {another}"
+        case Dialect.LMSTUDIO:
+            return f"{another}: those with the hammer in LM Studio's list"
+        case Dialect.VLLM:
+            return f"start vLLM with --enable-auto-tool-choice and --tool-call-parser PARSER, or {another}"
+        case Dialect.SGLANG:
+            return f"start SGLang with --tool-call-parser PARSER, or {another}"
+        case Dialect.OPENAI:
+            return another
+
+
+def _edits_fix(endpoint: EndpointFact, model: ModelFact) -> str:
+    return f"use a larger model, or one made for code; {model.id} can still be asked by read-only agents"
+
+
+def _why_no_ping(reply: Reply) -> str | None:
+    call = reply.call(PING)
+    return "" if call is not None and call.fields == {"x": PING_VALUE} else None
+
+
+def _why_no_edit(reply: Reply) -> str | None:
+    """An edit that could be made: its old text is in the file, once."""
+    call = reply.call("edit")
+    if call is None:
+        return None
+    fields = call.fields
+    if fields is None:
+        return "the arguments of its edit are no JSON"
+    old, new = fields.get("old"), fields.get("new")
+    if not isinstance(old, str) or not isinstance(new, str) or not isinstance(fields.get("path"), str):
+        return "its edit lacks path, old or new"
+    if not old or FILE_TEXT.count(old) != 1:
+        return "the old text of its edit is not in the file" if old else "its edit names no old text"
+    if FILE_TEXT.replace(old, new) != FILE_TEXT.replace(OLD_WORD, NEW_WORD):
+        return "its edit makes another change than the one asked for"
+    return ""
+
+
+def _why_no_call(last: Reply, name: str) -> str:
+    """In words, of the last try."""
+    if last.late:
+        return LATE
+    if not last.well:
+        what = "its answer broke off" if last.status == 200 else "the server refused the tool"
+        return f"{what}: {last.error}"
+    if last.finish == "length":
+        return "it did not come to a call within its limit of tokens"
+    if any(call.fields is None for call in last.calls):
+        return "the arguments of its call are no JSON"
+    if last.calls:
+        called = last.calls[0].name
+        wrong = "with other arguments than asked for" if called == name else "which is no tool here"
+        return f"it called {called[:60]!r}, {wrong}"
+    if any(mark in last.text for mark in _CALL_MARKS) or name in last.text:
+        return "it wrote the call as text, where no program finds it"
+    return "it called no tool"
+
+
+def _tool(name: str, about: str, properties: Mapping[str, str]) -> dict[str, Any]:
+    fields = {key: {"type": "string", "description": words} for key, words in properties.items()}
+    schema = {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+    return {"type": "function", "function": {"name": name, "description": about, "parameters": schema}}
+
+
+TOOLS = CallQuestion(
+    check=ExamCheck.TOOLS,
+    asks="does it call tools?",
+    text=f'[[{TOOL}]] Call the tool {PING} with x set to "{PING_VALUE}". Do nothing else.',
+    tool=_tool(PING, "Answers with what it was given.", {"x": "what to answer with"}),
+    why_not=_why_no_ping,
+    good="called a tool with valid arguments",
+    fix=tools_fix,
+    untold=lambda fix: failed(ExamCheck.TOOLS, "its chat template takes no tools, as the server says", fix),
+)
+EDITS = CallQuestion(
+    check=ExamCheck.EDITS,
+    asks="does it edit files?",
+    text=(
         f"[[{EDIT}]] This is the file {FILE_NAME}:\n\n{FILE_TEXT}\n"
         f"Change the greeting from {OLD_WORD} to {NEW_WORD} with one call of the tool edit. "
         "`old` must be text of the file, copied exactly, that occurs in it once; `new` takes its place."
-    )
-    return {**_body(model, [_user(text)], ENOUGH, attempt), "tools": [_EDIT], "tool_choice": "auto"}
+    ),
+    tool=_tool(
+        "edit",
+        "Replaces text in a file.",
+        {"path": "the file", "old": "text that is in the file once", "new": "what takes its place"},
+    ),
+    why_not=_why_no_edit,
+    good="edited a file in the asked format",
+    fix=_edits_fix,
+    untold=lambda fix: unknown(ExamCheck.EDITS, "not asked, as an edit is a tool call"),
+)
 
 
-def _body(model: str, messages: list[dict[str, str]], most: int, attempt: int = 0) -> Body:
-    """The first try is the model's best word; the next ones differ."""
+def _body(model: str, messages: list[dict[str, str]], most: int, temperature: float = 0) -> Body:
     return {
         "model": model,
         "messages": messages,
         "max_tokens": most,
-        "temperature": 0 if attempt == 0 else 0.4,
+        "temperature": temperature,
         "stream": True,
         "stream_options": {"include_usage": True},
     }
@@ -85,17 +375,3 @@ def _user(text: str) -> dict[str, str]:
 
 def _words(count: int) -> str:
     return " ".join(_FILLER[number % len(_FILLER)] for number in range(count))
-
-
-def _tool(name: str, about: str, properties: Mapping[str, str]) -> dict[str, Any]:
-    fields = {key: {"type": "string", "description": words} for key, words in properties.items()}
-    schema = {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
-    return {"type": "function", "function": {"name": name, "description": about, "parameters": schema}}
-
-
-_PING = _tool(PING, "Answers with what it was given.", {"x": "what to answer with"})
-_EDIT = _tool(
-    "edit",
-    "Replaces text in a file.",
-    {"path": "the file", "old": "text that is in the file once", "new": "what takes its place"},
-)

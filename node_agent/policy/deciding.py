@@ -11,7 +11,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from node_agent.policy.globs import covers
+from node_agent.policy.patterns import covers
 from node_agent.policy.rulefile import FILES
 
 _CI = "continuous integration runs it"

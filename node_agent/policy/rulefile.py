@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 
-from node_agent.policy.globs import pattern_fault
-from node_agent.policy.regex import regex_fault
+from node_agent.policy.patterns import pattern_fault, regex_fault
 from node_agent.wire.policy import (
     MOST_PATTERN,
     MOST_REASON,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from node_agent.files.durable import write_atomic
-from node_agent.policy.globs import covers, is_plain
+from node_agent.policy.patterns import covers, is_plain
 from node_agent.sandbox.policy import Covers, is_within
 from node_agent.wire.policy import PathAccess, PathRule
 

@@ -19,8 +19,8 @@ if not __package__:
     sys.path[:0] = [os.path.dirname(sys.argv[1]), sys.argv[2]]
     sys.path = list(dict.fromkeys(sys.path))
 
-from node_agent.native.children import CHILDREN
 from node_agent.native.secrecy import hide, wipe
+from node_agent.native.tools.shell import CHILDREN
 
 if not __package__:
     hide()  # before all else is loaded: the key lies in our environment
@@ -28,9 +28,8 @@ if not __package__:
 from node_agent.chat.limits import Over
 from node_agent.chat.messages import ToolForm
 from node_agent.machine.programs import found_environment
-from node_agent.native.brief import tell_end
-from node_agent.native.deeds import Deeds
-from node_agent.native.equipment import equipment_of
+from node_agent.native.equipment import equipment_of, tell_end
+from node_agent.native.tools.offer import Deeds
 from node_agent.runtimes.workerspec import SESSION, WorkerSpec
 from node_agent.sdk.host import Host, patience_ms
 from node_agent.wire.clock import SystemClock, SystemIds

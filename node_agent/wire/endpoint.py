@@ -265,10 +265,11 @@ def widen(endpoint: EndpointFact, model: ModelFact, least: int, wanted: int) -> 
     setting = SETTINGS.get(endpoint.dialect, "").format(tokens=tokens)
     match endpoint.dialect:
         case Dialect.OLLAMA:
+            short = model.id.rpartition("/")[2].replace(":", "-")
             return (
                 f"start {_SERVERS[Dialect.OLLAMA]}{setting}, or make a model of it: "
                 f"a Modelfile with FROM {model.id} and PARAMETER num_ctx {tokens}, then "
-                f"ollama create {shlex.quote(_short(model.id))}-{tokens // 1024}k -f Modelfile"
+                f"ollama create {shlex.quote(short)}-{tokens // 1024}k -f Modelfile"
             )
         case Dialect.LLAMACPP:
             slots = max(model.slots or endpoint.slots or 1, 1)
@@ -281,10 +282,6 @@ def widen(endpoint: EndpointFact, model: ModelFact, least: int, wanted: int) -> 
             return f"start {_SERVERS[endpoint.dialect]}{setting}"
         case Dialect.OPENAI:
             return f"give the model a context of {tokens} tokens where its server is started"
-
-
-def _short(model: str) -> str:
-    return model.rpartition("/")[2].replace(":", "-")
 
 
 @dataclass(frozen=True, slots=True)

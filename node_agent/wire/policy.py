@@ -114,7 +114,7 @@ Reason = Annotated[str, Field(max_length=MOST_REASON)]
 
 
 class PathRule(WireModel):
-    """The access to the paths that a pattern covers; `policy/globs.py` does the matching."""
+    """The access to the paths that a pattern covers; `policy/patterns.py` does the matching."""
 
     pattern: Pattern
     access: PathAccess

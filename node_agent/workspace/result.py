@@ -20,7 +20,7 @@ from typing import Any, Literal
 from node_agent.attempt.claims import such_as
 from node_agent.attempt.ports import AttemptResult, CommitStamp
 from node_agent.files.walk import WalkedName, walk
-from node_agent.policy.breaches import FileChange, Touch
+from node_agent.policy.judging import FileChange, Touch
 from node_agent.vault.redact import found_in, secret_values
 from node_agent.wire.git import Change, join_nul, parents, parse_raw_diff, shown, split_nul, stamp_env
 from node_agent.workspace.folders import AttemptFolders, erase, is_left_out, make_readable, real_folder

@@ -19,7 +19,7 @@ BESIDE = {
     "pancode.notices": ("delivery",),
 }
 LOADED_LATE = {
-    "node_agent/policy/regex.py": ("re2",),
+    "node_agent/policy/patterns.py": ("re2",),
     "node_agent/policy/commands/tree.py": ("tree_sitter", "tree_sitter_bash"),
 }
 """What reads other people's expressions and scripts; loaded with the first of them, never before."""

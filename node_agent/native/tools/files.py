@@ -1,16 +1,88 @@
-"""The tools read, write and edit: files of the checkout, one at a time."""
+"""The tools that read, write, edit and search files, and the values that all tools share."""
 
 from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+import posixpath
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from node_agent.native.places import NotFound, Spot, write_all
-from node_agent.native.tools.box import Box, Failed, clipped, count_arg, read_all, text_arg
+from node_agent.native.judge import Judge
+from node_agent.native.places import NotFound, Spot, Tree, write_all
 from node_agent.policy.commands.programs import Use
+from node_agent.policy.patterns import covers, found, pattern_fault, regex_fault
+from node_agent.wire.clock import Clock
+
+
+class Failed(Exception):
+    """The tool did not do it; the text is for the model, and says what to do instead."""
+
+
+@dataclass
+class Box:
+    """The tools of one run. `env`: for commands; `most_chars`: of one tool's answer; `changed`: by file
+    tools."""
+
+    tree: Tree
+    judge: Judge
+    clock: Clock
+    env: Mapping[str, str]
+    most_chars: int
+    changed: dict[str, None] = field(default_factory=dict)
+    commands: int = 0
+
+    def look(self, path: str, use: Use) -> AbstractContextManager[Spot]:
+        """The file, judged by its given name and by its real one."""
+        return _judged(self, path, use)
+
+
+@contextmanager
+def _judged(box: Box, path: str, use: Use) -> Iterator[Spot]:
+    box.judge.path(box.tree.name_of(path), use)
+    with box.tree.at(path) as spot:
+        box.judge.path(spot.name, use)
+        yield spot
+
+
+def text_arg(given: Mapping[str, Any], name: str, default: str | None = None) -> str:
+    """Failed where it is missing, or no text."""
+    value = given.get(name, default)
+    if not isinstance(value, str):
+        raise Failed(f"the argument {name} must be a text")
+    return value
+
+
+def count_arg(given: Mapping[str, Any], name: str, default: int, most: int) -> int:
+    """A whole number of at least 1, at most `most`."""
+    value = given.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise Failed(f"the argument {name} must be a whole number from 1 on")
+    return min(value, most)
+
+
+def clipped(text: str, most: int, how: str) -> str:
+    """Beginning and end of a text that is too long; the note between them says what is missing.
+
+    `how`: what to do to see it.
+    """
+    if len(text) <= most:
+        return text
+    head, tail = most * 2 // 3, most // 3
+    left = len(text) - head - tail
+    return f"{text[:head]}\n[... {left} characters left out; {how} ...]\n{text[len(text) - tail :]}"
+
+
+def read_all(spot: Spot, most: int) -> tuple[bytes, int]:
+    """(at most so many bytes, the file's size)."""
+    fd = spot.opened(os.O_RDONLY)
+    with os.fdopen(fd, "rb") as file:
+        return file.read(most), os.fstat(fd).st_size
+
 
 MOST_READ = 10 << 20
 MOST_LINES = 2_000
@@ -111,3 +183,118 @@ def _nearest(text: str, old: str) -> str:
 def _must_be_file(spot: Spot, path: str) -> None:
     if not spot.is_file:
         raise Failed(f"{path} is no plain file")
+
+
+MOST_SEEN, MOST_FOUND, MOST_HITS = 50_000, 1_000, 200
+MOST_FILE, MOST_LINE = 2 << 20, 300
+_SKIPPED = frozenset({".git"})
+
+
+def ls(box: Box, given: Mapping[str, Any]) -> str:
+    """One folder: name, and size of a file; `/` behind a folder."""
+    path = text_arg(given, "path", ".")
+    with box.look(path, Use.READ) as spot:
+        if not spot.is_folder:
+            raise Failed(f"{path} is a file; read shows it")
+        at = spot.opened(os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            lines = [_line(box, at, spot.name, name) for name in sorted(os.listdir(at))[: MOST_FOUND + 1]]
+        finally:
+            os.close(at)
+    shown = [line for line in lines[:MOST_FOUND] if line]
+    more = [f"[more than {MOST_FOUND} entries]"] if len(lines) > MOST_FOUND else []
+    return clipped("\n".join([*shown, *more]) or "[empty]", box.most_chars, "list a folder below it")
+
+
+def _line(box: Box, at: int, folder: str, name: str) -> str:
+    if box.judge.hides(posixpath.normpath(posixpath.join(folder, name))):
+        return ""
+    state = os.stat(name, dir_fd=at, follow_symlinks=False)
+    if stat.S_ISDIR(state.st_mode):
+        return f"{name}/"
+    if stat.S_ISLNK(state.st_mode):
+        return f"{name} -> {os.readlink(name, dir_fd=at)}"
+    return f"{name}  {state.st_size}"
+
+
+def find(box: Box, given: Mapping[str, Any]) -> str:
+    """Files by the pattern of their path."""
+    pattern, path = text_arg(given, "pattern"), text_arg(given, "path", ".")
+    if fault := pattern_fault(pattern):
+        raise Failed(f"{pattern!r} is no pattern: {fault}; `*.py` and `src/**/test_*.py` are some")
+    hits: list[str] = []
+    for name, at, _ in _files(box, path):
+        os.close(at)
+        if covers(pattern, name):
+            hits.append(name)
+            if len(hits) >= MOST_FOUND:
+                hits.append(f"[more than {MOST_FOUND}: use a narrower pattern or path]")
+                break
+    return clipped("\n".join(hits) or f"no file fits {pattern}", box.most_chars, "use a narrower pattern")
+
+
+def grep(box: Box, given: Mapping[str, Any]) -> str:
+    """Lines that fit a regular expression, `file:line: text`."""
+    pattern, path = text_arg(given, "pattern"), text_arg(given, "path", ".")
+    only = text_arg(given, "files", "")
+    most = count_arg(given, "most", MOST_HITS, MOST_HITS)
+    if fault := regex_fault(pattern):
+        raise Failed(f"{pattern!r} is no regular expression (RE2): {fault}")
+    hits: list[str] = []
+    for name, at, size in _files(box, path):
+        with os.fdopen(at, "rb") as file:
+            if size > MOST_FILE or (only and not covers(only, name)):
+                continue
+            hits += _hits(name, file.read(MOST_FILE), pattern)
+        if len(hits) >= most:
+            hits = [
+                *hits[:most],
+                f"[the first {most} lines; there may be more: narrow pattern, path or files]",
+            ]
+            break
+    return clipped(
+        "\n".join(hits) or f"nothing fits {pattern}", box.most_chars, "narrow pattern, path or files"
+    )
+
+
+def _hits(name: str, data: bytes, pattern: str) -> Iterator[str]:
+    text = data.decode("utf-8", "replace")
+    if "\0" in text[:8192]:
+        return
+    for number, line in enumerate(text.splitlines(), 1):
+        if found(pattern, line):
+            yield f"{name}:{number}: {line[:MOST_LINE]}"
+
+
+def _files(box: Box, path: str) -> Iterator[tuple[str, int, int]]:
+    """(name from the top, a descriptor that the taker closes, size) of each plain file at or below it."""
+    with box.look(path, Use.READ) as spot:
+        if spot.is_file:
+            yield spot.name, spot.opened(os.O_RDONLY), os.stat(f"/proc/self/fd/{spot.fd}").st_size
+            return
+        seen = 0
+        top = spot.opened(os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            for below, folders, names, at in os.fwalk(".", dir_fd=top, follow_symlinks=False):
+                folder = posixpath.normpath(posixpath.join(spot.name, below))
+                folders[:] = sorted(one for one in folders if one not in _SKIPPED)
+                for name in sorted(names):
+                    seen += 1
+                    whole = posixpath.normpath(posixpath.join(folder, name))
+                    if not box.judge.hides(whole):
+                        yield from _plain(at, name, whole)
+                if seen > MOST_SEEN:
+                    return
+        finally:
+            os.close(top)
+
+
+def _plain(at: int, name: str, whole: str) -> Iterator[tuple[str, int, int]]:
+    """Nothing for a link, a pipe, or what cannot be read."""
+    with suppress(OSError):
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
+        state = os.fstat(fd)
+        if stat.S_ISREG(state.st_mode):
+            yield whole, fd, state.st_size
+        else:
+            os.close(fd)

@@ -1,17 +1,69 @@
-"""The tool bash: one command in a process group of its own, with a time-out and an output limit."""
+"""The tool that runs commands, and the worker's child processes: a signal ends them with the worker."""
 
 from __future__ import annotations
 
 import os
 import select
 import shutil
+import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
-from node_agent.native.children import CHILDREN
-from node_agent.native.tools.box import Box, clipped, count_arg, text_arg
+from node_agent.native.tools.files import Box, clipped, count_arg, text_arg
 from node_agent.wire.clock import Clock
+
+
+class Children:
+    """The child processes of one thread, in which the signal handlers run, too."""
+
+    def __init__(self, leave: Callable[[int], object] = os._exit) -> None:
+        self.alive: list[subprocess.Popen[bytes]] = []
+        self._leave, self._starting = leave, 0
+        self._due: int | None = None
+
+    def start(self, argv: Sequence[str], **how: Any) -> subprocess.Popen[bytes]:
+        """It works before we know of it: a signal in between waits until we do."""
+        self._starting += 1
+        try:
+            process = subprocess.Popen(argv, **how)
+            self.alive.append(process)
+        finally:
+            self._starting -= 1
+            if self._due is not None:
+                self.end(self._due)
+        return process
+
+    def over(self, process: subprocess.Popen[bytes]) -> None:
+        """The child is over: end everything that is left of its group."""
+        kill_group(process)
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+        self.alive.remove(process)
+
+    def end(self, status: int) -> None:
+        """End all children, and leave with this status. For a signal handler."""
+        if self._starting:
+            self._due = status
+            return
+        for process in self.alive:
+            kill_group(process)
+            process.kill()
+        self._leave(status)
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill the group without waiting: the signal may have come during a wait. A child without a group is left
+    alone."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+CHILDREN = Children()
+"""Of this worker."""
+
 
 USUAL_S, MOST_S = 120, 1_800
 HEAD, TAIL = 256 << 10, 256 << 10

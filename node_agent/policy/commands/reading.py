@@ -13,9 +13,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from node_agent.policy.commands.git import git_action
+from node_agent.policy.commands.effects import git_action, is_quiet, only_looks
 from node_agent.policy.commands.programs import Touched, Use, plain_action, touched
-from node_agent.policy.commands.read_only import is_quiet, only_looks
 from node_agent.policy.commands.tree import MOST_CALLS, Redirect, ShellCommand, ShellWord, parse
 from node_agent.policy.commands.wrappers import inside
 from node_agent.wire.policy import ActionClass

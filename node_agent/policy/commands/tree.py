@@ -6,7 +6,7 @@ The grammar is loaded with the first script, or only in another process that par
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -273,15 +273,10 @@ def _joined(node: Node) -> ShellWord:
     itself."""
     if _text(node) == "{}":
         return ShellWord("{}")
-    parts = list(_parts(node))
+    parts = [_word(one) if one.is_named else ShellWord(_text(one)) for one in node.children]
     if any(part.text is None for part in parts) or any(part.text == "{" for part in parts):
         return ShellWord(None)
     return ShellWord("".join(part.text or "" for part in parts), any(part.glob for part in parts))
-
-
-def _parts(node: Node) -> Iterator[ShellWord]:
-    for child in node.children:
-        yield ShellWord(_text(child)) if not child.is_named else _word(child)
 
 
 def _ansi(match: re.Match[str]) -> str:

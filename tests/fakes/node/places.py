@@ -9,7 +9,7 @@ from pathlib import Path
 
 from node_agent.attempt.ports import AttemptResult, CommitStamp, Guide, LinkDown, StepFailed
 from node_agent.attempt.records import PutBack
-from node_agent.policy.breaches import FileChange, Touch
+from node_agent.policy.judging import FileChange, Touch
 from node_agent.vault.redact import SHORTEST
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.policy.breaches import FileChange, Touch
+from node_agent.policy.judging import FileChange, Touch
 from tests.integration.git.repos import Repo
 from tests.integration.git.test_result import Bench
 from tests.integration.git.test_result import bench as bench

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.native.children import CHILDREN
 from node_agent.native.judge import Denied
-from node_agent.native.tools.box import Box
-from node_agent.native.tools.shell import MOST_PRINTED, bash
+from node_agent.native.tools.files import Box
+from node_agent.native.tools.shell import CHILDREN, MOST_PRINTED, bash
 from node_agent.wire.policy import Safety
 from tests.clis.launched import runs
 from tests.integration.node.node_world import until

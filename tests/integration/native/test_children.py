@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 
-from node_agent.native.children import Children
+from node_agent.native.tools.shell import Children
 from tests.clis.launched import await_end
 from tests.crowd import crowded
 
 STARTS = """
 import os, signal, subprocess, sys
-from node_agent.native import children
+from node_agent.native.tools import shell as children
 
 class Slow(subprocess.Popen):
     def __init__(self, *given, **named):

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
-from node_agent.passport.chat import HttpChat
-from node_agent.passport.exam import Exam, ExamTools, Patience
+from node_agent.passport.exam import Exam, ExamTools, HttpChat, Patience
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.endpoint import (
     AskState,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.passport.cache import FILE
+from node_agent.passport.queue import FILE
 from pancode.errors import ExitCode
 from tests.crowd import crowded
 from tests.e2e.kept import keep_bundles, lay_out_bundles

@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from node_agent.passport.cache import PassportCache
-from node_agent.passport.examiner import MOST_ASKS, TOLD_MS, ExamQueue
-from node_agent.passport.replies import Reply
+from node_agent.passport.questions import Reply
+from node_agent.passport.queue import MOST_ASKS, TOLD_MS, ExamQueue, PassportCache
 from node_agent.wire.endpoint import AskState
 from tests.crowd import crowded
 from tests.unit.node_agent.passport.sittings import FACT, Box, asking

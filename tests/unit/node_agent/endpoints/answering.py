@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from node_agent.endpoints.answers import ServerReply, Silent
+from node_agent.endpoints.asking import ServerReply, Silent
 
 
 @dataclass

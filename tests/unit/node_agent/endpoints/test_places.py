@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.endpoints.file import Owners, read_owners
 from node_agent.endpoints.places import (
     LOOPBACK,
     PORTS,
     EndpointAddress,
     EndpointAddresses,
+    Owners,
     machine_places,
     place_of,
+    read_owners,
 )
 from node_agent.machine.home import SettingsError
 

@@ -8,8 +8,7 @@ import pytest
 
 from node_agent.native.judge import Denied
 from node_agent.native.places import NotFound, Outside
-from node_agent.native.tools.box import Box, Failed
-from node_agent.native.tools.files import edit, read, write
+from node_agent.native.tools.files import Box, Failed, edit, read, write
 from node_agent.wire.policy import PathAccess, PathRule, Rules, Safety
 from tests.unit.node_agent.native.tree_of import box_of, checkout, spec_of
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.native.tools.box import Box, Failed
-from node_agent.native.tools.looking import find, grep, ls
+from node_agent.native.tools.files import Box, Failed, find, grep, ls
 from node_agent.wire.policy import PathAccess, PathRule, Rules
 from tests.unit.node_agent.native.tree_of import box_of, checkout, spec_of
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from node_agent.native.judge import Judge
 from node_agent.native.places import Tree
-from node_agent.native.tools.box import Box
+from node_agent.native.tools.files import Box
 from node_agent.runtimes.workerspec import TOOLS, WorkerSpec
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.policy import NO_RULES, Rules, Safety, compile_policy

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from node_agent.chat.messages import Call
-from node_agent.passport.exam import ExamTools, Patience
-from node_agent.passport.replies import Reply
-from node_agent.passport.servers import ExamServer, ServerUnreachable
+from node_agent.passport.exam import ExamServer, ExamTools, Patience, ServerUnreachable
+from node_agent.passport.questions import Reply
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Examine
 from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact, Residence

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from node_agent.passport.exam import Exam, NotNow
-from node_agent.passport.replies import Reply
+from node_agent.passport.questions import Reply
 from node_agent.wire.endpoint import AskState, EndpointFact, ExamCheck, Grade, Health, PassportFact, Residence
 from tests.unit.node_agent.passport.sittings import FACT, Box, with_model
 

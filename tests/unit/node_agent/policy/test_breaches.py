@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from node_agent.policy.breaches import SHOWN, FileChange, Touch, breaches
+from node_agent.policy.judging import SHOWN, FileChange, Touch, breaches
 from node_agent.wire.policy import PathAccess, PathRule
 
 RULES = (

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from node_agent.policy.deciding import ALWAYS, READ_BY, WHEN_USED, why_it_decides
-from node_agent.policy.globs import pattern_fault
+from node_agent.policy.patterns import pattern_fault
 from node_agent.runtimes.registry import RUNTIMES
 from pancode.agents.runtimes import RUNTIMES as KINDS
 from tests.architecture.sources import ROOT

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.policy.regex import found, regex_fault
+from node_agent.policy.patterns import found, regex_fault
 from node_agent.policy.rulefile import RuleError, read_rules, together
 from node_agent.wire.policy import MOST_RULES, CommandRule, NetworkAccess, PathAccess, PathRule, Rules
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.endpoints.fingerprint import LM1, ServerKind, identify
+from node_agent.endpoints.dialects import LM1, ServerKind, identify
 from node_agent.wire.endpoint import Dialect
 from tests.unit.node_agent.endpoints.answering import ToolResults
 

@@ -1,17 +1,56 @@
-"""Decides which paths the pattern of a path rule covers, by text alone; no disk is read.
+"""Decides which texts a regular expression finds, and which paths a pattern covers; no disk is read.
 
-`*` and `?` stay within one folder, `**` goes through any number of them, and nothing else is special. A
-pattern covers the paths that it matches and everything below them. A pattern without a slash before its end
-(`.env`, `dist/`) counts in every folder. A pattern with a slash inside (`config/prod.yaml`, `./Makefile`)
-counts from the workspace's top. `/...` and `~/...` are places on the machine.
+RE2 is linear in time. It is loaded with the first expression: a node without command rules never carries it.
+
+In a pattern of paths `*` and `?` stay within one folder, `**` goes through any number of them, and nothing
+else is special. A pattern covers the paths that it matches and everything below them. A pattern without a
+slash before its end (`.env`, `dist/`) counts in every folder. A pattern with a slash inside
+(`config/prod.yaml`, `./Makefile`) counts from the workspace's top. `/...` and `~/...` are places on the
+machine.
 """
 
 from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
 
 from node_agent.wire.policy import PathAccess, PathRule
+
+MOST_MEMORY = 1 << 20
+"""The most bytes of one compiled expression."""
+
+
+def regex_fault(pattern: str) -> str | None:
+    """The reason why the expression cannot be used; None when it can."""
+    import re2
+
+    try:
+        _compiled(pattern)
+    except UnicodeEncodeError:
+        return "it is no UTF-8"
+    except re2.error as wrong:
+        reason = wrong.args[0] if wrong.args else wrong
+        return reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+    return None
+
+
+def found(pattern: str, text: str) -> bool:
+    """Check whether it matches somewhere in the text. Half a surrogate pair in the text counts as `?`."""
+    clean = text.encode("utf-8", "replace").decode()
+    return _compiled(pattern).search(clean) is not None
+
+
+@lru_cache(maxsize=512)
+def _compiled(pattern: str) -> Any:
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = MOST_MEMORY
+    return re2.compile(pattern, options)
+
 
 ANY_DEPTH = "**"
 _STRICTNESS = {PathAccess.NONE: 2, PathAccess.READ: 1, PathAccess.NO_DELETE: 0}

@@ -1,4 +1,4 @@
-"""What a model's answers say of it: tables of answers and grades."""
+"""What a model's answers say of it, and how fast they came: tables of answers and grades."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from node_agent.chat.dialect import refusal
 from node_agent.chat.messages import Call
-from node_agent.passport import fixes, judge
-from node_agent.passport.fixes import LEAST_CONTEXT
-from node_agent.passport.replies import Reply
+from node_agent.passport import questions
+from node_agent.passport.questions import LEAST_CONTEXT, Reply, Timed
 from node_agent.wire.endpoint import Dialect, EndpointFact, Grade, ModelFact
 
 MODEL = ModelFact(id="qwen3:8b", ctx_usable=32_768, ctx_max=262_144, tools=True)
@@ -44,7 +44,7 @@ def edit(**changes: object) -> Reply:
     ],
 )
 def test_answers(reply: Reply, grade: Grade, words: str) -> None:
-    said = judge.answers(endpoint(), MODEL, reply, 15)
+    said = questions.answers(endpoint(), reply, 15)
     assert (said.grade, said.words, bool(said.fix)) == (grade, words, grade is Grade.FAILED)
 
 
@@ -95,7 +95,7 @@ def test_answers(reply: Reply, grade: Grade, words: str) -> None:
     ],
 )
 def test_tools(replies: list[Reply], grade: Grade, words: str) -> None:
-    said = judge.tools(endpoint(), MODEL, replies)
+    said = questions.TOOLS.judged(endpoint(), MODEL, replies)
     assert (said.grade, said.words, bool(said.fix)) == (grade, words, grade is Grade.FAILED)
 
 
@@ -133,7 +133,7 @@ def test_tools(replies: list[Reply], grade: Grade, words: str) -> None:
     ],
 )
 def test_edits(reply: Reply, grade: Grade, words: str) -> None:
-    said = judge.edits(endpoint(), MODEL, [reply])
+    said = questions.EDITS.judged(endpoint(), MODEL, [reply])
     assert (said.grade, said.words) == (grade, words)
     assert ("qwen3:8b can still be asked by read-only agents" in said.fix) == (grade is Grade.FAILED)
 
@@ -189,26 +189,25 @@ def test_edits(reply: Reply, grade: Grade, words: str) -> None:
 )
 def test_what_was_read_of_a_long_prompt(reply: Reply, told: int | None, grade: Grade, words: str) -> None:
     model = MODEL.model_copy(update={"ctx_usable": told})
-    said = judge.read_context(endpoint(), model, reply, 6_000, "123456")
+    said = questions.read_context(endpoint(), model, reply, 6_000, "123456")
     assert (said.grade, said.words) == (grade, words)
 
 
 def test_a_server_that_says_too_little_is_believed() -> None:
     small = MODEL.model_copy(update={"ctx_usable": 4_096})
-    said = judge.stated_context(endpoint(), small)
+    said = questions.stated_context(endpoint(), small, 4_096)
     assert said is not None and said.grade is Grade.FAILED
     assert said.words == "a call gets 4096 tokens, and a coding agent needs 16384"
     assert said.fix.startswith("start Ollama with OLLAMA_CONTEXT_LENGTH=32768, or make a model of it:")
-    assert judge.stated_context(endpoint(), MODEL) is None
-    unknown = MODEL.model_copy(update={"ctx_usable": None})
-    assert judge.stated_context(endpoint(), unknown) is None
+    assert questions.stated_context(endpoint(), MODEL, 32_768) is None
+    assert questions.stated_context(endpoint(), MODEL, None) is None
 
 
 def test_the_limit_that_a_refusal_names_is_exact() -> None:
-    assert judge.refused_context(endpoint(), MODEL, Reply(status=400)) is None
-    good = judge.refused_context(endpoint(), MODEL, Reply(status=400, ctx=32_768))
+    assert questions.refused_context(endpoint(), MODEL, Reply(status=400)) is None
+    good = questions.refused_context(endpoint(), MODEL, Reply(status=400, ctx=32_768))
     assert good is not None and good.grade is Grade.PASSED
-    bad = judge.refused_context(endpoint(Dialect.LLAMACPP, slots=4), MODEL, Reply(status=400, ctx=4_096))
+    bad = questions.refused_context(endpoint(Dialect.LLAMACPP, slots=4), MODEL, Reply(status=400, ctx=4_096))
     assert bad is not None and bad.grade is Grade.FAILED
     assert bad.fix == "start llama-server with --ctx-size 131072 --parallel 4 (they share it)"
 
@@ -216,16 +215,53 @@ def test_the_limit_that_a_refusal_names_is_exact() -> None:
 @pytest.mark.parametrize("dialect", list(Dialect))
 def test_each_server_has_its_own_fix(dialect: Dialect) -> None:
     there = endpoint(dialect)
-    context, tools = fixes.for_context(there, MODEL), fixes.for_tools(there, MODEL)
-    others = {fixes.for_context(endpoint(one), MODEL) for one in Dialect if one is not dialect}
+    context, tools = questions.context_fix(there, MODEL), questions.tools_fix(there, MODEL)
+    others = {questions.context_fix(endpoint(one), MODEL) for one in Dialect if one is not dialect}
     assert "32768" in context and context not in others and len(context) <= 300
     assert "tool" in tools and len(tools) <= 300
 
 
 def test_a_model_that_was_made_for_less_has_no_setting() -> None:
     small = MODEL.model_copy(update={"ctx_max": 8_192})
-    assert fixes.for_context(endpoint(), small) == (
+    assert questions.context_fix(endpoint(), small) == (
         "use another model: qwen3:8b was made for 8192 tokens at most"
     )
     half = MODEL.model_copy(update={"ctx_max": LEAST_CONTEXT})
-    assert "OLLAMA_CONTEXT_LENGTH=16384" in fixes.for_context(endpoint(), half)
+    assert "OLLAMA_CONTEXT_LENGTH=16384" in questions.context_fix(endpoint(), half)
+
+
+def chunk(**delta: object) -> str:
+    return json.dumps({"choices": [{"index": 0, "delta": delta}]})
+
+
+def timed(*events: str) -> Reply:
+    one = Timed()
+    for number, event in enumerate(events):
+        one.take(event, number * 100)
+    return one.reply()
+
+
+def test_the_first_token_counts_whatever_it_is() -> None:
+    assert timed(chunk(role="assistant", content=""), chunk(content="a"), chunk(content="b")).first_ms == 100
+    assert timed(chunk(role="assistant"), chunk(reasoning_content="hm")).first_ms == 100
+    assert timed(chunk(role="assistant")).first_ms is None
+
+
+def test_a_speed_is_measured_where_none_is_told() -> None:
+    usage = {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 11}}
+    words = [chunk(content="a") for _ in range(11)]
+    measured = timed(*words, json.dumps(usage))
+    assert (measured.prompt_tokens, measured.tokens, measured.tok_s) == (9, 11, 10.0)  # 10 in 1 s
+    told = {**usage, "timings": {"predicted_per_second": 123.456}}
+    assert timed(*words, json.dumps(told)).tok_s == 123.5
+
+
+def test_too_few_tokens_say_nothing_of_a_speed() -> None:
+    usage = {"usage": {"completion_tokens": 2}, "timings": {"predicted_per_second": 9e9}}
+    assert timed(chunk(content="a"), json.dumps(usage)).tok_s is None
+
+
+def test_a_refusal_is_a_reply() -> None:
+    body = b'{"error": {"message": "exceeds the context size", "n_ctx": 4096}}'
+    reply = Timed().reply(trouble=refusal(400, body))
+    assert (reply.status, reply.ctx, reply.well) == (400, 4096, False) and reply.error

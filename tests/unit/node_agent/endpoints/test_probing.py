@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from node_agent.endpoints.progress import DecodeProgress
-from node_agent.endpoints.reading import Memory, Slot, SlotCount
+from node_agent.endpoints.dialects import Memory, Slot, SlotCount
+from node_agent.endpoints.probing import DecodeProgress
 
 SILENT = SlotCount(1, silent=True)
 IDLE = SlotCount(1)

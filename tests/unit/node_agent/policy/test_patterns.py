@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.policy.globs import could_hold, covers, fits, is_plain, pattern_fault, strictest
+from node_agent.policy.patterns import could_hold, covers, fits, is_plain, pattern_fault, strictest
 from node_agent.wire.policy import PathAccess, PathRule
 
 

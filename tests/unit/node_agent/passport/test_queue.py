@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.passport.cache import (
+from node_agent.passport.queue import (
     FILE,
     MOST,
     NAMED_MS,
@@ -14,7 +14,6 @@ from node_agent.passport.cache import (
     SICK_MS,
     PassportCache,
     StoredPassport,
-    stamped,
 )
 from node_agent.wire.endpoint import CheckFact, EndpointFact, ExamCheck, Grade, PassportFact, Residence
 from tests.unit.node_agent.passport.sittings import FACT, MODEL, with_model
@@ -129,7 +128,7 @@ def test_where_it_cannot_be_written_it_counts_for_now(tmp_path: Path) -> None:
 def test_models_are_told_with_their_passports(tmp_path: Path) -> None:
     shelf = PassportCache(tmp_path)
     both = FACT.model_copy(update={"models": (MODEL, MODEL.model_copy(update={"id": "other"}))})
-    assert stamped(shelf, (both,), AT) == (both,)
+    assert shelf.stamped((both,), AT) == (both,)
     shelf.put(StoredPassport.of(FACT, MODEL, fact()))
-    (told,) = stamped(shelf, (both,), AT)
+    (told,) = shelf.stamped((both,), AT)
     assert [one.passport for one in told.models] == [fact(), None]

@@ -1,0 +1,451 @@
+"""Recognises a model server by the shape of its answers, and reads what each kind says of its models. Pure.
+
+Never by port or status. LM Studio writes each question that it does not know into its owner's log: the first
+match ends the questions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from node_agent.endpoints.asking import (
+    Mismatch,
+    ServerClient,
+    ServerReply,
+    Silent,
+    flag,
+    inner,
+    items,
+    makes_vectors,
+    number,
+    size_of,
+    word,
+)
+from node_agent.wire.endpoint import Dialect, ModelFact, ModelWire, Residence
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One that works: `task` of the server's counting, tokens of its prompt and of its answer so far."""
+
+    task: int
+    processed: int
+    decoded: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlotCount:
+    """`busy` of them work. `silent`: the thread that decodes did not answer."""
+
+    total: int
+    busy: tuple[Slot, ...] = ()
+    silent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReading:
+    """`locked`: it wants a key. `slots`: calls at once, None where it does not say."""
+
+    version: str | None = None
+    models: tuple[ModelFact, ...] = ()
+    wires: tuple[ModelWire, ...] = (ModelWire.CHAT,)
+    slots: int | None = None
+    slots_free: int | None = None
+    locked: bool = False
+    seen: SlotCount | None = None
+    """The slots as seen, to judge its progress; None: they cannot be seen."""
+
+
+FIRST_GAP_MS, LONGEST_GAP_MS = 600_000, 6 * 3_600_000
+
+
+@dataclass(slots=True)
+class Memory:
+    """Facts that need not be asked again: wires, once; Ollama's facts of a model, by its digest.
+
+    A question for slots keeps a llama.cpp that sleeps when it is idle from sleeping. So one that nobody of
+    ours uses is asked at ever longer gaps, and sleeps in one of them.
+    """
+
+    wires: tuple[ModelWire, ...] | None = None
+    shown: dict[str, object] = field(default_factory=dict)
+    asks_slots: bool = True
+    slots_due_ms: int = 0
+    gap_ms: int = FIRST_GAP_MS
+
+    def asked(self, seen: SlotCount | None, in_use: bool, now_ms: int) -> None:
+        """The time after a look when slots are asked for again."""
+        if seen is None:
+            return
+        if in_use or seen.silent or seen.busy:
+            self.slots_due_ms, self.gap_ms = now_ms, FIRST_GAP_MS
+            return
+        self.slots_due_ms, self.gap_ms = now_ms + self.gap_ms, min(self.gap_ms * 2, LONGEST_GAP_MS)
+
+
+VERSION, PROPS, LM1, LM0, LIST = "/api/version", "/props", "/api/v1/models", "/api/v0/models", "/v1/models"
+ORDER = (VERSION, PROPS, LM1, LM0, LIST)
+LMSTUDIO_PORT = 1234
+"""The usual port of each program: its own question comes first there, as it logs the others."""
+_UNEXPECTED = "Unexpected endpoint or method"
+_OWNERS = {"vllm": Dialect.VLLM, "sglang": Dialect.SGLANG, "llamacpp": Dialect.LLAMACPP}
+
+
+@dataclass(frozen=True, slots=True)
+class ServerKind:
+    """The program that answers. `locked`: it wants a key that it was not shown."""
+
+    dialect: Dialect
+    locked: bool = False
+
+
+def identify(ask: ServerClient, port: int, known: bool = False) -> ServerKind | None:
+    """None: no model server. `known`: its owner says that it is one. Raises Silent."""
+    order = (LM1, *(path for path in ORDER if path != LM1)) if port == LMSTUDIO_PORT else ORDER
+    last = None
+    for path in order:
+        last = ask.get(path)
+        dialect = _dialect_of(path, last)
+        if dialect is not None:
+            return ServerKind(dialect, last.status == 401)
+    is_locked = last is not None and last.status in (401, 403) and (known or last.error is not None)
+    return ServerKind(Dialect.OPENAI, True) if is_locked else None
+
+
+def _dialect_of(path: str, answer: ServerReply) -> Dialect | None:
+    if answer.server.lower() == "llama.cpp":
+        return Dialect.LLAMACPP
+    if isinstance(answer.error, str) and answer.error.startswith(_UNEXPECTED):
+        return Dialect.LMSTUDIO
+    fields = answer.fields
+    if path == VERSION and fields.keys() == {"version"} and _is_version(fields["version"]):
+        return Dialect.OLLAMA
+    if path == PROPS and ("total_slots" in fields or fields.get("role") == "router"):
+        return Dialect.LLAMACPP
+    if path in (LM1, LM0) and _is_lmstudio(path, answer):
+        return Dialect.LMSTUDIO
+    if path == LIST and fields.get("object") == "list" and isinstance(fields.get("data"), list):
+        owners = {one.get("owned_by") for one in fields["data"] if isinstance(one, dict)}
+        return next((_OWNERS[str(owner)] for owner in owners if owner in _OWNERS), Dialect.OPENAI)
+    return None
+
+
+def _is_lmstudio(path: str, answer: ServerReply) -> bool:
+    name, marks = ("models", ("key", "loaded_instances")) if path == LM1 else (
+        "data", ("state", "compatibility_type"),
+    )  # fmt: skip
+    found = answer.fields.get(name)
+    return isinstance(found, list) and all(
+        isinstance(one, dict) and set(marks) <= one.keys() for one in found
+    )
+
+
+def _is_version(value: object) -> bool:
+    return isinstance(value, str) and re.match(r"\d+\.\d+", value) is not None
+
+
+_WIRE_PATHS = {"/v1/responses": ModelWire.RESPONSES, "/v1/messages": ModelWire.MESSAGES}
+
+
+def read_openai(ask: ServerClient, memory: Memory, dialect: Dialect) -> ServerReading:
+    """Raises Silent, Mismatch."""
+    answer = ask.get(LIST)
+    if answer.status in (401, 403):
+        return ServerReading(locked=True)
+    if answer.fields.get("object") != "list":
+        raise Mismatch("no list of models")
+    listed = [one for one in items(answer.fields, "data") if word(one, "id")]
+    if dialect is Dialect.OPENAI:
+        return ServerReading(models=tuple(_listed_model(one, None) for one in listed))
+    if memory.wires is None:
+        memory.wires = _described_wires(ask)
+    models = tuple(_listed_model(one, Residence.LOADED) for one in listed)
+    return ServerReading(_version(ask) if dialect is Dialect.VLLM else None, models, memory.wires)
+
+
+def _listed_model(one: Mapping[str, Any], residence: Residence | None) -> ModelFact:
+    name = str(word(one, "id"))
+    usable = number(one, "max_model_len")
+    return ModelFact(id=name, ctx_usable=usable, residence=residence, embedding=makes_vectors(name))
+
+
+def _described_wires(ask: ServerClient) -> tuple[ModelWire, ...]:
+    """The APIs by the server's own description; read once, because it is long."""
+    try:
+        paths = inner(ask.get("/openapi.json").fields, "paths")
+    except Silent:
+        paths = {}
+    return (ModelWire.CHAT, *(wire for path, wire in _WIRE_PATHS.items() if path in paths))
+
+
+def _version(ask: ServerClient) -> str | None:
+    try:
+        return word(ask.get("/version").fields, "version")
+    except Silent:
+        return None
+
+
+ASSUMED_CONTEXT = 4096
+"""Its default on most machines. A longer prompt is cut from its front, without a word."""
+ASSUMED_SLOTS = 1
+MOST_SHOWN = 40
+"""Models that are asked about one by one; each once."""
+_RESPONSES, _MESSAGES = (0, 13, 3), (0, 14, 0)
+
+
+def read_ollama(ask: ServerClient, memory: Memory) -> ServerReading:
+    """Nothing of this loads a model. Raises Silent, Mismatch."""
+    version = word(ask.get("/api/version").fields, "version")
+    if version is None:
+        raise Mismatch("no version")
+    loaded = {one.get("name"): one for one in items(ask.get("/api/ps").fields, "models")}
+    tags = items(ask.get("/api/tags").fields, "models")
+    tags.sort(key=lambda one: one.get("name") not in loaded)
+    models = tuple(
+        _ollama_model(tag, loaded.get(tag.get("name")), _shown(ask, tag, memory, number))
+        for number, tag in enumerate(tags)
+        if word(tag, "name")
+    )
+    return ServerReading(version, models, wires_of(version), ASSUMED_SLOTS)
+
+
+def wires_of(version: str) -> tuple[ModelWire, ...]:
+    """The APIs by the server's version, because a trial would be a call."""
+    parts = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+    more = [(_RESPONSES, ModelWire.RESPONSES), (_MESSAGES, ModelWire.MESSAGES)]
+    return (ModelWire.CHAT, ModelWire.OLLAMA, *(wire for since, wire in more if parts >= since))
+
+
+def _shown(ask: ServerClient, tag: Mapping[str, Any], memory: Memory, number: int) -> Mapping[str, Any]:
+    """The facts of one model, which it reads from its files: asked for once per digest."""
+    name, key = str(tag["name"]), f"{tag.get('name')} {tag.get('digest')}"
+    if key not in memory.shown and number < MOST_SHOWN:
+        memory.shown[key] = _kept(ask.post("/api/show", {"model": name}))
+    found = memory.shown.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _kept(answer: ServerReply) -> dict[str, Any]:
+    """The facts without template, licence and tensors, which are long."""
+    fields, info = answer.fields, inner(answer.fields, "model_info")
+    arch = str(info.get("general.architecture", ""))
+    return {
+        "capabilities": fields.get("capabilities"),
+        "ctx_max": number(info, f"{arch}.context_length"),
+        "parameters": number(info, "general.parameter_count"),
+        "num_ctx": _num_ctx(word(fields, "parameters")),
+    }
+
+
+def _num_ctx(parameters: str | None) -> int | None:
+    found = re.search(r"^num_ctx\s+(\d+)", parameters or "", re.MULTILINE)
+    return int(found[1]) if found else None
+
+
+def _ollama_model(
+    tag: Mapping[str, Any], loaded: Mapping[str, Any] | None, shown: Mapping[str, Any]
+) -> ModelFact:
+    details, remote = inner(tag, "details"), word(tag, "remote_host") is not None
+    can = shown.get("capabilities") or tag.get("capabilities")
+    can = can if isinstance(can, list) else None
+    ctx_max = shown.get("ctx_max") or number(details, "context_length")
+    usable = number(loaded, "context_length") if loaded is not None else None
+    if usable is None:
+        usable = ctx_max if remote else shown.get("num_ctx") or ASSUMED_CONTEXT
+    return ModelFact(
+        id=str(word(tag, "name")),
+        family=word(details, "family"),
+        parameters=shown.get("parameters") or size_of(word(details, "parameter_size")),
+        quantisation=word(details, "quantization_level"),
+        ctx_usable=usable,
+        ctx_max=ctx_max,
+        residence=Residence.LOADED if loaded is not None or remote else Residence.NOT_LOADED,
+        size=number(tag, "size"),
+        vram=number(loaded, "size_vram") if loaded is not None else None,
+        slots=ASSUMED_SLOTS,
+        tools=None if can is None else "tools" in can,
+        vision=None if can is None else "vision" in can,
+        embedding=can is not None and "embedding" in can and "completion" not in can,
+        remote=remote,
+        digest=word(tag, "digest"),
+    )
+
+
+def read_lmstudio(ask: ServerClient) -> ServerReading:
+    """One question with a new server. Raises Silent, Mismatch."""
+    answer = ask.get(LM1)
+    if answer.status == 401:
+        return ServerReading(locked=True)
+    if isinstance(answer.fields.get("models"), list):
+        models = tuple(_lmstudio_model(one) for one in items(answer.fields, "models") if word(one, "key"))
+        return ServerReading(None, models, (ModelWire.CHAT, ModelWire.RESPONSES))
+    return ServerReading(None, _older(ask.get(LM0), ask))
+
+
+def _older(answer: ServerReply, ask: ServerClient) -> tuple[ModelFact, ...]:
+    if isinstance(answer.fields.get("data"), list):
+        return tuple(_older_model(one) for one in items(answer.fields, "data") if word(one, "id"))
+    listed = ask.get(LIST).fields
+    if listed.get("object") != "list":
+        raise Mismatch("no list of models")
+    names = [str(word(one, "id")) for one in items(listed, "data") if word(one, "id")]
+    return tuple(ModelFact(id=name, embedding=makes_vectors(name)) for name in names)
+
+
+def _lmstudio_model(one: Mapping[str, Any]) -> ModelFact:
+    """A model that is not loaded: the server does not say its context, so it is unknown."""
+    loaded = [instance for instance in one.get("loaded_instances") or [] if isinstance(instance, dict)]
+    config, can = inner(loaded[0], "config") if loaded else {}, inner(one, "capabilities")
+    return ModelFact(
+        id=str(word(one, "key")),
+        family=word(one, "architecture"),
+        parameters=size_of(word(one, "params_string")),
+        quantisation=word(inner(one, "quantization"), "name"),
+        ctx_usable=number(config, "context_length"),
+        ctx_max=number(one, "max_context_length"),
+        residence=Residence.LOADED if loaded else Residence.NOT_LOADED,
+        size=number(one, "size_bytes"),
+        slots=number(config, "parallel"),
+        tools=flag(can, "trained_for_tool_use"),
+        vision=flag(can, "vision"),
+        embedding=one.get("type") == "embedding",
+    )
+
+
+def _older_model(one: Mapping[str, Any]) -> ModelFact:
+    can, kind = one.get("capabilities"), one.get("type")
+    is_loaded = one.get("state") == "loaded"
+    return ModelFact(
+        id=str(word(one, "id")),
+        family=word(one, "arch"),
+        quantisation=word(one, "quantization"),
+        ctx_usable=number(one, "loaded_context_length") if is_loaded else None,
+        ctx_max=number(one, "max_context_length"),
+        residence=Residence.LOADED if is_loaded else Residence.NOT_LOADED,
+        tools="tool_use" in can if isinstance(can, list) else None,
+        vision=kind == "vlm",
+        embedding=kind == "embeddings",
+    )
+
+
+ROUTED = f"{LIST}?autoload=false"
+_TRIED = (("/v1/responses", ModelWire.RESPONSES), ("/v1/messages", ModelWire.MESSAGES))
+_RESIDENCES = {"loaded": Residence.LOADED, "sleeping": Residence.ASLEEP}
+
+
+def read_llamacpp(ask: ServerClient, memory: Memory) -> ServerReading:
+    """Raises Silent, Mismatch."""
+    listed = ask.get(ROUTED)
+    if listed.status == 401:
+        return ServerReading(locked=True)
+    models = items(listed.fields, "data")
+    if any("status" in one for one in models):
+        return _router(ask, models)
+    props = ask.get(PROPS)
+    if props.status == 503 or listed.status == 503:  # it loads its model, and will have slots then
+        return ServerReading(models=tuple(_llamacpp_model(one, {}, Residence.NOT_LOADED) for one in models))
+    if props.fields.get("role") == "router":
+        return _router(ask, items(ask.get("/models?autoload=false").fields, "data"))
+    return _single(ask, memory, models, props)
+
+
+def _single(
+    ask: ServerClient, memory: Memory, models: list[Mapping[str, Any]], props: ServerReply
+) -> ServerReading:
+    fields, asleep = props.fields, flag(props.fields, "is_sleeping") is True
+    total = number(fields, "total_slots")
+    if total is None:
+        raise Mismatch("no slots")
+    seen = _slots(ask, "/slots", total) if memory.asks_slots and not asleep else None
+    if memory.wires is None and not asleep and not (seen and seen.silent):
+        memory.wires = _tried_wires(ask)
+    residence = Residence.ASLEEP if asleep else Residence.LOADED
+    return ServerReading(
+        version=word(fields, "build_info"),
+        models=tuple(_llamacpp_model(one, fields, residence) for one in models if word(one, "id")),
+        wires=memory.wires or (ModelWire.CHAT,),
+        slots=total,
+        slots_free=None if seen is None or seen.silent else max(total - len(seen.busy), 0),
+        seen=seen,
+    )
+
+
+def _router(ask: ServerClient, models: list[Mapping[str, Any]]) -> ServerReading:
+    """Each loaded one is asked for itself; `autoload=false`, or the question would load it."""
+    found = []
+    for one in models:
+        name, status = word(one, "id"), inner(one, "status").get("value")
+        residence = _RESIDENCES.get(str(status), Residence.NOT_LOADED)
+        fields: Mapping[str, Any] = {}
+        if residence is Residence.LOADED and name:
+            fields = ask.get(f"{PROPS}?model={quote(name, safe='')}&autoload=false").fields
+        if name:
+            found.append(_llamacpp_model(one, fields, residence))
+    return ServerReading(models=tuple(found))
+
+
+def _slots(ask: ServerClient, path: str, total: int) -> SlotCount | None:
+    """None where it does not show them."""
+    try:
+        answer = ask.get(path)
+    except Silent:
+        return SlotCount(total, silent=True)
+    if answer.status != 200 or not isinstance(answer.value, list):
+        return None
+    busy = [one for one in answer.value if isinstance(one, dict) and one.get("is_processing") is True]
+    return SlotCount(total, tuple(_slot(one) for one in busy))
+
+
+def _slot(one: Mapping[str, Any]) -> Slot:
+    tokens = one.get("next_token")
+    first = tokens[0] if isinstance(tokens, list) and tokens and isinstance(tokens[0], dict) else {}
+    task, processed = number(one, "id_task"), number(one, "n_prompt_tokens_processed")
+    return Slot(task or 0, processed or 0, number(first, "n_decoded") or 0)
+
+
+def _tried_wires(ask: ServerClient) -> tuple[ModelWire, ...]:
+    """An empty question, once: a wire that is there says what it misses, before any model hears of it."""
+    there = [wire for path, wire in _TRIED if "is required" in str(inner(ask.post(path, {}).value, "error"))]
+    return (ModelWire.CHAT, *there)
+
+
+def _llamacpp_model(one: Mapping[str, Any], props: Mapping[str, Any], residence: Residence) -> ModelFact:
+    meta, caps = inner(one, "meta"), inner(props, "chat_template_caps")
+    name = str(word(one, "id"))
+    usable = number(inner(props, "default_generation_settings"), "n_ctx") or number(meta, "n_ctx")
+    return ModelFact(
+        id=_file_name(name),
+        parameters=number(meta, "n_params"),
+        quantisation=word(meta, "ftype"),
+        ctx_usable=usable,
+        ctx_max=number(meta, "n_ctx_train"),
+        residence=residence,
+        size=number(meta, "size"),
+        slots=number(props, "total_slots"),
+        tools=flag(caps, "supports_tool_calls"),
+        vision=flag(inner(props, "modalities"), "vision"),
+        embedding=makes_vectors(name),
+    )
+
+
+def _file_name(name: str) -> str:
+    """One without an alias goes by its file's path; it answers to any name."""
+    is_path = name.endswith(".gguf") or name.startswith("/")
+    return name.replace("\\", "/").rstrip("/").rpartition("/")[2] if is_path else name
+
+
+def read(dialect: Dialect, ask: ServerClient, memory: Memory) -> ServerReading:
+    """By the dialect; nothing of it loads or wakes a model. Raises Silent, Mismatch."""
+    match dialect:
+        case Dialect.OLLAMA:
+            return read_ollama(ask, memory)
+        case Dialect.LMSTUDIO:
+            return read_lmstudio(ask)
+        case Dialect.LLAMACPP:
+            return read_llamacpp(ask, memory)
+        case _:
+            return read_openai(ask, memory, dialect)

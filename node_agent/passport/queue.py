@@ -1,0 +1,229 @@
+"""Takes requests for tests, one at a time per endpoint, and keeps the passports that were found.
+
+The passports are in one small file; each holds for as long as its model and server are as they were.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from node_agent.files.durable import write_atomic
+from node_agent.passport.exam import Exam, ExamTools, NotNow
+from node_agent.wire.control import Examine
+from node_agent.wire.endpoint import (
+    AskFact,
+    AskState,
+    EndpointFact,
+    ExamCheck,
+    Grade,
+    ModelFact,
+    PassportFact,
+    Residence,
+)
+from node_agent.wire.model import WireModel
+
+FILE = "passports.json"
+MOST = 200
+SICK_MS = 600_000
+"""How long "the model did not answer" counts: a restart of its server changes none of its numbers."""
+DAY_MS = 86_400_000
+NUMBERED_MS, NAMED_MS = 7 * DAY_MS, DAY_MS
+"""How long a passport counts if no digest identifies the model: by its numbers, and by its name alone."""
+TELLING = ("digest", "size", "quantisation", "family", "parameters", "ctx_max", "tools")
+"""What tells one model from another of the same name."""
+_log = logging.getLogger("pancode.node")
+
+
+class StoredPassport(WireModel):
+    """A passport, and the model and version of the server as they were then."""
+
+    endpoint: str
+    version: str | None
+    model: ModelFact
+    fact: PassportFact
+
+    @classmethod
+    def of(cls, endpoint: EndpointFact, model: ModelFact, fact: PassportFact) -> StoredPassport:
+        bare = model.model_copy(update={"passport": None})
+        return cls(endpoint=endpoint.name, version=endpoint.version, model=bare, fact=fact)
+
+    def fits(self, endpoint: EndpointFact, model: ModelFact, now_ms: int) -> bool:
+        """Check whether the model is as it was. Its server tells less while the model is not loaded.
+
+        The time in lists of models (`created`) is of no use: servers put the time of the question there.
+        """
+        was, is_here = self.model, model.residence in (Residence.LOADED, None)
+        if (self.endpoint, was.id, self.version) != (endpoint.name, model.id, endpoint.version):
+            return False
+        if was.ctx_usable != model.ctx_usable and is_here:
+            return False
+        pairs = ((getattr(was, name), getattr(model, name)) for name in TELLING)
+        lasts = self._lasts()
+        is_fresh = lasts is None or 0 <= now_ms - self.fact.taken_ms < lasts
+        return is_fresh and all(one == now or (now is None and not is_here) for one, now in pairs)
+
+    def _lasts(self) -> int | None:
+        first = self.fact.of(ExamCheck.ANSWERS)
+        if first is not None and first.grade is not Grade.PASSED:
+            return SICK_MS
+        if self.model.digest is not None:
+            return None
+        return NAMED_MS if self.model.size is None and self.model.parameters is None else NUMBERED_MS
+
+
+class _File(WireModel):
+    passports: tuple[StoredPassport, ...] = Field(default=(), max_length=MOST)
+
+
+class PassportCache:
+    """Passports in memory and in the file. A file that cannot be read is begun anew: it only saves a minute
+    each."""
+
+    def __init__(self, home: Path) -> None:
+        self._path = home / FILE
+        self._kept = _read(self._path)
+
+    def find(self, endpoint: EndpointFact, model: ModelFact, now_ms: int) -> PassportFact | None:
+        """The newest one of the model as it is now."""
+        fitting = (one.fact for one in self._kept if one.fits(endpoint, model, now_ms))
+        return max(fitting, key=lambda one: one.taken_ms, default=None)
+
+    def put(self, kept: StoredPassport) -> None:
+        """Put it instead of the model's older ones on the same server; the oldest of all are dropped
+        first."""
+        others = [one for one in self._kept if (one.endpoint, one.model.id) != (kept.endpoint, kept.model.id)]
+        self._kept = tuple(sorted((*others, kept), key=lambda one: one.fact.taken_ms)[-MOST:])
+        try:
+            write_atomic(self._path, _File(passports=self._kept).model_dump_json().encode())
+        except OSError as exc:  # a full disk: it counts until the node agent ends
+            _log.warning("a model's passport could not be kept: %s", exc)
+
+    def stamped(self, endpoints: Sequence[EndpointFact], now_ms: int) -> tuple[EndpointFact, ...]:
+        """Each model with its passport, if it has one as it is now."""
+        return tuple(self._stamped(one, now_ms) for one in endpoints)
+
+    def _stamped(self, endpoint: EndpointFact, now_ms: int) -> EndpointFact:
+        found = {model.id: self.find(endpoint, model, now_ms) for model in endpoint.models}
+        if not any(found.values()):
+            return endpoint
+        models = tuple(one.model_copy(update={"passport": found[one.id]}) for one in endpoint.models)
+        return endpoint.model_copy(update={"models": models})
+
+
+def _read(path: Path) -> tuple[StoredPassport, ...]:
+    try:
+        return _File.model_validate_json(path.read_bytes()).passports
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValidationError) as exc:
+        _log.warning("the passports of models cannot be read, and are taken anew: %s", exc)
+        return ()
+
+
+MOST_ASKS = 32
+TOLD_MS = 300_000
+"""How long an ended test is still reported."""
+_OVER = (AskState.DONE, AskState.GIVEN_UP)
+
+
+class ExamQueue:
+    """Thread-safe."""
+
+    def __init__(self, tools: ExamTools, cache: PassportCache) -> None:
+        self._tools, self._cache = tools, cache
+        self._lock = threading.Lock()
+        self._asks: dict[str, AskFact] = {}
+        self._over: dict[str, int] = {}
+        self._waiting: dict[str, deque[Examine]] = {}
+        """By endpoint; one that is named here has a thread."""
+        self._news = False
+
+    def examine(self, ask: Examine) -> None:
+        """Begin it, or put it behind those that wait for the same endpoint."""
+        with self._lock:
+            self._forget()
+            if ask.ask in self._asks:
+                return
+            if len(self._asks) - len(self._over) >= MOST_ASKS:
+                self._note(ask, AskState.GIVEN_UP, f"{MOST_ASKS} tests wait here already", "try again later")
+                return
+            if ask.endpoint in self._waiting:
+                self._note(ask, AskState.WAITING, f"another test of {ask.endpoint} goes first")
+                self._waiting[ask.endpoint].append(ask)
+                return
+            self._note(ask, AskState.WAITING, "it begins")
+            self._waiting[ask.endpoint] = deque((ask,))
+        threading.Thread(target=self._work, args=(ask.endpoint,), name="exam", daemon=True).start()
+
+    def asks(self) -> tuple[AskFact, ...]:
+        with self._lock:
+            self._forget()
+            return tuple(self._asks.values())
+
+    def stamped(self, endpoints: tuple[EndpointFact, ...]) -> tuple[EndpointFact, ...]:
+        with self._lock:
+            return self._cache.stamped(endpoints, self._tools.clock.wall_ms())
+
+    def news(self) -> bool:
+        with self._lock:
+            had, self._news = self._news, False
+            return had
+
+    # -- inside
+
+    def _work(self, endpoint: str) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting[endpoint]:
+                    del self._waiting[endpoint]
+                    return
+                ask = self._waiting[endpoint].popleft()
+            try:
+                self._take(ask)
+            except NotNow as no:
+                self._tell(ask, AskState.GIVEN_UP, str(no), no.fix)
+            except Exception as exc:  # a fault here must cost this test, never the node
+                _log.exception("a fault of ours in a test of %s", ask.model)
+                self._tell(ask, AskState.GIVEN_UP, f"a fault of ours: {exc}", "pancode doctor")
+
+    def _take(self, ask: Examine) -> None:
+        if not ask.again and self._known(ask):
+            self._tell(ask, AskState.DONE, "it has a passport")
+            return
+        exam = Exam(self._tools, ask.endpoint, ask.model, lambda state, words: self._tell(ask, state, words))
+        endpoint, model, fact = exam.take()
+        with self._lock:
+            self._cache.put(StoredPassport.of(endpoint, model, fact))
+        self._tell(ask, AskState.DONE, f"took {fact.took_ms / 1000:.1f} s")
+
+    def _known(self, ask: Examine) -> bool:
+        server = self._tools.servers.server(ask.endpoint)
+        model = server.fact.model(ask.model) if server is not None else None
+        if server is None or model is None:
+            return False
+        with self._lock:
+            return self._cache.find(server.fact, model, self._tools.clock.wall_ms()) is not None
+
+    def _tell(self, ask: Examine, state: AskState, words: str, fix: str = "") -> None:
+        with self._lock:
+            self._note(ask, state, words, fix)
+
+    def _note(self, ask: Examine, state: AskState, words: str, fix: str = "") -> None:
+        clipped = {"words": words[:300], "fix": fix[:300]}
+        fact = AskFact(ask=ask.ask, endpoint=ask.endpoint, model=ask.model, state=state, **clipped)
+        self._news = self._news or self._asks.get(ask.ask) != fact
+        self._asks[ask.ask] = fact
+        if state in _OVER:
+            self._over[ask.ask] = self._tools.clock.mono_ms()
+
+    def _forget(self) -> None:
+        now = self._tools.clock.mono_ms()
+        old = [ask for ask, at in self._over.items() if now - at >= TOLD_MS]
+        for ask in old or list(self._over)[:-MOST_ASKS]:
+            del self._over[ask], self._asks[ask]
