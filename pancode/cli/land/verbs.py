@@ -44,9 +44,7 @@ def land(
     with_commands: Annotated[
         bool, option("Say yes to files that decide what runs next, such as .github/.", "--with-commands")
     ] = False,
-    with_secret: Annotated[
-        bool, option("Say yes to a file into which the run wrote one of its secrets.", "--with-secret")
-    ] = False,
+    with_secret: Annotated[bool, option("Say yes to a file with a run's secret.", "--with-secret")] = False,
     branch: Annotated[
         str | None, option("Make commits on this branch, which may be new; your files stay.", "NAME")
     ] = None,
@@ -60,9 +58,7 @@ def land(
         tuple[str, str] | None,
         option("Land on this branch, and push it with your own git.", "--push", "REMOTE BRANCH"),
     ] = None,
-    pull_request: Annotated[
-        bool, option("Open a pull request, too; needs a token.", "--pull-request")
-    ] = False,
+    pull_request: Annotated[bool, option("Open a pull request; needs a token.", "--pull-request")] = False,
     forge: Annotated[ForgeKind | None, option("Kind of forge (default: forge.HOST.kind).", "--forge")] = None,
     all_green: Annotated[
         bool,

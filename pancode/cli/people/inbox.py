@@ -99,9 +99,7 @@ def approve(
     with_commands: Annotated[
         bool, option("Say yes to files that decide what runs next, such as .github/.", "--with-commands")
     ] = False,
-    with_secret: Annotated[
-        bool, option("Say yes to a file into which the run wrote one of its secrets.", "--with-secret")
-    ] = False,
+    with_secret: Annotated[bool, option("Say yes to a file with a run's secret.", "--with-secret")] = False,
     call: Annotated[int | None, option(_CALL, "--call", min=1)] = None,
     face: Json,
 ) -> None:
