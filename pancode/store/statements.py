@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
+from importlib import import_module
 from typing import Any
 
 from sqlalchemy import and_, bindparam, delete, select, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
 
 from pancode.core.records import Record
 from pancode.store.shape import RecordShape, key_getter, shape_of
 from pancode.store.tables import TABLES
 
-_INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _LAST = "\U0010ffff"
 Order = tuple[str | None, bool]
 """The field of the order, and whether the last row comes first."""
@@ -34,7 +33,8 @@ class Statements:
         self.get = select(self._table).where(match)
         self.delete = delete(self._table).where(match)
         # Both dialects spell it alike; their classes have no common parent that says so.
-        new: Any = _INSERT[dialect](self._table).execution_options(preserve_rowcount=True)
+        insert = import_module(f"sqlalchemy.dialects.{dialect}").insert  # the other one stays out of memory
+        new: Any = insert(self._table).execution_options(preserve_rowcount=True)
         self.insert = new.on_conflict_do_nothing(index_elements=self._keys)
         changed = {c.name: new.excluded[c.name] for c in self._table.c if not c.primary_key}
         self.put = new.on_conflict_do_update(index_elements=self._keys, set_=changed)

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -57,17 +56,16 @@ def cached(name: str, level: int) -> str:
     return str(path.parent / "__pycache__" / f"{path.stem}.{tag}{optimised}.pyc")
 
 
-def with_bytecode(contents: Contents, folder: Path) -> dict[str, Path | bytes]:
-    """The bundle's files as they are packed where our bytecode runs; made below `folder`.
+def with_bytecode(contents: Contents, scratch: Path) -> dict[str, Path | bytes]:
+    """The bundle's files as they are packed where our bytecode runs; made in `scratch`, and not read.
 
     In processes of their own, so that the coordinator goes on. The same sources give the same bytes.
     BundleError.
     """
-    with tempfile.TemporaryDirectory(prefix=".compiling-", dir=folder) as scratch:
-        wishes = _wishes(contents, Path(scratch))
-        _run([*wishes.values()], Path(scratch))
-        made = {place: Path(wish[1]) for place, wish in wishes.items()}
-        compiled = {place: path.read_bytes() for place, path in made.items() if path.exists()}
+    wishes = _wishes(contents, scratch)
+    _run([*wishes.values()], scratch)
+    made = {place: Path(wish[1]) for place, wish in wishes.items()}
+    compiled = {place: path for place, path in made.items() if path.exists()}
     return {name: source for name, source in contents.items() if f"{name}c" not in compiled} | compiled
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform as system
+import tempfile
 import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -72,8 +73,9 @@ class BundleStore:
         path = self.folder / f"{name}.tar.gz"
         if not path.exists():
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            packed = bytecode.with_bytecode(contents, self.folder) if here else contents
-            pack(packed, listing, path, self._level)
+            with tempfile.TemporaryDirectory(prefix=".compiling-", dir=self.folder) as scratch:
+                packed = bytecode.with_bytecode(contents, Path(scratch)) if here else contents
+                pack(packed, listing, path, self._level)
             self._prune(path)
         os.utime(path)  # used now: by that the last one is known
         return Bundle(name, path, platform.python[:2], __version__, sha256_of(path), here)

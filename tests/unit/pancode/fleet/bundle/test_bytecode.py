@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import marshal
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,15 @@ FILES: Contents = {
 }
 
 
+def compiled(files: Contents, folder: Path) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        made = bytecode.with_bytecode(files, Path(scratch))
+        return {
+            name: source if isinstance(source, bytes) else source.read_bytes()
+            for name, source in made.items()
+        }
+
+
 def test_for_our_own_minor_version_alone() -> None:
     assert bytecode.fits(HERE) and bytecode.fits(replace(HERE, machine="aarch64"))
     assert not bytecode.fits(replace(HERE, python=(3, HERE.minor + 1, 0)))
@@ -35,16 +45,16 @@ def test_for_our_own_minor_version_alone() -> None:
 def test_what_cannot_be_compiled_says_what_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiler, "__file__", str(tmp_path / "none.py"))
     with pytest.raises(BundleError, match="could not be compiled") as told:
-        bytecode.with_bytecode(FILES, tmp_path)
+        compiled(FILES, tmp_path)
     assert "coordinator.log" in told.value.fix
     monkeypatch.setattr(bytecode, "ROOM", 1 << 62)
     with pytest.raises(BundleError) as told:
-        bytecode.with_bytecode(FILES, tmp_path)
+        compiled(FILES, tmp_path)
     assert "MiB free" in told.value.why and told.value.fix == f"make room there: df -h {tmp_path}"
 
 
 def test_what_is_packed_and_where_bytecode_is_looked_for(tmp_path: Path) -> None:
-    made = bytecode.with_bytecode(FILES, tmp_path)
+    made = compiled(FILES, tmp_path)
     plain = importlib.util.cache_from_source("lib/node_agent/shim/shim.py", optimization="")
     assert sorted(made) == sorted(
         [
@@ -59,15 +69,21 @@ def test_what_is_packed_and_where_bytecode_is_looked_for(tmp_path: Path) -> None
             "lib/redis/data.json",
         ]
     )
-    assert bytecode.with_bytecode(FILES, tmp_path) == made and not [*tmp_path.iterdir()]
+    assert compiled(FILES, tmp_path) == made
     code = made[plain]
-    assert isinstance(code, bytes) and code[:4] == importlib.util.MAGIC_NUMBER
+    assert code[:4] == importlib.util.MAGIC_NUMBER
     assert int.from_bytes(code[4:8], "little") == 1, "by hash and unchecked: a file's time says nothing"
     assert marshal.loads(code[16:]).co_filename == "lib/node_agent/shim/shim.py"
 
 
 def test_where_a_source_lies_does_not_matter(tmp_path: Path) -> None:
     (tmp_path / "elsewhere.py").write_bytes(SOURCE)
-    assert bytecode.with_bytecode({**FILES, "lib/redis/client.py": tmp_path / "elsewhere.py"}, tmp_path) == (
-        bytecode.with_bytecode(FILES, tmp_path)
-    )
+    elsewhere = {**FILES, "lib/redis/client.py": tmp_path / "elsewhere.py"}
+    assert compiled(elsewhere, tmp_path) == compiled(FILES, tmp_path)
+
+
+def test_bytecode_is_not_read_into_memory_before_it_is_packed(tmp_path: Path) -> None:
+    made = bytecode.with_bytecode(FILES, tmp_path)
+    assert [
+        name for name, source in made.items() if name.endswith(".pyc") and isinstance(source, bytes)
+    ] == []
