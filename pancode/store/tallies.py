@@ -22,10 +22,11 @@ class ExactSum:
     """SQLite's function of that name: amounts are texts there, and its own sum rounds or overflows."""
 
     def __init__(self) -> None:
-        self._total, self._waiting = Decimal(0), list[str | int | None]()
+        self._total, self._waiting = Decimal(0), list[str | int]()
 
     def step(self, value: str | int | None) -> None:
-        self._waiting.append(value)  # added up together: one by one takes twice the time
+        if value is not None:
+            self._waiting.append(value)  # added up together: one by one takes twice the time
         if len(self._waiting) == AT_ONCE:
             self._add_up()
 
@@ -35,7 +36,7 @@ class ExactSum:
 
     def _add_up(self) -> None:
         with localcontext(EXACT):
-            self._total = sum((Decimal(one) for one in self._waiting if one), self._total)
+            self._total = sum(map(Decimal, self._waiting), self._total)
         self._waiting.clear()
 
 

@@ -49,8 +49,10 @@ class Put:
 
     @property
     def sha256(self) -> str:
-        data = self.source if isinstance(self.source, bytes) else self.source.read_bytes()
-        return hashlib.sha256(data).hexdigest()
+        if isinstance(self.source, bytes):
+            return hashlib.sha256(self.source).hexdigest()
+        with self.source.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
