@@ -14,13 +14,14 @@ from typing_extensions import is_typeddict
 from docs.generate.markdown import bases, block, code, listed, page, remarks, table, told, words
 from docs.generate.meanings import HAPPENED
 from pancode.access.once import KEPT_MS, MOST_CHARS, MOST_KEPT
+from pancode.api import token_routes
 from pancode.api.app import VERBS
 from pancode.api.document.answers import EventStream, Octets
 from pancode.api.document.words import ROUTES
 from pancode.api.problems import STATUS
-from pancode.api.request import bodies, token_bodies, workflow_bodies
+from pancode.api.request import bodies, workflow_bodies
+from pancode.api.request.bodies import SignedBody
 from pancode.api.routing import MAX_BODY, AtDoor, Verb
-from pancode.api.signed import SignedBody
 from pancode.control.feed import MOST
 from pancode.core.records import EventKind
 
@@ -192,7 +193,7 @@ def _with_inner(body: type[bodies.Body]) -> set[type[bodies.Body]]:
 
 
 def _module_of(name: str) -> Any:
-    return next(one for one in (bodies, workflow_bodies, token_bodies) if hasattr(one, name))
+    return next(one for one in (bodies, workflow_bodies, token_routes) if hasattr(one, name))
 
 
 def _body(body: type[bodies.Body]) -> list[str]:

@@ -13,14 +13,16 @@ from pancode.api.context import ApiContext
 from pancode.api.feed_routes import FEED_VERBS
 from pancode.api.figure_routes import FIGURE_VERBS
 from pancode.api.fleet_routes import FLEET_VERBS
+from pancode.api.hook_routes import HOOK_VERBS
 from pancode.api.land_routes import LAND_VERBS
+from pancode.api.outgoing_routes import OUTGOING_VERBS
 from pancode.api.people_routes import PEOPLE_VERBS
 from pancode.api.problems import HANDLERS
 from pancode.api.record_routes import RECORD_VERBS
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import RUN_VERBS
+from pancode.api.schedule_routes import SCHEDULE_VERBS
 from pancode.api.token_routes import TOKEN_VERBS
-from pancode.api.unattended_routes import UNATTENDED_VERBS
 from pancode.api.workflow_routes import WORKFLOW_VERBS
 
 
@@ -33,7 +35,9 @@ VERBS: tuple[Verb, ...] = (
     *LAND_VERBS,
     *PEOPLE_VERBS,
     *WORKFLOW_VERBS,
-    *UNATTENDED_VERBS,
+    *SCHEDULE_VERBS,
+    *HOOK_VERBS,
+    *OUTGOING_VERBS,
     *FLEET_VERBS,
     *FEED_VERBS,
     *FIGURE_VERBS,

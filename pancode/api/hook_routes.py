@@ -8,8 +8,8 @@ from pancode.access.door import HOOKS
 from pancode.access.rights import DISPATCHES
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import HookShape, ScheduleShape
+from pancode.api.request.bodies import SignedBody
 from pancode.api.routing import ApiCall, AtDoor, Verb
-from pancode.api.signed import SignedBody
 from pancode.errors import ConfigError
 from pancode.notices.asked import fresh_secret
 from pancode.notices.webhook import called

@@ -21,8 +21,7 @@ from pancode.access.run_rights import refuse, run_of
 from pancode.api.asking.once import mark_of, once
 from pancode.api.context import ApiContext
 from pancode.api.problems import AsciiJson, response_of
-from pancode.api.request.bodies import Body, Empty, parse
-from pancode.api.signed import SignedBody, bytes_of
+from pancode.api.request.bodies import Body, Empty, SignedBody, bytes_of, parse
 from pancode.core.names import LAST, nearest
 from pancode.core.records import Run
 from pancode.core.values import replace

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from pancode.access.codes import make_code, trade
 from pancode.access.rights import NOTES, REMOVES, SEES_ALL, SETS_UP
@@ -16,12 +18,41 @@ from pancode.api.document.answers import (
     TokenShape,
     WebCodeAnswer,
 )
-from pancode.api.request.bodies import ActBody
-from pancode.api.request.token_bodies import TokenBody, WebCodeBody, WebSessionBody
+from pancode.api.request.bodies import ActBody, Body
 from pancode.api.routing import ApiCall, AtDoor, Verb
 from pancode.core.records import ApiToken
-from pancode.core.visitors import CODE_MS
+from pancode.core.visitors import CODE_MS, AccessScope, NewToken
 from pancode.errors import UnavailableError, UsageError
+
+TokenName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$")]
+Scopes = Annotated[tuple[AccessScope, ...], Field(min_length=1, max_length=6)]
+Lasts = Annotated[int, Field(ge=1_000, le=3_650 * 86_400_000)]
+
+
+class TokenBody(ActBody):
+    """A token that is to be made. `lasts_ms` null: it never expires. `item`: an inbox item, or its run."""
+
+    name: TokenName
+    scopes: Scopes = (AccessScope.READ,)
+    lasts_ms: Lasts | None = None
+    item: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+
+    def wanted(self) -> NewToken:
+        scopes = (AccessScope.ANSWER,) if self.item is not None else self.scopes
+        return NewToken(self.name, scopes, self.lasts_ms, self.item)
+
+
+class WebCodeBody(ActBody):
+    """What the browser may do that trades the code, and how long."""
+
+    scopes: Scopes = (AccessScope.ADMIN,)
+    lasts_ms: Lasts = 12 * 3_600_000
+
+
+class WebSessionBody(Body):
+    """The code of a browser."""
+
+    code: Annotated[str, Field(min_length=1, max_length=200)]
 
 
 def _tokens(context: ApiContext, call: ApiCall) -> Any:

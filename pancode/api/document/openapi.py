@@ -13,9 +13,8 @@ from pancode import __version__
 from pancode.access.once import MOST_CHARS
 from pancode.api.document.answers import EventStream, Octets
 from pancode.api.document.words import PARAMETERS, ROUTES
-from pancode.api.request.bodies import Body, Empty
+from pancode.api.request.bodies import Body, Empty, SignedBody
 from pancode.api.routing import AtDoor, Verb
-from pancode.api.signed import SignedBody
 from pancode.notices.incoming import HEADERS
 
 Json = dict[str, Any]

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import Request
 
 from node_agent.wire.model import MOST
 from node_agent.wire.order import MAX_TASK_BYTES, Reasoning
@@ -19,6 +20,7 @@ from pancode.core.books import MINUTE_MS, Ceilings
 from pancode.core.names import label_word, nearest, node_name, one_line
 from pancode.errors import UsageError
 from pancode.life.land_values import How, LandWay
+from pancode.notices.incoming import HEADERS, MOST_BYTES, HookCall
 
 B = TypeVar("B", bound="Body")
 Word = Annotated[str, AfterValidator(label_word)]
@@ -393,3 +395,29 @@ def _hint(error: Mapping[str, Any], path: str, must: bool) -> str:
     if expected := error.get("ctx", {}).get("expected"):
         return f"it may be {expected}"
     return f"give another {path[:80]}" if must else f"change {path[:80]}, or leave it out"
+
+
+class SignedBody(Body):
+    """Never read as JSON: a signature is of bytes, and their text is used for nothing."""
+
+    raw: bytes
+    headers: dict[str, str]
+
+    @staticmethod
+    async def of(request: Request) -> SignedBody:
+        raw = await bytes_of(request, MOST_BYTES)
+        headers = {name: request.headers[name] for name in HEADERS if name in request.headers}
+        return SignedBody(raw=raw, headers=headers)
+
+    def signed(self) -> HookCall:
+        return HookCall(self.headers, self.raw)
+
+
+async def bytes_of(request: Request, most: int) -> bytes:
+    """The whole body. UsageError for one that is larger; no more of it is kept."""
+    raw = bytearray()
+    async for piece in request.stream():
+        raw += piece
+        if len(raw) > most:
+            raise UsageError(f"the request is larger than {most} bytes", fix="send less", code="too_large")
+    return bytes(raw)
