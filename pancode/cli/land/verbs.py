@@ -60,10 +60,7 @@ def land(
     ] = None,
     pull_request: Annotated[bool, option("Open a pull request; needs a token.", "--pull-request")] = False,
     forge: Annotated[ForgeKind | None, option("Kind of forge (default: forge.HOST.kind).", "--forge")] = None,
-    all_green: Annotated[
-        bool,
-        option("Land every run of this repository whose gates passed and that is not landed.", "--all-green"),
-    ] = False,
+    all_green: Annotated[bool, option("Land every run here whose gates passed.", "--all-green")] = False,
     yes: Annotated[bool, option("Do not ask before --all-green lands them.", "--yes", "-y")] = False,
     resolve: Annotated[
         bool,
