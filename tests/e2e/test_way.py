@@ -8,10 +8,10 @@ from tests.architecture.sources import ROOT
 from tests.architecture.way import PAGE, measured
 
 MOST = {
-    "a dispatch": (250, 130),
-    "a landing": (110, 60),
-    "a chain of two steps": (350, 175),
-    "a page of the console": (110, 65),
+    "a dispatch": (205, 130),
+    "a landing": (110, 68),
+    "a chain of two steps": (280, 185),
+    "a page of the console": (95, 60),
 }
 """Files, and changes of room. A slow machine adds a few: background work falls into the act."""
 OLD = 15
