@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from pancode.errors import PancodeError, WorkspaceError
-from pancode.remote.hello import handed_on
 from pancode.remote.place import remote_of
+
+_HANDED_ON = ("HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "PATH", "XDG_RUNTIME_DIR")
 
 
 def who() -> str:
@@ -16,6 +18,11 @@ def who() -> str:
     if there is not None:
         return there.facts().user
     return os.environ.get("USER") or os.environ.get("LOGNAME") or f"uid {os.getuid()}"
+
+
+def handed_on(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables of the caller that bring-up may use, for that call only."""
+    return {name: environ[name] for name in _HANDED_ON if name in environ}
 
 
 def environment() -> dict[str, str]:

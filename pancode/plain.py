@@ -1,8 +1,9 @@
-"""Writes foreign text, money, sizes and spans of time so that a person can read them on any terminal."""
+"""Writes foreign text, money, sizes, counts and durations so that a person can read them anywhere."""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
 _GOOD = {"done", "online", "PASS", "passed", "yes"}
 _BAD = {
@@ -127,3 +128,14 @@ def style_of(word: str) -> str:
 def diff_style(line: str) -> str:
     """The style of a line of a diff; empty: none."""
     return next((style for start, style in _OF_DIFF.items() if line.startswith(start)), "")
+
+
+def counted(number: int, noun: str) -> str:
+    """The number and the noun; `noun` is one whose plural takes an s."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def first_few(names: Sequence[str], most: int) -> str:
+    """At most `most` of the names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"

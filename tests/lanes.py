@@ -138,7 +138,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("pancode/fleet/ssh/*", "bring-up real-cut keys"),
     ("pancode/fleet/direct/*", "direct"),
     ("pancode/bus/*", "redis"),
-    ("pancode/systemd/* pancode/offline/units.py pancode/cli/fleet/units.py", "systemd ansible"),
+    ("pancode/systemd/* pancode/offline/units.py pancode/cli/fleet/serve.py", "systemd ansible"),
     (
         "pancode/agents/runtimes.py pancode/dispatch/admission/safety.py pancode/nodes/node.py",
         "matrix acts",

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import click
 
 from docs.generate.markdown import block, code, page, table, words
+from pancode.cli.commands import Group
 from pancode.cli.main import LATER, cli
-from pancode.cli.parsing.lazy import Group
 
 INTRO = """
 Every command, as `pancode COMMAND -h` prints it. A RUN may be any unambiguous prefix of its id, or `last`.

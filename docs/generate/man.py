@@ -12,8 +12,8 @@ import click
 from docs.generate.commands import examples, walk, whole
 from docs.generate.settings import PLACES
 from pancode import __version__
+from pancode.cli.face import MEANINGS
 from pancode.cli.main import COMMANDS, cli
-from pancode.cli.output.tell import MEANINGS
 from pancode.config.variables import VARIABLES
 
 DAY = "2026-11-21"

@@ -25,7 +25,7 @@ from node_agent.wire.identity import FINAL, HOLDS_SLOT, Mark
 from node_agent.wire.identity import MARKS as MARK_ORDER
 from node_agent.wire.signing import RefusalCode
 from pancode import errors
-from pancode.cli.output.tell import MEANINGS, OUTCOMES
+from pancode.cli.face import MEANINGS, OUTCOMES
 from pancode.control.core import ControlSettings
 from pancode.core.records import Closed, FenceState, RunState, WaitReason
 from pancode.life.case import FENCE_MOVES, MAX_BINDINGS, PUBLISHING, RUN_MOVES, RunStage
@@ -42,7 +42,7 @@ def exit_codes_page() -> str:
     outcomes = [(code(name), code(int(status))) for name, status in OUTCOMES.items()]
     return page(
         "Exit statuses",
-        "`pancode/errors.py` and `pancode/cli/output/tell.py`",
+        "`pancode/errors.py` and `pancode/cli/face.py`",
         words(
             "Below 10 a command says how it went itself; from 10 to 19 it waited for a run and says how "
             "that ended. `pancode help exit-codes` prints the first table."

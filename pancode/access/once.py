@@ -68,7 +68,7 @@ def kept(row: KeyedRequest | None, mark: RequestMark, at_work: bool, now_ms: int
         raise RefusedError(
             "nobody knows what the request with this Idempotency-Key has started",
             why="PanCode failed or was ended before its answer was written; it was not begun again",
-            fix="look: pancode runs, pancode batches; if it is not there, send it with a new key",
+            fix="look: pancode runs, pancode workflow ls; if it is not there, send it with a new key",
             code="key_outcome_unknown",
         )
     return row

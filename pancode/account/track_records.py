@@ -14,7 +14,7 @@ from pancode.agents.request import EXPLORE, EXPLORES, ExpectedWork
 from pancode.core import books
 from pancode.core.books import Amount, minutes
 from pancode.core.records import EndedRun, Run
-from pancode.counted import counted
+from pancode.plain import counted
 
 _Z = 1.96
 """The z value of a 95 % confidence interval."""

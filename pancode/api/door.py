@@ -20,9 +20,9 @@ from pancode.api.context import LET_IN, ApiContext
 from pancode.api.problems import HANDLERS, AsciiJson, response_of
 from pancode.api.request.bodies import Body, CallerBody, says
 from pancode.api.routing import ApiCall, AtDoor, Verb, read
+from pancode.caller import handed_on
 from pancode.core.values import replace
 from pancode.core.visitors import AccessError, Visitor, must_allow, must_allow_said, must_be_its_item
-from pancode.remote.hello import handed_on
 from pancode.work.people.answering import items
 
 VISITOR = "pancode.visitor"

@@ -36,11 +36,11 @@ from pancode.api.request.bodies import (
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import sse, steps
 from pancode.control.faces import Caller, NodeChange, NodeSpec, Progress
-from pancode.counted import counted
 from pancode.errors import RefusedError, UsageError
 from pancode.fleet.fleet import fleet, must_exist, node, walls
 from pancode.fleet.inventory import adjust, busy_runs, note_login
 from pancode.fleet.quota import release
+from pancode.plain import counted
 from pancode.runs.fleet_settings import drain_fleet, pause_queue
 
 

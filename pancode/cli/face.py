@@ -1,21 +1,23 @@
-"""Shared by all commands: the API's client, the caller, and where answers go."""
+"""The way out of each command: result, notes, errors and exit status; and the client with which it asks."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pancode.caller import environment, stands_in
 from pancode.caller import folder_here as folder_here
 from pancode.caller import who as who
 from pancode.caller import work_folder as work_folder
-from pancode.client import Client
-from pancode.connection import place_of
-from pancode.errors import UsageError
+from pancode.cli.terminal import paint, safe
+from pancode.client import Client, home_of, place_of
+from pancode.config.variables import PER_DISPATCH, VARIABLES
+from pancode.errors import ExitCode, PancodeError, Problem, UsageError
 from pancode.remote.place import forget_remote, remote_of
 
 
@@ -32,7 +34,7 @@ class Face:
         """
         client = Client(place_of(os.environ), starts=starts, works=works, note=self.note, folder=stands_in())
         if works:
-            from pancode.cli.ignored_variables import unheeded
+            from pancode.cli.face import unheeded
 
             for warning in unheeded(client, folder_here(), os.environ):
                 self.note(f"warning: {warning}")
@@ -98,3 +100,133 @@ def say_no_more() -> None:
 def caller() -> dict[str, Any]:
     """The caller, as the API's body."""
     return {"by": who(), "environ": environment()}
+
+
+_ITS_OWN = {name: key for name, (key, _) in VARIABLES.items() if name not in PER_DISPATCH}
+
+
+def unheeded(client: Client, cwd: str, environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each that is set otherwise than the coordinator was started with.
+
+    ConfigError for one that does not fit: here, as the coordinator will not look at it.
+    """
+    named = {name: key for name, key in _ITS_OWN.items() if environ.get(name, "").strip()}
+    if not named:
+        return []
+    remote = remote_of(environ)
+    if remote is not None:
+        return [f"{name} does not count: the coordinator on {remote} has its own settings" for name in named]
+    from pancode.offline.settings import settings_here
+
+    here = {row["key"]: row for row in settings_here(home_of(environ), Path(cwd), environ)[0]}
+    there: dict[str, Any] = {row["key"]: row["value"] for row in client.get("/v1/config")["settings"]}
+    return [
+        f"{name} does not count: the coordinator was started without it, with {there.get(key)} for {key} "
+        "(fix: pancode fleet down, then this command again)"
+        for name, key in named.items()
+        if here[key]["origin"] == name and here[key]["value"] != there.get(key)
+    ]
+
+
+MEANINGS: dict[ExitCode, str] = {
+    ExitCode.DONE: "done",
+    ExitCode.INTERNAL: "internal error",
+    ExitCode.USAGE: "usage",
+    ExitCode.CONFIG: "configuration",
+    ExitCode.NOT_FOUND: "not found",
+    ExitCode.REFUSED: "refused by admission",
+    ExitCode.UNAVAILABLE: "fleet or queue unavailable",
+    ExitCode.WORKSPACE: "workspace or merge problem",
+    ExitCode.SIGNATURE: "bad signature or protocol (TAMPERED, UNSIGNED, UNKNOWN_KEY)",
+    ExitCode.ERROR: "error: the agent failed",
+    ExitCode.VERIFY_FAILED: "verify_failed: a gate failed",
+    ExitCode.BLOCKED: "blocked: needs a person",
+    ExitCode.TIMEOUT: "timeout",
+    ExitCode.STALLED: "stalled: no output for the idle limit",
+    ExitCode.BUDGET_EXCEEDED: "budget_exceeded",
+    ExitCode.LOST: "lost: the node was not heard for the whole deadline",
+    ExitCode.INFRA: "infra: ours (ssh, disk, login, missing runtime, failed set-up)",
+    ExitCode.POLICY_VIOLATION: "policy_violation",
+    ExitCode.INTERRUPTED: "interrupted: by a person or a drain",
+    ExitCode.PARTIAL: "some of a batch, or some nodes, failed",
+    ExitCode.DETACHED: "Ctrl-C: detached, still running",
+}
+"""The one table of exit statuses."""
+
+OUTCOMES: dict[str, ExitCode] = {
+    code.name.lower(): code for code in ExitCode if code is ExitCode.DONE or 10 <= code < 20
+}
+"""A run's outcome to the status of the command that waited for it."""
+
+
+def exit_of(outcome: str | None) -> int:
+    """The status for an outcome; one that this version does not know is an internal error."""
+    return OUTCOMES.get(outcome or "", ExitCode.INTERNAL)
+
+
+def tell_error(error: PancodeError, *, as_json: bool) -> int:
+    """Say it on standard error; returns the exit status."""
+    problem = error.problem()
+    if as_json:
+        sys.stderr.write(json.dumps({"error": _as_json(problem)}) + "\n")
+    else:
+        sys.stderr.write(in_words(problem))
+    return problem.exit_code
+
+
+COMMAND_LOG = "run/command.log"
+"""Below the home: the tracebacks of commands that failed by a defect of PanCode's own."""
+_LOG_CAP = 1 << 20
+
+
+def internal(exc: Exception) -> PancodeError:
+    """An exception that nobody foresaw, as an error; its traceback is added to the log."""
+    import traceback
+
+    why = f"{type(exc).__name__}: {exc}"
+    whole = "".join(traceback.format_exception(exc))
+    try:
+        log = _logged(whole)
+    except (OSError, PancodeError):
+        last = traceback.extract_tb(exc.__traceback__)[-1]
+        why += f" (in {last.filename}:{last.lineno}; the log cannot be written)"
+        return PancodeError("internal error: a defect of PanCode", why=why, fix="report it with these lines")
+    fix = (
+        f"report it with the end of {log}; whether the command has had an effect: pancode runs, pancode audit"
+    )
+    return PancodeError("internal error: a defect of PanCode", why=why, fix=fix)
+
+
+def _logged(text: str) -> Path:
+    import shlex
+    import time
+
+    from pancode.client import home_here
+
+    log = home_here(os.environ) / COMMAND_LOG
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > _LOG_CAP:
+        log.replace(log.with_suffix(".log.1"))
+    with open(
+        log, "a", opener=lambda path, flags: os.open(path, flags, 0o600), errors="backslashreplace"
+    ) as sink:
+        sink.write(f"{time.strftime('%FT%TZ', time.gmtime())} {shlex.join(sys.argv[:3])}\n{text}\n")
+    return log
+
+
+def in_words(problem: Problem) -> str:
+    """The error as text: what happened, why, the fix. A machine or a repository may have parts of it."""
+    lines = [f"{paint('error', 'red', sys.stderr)}: {safe(problem.message)}"]
+    lines += [f"  why: {safe(problem.why)}"] if problem.why else []
+    lines += [f"  fix: {safe(problem.fix)}"] if problem.fix else []
+    return "\n".join(lines) + "\n"
+
+
+def _as_json(problem: Problem) -> dict[str, object]:
+    return {
+        "code": problem.code,
+        "message": problem.message,
+        "why": problem.why,
+        "fix": problem.fix,
+        "exit_code": problem.exit_code,
+    }

@@ -1,23 +1,149 @@
-"""Waits for a run: progress on standard error, its end as a result; Ctrl-C detaches and stops nothing."""
+"""Sends work, waits for the run with its progress, tells its end; Ctrl-C detaches and stops nothing."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pancode.cli.face import Face, aside
-from pancode.cli.output.progress import ProgressRow
-from pancode.cli.output.render import count, safe, tone, took, usd
-from pancode.cli.output.setting_up import SetUpLine, SetUpTimer
-from pancode.client import Client, FleetDownError, ServerEvent, StreamCutError, path_of
-from pancode.connection import NotRunningError
-from pancode.counted import counted
-from pancode.errors import ExitCode
+from pancode.cli.face import Face, aside, exit_of, who
+from pancode.cli.progress import ProgressRow, SetUpLine, SetUpTimer
+from pancode.cli.terminal import count, safe, tone, took, usd
+from pancode.client import Client, FleetDownError, NotRunningError, ServerEvent, StreamCutError, path_of
+from pancode.errors import ApiError, ExitCode, UnavailableError, WorkspaceError
+from pancode.plain import counted
 
 if TYPE_CHECKING:
-    from pancode.cli.output.transcript import LiveTranscript
+    from pancode.cli.transcript import LiveTranscript
+
+
+MODEL_UNTESTED = "model_untested"
+"""The coordinator's code for a refusal that a passport resolves."""
+
+
+def tested(face: Face, client: Client, asked: dict[str, Any]) -> list[dict[str, Any]]:
+    """Have it tested, with each step as it happens. UnavailableError, NotFoundError."""
+    try:
+        for event in client.events("POST", "/v1/models/test", {"by": who(), **asked}):
+            if event.kind == "progress":
+                face.note(f"  {safe(event.data['text'])}")
+            elif event.kind == "result":
+                tests: list[dict[str, Any]] = event.data["tests"]
+                return tests
+    except KeyboardInterrupt:
+        face.note("\nthe test goes on without you; its result: pancode models")
+        raise
+    raise UnavailableError("the coordinator went away in the middle", fix="the same command again")
+
+
+def admitted(face: Face, client: Client, path: str, body: dict[str, Any]) -> Any:
+    """The coordinator's answer after each model that needs a passport has been tested. ApiError.
+
+    A model that fails takes its node out; where there is another one, that one's turn comes.
+    """
+    seen: set[str] = set()
+    while True:
+        try:
+            return client.post_work(path, body, Snapshots(face, str(body.get("cwd") or "")).show)
+        except ApiError as refused:
+            place = _place_of_untested(refused)
+            if place is None or place in seen:
+                raise
+        seen.add(place)
+        node, _, _ = place.partition("/")
+        (one,) = tested(face, client, {"model": place, "node": node})
+        unless_tested(one)
+
+
+def _place_of_untested(refused: ApiError) -> str | None:
+    """Of the model that wants a test, as `models test` takes it."""
+    if refused.code != MODEL_UNTESTED or os.environ.get("PANCODE_RUN"):
+        return None
+    parts = [refused.details.get(name, "") for name in ("node", "endpoint", "model")]
+    return "/".join(parts) if all(parts) else None
+
+
+def unless_tested(one: dict[str, Any]) -> None:
+    """UnavailableError for a test that found nothing out."""
+    if one["passed"] is None:
+        raise UnavailableError(
+            f"{one['model']} on {one['node']} could not be tested: {one['words']}",
+            fix=one["fix"] or f"pancode models test {one['node']}/{one['endpoint']}/{one['model']}",
+            code="not_tested",
+        )
+
+
+def follow_new(face: Face, path: str, body: dict[str, Any], detach: bool) -> int:
+    """Ask for the run; the exit status is that of its outcome, unless nobody waits for it."""
+    answer = admitted(face, face.client(works=True), path, body)
+    for warning in answer.pop("warnings", []):
+        face.note(f"warning: {safe(warning)}")
+    if "answer" in answer:
+        face.note(f"answered: {safe(answer['answer'])}")
+    if "workflow" in answer:
+        flow = answer["workflow"]
+        face.note(f"{flow} goes on with {answer['run']}; follow: pancode workflow show -f {flow}")
+    if detach:
+        face.show(answer, lambda: f"{answer['run']}  {answer['state']}  {safe(answer['reason'])}\n")
+        return ExitCode.DONE
+    client = face.client()
+    ended = wait(face, client, answer["run"])
+    if ended is None:
+        return ExitCode.DETACHED
+    findings = client.get(path_of("runs", ended["run"]))["findings"]
+    return face.end(exit_of(ended["outcome"]), ended, lambda: summary({**ended, "findings": findings}))
+
+
+FINE = ("landed", "nothing to land")
+"""The good ends of a landing."""
+LAND_LOOK_S = 0.3
+
+
+class Snapshots:
+    """`show` is for what `/v1/snapshots` answers; the same words are said once."""
+
+    def __init__(self, face: Face, cwd: str) -> None:
+        self._face = face
+        self._mine = {str(folder) for folder in (Path(cwd), *Path(cwd).parents)} if cwd else set()
+        self._last = ""
+
+    def show(self, answer: dict[str, Any]) -> None:
+        for one in answer.get("snapshots", []):
+            words = taking(one["done"], one["of"])
+            if one["project"] in self._mine and words != self._last:
+                self._face.note(words)
+                self._last = words
+
+
+def taking(done: int, of: int) -> str:
+    """`of` is 0 while the files are not counted yet."""
+    return f"taking a snapshot: {done:,} of {of:,} files" if of else "taking a snapshot"
+
+
+def report_lines(run: dict[str, Any], most: int) -> list[str]:
+    """At most so many results of each file."""
+    return [line for report in run.get("reports") or () for line in _report(report, most)]
+
+
+def _report(report: dict[str, Any], most: int) -> list[str]:
+    if report["unread"]:
+        return [f"  report     {safe(report['file'])}: unreadable: {safe(report['unread'])}"]
+    counts = ", ".join(f"{number} {safe(level)}" for level, number in report["counts"].items()) or "no result"
+    tool = f" ({safe(report['tool'])})" if report["tool"] else ""
+    shown = report["results"][:most]
+    lines = [f"  report     {safe(report['file'])}{tool}: {counts}"]
+    lines += [f"    {safe(_finding(one))}" for one in shown]
+    more = len(report["results"]) - len(shown)
+    return lines + ([f"    and {more} more in the receipt"] if more else [])
+
+
+def _finding(one: dict[str, Any]) -> str:
+    line = f":{one['line']}" if one["line"] is not None else ""
+    return "  ".join(filter(None, (one["level"], f"{one['file']}{line}", one["rule"], one["text"])))
+
 
 AGAIN_S = 1.0
 TRIES = 60
@@ -46,7 +172,7 @@ def wait(face: Face, client: Client, run: str) -> dict[str, Any] | None:
 
 def _beginning(face: Face, line: ProgressRow, shape: dict[str, Any]) -> LiveTranscript:
     """The story of its agent, shown above the line of its progress."""
-    from pancode.cli.output.transcript import MARK, LiveTranscript
+    from pancode.cli.transcript import MARK, LiveTranscript
 
     def show(text: str) -> None:
         line.above(text, dim=text.startswith(MARK))
@@ -214,3 +340,32 @@ def cost(shape: dict[str, Any]) -> str:
     if shape["usage"]["cost_usd"] is None:
         return "unknown" if shape["outcome"] is not None else "-"
     return usd(shape["usage"]["cost_usd"])
+
+
+def landed(face: Face, client: Client, run: str) -> dict[str, Any] | None:
+    """The run when it is known what became of `--verify-on` and `--land`, which the coordinator carries out.
+
+    None: detached meanwhile.
+    """
+    noted = False
+    try:
+        while True:
+            shape: dict[str, Any] = client.get(path_of("runs", run))
+            verifies = (shape["verification"] or {}).get("waits", False)
+            if (shape["landing"] or {}).get("status") != "waiting" and not verifies:
+                return shape
+            if not noted:
+                face.note(f"  {run}  {'another machine verifies it' if verifies else 'landing, gates first'}")
+            noted = True
+            time.sleep(LAND_LOOK_S)
+    except KeyboardInterrupt:
+        face.note(f"\ndetached; it goes on.  look: pancode runs show {run}")
+        return None
+
+
+def unless_landed(shape: dict[str, Any]) -> None:
+    """WorkspaceError where a change was to be landed and is not, although the run is done."""
+    report = shape["landing"]
+    if shape["outcome"] == "done" and report is not None and report["status"] not in FINE:
+        fix = report["fix"] or f"pancode land {shape['run']}"
+        raise WorkspaceError(f"not landed: {report['status']}", why=report["why"], fix=fix)

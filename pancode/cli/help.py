@@ -1,19 +1,22 @@
-"""`pancode help`: help on a command, and the table of exit statuses."""
+"""`pancode help` and `completion`: help on a command, the table of exit statuses, the script for a shell."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from typing import Annotated, Literal
 
 import click
 import typer
+from click.shell_completion import get_completion_class
 from typer import Argument
 
-from pancode.cli.output.tables import table
-from pancode.cli.output.tell import MEANINGS
-from pancode.cli.parsing.lazy import Commands, unknown
-from pancode.cli.parsing.params import Json
+from pancode.cli.commands import Commands, unknown
+from pancode.cli.face import MEANINGS
+from pancode.cli.params import Json
+from pancode.cli.terminal import listing
 
 app = Commands()
+
 
 TOPICS = ("exit-codes",)
 
@@ -26,9 +29,8 @@ def help_command(
 ) -> None:
     """Help on a command, or the table of exit codes."""
     if topic == ["exit-codes"]:
-        rows = [(int(code), words) for code, words in MEANINGS.items()]
-        data = {"exit_codes": [{"code": int(code), "meaning": words} for code, words in MEANINGS.items()]}
-        face.show(data, lambda: table(("CODE", "MEANING"), rows))
+        rows = [{"code": int(code), "meaning": words} for code, words in MEANINGS.items()]
+        face.show({"exit_codes": rows}, lambda: listing(rows, {"CODE": "code", "MEANING": "meaning"}))
         return
     text = _help_of(ctx.find_root(), topic)
     face.show({"help": text}, lambda: text + "\n")
@@ -45,3 +47,22 @@ def _help_of(root: click.Context, words: list[str]) -> str:
             raise unknown(word, [*names, *TOPICS], context.command_path)
         context = click.Context(found, info_name=word, parent=context)
     return context.get_help()
+
+
+@app.verb("completion", 'eval "$(pancode completion bash)"', "pancode completion fish")
+def completion(
+    ctx: typer.Context,
+    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(metavar="bash|zsh|fish")],
+) -> None:
+    """Print the script that completes `pancode` in your shell; evaluate it, or keep it where the shell looks.
+
+    bash: ~/.local/share/bash-completion/completions/pancode; zsh: _pancode in a folder of $fpath;
+    fish: ~/.config/fish/completions/pancode.fish.
+    """
+    from pancode.cli.main import ASKED_BY
+
+    kind = get_completion_class(shell)
+    assert kind is not None, "click knows each of them"
+    made = kind(ctx.find_root().command, {}, "pancode", ASKED_BY)
+    # Not made.source(), which starts a bash to ask for its version: this one may be for another machine.
+    sys.stdout.write(made.source_template % made.source_vars())

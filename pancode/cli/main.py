@@ -12,70 +12,102 @@ from typer import Option
 from typer.main import get_group
 
 from pancode import __version__
-from pancode.cli.output.tell import tell_error
-from pancode.cli.parsing.lazy import Commands, Group, example
+from pancode.cli.commands import Commands, Group, example
+from pancode.cli.face import tell_error
 from pancode.errors import ConfigError, ExitCode, PancodeError, UsageError
 
-COMMANDS: dict[str, tuple[str, str]] = {
-    "init": ("fleet.setup", "write the user's configuration files, with comments"),
-    "demo": ("fleet.setup", "a whole fleet on this machine: up, dispatch, kill, recover, verify"),
-    "fleet": ("fleet.fleet", "bring machines up, look at them, drain them, take them down"),
-    "node": ("fleet.node", "the inventory of machines: add, ls, show, trust, rm"),
-    "dispatch": ("runs.dispatch", "give a task to the fleet and wait for its result"),
-    "top": ("screens.top", "the fleet on one screen, live, with keys"),
-    "batch": ("workflows.batch", "give many tasks to the fleet at once"),
-    "chain": ("workflows.chain", "steps that build on each other, from a file or by name"),
-    "race": ("workflows.race", "one task for several workers; the best result wins"),
-    "workflow": ("workflows.group", "batches, chains and races: ls, show, stop, resume, check a file"),
-    "schedule": ("schedule.group", "work that begins by itself: at a time, on an event, on a push"),
-    "notify": ("notify.group", "notices to people: the channels, what came of each, a test"),
-    "webhook": ("notify.webhook", "signed events for other programs: add, ls, deliveries, redeliver"),
-    "batches": ("workflows.batches", "the last batches"),
-    "run": ("ci.run", "a task for a script or a CI job: fleet up, wait, artifacts, fleet down"),
-    "runs": ("runs.runs", "the last runs; show, logs, stop, retry, diff, land one"),
-    "land": ("land.verbs", "land a run's change in your files or on a branch; the queue; --all-green"),
-    "review": ("land.review", "results one after the other: look, land, send back, drop"),
-    "inbox": ("people.inbox", "what waits for you: questions, runs and changes to approve"),
-    "answer": ("people.inbox", "answer the question of a run; it goes on"),
-    "approve": ("people.inbox", "say yes to what waits for it: a run, a change"),
-    "deny": ("people.inbox", "say no to what a run waits for"),
-    "tell": ("people.inbox", "words for a run: with its task, or when it is continued"),
-    "why": ("runs.records", "every decision about a run, in words"),
-    "queue": ("runs.queue", "what waits where, in order, with the reason"),
-    "breakers": ("health.breakers", "what is held up after failures in a row: ls, reset"),
-    "receipt": ("runs.receipt", "the signed proof of what a run did: ls, show, verify, export"),
-    "key": ("fleet.key", "the keys that sign for the fleet: ls, rotate"),
-    "token": ("access.tokens", "who may use the API over TCP: create, ls, revoke"),
-    "budget": ("account.budget", "what may be spent, was spent, is held: show, set, settle"),
-    "cost": ("account.cost", "what runs have cost: by run, agent, model, node, repository, day ..."),
-    "records": ("account.track_records", "who does which kind of work how well, by accepted receipts"),
-    "brief": ("account.brief", "what happened since you last looked, and what waits for you"),
-    "report": ("account.brief", "what a week brought and cost"),
-    "workers": ("account.workers", "each agent on each runtime and node: its work now, its record"),
-    "audit": ("runs.records", "what happened in the fleet, newest first"),
-    "events": ("runs.events", "everything that happens in the fleet; -f: as it happens"),
-    "metrics": ("runs.records", "the fleet in figures, as Prometheus reads them"),
-    "agents": ("catalog.agents", "agent definitions: look, set, add, check; what each is told"),
-    "runtimes": ("catalog.catalogue", "the programs that run agents, and where they were found"),
-    "models": ("catalog.models", "models to choose from: where they are, how able, what they cost"),
-    "endpoints": ("catalog.models", "the model servers that your machines reach"),
-    "modes": ("catalog.catalogue", "what each mode lets a dispatch do"),
-    "safety": ("catalog.catalogue", "what each safety level lets a run do; your safety rules: show, check"),
-    "presets": ("catalog.presets", "named sets of settings, and which one counts"),
-    "ledger": ("fleet.ledger", "the record of the fleet: move it to another database"),
-    "redis": ("fleet.redis", "what a Redis of your own needs: its file of users"),
-    "config": ("fleet.setup", "every setting, its value and where that was set"),
-    "web": ("web", "the web console in your browser, by a link that can be used once"),
-    "mcp": ("programs.mcp", "the fleet as tools for other agents (Claude Code, Codex ...): serve, install"),
-    "api-stdio": ("programs.api_stdio", "for PANCODE_COORDINATOR on another machine: the coordinator's API"),
-    "skill": ("programs.skill", "a skill that tells other agents when to hand work over: install, show"),
-    "doctor": ("fleet.setup", "what is wrong on this machine, each with its fix"),
-    "service": ("fleet.units", "the coordinator as a service: print its unit, install, remove it"),
-    "serve": ("fleet.serve", "the coordinator in the foreground"),
-    "completion": ("completion", "what your shell reads to complete commands and options"),
-    "help": ("help", "help on a command, or on exit-codes"),
+GROUPS: dict[str, dict[str, tuple[str, str]]] = {
+    "Start": {
+        "init": ("fleet.setup", "write the user's configuration files, with comments"),
+        "demo": ("fleet.setup", "a whole fleet on this machine: up, dispatch, kill, recover, verify"),
+        "doctor": ("fleet.setup", "what is wrong on this machine, each with its fix"),
+        "completion": ("help", "what your shell reads to complete commands and options"),
+        "help": ("help", "help on a command, or on exit-codes"),
+    },
+    "Work": {
+        "dispatch": ("runs.dispatch", "give a task to the fleet and wait for its result"),
+        "batch": ("workflows.batch", "give many tasks to the fleet at once"),
+        "chain": ("workflows.chain", "steps that build on each other, from a file or by name"),
+        "race": ("workflows.race", "one task for several workers; the best result wins"),
+        "workflow": ("workflows.group", "batches, chains and races: ls, show, stop, resume, check a file"),
+        "schedule": ("schedule", "work that begins by itself: at a time, on an event, on a push"),
+        "run": ("ci.run", "a task for a script or a CI job: fleet up, wait, artifacts, fleet down"),
+        "queue": ("runs.queue", "what waits where, in order, with the reason"),
+    },
+    "Look": {
+        "top": ("top", "the fleet on one screen, live, with keys"),
+        "web": ("web", "the web console in your browser, by a link that can be used once"),
+        "runs": ("runs.runs", "the last runs; show, logs, stop, retry, diff, land one"),
+        "why": ("runs.records", "every decision about a run, in words"),
+        "receipt": ("runs.receipt", "the signed proof of what a run did: ls, show, verify, export"),
+        "brief": (
+            "account.brief",
+            "what happened since you last looked or --since, what waits, what it cost",
+        ),
+        "workers": (
+            "account.workers",
+            "each agent: its work now and its record, by machine or kind of work",
+        ),
+        "audit": ("runs.records", "what happened in the fleet, newest first"),
+        "events": ("runs.events", "everything that happens in the fleet; -f: as it happens"),
+        "metrics": ("runs.records", "the fleet in figures, as Prometheus reads them"),
+    },
+    "Land": {
+        "land": ("land.verbs", "land a run's change in your files or on a branch; the queue; --all-green"),
+        "review": ("land.review", "results one after the other: look, land, send back, drop"),
+    },
+    "People": {
+        "inbox": ("inbox", "what waits for you: questions, runs and changes to approve"),
+        "answer": ("inbox", "answer the question of a run; it goes on"),
+        "approve": ("inbox", "say yes to what waits for it: a run, a change"),
+        "deny": ("inbox", "say no to what a run waits for"),
+        "tell": ("inbox", "words for a run: with its task, or when it is continued"),
+        "notify": ("notify", "notices to people: the channels, what came of each, a test"),
+        "webhook": ("notify", "signed events for other programs: add, ls, deliveries, redeliver"),
+    },
+    "Money": {
+        "cost": ("account.cost", "what runs have cost: by run, agent, model, node, repository, day ..."),
+        "budget": ("account.budget", "what may be spent, was spent, is held: show, set, settle"),
+    },
+    "Machines": {
+        "fleet": ("fleet.fleet", "bring machines up, look at them, drain them, take them down"),
+        "node": ("fleet.node", "the inventory of machines: add, ls, show, trust, rm"),
+        "breakers": ("breakers", "what is held up after failures in a row: ls, reset"),
+    },
+    "Models": {
+        "agents": ("catalog.agents", "agent definitions: look, set, add, check; what each is told"),
+        "models": ("catalog.models", "models to choose from: where they are, how able, what they cost"),
+        "endpoints": ("catalog.models", "the model servers that your machines reach"),
+        "runtimes": ("catalog.catalogue", "the programs that run agents, and where they were found"),
+        "presets": ("catalog.presets", "named sets of settings, and which one counts"),
+        "modes": ("catalog.catalogue", "what each mode lets a dispatch do"),
+        "safety": (
+            "catalog.catalogue",
+            "what each safety level lets a run do; your rules: show, check",
+        ),
+    },
+    "Admin": {
+        "config": ("fleet.setup", "every setting, its value and where that was set"),
+        "key": ("fleet.key", "the keys that sign for the fleet: ls, rotate"),
+        "token": ("tokens", "who may use the API over TCP: create, ls, revoke"),
+        "ledger": ("fleet.ledger", "the record of the fleet: move it to another database"),
+        "redis": ("fleet.redis", "what a Redis of your own needs: its file of users"),
+        "serve": ("fleet.serve", "the coordinator in the foreground"),
+        "service": ("fleet.serve", "the coordinator as a service: print its unit, install, remove it"),
+        "mcp": ("programs", "the fleet as tools for other agents (Claude Code, Codex ...): serve, install"),
+        "skill": ("programs", "a skill that tells other agents when to hand work over: install, show"),
+        "api-stdio": ("fleet.serve", "for PANCODE_COORDINATOR on another machine: the coordinator's API"),
+    },
 }
-"""Name to (module of this package, one line)."""
+"""Heading of the help, to name, to (module of this package, one line)."""
+COMMANDS = {name: found for group in GROUPS.values() for name, found in group.items()}
+ALIASES = {
+    "batches": "workflows.group",
+    "costs": "account.cost",
+    "records": "account.workers",
+    "report": "account.brief",
+}
+"""Other names of commands, with their modules; the help does not list them."""
 LATER: dict[str, str] = {
     "chat": "an orchestrator that you talk to",
     "up": "it will open a session with an orchestrator that you talk to",
@@ -86,7 +118,7 @@ LATER: dict[str, str] = {
 
 root = Commands(
     name="pancode",
-    cls=type("Root", (Group,), {"table": COMMANDS, "later": LATER}),
+    cls=type("Root", (Group,), {"table": COMMANDS, "later": LATER, "aliases": ALIASES, "headings": GROUPS}),
     epilog=example(
         "pancode fleet up", "pancode dispatch --runtime shell -- uname -a", "pancode runs show last"
     ),
@@ -194,7 +226,7 @@ def _wants_json(args: list[str]) -> bool:
 def _unwritten(exc: OSError, as_json: bool) -> int:
     """The status where standard output takes nothing more; any other error goes on its way."""
     from pancode.cli.face import say_no_more
-    from pancode.connection import FULL
+    from pancode.client import FULL
 
     if isinstance(exc, BrokenPipeError):
         # The reader has gone (`pancode runs | head`): nothing is wrong, and nothing more can be said.
@@ -214,7 +246,7 @@ def _unwritten(exc: OSError, as_json: bool) -> int:
 
 def _unforeseen(exc: Exception, as_json: bool) -> int:
     """A defect of PanCode's own: its place goes into a log, one error to the person."""
-    from pancode.cli.output.tell import internal
+    from pancode.cli.face import internal
 
     return tell_error(internal(exc), as_json=as_json)
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-from pancode.counted import first_few
 from pancode.errors import NotFoundError, UsageError
+from pancode.plain import first_few
 
 LAST = "last"
 LONGEST_WORD, LONGEST_LINE = 63, 500

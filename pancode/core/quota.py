@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pancode.counted import counted
+from pancode.plain import counted
 
 
 @dataclass(frozen=True, slots=True)

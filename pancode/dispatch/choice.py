@@ -16,9 +16,9 @@ from pancode.agents.passports import endpoints_of
 from pancode.agents.request import Catalogue, DispatchRequest, VendorList
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES, RuntimeKind, canonical, runtime_for
 from pancode.core.names import nearest, not_found
-from pancode.counted import first_few
 from pancode.errors import NotFoundError, PancodeError, UsageError
 from pancode.nodes.node import NodeView
+from pancode.plain import first_few
 
 _MODELS_SHOWN = 6
 _EASIEST = (Dialect.OLLAMA, Dialect.LMSTUDIO, Dialect.LLAMACPP, Dialect.VLLM, Dialect.SGLANG)

@@ -25,11 +25,11 @@ from pancode.core.records import (
     WorkflowState,
 )
 from pancode.core.values import replace
-from pancode.counted import first_few
 from pancode.life import inbox
 from pancode.life.case import Now, RunCase
 from pancode.life.inbox import ItemKind, item_of
 from pancode.life.verified import KEPT, verified
+from pancode.plain import first_few
 
 Domain = Literal["budget", "config", "dispatch", "fleet", "land", "people", "receipt", "schedule", "trust"]
 """What an entry of the audit is about."""

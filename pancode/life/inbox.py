@@ -13,9 +13,9 @@ from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import CallAsked
 from pancode.core.records import Action, ActionKind, Run, RunState
 from pancode.core.values import replace
-from pancode.counted import counted
 from pancode.errors import RefusedError, UsageError
 from pancode.life.continuing import is_blocked, must_be_free
+from pancode.plain import counted
 
 
 class ItemKind(StrEnum):

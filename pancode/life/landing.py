@@ -8,7 +8,6 @@ from typing import Any
 from node_agent.wire.failure import Outcome
 from pancode.core.records import Action, ActionKind, Run, RunState
 from pancode.core.values import replace
-from pancode.counted import counted
 from pancode.errors import WorkspaceError
 from pancode.life import people, verifying
 from pancode.life.changes import Changes
@@ -16,6 +15,7 @@ from pancode.life.continuing import has_change
 from pancode.life.inbox import ItemKind, must_wait
 from pancode.life.signals import CalledOff, Dropped, Landed, LandingAsked, LandingOver, Reverted
 from pancode.life.verified import ResultTrust, verified, wants_verification
+from pancode.plain import counted
 
 LANDED, NOTHING, CALLED_OFF, FAILED = "landed", "nothing to land", "called off", "failed"
 HELD, WAITING, DROPPED = "held", "waiting", "dropped"

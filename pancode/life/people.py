@@ -8,13 +8,13 @@ from node_agent.wire.policy import CallAsked
 from pancode.agents.runtimes import RUNTIMES
 from pancode.core.records import ActionKind, Fence, FenceState, RunState, WaitReason
 from pancode.core.values import replace
-from pancode.counted import counted
 from pancode.life import continuing, inbox
 from pancode.life.changes import Changes
 from pancode.life.continuing import NEXT, is_blocked, must_be_free, nexts, unheard, with_words
 from pancode.life.inbox import FIRST, ItemKind, must_wait
 from pancode.life.orders import identity_of
 from pancode.life.signals import Continued, ToldByPerson
+from pancode.plain import counted
 
 DENIED = "denied"
 LOST = "the coordinator gave this run up as lost on its node, so nobody can approve the command"

@@ -15,10 +15,10 @@ from pancode.agents.runtimes import RUNTIMES
 from pancode.core.records import Attempt, Run
 from pancode.core.terms import RunTerms
 from pancode.core.values import replace
-from pancode.counted import counted, first_few
 from pancode.life.orders import may_exceed, size_of, task_of
 from pancode.life.placement import can_be_had, misfit
 from pancode.nodes.node import NodeView
+from pancode.plain import counted, first_few
 
 MOST_OUTPUT, MOST_ANSWER, MOST_FILES = 8_000, 2_000, 20
 _AGAIN = (

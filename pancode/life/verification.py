@@ -20,7 +20,7 @@ from node_agent.wire.signing import (
     parse_message,
     verify,
 )
-from pancode.counted import first_few
+from pancode.plain import first_few
 
 SHOWN = 5
 

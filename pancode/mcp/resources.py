@@ -8,7 +8,7 @@ from typing import Any
 
 from pancode.client import Client, path_of
 from pancode.mcp.protocol import ParamsError
-from pancode.mcp.shown import UNTRUSTED
+from pancode.mcp.tool import UNTRUSTED
 from pancode.plain import unhidden
 
 Json = dict[str, Any]

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from pancode import __version__
 from pancode.caller import who
-from pancode.client import Client
-from pancode.connection import place_of
-from pancode.mcp import resources, tools
+from pancode.client import Client, place_of
+from pancode.mcp import server as resources
+from pancode.mcp import tools
 from pancode.mcp.protocol import McpServer, ServerOffer
 
 INFO = {"name": "pancode", "title": "PanCode", "version": __version__}

@@ -12,8 +12,7 @@ from pancode.client import LAND_S, Client
 from pancode.errors import PancodeError
 from pancode.mcp.protocol import CallProgress, ParamsError
 from pancode.mcp.schedule_tools import SCHEDULE_TOOLS
-from pancode.mcp.shown import refusal, shown
-from pancode.mcp.tool import CWD, RUN, WORK, McpTool, McpToolCall, integer, string
+from pancode.mcp.tool import CWD, RUN, WORK, McpTool, McpToolCall, integer, refusal, shown, string
 from pancode.mcp.workflow_tools import WORKFLOW_TOOLS
 from pancode.plain import unhidden
 

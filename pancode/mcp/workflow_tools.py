@@ -7,8 +7,7 @@ from typing import Any
 
 from pancode.access.rights import ANSWERS, DISPATCHES, DROPS, TELLS
 from pancode.caller import above, folder_here
-from pancode.client import path_of
-from pancode.connection import home_here
+from pancode.client import home_here, path_of
 from pancode.mcp.tool import CWD, RUN, WORK, Json, McpTool, McpToolCall, integer, string
 from pancode.remote.place import remote_of
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
-from pancode.counted import counted
+from pancode.plain import counted
 
 LOOP = "loop"
 """The name under which the loop breaker is reset."""

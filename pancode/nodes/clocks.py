@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import median_low
 from typing import Any
 
-from pancode.counted import counted
+from pancode.plain import counted
 
 Json = dict[str, Any]
 SKEW_S = 30.0

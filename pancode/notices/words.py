@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pancode.core.records import FeedEvent
-from pancode.counted import counted
 from pancode.life import changes
+from pancode.plain import counted
 
 TITLE, BODY, WHY = 100, 300, 160
 ASKS = "asks"

@@ -15,8 +15,8 @@ import uvicorn
 
 from pancode.essential import EssentialThread, watch
 from pancode.host.open_files import is_spare, most
+from pancode.offline.answering import HEAD_S, GuestProtocol
 from pancode.offline.guest_places import GuestPlace, PlaceBounds, Places
-from pancode.offline.guest_protocol import HEAD_S, GuestProtocol
 
 log = logging.getLogger("pancode.api")
 

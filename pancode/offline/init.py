@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.policy.rulefile import FILES
+from pancode.client import unusable
 from pancode.config.agents import FILE as AGENTS
 from pancode.config.agents import shipped_text
 from pancode.config.load import FILE as SETTINGS
 from pancode.config.presets import FILE as PRESETS
 from pancode.config.proposal import LOOKED_AT, READ, propose
-from pancode.connection import unusable
 from pancode.errors import WorkspaceError
 
 SAFETY = FILES[0]

@@ -1,16 +1,52 @@
-"""Carries many connections in frames over one pair of pipes; no connection waits for another."""
+"""The link to a coordinator on another machine, for both ends: first words, then frames of connections."""
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import IntEnum
 from errno import EPIPE
+from typing import Any
+
+PROTOCOL = 1
+MARK = b"pancode-api "
+"""Begins a message; text that a shell's start-up files print before it is skipped."""
+MOST_LINE = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class LoginFacts:
+    """The facts of a login on the machine of the coordinator."""
+
+    version: str
+    user: str
+    environ: Mapping[str, str]
+    folder: str | None
+    """The folder there in which the caller stands, absolute."""
+
+
+def line_of(message: Mapping[str, Any]) -> bytes:
+    return MARK + json.dumps(message).encode() + b"\n"
+
+
+def read_line(line: bytes) -> dict[str, Any] | None:
+    """The message of the other end; None for a line of another program, whose last line may have no end."""
+    _, mark, text = line.partition(MARK)
+    if not mark:
+        return None
+    try:
+        message = json.loads(text)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) else None
+
 
 PIECE = 64 * 1024
 WINDOW = 8 * PIECE

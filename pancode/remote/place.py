@@ -14,7 +14,7 @@ from pancode.remote.address import VARIABLE, RemoteAddress, read_address
 if TYPE_CHECKING:
     import socket
 
-    from pancode.remote.hello import LoginFacts
+    from pancode.remote.channels import LoginFacts
     from pancode.remote.tunnel import Tunnel
 
 

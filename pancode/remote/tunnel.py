@@ -16,11 +16,17 @@ from contextlib import suppress
 from itertools import count
 from typing import Any
 
-from pancode.errors import PancodeError, UnavailableError
+from pancode.errors import ApiError, PancodeError, UnavailableError
 from pancode.remote.address import RemoteAddress
-from pancode.remote.channels import FrameKind, TunnelChannels
-from pancode.remote.hello import MOST_LINE, PROTOCOL, LoginFacts, line_of, read_line
-from pancode.remote.refusal import ApiError
+from pancode.remote.channels import (
+    MOST_LINE,
+    PROTOCOL,
+    FrameKind,
+    LoginFacts,
+    TunnelChannels,
+    line_of,
+    read_line,
+)
 
 COMMAND = 'PATH="$PATH:$HOME/.local/bin:/usr/local/bin"; export PATH; exec pancode api-stdio'
 """Fixed text for any login shell there; everything else goes over standard input."""

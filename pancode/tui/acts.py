@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pancode.client import ANSWER_S, LAND_S, path_of
-from pancode.counted import counted
-from pancode.plain import clip, safe, usd, whole
+from pancode.plain import clip, counted, safe, usd, whole
 from pancode.tui.page import Json
 from pancode.tui.views import ApiAsk
 

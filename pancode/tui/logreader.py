@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from pancode.client import ApiError, Client, path_of
-from pancode.errors import PancodeError
+from pancode.client import Client, path_of
+from pancode.errors import ApiError, PancodeError
 from pancode.tui.page import Line
 from pancode.tui.pages.texts import shown
 

@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from pancode.client import ApiError, Client
-from pancode.errors import PancodeError
+from pancode.client import Client
+from pancode.errors import ApiError, PancodeError
 from pancode.tui.acts import Act
 from pancode.tui.views import ApiAsk, Asks
 

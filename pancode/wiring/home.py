@@ -10,8 +10,8 @@ from pathlib import Path
 
 from node_agent.wire.clock import Ids
 from node_agent.wire.signing import SigningKey
+from pancode.client import KEY_LOST
 from pancode.config.presets import APPLIED, applied
-from pancode.connection import KEY_LOST
 from pancode.errors import ConfigError
 from pancode.fleet.ssh.loopback.loopback import LoopbackKeys, make_key
 from pancode.host.files import write_durable

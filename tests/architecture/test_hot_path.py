@@ -18,7 +18,7 @@ PROBE = "import json, sys, {0}; print(json.dumps(sorted(n.split('.')[0] for n in
 
 
 @pytest.mark.parametrize(
-    "module", ["pancode.cli.main", "pancode.cli.runs.runs", "pancode.cli.screens.top", "pancode.client"]
+    "module", ["pancode.cli.main", "pancode.cli.runs.runs", "pancode.cli.top", "pancode.client"]
 )
 def test_start_of_the_command_line_is_light(module: str) -> None:
     source = ROOT / module.replace(".", "/")
@@ -36,7 +36,7 @@ FACES = ("pancode.web", "pancode.tui", "pancode.mcp", "textual", "apprise")
 
 
 def test_a_coordinator_at_which_nobody_looks_loads_no_face() -> None:
-    probe = "import json, sys, pancode.offline.server.serve_here, pancode.wiring.faces, pancode.api.app; "
+    probe = "import json, sys, pancode.offline.server.serve, pancode.wiring.faces, pancode.api.app; "
     done = subprocess.run(
         [sys.executable, "-c", probe + "print(json.dumps(sorted(sys.modules)))"],
         cwd=ROOT,

@@ -13,10 +13,9 @@ from pathlib import Path
 from pancode.access.rights import BUDGETS, DECIDES, SETTLES
 from pancode.api.app import VERBS
 from pancode.api.document.words import ROUTES
-from pancode.errors import RULES, ExitCode, PancodeError
+from pancode.errors import RULES, ApiError, ExitCode, PancodeError
 from pancode.fleet.ssh.errors import LinkFault
-from pancode.mcp.shown import ASK, refusal
-from pancode.remote.refusal import ApiError
+from pancode.mcp.tool import ASK, refusal
 from tests.architecture.sources import modules, text, tree
 
 FLAGS = (

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pancode.cli.face import who
-from pancode.cli.output.render import safe, short_time, usd
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, option
-from pancode.counted import counted
+from pancode.cli.commands import Commands
+from pancode.cli.face import Face, who
+from pancode.cli.params import Json, option
+from pancode.cli.terminal import safe, short_time, usd
 from pancode.errors import UsageError
+from pancode.plain import counted
 
 app = Commands()
 Markdown = Annotated[bool, option("Write Markdown, to paste elsewhere.", "--markdown")]
 
 
-@app.verb("brief", "pancode brief", "pancode brief --since 2h --markdown")
+@app.verb("brief", "pancode brief", "pancode brief --since 30d --markdown > month.md")
 def brief(
     *,
     since: Annotated[
@@ -26,39 +26,35 @@ def brief(
 ) -> None:
     """Show what ran, waits for you, landed and cost since you last looked, with commands.
 
-    PanCode remembers for each user when they last looked. A brief with --since does not count as a look.
+    PanCode remembers for each user when they last looked. A brief with --since does not count as a look; it
+    has the cost of each repository and day, too.
     """
-    _not_both(markdown, face.as_json)
-    client = face.client()
-    answer = client.get("/v1/brief", by=who(), since=since)
-    face.show(answer, lambda: _text(answer, markdown))
-    if since is None:
-        client.post("/v1/brief/looked", {"by": who()})
+    _brief(face, since, markdown)
 
 
-@app.verb("report", "pancode report", "pancode report --since 30d --markdown > month.md")
+@app.verb("report", "pancode brief --since 7d", hidden=True)
 def report(
     *,
     since: Annotated[str, option("Since then.", "TIME")] = "7d",
     markdown: Markdown = False,
     face: Json,
 ) -> None:
-    """Show what ran, landed and waits in a week, and what agents, repositories and days cost."""
-    _not_both(markdown, face.as_json)
-    answer = face.client().get("/v1/report", by=who(), since=since)
-    face.show(answer, lambda: _report(answer, markdown))
+    """Show what `pancode brief --since 7d` shows."""
+    _brief(face, since, markdown)
 
 
-def _not_both(markdown: bool, as_json: bool) -> None:
-    if markdown and as_json:
+def _brief(face: Face, since: str | None, markdown: bool) -> None:
+    if markdown and face.as_json:
         raise UsageError("the answer is JSON or Markdown, not both", fix="leave out --json or --markdown")
-
-
-def _report(answer: dict[str, Any], markdown: bool) -> str:
-    lines = _costs("By repository", answer["by_repository"], markdown) + _costs(
-        "By day", answer["by_day"], markdown
-    )
-    return _text(answer["brief"], markdown) + "".join(f"{line}\n" for line in lines)
+    client = face.client()
+    if since is None:
+        answer = client.get("/v1/brief", by=who())
+    else:
+        whole = client.get("/v1/report", by=who(), since=since)
+        answer = {**whole.pop("brief"), **whole}
+    face.show(answer, lambda: _text(answer, markdown))
+    if since is None:
+        client.post("/v1/brief/looked", {"by": who()})
 
 
 def _text(answer: dict[str, Any], markdown: bool) -> str:
@@ -70,6 +66,8 @@ def _text(answer: dict[str, Any], markdown: bool) -> str:
             lines += [*_head(title, markdown), *(_line(one, markdown) for one in answer[name])]
     if answer["cost"]["runs"] or answer["cost"]["unknown_runs"]:
         lines += _costs("Cost", [*answer["by_agent"], {**answer["cost"], "key": "total"}], markdown)
+    for title, name in (("By repository", "by_repository"), ("By day", "by_day")):
+        lines += _costs(title, answer[name], markdown) if answer.get(name) else []
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -9,12 +9,11 @@ from typing import Annotated, Any
 from typer import Argument
 
 from pancode.caller import work_folder
+from pancode.cli.commands import Commands
 from pancode.cli.face import who
-from pancode.cli.output.render import count, safe, unsettled, usd
-from pancode.cli.output.tables import table
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, Run, money, option
-from pancode.counted import counted
+from pancode.cli.params import Json, Run, money, option
+from pancode.cli.terminal import Columns, count, listing, safe, unsettled, usd
+from pancode.plain import counted
 
 app = Commands()
 Scope = Annotated[
@@ -34,27 +33,20 @@ def show(*, everything: Annotated[bool, option("Show past days, too.", "--all")]
     face.show(answer, lambda: _books(answer))
 
 
+_BOOKS: Columns = {
+    **{"SCOPE": "scope", "CEILING": "ceiling_usd", "SPENT": "spent_usd", "HELD": "held_usd"},
+    **{"LEFT": "remaining_usd", "UNSETTLED": unsettled},
+    "TOKENS": lambda one: _of(one["tokens"], one["held_tokens"], one["ceiling_tokens"], count),
+    "MINUTES": lambda one: _of(one["agent_minutes"], one["held_minutes"], one["ceiling_minutes"], str),
+    **{"": lambda one: "over" if one["over"] else "", "CEILING FROM": "origin"},
+}
+
+
 def _books(answer: dict[str, Any]) -> str:
-    rows = [
-        (
-            s["scope"],
-            usd(s["ceiling_usd"]) if s["ceiling_usd"] is not None else "-",
-            usd(s["spent_usd"]),
-            usd(s["held_usd"]),
-            usd(s["remaining_usd"]) if s["remaining_usd"] is not None else "-",
-            unsettled(s),
-            _of(s["tokens"], s["held_tokens"], s["ceiling_tokens"], count),
-            _of(s["agent_minutes"], s["held_minutes"], s["ceiling_minutes"], str),
-            "over" if s["over"] else "",
-            safe(s["origin"] or "-"),
-        )
-        for s in answer["scopes"]
-    ]
-    head = ("SCOPE", "CEILING", "SPENT", "HELD", "LEFT", "UNSETTLED", "TOKENS", "MINUTES", "", "CEILING FROM")
     runs = counted(answer["runs"], "run")
     next_ = f"{runs} today; the next would hold {usd(answer['estimate_next_usd'])}\n"
     return (
-        table(head, rows, spare=("CEILING FROM", "UNSETTLED", "MINUTES", "TOKENS"))
+        listing(answer["scopes"], _BOOKS, spare=("CEILING FROM", "UNSETTLED", "MINUTES", "TOKENS"))
         + next_
         + "".join(f"note: {safe(note)}\n" for note in answer["notes"])
     )

@@ -8,14 +8,13 @@ import os
 from typing import Annotated, Any
 
 from pancode.account.costs import BY
+from pancode.cli import completions
+from pancode.cli.commands import Commands
 from pancode.cli.face import Face
-from pancode.cli.output.render import count, safe, short_time, unsettled, usd
-from pancode.cli.output.tables import table
-from pancode.cli.parsing import completions
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, option
-from pancode.counted import counted
+from pancode.cli.params import Json, option
+from pancode.cli.terminal import Columns, count, listing, short_time, unsettled
 from pancode.errors import UsageError
+from pancode.plain import counted
 
 app = Commands()
 _FIGURES = ("runs", "usd", "disputed_usd", "unknown_runs", "tokens", "agent_minutes")
@@ -25,6 +24,7 @@ def _properties(incomplete: str) -> list[str]:
     return [name for name in BY if name.startswith(incomplete)]
 
 
+@app.verb("costs", "pancode cost", hidden=True)
 @app.verb("cost", "pancode cost", "pancode cost --by agent --node gpubox", "pancode cost --by day --csv")
 def cost(
     *,
@@ -69,23 +69,18 @@ def _cell(key: str | None) -> str:
 def _lines(answer: dict[str, Any], face: Face) -> str:
     if not answer["rows"]:
         return "nothing was spent" + (f" since {short_time(answer['since'])}\n" if answer["since"] else "\n")
-    about = ("ABOUT",) if answer["by"] == "run" else ()
-    head = (answer["by"].upper(), "RUNS", "COST", "UNSETTLED", "TOKENS", "MINUTES", *about)
+    about = {"ABOUT": "about"} if answer["by"] == "run" else {}
+    columns: Columns = {answer["by"].upper(): "key", **_COLUMNS, **about}
     spare = ("RUNS", "MINUTES") if about else ("MINUTES", "TOKENS")
-    shown = [*answer["rows"], {**answer["total"], "key": "total"}]
-    rows = [(row["key"], *_cells(row), *(row["about"] for _ in about)) for row in shown]
+    shown = [*answer["rows"], {"about": "", **answer["total"], "key": "total"}]
     if answer["left_out"]:
         face.note(f"{counted(answer['left_out'], 'row')} more: -n {len(answer['rows']) + answer['left_out']}")
     if unsettled(answer["total"]) != "-":
         face.note("say what an unknown or disputed one cost: pancode budget settle RUN --usd X")
-    return table(head, rows, spare=spare, cut="ABOUT" if about else "")
+    return listing(shown, columns, spare=spare, cut="ABOUT" if about else "")
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    return (
-        str(row["runs"]),
-        usd(row["usd"]),
-        unsettled(row),
-        count(row["tokens"]),
-        safe(str(row["agent_minutes"])),
-    )
+_COLUMNS: Columns = {
+    **{"RUNS": "runs", "COST": "usd", "UNSETTLED": unsettled},
+    **{"TOKENS": lambda row: count(row["tokens"]), "MINUTES": "agent_minutes"},
+}

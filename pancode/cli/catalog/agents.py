@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument
 
 from pancode.caller import folder, folder_here
+from pancode.cli import completions
+from pancode.cli.commands import Commands
 from pancode.cli.face import Face
-from pancode.cli.output.render import safe, safe_block
-from pancode.cli.output.tables import table
-from pancode.cli.parsing import completions
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, option
-from pancode.client import path_of
-from pancode.connection import home_of
-from pancode.counted import counted
+from pancode.cli.params import Json, option
+from pancode.cli.terminal import Columns, listing, safe, safe_block
+from pancode.client import home_of, path_of
 from pancode.errors import ExitCode, UsageError
+from pancode.plain import counted
 
 if TYPE_CHECKING:
     from pancode.offline.agents import AgentsFile
@@ -50,23 +48,17 @@ def list_agents(
     """List all agents."""
     found = _ask(face)["agents"]
     shown = [a for a in found if tag is None or tag in a["tags"]]
-    rows = [
-        (
-            a["name"],
-            "read only" if a["read_only"] else "writes",
-            a["tier"],
-            a["speed"],
-            a["runtime"],
-            a["model"],
-            a["description"] if a["enabled"] else f"switched off: {a['description']}",
-        )
-        for a in shown
-    ]
     if tag is not None and not shown:
         tags = sorted({one for a in found for one in a["tags"]})
         face.note(f"no agent has the tag {tag}; there are {', '.join(tags) or 'no tags'}")
-    heads = ("AGENT", "FILES", "TIER", "SPEED", "RUNTIME", "MODEL", "WHAT FOR")
-    face.show({"agents": shown}, lambda: table(heads, rows))
+    face.show({"agents": shown}, lambda: listing(shown, _COLUMNS))
+
+
+_COLUMNS: Columns = {
+    **{"AGENT": "name", "FILES": lambda one: "read only" if one["read_only"] else "writes"},
+    **{"TIER": "tier", "SPEED": "speed", "RUNTIME": "runtime", "MODEL": "model"},
+    "WHAT FOR": lambda one: one["description"] if one["enabled"] else f"switched off: {one['description']}",
+}
 
 
 @agents.verb(

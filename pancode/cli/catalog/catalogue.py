@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from typer import Argument
 
 from pancode.caller import folder, folder_here
-from pancode.cli.catalog.matrix import by_subscription, does, evidence_of, is_local_only, matrix
+from pancode.cli import completions
+from pancode.cli.commands import Commands
 from pancode.cli.face import Face
-from pancode.cli.output.render import safe
-from pancode.cli.output.tables import table
-from pancode.cli.parsing import completions
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, option
-from pancode.connection import home_of, named
+from pancode.cli.params import Json, option
+from pancode.cli.terminal import Columns, listing, safe, table
+from pancode.client import home_of, named
 from pancode.errors import ExitCode, UsageError
 
 app = Commands()
+
 
 _SET_LATER = {"set": "write it into pancode.yaml (see pancode config show), or give the flag"}
 
@@ -40,7 +39,7 @@ def runtimes() -> None:
 def list_runtimes(face: Json) -> None:
     """All that PanCode knows: the nodes that have each, the fix for the others, and the wall of each node."""
     answer = _ask(face, "runtimes")
-    face.show(answer, lambda: matrix(answer["runtimes"], answer["walls"]))
+    face.show(answer, lambda: runtime_rows(answer["runtimes"], answer["walls"]))
 
 
 @runtimes.verb("show", "pancode runtimes show claude")
@@ -51,14 +50,17 @@ def show_runtime(name: str, face: Json) -> None:
 
 
 def _found(answer: dict[str, Any]) -> str:
-    rows = []
-    for runtime in answer["runtimes"]:
-        nodes = runtime["nodes"] or [{"node": None, "version": None, "state": "on no node", "fix": ""}]
-        rows += [
-            (n["node"], n["version"], _state(n), _login(n), does(n), n.get("says") or n["fix"]) for n in nodes
-        ]
+    none = {"node": None, "version": None, "state": "on no node", "fix": ""}
+    rows = [node for runtime in answer["runtimes"] for node in runtime["nodes"] or [none]]
     levels = [f"reasoning: {', '.join(one['reasoning'])}\n" for one in answer["runtimes"] if one["reasoning"]]
-    return table(("NODE", "VERSION", "STATE", "LOGIN", "DOES ITSELF", "FIX"), rows) + "".join(levels)
+    return listing(rows, _FOUND) + "".join(levels)
+
+
+_FOUND: Columns = {
+    **{"NODE": "node", "VERSION": "version", "STATE": lambda fact: _state(fact)},
+    **{"LOGIN": lambda fact: _login(fact), "DOES ITSELF": lambda fact: ", ".join(fact.get("can", ()))},
+    "FIX": lambda fact: fact.get("says") or fact["fix"],
+}
 
 
 def _state(fact: dict[str, Any]) -> str:
@@ -85,16 +87,21 @@ def _show(face: Face, what: str, name: str, shown: Callable[[list[dict[str, Any]
 
 
 def _modes(found: list[dict[str, Any]]) -> str:
-    rows = [
-        (m["name"], _yes(m["dispatches"]), _yes(m["writes"]), "default" if m["default"] else "")
-        for m in found
-    ]
-    return table(("MODE", "DISPATCHES", "WRITING AGENTS", ""), rows)
+    return listing(found, _MODES)
 
 
 def _levels(found: list[dict[str, Any]]) -> str:
-    rows = [(s["name"], "default" if s["default"] else "", ", ".join(s["allows"])) for s in found]
-    return table(("SAFETY", "", "ALLOWS"), rows)
+    return listing(found, {"SAFETY": "name", "": _default, "ALLOWS": "allows"})
+
+
+def _default(one: dict[str, Any]) -> str:
+    return "default" if one["default"] else ""
+
+
+_MODES: Columns = {
+    **{"MODE": "name", "DISPATCHES": lambda mode: _yes(mode["dispatches"])},
+    **{"WRITING AGENTS": lambda mode: _yes(mode["writes"]), "": _default},
+}
 
 
 @app.group("modes", "pancode modes", default="ls", later=_SET_LATER)
@@ -159,12 +166,18 @@ def _show_rules(face: Face) -> None:
     for warning in answer["warnings"]:
         face.note(f"warning: {warning}")
     held = [r for r in answer["rules"] if r["kind"] == "landing"]
-    rows = [(r["kind"], r["pattern"], r["leaves"], r["origin"], r["reason"]) for r in answer["rules"]]
-    rows = [row for row in rows if row[0] != "landing"]
+    rules = [r for r in answer["rules"] if r["kind"] != "landing"]
+    columns: Columns = {
+        "RULE": "kind",
+        "PATTERN": "pattern",
+        "LEAVES": "leaves",
+        "FROM": "origin",
+        "WHY": "reason",
+    }
     files = "".join(f"read: {safe(name)}\n" for name in answer["files"]) + f"{answer['note']}\n"
     face.show(
         answer,
-        lambda: table(("RULE", "PATTERN", "LEAVES", "FROM", "WHY"), rows) + _asked(held) + "\n" + files,
+        lambda: listing(rules, columns) + _asked(held) + "\n" + files,
     )
 
 
@@ -214,3 +227,90 @@ def check_deed(
 
 def _yes(value: bool) -> str:
     return "yes" if value else "no"
+
+
+def runtime_rows(runtimes: Sequence[dict[str, Any]], walls: Sequence[dict[str, Any]] = ()) -> str:
+    """A row for each runtime, a row for each fix, and the wall around runs, each with its machines."""
+    if not any(runtime["nodes"] for runtime in runtimes):
+        return "no machine has reported yet\n"
+    rows = [(r["name"], _on(r["nodes"], ready=True), _on(r["nodes"], ready=False)) for r in runtimes]
+    parts = [table(("RUNTIME", "READY", "NOT READY"), rows)]
+    if any(by_subscription(fact) for runtime in runtimes for fact in runtime["nodes"]):
+        parts.append("subscription: the vendor's own login, not metered; the program's own figures count\n")
+    parts += ["".join(_fixes(runtimes))] if any(_fixes(runtimes)) else []
+    if walls:
+        around: dict[tuple[str, str], list[str]] = {}
+        for wall in walls:
+            around.setdefault((_isolation(wall["isolation"]), wall["holds"]), []).append(wall["node"])
+        held = [(", ".join(nodes), *wall) for wall, nodes in around.items()]
+        parts.append(table(("NODE", "WALL", "HOLDS"), held))
+    return "\n".join([*parts, "flags, reasoning and logins of one: pancode runtimes show NAME\n"])
+
+
+def _on(facts: Sequence[dict[str, Any]], *, ready: bool) -> str:
+    """The machines that have it, or have it not; those with the same version or state stand together."""
+    found: dict[str, list[str]] = {}
+    for fact in facts:
+        if (fact["state"] == "ok" or is_local_only(fact)) is ready:
+            found.setdefault(_cell(fact), []).append(fact["node"])
+    return "; ".join(f"{cell} on {', '.join(nodes)}" for cell, nodes in found.items())
+
+
+def _isolation(value: str | None) -> str:
+    return value or "-"
+
+
+def _cell(fact: dict[str, Any]) -> str:
+    if is_local_only(fact):
+        return f"{fact['version'] or 'ok'} (own servers)"
+    found = fact["version"] or "ok" if fact["state"] == "ok" else str(fact["state"]).replace("_", " ")
+    return f"{found} (subscription)" if fact["state"] == "ok" and by_subscription(fact) else found
+
+
+def is_local_only(fact: dict[str, Any]) -> bool:
+    """Whether it is no vendor's own program, has no key, and asks model servers of the machine's own."""
+    return bool(fact.get("served"))
+
+
+def by_subscription(fact: dict[str, Any]) -> bool:
+    """Whether its runs go by a vendor's own login there."""
+    return fact.get("login") == "subscription"
+
+
+def _fixes(runtimes: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Each fix once, whole and in a line of its own; machines with the same need stand together."""
+    for runtime in runtimes:
+        needs: dict[tuple[str, str], list[str]] = {}
+        for fact in runtime["nodes"]:
+            said = str(fact.get("says") or "").removeprefix(f"{fact['node']} says: ") or fact["fix"]
+            if said:
+                hint = said.replace(f" {fact['node']} ", " NODE ")
+                needs.setdefault((_need(fact), hint), []).append(fact["node"])
+        for (word, hint), nodes in needs.items():
+            fix = hint if len(nodes) > 1 else hint.replace(" NODE ", f" {nodes[0]} ")
+            yield safe(f"{runtime['name']}: {word} on {', '.join(nodes)}") + f"\n  {safe(fix)}\n"
+
+
+def _need(fact: dict[str, Any]) -> str:
+    if is_local_only(fact):
+        return f"for {', '.join(fact['endpoints'])}; for others"
+    return "another version" if fact["state"] == "ok" else fact["state"].replace("_", " ")
+
+
+def evidence_of(answer: dict[str, Any]) -> str:
+    """The holder of each rule and the number of breaches, as text; for one runtime also each act."""
+    heads = ("RUNTIME", "VERSION", "RULE", "WITH A SANDBOX", "HAPPENED", "WITHOUT", "HAPPENED")
+    parts = [table(heads, list(map(_evidence_row, answer["matrix"])))]
+    if acts := [tuple(one.values())[1:] for one in answer.get("acts", ()) if any(tuple(one.values())[2:])]:
+        rules = [rule.upper() for rule in list(answer["acts"][0])[2:]]
+        parts.append(table(("ACT", *rules), acts))
+    return "\n".join([*parts, f"measured {answer['measured']}; see docs/reference/safety-matrix.md\n"])
+
+
+def _evidence_row(row: dict[str, Any]) -> tuple[str, ...]:
+    counts = [
+        f"{len(row[key])} of {row['tried']}" if row["tried"] else "-"
+        for key in ("happened_with", "happened_without")
+    ]
+    version = row["version"] or "-"
+    return row["runtime"], version, row["rule"], row["with_sandbox"], counts[0], row["without"], counts[1]

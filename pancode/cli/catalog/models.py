@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
+from typer import Argument
+
 from pancode.caller import folder
-from pancode.cli.catalog.vendors import show_vendors
-from pancode.cli.output.render import advice, safe, size, tokens
-from pancode.cli.output.tables import table
-from pancode.cli.parsing import completions, options
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, option
-from pancode.errors import UsageError
+from pancode.cli import completions
+from pancode.cli.commands import Commands
+from pancode.cli.face import Face
+from pancode.cli.follow import tested
+from pancode.cli.params import Json, option
+from pancode.cli.runs import options
+from pancode.cli.terminal import Columns, advice, listing, safe, short_time, size, tokens
+from pancode.client import home_of
+from pancode.errors import ExitCode, UsageError
 
 app = Commands()
+
 
 _NONE = """no model server was found
   On each machine PanCode looks at the usual ports of 127.0.0.1: Ollama, LM Studio, llama.cpp, vLLM, SGLang.
@@ -39,7 +45,6 @@ def endpoints(
     "pancode models",
     "pancode models test qwen3-coder:30b",
     default="ls",
-    table={"test": ("catalog.exams", "what a model can do for an agent, found out by asking it")},
 )
 def models() -> None:
     """The models of your own servers, and what each can do for an agent."""
@@ -74,54 +79,32 @@ def list_models(
 def _endpoints(found: list[dict[str, Any]]) -> str:
     if not found:
         return _NONE
-    head = ("NODE", "ENDPOINT", "KIND", "AT", "STATE", "SLOTS", "MODELS", "SPEAKS", "COST", "SEEN")
-    shown = table(head, [_endpoint(one) for one in found], toned=("STATE",))
     wrong = [one for one in found if one["health"] != "ok"]
     lines = "".join(
         f"  {one['node']}/{one['name']}: {safe(one['words'])}\n    {advice(one)}\n" for one in wrong
     )
-    return shown + lines
+    return listing(found, _ENDPOINTS) + lines
 
 
-def _endpoint(one: dict[str, Any]) -> tuple[object, ...]:
-    version = f" {one['version']}" if one["version"] else ""
+def _slots(one: dict[str, Any]) -> str:
     free = "?" if one["slots_free"] is None else one["slots_free"]
-    slots = "?" if one["slots"] is None else f"{free}/{one['slots']} free"
-    return (
-        one["node"],
-        one["name"],
-        f"{one['dialect']}{version}",
-        one["at"],
-        one["health"],
-        slots,
-        len(one["models"]) + one["more"],
-        ", ".join(one["wires"]),
-        "none" if one["free"] else "unknown",
-        f"{one['age_ms'] / 1000:.0f} s ago",
-    )
+    return "?" if one["slots"] is None else f"{free}/{one['slots']} free"
+
+
+_ENDPOINTS: Columns = {
+    **{"NODE": "node", "ENDPOINT": "name"},
+    "KIND": lambda one: f"{one['dialect']} {one['version'] or ''}".rstrip(),
+    **{"AT": lambda one: one["at"], "STATE": "health", "SLOTS": _slots},
+    **{"MODELS": lambda one: len(one["models"]) + one["more"], "SPEAKS": "wires"},
+    **{"COST": lambda one: "none" if one["free"] else "unknown"},
+    "SEEN": lambda one: f"{one['age_ms'] / 1000:.0f} s ago",
+}
 
 
 def _models(found: list[dict[str, Any]], tier: str | None) -> str:
     if not found:
         return f"no model of the tier {tier}; all of them: pancode models\n" if tier else _NONE
-    head = ("MODEL", "TIER", "SIZE", "QUANT", "CONTEXT", "STATE", "DISK", "TOOLS", "VISION", "TESTED")
-    return table(head, [_model(one) for one in found])
-
-
-def _model(one: dict[str, Any]) -> tuple[object, ...]:
-    usable, trained = tokens(one["ctx_usable"]) or "?", tokens(one["ctx_max"]) or "?"
-    return (
-        one["ref"],
-        "no words (vectors)" if one["embedding"] else one["tier"] or "?",
-        _parameters(one["parameters"]),
-        one["quantisation"] or "?",
-        f"{usable} of {trained}",
-        "elsewhere, it costs" if one["remote"] else one["residence"] or "?",
-        size(one["size"]),
-        _yes(one["tools"]),
-        _yes(one["vision"]),
-        "-" if one["embedding"] else _tested(one["passport"]),
-    )
+    return listing(found, _MODELS)
 
 
 def _tested(passport: dict[str, Any] | None) -> str:
@@ -141,3 +124,83 @@ def _parameters(number: int | None) -> str:
 
 def _yes(known: bool | None) -> str:
     return "?" if known is None else "yes" if known else "no"
+
+
+def _context(one: dict[str, Any]) -> str:
+    return f"{tokens(one['ctx_usable']) or '?'} of {tokens(one['ctx_max']) or '?'}"
+
+
+_MODELS: Columns = {
+    "MODEL": "ref",
+    "TIER": lambda one: "no words (vectors)" if one["embedding"] else one["tier"] or "?",
+    **{"SIZE": lambda one: _parameters(one["parameters"]), "QUANT": lambda one: one["quantisation"] or "?"},
+    "CONTEXT": _context,
+    "STATE": lambda one: "elsewhere, it costs" if one["remote"] else one["residence"] or "?",
+    **{"DISK": lambda one: size(one["size"]), "TOOLS": lambda one: _yes(one["tools"])},
+    "VISION": lambda one: _yes(one["vision"]),
+    "TESTED": lambda one: "-" if one["embedding"] else _tested(one["passport"]),
+}
+
+
+_VENDORS: Columns = {
+    **{"MODEL": "model", "TIER": "tier", "CONTEXT": "context", "$/M IN": lambda one: one["input_usd"]},
+    **{"CACHED": lambda one: one["cached_usd"], "OUT": lambda one: one["output_usd"]},
+}
+
+
+def show_vendors(face: Face, runtime: str, tier: str | None) -> None:
+    """From the kept list; a `-` is what nobody knows."""
+    from node_agent.wire.clock import SystemClock
+    from pancode.offline.models import models_of
+
+    rows = models_of(runtime, tier, home_of(os.environ), os.environ, SystemClock().wall_ms())
+    face.show({"models": rows}, lambda: listing(rows, _VENDORS))
+
+
+@models.verb(
+    "test", "pancode models test qwen3-coder:30b", "pancode models test gpubox/ollama/qwen3-coder:30b --again"
+)
+def test_model(
+    model: Annotated[str, Argument(autocompletion=completions.models)],
+    *,
+    node: Annotated[
+        str | None, option("Test only on this machine (default: on each machine that has the model).", "N")
+    ] = None,
+    again: Annotated[bool, option("Test again a model that was tested already.", "--again")] = False,
+    face: Json,
+) -> int:
+    """Test a local MODEL: does it answer, read long prompts, call tools, edit files; and how fast.
+
+    It asks the model, up to 60 s; one that is not loaded is loaded for it, which may take minutes. The
+    first dispatch to a model does this by itself where it is free. Exit code 5 when a check failed.
+    """
+    tests = tested(face, face.client(), {"model": model, "node": node, "again": again})
+    face.show({"tests": tests}, lambda: "".join(_test_result(one) for one in tests))
+    return _exit_of_tests(tests)
+
+
+def _exit_of_tests(tests: list[dict[str, Any]]) -> int:
+    """Failed checks count before tests that could not be made."""
+    if any(one["passed"] is False for one in tests):
+        return ExitCode.REFUSED
+    return ExitCode.UNAVAILABLE if any(one["passed"] is None for one in tests) else ExitCode.DONE
+
+
+def _test_result(one: dict[str, Any]) -> str:
+    head = f"{one['node']}/{one['endpoint']}/{one['model']}: "
+    if one["passed"] is None:
+        fix = f"  fix: {one['fix']}\n" if one["fix"] else ""
+        return f"{head}could not be tested: {one['words']}\n{fix}"
+    speed = f", {one['tok_s']} tokens/s" if one["tok_s"] is not None else ""
+    fixes = [f"  {hint}\n" for check in one["checks"] if (hint := advice(check))]
+    verdict = f"{'passed' if one['passed'] else 'FAILED'}{speed}{_when(one)}\n"
+    return (
+        head
+        + verdict
+        + listing(one["checks"], {"CHECK": "check", "GRADE": "grade", "WORDS": "words"})
+        + "".join(fixes)
+    )
+
+
+def _when(one: dict[str, Any]) -> str:
+    return f" at {short_time(one['taken_at'])}; not tested again now (--again does)" if one["earlier"] else ""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from typer import Argument
 
+from pancode.cli import completions
+from pancode.cli.commands import Commands
 from pancode.cli.face import who
-from pancode.cli.output.render import safe
-from pancode.cli.output.tables import table
-from pancode.cli.parsing import completions
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json
+from pancode.cli.params import Json
+from pancode.cli.terminal import Columns, listing, safe
 
 app = Commands()
 
@@ -28,16 +27,14 @@ def presets() -> None:
 def list_presets(face: Json) -> None:
     """List all presets; the applied one is marked."""
     answer = face.client().get("/v1/presets")
-    face.show(answer, lambda: table(_HEAD, [_row(p) for p in answer["presets"]]))
+    face.show(answer, lambda: listing(answer["presets"], _COLUMNS))
 
 
-_HEAD = ("PRESET", "", "WORKERS", "SCOUTS", "REASONING", "SAFETY", "WHAT FOR")
-
-
-def _row(preset: dict[str, Any]) -> tuple[Any, ...]:
-    mark = "applied" if preset["applied"] else ""
-    values = (preset["worker_model"], preset["scout_model"], preset["reasoning"], preset["safety"])
-    return (preset["name"], mark, *values, preset["description"])
+_COLUMNS: Columns = {
+    **{"PRESET": "name", "": lambda preset: "applied" if preset["applied"] else ""},
+    **{"WORKERS": "worker_model", "SCOUTS": "scout_model", "REASONING": "reasoning", "SAFETY": "safety"},
+    "WHAT FOR": "description",
+}
 
 
 @presets.verb("show", "pancode presets show hybrid")
@@ -61,8 +58,8 @@ def apply_preset(name: Annotated[str, Argument(autocompletion=completions.preset
     answer = face.client().post("/v1/presets/apply", {"name": name, "by": who()})
     for warning in answer["warnings"]:
         face.note(f"warning: {safe(warning)}")
-    rows = [(row["key"], row["value"], row["origin"]) for row in answer["settings"]]
-    face.show(answer, lambda: table(("KEY", "VALUE", "ORIGIN"), rows))
+    columns: Columns = {"KEY": "key", "VALUE": "value", "ORIGIN": "origin"}
+    face.show(answer, lambda: listing(answer["settings"], columns))
 
 
 @presets.verb("unset", "pancode presets unset")

@@ -13,13 +13,12 @@ from typing import Annotated, Any
 import typer
 
 from pancode.cli.ci.artifacts import write_artifacts
+from pancode.cli.commands import Commands
 from pancode.cli.face import Face, caller, who
 from pancode.cli.fleet.fleet import steps, take_down
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, inherits, option
+from pancode.cli.params import Json, inherits, option
 from pancode.cli.runs.dispatch import WithArgv, dispatch, finished, queued
-from pancode.client import Client, path_of
-from pancode.connection import NotRunningError
+from pancode.client import Client, NotRunningError, path_of
 from pancode.errors import PancodeError, UnavailableError
 
 app = Commands()

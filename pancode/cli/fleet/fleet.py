@@ -10,18 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pancode import __version__
-from pancode.cli.catalog.matrix import is_local_only
+from pancode.cli.catalog.catalogue import is_local_only
+from pancode.cli.commands import Commands
 from pancode.cli.face import Face, caller, who
-from pancode.cli.output.progress import Steps
-from pancode.cli.output.render import advice, console, draws, safe, size, tokens
-from pancode.cli.output.tables import table
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, Link, Nodes, option
+from pancode.cli.params import Json, Link, Nodes, option
+from pancode.cli.progress import Steps
 from pancode.cli.runs.events import changes
-from pancode.client import ApiError, Client, ServerEvent
-from pancode.connection import NotRunningError, Place
-from pancode.down import mark
-from pancode.errors import ExitCode, UnavailableError, UsageError
+from pancode.cli.terminal import Columns, advice, console, draws, listing, safe, size, tokens
+from pancode.client import Client, NotRunningError, Place, ServerEvent, mark_down
+from pancode.errors import ApiError, ExitCode, UnavailableError, UsageError
 
 app = Commands()
 
@@ -137,15 +134,13 @@ def _status(answer: dict[str, Any], failed: Container[str] = ()) -> str:
 
     `failed`: the bring-up of these has just failed, and says itself why. What was heard before tells no more.
     """
-    if not answer["nodes"]:
-        return "no node in the fleet; add one: pancode node add NAME, or pancode fleet up for this machine\n"
-    head = ("NODE", "STATE", "AGENT", "SLOTS", "RUNTIMES", "ENDPOINTS", "ISOLATION", "DISK", "CLOCK")
+    none = "no node in the fleet; add one: pancode node add NAME, or pancode fleet up for this machine"
     nodes = [
         {**one, "state": "unknown", "problems": []} if one["name"] in failed else one
         for one in answer["nodes"]
     ]
-    rows, below = [_row(node) for node in nodes], [list(_problems(node)) for node in nodes]
-    return table(head, rows, ("STATE",), below, spare=("CLOCK", "DISK", "ISOLATION", "AGENT"))
+    below = [list(_problems(node)) for node in nodes]
+    return listing(nodes, _NODES, none, below=below, spare=("CLOCK", "DISK", "ISOLATION", "AGENT"))
 
 
 def _problems(node: dict[str, Any]) -> Iterator[str]:
@@ -155,22 +150,22 @@ def _problems(node: dict[str, Any]) -> Iterator[str]:
             yield f"        {hint}"
 
 
-def _row(node: dict[str, Any]) -> tuple[object, ...]:
+def slots(node: dict[str, Any]) -> str:
+    return f"{node['slots']['used']}/{node['slots']['total']}"
+
+
+def clock(node: dict[str, Any]) -> str:
+    """How far its clock is from ours."""
     skew = node["clock_skew_s"]
-    slots = f"{node['slots']['used']}/{node['slots']['total']}"
-    runtimes = ", ".join(runtime_words(r) for r in node["runtimes"] if r["state"] != "missing")
-    clock = "-" if skew is None else f"{skew:+.1f} s"
-    return (
-        node["name"],
-        node["state"],
-        node["version"],
-        slots,
-        runtimes,
-        ", ".join(endpoint_words(one) for one in node["endpoints"]) or "-",
-        node["isolation"],
-        size(node["disk_free"]),
-        clock,
-    )
+    return "-" if skew is None else f"{skew:+.1f} s"
+
+
+_NODES: Columns = {
+    **{"NODE": "name", "STATE": "state", "AGENT": "version", "SLOTS": slots},
+    "RUNTIMES": lambda node: ", ".join(runtime_words(r) for r in node["runtimes"] if r["state"] != "missing"),
+    "ENDPOINTS": lambda node: ", ".join(map(endpoint_words, node["endpoints"])),
+    **{"ISOLATION": "isolation", "DISK": lambda node: size(node["disk_free"]), "CLOCK": clock},
+}
 
 
 def endpoint_words(fact: dict[str, Any]) -> str:
@@ -224,7 +219,7 @@ def _nobody_there(face: Face, home: Place, whole: bool) -> int:
 
         pid, where = end_left(home), "here"
         if whole and home.is_dir():
-            mark(home, who())
+            mark_down(home, who())
     words = f"; its Valkey, pid {pid}, still ran and is stopped" if pid is not None else ""
     answer = {"results": [], "stopped": False, "left_behind": pid}
     face.show(answer, lambda: f"no coordinator runs {where}{words}\n")
@@ -295,6 +290,11 @@ def resume(nodes: Nodes, face: Json) -> None:
 def doctor(nodes: Nodes, face: Json) -> int:
     """Reach every node, mend what bring-up can mend, name the rest with its fix."""
     answer = face.client().post("/v1/fleet/doctor", {**caller(), "nodes": nodes})
-    rows = [(c["node"], "ok" if c["ok"] else "NO", c["what"], advice(c)) for c in answer["checks"]]
-    face.show(answer, lambda: table(("NODE", "", "WHAT", "FIX"), rows) if rows else "no node in the fleet\n")
+    columns: Columns = {
+        "NODE": "node",
+        "": lambda one: "ok" if one["ok"] else "NO",
+        "WHAT": "what",
+        "FIX": advice,
+    }
+    face.show(answer, lambda: listing(answer["checks"], columns, "no node in the fleet"))
     return ExitCode.DONE if all(c["ok"] for c in answer["checks"]) else ExitCode.PARTIAL

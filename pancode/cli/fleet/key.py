@@ -6,12 +6,11 @@ import os
 from contextlib import suppress
 from typing import Annotated, Any
 
+from pancode.cli.commands import Commands
 from pancode.cli.face import Face, who
-from pancode.cli.output.render import safe, short_time
-from pancode.cli.output.tables import table
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, Node, option
-from pancode.connection import KEY_LOST, home_of
+from pancode.cli.params import Json, Node, option
+from pancode.cli.terminal import Columns, listing, short_time
+from pancode.client import KEY_LOST, home_of
 from pancode.errors import ConflictError, NotFoundError, UnavailableError
 
 app = Commands()
@@ -26,7 +25,7 @@ def key() -> None:
 def ls(face: Json) -> None:
     """Every key that signs or has signed. Former ones are kept: old receipts are verified with them."""
     answer = face.client().get("/v1/keys")
-    face.show(answer, lambda: _listed(answer["keys"]))
+    face.show(answer, lambda: listing(answer["keys"], _COLUMNS))
 
 
 @key.verb("show", "pancode key show gpubox > gpubox.pem")
@@ -67,7 +66,7 @@ def rotate(
     """
     answer = _begun_anew(face) if lost else face.client().post("/v1/keys/rotate", {"by": who()})
     message = "the coordinator has a new key; next: pancode fleet up\n"
-    face.show(answer, lambda: message + _listed(answer["keys"]))
+    face.show(answer, lambda: message + listing(answer["keys"], _COLUMNS))
 
 
 def _begun_anew(face: Face) -> dict[str, Any]:
@@ -83,20 +82,9 @@ def _begun_anew(face: Face) -> dict[str, Any]:
     return answer
 
 
-def _listed(rows: list[dict[str, Any]]) -> str:
-    cells = [
-        (
-            r["role"],
-            r["name"],
-            r["keyid"][:10],
-            _since(r["from"]),
-            _since(r["until"]) if r["until"] else "in use",
-            safe(", ".join(r["nodes"])),
-        )
-        for r in rows
-    ]
-    return table(("ROLE", "NAME", "KEY", "FROM (UTC)", "UNTIL (UTC)", "SIGNS FOR"), cells)
-
-
-def _since(time: str) -> str:
-    return short_time(time)
+_COLUMNS: Columns = {
+    **{"ROLE": "role", "NAME": "name", "KEY": lambda row: row["keyid"][:10]},
+    "FROM (UTC)": lambda row: short_time(row["from"]),
+    "UNTIL (UTC)": lambda row: short_time(row["until"]) if row["until"] else "in use",
+    "SIGNS FOR": "nodes",
+}

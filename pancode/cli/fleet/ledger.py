@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any
 
-from pancode.cli.output.render import safe
-from pancode.cli.output.tables import table
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, option
-from pancode.connection import home_of
+from pancode.cli.commands import Commands
+from pancode.cli.params import Json, option
+from pancode.cli.terminal import Columns, listing, safe
+from pancode.client import home_of
 
 app = Commands()
 
@@ -38,8 +37,9 @@ def move(
 
 
 def _summary(answer: dict[str, Any]) -> str:
-    rows = [(t["table"], str(t["rows"]), t["digest"][:12]) for t in answer["tables"] if t["rows"]]
+    rows = [one for one in answer["tables"] if one["rows"]]
+    columns: Columns = {"TABLE": "table", "ROWS": "rows", "DIGEST": lambda one: one["digest"][:12]}
     count = sum(t["rows"] for t in answer["tables"])
     moved = f"moved to {safe(answer['to'])}: {count} rows, the same in both places\n"
     kept = f"the old one is kept, and used no more: {safe(answer['kept'])}\n"
-    return table(("TABLE", "ROWS", "DIGEST"), rows) + moved + kept
+    return listing(rows, columns) + moved + kept

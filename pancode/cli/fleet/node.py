@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import os
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 from typer import Argument
 
+from pancode.cli import completions
+from pancode.cli.catalog.catalogue import is_local_only
+from pancode.cli.commands import Commands
 from pancode.cli.face import Face, caller, who
-from pancode.cli.fleet.fleet import steps
-from pancode.cli.fleet.nodepage import page
-from pancode.cli.output.render import safe
-from pancode.cli.output.tables import table
-from pancode.cli.parsing import completions
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, Label, Link, Node, label, many, option
-from pancode.client import Client, path_of
-from pancode.connection import home_of
+from pancode.cli.fleet.fleet import endpoint_words, runtime_words, slots, steps
+from pancode.cli.params import Json, Label, Link, Node, label, many, option
+from pancode.cli.terminal import Columns, advice, listing, safe, short_time, size, tone
+from pancode.client import Client, home_of, path_of
 from pancode.errors import ExitCode, PancodeError, UsageError
 
 app = Commands()
+
 
 MORE = {
     "secret": ("fleet.secret", "Keys and logins on a machine, in its owner's secrets.json: set."),
@@ -119,20 +121,18 @@ def _accepted(face: Face, questions: list[dict[str, Any]], given: str | None) ->
 def ls(face: Json) -> None:
     """All machines."""
     answer = {"nodes": face.client().get("/v1/fleet")["nodes"]}
-    rows = [
-        (
-            n["name"],
-            n["state"],
-            f"{n['slots']['used']}/{n['slots']['total']}",
-            _labels(n),
-            len(n["problems"]) or "-",
-        )
-        for n in answer["nodes"]
-    ]
-    head = ("NODE", "STATE", "SLOTS", "LABELS", "PROBLEMS")
-    face.show(
-        answer, lambda: table(head, rows, toned=("STATE",)) if rows else "no node; pancode node add NAME\n"
-    )
+    columns: Columns = {
+        "NODE": "name",
+        "STATE": "state",
+        "SLOTS": slots,
+        "LABELS": _labels,
+        "PROBLEMS": _count,
+    }
+    face.show(answer, lambda: listing(answer["nodes"], columns, "no node; pancode node add NAME"))
+
+
+def _count(node: dict[str, Any]) -> int | None:
+    return len(node["problems"]) or None
 
 
 def _labels(shape: dict[str, Any]) -> str:
@@ -143,7 +143,7 @@ def _labels(shape: dict[str, Any]) -> str:
 def show(name: Node, face: Json) -> None:
     """How a machine is reached, and what it says about itself."""
     answer = face.client().get(path_of("nodes", name))
-    face.show(answer, lambda: page(answer))
+    face.show(answer, lambda: node_page(answer))
 
 
 @node.verb("set", "pancode node set gpubox --slots 2 --label gpu=24g --unlabel ssd")
@@ -265,3 +265,108 @@ def login(
             face.client().post(verb, {**asked, "outcome": outcome})
     face.show({"node": name, "runtime": runtime, "status": status}, lambda: "")
     return status
+
+
+WIDTH = 13
+Fact = tuple[str, str]
+
+
+def node_page(node: dict[str, Any]) -> str:
+    """A line for each thing that is known; what was not heard is left out."""
+    rows = [*_state(node), *_reached(node["target"]), *_machine(node), *_offers(node)]
+    lines = [f"{name + ':' if name else '':<{WIDTH}} {words}".rstrip() for name, words in rows]
+    return "\n".join([*lines, *_problems(node["problems"])]) + "\n"
+
+
+def _state(node: dict[str, Any]) -> Iterator[Fact]:
+    yield "Name", safe(node["name"])
+    yield "State", f"{tone(node['state'])} since {short_time(node['since'])}"
+    for name in ("draining", "paused", "quarantined"):
+        if node[name]:
+            yield name.capitalize(), _why(node[name])
+    yield "Slots", f"{node['slots']['used']} of {node['slots']['total']} in use"
+    yield "Labels", ", ".join(f"{safe(k)}={safe(v)}" for k, v in sorted(node["labels"].items())) or "-"
+    yield "Added", f"{short_time(node['added_at'])}"
+    yield "Tag", f"{node['tag'] or '-'} (its name in Redis)"
+    yield "Key", node["public_key"] or "none yet: pancode fleet up"
+
+
+def _why(given: Any) -> str:
+    if not isinstance(given, dict):
+        return safe(str(given))
+    return ", ".join(f"{safe(str(k))} {safe(str(v))}" for k, v in given.items() if v not in (None, ""))
+
+
+def _reached(reach: dict[str, Any]) -> Iterator[Fact]:
+    target = reach.get("target")
+    if target is None:
+        return
+    user, port = (f"{target['user']}@" if target["user"] else ""), target["port"] or 22
+    through = [f"{hop['host']}" for hop in target["hops"] if isinstance(hop, dict)]
+    through += target.get("proxy", ())[:1]
+    way = f"ssh {user}{target['host']}, port {port}" + (f", through {', '.join(through)}" if through else "")
+    yield "Reached by", "this machine itself" if reach["local"] else safe(way)
+    for place, pins in sorted(reach["pins"].items()):
+        yield "Host key", safe(f"{place} {_fingerprint(str(pins))}")
+    yield "Home", safe(reach["installed_home"] or "nothing of ours is there yet")
+    yield from (("SSH config", safe(str(warning))) for warning in target["warnings"])
+    if target["ignored"]:
+        yield "SSH config", f"without effect for PanCode: {safe(', '.join(map(str, target['ignored'])))}"
+
+
+def _fingerprint(line: str) -> str:
+    """As `ssh-keygen -lf` and `node add` show it."""
+    kind, _, data = line.partition(" ")
+    try:
+        raw = base64.b64decode(data.split()[0], validate=True)
+    except (ValueError, IndexError):
+        return line
+    return f"{kind} SHA256:{base64.b64encode(hashlib.sha256(raw).digest()).decode().rstrip('=')}"
+
+
+def _machine(node: dict[str, Any]) -> Iterator[Fact]:
+    facts = node["facts"]
+    if facts is None:
+        yield "Machine", "not heard yet"
+        return
+    yield "Host name", safe(facts["hostname"])
+    yield "System", safe(f"{facts['os']}, {facts['arch']}, Python {facts['python']}")
+    load = f"{facts['cpus']} processors, load {facts['load_1m']:.1f}"
+    yield "Machine", f"{load}, {size(facts['memory'])} memory, {size(facts['disk_free'])} of disk free"
+    skew = node["clock_skew_s"]
+    yield "Clock", "-" if skew is None else f"{skew:+.1f} s off ours"
+    yield "Node agent", safe(node["version"] or "-")
+    yield "Isolation", safe(facts["isolation"])
+    yield "Allows", _allowed(facts["allows"])
+
+
+def _allowed(allows: dict[str, Any]) -> str:
+    if allows["closed"]:
+        return safe(f"nothing: {allows['closed']}")
+    parts = [f"up to {allows['safety']}"]
+    parts += [f"{what} {', '.join(allows[what])}" for what in ("repositories", "runtimes") if allows[what]]
+    return safe("; ".join(parts))
+
+
+def _offers(node: dict[str, Any]) -> Iterator[Fact]:
+    there = [one for one in node["runtimes"] if one["state"] != "missing"]
+    for name, one in zip(["Runtimes", *[""] * len(there)], there, strict=False):
+        yield name, safe(runtime_words(one))
+    missing = [one["name"] for one in node["runtimes"] if one["state"] == "missing"]
+    if missing:
+        yield "Not there", f"{safe(', '.join(missing))} (pancode runtimes shows how to install them)"
+    told = {one.get("says") for one in node["problems"]}
+    for one in there:
+        if one["state"] == "not_logged_in" and one["says"] not in told and not is_local_only(one):
+            yield "Not ready", safe(f"{one['name']}: {one['says']}")
+    for one in node["endpoints"]:
+        yield "Endpoint", safe(endpoint_words(one))
+
+
+def _problems(problems: list[dict[str, Any]]) -> Iterator[str]:
+    if problems:
+        yield "Problems:"
+    for one in problems:
+        yield f"  {safe(one['what'])}"
+        if hint := advice(one):
+            yield f"    {hint}"

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any
 
+from pancode.cli.commands import Commands
 from pancode.cli.face import Face, caller, who
-from pancode.cli.output.render import safe
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, option
-from pancode.client import Client, path_of
-from pancode.connection import home_of
+from pancode.cli.params import Json, option
+from pancode.cli.terminal import safe
+from pancode.client import Client, home_of, path_of
 from pancode.errors import ConflictError, UsageError
 from pancode.nodes.inventories import InventoryHost
 from pancode.offline.ansible_inventory import known_fingerprint, read

@@ -6,9 +6,9 @@ import json
 import sys
 from typing import Annotated, Any
 
+from pancode.cli.commands import Commands
 from pancode.cli.face import caller, who
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, option
+from pancode.cli.params import Json, option
 from pancode.client import Client, path_of
 from pancode.errors import ExitCode, UsageError
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, option
+from pancode.cli.commands import Commands
+from pancode.cli.params import Json, option
 
 app = Commands()
 

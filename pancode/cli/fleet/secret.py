@@ -6,11 +6,10 @@ import getpass
 import os
 import sys
 
+from pancode.cli.commands import Commands
 from pancode.cli.face import Face
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, Node
-from pancode.client import path_of
-from pancode.connection import home_of
+from pancode.cli.params import Json, Node
+from pancode.client import home_of, path_of
 from pancode.errors import UsageError
 
 app = Commands()

@@ -1,4 +1,4 @@
-"""`pancode serve`: the coordinator in the foreground, in the background, or as a service."""
+"""`pancode serve`, `service` and `api-stdio`: the coordinator's process on this machine."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ import os
 import signal
 import sys
 import time
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
-from pancode.cli.face import Face
-from pancode.cli.output.tell import tell_error
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import option
-from pancode.client import Client, start_coordinator
-from pancode.connection import FULL, home_of, unusable
-from pancode.errors import ExitCode, PancodeError
+from pancode.cli.commands import Commands
+from pancode.cli.face import Face, tell_error
+from pancode.cli.params import Json, option
+from pancode.client import FULL, Client, home_of, start_coordinator, unusable
+from pancode.errors import ExitCode, PancodeError, UsageError
+
+if TYPE_CHECKING:
+    from pancode.offline.units import Whose
+
 
 app = Commands()
+
 
 HELD = 73
 """Exit status for a service: another coordinator has the home. The units know it."""
@@ -61,14 +65,14 @@ def _in_background() -> int:
 
 
 def _in_foreground() -> int:
-    from pancode.offline.server.serve_here import serve_here
+    from pancode.offline.server.serve import serve_here
 
     serve_here(os.environ, quiet=False)
     return ExitCode.DONE
 
 
 def _as_child() -> int:
-    from pancode.offline.server.serve_here import serve_here
+    from pancode.offline.server.serve import serve_here
     from pancode.offline.server.service_check import left_to_service
     from pancode.offline.server.single_instance import AlreadyRunningError
 
@@ -88,3 +92,91 @@ def _as_child() -> int:
             raise
         return tell_error(unusable(home_of(os.environ), exc), as_json=True)
     return ExitCode.DONE
+
+
+System = Annotated[bool, option("Use the system's manager, not your own user manager.", "--system")]
+User = Annotated[
+    str | None,
+    option("The user of the coordinator with --system (default: the user who called sudo).", "NAME"),
+]
+
+
+@app.group("service", "pancode service print", "pancode service install")
+def service() -> None:
+    """The coordinator as a service, ready and watched; `pancode fleet up` installs yours where it can."""
+
+
+@service.verb("print", "pancode service print --system", "pancode service print --launchd")
+def show(
+    *,
+    system: System = False,
+    user: User = None,
+    launchd: Annotated[
+        bool, option("Print a service for macOS, where it was never tried.", "--launchd")
+    ] = False,
+    node_home: Annotated[
+        str | None, option("Print the unit of the node agent of that folder instead.", "FOLDER")
+    ] = None,
+    python: Annotated[
+        str, option("The Python of the node agent of --node-home.", "PROGRAM")
+    ] = "/usr/bin/python3",
+    face: Json,
+) -> None:
+    """The very unit that install would write, and changes nothing."""
+    from pancode.offline import units
+
+    face.acts_here("pancode service")
+    if launchd and (system or node_home):
+        raise UsageError("--launchd is about your own coordinator", fix="pancode service print --launchd")
+    whose = _whose(system, user)
+    root = units.home_for(os.environ, whose)
+    if launchd:
+        text = units.plist_text(root, os.environ)
+    elif node_home:
+        text = units.node_text(Path(node_home).absolute(), python, whose)
+    else:
+        text = units.unit_text(root, os.environ, whose)
+    face.show({"text": text}, lambda: text)
+
+
+@service.verb("install", "pancode service install", "sudo pancode service install --system")
+def install(*, system: System = False, user: User = None, face: Json) -> None:
+    """Install the unit that starts the coordinator from the next boot on. A second time changes nothing."""
+    from pancode.offline import units
+
+    face.acts_here("pancode service")
+    whose = _whose(system, user)
+    answer = units.install(units.home_for(os.environ, whose), os.environ, whose)
+    manager = "systemctl" if system else "systemctl --user"
+    now = f"now: pancode fleet down, then {manager} start {answer['name']}\n"
+    face.show(answer, lambda: f"{answer['told']}\n{now}")
+
+
+@service.verb("remove", "pancode service remove", "sudo pancode service remove --system")
+def remove(*, system: System = False, user: User = None, face: Json) -> None:
+    """It starts the coordinator no more; one that runs goes on until `pancode fleet down`."""
+    from pancode.offline import units
+
+    face.acts_here("pancode service")
+    whose = _whose(system, user)
+    answer = units.remove(units.home_for(os.environ, whose), os.environ, whose)
+    face.show(answer, lambda: f"not restarted after reboot; {answer['name']} is gone\n")
+
+
+def _whose(system: bool, user: str | None) -> Whose | None:
+    from pancode.offline import units
+
+    if user is not None and not system:
+        raise UsageError("--user goes with --system", fix="pancode service install --system --user NAME")
+    return units.Whose.of(user) if system else None
+
+
+@app.verb("api-stdio", "pancode api-stdio", "ssh desk pancode api-stdio")
+def api_stdio() -> int:
+    """Carry connections with the coordinator of this machine over standard input and output.
+
+    A command on another machine starts it through SSH where PANCODE_COORDINATOR names this one.
+    """
+    from pancode.offline.server.api_stdio import answer
+
+    return answer()

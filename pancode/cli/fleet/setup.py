@@ -8,13 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
+from pancode.cli.commands import Commands
 from pancode.cli.face import Face, folder_here
-from pancode.cli.output.render import safe
-from pancode.cli.output.tables import table
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, option
-from pancode.client import Client
-from pancode.connection import home_of
+from pancode.cli.params import Json, option
+from pancode.cli.terminal import Columns, listing, safe
+from pancode.client import Client, home_of
 from pancode.errors import ExitCode, UnavailableError, UsageError
 
 app = Commands()
@@ -112,14 +110,13 @@ def show(
     rows, warnings = settings_here(home_of(os.environ), Path(folder_here()), os.environ)
     for warning in (*warnings, *_unheeded_here()):
         face.note(f"warning: {warning}")
-    cells = [(r["key"], r["value"], *([r["origin"]] if origin else [])) for r in rows]
-    head = ("KEY", "VALUE", *(["ORIGIN"] if origin else []))
-    face.show({"settings": rows}, lambda: table(head, cells))
+    columns: Columns = {"KEY": "key", "VALUE": "value", **({"ORIGIN": "origin"} if origin else {})}
+    face.show({"settings": rows}, lambda: listing(rows, columns))
 
 
 def _unheeded_here() -> list[str]:
     """Variables that a coordinator which runs now does not have; none where none answers."""
-    from pancode.cli.ignored_variables import unheeded
+    from pancode.cli.face import unheeded
 
     try:
         return unheeded(Client(home_of(os.environ), starts=False), folder_here(), os.environ)
@@ -130,19 +127,25 @@ def _unheeded_here() -> list[str]:
 @app.verb("doctor", "pancode doctor")
 def doctor(*, mend: Annotated[bool, option("Not available yet.", "--fix")] = False, face: Json) -> int:
     """Show what is wrong on this machine, each with its fix; for nodes: pancode fleet doctor."""
-    from pancode.offline.doctor.doctor import examine
+    from pancode.offline.doctor import examine
 
     if mend:
         raise UsageError("pancode doctor --fix is not there yet", fix="pancode doctor", code="not_there_yet")
     face.acts_here("pancode doctor")
     checks = examine(home_of(os.environ), os.environ)
-    rows = [("ok" if c["ok"] else c["level"], c["what"], c["detail"]) for c in checks]
-    face.show(
-        {"checks": checks}, lambda: table(("", "WHAT", "HOW WE KNOW"), rows, toned=("",)) + _fixes(checks)
-    )
+    columns: Columns = {
+        "": lambda one: "ok" if one["ok"] else one["level"],
+        "WHAT": "what",
+        "HOW WE KNOW": "detail",
+    }
+    face.show({"checks": checks}, lambda: listing(checks, columns) + _fixes(checks))
     return (
         ExitCode.UNAVAILABLE if any(not c["ok"] and c["level"] == "error" for c in checks) else ExitCode.DONE
     )
+
+
+def _level(check: dict[str, Any]) -> str:
+    return "ok" if check["ok"] else str(check["level"])
 
 
 def _fixes(checks: list[dict[str, Any]]) -> str:

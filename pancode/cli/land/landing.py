@@ -6,46 +6,16 @@ import time
 from typing import Any
 
 from pancode.cli.face import Face, who
-from pancode.cli.output.render import safe
-from pancode.client import LAND_S, ApiError, Client, path_of
-from pancode.counted import counted
-from pancode.errors import PancodeError, WorkspaceError
+from pancode.cli.follow import FINE as FINE
+from pancode.cli.terminal import safe
+from pancode.client import LAND_S, Client, path_of
+from pancode.errors import ApiError, PancodeError
+from pancode.plain import counted
 
-FINE = ("landed", "nothing to land")
 ELSEWHERE, HELD = "other_repository", "held"
 """The refusals that a person can lift by a word."""
-LOOK_S = 0.3
 BEHIND = 5
 """So often, a fifth of a second apart, a landing is looked for that has only just been asked for."""
-
-
-def landed(face: Face, client: Client, run: str) -> dict[str, Any] | None:
-    """The run when it is known what became of `--verify-on` and `--land`, which the coordinator carries out.
-
-    None: detached meanwhile.
-    """
-    noted = False
-    try:
-        while True:
-            shape: dict[str, Any] = client.get(path_of("runs", run))
-            verifies = (shape["verification"] or {}).get("waits", False)
-            if (shape["landing"] or {}).get("status") != "waiting" and not verifies:
-                return shape
-            if not noted:
-                face.note(f"  {run}  {'another machine verifies it' if verifies else 'landing, gates first'}")
-            noted = True
-            time.sleep(LOOK_S)
-    except KeyboardInterrupt:
-        face.note(f"\ndetached; it goes on.  look: pancode runs show {run}")
-        return None
-
-
-def unless_landed(shape: dict[str, Any]) -> None:
-    """WorkspaceError where a change was to be landed and is not, although the run is done."""
-    report = shape["landing"]
-    if shape["outcome"] == "done" and report is not None and report["status"] not in FINE:
-        fix = report["fix"] or f"pancode land {shape['run']}"
-        raise WorkspaceError(f"not landed: {report['status']}", why=report["why"], fix=fix)
 
 
 def land(face: Face, client: Client, run: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -12,17 +12,15 @@ from typing import Any
 import typer
 
 from pancode.caller import work_folder
-from pancode.cli.face import Face, who
-from pancode.cli.follow import summary
+from pancode.cli.commands import Commands
+from pancode.cli.face import Face, tell_error, who
+from pancode.cli.follow import report_lines, summary
 from pancode.cli.land import landing
-from pancode.cli.output.render import draws, harmless, paint, patch, safe, safe_block, tone
-from pancode.cli.output.reports import report_lines
-from pancode.cli.output.tell import tell_error
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json
-from pancode.client import ApiError, Client, path_of
-from pancode.counted import counted
-from pancode.errors import ExitCode, PancodeError, WorkspaceError
+from pancode.cli.params import Json
+from pancode.cli.terminal import draws, harmless, paint, patch, safe, safe_block, tone
+from pancode.client import Client, path_of
+from pancode.errors import ApiError, ExitCode, PancodeError, WorkspaceError
+from pancode.plain import counted
 
 app = Commands()
 MOST_LINES, MOST_ANSWER = 400, 4_000

@@ -1,27 +1,212 @@
-"""`pancode land`: the change of a run into your files or onto a branch; the queue; all of them."""
+"""`pancode land`: a run's change into your files or onto a branch; its push and pull request; all of them."""
 
 from __future__ import annotations
 
+import os
+import shlex
+import subprocess
+import time
+from collections import Counter
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from typer import Argument
 
-from pancode.cli.face import Face
-from pancode.cli.land import green, landing, pulling
-from pancode.cli.land.pulling import PullWanted
-from pancode.cli.land.pushing import check_push, push
-from pancode.cli.land.settling import settle
-from pancode.cli.output.render import safe, short_time
-from pancode.cli.output.tables import table
-from pancode.cli.parsing import completions
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, option
-from pancode.client import Client
+from pancode.caller import folder_here, work_folder
+from pancode.cli import completions
+from pancode.cli.commands import Commands
+from pancode.cli.face import Face, exit_of, who
+from pancode.cli.follow import FINE, LAND_LOOK_S, admitted, landed, summary, unless_landed, wait
+from pancode.cli.land import landing
+from pancode.cli.land.landing import landing_line
+from pancode.cli.params import Json, option
+from pancode.cli.terminal import Columns, clip, listing, safe
+from pancode.client import Client, path_of
 from pancode.code.landing.forge import ForgeKind
-from pancode.errors import ExitCode, UsageError
+from pancode.errors import ApiError, ExitCode, UsageError, WorkspaceError
 from pancode.life.land_values import How
+from pancode.plain import counted
+from pancode.remote.place import remote_of
 
 app = Commands()
+
+
+PULL_S = 180.0
+"""Longer than all questions to a forge may take together."""
+
+
+def check_pull(
+    push_to: tuple[str, str] | None, forge: ForgeKind | None, *, wanted: bool, several: bool
+) -> None:
+    """UsageError where the options do not fit together."""
+    if forge is not None and not wanted:
+        raise UsageError("--forge is about a pull request", fix="add --pull-request")
+    if wanted and push_to is None:
+        raise UsageError("a pull request is about a branch that is pushed", fix="add --push REMOTE BRANCH")
+    if wanted and several:
+        raise UsageError(
+            "--pull-request is about one run", fix="pancode land RUN --push REMOTE BRANCH --pull-request"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PullWanted:
+    """`message` is that of the commit; `forge` None: as the settings say."""
+
+    message: str = ""
+    forge: ForgeKind | None = None
+
+
+def pull_request(face: Face, client: Client, report: dict[str, Any], wanted: PullWanted) -> dict[str, Any]:
+    """The report with the pull request. ApiError as the coordinator says; landing and push stand."""
+    pushed = report.get("pushed")
+    if pushed is None:
+        return report
+    kind = wanted.forge.value if wanted.forge is not None else None
+    body = {"by": who(), **pushed, "message": wanted.message, "forge": kind}
+    face.note("  asking the forge for a pull request")
+    try:
+        made = client.post(path_of("runs", report["run"], "pull-request"), body, PULL_S)
+    except ApiError as error:
+        again = f"pancode land {report['run']} --push {pushed['remote']} {pushed['branch']} --pull-request"
+        error.because(f"the change has landed on {safe(pushed['branch'])} and is pushed; that stands")
+        error.fix = "; then: ".join(filter(None, (error.fix, again)))
+        raise
+    return {**report, "pull_request": made}
+
+
+def pull_line(report: dict[str, Any]) -> str:
+    """The line below that of the landing."""
+    made = report.get("pull_request")
+    if made is None:
+        return ""
+    return f"  pull request{'' if made['fresh'] else ' (open already)'}: {safe(made['url'])}\n"
+
+
+def check_push(push_to: tuple[str, str] | None) -> None:
+    """UsageError where the repository is on another machine: it is that machine's git that pushes."""
+    there = remote_of(os.environ)
+    if push_to is not None and there is not None:
+        fix = there.address.by_hand(f"pancode land RUN --push {shlex.join(push_to)}")
+        raise there.refuse("--push does not work from here: git has to run in the repository", fix)
+
+
+def push(face: Face, remote: str, branch: str, report: dict[str, Any]) -> dict[str, Any]:
+    """Nothing is forced, and nothing is pushed that did not land. WorkspaceError where git refuses."""
+    if report["status"] not in FINE:
+        return report
+    tree = report.get("tree") or folder_here()
+    ref = f"refs/heads/{branch}"
+    face.note(f"  pushing {safe(branch)} to {safe(remote)}")
+    done = subprocess.run(
+        ["git", "-C", tree, "push", "--", remote, f"{ref}:{ref}"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        words = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise WorkspaceError(
+            f"landed on {branch}, and not pushed to {remote}",
+            why="; ".join(map(safe, words[-3:])),
+            fix=f"git push {remote} {branch}",
+            code="not_pushed",
+        )
+    return {**report, "pushed": {"remote": remote, "branch": branch}}
+
+
+def settle(face: Face, run: str, body: dict[str, Any], *, detach: bool) -> int:
+    """The exit status is that of the run's outcome, or of a landing that failed after it."""
+    path = path_of("runs", run, "land", "resolve")
+    answer = admitted(face, face.client(works=True), path, {"by": who(), **body})
+    for warning in answer.pop("warnings", []):
+        face.note(f"warning: {safe(warning)}")
+    if detach:
+        face.show(answer, lambda: f"{answer['run']}  {answer['state']}  settles the conflict of {run}\n")
+        return ExitCode.DONE
+    client = face.client()
+    ended = wait(face, client, answer["run"])
+    whole = landed(face, client, ended["run"]) if ended is not None else None
+    if whole is None:
+        return ExitCode.DETACHED
+    face.show(whole, lambda: summary(whole))
+    unless_landed(whole)
+    return exit_of(whole["outcome"])
+
+
+def land_all(face: Face, body: dict[str, Any], *, yes: bool) -> tuple[ExitCode, bool]:
+    """Queue all of them, in the order in which they ended, and tell how each landing ends.
+
+    The exit status, and whether any of them landed.
+    """
+    client = face.client()
+    rows: list[dict[str, Any]] = client.get("/v1/landings/green", folder=work_folder())["runs"]
+    if not rows:
+        face.show(
+            {"landings": []},
+            lambda: "nothing to land: no run here is done, with its gates passed and not landed\n",
+        )
+        return ExitCode.DONE, False
+    shown = "".join(f"  {_green_row(row)}\n" for row in rows)
+    where = f"branch {body['branch']}" if body.get("branch") else "your files"
+    question = f"{counted(len(rows), 'run')} to land in {where}:\n{shown}Land them, one after the other?"
+    if not yes and not face.agreed(question, "pancode land --all-green --yes"):
+        return ExitCode.INTERRUPTED, False
+    if yes:
+        face.note(f"{counted(len(rows), 'run')} to land in {where}:\n{shown}".rstrip())
+    ends = _ends(face, client, [row["run"] for row in rows], body)
+    face.show({"landings": ends}, lambda: _summary(ends))
+    fine = [one["status"] in FINE for one in ends]
+    return ExitCode.DONE if all(fine) else ExitCode.PARTIAL, any(fine)
+
+
+def _green_row(row: dict[str, Any]) -> str:
+    files = counted(len(row["files_changed"]), "file")
+    return f"{row['run']}  {files}  {clip(safe(row['task']), 60)}"
+
+
+def _summary(ends: list[dict[str, Any]]) -> str:
+    counts = Counter(safe(str(one.get("status", "unknown"))) for one in ends)
+    return f"{counted(len(ends), 'run')}: {', '.join(f'{n} {status}' for status, n in counts.items())}\n"
+
+
+def _ends(face: Face, client: Client, runs: list[str], body: dict[str, Any]) -> list[dict[str, Any]]:
+    ends: list[dict[str, Any]] = []
+    left = list(runs)
+    try:
+        refused = {
+            run: refusal for run in runs if (refusal := _refused_at_once(client, run, body)) is not None
+        }
+        while left:
+            end = {"run": left[0], **(refused.get(left[0]) or _end_of(client, left[0]))}
+            left.pop(0)
+            ends.append(end)
+            if not face.as_json:
+                face.show(end, lambda end=end: landing_line(end))  # type: ignore[misc]
+    except KeyboardInterrupt:
+        face.note("\ncalling off what has not landed ...")
+        for run in left:
+            client.post(path_of("runs", run, "land", "cancel"), {"by": who()})
+            ends.append({"run": run, "status": "called off", "why": "Ctrl-C"})
+    return ends
+
+
+def _refused_at_once(client: Client, run: str, body: dict[str, Any]) -> dict[str, Any] | None:
+    """Its end, where it does not even get into the queue."""
+    try:
+        client.post(path_of("runs", run, "land"), {"by": who(), **body, "wait": False})
+    except ApiError as error:
+        return {"status": error.code.replace("_", " "), "why": f"{error}: {error.why}", "fix": error.fix}
+    return None
+
+
+def _end_of(client: Client, run: str) -> dict[str, Any]:
+    while True:
+        shape = client.get(path_of("runs", run, "brief"))
+        landing: dict[str, Any] = shape["landing"] or {}
+        if landing.get("status") != "waiting":
+            return landing
+        time.sleep(LAND_LOOK_S)
 
 
 @app.verb(
@@ -75,7 +260,7 @@ def land(
     """
     _check_resolve(push_to, resolve=resolve, all_green=all_green)
     check_push(push_to)
-    pulling.check(push_to, forge, wanted=pull_request, several=all_green or run is None)
+    check_pull(push_to, forge, wanted=pull_request, several=all_green or run is None)
     branch = _branch(branch, push_to, detach=detach)
     _check_commit(branch, message, how)
     asked: dict[str, Any] = {"anyway": anyway, "with_commands": with_commands, "with_secret": with_secret}
@@ -119,7 +304,7 @@ def _all(
 ) -> int:
     if run is not None:
         raise UsageError("--all-green names the runs itself", fix=f"pancode land {run}")
-    status, landed = green.land_all(face, body, yes=yes)
+    status, landed = land_all(face, body, yes=yes)
     if push_to is not None and landed:
         push(face, *push_to, {"status": "landed"})
     return status
@@ -129,7 +314,7 @@ def _queue(face: Face, body: dict[str, Any]) -> int:
     if body != {"gates": True}:
         raise UsageError("name the run that is to be landed", fix="pancode land last")
     answer = face.client().get("/v1/landings")
-    face.show(answer, lambda: _listed(answer["landings"]))
+    face.show(answer, lambda: listing(answer["landings"], _QUEUED, "no landing waits"))
     return ExitCode.DONE
 
 
@@ -143,8 +328,8 @@ def _one(
     if push_to is not None:
         answer = push(face, *push_to, answer)
     if pull is not None:
-        answer = pulling.pull_request(face, client, answer, pull)
-    face.show(answer, lambda: landing.landing(answer) + pulling.shown(answer))
+        answer = pull_request(face, client, answer, pull)
+    face.show(answer, lambda: landing.landing(answer) + pull_line(answer))
     return ExitCode.INTERRUPTED if answer["status"] == "called off" else ExitCode.DONE
 
 
@@ -156,18 +341,9 @@ def _tell_place(face: Face, client: Client, run: str) -> None:
         face.note(f"  place {len(rows) + 1} in the queue of this repository, after {names}")
 
 
-def _listed(rows: list[dict[str, Any]]) -> str:
-    if not rows:
-        return "no landing waits\n"
-    cells = [
-        (
-            row["run"],
-            "now" if row["under_way"] else str(row["place"] + 1),
-            safe(row["project"] or ""),
-            f"{safe(row['branch'])} ({row['how']})" if row["branch"] else "files",
-            safe(row["by"]),
-            short_time(row["since"]),
-        )
-        for row in rows
-    ]
-    return table(("RUN", "PLACE", "REPOSITORY", "INTO", "BY", "AT"), cells)
+_QUEUED: Columns = {
+    **{"RUN": "run", "PLACE": lambda row: "now" if row["under_way"] else row["place"] + 1},
+    "REPOSITORY": "project",
+    "INTO": lambda row: f"{row['branch']} ({row['how']})" if row["branch"] else "files",
+    **{"BY": "by", "AT": "since"},
+}

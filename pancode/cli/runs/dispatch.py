@@ -13,18 +13,14 @@ import click
 import typer
 
 from pancode.caller import above, folder, work_folder
-from pancode.cli.catalog.exams import admitted
-from pancode.cli.face import Face, who
-from pancode.cli.follow import summary, wait
-from pancode.cli.land.landing import landed, unless_landed
-from pancode.cli.output.render import safe, safe_block
-from pancode.cli.output.tables import table
-from pancode.cli.output.tell import exit_of
-from pancode.cli.parsing import options
-from pancode.cli.parsing.lazy import Commands, RichHelpCommand
-from pancode.cli.parsing.params import Json
-from pancode.client import ApiError, Client
-from pancode.errors import ExitCode, UsageError
+from pancode.cli.commands import Commands
+from pancode.cli.face import Face, exit_of, who
+from pancode.cli.follow import admitted, landed, summary, unless_landed, wait
+from pancode.cli.params import Json
+from pancode.cli.runs import options
+from pancode.cli.terminal import listing, safe, safe_block
+from pancode.client import Client
+from pancode.errors import ApiError, ExitCode, UsageError
 
 app = Commands()
 
@@ -50,7 +46,7 @@ _SETTINGS = {
 }
 
 
-class WithArgv(RichHelpCommand):
+class WithArgv(options.WorkCommand):
     """Keeps what comes after `--` apart: an argument list is not a task of several words."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -269,21 +265,21 @@ def of_caller(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plan(report: dict[str, Any]) -> str:
-    rows = []
-    for gate in report["gates"]:
-        word = "warning" if gate["warning"] else "passed" if gate["passed"] else "refused"
-        rows.append((gate["gate"], word, gate["words"]))
-    text = table(("GATE", "VERDICT", "WORDS"), rows, toned=("VERDICT",))
+    text = listing(report["gates"], {"GATE": "gate", "VERDICT": gate_state, "WORDS": "words"})
     fixes = [f"  fix: {gate['fix']}\n" for gate in report["gates"] if gate["fix"] and not gate["passed"]]
-    nodes = table(("NODE", "READY", "WHY"), [(n["node"], _ready(n), n["why"]) for n in report["nodes"]])
+    nodes = listing(report["nodes"], {"NODE": "node", "READY": _ready, "WHY": "why"}, "no node in the fleet")
     queued = "would wait for a person's yes" if report["asks"] else "would be queued"
     verdict = queued if report["admitted"] else "would be refused"
     why = f" ({safe(report['chosen'])})" if report["chosen"] else ""
     head = f"{verdict}: agent {report['agent']}{why}, runtime {report['runtime']}, "
     head += f"estimate ${report['estimate_usd']}\n"
-    listed = nodes if report["nodes"] else "no node in the fleet\n"
     notes = "".join(f"warning: {safe(note)}\n" for note in report["notes"])
-    return head + text + "".join(fixes) + listed + notes + _tested(report) + _travels(report)
+    return head + text + "".join(fixes) + nodes + notes + _tested(report) + _travels(report)
+
+
+def gate_state(gate: dict[str, Any]) -> str:
+    """Of a gate of admission."""
+    return "warning" if gate["warning"] else "passed" if gate["passed"] else "refused"
 
 
 def _tested(report: dict[str, Any]) -> str:

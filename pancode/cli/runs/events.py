@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Annotated, Any
 
+from pancode.cli import completions
+from pancode.cli.commands import Commands
 from pancode.cli.face import Face
-from pancode.cli.output.render import safe, short_time
-from pancode.cli.parsing import completions
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, option
-from pancode.client import Client, ServerEvent, StreamCutError
-from pancode.connection import NotRunningError
+from pancode.cli.params import Json, option
+from pancode.cli.terminal import safe, short_time
+from pancode.client import Client, NotRunningError, ServerEvent, StreamCutError
 from pancode.errors import ExitCode, PancodeError
 
 app = Commands()

@@ -8,13 +8,12 @@ import threading
 from contextlib import suppress
 from typing import Annotated, Any
 
-from pancode.cli.face import Face
+from pancode.cli.commands import Commands
+from pancode.cli.face import Face, exit_of
 from pancode.cli.follow import detached, resumed
-from pancode.cli.output.render import Sink
-from pancode.cli.output.tell import exit_of
-from pancode.cli.output.transcript import MARK, TranscriptWriter, story_for
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, Run, option
+from pancode.cli.params import Json, Run, option
+from pancode.cli.terminal import Sink
+from pancode.cli.transcript import MARK, TranscriptWriter, story_for
 from pancode.client import Client, FleetDownError, path_of
 from pancode.errors import ExitCode, UsageError
 

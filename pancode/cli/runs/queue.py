@@ -9,13 +9,11 @@ from typing import Annotated, Any
 
 from typer import Argument
 
+from pancode.cli.commands import Commands
 from pancode.cli.face import who
-from pancode.cli.output.render import safe, took
-from pancode.cli.output.tables import table
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, Run, option
-from pancode.client import path_of
-from pancode.connection import home_of
+from pancode.cli.params import Json, Run, option
+from pancode.cli.terminal import Columns, listing, safe, took
+from pancode.client import home_of, path_of
 
 app = Commands()
 
@@ -47,22 +45,20 @@ def show(name: str, face: Json) -> None:
 
 def _queues(answer: dict[str, Any]) -> str:
     head = f"the whole fleet is paused: {safe(answer['paused'])}\n" if answer["paused"] else ""
-    rows = [
-        (q["name"], q["node"], q["waiting"], q["running"], _age(q["oldest_s"]), q["paused"] or "no")
-        for q in answer["queues"]
-    ]
-    text = head + table(("QUEUE", "NODE", "WAITING", "RUNNING", "OLDEST", "PAUSED"), rows)
-    orders = [
-        (q["name"], o["run"], o["attempt"], o["agent"], o["priority"], took(o["waiting_s"]), o["reason"])
-        for q in answer["queues"]
-        for o in q["orders"]
-    ]
-    columns = ("QUEUE", "RUN", "ATTEMPT", "AGENT", "PRIORITY", "FOR", "REASON")
-    return text + ("\n" + table(columns, orders) if orders else "")
+    orders = [{"queue": one["name"], **order} for one in answer["queues"] for order in one["orders"]]
+    text = head + listing(answer["queues"], _QUEUES)
+    return text + ("\n" + listing(orders, _ORDERS) if orders else "")
 
 
-def _age(seconds: float | None) -> str:
-    return "-" if seconds is None else took(seconds)
+_QUEUES: Columns = {
+    **{"QUEUE": "name", "NODE": "node", "WAITING": "waiting", "RUNNING": "running"},
+    "OLDEST": lambda one: None if one["oldest_s"] is None else took(one["oldest_s"]),
+    "PAUSED": lambda one: one["paused"] or "no",
+}
+_ORDERS: Columns = {
+    **{"QUEUE": "queue", "RUN": "run", "ATTEMPT": "attempt", "AGENT": "agent", "PRIORITY": "priority"},
+    **{"FOR": lambda order: took(order["waiting_s"]), "REASON": "reason"},
+}
 
 
 @queue.verb("pause", "pancode queue pause --reason 'rotating keys'")
@@ -109,11 +105,14 @@ def info(face: Json) -> None:
 
 def _counts(answer: dict[str, Any]) -> str:
     numbers = ("waiting", "started", "finished", "failed")
-    queues = [(safe(q["name"]), *(q[number] for number in numbers)) for q in answer["queues"]]
-    fields = ("hostname", "state", "last_heartbeat")
-    workers = [(safe(w["name"]), *(safe(w[word] or "-") for word in fields)) for w in answer["workers"]]
-    text = table(("QUEUE", "WAITING", "STARTED", "FINISHED", "FAILED"), queues)
-    return text + "\n" + table(("WORKER", "HOST", "STATE", "LAST HEARTBEAT"), workers)
+    queues = listing(answer["queues"], {"QUEUE": "name", **{word.upper(): word for word in numbers}})
+    columns: Columns = {
+        "WORKER": "name",
+        "HOST": "hostname",
+        "STATE": "state",
+        "LAST HEARTBEAT": "last_heartbeat",
+    }
+    return queues + "\n" + listing(answer["workers"], columns)
 
 
 @queue.verb(

@@ -9,14 +9,13 @@ from typing import Annotated, Any
 
 from typer import Argument
 
+from pancode.cli import completions
+from pancode.cli.commands import Commands
 from pancode.cli.face import Face
-from pancode.cli.output.render import safe, short_time, tone
-from pancode.cli.output.tables import table
-from pancode.cli.parsing import completions
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Cursor, Json, Run, Whole, option, page
-from pancode.client import ApiError, path_of
-from pancode.errors import ExitCode, UsageError
+from pancode.cli.params import Cursor, Json, Run, Whole, option, page
+from pancode.cli.terminal import Columns, listing, safe, tone
+from pancode.client import path_of
+from pancode.errors import ApiError, ExitCode, UsageError
 
 app = Commands()
 
@@ -38,25 +37,7 @@ def ls(
 ) -> None:
     """Receipts of the newest runs."""
     answer = page(face.client(), "/v1/receipts", "receipts", number, cursor, whole=whole)
-    face.show(answer, lambda: _listed(answer["receipts"]))
-
-
-def _listed(rows: list[dict[str, Any]]) -> str:
-    if not rows:
-        return "no receipt yet\n"
-    cells = [
-        (
-            r["run"],
-            f"{r['attempt']}.{r['fence']}",
-            r["node"],
-            r["outcome"],
-            r["digest"][:12],
-            _state(r),
-            _at(r),
-        )
-        for r in rows
-    ]
-    return table(("RUN", "ATTEMPT", "NODE", "OUTCOME", "DIGEST", "STATE", "AT"), cells, toned=("OUTCOME",))
+    face.show(answer, lambda: listing(answer["receipts"], _COLUMNS, "no receipt yet"))
 
 
 def _state(row: dict[str, Any]) -> str:
@@ -65,8 +46,10 @@ def _state(row: dict[str, Any]) -> str:
     return "orphan" if row["orphan"] else "accepted"
 
 
-def _at(row: dict[str, Any]) -> str:
-    return short_time(row["stored_at"])
+_COLUMNS: Columns = {
+    **{"RUN": "run", "ATTEMPT": lambda row: f"{row['attempt']}.{row['fence']}", "NODE": "node"},
+    **{"OUTCOME": "outcome", "DIGEST": lambda row: row["digest"][:12], "STATE": _state, "AT": "stored_at"},
+}
 
 
 @receipt.verb("show", "pancode receipt show last")

@@ -7,11 +7,10 @@ from typing import Annotated, Any
 
 from typer import Argument
 
+from pancode.cli.commands import Commands
 from pancode.cli.face import Face
-from pancode.cli.output.render import safe, short_time
-from pancode.cli.output.tables import table
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Cursor, Json, Run, Whole, option, page
+from pancode.cli.params import Cursor, Json, Run, Whole, option, page
+from pancode.cli.terminal import Columns, listing, safe
 from pancode.client import path_of
 from pancode.errors import ExitCode
 
@@ -26,11 +25,8 @@ def why(run: Run, face: Json) -> None:
 
 
 def _story(answer: dict[str, Any]) -> str:
-    rows = [
-        (short_time(d["at"]), d["kind"], d["what"], d["verdict"], d["detail"]) for d in answer["decisions"]
-    ]
-    head = ("AT", "KIND", "WHAT", "VERDICT", "DETAIL")
-    return f"{answer['run']}  {safe(answer['now'])}\n" + table(head, rows, toned=("VERDICT",))
+    columns: Columns = {"AT": "at", "KIND": "kind", "WHAT": "what", "VERDICT": "verdict", "DETAIL": "detail"}
+    return f"{answer['run']}  {safe(answer['now'])}\n" + listing(answer["decisions"], columns)
 
 
 @app.verb("audit", "pancode audit error", "pancode audit run:last", "pancode audit verify")
@@ -73,13 +69,8 @@ def _verify(face: Face) -> int:
 
 
 def _entries(entries: list[dict[str, Any]]) -> str:
-    if not entries:
-        return "nothing\n"
-    rows = [
-        (short_time(e["at"]), e["level"], e["domain"], e["run"], e["what"], _detail(e["detail"]))
-        for e in entries
-    ]
-    return table(("AT", "LEVEL", "DOMAIN", "RUN", "WHAT", "DETAIL"), rows, toned=("LEVEL",))
+    columns: Columns = {"AT": "at", "LEVEL": "level", "DOMAIN": "domain", "RUN": "run", "WHAT": "what"}
+    return listing(entries, {**columns, "DETAIL": lambda one: _detail(one["detail"])}, "nothing")
 
 
 def _detail(detail: dict[str, Any]) -> str:

@@ -7,13 +7,17 @@ from typing import Annotated, Any
 
 from typer import Argument
 
-from pancode.cli.face import who
-from pancode.cli.follow import cost, lasted, summary
-from pancode.cli.land.landing import landed
-from pancode.cli.output.render import (
+from pancode.cli import completions
+from pancode.cli.commands import Commands
+from pancode.cli.face import exit_of, who
+from pancode.cli.follow import cost, follow_new, landed, lasted, report_lines, summary
+from pancode.cli.params import Cursor, Json, Run, Whole, option, page
+from pancode.cli.terminal import (
+    Columns,
     clip,
     draws,
     harmless,
+    listing,
     patch,
     safe,
     safe_block,
@@ -21,16 +25,9 @@ from pancode.cli.output.render import (
     size,
     usd,
 )
-from pancode.cli.output.reports import report_lines
-from pancode.cli.output.tables import table
-from pancode.cli.output.tell import exit_of
-from pancode.cli.parsing import completions
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Cursor, Json, Run, Whole, option, page
-from pancode.cli.runs.newrun import follow_new
 from pancode.client import path_of
-from pancode.counted import counted
 from pancode.errors import ExitCode
+from pancode.plain import counted
 
 app = Commands()
 
@@ -85,30 +82,21 @@ def ls(
 
 
 def _listed(found: list[dict[str, Any]], filtered: bool = False) -> str:
-    if not found:
-        return "no such run\n" if filtered else 'no run yet; try: pancode dispatch "..."\n'
-    rows = [
-        (
-            r["run"],
-            r["outcome"] or r["state"],
-            r["node"],
-            r["agent"],
-            r["runtime"],
-            r["model"],
-            lasted(r),
-            cost(r),
-            short_time(r["created_at"]),
-            _of_workflow(r) + clip(safe(r["task"]), 60) + "".join(f"  ({note})" for note in r["notes"]),
-        )
-        for r in found
-    ]
-    head = ("RUN", "STATE", "NODE", "AGENT", "RUNTIME", "MODEL", "TOOK", "COST", "AT", "TASK")
-    return table(head, rows, toned=("STATE",), spare=("RUNTIME", "MODEL", "AGENT", "COST"), cut="TASK")
+    none = "no such run" if filtered else 'no run yet; try: pancode dispatch "..."'
+    return listing(found, _COLUMNS, none, spare=("RUNTIME", "MODEL", "AGENT", "COST"), cut="TASK")
 
 
-def _of_workflow(run: dict[str, Any]) -> str:
-    """Its workflow and its step there, before its task."""
-    return f"{run['workflow']}/{safe(run['step'])}: " if run.get("workflow") else ""
+def _task(run: dict[str, Any]) -> str:
+    """Its workflow and its step there come first."""
+    step = f"{run['workflow']}/{run['step']}: " if run.get("workflow") else ""
+    return step + clip(safe(run["task"]), 60) + "".join(f"  ({note})" for note in run["notes"])
+
+
+_COLUMNS: Columns = {
+    **{"RUN": "run", "STATE": lambda run: run["outcome"] or run["state"], "NODE": "node", "AGENT": "agent"},
+    **{"RUNTIME": "runtime", "MODEL": "model", "TOOK": lasted, "COST": cost, "AT": "created_at"},
+    "TASK": _task,
+}
 
 
 @runs.verb("show", "pancode runs show last")

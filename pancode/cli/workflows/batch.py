@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import typer
 from typer import Argument
 
-from pancode.cli.parsing import completions
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, inherits, many
+from pancode.cli import completions
+from pancode.cli.commands import Commands
+from pancode.cli.params import Json, inherits, many
+from pancode.cli.runs import options
 from pancode.cli.runs.dispatch import dispatch, said
 from pancode.cli.workflows import options as shared
 from pancode.cli.workflows.begin import begin
@@ -24,6 +25,7 @@ app = Commands()
     "pancode batch -t 'review src/a.py' -t 'review src/b.py' --agent reviewer",
     "pancode batch tasks.yaml --concurrency 4 --fail-fast",
     "git ls-files '*.py' | sed 's/^/add types to /' | pancode batch - --dry-run",
+    cls=options.WorkCommand,
 )
 @inherits(dispatch, shared.WORK | shared.GATES, after="file")
 def batch(

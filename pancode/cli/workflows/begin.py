@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from pancode.cli.face import Face
-from pancode.cli.output.render import clip, safe, usd
-from pancode.cli.output.tables import table
-from pancode.cli.runs.dispatch import of_caller, plan, post_agreed
+from pancode.cli.runs.dispatch import gate_state, of_caller, plan, post_agreed
+from pancode.cli.terminal import Columns, clip, listing, safe, usd
 from pancode.cli.workflows.waiting import finished, wait_for
 from pancode.cli.workflows.words import TASK_COLUMNS, first_line, headline
-from pancode.counted import first_few
 from pancode.errors import ExitCode
+from pancode.plain import first_few
 
 STAGGER_MS = 150
 MOST_NAMED = 5
@@ -56,35 +55,6 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
 
 def planned(answer: dict[str, Any]) -> str:
     """A dry run of all steps: which gates they pass, each warning, and all gates of those to be refused."""
-    rows = [
-        (
-            step["name"],
-            ", ".join(step["needs"]),
-            "would be queued" if step["admitted"] else "refused",
-            _gates(step["gates"]),
-            step["agent"],
-            step["node"],
-            step["runtime"],
-            step["model"],
-            usd(step["estimate_usd"]),
-            clip(first_line(step["task"]), TASK_COLUMNS),
-            step.get("later"),
-        )
-        for step in answer["steps"]
-    ]
-    head = (
-        "STEP",
-        "NEEDS",
-        "VERDICT",
-        "GATES",
-        "AGENT",
-        "NODE",
-        "RUNTIME",
-        "MODEL",
-        "ESTIMATE",
-        "TASK",
-        "LATER",
-    )
     refused = [step for step in answer["steps"] if not step["admitted"]]
     gates = "".join(f"\n{safe(step['name'])}: {plan({'snapshot': None, **step})}" for step in refused)
     below = f"estimate of all: {usd(answer['estimate_usd'])}\n"
@@ -92,15 +62,25 @@ def planned(answer: dict[str, Any]) -> str:
         below += f"{'warning' if answer['admitted'] else 'refused'}: {safe(answer['reason'])}\n"
     if answer["fix"]:
         below += f"fix: {answer['fix']}\n"
-    return table(head, rows, toned=("VERDICT",), spare=("LATER",)) + below + _warned(answer["steps"]) + gates
+    return listing(answer["steps"], _PLANNED, spare=("LATER",)) + below + _warned(answer["steps"]) + gates
 
 
 def _gates(gates: list[dict[str, Any]]) -> str:
     """`10 passed`, `9 passed, 1 warning`."""
-    states = ["warning" if gate["warning"] else "passed" if gate["passed"] else "refused" for gate in gates]
+    states = list(map(gate_state, gates))
     return ", ".join(
         f"{states.count(state)} {state}" for state in ("passed", "warning", "refused") if state in states
     )
+
+
+_PLANNED: Columns = {
+    **{"STEP": "name", "NEEDS": "needs"},
+    "VERDICT": lambda step: "would be queued" if step["admitted"] else "refused",
+    **{"GATES": lambda step: _gates(step["gates"]), "AGENT": "agent", "NODE": "node", "RUNTIME": "runtime"},
+    **{"MODEL": "model", "ESTIMATE": "estimate_usd"},
+    "TASK": lambda step: clip(first_line(step["task"]), TASK_COLUMNS),
+    "LATER": lambda step: step.get("later"),
+}
 
 
 def _warned(steps: list[dict[str, Any]]) -> str:

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import typer
 from typer import Argument
 
-from pancode.cli.parsing import completions, options
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, inherits
+from pancode.cli import completions
+from pancode.cli.commands import Commands
+from pancode.cli.params import Json, inherits
+from pancode.cli.runs import options
 from pancode.cli.runs.dispatch import dispatch, said, task_text
 from pancode.cli.workflows import options as shared
 from pancode.cli.workflows.batch import without_preset
@@ -24,6 +25,7 @@ app = Commands()
     "pancode chain explore-then-build 'add tests for the config module'",
     "pancode chain ./release.yaml --dry-run",
     "pancode chain review-loop -f task.md --land",
+    cls=options.WorkCommand,
 )
 @inherits(dispatch, shared.WORK, after="file")
 def chain(

@@ -6,19 +6,18 @@ from typing import Annotated, Any, Literal
 
 from typer import Argument
 
+from pancode.cli import completions
+from pancode.cli.commands import Commands
 from pancode.cli.face import Face, who
-from pancode.cli.output.render import clip, safe, safe_block, short_time, usd
-from pancode.cli.output.tables import table
-from pancode.cli.parsing import completions
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Cursor, Json, Whole, option, page
+from pancode.cli.params import Cursor, Json, Whole, option, page
 from pancode.cli.runs.receipt import judged
+from pancode.cli.terminal import Columns, clip, listing, safe, safe_block, usd
 from pancode.cli.workflows.begin import awaited
 from pancode.cli.workflows.options import Detach, Yes
 from pancode.cli.workflows.words import headline, listed, shown
 from pancode.client import path_of
-from pancode.counted import counted
 from pancode.errors import ConfigError, ExitCode, NotFoundError
+from pancode.plain import counted
 
 app = Commands()
 Workflow = Annotated[str, Argument(autocompletion=completions.workflows)]
@@ -63,6 +62,12 @@ def list_newest(
     face.show({"workflows": found, "next": next_}, lambda: listed(found))
 
 
+@app.verb("batches", "pancode batches 5", hidden=True)
+def batches(*, number: Annotated[int, Argument(min=1, max=MOST)] = 20, face: Json) -> None:
+    """List the newest batches, as `pancode workflow ls --kind batch`."""
+    list_newest(face, number, "batch")
+
+
 @workflow.verb("files", "pancode workflow files")
 def files(face: Json) -> None:
     """The workflow files that have a name: of this project, of your home, and the shipped ones."""
@@ -80,8 +85,11 @@ def _list_files(face: Face) -> None:
         about = {"kind": one.kind, "steps": len(one.steps()), "description": one.description}
         found.append({"name": text.name, "from": text.origin, "file": text.place, **about, "wrong": wrong})
         found[-1]["replaces"] = text.replaces or None
-    rows = [(f["name"], f["kind"], f["steps"], _from(f), f["wrong"] or f["description"]) for f in found]
-    face.show({"files": found}, lambda: table(("NAME", "KIND", "STEPS", "FROM", "WHAT FOR"), rows))
+    columns: Columns = {
+        **{"NAME": "name", "KIND": "kind", "STEPS": "steps", "FROM": _from},
+        "WHAT FOR": lambda one: one["wrong"] or one["description"],
+    }
+    face.show({"files": found}, lambda: listing(found, columns))
 
 
 def _from(found: dict[str, Any]) -> str:
@@ -133,21 +141,14 @@ def board(
     face.show({"board": found}, lambda: safe_block(found[0]["value"]) if whole else _board(found))
 
 
+_BOARD: Columns = {
+    **{"KEY": "key", "STEP": "step", "RUN": "run", "WRITTEN": "writes", "AT": "at"},
+    "VALUE": lambda one: clip(safe(one["value"]), 60),
+}
+
+
 def _board(found: list[dict[str, Any]]) -> str:
-    if not found:
-        return "nothing is on its board\n"
-    rows = [
-        (
-            one["key"],
-            one["step"],
-            one["run"],
-            one["writes"],
-            short_time(one["at"]),
-            clip(safe(one["value"]), 60),
-        )
-        for one in found
-    ]
-    return table(("KEY", "STEP", "RUN", "WRITTEN", "AT", "VALUE"), rows, cut="VALUE")
+    return listing(found, _BOARD, "nothing is on its board", cut="VALUE")
 
 
 @workflow.verb(
@@ -241,10 +242,13 @@ def receipt(w: Workflow, face: Json) -> None:
 def _receipt(answer: dict[str, Any]) -> str:
     """The verdict with its checks, and the claims of the summary; JSON has the envelope."""
     said = answer["statement"]["predicate"]
-    runs = [(step["name"], run) for step in said["steps"] for run in step["runs"]]
-    rows = [(name, run["run"], run["outcome"], (run["commit"] or "")[:12]) for name, run in runs]
+    runs = [{"step": step["name"], **run} for step in said["steps"] for run in step["runs"]]
+    columns: Columns = {
+        **{"STEP": "step", "RUN": "run", "OUTCOME": "outcome"},
+        "COMMIT": lambda run: (run["commit"] or "")[:12],
+    }
     unknown = f" and {counted(said['unknown_costs'], 'run')} of unknown cost" if said["unknown_costs"] else ""
     head = judged({**answer, "run": answer["workflow"]})
     about = f"{said['kind']} {safe(said['name'])}: {said['state']}, begun by {safe(said['created_by'])}"
     head += f"  {about}, {usd(said['cost_usd'])}{unknown}\n"
-    return head + table(("STEP", "RUN", "OUTCOME", "COMMIT"), rows, toned=("OUTCOME",))
+    return head + listing(runs, columns)

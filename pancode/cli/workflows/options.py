@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pancode.cli.parsing import completions
-from pancode.cli.parsing.params import duration, money, option
+from pancode.cli import completions
+from pancode.cli.params import duration, money, option
 
 WORK = frozenset(
     {

@@ -8,9 +8,9 @@ from typing import Any
 
 import typer
 
-from pancode.cli.parsing import options
-from pancode.cli.parsing.lazy import Commands
-from pancode.cli.parsing.params import Json, inherits
+from pancode.cli.commands import Commands
+from pancode.cli.params import Json, inherits
+from pancode.cli.runs import options
 from pancode.cli.runs.dispatch import dispatch, said, task_text
 from pancode.cli.workflows import options as shared
 from pancode.cli.workflows.batch import without_preset
@@ -27,6 +27,7 @@ _LISTS = {"agents": "agent", "models": "model", "runtimes": "runtime", "nodes": 
     "pancode race 'make the parser faster' --agents builder,fixer --verify 'pytest -q'",
     "pancode race 'make the parser faster' --best-of 3 --by smallest",
     "pancode race -f task.md --runtimes claude,codex --score ./bench.sh",
+    cls=options.WorkCommand,
 )
 @inherits(dispatch, shared.WORK | shared.GATES, after="score")
 def race(

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from pancode.caller import folder_here
+from pancode.client import home_here
 from pancode.config.workflows.finding import WorkflowPlaces, WorkflowText, decoded
 from pancode.config.workflows.reading import CheckedWorkflow, check_workflow
 from pancode.config.workflows.source import MOST_BYTES
-from pancode.connection import home_here
-from pancode.counted import counted
 from pancode.errors import ConfigError
+from pancode.plain import counted
 
 STDIN = "standard input"
 

@@ -11,9 +11,9 @@ from typing import Any
 from pancode.cli.face import Face, aside, say_no_more
 from pancode.cli.follow import AGAIN_S, TRIES, cost, lasted
 from pancode.cli.land import landing as landings
-from pancode.cli.output.progress import ProgressRow
-from pancode.cli.output.render import clip, safe, safe_block
+from pancode.cli.progress import ProgressRow
 from pancode.cli.runs.events import changes
+from pancode.cli.terminal import clip, safe, safe_block
 from pancode.cli.workflows.words import (
     ENDED,
     OVER,
@@ -26,10 +26,9 @@ from pancode.cli.workflows.words import (
     waits,
     why_waits,
 )
-from pancode.client import ApiError, Client, FleetDownError, StreamCutError, path_of
-from pancode.connection import NotRunningError
-from pancode.counted import first_few
-from pancode.errors import ExitCode
+from pancode.client import Client, FleetDownError, NotRunningError, StreamCutError, path_of
+from pancode.errors import ApiError, ExitCode
+from pancode.plain import first_few
 
 PACE_S = (0.1, 2.0)
 """Between two looks: at least, and at most when nothing is heard."""

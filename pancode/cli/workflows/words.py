@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from pancode.cli.follow import between
-from pancode.cli.output.render import clip, safe, short_time, usd
-from pancode.cli.output.tables import table
-from pancode.counted import counted, first_few
+from pancode.cli.terminal import Columns, clip, listing, safe, usd
+from pancode.plain import counted, first_few
 
 OVER = ("done", "failed", "refused", "skipped", "stopped")
 """States in which a step has come to its end."""
@@ -72,23 +71,19 @@ def spent(shape: dict[str, Any]) -> str:
 
 
 def listed(found: list[dict[str, Any]]) -> str:
-    if not found:
-        return 'no workflow yet; try: pancode chain explore-then-build "..."\n'
-    rows = [
-        (
-            one["workflow"],
-            state_of(one),
-            one["kind"],
-            clip(safe(one["name"]), 30),
-            counts(one),
-            spent(one),
-            between(one["created_at"], one["finished_at"]) if one["finished_at"] else "not ended",
-            short_time(one["created_at"]),
-        )
-        for one in found
-    ]
-    head = ("WORKFLOW", "STATE", "KIND", "NAME", "STEPS", "COST", "TOOK", "AT")
-    return table(head, rows, toned=("STATE",), spare=("TOOK", "COST"), cut="STEPS")
+    none = 'no workflow yet; try: pancode chain explore-then-build "..."'
+    return listing(found, _COLUMNS, none, spare=("TOOK", "COST"), cut="STEPS")
+
+
+def _lasted(one: dict[str, Any]) -> str:
+    return between(one["created_at"], one["finished_at"]) if one["finished_at"] else "not ended"
+
+
+_COLUMNS: Columns = {
+    **{"WORKFLOW": "workflow", "STATE": state_of, "KIND": "kind"},
+    **{"NAME": lambda one: clip(safe(one["name"]), 30), "STEPS": counts, "COST": spent, "TOOK": _lasted},
+    "AT": "created_at",
+}
 
 
 def first_line(text: str) -> str:
@@ -120,23 +115,21 @@ def why_waits(reasons: dict[str, list[str]]) -> str:
 
 def shown(shape: dict[str, Any]) -> str:
     """The workflow and a row for each of its steps."""
-    rows = [
-        (
-            step["name"],
-            step["state"]
-            if step["outcome"] in (None, step["state"])
-            else f"{step['state']}: {step['outcome']}",
-            ", ".join(step["needs"]),
-            f"{step['round']} of {step['most']}" if step["most"] > 1 or step["round"] > 1 else "",
-            " ".join(step["runs"]),
-            step["agent"],
-            step["node"],
-            clip(step["task"], TASK_COLUMNS),
-            "won"
-            if step["name"] == shape["winner"]
-            else step["reason"] or clip(step["answer"], TASK_COLUMNS),
-        )
-        for step in shape["steps"]
-    ]
-    head = ("STEP", "STATE", "NEEDS", "ROUND", "RUNS", "AGENT", "NODE", "TASK", "WHY OR ANSWER")
-    return headline(shape) + table(head, rows, toned=("STATE",), spare=("NEEDS", "ROUND")) + questions(shape)
+    columns: Columns = {
+        **{"STEP": "name", "STATE": _step_state, "NEEDS": "needs", "ROUND": _round},
+        **{"RUNS": lambda step: " ".join(step["runs"]), "AGENT": "agent", "NODE": "node"},
+        "TASK": lambda step: clip(step["task"], TASK_COLUMNS),
+        "WHY OR ANSWER": lambda step: (
+            "won" if step["name"] == shape["winner"] else step["reason"] or clip(step["answer"], TASK_COLUMNS)
+        ),
+    }
+    return headline(shape) + listing(shape["steps"], columns, spare=("NEEDS", "ROUND")) + questions(shape)
+
+
+def _step_state(step: dict[str, Any]) -> str:
+    same = step["outcome"] in (None, step["state"])
+    return str(step["state"]) if same else f"{step['state']}: {step['outcome']}"
+
+
+def _round(step: dict[str, Any]) -> str:
+    return f"{step['round']} of {step['most']}" if step["most"] > 1 or step["round"] > 1 else ""

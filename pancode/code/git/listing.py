@@ -13,7 +13,7 @@ from pancode.code.git.errors import GitRefusal
 from pancode.code.git.private_names import is_private, withheld
 from pancode.code.git.project import GitProject
 from pancode.code.git.safe import Git
-from pancode.counted import counted, first_few
+from pancode.plain import counted, first_few
 
 MB = 1 << 20
 NOT_SENT = "untracked, not sent, as such names usually hold secrets: pancode dispatch -h"

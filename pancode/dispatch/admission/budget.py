@@ -8,9 +8,9 @@ from shlex import quote
 from pancode.agents.request import AdmissionView, ScopeView
 from pancode.core import books
 from pancode.core.books import is_period
-from pancode.counted import counted
 from pancode.dispatch.admission.gate import GateVerdict, passed, refused, warned
 from pancode.dispatch.resolve import Resolution
+from pancode.plain import counted
 
 NAME = "budget"
 MOST_NAMED = 3

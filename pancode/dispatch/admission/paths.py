@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pancode.agents.request import AdmissionView
-from pancode.counted import first_few
 from pancode.dispatch.admission.gate import GateVerdict, passed, refused, warned
 from pancode.dispatch.resolve import Resolution
+from pancode.plain import first_few
 
 NAME = "paths"
 _SHOWN = 5

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pancode.bus.valkey.binary import find_server
+from pancode.client import ask
 from pancode.config.load import ConfigPlaces, load
-from pancode.connection import ask
 from pancode.errors import PancodeError
-from pancode.offline.doctor.check import Check, bad, good
+from pancode.offline.doctor import Check, bad, good
 from pancode.offline.doctor.doctor_ledger import ledger
 from pancode.offline.doctor.doctor_openings import API, DIRECT, FIGURES, opening
 from pancode.offline.server.single_instance import holder_of

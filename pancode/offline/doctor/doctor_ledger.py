@@ -8,9 +8,9 @@ from pathlib import Path
 
 from node_agent.wire.clock import SystemClock
 from pancode.config.load import ConfigPlaces, load
-from pancode.counted import counted
 from pancode.errors import PancodeError
-from pancode.offline.doctor.check import Check, bad, good
+from pancode.offline.doctor import Check, bad, good
+from pancode.plain import counted
 from pancode.store.inspection import REVISIONS, look_at
 from pancode.store.migrations import HEAD
 

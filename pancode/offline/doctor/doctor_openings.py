@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pancode.access.door import DoorPlace
+from pancode.client import ask
 from pancode.config.load import ConfigPlaces, Loaded, load
 from pancode.config.openings import direct_in, door_in, figures_in
-from pancode.connection import ask
 from pancode.errors import PancodeError
 from pancode.fleet.direct.authority import KeyPair
 from pancode.fleet.direct.listening import listening_at
 from pancode.nodes.place import Doorway, ListenAddress
-from pancode.offline.doctor.check import Check, bad, good
+from pancode.offline.doctor import Check, bad, good
 from pancode.offline.server.single_instance import holder_of
 from pancode.wiring.home import Home
 

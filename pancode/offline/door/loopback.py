@@ -53,7 +53,7 @@ class LoopbackDoor:
             self._answering.stop()
 
     def _open(self) -> None:
-        from pancode.offline.door.server import BOUNDS, door_config  # most coordinators need none of it
+        from pancode.offline.door import BOUNDS, door_config  # most coordinators need none of it
 
         try:
             made = listening_at(ListenAddress(HOST, int(self._kept.read_text()), "pancode web"))

@@ -7,7 +7,7 @@ import uvicorn
 from pancode.api.context import ApiContext
 from pancode.api.figure_routes import figures_app
 from pancode.offline.answering import QUIET
-from pancode.offline.door.place import AGAIN_S, OpenPlace
+from pancode.offline.door import AGAIN_S, OpenPlace
 from pancode.offline.guest_places import PlaceBounds
 
 BOUNDS = PlaceBounds(most=32, strangers=32, each=16)
@@ -34,6 +34,6 @@ def open_places(context: ApiContext) -> tuple[OpenPlace, ...]:
     door = context.coordinator.door
     if door is None:
         return (Shown(context),)
-    from pancode.offline.door.server import TcpDoor
+    from pancode.offline.door import TcpDoor
 
     return Shown(context), TcpDoor(context, door)

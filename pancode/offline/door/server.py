@@ -16,7 +16,7 @@ from pancode.api.app import VERBS
 from pancode.api.context import ApiContext
 from pancode.api.door import door_app
 from pancode.offline.answering import QUIET
-from pancode.offline.door.place import AGAIN_S, OpenPlace
+from pancode.offline.door import AGAIN_S, OpenPlace
 from pancode.offline.guest_places import PlaceBounds
 
 CONSOLE = "pancode.web.serving"

@@ -12,11 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from pancode import __version__
-from pancode.client import Client
-from pancode.connection import home_here
+from pancode.caller import handed_on
+from pancode.client import Client, home_here
 from pancode.errors import PancodeError, UsageError, WorkspaceError
-from pancode.remote.channels import FrameKind, TunnelChannels
-from pancode.remote.hello import MOST_LINE, PROTOCOL, handed_on, line_of, read_line
+from pancode.remote.channels import (
+    MOST_LINE,
+    PROTOCOL,
+    FrameKind,
+    TunnelChannels,
+    line_of,
+    read_line,
+)
 from pancode.remote.place import forget_remote
 
 QUIET_S = 600.0

@@ -17,17 +17,16 @@ from typing import Any
 import uvicorn
 
 from node_agent.wire.clock import Clock, SystemClock
-from pancode import __version__, down
+from pancode import __version__
 from pancode.api.app import build_app
 from pancode.api.context import ApiContext
 from pancode.api.coordinator_api import CoordinatorApi
-from pancode.connection import SOCKET, reachable
+from pancode.client import SOCKET, clear_down, mark_down, reachable
 from pancode.control.run import at
 from pancode.essential import end_with_them
 from pancode.offline.answering import QUIET, Answering
-from pancode.offline.door.loopback import KEPT_PORT, LoopbackDoor
+from pancode.offline.door import KEPT_PORT, LoopbackDoor, OpenPlace
 from pancode.offline.door.open_places import open_places
-from pancode.offline.door.place import OpenPlace
 from pancode.offline.server.coordinator_thread import Rounds
 from pancode.offline.server.peers import PeerProtocol
 from pancode.offline.server.single_instance import HomeLock
@@ -80,7 +79,7 @@ class Serving:
         gone."""
         self._for_good = True
         if by:
-            down.mark(self._root, by)  # before anybody who waits can see that we are gone
+            mark_down(self._root, by)  # before anybody who waits can see that we are gone
         self._stop.set()
 
     def _serve(
@@ -89,7 +88,7 @@ class Serving:
         """Start in order, wait, stop in the opposite order: nobody new, no new round, last word, Valkey."""
         try:
             coordinator.start()
-            down.clear(self._root)
+            clear_down(self._root)
             gc.freeze()  # what is there now stays: no collection has to go through it
             sys.setswitchinterval(_SWITCH_S)
             context = ApiContext(coordinator, self._facts(), self.end, lambda: loopback.url())

@@ -12,7 +12,7 @@ from pathlib import Path
 from node_agent.wire import logs
 from node_agent.wire.clock import SystemClock
 from pancode.api.coordinator_api import CoordinatorApi
-from pancode.connection import home_of
+from pancode.client import home_of
 from pancode.host.open_files import raise_limit
 from pancode.offline.server.serve import API, ROUNDS, serve
 from pancode.systemd.notify import watched

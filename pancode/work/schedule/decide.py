@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pancode.core.records import Firing, FiringState, Schedule
 from pancode.core.values import replace
-from pancode.counted import counted
+from pancode.plain import counted
 from pancode.work.schedule.times import CronTimes, minute
 from pancode.work.schedule.triggers import AtTime, OnPush, OnWebhook, trigger_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from pancode.offline.doctor.check import Check
+from pancode.offline.doctor import Check
 from pancode.offline.doctor.doctor_openings import DIRECT, opening
 
 

@@ -7,7 +7,7 @@ import threading
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from pancode.connection import SOCKET
+from pancode.client import SOCKET
 
 
 class Listening(ABC):

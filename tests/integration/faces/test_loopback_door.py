@@ -17,7 +17,7 @@ from pancode.access.codes import make_code
 from pancode.api.context import ApiContext as ApiDesk
 from pancode.core.visitors import AccessScope
 from pancode.nodes.place import ListenAddress
-from pancode.offline.door.loopback import LoopbackDoor
+from pancode.offline.door import LoopbackDoor
 from tests.crowd import crowded
 from tests.integration.faces.conftest import PATIENCE_S, Served, Shell, until
 from tests.unit.pancode.api.world import FACTS, MemoryCoordinator

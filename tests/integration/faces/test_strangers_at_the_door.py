@@ -18,8 +18,9 @@ import pytest
 from pancode.api import feed_routes
 from pancode.core.visitors import AccessScope
 from pancode.nodes.place import ListenAddress
-from pancode.offline import guest_protocol as protocol
-from pancode.offline.door import open_places, server
+from pancode.offline import answering as protocol
+from pancode.offline import door as server
+from pancode.offline.door import open_places
 from pancode.offline.door.open_places import Shown
 from pancode.offline.guest_places import PlaceBounds
 from tests.crowd import crowded

@@ -20,7 +20,7 @@ from pancode.api.context import ApiContext as ApiDesk
 from pancode.core.visitors import AccessScope, NewToken
 from pancode.nodes.place import ListenAddress
 from pancode.notices.signing import headers as signed_headers
-from pancode.offline.door.server import TcpDoor
+from pancode.offline.door import TcpDoor
 from tests.contract.certificates import Authority
 from tests.integration.faces.conftest import until
 from tests.unit.pancode.api.world import FACTS, MemoryCoordinator

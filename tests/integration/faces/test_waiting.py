@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from pancode import connection
-from pancode.client import ApiError, Client, SilentError, StreamCutError
+from pancode import client as connection
+from pancode.client import Client, SilentError, StreamCutError
+from pancode.errors import ApiError
 from tests.integration.faces.listening import Listening
 
 NOW = {"snapshots": [{"run": "r-1", "project": "/p", "done": 40_000, "of": 100_000}]}

@@ -11,14 +11,13 @@ import pytest
 
 from pancode.cli.face import Face
 from pancode.cli.land import verbs
-from pancode.client import ApiError
 from pancode.code.landing.forges import open_pull_request
 from pancode.code.landing.pull_request import PullAsked
 from pancode.control.shapes import PullRequestShape
 from pancode.control.work import unit_of_work
 from pancode.core.records import Audit, Run
 from pancode.core.values import replace
-from pancode.errors import UsageError
+from pancode.errors import ApiError, UsageError
 from pancode.notices.delivery.sender import KeptSecrets
 from pancode.wiring.forges import forges_of
 from tests.integration.forge.fakes import TOKEN, FakeForgejo, serving

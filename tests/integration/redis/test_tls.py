@@ -14,7 +14,7 @@ from pancode.bus.valkey.external import check_external
 from pancode.bus.valkey.faults import translated
 from pancode.bus.valkey.tls import TlsFiles
 from pancode.errors import ConfigError, PancodeError, UnavailableError
-from pancode.offline.doctor.doctor import examine
+from pancode.offline.doctor import examine
 from tests.contract.certificates import Authority, Pair
 from tests.contract.redis_servers import DebianRedis, TlsRedis
 

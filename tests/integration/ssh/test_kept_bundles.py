@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pancode.fleet.bundle.store import BundleStore
 from pancode.fleet.ssh.scripts.install import POINT
-from pancode.offline.doctor.doctor import examine
+from pancode.offline.doctor import examine
 from tests.integration.ssh.test_bundle import HERE
 
 

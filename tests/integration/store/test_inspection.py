@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pancode.core.records import Setting
-from pancode.offline.doctor.doctor import examine
+from pancode.offline.doctor import examine
 from pancode.store.inspection import REVISIONS, look_at
 from pancode.store.ledger import SqlLedger
 from pancode.store.migrations import HEAD

@@ -20,8 +20,7 @@ from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.signing import SigningKey
 from pancode.core.records import Balance, Setting
 from pancode.errors import ConfigError, ConflictError, PancodeError, UnavailableError
-from pancode.offline.doctor.check import Check
-from pancode.offline.doctor.doctor import examine
+from pancode.offline.doctor import Check, examine
 from pancode.store import postgres as postgres_module
 from pancode.store.engine import engine_for, sqlite_url
 from pancode.store.ledger import SqlLedger

@@ -11,7 +11,7 @@ from node_agent.wire.clock import SystemClock
 from pancode.bus.valkey.process import wait_until
 from pancode.core.records import Setting
 from pancode.errors import ConfigError, PancodeError
-from pancode.offline.doctor.doctor import examine
+from pancode.offline.doctor import examine
 from pancode.store.ledger import SqlLedger
 from pancode.store.postgres import database_of
 from tests.contract.certificates import Authority, Pair

@@ -20,7 +20,7 @@ from node_agent.wire.endpoint import (
 )
 from node_agent.wire.node import NodeProblem, RuntimeFact, no_sandbox
 from pancode.api.app import VERBS
-from pancode.cli.output.render import advice
+from pancode.cli.terminal import advice
 from tests.unit.pancode.api.world import Http, World, app_of
 from tests.unit.pancode.control.world import facts
 

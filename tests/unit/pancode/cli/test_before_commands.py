@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from pancode.cli import main as entry
-from pancode.cli.fleet import nodepage, setup
+from pancode.cli.fleet import setup
+from pancode.cli.fleet.node import node_page
 from pancode.client import Client
 from pancode.config.variables import LIMITING, VARIABLES, unknown_variables
 from pancode.errors import ExitCode
@@ -125,10 +126,10 @@ def test_the_page_of_a_machine_that_was_not_heard_yet(tmp_path: Path) -> None:
     world = World(tmp_path)
     added = {"name": "gpubox", "fingerprint": FINGERPRINT}
     assert world.http.post("/v1/nodes", added).status_code < 300
-    page = nodepage.page({**world.http.get("/v1/nodes/gpubox").json(), "target": {}})
+    page = node_page({**world.http.get("/v1/nodes/gpubox").json(), "target": {}})
     assert "Machine:      not heard yet" in page and "pancode fleet up gpubox" in page
     heard = {**world.http.get("/v1/nodes/n1").json(), "target": {}}
-    assert "not heard" not in nodepage.page(heard)
+    assert "not heard" not in node_page(heard)
     native = {
         "name": "native",
         "version": "1",
@@ -136,8 +137,6 @@ def test_the_page_of_a_machine_that_was_not_heard_yet(tmp_path: Path) -> None:
         "says": "n1 says: set KEY",
         "served": False,
     }
-    assert "native: n1 says: set KEY" in nodepage.page({**heard, "runtimes": [native]}), (
-        "no problem of it tells"
-    )
+    assert "native: n1 says: set KEY" in node_page({**heard, "runtimes": [native]}), "no problem of it tells"
     told = [{"what": "native not logged in", "fix": "", "says": native["says"]}]
-    assert nodepage.page({**heard, "runtimes": [native], "problems": told}).count("set KEY") == 1
+    assert node_page({**heard, "runtimes": [native], "problems": told}).count("set KEY") == 1

@@ -10,15 +10,19 @@ from typing import Any
 import click
 import pytest
 
+from pancode.cli import notify
+from pancode.cli.account.brief import _text
 from pancode.cli.account.budget import _books
 from pancode.cli.account.cost import _lines
+from pancode.cli.account.workers import _WORKERS
+from pancode.cli.commands import Group
 from pancode.cli.face import Face
-from pancode.cli.main import cli
-from pancode.cli.notify import group as notify
-from pancode.cli.output.transcript import LiveTranscript
-from pancode.cli.parsing.lazy import Group
+from pancode.cli.main import ALIASES, COMMANDS, GROUPS, cli, run
 from pancode.cli.runs import logs
 from pancode.cli.runs.dispatch import _was_shown
+from pancode.cli.runs.options import HEADINGS
+from pancode.cli.terminal import Columns, listing
+from pancode.cli.transcript import LiveTranscript
 from pancode.client import Client
 from pancode.errors import UsageError
 from tests.unit.pancode.cli.test_terminal import Terminal
@@ -147,3 +151,67 @@ def test_runs_follow_is_the_log_until_the_end(monkeypatch: pytest.MonkeyPatch) -
     assert isinstance(main, Group) and main.get_command(click.Context(main), "follow") is not None
     listed = main.get_command(click.Context(main), "ls")
     assert listed is not None and any("-n" in one.opts for one in listed.params)
+
+
+def helped(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert run([*words, "--help"]) == 0
+    return capsys.readouterr().out
+
+
+def test_the_help_has_headings_and_each_command_once(capsys: pytest.CaptureFixture[str]) -> None:
+    told = helped([], capsys)
+    heads = re.findall(r"^(\w+):$", told, re.MULTILINE)
+    assert heads == ["Options", *GROUPS]
+    assert heads[1:] == ["Start", "Work", "Look", "Land", "People", "Money", "Machines", "Models", "Admin"]
+    listed = re.findall(r"^  ([a-z][a-z-]*)  ", told.partition("Start:")[2], re.MULTILINE)
+    assert sorted(listed) == sorted(COMMANDS) and not set(listed) & set(ALIASES)
+
+
+def test_other_names_are_commands_too(capsys: pytest.CaptureFixture[str]) -> None:
+    same = {"batches": "workflow ls", "costs": "cost", "records": "workers", "report": "brief"}
+    assert set(same) == set(ALIASES)
+    for alias, name in same.items():
+        told = helped([alias], capsys)
+        assert f"Usage: pancode {alias}" in told and f"pancode {name}" in told
+
+
+def test_the_options_of_a_dispatch_have_headings(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["dispatch"], ["race"], ["run"], ["schedule", "add"]):
+        told = helped(words, capsys)
+        heads = re.findall(r"^([A-Z][a-z ]+):$", told, re.MULTILINE)
+        assert heads[:5] == ["Who works", "Where", "Limits", "Gates and landing", "Options"], words
+        assert told.count("  --verify CMD") == told.count("  --agent A") == 1
+    terms = {name for names in HEADINGS.values() for name in names}
+    known = {param.name for word in ("dispatch", "batch", "race") for param in command(word).params}
+    assert terms <= known, terms - known
+
+
+def command(name: str) -> click.Command:
+    found = cli.get_command(click.Context(cli), name)
+    assert found is not None
+    return found
+
+
+def test_a_list_writes_times_and_money_by_the_names_of_its_fields() -> None:
+    row = {"ended_at": "2026-11-20T08:20:24.123Z", "usd": "1.5", "held_usd": None, "names": ["a", "b"]}
+    columns: Columns = {"AT": "ended_at", "COST": "usd", "HELD": "held_usd", "NAMES": "names", "N": len}
+    assert listing([row], columns).splitlines() == [
+        "AT               COST   HELD  NAMES  N",
+        "11-20 08:20:24Z  $1.50  -     a, b   4",
+    ]
+    assert listing([], columns, "nothing") == "nothing\n" and listing([], columns).startswith("AT")
+
+
+def test_a_worker_has_a_rate_without_the_runs_that_people_stopped() -> None:
+    worker = {"agent": "builder", "runtime": "claude", "node": "n1", "now": [], "runs": 5, "done": 3}
+    worker |= {"stopped": 1, "unknown_runs": 0, "usd": "0.4", "minutes": 10}
+    assert "0.75" in listing([worker], _WORKERS).splitlines()[1].split()
+    assert "idle" in listing([{**worker, "runs": 0, "stopped": 0}], _WORKERS)
+
+
+def test_a_brief_since_a_time_has_the_costs_of_repositories_and_days() -> None:
+    row = {"key": "/src", "usd": "1", "runs": 2, "unknown_runs": 0, "disputed_usd": "0"}
+    said = {"outcomes": {}, "running": 0, "queued": 0, "since": None, "waits": [], "landed": [], "ran": []}
+    said |= {"cost": row, "by_agent": [], "by_repository": [row], "by_day": []}
+    assert _text(said, markdown=False).endswith("By repository:\n  /src  $1.00 for 2 runs\n")
+    assert "## By repository" in _text(said, markdown=True) and "By day" not in _text(said, markdown=True)

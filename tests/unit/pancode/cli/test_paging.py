@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from pancode.cli.parsing.params import page
+from pancode.cli.params import page
 from pancode.client import Client
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pancode.cli.schedule import zones
-from pancode.cli.schedule.words import listed, shown
+from pancode.cli import schedule as zones
+from pancode.cli.schedule import listed, shown
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,8 @@ import pytest
 from pancode.cli import main as entry
 from pancode.cli.face import Face
 from pancode.cli.fleet.fleet import _status
-from pancode.cli.output.progress import ProgressRow, Steps
-from pancode.cli.output.render import draws, patch, width
-from pancode.cli.output.tables import table
+from pancode.cli.progress import ProgressRow, Steps
+from pancode.cli.terminal import draws, patch, table, width
 
 HEAD = ("RUN", "STATE", "MODEL", "TASK")
 HOSTILE = "[red]a[/red] :smile: [link=http://x]b[/] \x1b[2J\x1b]0;owned\x07 日本語 c\u202ed"
@@ -59,7 +58,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Terminal]:
 
 def test_a_table_fits_and_loses_nothing(columns: int, screen: Screen) -> None:
     screen()
-    told = STYLE.sub("", table(HEAD, ROWS, toned=("STATE",)))
+    told = STYLE.sub("", table(HEAD, ROWS))
     assert all(width(line) <= columns for line in told.splitlines())
     assert told.count("mend") == 20 and "r-7f3k2x" in told
     for piece in ("[red]a[/red]", ":smile:", "\\x1b[2J", "日本語"):
@@ -95,10 +94,10 @@ def test_who_wants_no_colour_gets_the_lines_of_a_pipe(
 ) -> None:
     screen()
     monkeypatch.setenv(*variable)
-    plain = table(HEAD, ROWS, toned=("STATE",))
+    plain = table(HEAD, ROWS)
     assert not draws(sys.stdout) and "\x1b" not in plain
     monkeypatch.setattr(sys, "stdout", io.StringIO())
-    assert table(HEAD, ROWS, toned=("STATE",)) == plain
+    assert table(HEAD, ROWS) == plain
 
 
 def test_a_diff_is_coloured_and_not_obeyed(columns: int, screen: Screen) -> None:

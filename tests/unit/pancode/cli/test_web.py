@@ -9,9 +9,10 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from pancode.cli import doorpage, web
-from pancode.cli.doorpage import FOLDER, forget, laid
+from pancode.cli import web
+from pancode.cli import web as doorpage
 from pancode.cli.face import Face
+from pancode.cli.web import FOLDER, forget, laid
 
 LINK = "http://127.0.0.1:7433/#code=abc"
 

@@ -14,17 +14,15 @@ import pytest
 
 from node_agent.wire.failure import Outcome
 from pancode.cli import main as entry
-from pancode.cli.face import Face
+from pancode.cli.commands import Group
+from pancode.cli.completions import agents as known_agents
+from pancode.cli.face import MEANINGS, OUTCOMES, Face, exit_of, in_words
 from pancode.cli.fleet.fleet import steps
 from pancode.cli.follow import summary
-from pancode.cli.output.render import Sink, clip, count, harmless, safe, short_time, size, took, usd, width
-from pancode.cli.output.tables import table
-from pancode.cli.output.tell import MEANINGS, OUTCOMES, exit_of, in_words
-from pancode.cli.parsing.completions import agents as known_agents
-from pancode.cli.parsing.lazy import Group
-from pancode.cli.parsing.params import duration, label, money
+from pancode.cli.params import duration, label, money
 from pancode.cli.runs.dispatch import task_text
 from pancode.cli.runs.runs import _calls
+from pancode.cli.terminal import Sink, clip, count, harmless, safe, short_time, size, table, took, usd, width
 from pancode.client import ServerEvent
 from pancode.errors import ExitCode, PancodeError, UsageError
 

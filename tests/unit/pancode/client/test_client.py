@@ -9,10 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from pancode.client import ApiError, Client, path_of
+from pancode.client import Client, NotRunningError, home_of, path_of, reachable
 from pancode.client import _start_failed as start_failed
-from pancode.connection import NotRunningError, home_of, reachable
-from pancode.errors import ConfigError, ExitCode, PancodeError, UnavailableError, UsageError
+from pancode.errors import ApiError, ConfigError, ExitCode, PancodeError, UnavailableError, UsageError
 
 
 def test_the_home_is_the_variables_or_the_users() -> None:

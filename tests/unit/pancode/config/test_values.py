@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from pancode.cli.parsing.params import duration, size_of
+from pancode.cli.params import duration, size_of
 from pancode.config.values import duration_ms, size_bytes
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pancode.cli.people.inbox import _plan
+from pancode.cli.inbox import _plan
 from pancode.cli.runs.runs import _word
 from pancode.life.inbox import MOST_TASK, plan_of
 from tests.unit.pancode.control.world import a_run

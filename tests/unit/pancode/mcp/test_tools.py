@@ -7,8 +7,10 @@ from typing import Any, cast
 
 import pytest
 
-from pancode.client import ApiError, Client, LogPart
-from pancode.mcp import resources, tools
+from pancode.client import Client, LogPart
+from pancode.errors import ApiError
+from pancode.mcp import server as resources
+from pancode.mcp import tools
 from pancode.mcp.protocol import CallProgress, ParamsError
 from pancode.mcp.server import INSTRUCTIONS
 

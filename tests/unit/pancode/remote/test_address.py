@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.connection import home_of, place_of
+from pancode.client import home_of, place_of
 from pancode.errors import ConfigError, ExitCode, UsageError
 from pancode.remote.address import VARIABLE, RemoteAddress, read_address
-from pancode.remote.hello import line_of, read_line
+from pancode.remote.channels import line_of, read_line
 from pancode.remote.place import RemoteCoordinator
 
 

@@ -18,8 +18,7 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import PersonQuestion
-from pancode.client import Client
-from pancode.connection import NotRunningError
+from pancode.client import Client, NotRunningError
 from pancode.runs.fleet_settings import pause_queue
 from pancode.tui.app import Console
 from pancode.tui.logreader import LogReader

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pancode.core.records import Audit
-from pancode.offline.doctor.doctor import _settings
+from pancode.offline.doctor import _settings
 from pancode.wiring.telemetry import tracing_of
 from tests.unit.pancode.control.world import Desk
 

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as Xml
 import pytest
 
 from pancode.cli.ci.artifacts import junit, write_artifacts
-from pancode.cli.output.reports import report_lines
+from pancode.cli.follow import report_lines
 from pancode.client import Client, LogPart
 from pancode.errors import UsageError
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from pancode.cli.face import Face
-from pancode.cli.output.progress import ProgressRow
+from pancode.cli.progress import ProgressRow
 from pancode.cli.workflows import waiting
 from pancode.cli.workflows.waiting import Results, finished, under_way
 from pancode.cli.workflows.words import counts, headline, listed, shown

@@ -1,1 +1,0 @@
-"""Commands about who may come in over TCP."""

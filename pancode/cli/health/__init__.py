@@ -1,1 +1,0 @@
-"""Commands about what has failed of late and is held up for a while."""

@@ -1,3 +1,0 @@
-"""Declares commands and options, parses values, and completes them."""
-
-from __future__ import annotations

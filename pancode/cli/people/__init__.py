@@ -1,1 +1,0 @@
-"""Commands that let a person steer runs: continue, answer, approve, send words."""

@@ -1,1 +1,0 @@
-"""Commands about other programs that use the fleet."""

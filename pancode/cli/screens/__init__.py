@@ -1,1 +1,0 @@
-"""Commands that take the whole screen of a terminal."""

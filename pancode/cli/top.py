@@ -1,0 +1,117 @@
+"""`pancode top`: the fleet on one screen, live, with keys."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument
+
+from pancode.cli.commands import Commands
+from pancode.cli.face import Face, who
+from pancode.client import Client
+from pancode.errors import UsageError
+
+if TYPE_CHECKING:
+    from pancode.tui.logreader import LogReader, Story
+    from pancode.tui.reader import Reader, Say
+
+app = Commands()
+
+
+@app.verb("top", "pancode top", "pancode top runs")
+def top(
+    resource: Annotated[
+        str, Argument(help="Where to begin: now, runs, machines, queue, workflows, inbox, money ...")
+    ] = "now",
+) -> int:
+    """The fleet on one screen, live: machines, runs, queue, logs, diffs, workflows, inbox, money.
+
+    `?` shows the keys, `:` goes to a resource, `/` filters, `q` leaves. Nothing ends when you leave.
+    """
+    _check_terminal()
+    from pancode.tui.views import resource as named
+    from pancode.tui.views import resources
+
+    begin = named(resource)
+    if begin is None or begin == "quit":
+        raise UsageError(f"there is no resource {resource!r}", fix=f"one of: {', '.join(resources())}")
+    return _shown(begin)
+
+
+def _check_terminal() -> None:
+    """UsageError where no picture can be drawn. Textual draws on standard error."""
+    for stream, name in ((sys.stdin, "standard input"), (sys.stderr, "standard error")):
+        if not stream.isatty():
+            raise UsageError(
+                f"pancode top needs a terminal, and {name} is none",
+                fix="pancode fleet status, pancode runs, pancode events -f",
+                code="no_terminal",
+            )
+    if os.environ.get("TERM", "dumb") == "dumb":
+        raise UsageError(
+            "pancode top needs a terminal that can draw",
+            why=f"TERM is {os.environ.get('TERM', 'not set')}",
+            fix="export TERM=xterm-256color, or pancode fleet status",
+            code="no_terminal",
+        )
+
+
+def _shown(begin: str) -> int:
+    """The screen until the person leaves; whatever ends it, the terminal is as it was."""
+    import termios
+
+    from node_agent.wire.clock import SystemClock
+    from pancode.tui.app import Console
+
+    before = termios.tcgetattr(sys.stdin)
+    console = Console(_Readers(), who(), SystemClock(), begin)
+    try:
+        status = console.run()
+    finally:
+        _restored(before)
+    if console.crash is not None:
+        raise console.crash
+    return status or 0
+
+
+def _restored(before: list[Any]) -> None:
+    """The modes of the terminal, where there still is one."""
+    import termios
+
+    with suppress(termios.error, OSError, ValueError):
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+
+
+class _Readers:
+    """Only the first question may start a coordinator; the screen tells when it is away later."""
+
+    def __init__(self) -> None:
+        self._client = _client(starts=False)
+
+    def reader(self, say: Say) -> Reader:
+        from pancode.tui.reader import Reader
+
+        return Reader(_client(starts=True), self._client, say)
+
+    def log(self, run: str) -> LogReader:
+        from pancode.tui.logreader import LogReader
+
+        return LogReader(self._client, run, _story)
+
+
+def _client(*, starts: bool) -> Client:
+    """One that says nothing beside the screen."""
+    client = Face(as_json=False).client(starts=starts)
+    client.note = lambda text: None
+    return client
+
+
+def _story(runtime: str, show: Callable[[str], None]) -> Story | None:
+    """The reading of what that program prints; None for plain text."""
+    from pancode.cli.transcript import transcript_writer
+
+    return transcript_writer(runtime, show)

@@ -1,0 +1,69 @@
+"""The story of a run's output beside a dispatch that waits, and in `runs logs`."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pancode.cli.transcript import LiveTranscript, TranscriptWriter
+from pancode.client import Client, ServerEvent, StreamCutError
+from tests.contract.transcripts import output
+
+CLAUDE = output("claude", "ok-edit")
+
+
+def test_each_attempt_is_a_story_of_its_own() -> None:
+    shown: list[str] = []
+    story = TranscriptWriter("claude", shown.append)
+    story.write("1.1", CLAUDE[: len(CLAUDE) // 2])
+    story.write("2.2", CLAUDE)
+    story.end()
+    assert "".join(shown).count("* started, model") == 2 and "".join(shown).count("$0.01278") >= 1
+
+
+def test_output_that_cannot_be_read_says_where_it_is() -> None:
+    shown: list[str] = []
+    story = TranscriptWriter("claude", shown.append)
+    story.write("1.1", b"error: unknown option '--permission-prompts'\n")
+    story.end()
+    assert "--raw" in "".join(shown)
+
+
+def test_plain_text_is_shown_as_it_is_whole_characters_only() -> None:
+    shown: list[str] = []
+    story = TranscriptWriter("shell", shown.append)
+    for byte in "naïve\n".encode():
+        story.write("1.1", bytes([byte]))
+    assert "".join(shown) == "naïve\n"
+
+
+class Cut(Client):
+    """A stream that is cut in the middle, and then goes on from where it was asked to."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home, starts=False)
+        self.asked: list[dict[str, Any]] = []
+
+    def events(self, method: str, path: str, body: Any = None, query: Any = None) -> Iterator[ServerEvent]:
+        self.asked.append(dict(query))
+        begin, half = query["offset"], len(CLAUDE) // 2
+        piece = CLAUDE[begin:half] if begin == 0 else CLAUDE[begin:]
+        told = {"attempt": "1.1", "next": begin + len(piece), "b64": base64.b64encode(piece).decode()}
+        yield ServerEvent("log", told)
+        if begin == 0:
+            raise StreamCutError("cut")
+        yield ServerEvent("end", {})
+
+
+def test_live_lines_come_once_and_whole_over_a_cut(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("pancode.cli.transcript.AGAIN_S", 0.01)
+    lines: list[str] = []
+    client = Cut(tmp_path)
+    live = LiveTranscript(client, "r-1", "claude", lines.append)
+    live.start()
+    live.finish()
+    assert [one["offset"] for one in client.asked] == [0, len(CLAUDE) // 2]
+    assert lines[0] == "* started, model claude-sonnet-4-5" and lines[-1].endswith("$0.01278")
+    assert lines.count("Done: the work is finished.") == 1
