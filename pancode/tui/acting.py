@@ -8,12 +8,11 @@ from typing import Any
 from textual.app import App
 
 from pancode.errors import PancodeError
-from pancode.tui.acts import ACTS, Act, ActKind, choices, held
+from pancode.tui.acts import ACTS, Act, ActKind, KeySubject, choices, held, way_of
 from pancode.tui.bars import Bar
 from pancode.tui.dialogs import Confirm, Words
 from pancode.tui.page import Json, line
 from pancode.tui.reader import Reader
-from pancode.tui.subject import KeySubject, way_of
 
 HELD = "held"
 """The refusal of a landing that a person can lift by a word."""

@@ -4,31 +4,106 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
 
-from pancode.tui import frame
+from pancode.errors import PancodeError
+from pancode.plain import clip, safe, width
 from pancode.tui.acting import Acting, NotingApp
+from pancode.tui.acts import KeySubject, subject
 from pancode.tui.bars import CSS, Bar, KeyBar, PromptLine
-from pancode.tui.canvas import Canvas
+from pancode.tui.canvas import Canvas, LogView
 from pancode.tui.dialogs import KeysHelp
 from pancode.tui.keys import KEYS
-from pancode.tui.known import KnownAnswers, Source, Visit
-from pancode.tui.logview import LogView
-from pancode.tui.moment import PageMoment
-from pancode.tui.page import Page, PagePlace, filtered, line
-from pancode.tui.reader import Acted, AnswersRead, Away, Crashed, Looked, News
+from pancode.tui.logreader import LogReader
+from pancode.tui.page import Json, Line, Page, PageMoment, PagePlace, filtered, line, span
+from pancode.tui.pages.summary import summary
+from pancode.tui.reader import Acted, AnswersRead, Away, Crashed, Looked, News, Reader, Say
 from pancode.tui.sheet import Sheet
-from pancode.tui.subject import KeySubject, subject
 from pancode.tui.views import SUMMARY, VIEWS, PageView, resource, resources
 
 if TYPE_CHECKING:
     from node_agent.wire.clock import Clock
+
+
+class Source(Protocol):
+    """Makes the readers of the console."""
+
+    def reader(self, say: Say) -> Reader: ...
+    def log(self, run: str) -> LogReader: ...
+
+
+@dataclass(slots=True)
+class Visit:
+    """A place on the way back, as the person left it: its filter, and the key of the marked row."""
+
+    place: PagePlace
+    word: str = ""
+    key: str = ""
+
+
+@dataclass(slots=True)
+class KnownAnswers:
+    """The newest answers. `as_of`: of when they are; `heard_ms`: the same on the clock since boot."""
+
+    answers: Mapping[str, Any] = field(default_factory=dict)
+    as_of: PageMoment | None = None
+    heard_ms: int = 0
+    away: PancodeError | None = None
+    refused: PancodeError | None = None
+
+    def has(self, names: Collection[str]) -> bool:
+        return set(names) <= set(self.answers)
+
+    def keep(self, names: Collection[str]) -> None:
+        """Forget the answers of other names: they were about another place."""
+        self.answers = {name: answer for name, answer in self.answers.items() if name in names}
+        self.refused = None
+
+
+STALE_S = 25.0
+"""A page older than this says for how long nothing was heard: two readings have not come."""
+
+
+def path_line(places: Sequence[PagePlace], word: str) -> str:
+    """`runs > run r-abc123  /filter`."""
+    names = " > ".join(f"{one.view} {one.about}".strip() for one in places)
+    return f"{names}  /{word}" if word else names
+
+
+def title_line(where: str, as_of: PageMoment | None, silent_s: float, columns: int) -> Line:
+    """The place on the left, and the time of the data on the right."""
+    right, style = ("asking ...", "dim")
+    if as_of is not None:
+        right = f"as of {as_of.now.strftime('%H:%M:%S')}"
+        if silent_s >= STALE_S:
+            right, style = f"{right}, not heard for {span(silent_s)}", "red"
+    left = clip(f" {safe(where)}", max(8, columns - len(right) - 2))
+    gap = " " * max(1, columns - width(left) - len(right) - 1)
+    return ((left, "bold"), (gap, ""), (right, style))
+
+
+def top_line(answers: Json, why: PancodeError | None, silent_s: float) -> Line:
+    """The summary; in its place a coordinator that is away, which never looks like an idle fleet."""
+    if why is None:
+        return summary(answers)
+    lasted = f" for {span(silent_s)}" if silent_s >= 2 else ""
+    return ((f" COORDINATOR NOT REACHED{lasted}: {safe(why.why or str(why))}", "bold reverse red"),)
+
+
+def trouble_lines(why: PancodeError) -> tuple[Line, ...]:
+    """An error as a page: what happened, why, and the command that mends it."""
+    lines = [line(str(why), "red")]
+    lines += [line(f"why: {why.why}")] if why.why else []
+    lines += [line(f"fix: {why.fix}")] if why.fix else []
+    return tuple(lines)
+
 
 TICK_S = 0.5
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -103,7 +178,7 @@ class Console(NotingApp):
             case Away(why):
                 self._known.away = why
                 if self._known.as_of is None:
-                    self._canvas.words(frame.trouble(why))
+                    self._canvas.words(trouble_lines(why))
                 self._frame()
             case Looked(ticket, shape):
                 self._acting.looked(ticket, shape)
@@ -156,16 +231,16 @@ class Console(NotingApp):
             self._page = filtered(page, visit.word)
             self._canvas.show(self._page, visit.key, view.wraps)
         elif known.refused is not None:
-            self._canvas.words(frame.trouble(known.refused))
+            self._canvas.words(trouble_lines(known.refused))
         self._frame()
 
     def _frame(self) -> None:
         """The lines around the page."""
         silent_s, away = (self._clock.boot_ms() - self._known.heard_ms) / 1000, self._known.away
-        self._summary.tell((frame.top(self._known.answers, away, silent_s),))
-        where = frame.path([visit.place for visit in self.visits], self.visits[-1].word)
+        self._summary.tell((top_line(self._known.answers, away, silent_s),))
+        where = path_line([visit.place for visit in self.visits], self.visits[-1].word)
         where += f"  ({self._log_view.state})" if self._log_view is not None else ""
-        self._title.tell((frame.title(where, self._known.as_of, silent_s, self.size.width),))
+        self._title.tell((title_line(where, self._known.as_of, silent_s, self.size.width),))
         self._keys.fit(self._subject.kinds)
 
     def _tick(self) -> None:

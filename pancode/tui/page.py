@@ -1,12 +1,13 @@
-"""A page as a value: rows or lines of text, and how a table fits into a width."""
+"""A page as a value: rows or lines of text, times as a person reads them, and how both fit into a width."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from pancode.plain import clip, safe, style_of, width
+from pancode.plain import clip, safe, style_of, took, width
 
 Json = Mapping[str, Any]
 Span = tuple[str, str]
@@ -130,4 +131,90 @@ def _line(row: Sequence[str], kept: list[int], widths: Mapping[int, int], page: 
         last = number == len(kept) - 1
         padded = text if last else text + " " * (widths[at] - width(text) + _GAP)
         spans.append((padded, style_of(row[at])))
+    return tuple(spans)
+
+
+@dataclass(frozen=True, slots=True)
+class PageMoment:
+    """The moment for which a page is made; it carries the zone of the person."""
+
+    now: datetime
+
+    @classmethod
+    def of(cls, wall_ms: int) -> PageMoment:
+        return cls(datetime.fromtimestamp(wall_ms / 1000).astimezone())
+
+    def at(self, iso: str | None) -> str:
+        """`08:20:24` today, `11-20 08:20` on another day, `-` for None."""
+        if iso is None:
+            return "-"
+        then = datetime.fromisoformat(iso).astimezone(self.now.tzinfo)
+        return then.strftime("%H:%M:%S" if then.date() == self.now.date() else "%m-%d %H:%M")
+
+    def since_s(self, iso: str | None) -> float | None:
+        """Seconds from then until now, never below 0; None for None."""
+        if iso is None:
+            return None
+        return max(0.0, (self.now - datetime.fromisoformat(iso)).total_seconds())
+
+    def ago(self, iso: str | None) -> str:
+        seconds = self.since_s(iso)
+        return "-" if seconds is None else span(seconds)
+
+    def between(self, begin: str | None, end: str | None) -> str:
+        """How long it took, or has taken until now."""
+        if begin is None:
+            return "-"
+        if end is None:
+            return self.ago(begin)
+        return span((datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds())
+
+
+def span(seconds: float) -> str:
+    """As `took`, in whole seconds, because a page is drawn each second."""
+    return took(int(seconds))
+
+
+_NAMES = 11
+"""Columns of the name of a fact; what follows it is kept to its right."""
+
+
+def wrapped(lines: Iterable[Line], columns: int) -> list[Line]:
+    """Each line as one or more, none wider than so many columns."""
+    return [part for one in lines for part in _broken(one, max(columns, 20))]
+
+
+def _broken(one: Line, columns: int) -> list[Line]:
+    text = text_of(one)
+    if width(text) <= columns:
+        return [one]
+    indent = _NAMES if one[0][1] == "dim" and width(one[0][0]) == _NAMES else 2
+    parts, begin, room = list[Line](), 0, columns
+    while begin < len(text):
+        end = _end_of_part(text, begin, room)
+        lead: Line = ((" " * indent, ""),) if begin else ()
+        parts.append((*lead, *_cut_out(one, begin, end)))
+        begin, room = end, columns - indent
+    return parts
+
+
+def _end_of_part(text: str, begin: int, room: int) -> int:
+    """The end of this part: after the last blank that fits, else in the middle of a word."""
+    used, blank = 0, 0
+    for at in range(begin, len(text)):
+        used += width(text[at])
+        if used > room:
+            return blank or max(at, begin + 1)
+        if text[at] == " ":
+            blank = at + 1
+    return len(text)
+
+
+def _cut_out(one: Line, begin: int, end: int) -> tuple[Span, ...]:
+    spans, at = list[Span](), 0
+    for text, style in one:
+        piece = text[max(0, begin - at) : max(0, end - at)]
+        at += len(text)
+        if piece:
+            spans.append((piece, style))
     return tuple(spans)

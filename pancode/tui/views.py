@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pancode.client import path_of
-from pancode.tui.moment import PageMoment
-from pancode.tui.page import Json, Page
+from pancode.tui.page import Json, Page, PageMoment
 from pancode.tui.pages import machines, money, runs, texts, work
 
 MOST_RUNS, MOST_WORKFLOWS = 200, 50

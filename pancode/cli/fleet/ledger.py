@@ -30,7 +30,7 @@ def move(
     First stop the fleet (pancode fleet down) and name the new place, in PANCODE_DATABASE_URL or ledger.url;
     neither of them means the file in your home. What is there already is never written over.
     """
-    from pancode.offline.moving import move_ledger
+    from pancode.offline.stores import move_ledger
 
     answer = move_ledger(home_of(os.environ), os.environ, source, password_file)
     face.show(answer, lambda: _summary(answer))

@@ -34,7 +34,7 @@ def users(
     The rights are those that PanCode gives its own server's coordinator. The password goes in as a digest,
     and the user who needs no login is closed.
     """
-    from pancode.offline.redis_users import users_file
+    from pancode.offline.stores import users_file
 
     text = users_file(user, password_file, known)
     face.show({"users": text}, lambda: text)

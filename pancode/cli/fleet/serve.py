@@ -72,8 +72,7 @@ def _in_foreground() -> int:
 
 
 def _as_child() -> int:
-    from pancode.offline.server.serve import serve_here
-    from pancode.offline.server.service_check import left_to_service
+    from pancode.offline.server.serve import left_to_service, serve_here
     from pancode.offline.server.single_instance import AlreadyRunningError
 
     by_service = "NOTIFY_SOCKET" in os.environ

@@ -97,7 +97,7 @@ def info(face: Json) -> None:
 
     It logs in as a user that may only read, and reads no job. pancode queue ls is what the ledger says.
     """
-    from pancode.offline.queue_look import info
+    from pancode.offline.stores import info
 
     answer = info(home_of(os.environ), os.environ)
     face.show(answer, lambda: _counts(answer))
@@ -127,7 +127,7 @@ def rq(
 
     Do not point RQ's tools themselves at a fleet: they unpickle what a node may write.
     """
-    from pancode.offline import queue_look
+    from pancode.offline import stores as queue_look
 
     out = io.StringIO()
     try:

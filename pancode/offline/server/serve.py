@@ -2,35 +2,79 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import getpass
 import logging
 import os
 import signal
 import socket
+import struct
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from node_agent.wire import logs
 from node_agent.wire.clock import Clock, SystemClock
 from pancode import __version__
 from pancode.api.app import build_app
 from pancode.api.context import ApiContext
 from pancode.api.coordinator_api import CoordinatorApi
-from pancode.client import SOCKET, clear_down, mark_down, reachable
+from pancode.client import SOCKET, clear_down, home_of, mark_down, reachable
 from pancode.control.run import at
 from pancode.essential import end_with_them
+from pancode.host.open_files import raise_limit
 from pancode.offline.answering import QUIET, Answering
-from pancode.offline.door import KEPT_PORT, LoopbackDoor, OpenPlace
-from pancode.offline.door.open_places import open_places
+from pancode.offline.door import KEPT_PORT, LoopbackDoor, OpenPlace, open_places
 from pancode.offline.server.coordinator_thread import Rounds
-from pancode.offline.server.peers import PeerProtocol
-from pancode.offline.server.single_instance import HomeLock
+from pancode.offline.server.single_instance import HomeLock, holder_of
+from pancode.processes import start_of
 from pancode.systemd.notify import Watched, watched
+from pancode.systemd.system_unit import SystemService
+from pancode.wiring.reboot import service_of, unit_of
+
+_CREDENTIALS = struct.Struct("iII")
+
+
+class PeerProtocol(HttpToolsProtocol):
+    """One connection on the unix socket."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.client = caller_of(transport.get_extra_info("socket"))
+
+
+def caller_of(connection: Any) -> tuple[str, int]:
+    """(start, pid) of the process that has connected. Taken now: later its pid may be another's."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid: int = _CREDENTIALS.unpack(credentials)[0]
+    return start_of(pid), pid
+
+
+_SERVICE_LOOK_S, _SERVICE_LOOKS = 0.2, 100
+"""Together longer than the RestartSec of the units."""
+
+
+def left_to_service(root: Path, environ: Mapping[str, str], sleep: Callable[[float], None]) -> bool:
+    """Whether a service has begun this home's coordinator by the time it has settled, some 20 s at most.
+
+    Who begins one beside a service that is starting, or that comes back from a fall, may be first: it would
+    find the home taken, and give up until the next boot.
+    """
+    unit = unit_of(root, environ)
+    services = (service_of(root, (None, None), environ), SystemService(unit))
+    for look in range(_SERVICE_LOOKS):
+        if not any(service.on_its_way() for service in services):
+            return look > 0 and holder_of(root) is not None
+        sleep(_SERVICE_LOOK_S)
+    return False
+
 
 log = logging.getLogger("pancode.serve")
 
@@ -179,3 +223,44 @@ def _handled_signals(*numbers: signal.Signals) -> tuple[signal.Signals, ...]:
     """SIGTERM, and of these what is not ignored: as a shell's background and `nohup` want it."""
     ignored = signal.SIG_IGN
     return (signal.SIGTERM, *(number for number in numbers if signal.getsignal(number) is not ignored))
+
+
+def make_real(root: Path, environ: Mapping[str, str]) -> CoordinatorApi:
+    """The coordinator as wired for production. ConfigError names file and key."""
+    from pancode.wiring.faces import build_for_faces
+
+    return build_for_faces(root, environ)
+
+
+def prepare_home(environ: Mapping[str, str]) -> Path:
+    """The home's folder, made for its owner alone. ConfigError when it is somebody else's."""
+    from pancode.wiring.home import Home
+
+    home_of(environ)  # which says what is wrong with a path that cannot be one
+    home = Home.of(environ)
+    home.prepare()
+    return home.root
+
+
+def name_ourselves() -> None:
+    """A uid that no account has, as in a container, has no name; SSH wants one all the same."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["LOGNAME"] = f"uid{os.getuid()}"
+
+
+def serve_here(environ: MutableMapping[str, str], *, quiet: bool) -> None:
+    """The coordinator of this environment's home. `quiet`: nobody is watching, so only the log is told."""
+    root = prepare_home(environ)
+    name_ourselves()
+    logs.set_up(environ.get(logs.VARIABLE, ""), sys.stderr)
+    files = raise_limit()
+
+    def ready() -> None:
+        log.info("serving %s, pid %d, up to %d open files", root, os.getpid(), files)
+        if not quiet:
+            sys.stderr.write(f"coordinator on {root}, pid {os.getpid()}; Ctrl-C stops it\n")
+
+    watch = watched(environ, SystemClock(), frozenset({ROUNDS, API}))
+    serve(root, lambda: make_real(root, environ), ready=ready, watch=watch)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from pancode.plain import safe, size, style_of, tokens
-from pancode.tui.moment import PageMoment
-from pancode.tui.page import Json, Line, Page, PagePlace, PageRow, fact
+from pancode.tui.page import Json, Line, Page, PageMoment, PagePlace, PageRow, fact
 from pancode.tui.pages.summary import troubles
 
 SILENT = ("suspect", "unreachable", "lost")

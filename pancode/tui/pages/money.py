@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from pancode.plain import count, safe, usd
-from pancode.tui.moment import PageMoment
-from pancode.tui.page import Json, Page, PagePlace, PageRow, line
+from pancode.tui.page import Json, Page, PageMoment, PagePlace, PageRow, line
 
 
 def money(answers: Json, about: str, moment: PageMoment) -> Page:

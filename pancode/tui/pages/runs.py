@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from pancode.plain import count, counted, safe, style_of, tokens, usd
-from pancode.tui.moment import PageMoment
-from pancode.tui.page import Json, Line, Page, PagePlace, PageRow, fact, line
+from pancode.tui.page import Json, Line, Page, PageMoment, PagePlace, PageRow, fact, line
 from pancode.tui.pages.summary import day_of, today
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 from pancode.plain import diff_style, safe
-from pancode.tui.moment import PageMoment
-from pancode.tui.page import Json, Line, Page, line
+from pancode.tui.page import Json, Line, Page, PageMoment, line
 
 _ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-_])")
 """Sequences that colour or steer a terminal: taken out whole, so that no rest of them is left to read."""

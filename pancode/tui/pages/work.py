@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from pancode.plain import safe, style_of, usd, whole
-from pancode.tui.moment import PageMoment, span
-from pancode.tui.page import Json, Line, Page, PagePlace, PageRow, fact, line
+from pancode.tui.page import Json, Line, Page, PageMoment, PagePlace, PageRow, fact, line, span
 
 
 def queue(answers: Json, about: str, moment: PageMoment) -> Page:

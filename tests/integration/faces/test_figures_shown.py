@@ -12,7 +12,7 @@ import pytest
 from pancode.api.context import ApiContext as ApiDesk
 from pancode.errors import ConfigError
 from pancode.nodes.place import ListenAddress, figures_place_of
-from pancode.offline.door.open_places import Shown
+from pancode.offline.door import Shown
 from tests.integration.faces.conftest import until
 from tests.unit.pancode.api.world import FACTS, MemoryCoordinator
 from tests.unit.pancode.control.world import Desk, Puppet

@@ -19,9 +19,8 @@ from pancode.api import feed_routes
 from pancode.core.visitors import AccessScope
 from pancode.nodes.place import ListenAddress
 from pancode.offline import answering as protocol
-from pancode.offline import door as server
-from pancode.offline.door import open_places
-from pancode.offline.door.open_places import Shown
+from pancode.offline import door
+from pancode.offline.door import Shown
 from pancode.offline.guest_places import PlaceBounds
 from tests.crowd import crowded
 from tests.integration.faces.conftest import PATIENCE_S, Shell, until
@@ -128,7 +127,7 @@ def test_those_who_wait_give_way(opening: Opening) -> None:
     kept.request("GET", "/v1/runs", headers=headers)
     assert kept.getresponse().read()
     own = kept.sock
-    waiting = [connected(opening.port) for _ in range(server.BOUNDS.each + 20)]
+    waiting = [connected(opening.port) for _ in range(door.BOUNDS.each + 20)]
     try:
         for wire in waiting[:20]:
             with suppress(ConnectionError):
@@ -144,7 +143,7 @@ def test_those_who_wait_give_way(opening: Opening) -> None:
 
 
 def test_the_port_of_figures_has_the_same_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(open_places, "BOUNDS", PlaceBounds(4, 4, 4))
+    monkeypatch.setattr(door, "FIGURES_BOUNDS", PlaceBounds(4, 4, 4))
     with socket.create_server(("127.0.0.1", 0)) as free:
         place = ListenAddress("127.0.0.1", free.getsockname()[1], "a test")
     shown = Shown(api_context(tmp_path, place))

@@ -19,7 +19,7 @@ from node_agent.wire import keys
 from node_agent.wire.identity import AttemptId
 from pancode.core.ports import JobToClose, Offer
 from pancode.errors import UsageError
-from pancode.offline import queue_look
+from pancode.offline import stores as queue_look
 from tests.integration.redis.conftest import PASSWORD, TAG, Site
 from tests.integration.redis.test_tools import url
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.offline.server.service_check import left_to_service
+from pancode.offline.server.serve import left_to_service
 from pancode.offline.server.single_instance import HomeLock
 from pancode.systemd.unit import CoordinatorUnit
 from pancode.systemd.user_unit import UserService

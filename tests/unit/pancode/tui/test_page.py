@@ -5,12 +5,22 @@ from __future__ import annotations
 import pytest
 
 from pancode.errors import UnavailableError
-from pancode.tui import frame
+from pancode.tui.app import path_line, title_line, top_line, trouble_lines
 from pancode.tui.keys import KEYS, footer, help_lines
-from pancode.tui.moment import PageMoment, span
-from pancode.tui.page import Page, PagePlace, PageRow, fact, filtered, laid_out, line, text_of
+from pancode.tui.page import (
+    Page,
+    PageMoment,
+    PagePlace,
+    PageRow,
+    fact,
+    filtered,
+    laid_out,
+    line,
+    span,
+    text_of,
+    wrapped,
+)
 from pancode.tui.views import resource
-from pancode.tui.wrapping import wrapped
 
 ROWS = (
     PageRow("a", "run", ("r-1", "running", "builder", "a long task that has many words")),
@@ -98,20 +108,20 @@ def test_resources_by_name_and_beginning(typed: str, found: str | None) -> None:
 
 def test_a_page_says_of_when_it_is() -> None:
     moment = PageMoment.of(1_790_000_000_000)
-    told = text_of(frame.title("runs", moment, 3, 60))
+    told = text_of(title_line("runs", moment, 3, 60))
     assert told.endswith("as of 14:13:20") and "not heard" not in told
-    late = frame.title("runs", moment, 40, 60)
+    late = title_line("runs", moment, 40, 60)
     assert text_of(late).endswith("as of 14:13:20, not heard for 40 s") and late[-1][1] == "red"
-    assert text_of(frame.title("runs", None, 0, 60)).endswith("asking ...")
-    assert len(text_of(frame.title("x" * 100, moment, 40, 60))) <= 60
+    assert text_of(title_line("runs", None, 0, 60)).endswith("asking ...")
+    assert len(text_of(title_line("x" * 100, moment, 40, 60))) <= 60
 
 
 def test_an_unreachable_coordinator_is_no_idle_fleet() -> None:
     error = UnavailableError("no coordinator runs", why="nobody listens", fix="pancode fleet up")
-    told = text_of(frame.top({}, error, 40))
+    told = text_of(top_line({}, error, 40))
     assert "COORDINATOR NOT REACHED for 40 s: nobody listens" in told
-    assert [text_of(one) for one in frame.trouble(error)][-1] == "fix: pancode fleet up"
-    assert frame.path([PagePlace("runs"), PagePlace("run", "r-1")], "x") == "runs > run r-1  /x"
+    assert [text_of(one) for one in trouble_lines(error)][-1] == "fix: pancode fleet up"
+    assert path_line([PagePlace("runs"), PagePlace("run", "r-1")], "x") == "runs > run r-1  /x"
 
 
 def test_the_footer_shows_the_keys_that_fit() -> None:

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from pancode.tui.moment import PageMoment
-from pancode.tui.page import Page, laid_out, text_of
+from pancode.tui.page import Page, PageMoment, laid_out, text_of
 from pancode.tui.pages import machines, runs, texts, work
 from pancode.tui.pages.summary import summary, troubles
 from pancode.tui.views import SUMMARY, VIEWS, ApiAsk

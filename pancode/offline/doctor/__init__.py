@@ -1,3 +1,0 @@
-"""`pancode doctor`: the checks of this machine."""
-
-from __future__ import annotations
