@@ -13,11 +13,10 @@ from pancode.config.load import ConfigPlaces, load
 from pancode.config.presets import NO_PRESET
 from pancode.errors import ConfigError, UnavailableError, UsageError
 from pancode.fleet.ssh.unit import Unit
-from pancode.systemd import launchd
 from pancode.systemd.hardening import SYSTEM_NODE, lines
 from pancode.systemd.system_unit import SystemService
 from pancode.wiring.home import Home
-from pancode.wiring.reboot import ARGV, kept_of, only_in_environ, service_of, unit_of
+from pancode.wiring.reboot import only_in_environ, service_of, unit_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +44,6 @@ def unit_text(root: Path, environ: Mapping[str, str], system: Whose | None) -> s
         return unit_of(root, environ, (system.name, system.uid) if system else None).text()
     except ValueError as exc:
         raise ConfigError(f"no unit can be written: {exc}", fix="set that variable to one line") from exc
-
-
-def plist_text(root: Path, environ: Mapping[str, str]) -> str:
-    """The text of a launchd property list."""
-    return launchd.property_list(root, ARGV, kept_of(environ)).decode()
 
 
 def node_text(node_home: Path, python: str, system: Whose | None) -> str:

@@ -1,1 +1,1 @@
-"""Units of systemd and launchd."""
+"""Units of systemd."""

@@ -105,14 +105,11 @@ def service() -> None:
     """The coordinator as a service, ready and watched; `pancode fleet up` installs yours where it can."""
 
 
-@service.verb("print", "pancode service print --system", "pancode service print --launchd")
+@service.verb("print", "pancode service print --system")
 def show(
     *,
     system: System = False,
     user: User = None,
-    launchd: Annotated[
-        bool, option("Print a service for macOS, where it was never tried.", "--launchd")
-    ] = False,
     node_home: Annotated[
         str | None, option("Print the unit of the node agent of that folder instead.", "FOLDER")
     ] = None,
@@ -125,13 +122,9 @@ def show(
     from pancode.offline import units
 
     face.acts_here("pancode service")
-    if launchd and (system or node_home):
-        raise UsageError("--launchd is about your own coordinator", fix="pancode service print --launchd")
     whose = _whose(system, user)
     root = units.home_for(os.environ, whose)
-    if launchd:
-        text = units.plist_text(root, os.environ)
-    elif node_home:
+    if node_home:
         text = units.node_text(Path(node_home).absolute(), python, whose)
     else:
         text = units.unit_text(root, os.environ, whose)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import json
 import os
-import plistlib
 import re
 import shutil
 import subprocess
@@ -90,9 +89,6 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_is_printed_is_what_fleet_up_writes(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["service", "print"]) == 0
     assert capsys.readouterr().out == unit_of(own, os.environ).text()
-    assert run(["service", "print", "--launchd"]) == 0
-    told = plistlib.loads(capsys.readouterr().out.encode())
-    assert told["EnvironmentVariables"]["PANCODE_HOME"] == str(own)
     assert run(["service", "print", "--node-home", NODE, "--python", "/usr/bin/python3"]) == 0
     start = (
         f'ExecStart="/usr/bin/python3" "-I" "-S" "-B" "-OO" "{NODE}/current/start.py" "run" "--home" "{NODE}"'
