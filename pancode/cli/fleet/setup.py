@@ -72,7 +72,7 @@ def demo(
     Two machines over SSH, four runs, a node agent killed in the middle of one, receipts verified, a change
     landed, the books balanced, everything taken away. Exit code 0 only if every check held.
     """
-    from pancode.offline.demo import demo as offline
+    from pancode.offline import demo as offline
 
     face.acts_here("pancode demo")
     if remove:

@@ -22,7 +22,7 @@ from pancode.notices.delivery.sender import KeptSecrets
 from pancode.wiring.forges import forges_of
 from tests.integration.forge.fakes import TOKEN, FakeForgejo, serving
 from tests.unit.pancode.api.world import MemoryCoordinator, ToldCode
-from tests.unit.pancode.cli.land.test_pulling import DirectClient
+from tests.unit.pancode.cli.land.test_verbs import DirectClient
 from tests.unit.pancode.code.landing.test_asked import Lander
 from tests.unit.pancode.code.landing.test_asked import World as LandingWorld
 

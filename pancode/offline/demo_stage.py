@@ -80,21 +80,18 @@ class Stage:
 
     def pancode(self, *words: str) -> CommandDone:
         """The command line, as its own process in the project. UnavailableError when it takes too long."""
-        return self._run([sys.executable, "-m", "pancode", *words])
+        return self.run([sys.executable, "-m", "pancode", *words])
 
     def git(self, *words: str) -> str:
         """git in the project; UnavailableError with its words when it fails."""
         who = ("-c", "user.name=demo", "-c", "user.email=demo@localhost")
-        done = self._run(["git", *who, *words])
+        done = self.run(["git", *who, *words])
         if done.code != 0:
             raise UnavailableError(f"git {words[0]} failed", why=done.err.strip()[-300:], fix="look at git")
         return done.out
 
-    def run(self, command: list[str]) -> CommandDone:
-        """Any program, in the project."""
-        return self._run(command)
-
-    def _run(self, argv: list[str]) -> CommandDone:
+    def run(self, argv: list[str]) -> CommandDone:
+        """Any program, in the project. UnavailableError when it is missing, or takes too long."""
         try:
             done = subprocess.run(
                 argv,

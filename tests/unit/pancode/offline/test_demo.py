@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pancode.offline.demo.demo_acts import forge, what_tested
-from pancode.offline.demo.demo_report import DemoReport
-from pancode.offline.demo.demo_stage import Stage, others
-from pancode.offline.demo.demo_work import HONEST, LIAR, LONG
+from pancode.offline.demo import HONEST, LIAR, LONG, DemoReport, forge, what_tested
+from pancode.offline.demo_stage import Stage, others
 from pancode.processes import ProcessId
 from tests.fakes.node.clock import MemoryClock
 
