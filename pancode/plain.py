@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 _GOOD = {"done", "online", "PASS", "passed", "yes"}
 _BAD = {
@@ -118,6 +119,13 @@ def took(seconds: float) -> str:
         if whole >= 2 * size:
             return f"{whole // size} {unit}"
     return f"{whole} s"
+
+
+def gate_state(gate: Mapping[str, Any]) -> str:
+    """How a gate of a run ended: passed, or failed with its exit status."""
+    if gate["passed"]:
+        return "passed"
+    return "failed" if gate["exit_code"] is None else f"failed, exit {gate['exit_code']}"
 
 
 def style_of(word: str) -> str:

@@ -14,7 +14,7 @@ from pancode.cli.progress import ProgressRow, SetUpLine, SetUpTimer
 from pancode.cli.terminal import count, safe, tone, took, usd
 from pancode.client import Client, FleetDownError, NotRunningError, ServerEvent, StreamCutError, path_of
 from pancode.errors import ApiError, ExitCode, UnavailableError, WorkspaceError
-from pancode.plain import counted
+from pancode.plain import counted, gate_state
 
 if TYPE_CHECKING:
     from pancode.cli.transcript import LiveTranscript
@@ -121,6 +121,13 @@ class Snapshots:
 def taking(done: int, of: int) -> str:
     """`of` is 0 while the files are not counted yet."""
     return f"taking a snapshot: {done:,} of {of:,} files" if of else "taking a snapshot"
+
+
+def gate_lines(run: dict[str, Any]) -> list[str]:
+    """The gates of a run with their ends; of a change without gates, that there are none."""
+    none = ["  gates      none: nothing has tested it"] if run["commit"] else []
+    gates = [(safe(one["name"]), gate_state(one)) for one in run["gates"]]
+    return [f"  gates      {name}: {tone(state.split(',')[0])}{state[6:]}" for name, state in gates] or none
 
 
 def report_lines(run: dict[str, Any], most: int) -> list[str]:

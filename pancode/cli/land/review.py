@@ -14,7 +14,7 @@ import typer
 from pancode.caller import work_folder
 from pancode.cli.commands import Commands
 from pancode.cli.face import Face, tell_error, who
-from pancode.cli.follow import report_lines, summary
+from pancode.cli.follow import gate_lines, report_lines, summary
 from pancode.cli.land import landing
 from pancode.cli.params import Json
 from pancode.cli.terminal import draws, harmless, paint, patch, safe, safe_block, tone
@@ -72,17 +72,11 @@ def _page(shape: dict[str, Any]) -> str:
 
 
 def _details(shape: dict[str, Any]) -> str:
-    gates = shape.get("gates") or []
     lines = [f"  task       {safe(shape['task'])}"]
-    lines += [f"  gate       {safe(one['name'])}: {_verdict(one)}" for one in gates]
-    lines += [] if gates else ["  gate       none: nothing has tested it"]
+    lines += gate_lines(shape)
     lines += report_lines(shape, 5)
     lines.append(f"  receipt    {tone(shape['verdict'])}")
     return "\n".join(lines) + "\n"
-
-
-def _verdict(gate: dict[str, Any]) -> str:
-    return tone("passed") if gate.get("passed") else f"{tone('failed')}, exit {gate.get('exit_code')}"
 
 
 def _drawn(client: Client, shape: dict[str, Any], place: str) -> str:

@@ -10,7 +10,7 @@ from typer import Argument
 from pancode.cli import completions
 from pancode.cli.commands import Commands
 from pancode.cli.face import exit_of, who
-from pancode.cli.follow import cost, follow_new, landed, lasted, report_lines, summary
+from pancode.cli.follow import cost, follow_new, gate_lines, landed, lasted, report_lines, summary
 from pancode.cli.params import Cursor, Json, Run, Whole, option, page
 from pancode.cli.terminal import (
     Columns,
@@ -121,7 +121,7 @@ def _shown(run: dict[str, Any]) -> str:
     ]
     lines += [f"  {key:<10} {safe(words)}" for key, words in (*_of_model(run), *_of_chain(run))]
     lines += [f"  calls      {_calls(run)}"] if run["calls"] else []
-    lines += [f"  gate       {safe(_gate(gate))}" for gate in run["gates"]]
+    lines += gate_lines(run)
     lines += report_lines(run, 10)
     lines += [f"  file       {safe(name)}" for name in run["files_changed"][:50]]
     answer = f"\n{safe_block(run['answer'])}" if run["answer"] else ""
@@ -165,10 +165,6 @@ def _calls(run: dict[str, Any]) -> str:
 def _tokens(usage: dict[str, Any]) -> str:
     cost = "" if usage["cost_usd"] is None else f", {usd(usage['cost_usd'])}"
     return f"{usage['input_tokens']} tokens in, {usage['output_tokens']} out{cost}"
-
-
-def _gate(gate: dict[str, Any]) -> str:
-    return f"{gate['name']}: {'passed' if gate['passed'] else 'FAILED'}, exit {gate['exit_code']}"
 
 
 def _word(value: Any) -> str:

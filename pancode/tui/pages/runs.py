@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from pancode.plain import count, counted, safe, style_of, tokens, usd
+from pancode.plain import count, counted, gate_state, safe, style_of, tokens, usd
 from pancode.tui.page import Json, Line, Page, PageMoment, PagePlace, PageRow, fact, line
 from pancode.tui.pages.summary import day_of, today
 
@@ -157,11 +157,7 @@ def _context(shape: Json) -> str:
 
 def _results(shape: Json) -> list[Line]:
     lines: list[Line] = [
-        fact(
-            "gate",
-            f"{one['name']}: {'passed' if one['passed'] else 'FAILED'}",
-            "" if one["passed"] else "red",
-        )
+        fact("gates", f"{one['name']}: {gate_state(one)}", "" if one["passed"] else "red")
         for one in shape["gates"]
     ]
     lines += [fact("finding", one, "yellow") for one in shape["findings"]]

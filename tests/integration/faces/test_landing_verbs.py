@@ -39,7 +39,7 @@ def test_results_are_reviewed_and_landed_by_themselves_and_together(fleet: Shell
     listed = fleet("review")
     assert listed.status == 0 and "\x1b" not in listed.out
     assert all(f"pancode land {run}" in listed.out for run in (one, two, three))
-    assert listed.out.count("receipt    PASS") == 3 and "gate       true: passed" in listed.out
+    assert listed.out.count("receipt    PASS") == 3 and "gates      true: passed" in listed.out
     assert [row["run"] for row in fleet("review", "--json").data["runs"]] == [one, two, three]
 
     # All of them onto a branch: the second conflicts with the first.

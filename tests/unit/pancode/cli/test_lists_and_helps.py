@@ -17,6 +17,7 @@ from pancode.cli.account.cost import _lines
 from pancode.cli.account.workers import _WORKERS
 from pancode.cli.commands import Group
 from pancode.cli.face import Face
+from pancode.cli.follow import gate_lines
 from pancode.cli.main import ALIASES, COMMANDS, GROUPS, cli, run
 from pancode.cli.runs import logs
 from pancode.cli.runs.dispatch import _was_shown
@@ -200,6 +201,14 @@ def test_a_list_writes_times_and_money_by_the_names_of_its_fields() -> None:
         "11-20 08:20:24Z  $1.50  -     a, b   4",
     ]
     assert listing([], columns, "nothing") == "nothing\n" and listing([], columns).startswith("AT")
+
+
+def test_a_gate_has_one_word_for_each_end() -> None:
+    ends = [(True, 0), (False, 1), (False, None)]
+    run = {"commit": "c0ffee", "gates": [{"name": "t", "passed": p, "exit_code": c} for p, c in ends]}
+    assert gate_lines(run) == [f"  gates      t: {end}" for end in ("passed", "failed, exit 1", "failed")]
+    assert gate_lines({**run, "gates": []}) == ["  gates      none: nothing has tested it"]
+    assert gate_lines({"commit": None, "gates": []}) == []
 
 
 def test_a_worker_has_a_rate_without_the_runs_that_people_stopped() -> None:
