@@ -121,6 +121,19 @@ def took(seconds: float) -> str:
     return f"{whole} s"
 
 
+def cost_of(run: Mapping[str, Any]) -> str:
+    """What a run has cost; `unknown` is said of one that has ended, and of no other."""
+    amount = run["usage"]["cost_usd"]
+    if amount is None:
+        return "unknown" if run["outcome"] is not None else "-"
+    return usd(amount)
+
+
+def slots_of(node: Mapping[str, Any]) -> str:
+    """The used ones of all that a machine has: 1/4."""
+    return f"{node['slots']['used']}/{node['slots']['total']}"
+
+
 def gate_state(gate: Mapping[str, Any]) -> str:
     """How a gate of a run ended: passed, or failed with its exit status."""
     if gate["passed"]:

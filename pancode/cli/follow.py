@@ -342,13 +342,6 @@ def between(begin: str, end: str) -> str:
     return took(round(seconds, 1))
 
 
-def cost(shape: dict[str, Any]) -> str:
-    """In a list: `unknown` is said of a run that has ended, and of no other."""
-    if shape["usage"]["cost_usd"] is None:
-        return "unknown" if shape["outcome"] is not None else "-"
-    return usd(shape["usage"]["cost_usd"])
-
-
 def landed(face: Face, client: Client, run: str) -> dict[str, Any] | None:
     """The run when it is known what became of `--verify-on` and `--land`, which the coordinator carries out.
 

@@ -19,6 +19,7 @@ from pancode.cli.runs.events import changes
 from pancode.cli.terminal import Columns, advice, console, draws, listing, safe, size, tokens
 from pancode.client import Client, NotRunningError, Place, ServerEvent, mark_down
 from pancode.errors import ApiError, ExitCode, UnavailableError, UsageError
+from pancode.plain import slots_of
 
 app = Commands()
 
@@ -150,10 +151,6 @@ def _problems(node: dict[str, Any]) -> Iterator[str]:
             yield f"        {hint}"
 
 
-def slots(node: dict[str, Any]) -> str:
-    return f"{node['slots']['used']}/{node['slots']['total']}"
-
-
 def clock(node: dict[str, Any]) -> str:
     """How far its clock is from ours."""
     skew = node["clock_skew_s"]
@@ -161,7 +158,7 @@ def clock(node: dict[str, Any]) -> str:
 
 
 _NODES: Columns = {
-    **{"NODE": "name", "STATE": "state", "AGENT": "version", "SLOTS": slots},
+    **{"NODE": "name", "STATE": "state", "AGENT": "version", "SLOTS": slots_of},
     "RUNTIMES": lambda node: ", ".join(runtime_words(r) for r in node["runtimes"] if r["state"] != "missing"),
     "ENDPOINTS": lambda node: ", ".join(map(endpoint_words, node["endpoints"])),
     **{"ISOLATION": "isolation", "DISK": lambda node: size(node["disk_free"]), "CLOCK": clock},

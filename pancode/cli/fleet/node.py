@@ -16,11 +16,12 @@ from pancode.cli import completions
 from pancode.cli.catalog.catalogue import is_local_only
 from pancode.cli.commands import Commands
 from pancode.cli.face import Face, caller, who
-from pancode.cli.fleet.fleet import endpoint_words, runtime_words, slots, steps
+from pancode.cli.fleet.fleet import endpoint_words, runtime_words, steps
 from pancode.cli.params import Json, Label, Link, Node, label, many, option
 from pancode.cli.terminal import Columns, advice, listing, safe, short_time, size, tone
 from pancode.client import Client, home_of, path_of
 from pancode.errors import ExitCode, PancodeError, UsageError
+from pancode.plain import slots_of
 
 app = Commands()
 
@@ -124,7 +125,7 @@ def ls(face: Json) -> None:
     columns: Columns = {
         "NODE": "name",
         "STATE": "state",
-        "SLOTS": slots,
+        "SLOTS": slots_of,
         "LABELS": _labels,
         "PROBLEMS": _count,
     }

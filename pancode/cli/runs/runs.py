@@ -10,7 +10,7 @@ from typer import Argument
 from pancode.cli import completions
 from pancode.cli.commands import Commands
 from pancode.cli.face import exit_of, who
-from pancode.cli.follow import cost, follow_new, gate_lines, landed, lasted, report_lines, summary
+from pancode.cli.follow import follow_new, gate_lines, landed, lasted, report_lines, summary
 from pancode.cli.params import Cursor, Json, Run, Whole, option, page
 from pancode.cli.terminal import (
     Columns,
@@ -27,7 +27,7 @@ from pancode.cli.terminal import (
 )
 from pancode.client import path_of
 from pancode.errors import ExitCode
-from pancode.plain import counted
+from pancode.plain import cost_of, counted
 
 app = Commands()
 
@@ -94,7 +94,7 @@ def _task(run: dict[str, Any]) -> str:
 
 _COLUMNS: Columns = {
     **{"RUN": "run", "STATE": lambda run: run["outcome"] or run["state"], "NODE": "node", "AGENT": "agent"},
-    **{"RUNTIME": "runtime", "MODEL": "model", "TOOK": lasted, "COST": cost, "AT": "created_at"},
+    **{"RUNTIME": "runtime", "MODEL": "model", "TOOK": lasted, "COST": cost_of, "AT": "created_at"},
     "TASK": _task,
 }
 

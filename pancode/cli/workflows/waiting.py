@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from pancode.cli.face import Face, aside, say_no_more
-from pancode.cli.follow import AGAIN_S, TRIES, cost, lasted
+from pancode.cli.follow import AGAIN_S, TRIES, lasted
 from pancode.cli.land import landing as landings
 from pancode.cli.progress import ProgressRow
 from pancode.cli.runs.events import changes
@@ -28,7 +28,7 @@ from pancode.cli.workflows.words import (
 )
 from pancode.client import Client, FleetDownError, NotRunningError, StreamCutError, path_of
 from pancode.errors import ApiError, ExitCode
-from pancode.plain import first_few
+from pancode.plain import cost_of, first_few
 
 PACE_S = (0.1, 2.0)
 """Between two looks: at least, and at most when nothing is heard."""
@@ -144,7 +144,7 @@ class Results:
         if outcome != "done":
             said = safe(shape["reason"]).removeprefix(outcome).lstrip(" ,:")
         of_run = {**step, "agent": shape["agent"], "node": shape["node"]}
-        fields = (safe(step["name"].ljust(wide)), f"{outcome:<13}", run, cost(shape), lasted(shape))
+        fields = (safe(step["name"].ljust(wide)), f"{outcome:<13}", run, cost_of(shape), lasted(shape))
         return "  ".join(filter(None, (*fields, about(of_run), said)))
 
     def _say(self, line: str) -> None:

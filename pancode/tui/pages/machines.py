@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.plain import safe, size, style_of, tokens
+from pancode.plain import safe, size, slots_of, style_of, tokens
 from pancode.tui.page import Json, Line, Page, PageMoment, PagePlace, PageRow, fact
 from pancode.tui.pages.summary import troubles
 
@@ -15,8 +15,8 @@ def machines(answers: Json, about: str, moment: PageMoment) -> Page:
         PageRow(
             node["name"], "node",
             (
-                node["name"], node["state"], heard(node, moment), slots(node), _runtimes(node), _models(node),
-                node["isolation"] or "", size(node["disk_free"]), _problem(node),
+                node["name"], node["state"], heard(node, moment), slots_of(node), _runtimes(node),
+                _models(node), node["isolation"] or "", size(node["disk_free"]), _problem(node),
             ),
             node, PagePlace("machine", node["name"]),
         )
@@ -32,10 +32,6 @@ def heard(node: Json, moment: PageMoment) -> str:
     if node["state"] in SILENT:
         return f"not heard for {moment.ago(node['since'])}"
     return "never" if node["state"] == "new" else "now"
-
-
-def slots(node: Json) -> str:
-    return f"{node['slots']['used']}/{node['slots']['total']}"
 
 
 def _runtimes(node: Json) -> str:
@@ -59,7 +55,7 @@ def machine(answers: Json, about: str, moment: PageMoment) -> Page:
     lines: list[Line] = [((safe(node["name"]), "bold"), ("  ", ""), (state, style_of(state)))]
     lines += [
         fact("heard", f"{heard(node, moment)} (in this state since {moment.at(node['since'])})"),
-        fact("slots", f"{slots(node)} used"),
+        fact("slots", f"{slots_of(node)} used"),
         fact("version", node["version"] or "-"),
         fact("wall", node["isolation"] or "-"),
         fact("disk", f"{size(node['disk_free'])} free"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from pancode.plain import count, counted, gate_state, safe, style_of, tokens, usd
+from pancode.plain import cost_of, count, counted, gate_state, safe, style_of, tokens, usd
 from pancode.tui.page import Json, Line, Page, PageMoment, PagePlace, PageRow, fact, line
 from pancode.tui.pages.summary import day_of, today
 
@@ -14,14 +14,6 @@ def stage(run: Json) -> str:
     if run["outcome"]:
         return str(run["outcome"])
     return "waits" if run["waits"] else str(run["stage"])
-
-
-def cost(run: Json) -> str:
-    """Dollars; `unknown` only of a run that has ended."""
-    amount = run["usage"]["cost_usd"]
-    if amount is None:
-        return "unknown" if run["outcome"] else "-"
-    return usd(amount)
 
 
 def used(run: Json) -> str:
@@ -39,7 +31,7 @@ def runs(answers: Json, about: str, moment: PageMoment) -> Page:
     rows = tuple(
         _row(
             run, stage(run), run["node"] or "", run["agent"], run["runtime"], run["model"] or "",
-            moment.between(run["started_at"], run["finished_at"]), cost(run), moment.at(run["created_at"]),
+            moment.between(run["started_at"], run["finished_at"]), cost_of(run), moment.at(run["created_at"]),
             run["task"],
         )
         for run in answers["runs"]["runs"]
@@ -57,7 +49,7 @@ def now(answers: Json, about: str, moment: PageMoment) -> Page:
         _row(
             run, stage(run), run["node"] or "", run["agent"], run["model"] or run["runtime"], used(run),
             tokens(context.get((run["node"], _bare(run["model"])))), moment.ago(run["started_at"]),
-            cost(run), _doing(run),
+            cost_of(run), _doing(run),
         )
         for run in live
     )  # fmt: skip
@@ -126,7 +118,7 @@ def _state(shape: Json) -> list[Line]:
 def _facts(shape: Json, moment: PageMoment) -> list[Line]:
     usage = shape["usage"]
     where = f"{shape['agent']} ({shape['runtime']}) on {shape['node'] or 'no machine yet'}"
-    known = "not known yet" if cost(shape) == "-" else f"{cost(shape)} ({usage['cost_source']})"
+    known = "not known yet" if cost_of(shape) == "-" else f"{cost_of(shape)} ({usage['cost_source']})"
     known += f", and {usd(usage['disputed_usd'])} disputed" if usage["disputed_usd"] else ""
     spent = f"{known}, {usage['input_tokens']} tokens in, "
     pairs = [
