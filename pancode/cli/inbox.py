@@ -11,7 +11,7 @@ from pancode.cli.commands import Commands
 from pancode.cli.face import Face, who
 from pancode.cli.follow import follow_new, wait
 from pancode.cli.land import landing as landings
-from pancode.cli.params import Json, Run, option
+from pancode.cli.params import Json, Run, WithCommands, WithSecret, option
 from pancode.cli.terminal import safe, short_time
 from pancode.client import LAND_S, path_of
 from pancode.errors import ExitCode, RefusedError
@@ -141,10 +141,8 @@ def approve(
     whole: Annotated[
         bool, option("Say yes also to everything of the same kind for the rest of the run.", "--run/--once")
     ] = False,
-    with_commands: Annotated[
-        bool, option("Say yes to files that decide what runs next, such as .github/.", "--with-commands")
-    ] = False,
-    with_secret: Annotated[bool, option("Say yes to a file with a run's secret.", "--with-secret")] = False,
+    with_commands: WithCommands = False,
+    with_secret: WithSecret = False,
     call: Annotated[int | None, option(_CALL, "--call", min=1)] = None,
     face: Json,
 ) -> None:

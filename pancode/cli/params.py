@@ -127,6 +127,10 @@ Cursor = Annotated[
     option("Show the next page: `next` of the last JSON, with the same filters.", "CURSOR"),
 ]
 Whole = Annotated[bool, option("Show all rows, page by page.", "--all")]
+WithCommands = Annotated[
+    bool, option("Say yes to files that decide what runs next, such as .github/.", "--with-commands")
+]
+WithSecret = Annotated[bool, option("Say yes to a file with a run's secret.", "--with-secret")]
 PAGE = 1_000
 """Rows of each page that `--all` asks for."""
 

@@ -19,7 +19,7 @@ from pancode.cli.face import Face, exit_of, who
 from pancode.cli.follow import FINE, LAND_LOOK_S, admitted, landed, summary, unless_landed, wait
 from pancode.cli.land import landing
 from pancode.cli.land.landing import landing_line
-from pancode.cli.params import Json, option
+from pancode.cli.params import Json, WithCommands, WithSecret, option
 from pancode.cli.terminal import Columns, clip, listing, safe
 from pancode.client import Client, path_of
 from pancode.code.landing.forge import ForgeKind
@@ -226,10 +226,8 @@ def land(
     ] = None,
     no_gates: Annotated[bool, option("Land without the gates on the merged tree.", "--no-gates")] = False,
     anyway: Annotated[bool, option("Land a run even if it did not end as done.", "--anyway")] = False,
-    with_commands: Annotated[
-        bool, option("Say yes to files that decide what runs next, such as .github/.", "--with-commands")
-    ] = False,
-    with_secret: Annotated[bool, option("Say yes to a file with a run's secret.", "--with-secret")] = False,
+    with_commands: WithCommands = False,
+    with_secret: WithSecret = False,
     branch: Annotated[
         str | None, option("Make commits on this branch, which may be new; your files stay.", "NAME")
     ] = None,
