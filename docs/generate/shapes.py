@@ -8,11 +8,10 @@ from typing_extensions import is_typeddict
 
 from docs.generate.markdown import bases, code, page, table, told, words
 from pancode.api.document import answers
-from pancode.control import account_shapes, schedule_shapes
 from pancode.control import shapes as query_shapes
 from pancode.notices import shapes as outgoing_shapes
 
-MODULES = (query_shapes, account_shapes, schedule_shapes, outgoing_shapes, answers)
+MODULES = (query_shapes, outgoing_shapes, answers)
 """Where the objects are declared; a module of its own is not imported by the first one."""
 
 PRINTED = (

@@ -10,7 +10,7 @@ from pancode.api.context import ApiContext
 from pancode.api.document.answers import EventStream
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import QUIET_S, event, sse
-from pancode.control.finding import find
+from pancode.control.run import find
 from pancode.core.names import not_found
 from pancode.core.records import EventKind, FeedEvent
 from pancode.errors import UsageError

@@ -24,8 +24,7 @@ from pancode.api.routing import ApiCall, Verb
 from pancode.code.landing.forge import ForgeKind
 from pancode.code.landing.listing import drop, green, to_review
 from pancode.code.landing.pull_request import PullAsked
-from pancode.control.finding import find
-from pancode.control.run import brief
+from pancode.control.run import brief, find
 from pancode.core.names import LAST
 from pancode.core.records import Run
 from pancode.errors import WorkspaceError

@@ -15,8 +15,7 @@ from pancode.api.document.answers import InboxAnswer, Object, QueuedAnswer, RunS
 from pancode.api.request.bodies import ActBody, AnswerBody, ContinueBody, TellBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import lands_again
-from pancode.control.finding import find
-from pancode.control.run import brief
+from pancode.control.run import brief, find
 from pancode.core.records import Run, RunState
 from pancode.dispatch.report import queued
 from pancode.errors import RefusedError, UsageError

@@ -28,8 +28,7 @@ from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import log_events, run_events, sse
 from pancode.code.landing.verifying import ask
 from pancode.control.faces import MOST_ROWS, RUN_FILTERS, Surroundings
-from pancode.control.finding import find
-from pancode.control.run import brief, show
+from pancode.control.run import brief, find, show
 from pancode.core.records import Run, RunState
 from pancode.core.visitors import AccessScope, must_allow
 from pancode.dispatch.dispatch import dispatch, dry_run, under_way

@@ -7,18 +7,56 @@ has one owner, the module that writes it. What belongs to a transaction is writt
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import AttemptId
-from pancode.control.recent import RecentRuns
+from pancode.account.track_records import TrackRecord, WorkKey, key_of, record_of
 from pancode.core.quota import Flood
-from pancode.core.records import Fence
+from pancode.core.records import EndedRun, Fence
 from pancode.core.visitors import WebCode
 from pancode.life.placement import Shun
 from pancode.nodes.breakers import EndedTries, EndedTry
 from pancode.nodes.node import LastHeartbeat, Linked, Listening, NodeState, Reaching
+
+LOOKED_AT = 5_000
+"""How many of the newest ended runs count: models and agents change, so old evidence says little."""
+
+
+class RecentRuns:
+    """One owner writes; `sums` is a value of its own, that nobody changes."""
+
+    def __init__(self, rows: Iterable[EndedRun], most: int = LOOKED_AT) -> None:
+        """`rows`: oldest first."""
+        self._most, self._rows = most, dict[str, EndedRun]()
+        self._sums: dict[WorkKey, TrackRecord] = {}
+        for row in rows:
+            self.note(row)
+
+    @property
+    def sums(self) -> Mapping[WorkKey, TrackRecord]:
+        return dict(self._sums)
+
+    def note(self, row: EndedRun) -> None:
+        """It has ended, or something of it is known better now."""
+        self._add(self._rows.get(row.run), sign=-1)
+        self._rows[row.run] = row
+        self._add(row, sign=1)
+        if len(self._rows) > self._most:
+            self._add(self._rows.pop(next(iter(self._rows))), sign=-1)
+
+    def _add(self, row: EndedRun | None, sign: int) -> None:
+        record = record_of(row) if row is not None else None
+        if row is None or record is None:
+            return
+        key = key_of(row)
+        left = self._sums.get(key, TrackRecord()) + (record if sign > 0 else -record)
+        if left.runs:
+            self._sums[key] = left
+        else:
+            self._sums.pop(key, None)
 
 
 @dataclass

@@ -1,27 +1,150 @@
-"""Runs as JSON: the ledger's rows in the shapes that scripts rely on."""
+"""Runs as JSON, in the shapes that scripts rely on, and how the text of a person finds one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, cast
 
 from node_agent.wire.failure import Outcome
-from pancode.control.attempts import usage_of_run
-from pancode.control.continuations import before
 from pancode.control.core import Core
-from pancode.control.finding import find_run
 from pancode.control.shapes import Json, LandingShape, RunDetail, RunShape, UsageShape, VerificationShape
 from pancode.core import books
+from pancode.core.names import LAST, RUNNING, pick_run
 from pancode.core.ports import Transaction
-from pancode.core.records import Action, Attempt, Closed, Fence, Node, Run, RunState
+from pancode.core.records import Action, ActionKind, Attempt, Closed, Fence, Node, Run, RunState, WorkflowStep
+from pancode.errors import NotFoundError
 from pancode.life.case import stage_of
-from pancode.life.continuing import nexts, rows
+from pancode.life.continuing import is_blocked, nexts, rows
 from pancode.life.inbox import answerer_of, item_of, open_item
 from pancode.life.landing import LANDED, NOTHING, REVERTED, landing_of
 from pancode.life.orders import identity_of
+from pancode.life.receipts import usage_of_all
 from pancode.life.verified import verified
 from pancode.nodes.node import NodeState
+
+_NEAR, _SHOWN = 200, 8
+_PAGES = (20, 2_000)
+"""So many of the newest runs are looked at, one after the other."""
+
+
+def find(core: Core, text: str, *, to_land: bool = False) -> Run:
+    """As `find_run`, for a caller without a transaction."""
+    with core.ports.ledger.transaction() as tx:
+        return find_run(tx, text, to_land=to_land)
+
+
+def find_run(tx: Transaction, text: str, *, to_land: bool = False) -> Run:
+    """The run that an id, an unambiguous prefix, `last` or `running` names; `last@FOLDER`: from there.
+
+    `to_land`: a run without a repository is not the last one.
+    NotFoundError with the nearest id, UsageError that lists the candidates.
+    """
+    exact = tx.get(Run, text)
+    if exact is not None:
+        return exact
+    if text == RUNNING:
+        return _running(tx)
+    last, _, folder = text.partition("@")
+    if last == LAST:
+        return _last(tx, folder, to_land) or _picked(tx, LAST, [])
+    prefix = text if text.startswith("r-") else f"r-{text}"
+    ids = [str(key[0]) for key in tx.starting(Run, prefix, 20)] if text else []
+    if not ids:  # only the nearest name is still looked for
+        ids = [run.id for run in tx.find(Run, order="created_ms", descending=True, limit=_NEAR)]
+    return _picked(tx, text, ids)
+
+
+def _last(tx: Transaction, folder: str, to_land: bool) -> Run | None:
+    """The newest that is of no other repository, where the one around the folder has runs; else of the fleet.
+
+    A run without a repository counts everywhere. Left out: the runs of gates, which nobody has asked for.
+    """
+    asked: list[Run] = []
+    for most in _PAGES if folder else _PAGES[:1]:
+        newest = tx.find(Run, order="created_ms", descending=True, limit=most)
+        asked = sorted(newest, key=lambda run: run.judges is not None)
+        here = [run for run in asked if (is_in(folder, run.project) if run.project else not to_land)]
+        if any(run.project for run in here) and here[0].judges is None:
+            return here[0]
+        if len(newest) < most:
+            break
+    return asked[0] if asked else None
+
+
+def is_in(folder: str, project: str) -> bool:
+    """Whether this folder is the top of that repository, or below it."""
+    return f"{folder}/".startswith(f"{project}/")
+
+
+def _running(tx: Transaction) -> Run:
+    """The one that was started last; NotFoundError that names the other runs."""
+    found = tx.find(Run, {"state": RunState.RUNNING})
+    if found:
+        return max(found, key=lambda run: (run.started_ms or 0, run.created_ms))
+    others = (RunState.INTERRUPTING, RunState.COLLECTING, RunState.PENDING)
+    there = [run for state in others for run in tx.find(Run, {"state": state}, limit=_SHOWN)][:_SHOWN]
+    why = "; ".join(f"{run.id} is {run.state}: {run.reason}" for run in there)
+    fix = "name the one that is meant: pancode runs stop RUN" if there else "pancode runs"
+    raise NotFoundError("no run is running", why=why, fix=fix, code="run_not_found")
+
+
+def _picked(tx: Transaction, text: str, ids: list[str]) -> Run:
+    found = tx.get(Run, pick_run(text, ids))
+    assert found is not None  # its id was read in this very transaction
+    return found
+
+
+def attempts_of(tx: Transaction, run: Run) -> list[Attempt]:
+    """Oldest first, by key: a list of runs asks this for each of them."""
+    found = (tx.get(Attempt, run.id, number) for number in range(1, run.attempt + 1))
+    return [attempt for attempt in found if attempt is not None]
+
+
+def usage_of_run(tx: Transaction, run: Run) -> dict[str, Any]:
+    """Usage of all attempts of a run together; empty: nothing is known yet."""
+    return usage_of_all(attempts_of(tx, run))
+
+
+LONGEST = 100
+"""The greatest number of runs of one chain that are followed."""
+
+
+def before(tx: Transaction, run: Run) -> Iterator[Run]:
+    """The runs that it goes on from, newest first."""
+    for _ in range(LONGEST):
+        old = run.terms.get("continues")
+        found = tx.get(Run, old) if old is not None else None
+        if found is None:
+            return
+        yield found
+        run = found
+
+
+def is_taken(tx: Transaction, old: Run) -> bool:
+    """Whether its question is open, or the run that goes on from it works: it has one at a time."""
+    if not is_blocked(old):
+        return False
+    newest = tx.get(Run, nexts(old)[-1]) if nexts(old) else None
+    if newest is not None:
+        return newest.state is not RunState.ENDED
+    return any(action.kind is ActionKind.PERSON for action in tx.find(Action, {"run": old.id}))
+
+
+def runs_of(tx: Transaction, steps: Iterable[WorkflowStep]) -> dict[str, Run]:
+    """The newest run of each step, and those of the same step from whose question it goes on."""
+    found = dict[str, Run]()
+    for step in steps:
+        newest = tx.get(Run, step.run) if step.run is not None else None
+        if newest is not None:
+            found[newest.id] = newest
+            mine = (
+                old for old in before(tx, newest) if (old.workflow, old.step) == (step.workflow, step.name)
+            )
+            found.update((old.id, old) for old in mine)
+    return found
+
 
 HEARD = (NodeState.ONLINE, NodeState.DRAINING, NodeState.DRAINED)
 """States of a machine that was heard a moment ago."""

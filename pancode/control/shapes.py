@@ -6,20 +6,319 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from pancode.control.account_shapes import BriefShape as BriefShape
-from pancode.control.account_shapes import CostRow as CostRow
-from pancode.control.account_shapes import CostTable as CostTable
-from pancode.control.account_shapes import PullRequestShape as PullRequestShape
-from pancode.control.account_shapes import ReportShape as ReportShape
-from pancode.control.account_shapes import TrackRecordRow as TrackRecordRow
-from pancode.control.account_shapes import VerificationShape as VerificationShape
-from pancode.control.account_shapes import WorkerShape as WorkerShape
-from pancode.control.landing_shapes import LandingShape as LandingShape
-from pancode.control.workflow_shapes import CostShape as CostShape
-from pancode.control.workflow_shapes import InboxShape as InboxShape
-from pancode.control.workflow_shapes import LandedShape as LandedShape
-from pancode.control.workflow_shapes import WorkflowShape as WorkflowShape
-from pancode.control.workflow_shapes import WorkflowStepShape as WorkflowStepShape
+
+class VerdictOfNode(TypedDict):
+    """What another node has said of a result. `state`: verified or disputed; `receipt`: where it swore it."""
+
+    state: str
+    why: str
+    run: str | None
+    node: str | None
+    receipt: str | None
+    waits: bool
+
+
+class VerificationShape(TypedDict):
+    """`state`: verified (gates passed on two machines), partly (on its own alone), unverified (it has no
+    gates) or disputed (they failed on the other one). `run`, `node`, `receipt`: those of the other node.
+
+    `waits`: another node is asked, and has not answered yet. `earlier`: the verdicts before, oldest first.
+    """
+
+    state: str
+    why: str
+    run: str | None
+    node: str | None
+    receipt: str | None
+    waits: bool
+    earlier: list[VerdictOfNode]
+
+
+class CostRow(TypedDict):
+    """The common cost of a group of runs. `key` null: they have no such property.
+
+    `disputed_usd`: what nodes claim beyond the limits of their orders. It is not in `usd`.
+    """
+
+    key: str | None
+    runs: int
+    usd: str
+    disputed_usd: str
+    unknown_runs: int
+    tokens: int
+    agent_minutes: float
+    about: str
+
+
+class CostTable(TypedDict):
+    """`by`: the property; `left_out`: so many rows more; `total` is of all."""
+
+    by: str
+    since: str | None
+    rows: list[CostRow]
+    total: CostRow
+    left_out: int
+
+
+class WorkerNow(TypedDict):
+    """A run that a worker has now."""
+
+    run: str
+    stage: str
+    since: str | None
+    task: str
+
+
+class WorkerShape(TypedDict):
+    """One agent on one runtime and node. `done`, `stopped`: of its last `runs`, which cost `usd`."""
+
+    agent: str
+    runtime: str
+    node: str | None
+    now: list[WorkerNow]
+    runs: int
+    done: int
+    stopped: int
+    usd: str
+    unknown_runs: int
+    minutes: float
+
+
+class BriefLine(TypedDict):
+    """One thing, and the command that goes on with it."""
+
+    run: str | None
+    what: str
+    task: str
+    command: str
+
+
+class BriefShape(TypedDict):
+    """A summary of a period. `outcomes`: the number of runs by outcome; `waits`: for a person."""
+
+    by: str
+    since: str
+    until: str
+    outcomes: dict[str, int]
+    ran: list[BriefLine]
+    waits: list[BriefLine]
+    landed: list[BriefLine]
+    cost: CostRow
+    by_agent: list[CostRow]
+    running: int
+    queued: int
+
+
+class ReportShape(TypedDict):
+    """A brief of a longer time, with the cost of each day and each repository."""
+
+    brief: BriefShape
+    by_day: list[CostRow]
+    by_repository: list[CostRow]
+
+
+class TrackRecordRow(TypedDict):
+    """An agent's success at one kind of work in one place. `rate` is smoothed, `low` to `high` its interval.
+
+    `kind` and `repository` are null in rankings; what each landed change cost is null while it is not known.
+    """
+
+    agent: str
+    model: str | None
+    runtime: str
+    kind: str | None
+    repository: str | None
+    runs: int
+    good: int
+    landed: int
+    reverted: int
+    """Landed changes that were taken back later; they are no good runs."""
+    rate: float
+    low: float
+    high: float
+    usd_each_landed: float | None
+    minutes_each_landed: float | None
+    unknown_runs: int
+
+
+class PullRequestShape(TypedDict):
+    """Of a run that has landed on a branch. `fresh` false: it was open already."""
+
+    run: str
+    url: str
+    number: int
+    forge: str
+    branch: str
+    base: str
+    fresh: bool
+
+
+class LandingShape(TypedDict, total=False):
+    """The result of the landing: `waiting`, `landed`, `nothing to land`, `conflict`, `gate failed` ..."""
+
+    status: str
+    why: str
+    fix: str
+    files: list[str]
+    tree: str
+    branch: str | None
+    commit: str
+    made: bool
+    yes: list[str]
+    held: int
+    gate: Json | None
+    already: str
+
+
+class FiringShape(TypedDict):
+    """One beginning of a schedule. `key`: its time, event, commit or call; `cause`: the same, or a person."""
+
+    key: str
+    due_at: str
+    state: str
+    run: str | None
+    workflow: str | None
+    reason: str
+    fix: str
+    cause: dict[str, Any]
+    late: bool
+    done_at: str | None
+
+
+class ScheduleShape(TypedDict):
+    """Work that begins by itself. `next`: its next five times in words; `running`: its run or workflow.
+
+    `url`: where its webhook is sent to, as far as it is open; `secret`: of that, shown once, when it is made.
+    `trigger`, `words`: on what it fires. `task`: what begins. `trouble`: why it cannot look at its branch.
+    """
+
+    schedule: str
+    created_at: str
+    created_by: str
+    trigger: dict[str, Any]
+    words: str
+    kind: str
+    task: str
+    missed: str
+    overlap: bool
+    paused: str | None
+    next_at: str | None
+    next: list[str]
+    running: str | None
+    trouble: str
+    firings: list[FiringShape]
+    warnings: list[str]
+    url: str | None
+    secret: str | None
+
+
+class HookShape(TypedDict):
+    """What came of a signed webhook. `why`: why it begins nothing; empty where it does."""
+
+    schedule: str
+    taken: bool
+    why: str
+
+
+class InboxShape(TypedDict):
+    """One thing that waits for a person; `kind` as in `ItemKind`; `command` answers it.
+
+    `yes`: the flags that its approval must carry. `plan`: of a run that has not begun: what it is to do, the
+    estimate, and the `objections` of gates that a yes lifts. `call`: the number of the call that waits.
+    """
+
+    id: str
+    run: str
+    since: str
+    kind: str
+    words: str
+    choices: list[str]
+    command: str
+    yes: list[str]
+    call: int | None
+    plan: dict[str, Any] | None
+
+
+class CostShape(TypedDict):
+    """The common cost of a workflow's runs, by the books; `unknown`: runs whose cost is not known."""
+
+    usd: str
+    held_usd: str
+    unknown: int
+    disputed_usd: str
+    tokens: int
+    agent_ms: int
+    runs: int
+    budget_usd: str | None
+
+
+class LandedShape(TypedDict):
+    """The count of the landings of a workflow that were asked for, and that have something to land.
+
+    `waiting`: they are still landed by themselves. `not_landed`: a person goes on; the landing of the step
+    has the command.
+    """
+
+    asked: int
+    landed: int
+    waiting: int
+    not_landed: int
+
+
+class WorkflowStepShape(TypedDict):
+    """A step of a workflow. `run`: the newest of its `runs`. `refused`: why it was not admitted.
+
+    `state`: `pending` while its run is queued, and `reason` says for what it waits. `task`: its beginning.
+    `agent`, `node`: of its run; before there is one, as they were asked for. `answer`: the first line of its
+    run's. `verdict_file`: the file in which its runs write a verdict.
+    """
+
+    name: str
+    state: str
+    task: str
+    agent: str | None
+    node: str | None
+    answer: str
+    landing: LandingShape | None
+    needs: list[str]
+    run: str | None
+    runs: list[str]
+    outcome: str | None
+    round: int
+    most: int
+    reason: str
+    refused: str | None
+    outputs: dict[str, Any]
+    verdict_file: str | None
+    started_at: str | None
+    finished_at: str | None
+
+
+class WorkflowShape(TypedDict):
+    """A workflow with its steps, in the order in which they were asked for.
+
+    `results`: the runs that have its change, which nothing later in it has changed further. `inbox`: what
+    of it waits for a person. `waits_for_person`: nothing goes on before a question is answered.
+    """
+
+    workflow: str
+    kind: str
+    name: str
+    state: str
+    reason: str
+    winner: str | None
+    results: list[str]
+    steps: list[WorkflowStepShape]
+    landed: LandedShape
+    inbox: list[InboxShape]
+    waits_for_person: bool
+    cost: CostShape
+    created_at: str
+    finished_at: str | None
+    created_by: str
+    retry_of: str | None
+    warnings: list[str]
+
 
 Json = dict[str, Any]
 

@@ -1,21 +1,25 @@
-"""Applies what was decided: the one place that writes the life of a run, in one transaction."""
+"""The unit of work of the use cases: a case is loaded, a signal decided, and all its changes are written."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import partial
 
 from node_agent.wire.control import Control, ControlBody
+from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.logs import OrderLine
+from node_agent.wire.model import canonical_json
+from pancode.account.track_records import kind_of
 from pancode.control import passed_over, reminding
-from pancode.control.alerts import ALERT, Alert, alert_of
-from pancode.control.audit_chain import ANCHOR_TYPE, anchor_payload, digest_of, is_anchored
 from pancode.control.core import Core
-from pancode.control.ended import ended_run
 from pancode.core import books
+from pancode.core.books import Ceilings, minutes, plus
 from pancode.core.ports import Transaction
 from pancode.core.records import (
     Action,
@@ -28,6 +32,7 @@ from pancode.core.records import (
     ControlMessage,
     Decision,
     EndedRun,
+    EntryKind,
     EventKind,
     FeedEvent,
     Fence,
@@ -38,9 +43,188 @@ from pancode.core.records import (
 )
 from pancode.life.case import Now, RunCase, may_follow
 from pancode.life.changes import AuditLine, Changes, Domain, Happened, entries_of, events_of
+from pancode.life.continuing import has_change, nexts
 from pancode.life.decide import decide
+from pancode.life.landing import REVERTED
 from pancode.life.orders import NUMBERS_IN_AN_EPOCH, identity_of
+from pancode.life.receipts import cost_of
 from pancode.life.signals import Signal
+from pancode.life.verified import CLOSED, ResultTrust, verified
+
+ALERT_AT = Decimal("0.8")
+ALERT = "alert:"
+"""Before a scope's name: the setting that says for which ceiling the alert was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A warning: this share of a scope's ceiling is spent or held."""
+
+    scope: str
+    percent: int
+    used: str
+    ceiling: str
+
+
+def alert_of(balance: Balance, ceilings: Ceilings) -> Alert | None:
+    """The currency with the least room, once 80 % of it is spent or held; a ceiling of 0 has no alert."""
+    found = [(share, used, most) for share, used, most in _shares(balance, ceilings) if share >= ALERT_AT]
+    if not found:
+        return None
+    share, used, most = max(found)
+    return Alert(balance.scope, int(share * 100), used, most)
+
+
+def _shares(balance: Balance, ceilings: Ceilings) -> list[tuple[Decimal, str, str]]:
+    shares = []
+    if ceilings.usd:
+        used = plus(balance.spent_usd, balance.held_usd)
+        shares.append((used / ceilings.usd, f"${used:.2f}", f"${ceilings.usd:.2f}"))
+    if ceilings.tokens:
+        tokens = balance.tokens + balance.held_tokens
+        shares.append(
+            (Decimal(tokens) / ceilings.tokens, f"{tokens:,} tokens", f"{ceilings.tokens:,} tokens")
+        )
+    if ceilings.ms:
+        ms = balance.agent_ms + balance.held_ms
+        reached, most = (f"{minutes(one)} agent-minutes" for one in (ms, ceilings.ms))
+        shares.append((Decimal(ms) / ceilings.ms, reached, most))
+    return shares
+
+
+@dataclass(frozen=True, slots=True)
+class AuditVerdict:
+    """`misfit`: number of the first entry that does not fit, and `why`. `head`: digest of the newest entry.
+
+    Who has noted a head can tell later whether the newest entries were cut off.
+    """
+
+    entries: int
+    head: str
+    misfit: int | None = None
+    why: str = ""
+    anchored: int = 0
+    """Up to this entry a signature of the fleet's key holds the chain in place; 0: nowhere."""
+
+
+def digest_of(entry: Audit) -> str:
+    """The digest of all fields of an entry, which include the digest of the entry before."""
+    fields = [entry.number, entry.at_ms, entry.domain, entry.level, entry.what, entry.detail, entry.run]
+    text = json.dumps([*fields, entry.previous], sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+ANCHOR_EVERY, ANCHOR_TYPE = 20, "application/vnd.pancode.audit-anchor+json"
+"""So often a digest is signed with the fleet's key."""
+
+
+def is_anchored(number: int) -> bool:
+    """Whether the digest of this entry is signed: that of the first, and then every twentieth."""
+    return number == 1 or number % ANCHOR_EVERY == 0
+
+
+def anchor_payload(fleet: str, entry: Audit) -> bytes:
+    """What is signed of an entry."""
+    anchor = {"fleet": fleet, "entry": entry.number, "head": digest_of(entry), "at_ms": entry.at_ms}
+    return canonical_json(anchor)
+
+
+def judge_audit(entries: Iterable[Audit], anchors: Mapping[int, str | None] | None = None) -> AuditVerdict:
+    """All entries, in order, from the first on. `anchors`: signed digest by entry; None: no true signature.
+
+    A chain that somebody has written anew fits itself, but not the digests that the fleet's key has signed.
+    """
+    known, count, head, anchored = anchors or {}, 0, "", 0
+    for entry in entries:
+        if entry.number != count + 1:
+            why = f"entry {count + 1} is missing before it"
+            return AuditVerdict(count, head, entry.number, why, anchored)
+        if entry.previous != head:
+            before = f"entry {count} was changed" if count else "something was before it"
+            why = f"{before}, or this one was put in its place"
+            return AuditVerdict(count, head, entry.number, why, anchored)
+        count, head = count + 1, digest_of(entry)
+        if known.get(count, head) != head:
+            why = "it is not the entry whose digest was signed with the fleet's key"
+            return AuditVerdict(count, head, count, why, anchored)
+        anchored = count if count in known else anchored
+    if known and max(known) > count:
+        why = f"entry {max(known)} was signed with the fleet's key, and is gone"
+        return AuditVerdict(count, head, max(known), why, anchored)
+    return AuditVerdict(count, head, anchored=anchored)
+
+
+SPENT = (EntryKind.SPEND, EntryKind.CORRECT, EntryKind.UNKNOWN)
+"""Kinds of entries that say what was spent."""
+FAULTS = (Outcome.LOST, Outcome.INFRA, Outcome.VERIFY_FAILED)
+"""Ends that a person wants to see."""
+
+
+def ended_run(run: Run, attempts: Collection[Attempt], entries: Iterable[BookEntry]) -> EndedRun | None:
+    """None: it has not ended."""
+    if run.state is not RunState.ENDED or run.outcome is None or run.finished_ms is None:
+        return None
+    booked = [entry for entry in entries if entry.kind in SPENT and books.is_day(entry.scope)]
+    times = [entry.at_ms for entry in booked]
+    return EndedRun(
+        run=run.id,
+        ended_ms=run.finished_ms,
+        agent=run.agent,
+        model=run.model,
+        runtime=run.runtime,
+        kind=kind_of(run.task),
+        repository=run.project,
+        node=_node(run),
+        outcome=run.outcome,
+        started=run.started_ms is not None,
+        counts=_counts(run),
+        judges=run.judges is not None,
+        landed=bool(run.landed),
+        reverted=REVERTED in run.result,
+        left=is_left(run),
+        retry_of=run.retry_of,
+        ms=max(0, run.finished_ms - (run.started_ms or run.finished_ms)),
+        usd=books.plus(*(entry.usd for entry in booked)),
+        tokens=sum(entry.tokens for entry in booked),
+        agent_ms=sum(entry.agent_ms for entry in booked),
+        unknown=cost_of(attempts)[1],
+        first_ms=min(times, default=None),
+        last_ms=max(times, default=None),
+    )
+
+
+def _counts(run: Run) -> bool:
+    """Faults of ours, of a machine or of a model server, questions, and what people stopped are left out."""
+    proven = run.result.get("receipt") is not None and run.judges is None
+    return proven and (run.outcome is Outcome.DONE or _is_agents_fault(run.failure))
+
+
+def _is_agents_fault(failure: FailureKind | None) -> bool:
+    return failure is not None and FAILURES[failure].agent
+
+
+def is_left(run: Run) -> bool:
+    """It failed by no fault of its agent's task, or has a change on which nobody has decided."""
+    if run.judges is not None or nexts(run):  # a run that goes on from it has its change
+        return False
+    return is_at_fault(run) or _is_unlanded(run)
+
+
+def is_at_fault(run: Run) -> bool:
+    """Whether a person wants to see its end, with or without a change."""
+    seen = verified(run)
+    return run.outcome in FAULTS or (seen is not None and seen.state is ResultTrust.DISPUTED)
+
+
+def _is_unlanded(run: Run) -> bool:
+    is_open = run.landed is None and run.landing.get("status") not in CLOSED
+    return run.outcome is Outcome.DONE and is_open and has_change(run)
+
+
+def _node(run: Run) -> str | None:
+    node = run.result.get("node")
+    return node if isinstance(node, str) else None
+
 
 MOST_TOLD, TOLD_CHARS = 5_000, 4_000
 """Of a run's story: how many entries nodes may add to, and how long each may be."""

@@ -28,12 +28,12 @@ from pancode.agents.request import (
     ScopeView,
 )
 from pancode.agents.runtimes import RUNTIMES
-from pancode.control import continuations
 from pancode.control.core import Core
 from pancode.control.faces import Surroundings
+from pancode.control.live import LOOKED_AT as LOOKED_AT
+from pancode.control.live import RecentRuns
 from pancode.control.model_lists import decided
-from pancode.control.recent import LOOKED_AT as LOOKED_AT
-from pancode.control.recent import RecentRuns
+from pancode.control.run import is_taken
 from pancode.control.work import Work, unit_of_work
 from pancode.core import books, values
 from pancode.core.ports import SnapshotRequest, SnapshotTaken, Transaction
@@ -207,7 +207,7 @@ def admit(work: Work, run: Run) -> Run:
     if replaced is not None:
         work.signal(replaced, GivenUp(run.id))
     if old is not None:
-        sole = "answers" in run.terms or continuations.is_taken(tx, old)
+        sole = "answers" in run.terms or is_taken(tx, old)
         work.signal(old, Continued(run.id, run.created_by, sole, run.terms.get("program", "")))
     if step is not None:
         rejoining.taken(work, step, admitted)

@@ -1,4 +1,7 @@
-"""A node as the fleet knows it: its state from its heartbeats, its advice, its isolation, its link."""
+"""A node as the fleet knows it: its state from its heartbeats, its advice, its isolation, its link.
+
+Advice of a node is quoted and never becomes a `fix` of ours, for people do what `fix` says.
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pancode.access.tokens import failed
 from pancode.control.core import Core
-from pancode.control.schedule_shapes import HookShape
+from pancode.control.shapes import HookShape
 from pancode.control.work import Work, unit_of_work
 from pancode.core.records import Firing, FiringState, Schedule
 from pancode.core.values import replace

@@ -6,12 +6,10 @@ from collections.abc import Collection, Iterator, Sequence
 from decimal import Decimal
 
 from node_agent.wire.failure import Outcome
-from pancode.control.account_shapes import BriefLine, BriefShape, ReportShape
-from pancode.control.attempts import attempts_of
 from pancode.control.core import Core
-from pancode.control.ended import is_at_fault, is_left
-from pancode.control.run import at, node_of
-from pancode.control.shapes import CostTable, InboxShape
+from pancode.control.run import at, attempts_of, node_of
+from pancode.control.shapes import BriefLine, BriefShape, CostTable, InboxShape, ReportShape
+from pancode.control.work import is_at_fault, is_left
 from pancode.core.ports import Grouping, Transaction
 from pancode.core.records import EndedRun, EventKind, Node, Run, RunState, Setting
 from pancode.life.receipts import cost_of

@@ -9,14 +9,12 @@ from typing import get_args
 from node_agent.wire.signing import PublicKey, WireRefusal, parse_envelope, verify
 from pancode.account.audit_filter import AuditFilter
 from pancode.control import keyring
-from pancode.control.audit_chain import ANCHOR_TYPE, judge_audit
 from pancode.control.core import Core
 from pancode.control.faces import ListPage, ListPlace
-from pancode.control.finding import find_run
 from pancode.control.paging import ListSearch, page
-from pancode.control.run import at
+from pancode.control.run import at, find_run
 from pancode.control.shapes import AuditRow, AuditVerdictShape, DecisionShape, FeedShape, WhyShape
-from pancode.control.work import unit_of_work
+from pancode.control.work import ANCHOR_TYPE, judge_audit, unit_of_work
 from pancode.core.names import not_found
 from pancode.core.ports import Transaction
 from pancode.core.records import Audit, AuditAnchor, Decision, FeedEvent, Run, RunState

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pancode.account.track_records import TrackRecord, WorkKey, summed
-from pancode.control.account_shapes import TrackRecordRow
 from pancode.control.core import Core
+from pancode.control.shapes import TrackRecordRow
 from pancode.core import books
 from pancode.dispatch.dispatch import lately
 

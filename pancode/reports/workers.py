@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from node_agent.wire.failure import Outcome
-from pancode.control.account_shapes import WorkerNow, WorkerShape
 from pancode.control.core import Core
 from pancode.control.run import run_shape
+from pancode.control.shapes import WorkerNow, WorkerShape
 from pancode.core import books
 from pancode.core.ports import Transaction
 from pancode.core.records import EndedRun, Run, RunState

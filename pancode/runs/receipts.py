@@ -13,9 +13,8 @@ from node_agent.wire.signing import verify as open_signed
 from pancode.control import keyring
 from pancode.control.core import Core
 from pancode.control.faces import ListPage, ListPlace, Streams
-from pancode.control.finding import find_run
 from pancode.control.paging import ListSearch, page
-from pancode.control.run import at, iso
+from pancode.control.run import at, find_run, iso
 from pancode.control.shapes import CheckShape, Json, ReceiptRow, VerdictShape
 from pancode.core import names
 from pancode.core.ports import Transaction

@@ -7,9 +7,8 @@ from dataclasses import replace
 from node_agent.wire import keys
 from node_agent.wire.identity import AttemptId
 from pancode.control import keyring, passed_over
-from pancode.control.alerts import ALERT
 from pancode.control.core import Core, open_fences
-from pancode.control.work import Work, unit_of_work
+from pancode.control.work import ALERT, Work, unit_of_work
 from pancode.core import books
 from pancode.core.books import PERIODS
 from pancode.core.ports import JobToClose, NamedJobs, Transaction
@@ -74,7 +73,10 @@ NOT_ITS_OWN = "in Redis, it named as started what is no job of its own"
 
 
 def tidy(core: Core) -> None:
-    """Close the jobs of fences that are closed: those of the last round now, whatever is left each minute."""
+    """Close the jobs of fences that are closed: those of the last round now, whatever is left each minute.
+
+    A node writes into its own registry as it likes, so the ledger says which jobs are over.
+    """
     if core.live.sweep.closed:
         with core.ports.ledger.transaction() as tx:
             over = _closed(core, tx)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pancode.control.core import Core, locked
-from pancode.control.finding import find
+from pancode.control.run import find
 from pancode.control.work import unit_of_work
 from pancode.core.records import Run, RunState
 from pancode.errors import NotFoundError, UsageError

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from node_agent.wire.clock import Ids
 from pancode.code.git.depot import Depot
-from pancode.code.git.depot_server import DepotParts, DepotServer, StreamEnd
-from pancode.code.git.grants import Grant, Refusal, grant_for
+from pancode.code.git.depot_server import DepotParts, DepotServer, Grant, Refusal, StreamEnd, grant_for
 from pancode.code.git.streams import LogStreams
 from pancode.control.core import Core
 from pancode.errors import UnavailableError

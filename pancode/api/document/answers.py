@@ -8,14 +8,13 @@ from typing_extensions import TypedDict
 
 from pancode.access.token_shapes import MadeTokenShape as MadeTokenShape
 from pancode.access.token_shapes import TokenShape as TokenShape
-from pancode.control.schedule_shapes import HookShape as HookShape
-from pancode.control.schedule_shapes import ScheduleShape as ScheduleShape
 from pancode.control.shapes import AuditRow as AuditRow
 from pancode.control.shapes import AuditVerdictShape as AuditVerdictShape
 from pancode.control.shapes import BriefShape as BriefShape
 from pancode.control.shapes import BudgetShape as BudgetShape
 from pancode.control.shapes import CostTable as CostTable
 from pancode.control.shapes import FleetShape as FleetShape
+from pancode.control.shapes import HookShape as HookShape
 from pancode.control.shapes import InboxShape as InboxShape
 from pancode.control.shapes import ModelShape as ModelShape
 from pancode.control.shapes import NodeShape as NodeShape
@@ -26,6 +25,7 @@ from pancode.control.shapes import ReceiptRow as ReceiptRow
 from pancode.control.shapes import ReportShape as ReportShape
 from pancode.control.shapes import RunDetail as RunDetail
 from pancode.control.shapes import RunShape as RunShape
+from pancode.control.shapes import ScheduleShape as ScheduleShape
 from pancode.control.shapes import TrackRecordRow as TrackRecordRow
 from pancode.control.shapes import VerdictShape as VerdictShape
 from pancode.control.shapes import WhyShape as WhyShape

@@ -9,12 +9,11 @@ from pathlib import Path
 
 from node_agent.wire.git import checked_object, result_prefix, shown, split_nul
 from pancode.code.git.depot import Depot
-from pancode.code.git.errors import translated
 from pancode.code.git.listing import ListingLimits
 from pancode.code.git.merge import commit_of, merge_change, merge_commits, tree_commit, tree_of
 from pancode.code.git.objects import import_tip
 from pancode.code.git.project import GitProject, open_project
-from pancode.code.git.safe import Git
+from pancode.code.git.safe import Git, translated
 from pancode.code.git.snapshot import capture, index_copy
 from pancode.core.ports import Composed, Composition, MergeConflictError
 from pancode.life.land_values import Conflict, ConflictState, LandRequest

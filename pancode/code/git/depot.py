@@ -20,8 +20,7 @@ from node_agent.wire.git import (
     snap_ref,
 )
 from node_agent.wire.identity import AttemptId
-from pancode.code.git.errors import GitFailure, GitRefusal
-from pancode.code.git.safe import Git, safe_env
+from pancode.code.git.safe import Git, GitFailure, GitRefusal, safe_env
 
 GRACE = "2.weeks.ago"
 """Only its age protects an object that is written before its ref. Never `now`: it broke a depot in use."""

@@ -1,22 +1,300 @@
-"""Serves the depot on a unix socket: nonce, signed hello, grant, then the stream; one thread for each."""
+"""Serves the depot on a unix socket: nonce, signed hello, grant, then git or a log; one thread for each."""
 
 from __future__ import annotations
 
 import errno
 import json
+import os
+import select
+import signal
 import socket
+import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BufferedRWPair
 from pathlib import Path
+from typing import Any, Literal
 
 from node_agent.wire.clock import Ids
+from node_agent.wire.git import snap_ref
+from node_agent.wire.identity import AttemptId
 from pancode.code.git.depot import Depot
-from pancode.code.git.depot_git import serve_git, write_hooks
-from pancode.code.git.depot_streams import LINE_MAX, Conversation
-from pancode.code.git.grants import Grant, Refusal
-from pancode.code.git.streams import LogStreams
+from pancode.code.git.safe import end_group, safe_env
+from pancode.code.git.streams import LogStreams, StreamRefused
+
+Verb = Literal["fetch", "push", "log"]
+GB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One stream. `repo_id` and the refs count for fetch and push only; `max_bytes` for what the node sends.
+
+    `read_refs` are visible: the run's snapshot, for push too, or every push resends the whole base.
+    `write_ref` is the one ref that a push may create.
+    """
+
+    verb: Verb
+    identity: AttemptId
+    repo_id: str = ""
+    read_refs: tuple[str, ...] = ()
+    write_ref: str | None = None
+    max_bytes: int = GB
+
+
+def grant_for(verb: Verb, identity: AttemptId, repo_id: str | None, max_bytes: int = GB) -> Grant | Refusal:
+    """An attempt's rights: read its run's snapshot, write its own ref, add to its own logs."""
+    if verb == "log":
+        return Grant(verb, identity, max_bytes=max_bytes)
+    if repo_id is None:
+        return Refusal(f"{identity} has no repository")
+    write = identity.ref if verb == "push" else None
+    return Grant(verb, identity, repo_id, (snap_ref(identity.run),), write, max_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """No stream; `why` is told to the node. `retry`: the same hello may be granted later."""
+
+    why: str
+    retry: bool = False
+
+
+def serve_env(grant: Grant, hooks: str) -> dict[str, str]:
+    """Environment of upload-pack or receive-pack for one grant: nothing on disk that could get stale.
+
+    Protocol v0 only: under v2 every object of the depot can be fetched by its id, hidden or not.
+    """
+    settings = {
+        "core.hooksPath": hooks,
+        "core.bigFileThreshold": "1m",
+        "uploadpack.allowFilter": "false",
+        "uploadpack.keepAlive": "5",
+        "uploadpack.allowTipSHA1InWant": "false",
+        "uploadpack.allowReachableSHA1InWant": "false",
+        "uploadpack.allowAnySHA1InWant": "false",
+        "receive.fsckObjects": "true",
+        "receive.maxInputSize": str(grant.max_bytes),
+        "receive.denyDeletes": "true",
+        "receive.denyNonFastForwards": "true",
+        "receive.autogc": "false",
+        "receive.unpackLimit": "1",
+        "receive.keepAlive": "5",
+        "receive.advertisePushOptions": "false",
+        "receive.advertiseAtomic": "false",
+        "receive.certNonceSeed": "",
+    }
+    key, shown = ("uploadpack.hideRefs", grant.read_refs)
+    if grant.verb == "push":
+        key, shown = "receive.hideRefs", (*grant.read_refs, *filter(None, (grant.write_ref,)))
+    # The later value wins: hide all, then show what was granted.
+    hidden = [(key, value) for value in ("refs/", "HEAD", *(f"!{ref}" for ref in shown))]
+    return safe_env(settings, hidden) | {"PANCODE_PUSH_REF": grant.write_ref or ""}
+
+
+# Hidden refs cannot be pushed; left to refuse: a push to the visible snapshot, or over a delivered result.
+_HOOK = """#!/bin/sh
+n=0
+while read -r old new ref; do
+  n=$((n+1))
+  [ "$ref" = "${PANCODE_PUSH_REF:-none}" ] || { echo "ref not granted: $ref" >&2; exit 1; }
+  case "$old" in *[!0]*) echo "already delivered: $ref" >&2; exit 1;; esac
+done
+[ "$n" = 1 ]
+"""
+_LOOK_MS = 1000
+_GRACE_MS = 2000
+_DRAIN_TIMES = 16
+_DRAIN_IDLE_S = 5.0
+
+
+def write_hooks(depot: Depot) -> Path:
+    """The depot's one hook, in a folder of its own outside of every repository."""
+    folder = depot.root / "hooks"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = folder / ".pre-receive.new"
+    fresh.write_text(_HOOK)
+    fresh.chmod(0o700)
+    fresh.rename(folder / "pre-receive")
+    return folder
+
+
+def serve_git(depot: Depot, hooks: Path, grant: Grant, peer: socket.socket, limit_s: float) -> str:
+    """Run git on the socket until it ends; '' or what went wrong.
+
+    No byte passes through this process. A peer that vanishes takes git and its children with it.
+    """
+    program = "upload-pack" if grant.verb == "fetch" else "receive-pack"
+    path = depot.path(grant.repo_id)
+    peer.setblocking(True)
+    process = subprocess.Popen(
+        ["git", program, str(path)],
+        cwd=path,
+        env=serve_env(grant, str(hooks)),
+        stdin=peer.fileno(),
+        stdout=peer.fileno(),
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        ended = _watch(process, peer, int(limit_s * 1000))
+    finally:
+        _ask_to_end(process)
+    if ended and grant.verb == "push":
+        _drain(peer, _DRAIN_TIMES * grant.max_bytes)
+    if not ended:
+        return f"git {program} was ended: the peer is gone, or it took longer than {limit_s:g} s"
+    return "" if process.returncode == 0 else f"git {program} ended with {process.returncode}"
+
+
+def _watch(process: subprocess.Popen[bytes], peer: socket.socket, limit_ms: int) -> bool:
+    """Wait for the process to end by itself, for as long as the peer is there; False when it did not."""
+    pidfd = os.pidfd_open(process.pid)
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        # No event asked for: only a hang-up of both directions is told, a half-closed peer is still there.
+        poll.register(peer, 0)
+        waited = 0
+        while waited < limit_ms:
+            events = {file for file, _ in poll.poll(_LOOK_MS)}
+            if pidfd in events:
+                return True
+            if peer.fileno() in events:
+                return _ends_within(pidfd, _GRACE_MS)
+            waited += _LOOK_MS
+        return False
+    finally:
+        os.close(pidfd)
+
+
+def _drain(peer: socket.socket, most: int) -> None:
+    """A sender that was refused in the middle may finish: closed over unread bytes, it loses the reason.
+
+    It would take that for a broken stream, and send all of it again.
+    """
+    with suppress(OSError):
+        peer.shutdown(socket.SHUT_WR)
+        peer.settimeout(_DRAIN_IDLE_S)
+        while most > 0 and (got := len(peer.recv(1 << 20))):
+            most -= got
+
+
+def _ask_to_end(process: subprocess.Popen[bytes]) -> None:
+    """A git that is asked takes its lock files and half a pack away; one that is killed leaves them."""
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE_MS / 1000)
+    end_group(process)
+
+
+def _ends_within(pidfd: int, ms: int) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(ms))
+
+
+LINE_MAX = 16 * 1024
+Ask = Mapping[str, Any]
+Answer = dict[str, Any]
+
+
+class BadRequest(Exception):
+    """The node does not keep to the protocol; the stream ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One granted stream. Requests follow each other until the node closes it.
+
+    log:      {"op":"size","name"} -> {"ok":true,"size"}
+              {"op":"append","name","offset","length"} -> {"ok":true,"go":true}, bytes -> {"ok":true,"size"}
+              {"op":"digest","name"} -> {"ok":true,"size","sha256"}
+    A refusal is {"ok":false,"why","size"?}.
+    """
+
+    streams: LogStreams
+    grant: Grant
+    file: BufferedRWPair
+
+    def serve(self) -> None:
+        """Serve until the node closes the stream; BadRequest, TornStream and OSError end it."""
+        while (ask := read_line(self.file)) is not None:
+            try:
+                self._say(self._handler(ask)(ask))
+            except StreamRefused as refused:
+                self._say({"ok": False, "why": str(refused), "size": refused.size})
+
+    def _handler(self, ask: Ask) -> Callable[[Ask], Answer]:
+        match self.grant.verb, ask.get("op"):
+            case "log", "size":
+                return self._size
+            case "log", "append":
+                return self._append
+            case "log", "digest":
+                return self._digest
+            case verb, op:
+                raise BadRequest(f"{op!r} is no request on a {verb} stream")
+
+    def _size(self, ask: Ask) -> Answer:
+        return {"ok": True, "size": self.streams.size(self.grant.identity, _text(ask, "name"))}
+
+    def _digest(self, ask: Ask) -> Answer:
+        size, sha256 = self.streams.digest(self.grant.identity, _text(ask, "name"))
+        return {"ok": True, "size": size, "sha256": sha256}
+
+    def _append(self, ask: Ask) -> Answer:
+        name, offset, length = _text(ask, "name"), _count(ask, "offset"), _count(ask, "length")
+        stored = self.streams.size(self.grant.identity, name)
+        if offset > stored:
+            raise StreamRefused(f"gap: {stored} bytes are stored, {offset} was offered", stored)
+        if self.streams.others(self.grant.identity, name) + offset + length > self.grant.max_bytes:
+            raise StreamRefused(f"larger than the {self.grant.max_bytes} bytes granted", stored)
+        self.streams.must_have_room(offset + length - stored)
+        self._say({"ok": True, "go": True})
+        size = self.streams.append(self.grant.identity, name, offset, length, self.file.read)
+        return {"ok": True, "size": size}
+
+    def _say(self, answer: Answer) -> None:
+        write_line(self.file, answer)
+
+
+def read_line(file: BufferedRWPair) -> Ask | None:
+    """One JSON object; None at the end. BadRequest for anything else."""
+    line = file.readline(LINE_MAX)
+    if not line:
+        return None
+    try:
+        asked = json.loads(line)
+    except (ValueError, RecursionError) as exc:
+        raise BadRequest("not a line of JSON") from exc
+    if not line.endswith(b"\n") or not isinstance(asked, dict):
+        raise BadRequest("not one JSON object on one line")
+    return asked
+
+
+def write_line(file: BufferedRWPair, answer: Answer) -> None:
+    file.write(json.dumps(answer, separators=(",", ":")).encode() + b"\n")
+    file.flush()
+
+
+def _text(ask: Ask, key: str) -> str:
+    value = ask.get(key)
+    if not isinstance(value, str):
+        raise BadRequest(f"{key} is not a text")
+    return value
+
+
+def _count(ask: Ask, key: str) -> int:
+    value = ask.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise BadRequest(f"{key} is not a count")
+    return value
+
 
 FULL = "the coordinator's disk is full: free some there, the node tries again by itself"
 _PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED)

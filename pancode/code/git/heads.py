@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from node_agent.wire.git import GitCall, GitDone
-from pancode.code.git.errors import GitFailure
-from pancode.code.git.safe import run_git, safe_env
+from pancode.code.git.safe import GitFailure, run_git, safe_env
 from pancode.errors import NotFoundError
 
 TIMEOUT_S = 20.0

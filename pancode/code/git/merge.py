@@ -18,9 +18,8 @@ from node_agent.wire.git import (
     stamp_env,
 )
 from pancode.code.git.depot import Depot
-from pancode.code.git.errors import GitFailure, GitRefusal
 from pancode.code.git.project import GitProject
-from pancode.code.git.safe import Git, safe_env
+from pancode.code.git.safe import Git, GitFailure, GitRefusal, safe_env
 
 # Dates and names of commits that only carry trees: constant, so that a repeated merge makes no new objects.
 _STAMP = stamp_env("pancode", "pancode@localhost", 1_000_000_000_000)

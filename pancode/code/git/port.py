@@ -10,9 +10,9 @@ from node_agent.wire.clock import Clock
 from node_agent.wire.identity import AttemptId
 from pancode.code.git.compose import compose, file_names, lines_changed, read_file
 from pancode.code.git.depot import Depot
-from pancode.code.git.errors import GitFailure, GitRefusal
 from pancode.code.git.listing import ListingLimits
 from pancode.code.git.merge import offer
+from pancode.code.git.safe import GitFailure, GitRefusal
 from pancode.code.git.snapshot import SnapshotOptions, take_snapshot
 from pancode.code.git.streams import LogStreams
 from pancode.core.ports import Composed, Composition, SnapshotRequest, SnapshotTaken

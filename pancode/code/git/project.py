@@ -15,8 +15,7 @@ from node_agent.wire.git import (
     git_env,
     neutral_drivers,
 )
-from pancode.code.git.errors import GitRefusal
-from pancode.code.git.safe import Git, run_git, safe_env
+from pancode.code.git.safe import Git, GitRefusal, run_git, safe_env
 
 _NO_GIT_FIX = "run `git init` there, or dispatch with `--workspace none`"
 

@@ -5,14 +5,51 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 from node_agent.wire.git import GitCall, GitDone, git_env
-from pancode.code.git.errors import GitFailure, GitMissing
+from pancode.errors import WorkspaceError
+
+
+class GitRefusal(WorkspaceError):
+    """The project cannot be transported or landed as it is; the user can mend it.
+
+    `why` is how we know, `fix` what to do, `paths` the files concerned (for people).
+    """
+
+    def __init__(self, message: str, why: str = "", fix: str = "", paths: tuple[str, ...] = ()) -> None:
+        super().__init__(message, why=why, fix=fix)
+        self.paths = paths
+
+
+class GitFailure(WorkspaceError):
+    """A git process failed in a way that nobody foresaw; `err` is the end of its words."""
+
+    def __init__(self, args: tuple[str, ...], status: int, err: str) -> None:
+        super().__init__(f"git {' '.join(args[:3])}: exit {status}: {err}", fix="look with: git fsck")
+        self.git_args = args
+        self.status = status
+        self.err = err
+
+
+class GitMissing(GitRefusal):
+    """There is no git program on PATH."""
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turns an error of the operating system into a GitRefusal."""
+    try:
+        yield
+    except OSError as exc:
+        name = str(exc.filename) if exc.filename else ""
+        why = f"{exc.strerror or exc}{': ' if name else ''}{name}"
+        raise GitRefusal(f"{what} failed", why, "look at space and permissions: df, ls -ld") from exc
+
 
 ERR_KEPT = 2000
 """Characters of a failed git's standard error that are kept, from its end."""

@@ -13,11 +13,10 @@ from pathlib import Path
 
 from node_agent.wire.git import base_ref, checked_run, shown, snap_ref, split_nul, stamp_env
 from pancode.code.git.depot import Depot
-from pancode.code.git.errors import GitRefusal, translated
-from pancode.code.git.hashing import hash_files
 from pancode.code.git.listing import Listing, ListingLimits, list_tree
-from pancode.code.git.objects import import_base, import_missing, writing
+from pancode.code.git.objects import hash_files, import_base, import_missing, writing
 from pancode.code.git.project import GitProject, open_project
+from pancode.code.git.safe import GitRefusal, translated
 from pancode.core.ports import Progress, unwatched
 
 

@@ -7,9 +7,8 @@ from typing import Protocol
 
 from pancode.code.landing.forge import ForgeAccess, ForgePlace, place_of, repository_of
 from pancode.code.landing.pull_request import OpenedPull, PullAsked, PullRequest, pull_request
-from pancode.control.attempts import usage_of_run
 from pancode.control.core import Core
-from pancode.control.run import usage_of
+from pancode.control.run import usage_of, usage_of_run
 from pancode.control.shapes import PullRequestShape
 from pancode.control.work import unit_of_work
 from pancode.core.records import Run

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pancode.control.continuations import is_taken
 from pancode.control.core import Core
 from pancode.control.faces import Surroundings
+from pancode.control.run import is_taken
 from pancode.core.records import Node, Run
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.life.continuing import continued, must_be_free, must_have_ended

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pancode.control.account_shapes import BriefLine
 from pancode.control.core import Core
 from pancode.control.run import at, iso
-from pancode.control.schedule_shapes import FiringShape, ScheduleShape
+from pancode.control.shapes import BriefLine, FiringShape, ScheduleShape
 from pancode.core.ports import Transaction
 from pancode.core.records import Firing, Schedule
 from pancode.work.schedule import rows

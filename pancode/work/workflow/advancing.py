@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from pancode.control.continuations import runs_of
 from pancode.control.core import Core
+from pancode.control.run import runs_of
 from pancode.control.work import Work, unit_of_work
 from pancode.core.ports import Transaction
 from pancode.core.records import (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pancode.control.continuations import before, runs_of
 from pancode.control.core import Core
+from pancode.control.run import before, runs_of
 from pancode.core.ports import Transaction
 from pancode.core.records import Run, Workflow, WorkflowStep
 from pancode.work.workflow.landable import results_of

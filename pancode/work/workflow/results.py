@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from node_agent.wire.identity import AttemptId
-from pancode.control.continuations import before
 from pancode.control.core import Core
+from pancode.control.run import before
 from pancode.core.records import Fence, Run, WorkflowStep
 from pancode.errors import WorkspaceError
 from pancode.work.workflow.settled import has_markers

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from pancode.control.continuations import runs_of
 from pancode.control.core import Core
 from pancode.control.faces import MOST_WORKFLOWS, ListPage, ListPlace
 from pancode.control.paging import ListSearch, page
-from pancode.control.run import at, iso, node_of
+from pancode.control.run import at, iso, node_of, runs_of
 from pancode.control.shapes import (
     CostShape,
     InboxShape,

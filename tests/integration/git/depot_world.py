@@ -12,8 +12,15 @@ from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import Verb
 from node_agent.workspace.depot import DepotAccess, DepotClient
 from pancode.code.git.depot import Depot
-from pancode.code.git.depot_server import DepotParts, DepotServer, ServerLimits, StreamEnd
-from pancode.code.git.grants import Grant, Refusal, grant_for
+from pancode.code.git.depot_server import (
+    DepotParts,
+    DepotServer,
+    Grant,
+    Refusal,
+    ServerLimits,
+    StreamEnd,
+    grant_for,
+)
 from pancode.code.git.snapshot import Snapshot
 from pancode.code.git.streams import LogStreams
 from tests.crowd import crowded

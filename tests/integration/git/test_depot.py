@@ -11,7 +11,7 @@ import pytest
 
 from node_agent.workspace.mirror import make_bare
 from pancode.code.git.depot import Depot
-from pancode.code.git.errors import GitRefusal
+from pancode.code.git.safe import GitRefusal
 from tests.integration.git.repos import (
     PathTransport,
     Repo,

@@ -11,9 +11,9 @@ import pytest
 
 from node_agent.wire.git import stamp_env
 from pancode.code.git.depot import Depot
-from pancode.code.git.errors import GitRefusal
 from pancode.code.git.landing.land import land
 from pancode.code.git.merge import commit_of, offer
+from pancode.code.git.safe import GitRefusal
 from pancode.life.land_values import Conflict, LandingGates, LandReport, LandRequest, LandStatus, Merged
 from tests.integration.git.coordinator import Act, Desk, edit_a_line, edit_c, everything
 from tests.integration.git.repos import NOW_MS, Repo, fingerprint, snap

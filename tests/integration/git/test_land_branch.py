@@ -8,9 +8,8 @@ import pytest
 
 from node_agent.wire.git import GitCall, GitDone
 from pancode.code.git import project, safe
-from pancode.code.git.errors import GitRefusal
 from pancode.code.git.landing.land_branch import land_on_branch
-from pancode.code.git.safe import run_git
+from pancode.code.git.safe import GitRefusal, run_git
 from pancode.core.values import replace
 from pancode.life.land_values import LandingGates, LandReport, LandRequest, LandStatus, OnBranch
 from tests.integration.git.coordinator import Desk, edit_c, everything

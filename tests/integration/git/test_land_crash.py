@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pancode.code.git.depot import Depot
-from pancode.code.git.errors import GitRefusal
 from pancode.code.git.landing.land import recover
+from pancode.code.git.safe import GitRefusal
 from pancode.life.land_values import LandRequest, LandStatus
 from tests.integration.git.coordinator import LINES, Desk, edit_c, everything
 from tests.integration.git.repos import Repo

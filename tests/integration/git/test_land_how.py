@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pancode.code.git.errors import GitRefusal
 from pancode.code.git.landing.land_branch import land_on_branch
+from pancode.code.git.safe import GitRefusal
 from pancode.core.values import replace
 from pancode.life.land_values import How, LandingGates, LandReport, LandRequest, LandStatus, OnBranch
 from tests.integration.git.coordinator import LINES, Desk, edit_a_line, edit_c

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pancode.code.git.depot import Depot
-from pancode.code.git.hashing import BATCH
+from pancode.code.git.objects import BATCH
 from pancode.code.git.snapshot import SnapshotOptions, take_snapshot
 from tests.integration.git.repos import NOW_MS, Repo, snap, sound, tree_of
 

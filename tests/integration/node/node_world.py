@@ -20,8 +20,7 @@ from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import open_as, parse_envelope
 from node_agent.wiring import Parts, build
 from pancode.code.git.depot import Depot
-from pancode.code.git.depot_server import DepotParts, DepotServer, ServerLimits
-from pancode.code.git.grants import Grant, Refusal, grant_for
+from pancode.code.git.depot_server import DepotParts, DepotServer, Grant, Refusal, ServerLimits, grant_for
 from pancode.code.git.streams import LogStreams
 from tests.crowd import crowded
 from tests.fakes.node import MemoryUplink

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from node_agent.wire.git import Change, shown, split_nul
 from pancode.code.git.depot import Depot
-from pancode.code.git.errors import translated
 from pancode.code.git.landing.land_commits import explained
 from pancode.code.git.landing.land_journal import Checkpoint, LandingJournal, TreeChanged
 from pancode.code.git.landing.land_state import unless_in_progress
@@ -21,7 +20,7 @@ from pancode.code.git.listing import ListingLimits, hidden_names
 from pancode.code.git.merge import CommitStore, changes_between, merge_change, stage_files
 from pancode.code.git.objects import import_base
 from pancode.code.git.project import GitProject, open_project
-from pancode.code.git.safe import Git
+from pancode.code.git.safe import Git, translated
 from pancode.code.git.snapshot import capture, index_copy
 from pancode.life.land_values import (
     CalledOff,

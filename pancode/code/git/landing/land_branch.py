@@ -8,7 +8,6 @@ from pathlib import Path
 
 from node_agent.wire.git import shown, stamp_env
 from pancode.code.git.depot import Depot
-from pancode.code.git.errors import GitRefusal, translated
 from pancode.code.git.landing.land import CalledOffError, merge_result, not_passed, unless_called_off
 from pancode.code.git.landing.land_commits import commits_of, explained
 from pancode.code.git.landing.land_state import free_branch
@@ -16,6 +15,7 @@ from pancode.code.git.landing.session import LandingSession
 from pancode.code.git.merge import tree_of
 from pancode.code.git.objects import import_tip
 from pancode.code.git.project import GitProject
+from pancode.code.git.safe import GitRefusal, translated
 from pancode.life.land_values import CalledOff, Gates, LandReport, LandRequest, LandStatus, OnBranch, never
 
 NOBODY = {"user.name": "pancode", "user.email": "pancode@localhost"}

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from node_agent.wire.git import checked_object, shown
-from pancode.code.git.errors import GitRefusal
 from pancode.code.git.merge import merge_change, tree_of
-from pancode.code.git.safe import Git
+from pancode.code.git.safe import Git, GitRefusal
 from pancode.code.landing.commits import RUN, with_trailers
 from pancode.life.land_values import Conflict, How, LandReport, LandRequest, LandStatus, Merged, OnBranch
 

@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pancode.code.git.errors import GitRefusal
 from pancode.code.git.landing.land_steps import FileIdentity, FileStep, missing_folders
+from pancode.code.git.safe import GitRefusal
 
 Checkpoint = Callable[[str], None]
 """Called between any two effects, with the name of the next one; a test ends the world there."""

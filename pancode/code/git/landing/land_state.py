@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pancode.code.git.errors import GitRefusal
 from pancode.code.git.project import GitProject
+from pancode.code.git.safe import GitRefusal
 
 _HEADS = "refs/heads/"
 _BRANCH = "%(refname)%00%(objectname)%00%(tree)%00%(worktreepath)%00%(symref)"

@@ -29,8 +29,8 @@ from pancode.agents import agents
 from pancode.agents.request import EXPLORE
 from pancode.config.agents import load_agents
 from pancode.config.schema import Settings
-from pancode.control.ended import ended_run
-from pancode.control.recent import RecentRuns
+from pancode.control.live import RecentRuns
+from pancode.control.work import ended_run
 from pancode.core.records import Attempt, BookEntry, EndedRun, EntryKind, RunState
 from pancode.core.values import replace
 from pancode.life.landing import REVERTED

@@ -10,8 +10,8 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.receipt import Usage
-from pancode.control.audit_chain import digest_of
 from pancode.control.money import settle_by_hand
+from pancode.control.work import digest_of
 from pancode.core.records import Audit, Run
 from pancode.core.values import replace
 from tests.unit.pancode.api.world import World

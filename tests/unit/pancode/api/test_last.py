@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from pancode.api.routing import FOLDER
-from pancode.control.finding import find_run
+from pancode.control.run import find_run
 from pancode.core.records import Run
 from pancode.core.values import replace
 from tests.unit.pancode.api.world import World

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from pancode.control.alerts import Alert, alert_of
+from pancode.control.work import Alert, alert_of
 from pancode.core.books import Ceilings
 from pancode.core.records import Balance
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pancode.control.audit_chain import digest_of, is_anchored, judge_audit
+from pancode.control.work import digest_of, is_anchored, judge_audit
 from pancode.core.records import Audit
 from pancode.core.values import replace
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.code.git.private_names import ANY, is_private, withheld
+from pancode.code.git.listing import ANY, is_private, withheld
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import cast
 
-from pancode.code.git.depot_git import _drain
+from pancode.code.git.depot_server import _drain
 
 
 class Sender:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node_agent.wire.identity import AttemptId
-from pancode.code.git.grants import Grant, Refusal, grant_for, serve_env
+from pancode.code.git.depot_server import Grant, Refusal, grant_for, serve_env
 
 WHO = AttemptId(run="r-7f3k2", attempt=1, fence=4)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
-from pancode.control.continuations import before
+from pancode.control.run import before
 from pancode.control.work import unit_of_work
 from pancode.core.records import Audit, Decision, Run
 from pancode.errors import PancodeError
