@@ -10,7 +10,7 @@ from pancode.core.names import not_found
 from pancode.core.records import Delivery, Webhook
 from pancode.errors import UsageError
 from pancode.life.changes import OCCASIONS
-from pancode.notices import following, looking
+from pancode.notices import looking, rows
 from pancode.notices.pacing import NOTIFY, WEBHOOK
 from pancode.notices.routing import NotifyRules
 from pancode.notices.shapes import DeliveryShape, WebhookShape
@@ -60,7 +60,7 @@ def add_webhook(
     """ConflictError where the name is taken. The answer is the only one that has its secret."""
     hook = Webhook(name, url, core.wall_ms(), by, events or OCCASIONS)
     with unit_of_work(core) as work:
-        following.add_webhook(work, hook)
+        rows.add_webhook(work, hook)
         work.audit("fleet", "info", "webhook added", None, webhook=name, by=by)
     with core.ports.ledger.transaction() as tx:
         return looking.webhook(tx, hook, secret)
@@ -69,15 +69,15 @@ def add_webhook(
 def remove_webhook(core: Core, name: str, by: str) -> None:
     """With its deliveries. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
-        following.webhook(tx, name)
+        rows.webhook(tx, name)
     with unit_of_work(core) as work:
-        following.remove(work, name, f"{WEBHOOK}{name}")
+        rows.remove(work, name, f"{WEBHOOK}{name}")
         work.audit("fleet", "info", "webhook removed", None, webhook=name, by=by)
 
 
 def deliver_again(core: Core, delivery: str, by: str) -> DeliveryShape:
     """Send it once more under its id. NotFoundError."""
     with unit_of_work(core) as work:
-        found = following.again(work, delivery, core)
+        found = rows.again(work, delivery, core)
         work.audit("fleet", "info", "delivered again", None, delivery=delivery, by=by)
     return looking.delivery(found)

@@ -9,7 +9,7 @@ from pancode.control.run import at, iso
 from pancode.core.names import not_found
 from pancode.core.ports import Transaction
 from pancode.core.records import Delivery, DeliveryState, Webhook
-from pancode.notices import following
+from pancode.notices import rows
 from pancode.notices.pacing import NOTIFY, WEBHOOK
 from pancode.notices.routing import NotifyRules
 from pancode.notices.shapes import ChannelShape, DeliveryShape, WebhookShape
@@ -34,7 +34,7 @@ def deliveries(core: Core, target: str, limit: int, rules: NotifyRules) -> list[
     """The newest of a target (`notify:phone`, `webhook:ci`), newest first."""
     kind, _, name = target.partition(":")
     with core.ports.ledger.transaction() as tx:
-        found = following.newest(tx, target, limit)
+        found = rows.newest(tx, target, limit)
         there = [one.name for one in tx.find(Webhook)] if kind == "webhook" else list(rules.channels)
         if not found and name not in there:
             fix = "pancode webhook ls" if kind == "webhook" else "pancode notify ls"
@@ -98,7 +98,7 @@ def _place(url: str) -> str:
 
 def _about(tx: Transaction, target: str) -> tuple[int, str | None, str]:
     """How many wait, when one was sent last, and why the last one that was tried was not."""
-    known = following.newest(tx, target, _LOOKED)
+    known = rows.newest(tx, target, _LOOKED)
     sent = max((one.done_ms or 0 for one in known if one.state is DeliveryState.SENT), default=None)
     tried = sorted((one for one in known if one.tried_ms is not None), key=lambda one: one.tried_ms or 0)
     bad = tried[-1] if tried and tried[-1].state is not DeliveryState.SENT else None

@@ -15,8 +15,9 @@ from pancode.control.feed_thread import FeedThread
 from pancode.control.work import unit_of_work
 from pancode.core.records import Delivery, DeliveryState, Webhook
 from pancode.errors import ConfigError, NotFoundError, PancodeError, UnavailableError
-from pancode.notices import following
-from pancode.notices.following import FeedFollower, with_link
+from pancode.notices import rows
+from pancode.notices.asking import with_link
+from pancode.notices.following import FeedFollower
 from pancode.notices.looking import troubles
 from pancode.notices.pacing import NOTIFY, WEBHOOK, Sending, rest_ms, rested, to_send
 from pancode.notices.ports import DeliveryTry, OutgoingPort
@@ -75,7 +76,7 @@ class Outgoing(FeedThread):
 
     def _by_target(self) -> dict[str, list[Delivery]]:
         with self._core.ports.ledger.transaction() as tx:
-            waiting = following.waiting(tx)
+            waiting = rows.waiting(tx)
         found: dict[str, list[Delivery]] = {}
         for one in waiting:
             found.setdefault(one.target, []).append(one)
@@ -87,7 +88,7 @@ class Outgoing(FeedThread):
             later = min((one.due_ms for one in mine if one.due_ms > now), default=None)
             return Sending(tuple((one,) for one in mine if one.due_ms <= now), later)
         with self._core.ports.ledger.transaction() as tx:
-            last = following.newest(tx, target, SHOWN)
+            last = rows.newest(tx, target, SHOWN)
         sent = {one.done_ms for one in last if one.state is DeliveryState.SENT and one.done_ms is not None}
         return to_send(mine, sorted(sent), now)
 
@@ -106,7 +107,7 @@ class Outgoing(FeedThread):
         try:
             sent = self._tried(target, batch, rules)
             with unit_of_work(self._core) as work:
-                following.ended(work, batch, sent)
+                rows.ended(work, batch, sent)
             self._rests.pop(target, None)
             if not sent.ok and not sent.final:
                 self._rests[target] = self._core.wall_ms() + rest_ms(target)
@@ -142,7 +143,7 @@ class Outgoing(FeedThread):
 
     def _posted(self, name: str, one: Delivery) -> DeliveryTry:
         with self._core.ports.ledger.transaction() as tx:
-            hook = following.webhook(tx, name)
+            hook = rows.webhook(tx, name)
         body, at_s = encoded(one.body), self._core.wall_ms() // 1000
         signed = headers(self._port.secret(secret_name(hook)), message_id(one), at_s, body)
         return DeliveryTry(True, self._port.post(hook.url, signed, body))

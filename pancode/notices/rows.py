@@ -1,0 +1,144 @@
+"""Reads and writes the rows of webhooks and deliveries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pancode.control.core import Core
+from pancode.control.work import Work
+from pancode.core.names import not_found
+from pancode.core.ports import Transaction
+from pancode.core.records import Delivery, DeliveryState, Setting, Webhook
+from pancode.core.values import replace
+from pancode.errors import ConflictError
+from pancode.notices.pacing import MOST_WAITING, NOTIFY, again_ms, too_old
+from pancode.notices.ports import DeliveryTry
+
+MARK = "outgoing"
+"""The setting with the number of the newest event that was looked at."""
+CHANNELS = "outgoing.channels"
+"""The setting with the channels, and the newest event when each was first seen."""
+KEPT = 300
+"""So many ended deliveries of each target are kept, the newest ones."""
+
+
+def mark(tx: Transaction) -> int | None:
+    known = tx.get(Setting, MARK)
+    return known.value if known is not None and isinstance(known.value, int) else None
+
+
+def channels_since(tx: Transaction) -> dict[str, int]:
+    """By channel of the settings: the newest event when it was first seen."""
+    known = tx.get(Setting, CHANNELS)
+    return dict(known.value) if known is not None and isinstance(known.value, dict) else {}
+
+
+def put_channels(work: Work, since: dict[str, int]) -> None:
+    if since != channels_since(work.tx):
+        work.tx.put(Setting(CHANNELS, since, work.core.wall_ms(), "coordinator"))
+
+
+def put(work: Work, number: int, new: Sequence[Delivery]) -> None:
+    """New deliveries and the place in the feed: in one transaction, so that none is lost or made twice."""
+    work.tx.put(Setting(MARK, number, work.core.wall_ms(), "coordinator"))
+    for one in new:
+        if work.tx.get(Delivery, one.id) is None:
+            work.tx.insert(one)
+    for target in sorted({one.target for one in new}):
+        _drop_waiting(work, target)
+        _forget_old(work, target)
+
+
+def waiting(tx: Transaction) -> list[Delivery]:
+    """The oldest first."""
+    return sorted(
+        tx.find(Delivery, {"state": DeliveryState.WAITING}), key=lambda one: (one.created_ms, one.id)
+    )
+
+
+def newest(tx: Transaction, target: str, count: int) -> list[Delivery]:
+    """The newest first."""
+    return tx.find(Delivery, {"target": target}, order="created_ms", descending=True, limit=count)
+
+
+def ended(work: Work, batch: Sequence[Delivery], sent: DeliveryTry) -> None:
+    """One try of these is over; a final failure is on record."""
+    now = work.core.wall_ms()
+    for one in batch:
+        known = work.tx.get(Delivery, one.id)
+        if known is None or known.state is not DeliveryState.WAITING:
+            continue
+        tries = known.tries + 1
+        pause = None if sent.final else again_ms(known.target, tries)
+        tried = replace(known, tries=tries, status=sent.status[:300], tried_ms=now)
+        if sent.ok:
+            tried = replace(tried, state=DeliveryState.SENT, done_ms=now)
+        elif pause is None:
+            tried = replace(tried, state=DeliveryState.FAILED, done_ms=now)
+            _record(work, tried)
+        else:
+            tried = replace(tried, due_ms=now + pause)
+        work.tx.put(tried)
+
+
+def _record(work: Work, one: Delivery) -> None:
+    what = "notice not delivered" if one.target.startswith(NOTIFY) else "webhook not delivered"
+    work.audit("fleet", "warning", what, None, target=one.target, words=one.status, about=one.kind)
+
+
+def add_webhook(work: Work, hook: Webhook) -> None:
+    """ConflictError where the name is taken."""
+    if work.tx.get(Webhook, hook.name) is not None:
+        fix = f"take another name, or: pancode webhook rm {hook.name}"
+        raise ConflictError(f"there is a webhook {hook.name} already", fix=fix, code="name_taken")
+    work.tx.insert(hook)
+
+
+def webhook(tx: Transaction, name: str) -> Webhook:
+    """NotFoundError with the nearest name."""
+    found = tx.get(Webhook, name)
+    if found is None:
+        raise not_found("webhook", name, [one.name for one in tx.find(Webhook)], "pancode webhook ls")
+    return found
+
+
+def remove(work: Work, name: str, target: str) -> None:
+    """The webhook with its deliveries."""
+    for one in work.tx.find(Delivery, {"target": target}):
+        work.tx.delete(Delivery, one.id)
+    work.tx.delete(Webhook, name)
+
+
+def again(work: Work, delivery: str, core: Core) -> Delivery:
+    """Send it once more, under its id. NotFoundError."""
+    found = work.tx.get(Delivery, delivery)
+    if found is None:
+        raise not_found("delivery", delivery, (), "pancode webhook deliveries")
+    now = core.wall_ms()
+    anew = replace(found, state=DeliveryState.WAITING, tries=0, due_ms=now, done_ms=None)
+    work.tx.put(anew)
+    return anew
+
+
+def _drop_waiting(work: Work, target: str) -> None:
+    """Old ones of a target that takes too little: the log has them as failed, the audit the last of them."""
+    mine = work.tx.find(Delivery, {"target": target, "state": DeliveryState.WAITING}, order="created_ms")
+    dropped = [
+        replace(
+            one,
+            state=DeliveryState.FAILED,
+            status=f"dropped: more than {MOST_WAITING} waited",
+            done_ms=work.core.wall_ms(),
+        )
+        for one in too_old(mine)
+    ]
+    for one in dropped:
+        work.tx.put(one)
+    if dropped:
+        _record(work, dropped[-1])
+
+
+def _forget_old(work: Work, target: str) -> None:
+    for one in newest(work.tx, target, 2 * KEPT)[KEPT:]:
+        if one.state is not DeliveryState.WAITING:
+            work.tx.delete(Delivery, one.id)
