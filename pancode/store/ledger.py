@@ -94,7 +94,8 @@ class SqlLedger:
         try:
             connection.commit()
         except DBAPIError as exc:
-            if not exc.connection_invalidated or not self._was_made(number):
+            # What was only read is here already.
+            if not exc.connection_invalidated or (transaction.wrote and not self._was_made(number)):
                 raise
 
     def _was_made(self, number: str | None) -> bool:

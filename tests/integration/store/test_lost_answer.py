@@ -62,6 +62,14 @@ def test_a_commit_whose_answer_is_lost_is_known_to_be_made(ledger: SqlLedger, wi
     assert wire.cuts == 2
 
 
+@pytest.mark.parametrize("cut", [Cut.BEFORE, Cut.AFTER])
+def test_what_was_only_read_needs_no_answer(ledger: SqlLedger, wire: Wire, cut: Cut) -> None:
+    spend(ledger, 1)
+    wire.next = cut
+    assert kept(ledger) == (1, Decimal(1))
+    assert wire.cuts == 1 and kept(ledger) == (1, Decimal(1))
+
+
 def test_a_commit_that_is_lost_on_its_way_is_known_not_to_be_made(ledger: SqlLedger, wire: Wire) -> None:
     spend(ledger, 1)
     for _ in range(2):
