@@ -7,6 +7,7 @@ Whoever started it as a service, or the next command, starts it anew; its state 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -40,7 +41,8 @@ def end_with_them() -> None:
         try:
             start(self)
         except RuntimeError as error:
-            if self.ident is None:  # it did not run before: the system gives no thread
+            # It did not run before, and the process is not at its end: the system gives no thread.
+            if self.ident is None and not sys.is_finalizing():
                 _end(threading.current_thread().name, type(error))
             raise
 
