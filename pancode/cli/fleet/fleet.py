@@ -234,34 +234,39 @@ def _down(face: Face, client: Client, nodes: list[str], now: bool) -> dict[str, 
             raise
         answer = steps(face, client.events("POST", "/v1/fleet/down", {**body, "now": True}))
     if not nodes:
-        client.post("/v1/shutdown", {"by": who()})
-        wait_gone(client)
+        _shut_down(client)
     return {**answer, "stopped": not nodes}
 
 
 def take_down(face: Face, client: Client) -> None:
     """The whole fleet, without a question. ApiError `runs_in_flight` while somebody's runs go on."""
     steps(face, client.events("POST", "/v1/fleet/down", {**caller(), "nodes": [], "now": False}))
+    _shut_down(client)
+
+
+def _shut_down(client: Client) -> None:
+    """The coordinator, until its process has ended; UnavailableError after 60 s."""
+    from pancode.offline.server.single_instance import holder_of
+
+    process = holder_of(client.place) if isinstance(client.place, Path) else None
     client.post("/v1/shutdown", {"by": who()})
-    wait_gone(client)
-
-
-def wait_gone(client: Client) -> None:
-    """Until nobody answers on the socket; UnavailableError after 60 s."""
     for _ in range(600):
-        try:
-            client.get("/v1/ping")
-        except UnavailableError as away:
-            home = client.place
-            gone = (
-                not (home / "api.sock").exists()
-                if isinstance(home, Path)
-                else isinstance(away, NotRunningError)
-            )
-            if gone:
-                return
+        if _is_away(client) and (process is None or not process.alive()):
+            return
         time.sleep(0.1)
     raise UnavailableError("the coordinator does not end", fix=f"look at {client.place}/run/coordinator.log")
+
+
+def _is_away(client: Client) -> bool:
+    """Whether nobody answers on the socket, and none is left of a coordinator of this machine."""
+    try:
+        client.get("/v1/ping")
+    except UnavailableError as away:
+        home = client.place
+        return (
+            not (home / "api.sock").exists() if isinstance(home, Path) else isinstance(away, NotRunningError)
+        )
+    return False
 
 
 @fleet.verb("drain", "pancode fleet drain gpubox --reason 'new disk'")
