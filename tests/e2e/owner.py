@@ -16,7 +16,6 @@ from typing import Any
 
 from pancode.client import Client, path_of
 from pancode.errors import PancodeError
-from tests import forked
 from tests.crowd import crowded, rest
 from tests.lab import Lab
 
@@ -70,7 +69,15 @@ class Owner:
         return [sys.executable, "-m", "pancode", *words]
 
     def run(self, *words: str, cwd: Path | None = None, timeout_s: float = 90, stdin: str = "") -> Said:
-        done = forked.run(words, self.env, cwd or self.home, timeout_s * crowded(), stdin)
+        done = subprocess.run(
+            self.argv(*words),
+            cwd=cwd or self.home,
+            env=self.env,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s * crowded(),
+        )
         return Said(done.returncode, done.stdout, done.stderr)
 
     def ask(self, *words: str, cwd: Path | None = None, timeout_s: float = 90) -> Any:

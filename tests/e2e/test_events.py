@@ -36,9 +36,11 @@ def test_who_follows_hears_of_every_run_and_node(fleet: Owner) -> None:
 
 def test_it_goes_on_where_it_was_when_the_coordinator_comes_back(fleet: Owner) -> None:
     told: list[dict[str, Any]] = []
-    follower = fleet.begin("events", "-f", "-n", "0", "--json")
+    fleet.ended(fleet.dispatch("--runtime", "shell", "--workspace", "none", "--node", "node1", "true"))
+    follower = fleet.begin("events", "-f", "-n", "1", "--json")
     reader = threading.Thread(target=_read, args=(follower.stdout, told), daemon=True)
     reader.start()
+    until(lambda: bool(told), "it follows")
     first = _done(fleet, told)
     kill_coordinator(fleet)
     second = _done(fleet, told)

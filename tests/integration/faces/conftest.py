@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 
-from tests import forked
 from tests.crowd import crowded, rest
 
 ROOT = Path(__file__).parents[3]
@@ -53,8 +52,16 @@ class Shell:
         return {**os.environ, "PANCODE_HOME": str(self.home), "PYTHONPATH": str(ROOT), "USER": "ana"}
 
     def __call__(self, *args: str, timeout_s: float = PATIENCE_S) -> Said:
-        done = forked.run(args, self.environ(), self.cwd, timeout_s * crowded())
-        return Said(done.returncode, done.stdout, done.stderr)
+        done = subprocess.run(
+            [sys.executable, "-m", "pancode", *args],
+            env=self.environ(),
+            cwd=self.cwd,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout_s * crowded(),
+            check=False,
+        )
+        return Said(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def begin(self, *args: str, deaf: bool = False) -> subprocess.Popen[bytes]:
         """Beside the test, ended with it. `deaf`: as a script starts what it puts into the background."""
