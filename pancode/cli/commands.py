@@ -99,8 +99,10 @@ class RichHelpCommand(TyperCommand):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         shown = {param.name: param.get_help_record(ctx) for param in self.get_params(ctx)}
-        named = [name for names in self.headings.values() for name in names]
-        sections = {**self.headings, "Options": [name for name in shown if name not in named]}
+        arguments = [param.name for param in self.params if isinstance(param, click.Argument)]
+        sections = {"Arguments": arguments, **self.headings}
+        named = [name for names in sections.values() for name in names]
+        sections["Options"] = [name for name in shown if name not in named]
         for title, names in sections.items():
             rows = [row for name, row in shown.items() if name in names and row is not None]
             if rows:

@@ -29,7 +29,14 @@ def brief(
     PanCode remembers for each user when they last looked. A brief with --since does not count as a look; it
     has the cost of each repository and day, too.
     """
-    _brief(face, since, markdown)
+    _not_both(markdown, face.as_json)
+    if since is not None:
+        of_time = _flat(_since(face, since))
+        return face.show(of_time, lambda: _text(of_time, markdown))
+    client = face.client()
+    answer = client.get("/v1/brief", by=who())
+    face.show(answer, lambda: _text(answer, markdown))
+    client.post("/v1/brief/looked", {"by": who()})
 
 
 @app.verb("report", "pancode brief --since 7d", hidden=True)
@@ -39,22 +46,24 @@ def report(
     markdown: Markdown = False,
     face: Json,
 ) -> None:
-    """Show what `pancode brief --since 7d` shows."""
-    _brief(face, since, markdown)
+    """Show what `pancode brief --since 7d` shows; with --json the brief stands in a field of its own."""
+    _not_both(markdown, face.as_json)
+    whole = _since(face, since)
+    face.show(whole, lambda: _text(_flat(whole), markdown))
 
 
-def _brief(face: Face, since: str | None, markdown: bool) -> None:
-    if markdown and face.as_json:
+def _not_both(markdown: bool, as_json: bool) -> None:
+    if markdown and as_json:
         raise UsageError("the answer is JSON or Markdown, not both", fix="leave out --json or --markdown")
-    client = face.client()
-    if since is None:
-        answer = client.get("/v1/brief", by=who())
-    else:
-        whole = client.get("/v1/report", by=who(), since=since)
-        answer = {**whole.pop("brief"), **whole}
-    face.show(answer, lambda: _text(answer, markdown))
-    if since is None:
-        client.post("/v1/brief/looked", {"by": who()})
+
+
+def _since(face: Face, since: str) -> dict[str, Any]:
+    answer: dict[str, Any] = face.client().get("/v1/report", by=who(), since=since)
+    return answer
+
+
+def _flat(report: dict[str, Any]) -> dict[str, Any]:
+    return {**report["brief"], "by_day": report["by_day"], "by_repository": report["by_repository"]}
 
 
 def _text(answer: dict[str, Any], markdown: bool) -> str:

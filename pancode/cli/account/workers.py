@@ -15,7 +15,11 @@ from pancode.plain import counted
 app = Commands()
 Row = dict[str, Any]
 Agent = Annotated[str | None, option("Show only this agent.", "A", complete=completions.agents)]
-Most = Annotated[int, option("Show at most this many rows.", "-n", "--number", min=1, max=10_000)]
+_MOST = 10_000
+"""Rows that the coordinator tells at once; its records are those of 5,000 runs."""
+Most = Annotated[
+    int | None, option("Show at most this many rows (default: all).", "-n", "--number", min=1, max=_MOST)
+]
 
 
 @app.verb("workers", "pancode workers", "pancode workers --by kind --agent builder")
@@ -26,7 +30,7 @@ def workers(
         option("Group by machine, by kind of work and repository, or by agent and model alone."),
     ] = "node",
     agent: Agent = None,
-    number: Most = 50,
+    number: Most = None,
     face: Json,
 ) -> None:
     """Show each agent with its work now, and how well it does its work.
@@ -51,15 +55,15 @@ def records(
     *,
     rankings: Annotated[bool, option("Group by agent and model alone.", "--rankings")] = False,
     agent: Agent = None,
-    number: Most = 50,
+    number: Most = None,
     face: Json,
 ) -> None:
     """Show what `pancode workers --by kind` shows."""
     _records(face, agent, number, whole=not rankings)
 
 
-def _records(face: Face, agent: str | None, number: int, *, whole: bool) -> None:
-    answer = face.client().get("/v1/records", rankings=not whole, agent=agent, limit=number)
+def _records(face: Face, agent: str | None, number: int | None, *, whole: bool) -> None:
+    answer = face.client().get("/v1/records", rankings=not whole, agent=agent, limit=number or _MOST)
     columns: Columns = {
         head: cell for head, cell in _RECORDS.items() if whole or head not in ("KIND", "REPOSITORY")
     }

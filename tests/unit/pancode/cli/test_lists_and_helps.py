@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import sys
 from typing import Any
@@ -180,11 +181,76 @@ def test_the_options_of_a_dispatch_have_headings(capsys: pytest.CaptureFixture[s
     for words in (["dispatch"], ["race"], ["run"], ["schedule", "add"]):
         told = helped(words, capsys)
         heads = re.findall(r"^([A-Z][a-z ]+):$", told, re.MULTILINE)
-        assert heads[:5] == ["Who works", "Where", "Limits", "Gates and landing", "Options"], words
+        terms = ["Who works", "Where", "Limits", "Gates and landing"]
+        assert heads[:6] == ["Arguments", *terms, "Options"], words
         assert told.count("  --verify CMD") == told.count("  --agent A") == 1
-    terms = {name for names in HEADINGS.values() for name in names}
+    named = {name for names in HEADINGS.values() for name in names}
     known = {param.name for word in ("dispatch", "batch", "race") for param in command(word).params}
-    assert terms <= known, terms - known
+    assert named <= known, named - known
+
+
+def test_the_help_of_a_command_has_its_arguments_before_its_options(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = helped(["runs", "show"], capsys)
+    assert re.search(r"^Arguments:\n  RUN  \[required\]\n\nOptions:\n  --json ", told, re.MULTILINE), told
+
+
+class Answers:
+    """A coordinator's answers by path."""
+
+    def __init__(self, answers: dict[str, Any]) -> None:
+        self.answers = answers
+
+    def get(self, path: str, **query: Any) -> Any:
+        return self.answers[path]
+
+    def post(self, path: str, body: Any) -> None: ...
+
+
+def shown(answers: dict[str, Any], patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """A function that runs a command, and returns its JSON."""
+    patch.setattr(Face, "client", lambda self, **_: Answers(answers))
+
+    def ran(*words: str) -> Any:
+        assert run([*words, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return ran
+
+
+def test_all_workers_are_shown_where_no_number_is_given(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    many = [{"agent": f"a{number}"} for number in range(60)]
+    ran = shown({"/v1/workers": {"workers": many}}, monkeypatch, capsys)
+    assert ran("workers") == {"workers": many}
+    assert ran("workers", "-n", "2") == {"workers": many[:2]}
+    assert ran("workers", "--agent", "a7") == {"workers": [many[7]]}
+
+
+def test_all_records_are_asked_for_where_no_number_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def get(self: Answers, path: str, **query: Any) -> Any:
+        asked.append(query["limit"])
+        return {"records": []}
+
+    monkeypatch.setattr(Answers, "get", get)
+    monkeypatch.setattr(Face, "client", lambda self, **_: Answers({}))
+    for words in (["workers", "--by", "kind"], ["records"], ["records", "-n", "3"]):
+        assert run(words) == 0
+    assert asked == [10_000, 10_000, 3]
+
+
+def test_a_report_keeps_its_form_and_a_brief_since_a_time_is_flat(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = {"brief": {"running": 0}, "by_day": [], "by_repository": []}
+    ran = shown({"/v1/report": report, "/v1/brief": report["brief"]}, monkeypatch, capsys)
+    assert ran("report") == report
+    assert ran("brief", "--since", "7d") == {"running": 0, "by_day": [], "by_repository": []}
+    assert ran("brief") == {"running": 0}
 
 
 def command(name: str) -> click.Command:
