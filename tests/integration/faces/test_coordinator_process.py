@@ -47,6 +47,7 @@ def _holder(coordinator: Shell) -> ProcessId:
 
 
 def test_two_commands_at_once_start_one_coordinator(coordinator: Shell) -> None:
+    """Each has pipes as its output, which reach their end: the coordinator holds none of them."""
     both = [coordinator.begin("fleet", "status", "--json") for _ in range(4)]
     told = [json.loads(process.communicate(timeout=3 * PATIENCE_S * crowded())[0]) for process in both]
     assert [process.returncode for process in both] == [0, 0, 0, 0]
