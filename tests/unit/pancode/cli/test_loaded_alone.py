@@ -1,4 +1,4 @@
-"""The module of each command can be imported by itself: `tests/forked.py`, which imports all, hides that."""
+"""The module of each command can be imported alone: none works only because another came before."""
 
 from __future__ import annotations
 
