@@ -8,10 +8,10 @@ from tests.architecture.sources import ROOT
 from tests.architecture.way import PAGE, measured
 
 MOST = {
-    "a dispatch": (205, 130),
-    "a landing": (110, 68),
-    "a chain of two steps": (280, 185),
-    "a page of the console": (95, 60),
+    "a dispatch": (185, 118),
+    "a landing": (98, 62),
+    "a chain of two steps": (265, 174),
+    "a page of the console": (92, 62),
 }
 """Files, and changes of room. A slow machine adds a few: background work falls into the act."""
 OLD = 15
