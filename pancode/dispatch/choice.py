@@ -20,7 +20,7 @@ from pancode.errors import NotFoundError, PancodeError, UsageError
 from pancode.nodes.node import NodeView
 from pancode.plain import first_few
 
-_MODELS_SHOWN = 6
+_SHOWN = 6
 _EASIEST = (Dialect.OLLAMA, Dialect.LMSTUDIO, Dialect.LLAMACPP, Dialect.VLLM, Dialect.SGLANG)
 """The server kinds in the order of the work that one more model takes."""
 
@@ -134,9 +134,6 @@ def _pulled(model: str, nodes: Sequence[NodeView]) -> str:
 
 def _memory(view: NodeView) -> int:
     return view.last.heartbeat.facts.memory if view.last is not None else 0
-
-
-_SHOWN = 6
 
 
 def runtime_and_model(

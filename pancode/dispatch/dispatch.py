@@ -180,19 +180,15 @@ def under_way(core: Core) -> list[UnderWay]:
     return [UnderWay(run=run, project=at, done=done, of=of) for run, (at, done, of) in now]
 
 
-def enqueue(core: Core, run: Run) -> Run:
-    """Queue an admitted run; RefusedError with the numbers when a ceiling has no room for its estimate."""
-    with unit_of_work(core) as work:
-        return admit(work, run)
-
-
 def admission_of(work: Work, run: Run) -> Admitted | AskedFirst:
     """How the run begins: with its hold, or with a person's yes."""
     return AskedFirst() if "asks" in run.terms else Admitted(work.core.purses(work.tx, run))
 
 
 def admit(work: Work, run: Run) -> Run:
-    """The same inside a transaction. A refusal rolls it back, so nothing was given up.
+    """Queue the run in this transaction; RefusedError with the numbers when a ceiling has no room for it.
+
+    A refusal rolls the transaction back, so nothing was given up.
 
     A run that goes on from the question of a workflow's step is that step's next run, and so is its retry.
     """

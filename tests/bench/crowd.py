@@ -30,7 +30,6 @@ from pancode.bus.bus import RedisBus
 from pancode.bus.valkey.access import connect
 from pancode.control.core import ControlSettings, Core, Ports
 from pancode.core.records import Node, Run, RunState
-from pancode.dispatch.dispatch import enqueue
 from pancode.fleet import inventory
 from pancode.host.files import FileArchive, FileEpochs
 from pancode.nodes.node import NodeState
@@ -43,6 +42,7 @@ from tests.fakes.node import MemoryClock, MemoryDepot, Script
 from tests.simulation.coordinator import FLEET, SimDepot
 from tests.simulation.machines import Machine
 from tests.simulation.trees import Trees
+from tests.unit.pancode.control.world import enqueue
 
 T = TypeVar("T")
 REAL, PASSWORD = 4, "password"

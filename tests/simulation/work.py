@@ -15,7 +15,6 @@ from pancode.control.money import set_ceilings
 from pancode.core.books import Ceilings
 from pancode.core.ports import SnapshotRequest
 from pancode.core.records import Fence, FenceState, Node, Run, RunState, Setting
-from pancode.dispatch.dispatch import enqueue
 from pancode.fleet import inventory
 from pancode.runs import stop as runs_stop
 from pancode.runs.fleet_settings import pause_queue
@@ -23,6 +22,7 @@ from tests.fakes.node import Script
 from tests.simulation.kinds import ENDLESS
 from tests.simulation.machines import Machine
 from tests.simulation.world import World
+from tests.unit.pancode.control.world import enqueue
 
 
 def dispatch(w: World) -> None:

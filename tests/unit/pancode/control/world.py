@@ -19,10 +19,11 @@ from node_agent.wire.receipt import Claims, Usage, receipt_of
 from node_agent.wire.signing import Envelope, M, SigningKey, WireRefusal, open_as, parse_envelope
 from pancode.control import keyring
 from pancode.control.core import ControlSettings, Core, Ports
+from pancode.control.work import unit_of_work
 from pancode.core import books
 from pancode.core.ports import Composed, Composition, SnapshotRequest, SnapshotTaken
 from pancode.core.records import Balance, BookEntry, Node, Record, Run
-from pancode.dispatch.dispatch import enqueue
+from pancode.dispatch.dispatch import admit
 from pancode.fleet import inventory
 from pancode.runs.rounds import start, turn
 from tests.fakes.bus import MemoryRedis
@@ -30,6 +31,12 @@ from tests.fakes.epochs import MemoryEpochs
 from tests.fakes.ledger import MemoryLedger
 
 FLEET = "f-test"
+
+
+def enqueue(core: Core, run: Run) -> Run:
+    """Queue an admitted run."""
+    with unit_of_work(core) as work:
+        return admit(work, run)
 
 
 class FakeClock:
