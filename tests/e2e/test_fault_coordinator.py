@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from decimal import Decimal
@@ -98,7 +97,10 @@ def _killed_at_settlement(fleet: Owner, host: Ground, wanted: Written) -> Writte
     task = script("usage 10 10 0.01", "answer settled")
     asked = fleet.begin("dispatch", "--detach", "--json", *words, task)
     caught = kill_desk_at(fleet, wanted, known)
-    run = json.loads(asked.communicate(timeout=60 * crowded())[0])["run"]
+    out, err = asked.communicate(timeout=60 * crowded())
+    (run,) = [r["run"] for r in fleet.ask("runs", "1000")["runs"] if r["run"] not in known]
+    # On a busy machine the run ends, and its coordinator with it, before the answer to its dispatch is written.
+    assert (run in out) if asked.returncode == 0 else ("error" in err), (out, err)
     ended = fleet.ended(run, 60)
     assert (ended["outcome"], ended["attempt"], ended["fence"]) == ("done", 1, 1), (caught, ended)
     assert fleet.ask("receipt", "verify", run)["verdict"] == "PASS"
