@@ -25,6 +25,7 @@ TOLD = {
     "tells_turns": "Tells its turns",
     "hears": "Hears words while it works",
     "asks_people": "Asks a person while it works",
+    "takes_turns": "Takes turns",
 }
 LEFT_OUT = {"needs_model", "own", "read_only_enforced", "reasoning"}
 RULES = (("read-only", Safety.AUTO_EDIT, True), *((level.value, level, False) for level in Safety))

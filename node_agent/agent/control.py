@@ -34,6 +34,7 @@ from node_agent.wire.control import (
     SetSlots,
     StopControl,
     Tombstone,
+    TurnControl,
 )
 from node_agent.wire.event import Interrupting
 from node_agent.wire.identity import HOLDS_SLOT, AttemptId, Mark
@@ -64,13 +65,13 @@ class ControlResult:
 
 @dataclass(frozen=True, slots=True)
 class Acts:
-    """Effects outside of the journal: `resend` a receipt, `examine` a model, `tell` a person's words,
-    `answer` a call that waits.
+    """Effects outside of the journal: `resend` a receipt, `examine` a model, `tell` a person's words, or
+    what a person wants of a turn, `answer` a call that waits.
     """
 
     resend: Callable[[AttemptId], None]
     examine: Callable[[Examine], None]
-    tell: Callable[[PersonSays], None]
+    tell: Callable[[PersonSays | TurnControl], None]
     answer: Callable[[PersonAnswers], None]
 
 
@@ -135,7 +136,7 @@ class Controls:
                 self._acknowledge(body)
             case Orphaned() | Reject():
                 self._turn_down(body)
-            case Resend() | Examine() | PersonSays() | PersonAnswers():
+            case Resend() | Examine() | PersonSays() | PersonAnswers() | TurnControl():
                 if news:
                     self._act(body)
             case SetSlots() | Drain() | Revoke():
@@ -145,10 +146,10 @@ class Controls:
                 assert_never(body)
         return state
 
-    def _act(self, body: Resend | Examine | PersonSays | PersonAnswers) -> None:
+    def _act(self, body: Resend | Examine | PersonSays | PersonAnswers | TurnControl) -> None:
         if isinstance(body, Examine):
             self._acts.examine(body)
-        elif isinstance(body, PersonSays):
+        elif isinstance(body, PersonSays | TurnControl):
             self._acts.tell(body)
         elif isinstance(body, PersonAnswers):
             self._acts.answer(body)

@@ -14,9 +14,9 @@ from node_agent.attempt.starting import attend, prepare, spawn
 from node_agent.attempt.verdict import Fault
 from node_agent.attempt.watch import signed_answer
 from node_agent.attempt.working import follow
-from node_agent.wire.control import PersonAnswers, PersonSays
+from node_agent.wire.control import PersonAnswers, PersonSays, TurnControl
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.identity import AttemptId, Mark, sealed, words_in
+from node_agent.wire.identity import AttemptId, Mark, Said, sealed, turn_control_file, words_in
 
 __all__ = ["Context", "Finished", "Job", "Progressed", "Turn", "Wait"]
 
@@ -90,15 +90,19 @@ class Job:
         """The coordinator misses bytes: send them and the receipt again with the next step."""
         self._case(identity).resend = True
 
-    def tell(self, message: PersonSays) -> None:
-        """Give a running attempt words of a person; what it never reads, the coordinator hears nothing of."""
-        entry = self._context.journal.get(message.identity)
-        if entry is not None and entry.mark is Mark.SPAWNED:
-            secret = self._context.key.secret(words_in(str(message.identity)))
-            with contextlib.suppress(StepFailed):
-                self._context.workspaces.tell(
-                    message.identity, message.number, sealed(secret, message.number, message.text)
-                )
+    def tell(self, message: PersonSays | TurnControl) -> None:
+        """Give a running attempt words of a person, or what a person wants of a turn; what it never reads,
+        the coordinator hears nothing of."""
+        entry, number = self._context.journal.get(message.identity), message.number
+        if entry is None or entry.mark is not Mark.SPAWNED:
+            return
+        if isinstance(message, PersonSays):
+            name, text = str(number), Said(text=message.text, by=message.by).model_dump_json()
+        else:
+            name, text = turn_control_file(message.what, number), message.what
+        secret = self._context.key.secret(words_in(str(message.identity)))
+        with contextlib.suppress(StepFailed):
+            self._context.workspaces.tell(message.identity, name, sealed(secret, number, text))
 
     def answer(self, said: PersonAnswers) -> None:
         """Lay a person's answer where the call waits for it, signed. DiskFull: the message comes again."""

@@ -229,8 +229,8 @@ class WorkspacesPort(Protocol):
     def hand_over(self, identity: AttemptId, workspace: Workspace, owner: int) -> None:
         """Make that user the owner of all that the agent works with. Only before anything of it ran."""
 
-    def tell(self, identity: AttemptId, number: int, text: str) -> None:
-        """Lay a person's sealed words where a program of ours looks. The same number again: no effect."""
+    def tell(self, identity: AttemptId, name: str, text: str) -> None:
+        """Lay a sealed file of what people say where a program of ours looks. The same again: no effect."""
 
     def lay_board(self, identity: AttemptId, files: Mapping[str, bytes]) -> None:
         """The board of its workflow as files, before anything of the attempt runs. Idempotent."""

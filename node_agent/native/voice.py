@@ -8,13 +8,13 @@ import os
 import stat
 
 from node_agent.wire.clock import Clock
-from node_agent.wire.identity import ATTEMPT, SEAL, WORDS_KEY, unsealed, words_in
+from node_agent.wire.identity import ATTEMPT, SEAL, WORDS_KEY, Said, unsealed, words_in
 
 PIECE, LATEST_MS = 400, 1000
 """A piece of text is told when it is so long, or when the last one was told so long ago."""
-MOST_WORDS = 40_000
-"""Bytes of one person's words that are read."""
-SAYS = "A person adds, while you work: {}"
+MOST_WORDS = 200_000
+"""Bytes of one person's words that are read: 20,000 characters, as JSON."""
+SAYS = "{} adds, while you work: {}"
 
 
 class Voice:
@@ -81,8 +81,9 @@ class PersonWords:
         messages = []
         for number, text in self._found():
             self._seen.add(number)
-            messages.append(SAYS.format(text))
-            self._voice.tell("heard", number=number)
+            said = Said.model_validate_json(text)
+            messages.append(SAYS.format(said.by or "A person", said.text))
+            self._voice.tell("heard", number=number, by=said.by, text=said.text)
         return "\n\n".join(messages)
 
     def _found(self) -> list[tuple[int, str]]:

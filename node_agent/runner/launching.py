@@ -218,7 +218,7 @@ class NodeRuntimes:
         if order.endpoint is not None and door is None:  # its key and its slots are held there
             words = "an endpoint is reached through a model gateway: gateway is false in node.json here"
             raise StepFailed(FailureKind.CANNOT_START, words)
-        _check_reasoning(order, runtime)
+        _check_able(order, runtime)
         allowed = self._allowed(order)
         logins = self._logins(runtime, allowed, order, door)
         own = {**allowed, **logins}
@@ -440,8 +440,13 @@ def _is_accepted(order: Order, runtime: Runtime, how: Enforcement) -> bool:
     return order.policy.told_only or (own and order.safety is not Safety.FULL_AUTO)
 
 
-def _check_reasoning(order: Order, runtime: Runtime) -> None:
-    """StepFailed rather than a run that thinks less or more than was asked; a coordinator knows before."""
+def _check_able(order: Order, runtime: Runtime) -> None:
+    """StepFailed rather than a run that thinks less or more than was asked, or that takes no turns; a
+    coordinator knows before."""
+    if order.turns is not None and not runtime.capabilities.takes_turns:
+        raise StepFailed(
+            FailureKind.CANNOT_START, f"runtime {order.runtime} takes no turns: its run is no sitting"
+        )
     if order.reasoning is not None and order.reasoning not in runtime.capabilities.reasoning:
         raise StepFailed(
             FailureKind.CANNOT_START, f"runtime {order.runtime} takes no reasoning {order.reasoning}"

@@ -350,6 +350,8 @@ class Capabilities:
     """The policy is asked before a command is run, by a hook of the program's or by itself."""
     hears: bool = False
     asks_people: bool = False
+    takes_turns: bool = False
+    """It waits for words after an answer, where the order says so."""
     prompted: bool = False
     """Takes instructions beside its task, and so what the repository says to agents."""
     reasoning: frozenset[Reasoning] = frozenset()

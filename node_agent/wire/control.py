@@ -9,7 +9,7 @@ from pydantic import Field
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.endpoint import AskId
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.model import Count, Digest, FleetId, NodeTag, Number, RunId, WireModel
+from node_agent.wire.model import Count, Digest, FleetId, Name, NodeTag, Number, RunId, WireModel
 from node_agent.wire.policy import MOST_NO, CallAsked
 from node_agent.wire.signing import Message, Signature
 
@@ -107,7 +107,8 @@ class Examine(WireModel):
 
 
 class PersonSays(WireModel):
-    """A person's words for a run at work: its program gets them at its next turn, if it asks for any.
+    """A person's words for a run at work: its program gets them with the next call of its model, if it asks
+    for any. A sitting that waits for words begins a turn with them.
 
     Each number counts once in an attempt. A run that works no more hears nothing.
     """
@@ -116,6 +117,21 @@ class PersonSays(WireModel):
     identity: AttemptId
     number: Number
     text: str = Field(min_length=1, max_length=20_000)
+    by: Name = ""
+
+
+class TurnControl(WireModel):
+    """`cancel`: end turn `number` of a sitting, and wait for words again. `rest`: end the sitting behind it.
+
+    A sitting's turns count from 1. A turn that has not begun is cancelled when it begins, and one that has
+    ended is not changed. `rest` ends a sitting at once if it waits for words behind turn `number`, else at
+    the end of the turn at work.
+    """
+
+    kind: Literal["turn_control"] = "turn_control"
+    identity: AttemptId
+    number: Number
+    what: Literal["cancel", "rest"]
 
 
 class PersonAnswers(WireModel):
@@ -127,6 +143,7 @@ class PersonAnswers(WireModel):
     allow: bool
     whole: bool = False
     words: str = Field(default="", max_length=MOST_NO)
+    by: Name = ""
 
 
 class CallAnswer(Message):
@@ -151,7 +168,8 @@ ControlBody = Annotated[
     | Resend
     | Examine
     | PersonSays
-    | PersonAnswers,
+    | PersonAnswers
+    | TurnControl,
     Field(discriminator="kind"),
 ]
 

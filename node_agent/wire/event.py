@@ -25,6 +25,7 @@ from node_agent.wire.model import (
     canonical_json,
 )
 from node_agent.wire.policy import CallAsked
+from node_agent.wire.receipt import TurnRecord
 from node_agent.wire.signing import Message
 
 
@@ -94,8 +95,16 @@ class PersonAsked(WireModel):
     why: Words
 
 
+class Turned(WireModel):
+    """A turn of a sitting has ended, or is lost. `bytes`: the length of the stream `out` up to its end."""
+
+    kind: Literal["turned"] = "turned"
+    turn: TurnRecord
+    bytes: Count
+
+
 EventBody = Annotated[
-    Refused | Revoked | Marked | Interrupting | Progress | Finding | PersonHeard | PersonAsked,
+    Refused | Revoked | Marked | Interrupting | Progress | Finding | PersonHeard | PersonAsked | Turned,
     Field(discriminator="kind"),
 ]
 

@@ -46,6 +46,19 @@ def _seal(secret: str, number: int, text: bytes) -> str:
     return hmac.new(secret.encode(), b"%d\n%b" % (number, text), hashlib.sha256).hexdigest()
 
 
+class Said(WireModel):
+    """A person's words as they lie, sealed, in a run's home."""
+
+    text: str
+    by: str = ""
+
+
+def turn_control_file(what: str, number: int) -> str:
+    """The name of the file beside people's words that cancels turn `number` of a sitting, or ends the sitting
+    behind it. Its sealed content is `what`."""
+    return f"{what}-{number}"
+
+
 class AttemptId(WireModel):
     """(run, attempt, fence). The fence only grows within a run: by one, or to the first number of a later
     epoch."""

@@ -16,6 +16,7 @@ from node_agent.wire.model import (
     CommitId,
     Count,
     FleetId,
+    Name,
     NodeTag,
     Number,
     RepoId,
@@ -193,6 +194,22 @@ class BoardEntry(WireModel):
     value: Annotated[str, Text(16_384)]
 
 
+class TurnTerms(WireModel):
+    """The terms of a sitting: a run whose program waits for a person's words after each answer.
+
+    The order's task is the words of turn 1, and `by` is the name of the person who said them.
+    """
+
+    idle_ms: int = Field(gt=0)
+    """The wait for words after which the program ends: the sitting rests."""
+    turn_ms: int = Field(gt=0)
+    """The longest turn; the program ends a longer one and waits for words again."""
+    by: Name = ""
+    story: str = ""
+    """The conversation so far, for the model alone: used where the order resumes no session, or the node has
+    not kept it."""
+
+
 class Order(Message):
     """The binding of one attempt to one node."""
 
@@ -239,4 +256,6 @@ class Order(Message):
     """The board of the workflow, as files in the workspace; None: there is none."""
     answer: Annotated[str, Text(MAX_ANSWER)] | None = None
     """A person's answer to the question with which the run before this one ended; for own programs only."""
+    turns: TurnTerms | None = None
+    """The run is a sitting; None: a headless run. Only for a runtime that takes turns."""
     trace: str = Field(max_length=64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
@@ -172,6 +173,54 @@ class PersonQuestion(WireModel):
     choices: Annotated[tuple[Annotated[str, Text(200, least=1)], ...], Few(10)] = ()
 
 
+class TurnStop(StrEnum):
+    """The reason why a turn of a sitting ended. `failed`: no answer, and the turn's words say why. `lost`:
+    its program ended in the middle."""
+
+    END_TURN = "end_turn"
+    CANCELLED = "cancelled"
+    REFUSAL = "refusal"
+    LIMIT = "limit"
+    FAILED = "failed"
+    LOST = "lost"
+
+
+class RestReason(StrEnum):
+    """The reason why a sitting ended by itself: no words came, a limit is near, it was asked to, or its
+    stream is as long as it may be."""
+
+    IDLE = "idle"
+    CAP = "cap"
+    ASKED = "asked"
+    SIZE = "size"
+
+
+MOST_TURN_WORDS, MOST_TURNS = 100, 10_000
+"""The most words of people in one turn, and the most turns of one sitting."""
+
+
+class TurnWords(WireModel):
+    """A person's words in a turn, by the number of their message; 0: the order's task."""
+
+    number: Count
+    by: Name = ""
+    sha256: Digest
+
+
+class TurnRecord(WireModel):
+    """One turn of a sitting. `words`: what began it comes first, then what was said while it lasted."""
+
+    number: Number
+    words: Annotated[tuple[TurnWords, ...], Field(min_length=1, max_length=MOST_TURN_WORDS)]
+    stop: TurnStop
+    why: Line = ""
+    usage: Usage
+    """The usage of this turn alone, counted as that of the attempt."""
+    began_wall_ms: WallMillis | None = None
+    ended_wall_ms: WallMillis | None = None
+    """None: not known."""
+
+
 class Claims(WireModel):
     """The predicate: what the node swears to."""
 
@@ -224,6 +273,10 @@ class Claims(WireModel):
     """The agent's final text, clipped to 4,000 characters."""
     question: PersonQuestion | None = None
     """Only for an attempt that ended as `blocked`."""
+    turns: Annotated[tuple[TurnRecord, ...], Field(max_length=MOST_TURNS)] = ()
+    """The turns of a sitting, in order."""
+    rests: RestReason | None = None
+    """The reason why a sitting ended by itself; None: it did not."""
     board: Annotated[tuple[BoardEntry, ...], Few(64)] = ()
     """The values that it has written on the board of its workflow."""
     findings: Annotated[tuple[Words, ...], Few(500, chars=64_000)] = ()

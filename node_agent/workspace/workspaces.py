@@ -182,10 +182,9 @@ class Workspaces:
         self._warm.trim(now_ms)
 
     @translated("words for the agent")
-    def tell(self, identity: AttemptId, number: int, text: str) -> None:
-        """Lay a person's sealed words where a program of ours looks, whatever the agent has put there."""
-        folder = words_in(str(identity))
-        homes.lay(self._home.places(identity).home, folder, str(number), text.encode())
+    def tell(self, identity: AttemptId, name: str, text: str) -> None:
+        """Lay what people say where a program of ours looks, whatever the agent has put there."""
+        homes.lay(self._home.places(identity).home, words_in(str(identity)), name, text.encode())
 
     @translated("question of the workspace")
     def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:

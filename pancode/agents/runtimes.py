@@ -46,6 +46,8 @@ class RuntimeKind:
     """While it works, its agent is given the words of a person, with its next turn."""
     asks_people: bool = False
     """While it works, a command waits for a person's yes."""
+    takes_turns: bool = False
+    """It can wait for words after an answer: its run can be a sitting."""
 
     @property
     def resumes(self) -> bool:
@@ -110,6 +112,7 @@ RUNTIMES: dict[str, RuntimeKind] = {
             reasons=_EVERY,
             hears=True,
             asks_people=True,
+            takes_turns=True,
         ),
     )
 }

@@ -15,6 +15,7 @@ from node_agent.wire.event import (
     Progress,
     Refused,
     Revoked,
+    Turned,
 )
 from node_agent.wire.failure import ELSEWHERE, NODE_STATES, REBINDABLE, FailureKind, OrderRefusal, Outcome
 from node_agent.wire.identity import MARKS as MARKS
@@ -74,6 +75,8 @@ def _in_time(made: Changes, body: EventBody, at_ms: int) -> Changes:
             return _noted(made, body.level, body.text)
         case PersonHeard() | PersonAsked():
             return _of_people(made, body)
+        case Turned(turn=turn):
+            return _noted(made, turn.stop, f"turn {turn.number}{': ' if turn.why else ''}{turn.why}")
         case _:
             assert_never(body)
 

@@ -75,7 +75,7 @@ class MemoryHost:
     """Checkout by attempt; True once an agent worked in it."""
     boards: dict[str, dict[str, bytes]] = field(default_factory=dict)
     """The board that was laid for an attempt."""
-    words: dict[str, dict[int, str]] = field(default_factory=dict)
+    words: dict[str, dict[str, str]] = field(default_factory=dict)
     """What a person has said to it while it works, by attempt and number."""
     calls: dict[str, list[CallAsked]] = field(default_factory=dict)
     """The questions that programs of an attempt have written."""

@@ -132,8 +132,8 @@ class MemoryWorkspaces:
         self._host.baselines[str(identity)] = hashlib.sha256(left).hexdigest()
         return self._host.baselines[str(identity)]
 
-    def tell(self, identity: AttemptId, number: int, text: str) -> None:
-        self._host.words.setdefault(str(identity), {})[number] = text
+    def tell(self, identity: AttemptId, name: str, text: str) -> None:
+        self._host.words.setdefault(str(identity), {})[name] = text
 
     def lay_board(self, identity: AttemptId, files: Mapping[str, bytes]) -> None:
         self._host.boards[str(identity)] = dict(files)

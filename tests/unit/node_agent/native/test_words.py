@@ -11,7 +11,7 @@ from node_agent.chat.messages import Asked
 from node_agent.native.voice import PersonWords, Voice
 from node_agent.shim.process import MARKER
 from node_agent.wire.clock import SystemClock
-from node_agent.wire.identity import ATTEMPT, WORDS_KEY, sealed, unsealed, words_in
+from node_agent.wire.identity import ATTEMPT, WORDS_KEY, Said, sealed, unsealed, words_in
 from node_agent.workspace.homes import lay
 from tests.unit.node_agent.native.test_loop import Script, Stage, calls, says
 
@@ -32,7 +32,11 @@ def stage(folder: Path, script: Script) -> tuple[Stage, Path]:
 
 def say(home: Path, number: int, text: str, secret: str = SECRET) -> None:
     """As the node agent does."""
-    lay(home, words_in(WHO), str(number), sealed(secret, number, text).encode())
+    lay(home, words_in(WHO), str(number), laid(number, text, secret))
+
+
+def laid(number: int, text: str, secret: str = SECRET) -> bytes:
+    return sealed(secret, number, Said(text=text, by="Ana").model_dump_json()).encode()
 
 
 def test_words_come_in_order_after_the_results_of_its_calls(tmp_path: Path) -> None:
@@ -40,12 +44,13 @@ def test_words_come_in_order_after_the_results_of_its_calls(tmp_path: Path) -> N
     found, home = stage(tmp_path, script)
     for number in (10, 9):
         say(home, number, f"word {number}")
-    lay(home, words_in("r-0001.1.2"), "1", sealed(SECRET, 1, "for another attempt").encode())
+    lay(home, words_in("r-0001.1.2"), "1", laid(1, "for another attempt"))
     lay(home, words_in(WHO), "notes.txt", b"not a number")
     assert found.loop.run("the task") == "done"
     (added,) = [turn for turn in script.questions[1].turns if isinstance(turn, Asked)][1:]
-    assert added.text == ("A person adds, while you work: word 9\n\nA person adds, while you work: word 10")
+    assert added.text == ("Ana adds, while you work: word 9\n\nAna adds, while you work: word 10")
     assert [one["number"] for one in found.told("heard")] == [9, 10]
+    assert found.told("heard")[0]["by"] == "Ana" and found.told("heard")[0]["text"] == "word 9"
 
 
 def test_words_during_its_last_answer_are_heard_still(tmp_path: Path) -> None:
@@ -53,6 +58,12 @@ def test_words_during_its_last_answer_are_heard_still(tmp_path: Path) -> None:
     found, home = stage(tmp_path, script)
     say(home, 1, "and the docs")
     assert found.loop.run("the task") == "done again" and len(script.questions) == 2
+
+
+def test_the_longest_words_are_read_whole(tmp_path: Path) -> None:
+    text = "\x01" * 10_000 + "\U0001f600" * 10_000
+    say(tmp_path, 1, text)
+    assert heard(tmp_path).new() == f"Ana adds, while you work: {text}"
 
 
 def test_no_link_of_the_agents_is_followed(tmp_path: Path) -> None:
@@ -82,7 +93,7 @@ def test_code_of_the_run_speaks_for_nobody(tmp_path: Path) -> None:
     (folder / "3").write_bytes(real)
     (folder / "4").write_bytes(real.replace(b"really", b"hardly"))
     say(tmp_path, 5, "with a guess", "")
-    assert words.new() == "A person adds, while you work: really"
+    assert words.new() == "Ana adds, while you work: really"
     assert heard(tmp_path, "").new() == "", "who was given no secret hears nobody"
 
 
@@ -96,7 +107,7 @@ def test_what_waits_or_leads_away_holds_nobody_up_and_silences_nobody(tmp_path: 
     assert words.new() == ""
     for number in (1, 2, 4):
         say(tmp_path, number, f"word {number}")
-    assert words.new().count("A person adds") == 3 and words.new() == ""
+    assert words.new().count("Ana adds") == 3 and words.new() == ""
 
 
 def test_a_linked_folder_is_none(tmp_path: Path) -> None:
@@ -116,7 +127,7 @@ def test_the_secret_is_taken_away_before_anything_else_runs(
     words = PersonWords.of(str(tmp_path), Voice(SystemClock(), os.open(os.devnull, os.O_WRONLY)))
     assert not (tmp_path / WORDS_KEY).exists()
     say(tmp_path, 7, "hello")
-    assert words.new() == "A person adds, while you work: hello"
+    assert words.new() == "Ana adds, while you work: hello"
 
 
 def test_a_seal_is_good_for_its_number_and_words_alone() -> None:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from decimal import Decimal
 
 from node_agent.wire.clock import FleetTime
-from node_agent.wire.control import Beat, CallAnswer, Control, Examine, PersonAnswers, PersonSays, StopControl
+from node_agent.wire.control import (
+    Beat,
+    CallAnswer,
+    Control,
+    Examine,
+    PersonAnswers,
+    PersonSays,
+    StopControl,
+    TurnControl,
+)
 from node_agent.wire.endpoint import (
     AskFact,
     AskState,
@@ -21,7 +30,7 @@ from node_agent.wire.endpoint import (
     Residence,
     Sampling,
 )
-from node_agent.wire.event import Event, Events, PersonAsked, PersonHeard, Progress
+from node_agent.wire.event import Event, Events, PersonAsked, PersonHeard, Progress, Turned
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.node import (
@@ -37,7 +46,7 @@ from node_agent.wire.node import (
     NodeProblem,
     RuntimeFact,
 )
-from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Reasoning, Resumed, Workspace
+from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Reasoning, Resumed, TurnTerms, Workspace
 from node_agent.wire.policy import (
     CallAsked,
     CommandRule,
@@ -61,7 +70,11 @@ from node_agent.wire.receipt import (
     ModelCalls,
     PersonQuestion,
     ReportResult,
+    RestReason,
     Served,
+    TurnRecord,
+    TurnStop,
+    TurnWords,
     Usage,
     receipt_of,
 )
@@ -134,6 +147,7 @@ def order() -> Order:
         depth=1,
         resume=Resumed(run="r-0001", session="s-1"),
         answer="take the port 8080",
+        turns=TurnTerms(idle_ms=600_000, turn_ms=3_600_000, by="ana", story="we began"),
         trace="t-1",
     )
 
@@ -147,6 +161,18 @@ def _report() -> GateReport:
     result = ReportResult(level="error", rule="F401", file="a.py", line=3, text="unused")
     return GateReport(
         file="out/results.sarif", form="sarif", tool="ruff 0.8", counts={"error": 1}, results=(result,)
+    )
+
+
+def _turn() -> TurnRecord:
+    return TurnRecord(
+        number=1,
+        words=(TurnWords(number=0, by="ana", sha256="4" * 64),),
+        stop=TurnStop.LIMIT,
+        why="60 s",
+        usage=Usage(input_tokens=7, output_tokens=1, cost_usd=Decimal("0.10"), cost_source="metered"),
+        began_wall_ms=1,
+        ended_wall_ms=2,
     )
 
 
@@ -197,6 +223,8 @@ def receipt() -> Signed:
         change="change",
         answer="done",
         question=PersonQuestion(question="which?", choices=("a", "b")),
+        turns=(_turn(),),
+        rests=RestReason.CAP,
         findings=("odd",),
         exposed=(Exposed(secret="API_KEY", file="a.txt"),),
         blobs=(Blob(name="out", size=1, sha256="2" * 64),),
@@ -308,7 +336,9 @@ def _of_calls() -> dict[str, Signed]:
             node=TAG,
             seq=9,
             at=AT,
-            body=PersonAnswers(identity=WHO, asked=ASKED, allow=False, words="to a branch of your own"),
+            body=PersonAnswers(
+                identity=WHO, asked=ASKED, allow=False, words="to a branch of your own", by="ana"
+            ),
         ),
         "call_answer": CallAnswer(identity=WHO, asked=ASKED, allow=True, whole=True),
         "person_asked": Events(
@@ -318,6 +348,15 @@ def _of_calls() -> dict[str, Signed]:
                 Event(identity=WHO, seq=3, wall_ms=4, at=AT, body=PersonAsked(asked=ASKED, why="rule ask")),
             ),
         ),
+    }
+
+
+def _of_turns() -> dict[str, Signed]:
+    cancel = TurnControl(identity=WHO, number=1, what="cancel")
+    ended = Event(identity=WHO, seq=4, wall_ms=4, at=AT, body=Turned(turn=_turn(), bytes=900))
+    return {
+        "turn_control": Control(fleet=FLEET, node=TAG, seq=10, at=AT, body=cancel),
+        "turned": Events(fleet=FLEET, node=TAG, events=(ended,)),
     }
 
 
@@ -344,7 +383,7 @@ def samples() -> dict[str, Signed]:
             node=TAG,
             seq=8,
             at=AT,
-            body=PersonSays(identity=WHO, number=1, text="the tests are in spec/"),
+            body=PersonSays(identity=WHO, number=1, text="the tests are in spec/", by="ana"),
         ),
         "person_heard": Events(
             fleet=FLEET,
@@ -377,5 +416,6 @@ def samples() -> dict[str, Signed]:
             fleet=FLEET, node=TAG, session="s", nonce="n", at=AT, epoch_seen=4, entries=(entry,)
         ),
         **_of_calls(),
+        **_of_turns(),
         "hello": Hello(fleet=FLEET, node=TAG, nonce="n", identity=WHO, verb="push"),
     }
