@@ -203,7 +203,7 @@ class _Server(uvicorn.Server):
     async def _accept(self, listening: socket.socket) -> None:
         while True:
             try:
-                made, peer = await asyncio.get_running_loop().sock_accept(listening)
+                made, peer = await _next_of(listening)
             except OSError as exc:  # it left again, or we have no file free
                 if exc.errno in (errno.EMFILE, errno.ENFILE):
                     self._tell(f"all of its {most()} files are open")
@@ -211,7 +211,7 @@ class _Server(uvicorn.Server):
                 continue
             crowded = False
             if self._places is None:
-                self._keep(asyncio.get_running_loop().create_task(self._connect(made, None)))
+                self._begin(made, None)
             else:
                 crowded = not self._admit(made, str(peer[0]))
             # Accepting never waits while there is a queue: those accepted are to begin.
@@ -230,12 +230,17 @@ class _Server(uvicorn.Server):
         if place is None:
             made.close()
         else:
-            task = self._keep(asyncio.get_running_loop().create_task(self._connect(made, place)))
-            place.close = task.cancel
+            place.close = self._begin(made, place).cancel
         if place is None or given is not None:
             self._tell(f"strangers hold all their places, the last one from {address}")
             return False
         return True
+
+    def _begin(self, made: socket.socket, place: GuestPlace | None) -> asyncio.Task[None]:
+        """A task that is cancelled before its first step does not close what it was given."""
+        task = self._keep(asyncio.get_running_loop().create_task(self._connect(made, place)))
+        task.add_done_callback(lambda ended: made.close() if ended.cancelled() else None)
+        return task
 
     async def _connect(self, made: socket.socket, place: GuestPlace | None) -> None:
         arguments: dict[str, Any] = {
@@ -269,6 +274,24 @@ class _Server(uvicorn.Server):
         if now - self._told_at >= _TELL_S:
             self._told_at = now
             log.warning("connections are closed at once: %s", why)
+
+
+async def _next_of(listening: socket.socket) -> tuple[socket.socket, Any]:
+    """The library's own `sock_accept` loses who came in the moment in which it is cancelled."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            made, peer = listening.accept()
+        except (BlockingIOError, InterruptedError):
+            came = asyncio.Event()
+            loop.add_reader(listening, came.set)
+            try:
+                await came.wait()
+            finally:
+                loop.remove_reader(listening)
+        else:
+            made.setblocking(False)
+            return made, peer
 
 
 class Answering:

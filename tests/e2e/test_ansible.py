@@ -15,7 +15,7 @@ import pytest
 
 from tests.e2e.fleets import add, next_release, own_fleet, up
 from tests.e2e.ground import Ground, held, kill_coordinator
-from tests.e2e.owner import Owner
+from tests.e2e.owner import Owner, until
 from tests.e2e.plays import BIN, Plays
 from tests.lab import Lab
 
@@ -155,7 +155,7 @@ def test_site_makes_nodes_as_login_root_and_sudo_and_then_changes_nothing(
         "node2": 1,
         "node3": 2,
     }
-    assert {n["state"] for n in owner.nodes().values()} == {"online"}
+    until(lambda: {n["state"] for n in owner.nodes().values()} == {"online"}, "all online", told=owner.nodes)
     second = plays.again("site", "--diff").fine()
     assert (second.changed, len(second.recap)) == (0, 4), second.text
     assert set(changed(plays, "upgrade", "--check").values()) == {0}

@@ -36,7 +36,7 @@ def test_lost_is_offered_not_rerun_and_a_late_receipt_replaces_it(owner: Owner, 
     healed.drop([1])
     lost = owner.ended(run, 40)
     assert (lost["outcome"], lost["attempt"]) == ("lost", 1), lost
-    assert owner.state("node1") == "lost"
+    until(lambda: owner.seen("node1") == "lost", "its node is lost, too", told=owner.nodes)
     assert "lost" in owner.run("runs", "show", run).ok().out
     host = Ground(owner, healed, 1)
     host.let_go("late")

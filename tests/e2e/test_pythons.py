@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.fleets import own_fleet, up
-from tests.e2e.owner import script
+from tests.e2e.owner import script, until
 from tests.lab import Lab
 from tests.pythons import of_pyenv
 
@@ -56,7 +56,7 @@ def test_the_bundle_of_another_python_runs_and_works(healed: Lab, minor: str) ->
         pytest.skip(f"no Python {minor} of pyenv on this machine")
     with alone(healed, 1, python), own_fleet(healed, [1], fresh=[1]) as owner:
         up(owner, 1)
-        assert owner.nodes()["node1"]["state"] == "online"
+        until(lambda: owner.seen("node1") == "online", "it is online", told=owner.nodes)
         agent = "readlink /proc/$(cat /home/ops/.pancode-node/f-*/run/agent.pid)/exe"
         assert f"/.pyenv/versions/{python.name}/" in healed.run(1, agent).stdout
         top = owner.repository("other")

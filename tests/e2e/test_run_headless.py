@@ -100,4 +100,4 @@ def _read(path: Path) -> bytes:
 def test_a_fleet_that_runs_stays_up(machine: Owner) -> None:
     machine.run("fleet", "up").ok()
     machine.run("run", "--headless", "--runtime", "shell", "--workspace", "none", "true").ok()
-    assert machine.ask("fleet", "status")["nodes"][0]["state"] == "online"
+    until(lambda: {n["state"] for n in machine.nodes().values()} == {"online"}, "online", told=machine.nodes)

@@ -180,7 +180,8 @@ def _offered(fleet: Owner, run: str) -> bool:
 def _offered_to_frozen(fleet: Owner, agent: int) -> str:
     """A run whose order waits for a frozen node agent; a busy machine may take the node for lost first."""
     for _ in range(5):
-        fleet.run("queue", "pause", "pool.node.node1").ok()  # a dispatch would take longer than the node is missed
+        # A dispatch would take longer than the node is missed.
+        fleet.run("queue", "pause", "pool.node.node1").ok()
         run = fleet.dispatch(*NONE, "--node", "node1", "echo once")
         os.kill(agent, signal.SIGSTOP)
         fleet.run("queue", "resume", "pool.node.node1").ok()

@@ -309,9 +309,9 @@ def test_no_zombie_is_left_behind(phases: Phases) -> None:
 def test_waiting_takes_no_processor(phases: Phases) -> None:
     folder = phases.start(["sleep", "60"])
     shim_pid = phases.running(folder).shim
-    before, began = time.process_time(), _cpu_ticks(shim_pid)
+    before, began = time.thread_time(), _cpu_ticks(shim_pid)
     assert isinstance(phases.runner.wait(folder, 1.5), Running)
-    assert time.process_time() - before < 0.15
+    assert time.thread_time() - before < 0.15
     assert _cpu_ticks(shim_pid) - began <= 5  # of 150
     phases.runner.stop(folder, "end")
     assert isinstance(new_runner().wait(folder, 20 * crowded()), Ended)

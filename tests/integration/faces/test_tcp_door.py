@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import http.client
 import json
 import socket
@@ -11,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
+from starlette.applications import Starlette
 
 from pancode.access import tokens
 from pancode.access.door import DoorPlace
@@ -20,7 +24,9 @@ from pancode.api.context import ApiContext as ApiDesk
 from pancode.core.visitors import AccessScope, NewToken
 from pancode.nodes.place import ListenAddress
 from pancode.notices.signing import headers as signed_headers
+from pancode.offline.answering import QUIET, _Server
 from pancode.offline.door import TcpDoor
+from pancode.offline.guest_places import PlaceBounds
 from tests.contract.certificates import Authority
 from tests.integration.faces.conftest import until
 from tests.unit.pancode.api.world import FACTS, MemoryCoordinator
@@ -84,6 +90,28 @@ def test_a_stream_ends_when_its_token_is_revoked(opening: Opening, monkeypatch: 
     tokens.revoke(opening.context.core, "watcher", "ana")  # which is an event
     assert b"token revoked" not in answer.read(), "it ends before it tells more"
     connection.close()
+
+
+@pytest.mark.parametrize("steps", range(6))
+@pytest.mark.parametrize("bounds", [None, PlaceBounds(8, 8, 4)], ids=["owner", "strangers"])
+def test_who_comes_while_it_closes_is_hung_up_on(bounds: PlaceBounds | None, steps: int) -> None:
+    """Whichever step of the loop it is: nobody is left open and forgotten."""
+
+    async def go() -> None:
+        config = uvicorn.Config(Starlette(), **QUIET)
+        server = _Server(config, lambda: None, bounds)
+        config.load()
+        server.lifespan = config.lifespan_class(config)
+        with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as client:
+            await server.startup([listening])
+            await asyncio.sleep(0.01)
+            client.connect(listening.getsockname())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            await server.shutdown()
+            gc.collect()
+
+    asyncio.run(go())
 
 
 def test_tls_beyond_this_machine(tmp_path: Path) -> None:

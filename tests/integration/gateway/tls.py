@@ -63,8 +63,9 @@ class ConnectProxy:
         self._to, self._answer = port, answer
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.heads: list[str] = []
-        self._live: list[socket.socket] = [self._listener]
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._live: list[socket.socket] = []
+        self._accepts = threading.Thread(target=self._serve, daemon=True)
+        self._accepts.start()
 
     @property
     def url(self) -> str:
@@ -76,6 +77,10 @@ class ConnectProxy:
         return [head.split(" ")[1] for head in self.heads]
 
     def close(self) -> None:
+        """Nobody is taken in any more before those that were are closed."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._accepts.join()
+        self._listener.close()
         for one in self._live:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
