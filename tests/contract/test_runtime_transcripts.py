@@ -13,7 +13,7 @@ from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.failure import FailureKind as F
 from node_agent.wire.failure import Outcome
 from tests.clis.install import VERSIONS
-from tests.contract.transcripts import GOLDEN, RECORDED, cases, ending, feed, output, verdict
+from tests.contract.transcripts import GOLDEN, RECORDED, cases, ending, feed, line, output, verdict
 
 ALL = [(runtime, case) for runtime in RECORDED for case in cases(runtime)]
 EXPECTED_CASES = {
@@ -101,3 +101,9 @@ def test_output_that_is_no_stream_is_nobodys_fault_and_never_done(
 ) -> None:
     told = feed(runtime, data, ExitInfo(status=status))
     assert (told.failure, told.outcome) == (failure, Outcome.INFRA)
+
+
+@pytest.mark.parametrize("runtime", [one for one in RECORDED if one != "claude"])
+def test_a_stream_in_a_dialect_that_nobody_knows_is_unreadable(runtime: str) -> None:
+    told = feed(runtime, line(kind="session") + line(msg={"type": "task_complete"}), ExitInfo(status=0))
+    assert told.failure is F.RUNTIME_UNREADABLE

@@ -54,11 +54,6 @@ MODELS = {"native": "fake-coder", "openai-agents": "fake-coder", "claude-sdk": "
 ALL = [(runtime, case) for runtime in EXPECTED for case in cases(runtime)]
 
 
-@pytest.mark.parametrize("runtime", EXPECTED)
-def test_every_transcript_is_judged(runtime: str) -> None:
-    assert sorted(EXPECTED[runtime]) == cases(runtime)
-
-
 @pytest.mark.parametrize(("runtime", "case"), ALL)
 def test_outcome_usage_and_session(runtime: str, case: str) -> None:
     told = verdict(runtime, case)

@@ -7,9 +7,8 @@ from decimal import Decimal
 import pytest
 
 from node_agent.runtimes.base import Resume
-from node_agent.runtimes.claude.command import PROBE, launch
-from node_agent.runtimes.starting import held_but_full_auto
-from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
+from node_agent.runtimes.claude.command import launch
+from node_agent.wire.policy import Mode, Safety
 from node_agent.wire.receipt import Usage
 from tests.unit.node_agent.runtimes.asked import LIMITS, PLACE, ask, place
 
@@ -53,13 +52,6 @@ def test_limits_resume_and_prompt_become_flags_and_files() -> None:
     assert "--model" not in made.argv
 
 
-@pytest.mark.parametrize("task", ["/help", "--version", "", "a\n\nb", "$(id) 'q' \"r\" 😀", "\udcff"])
-def test_the_task_is_on_standard_input_behind_a_line_of_ours(task: str) -> None:
-    made = launch(ask(task=task, prompt=task), PLACE)
-    assert made.stdin == b"Task:\n" + task.encode("utf-8", "surrogateescape") + b"\n"
-    assert task == "" or task not in made.argv
-
-
 def test_the_environment_is_the_runs_own() -> None:
     env = launch(ask(), place(env={"ANTHROPIC_API_KEY": "k", "CLAUDE_CONFIG_DIR": "/root/.claude"})).env
     assert env["ANTHROPIC_API_KEY"] == "k"
@@ -86,31 +78,3 @@ def test_an_agents_own_list_of_tools_narrows_what_its_level_gives() -> None:
     assert given(**full, tools=("ls", "bash")) == "Glob,Bash"
     assert given(tools=("read", "bash")) == "Read", "no list gives what the level does not"
     assert given(tools=()) == ""
-
-
-def test_full_auto_is_told_only_without_a_wall() -> None:
-    def grade(safety: Safety, isolation: Isolation = Isolation.NONE) -> Enforcement:
-        return held_but_full_auto(Mode.BUILD, safety, False, isolation)
-
-    assert grade(Safety.SUGGEST) is grade(Safety.AUTO_EDIT) is Enforcement.RUNTIME
-    assert grade(Safety.FULL_AUTO) is Enforcement.TOLD_ONLY
-    assert grade(Safety.FULL_AUTO, Isolation.SANDBOX) is Enforcement.SANDBOX
-
-
-@pytest.mark.parametrize(
-    ("results", "state", "version"),
-    [
-        ([(None, "")], "missing", None),
-        ([(1, "boom"), (1, "")], "missing", None),
-        ([(0, "huh"), (0, "")], "unknown_version", None),
-        ([(0, "2.1.328 (Claude Code)\n"), (1, "")], "not_logged_in", "2.1.328"),
-        ([(0, "2.1.328 (Claude Code)\n"), (0, "")], "ok", "2.1.328"),
-        ([(0, "2.1.328"), (0, "")], "ok", "2.1.328"),
-        ([(0, "2.1.328 (Claude Code)\n")], "not_logged_in", "2.1.328"),
-        ([], "missing", None),
-    ],
-)
-def test_probe(results: list[tuple[int | None, str]], state: str, version: str | None) -> None:
-    fact = PROBE.read(results)
-    assert (fact.state, fact.version) == (state, version)
-    assert bool(fact.fix) is (state != "ok")

@@ -7,7 +7,7 @@ import tomllib
 import pytest
 
 from node_agent.runtimes.base import Resume
-from node_agent.runtimes.codex.command import PROBE, enforcement, launch
+from node_agent.runtimes.codex.command import enforcement, launch
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from node_agent.wire.receipt import Usage
 from tests.unit.node_agent.runtimes.asked import PLACE, ask, place
@@ -75,40 +75,10 @@ def test_resume_and_prompt_become_words_and_files() -> None:
     assert "codex/AGENTS.md" not in launch(ask(), PLACE).files
 
 
-@pytest.mark.parametrize("task", ["/help", "--version", "", "a\n\nb", "$(id) 'q' \"r\" 😀", "\udcff"])
-def test_the_task_is_on_standard_input_behind_a_line_of_ours(task: str) -> None:
-    made = launch(ask(task=task, prompt=task), PLACE)
-    assert made.stdin == b"Task:\n" + task.encode("utf-8", "surrogateescape") + b"\n"
-    assert task == "" or task not in made.argv
-
-
 @pytest.mark.parametrize("safety", list(Safety))
 def test_every_level_is_held_by_its_own_sandbox_or_ours(safety: Safety) -> None:
     assert enforcement(Mode.BUILD, safety, False, Isolation.NONE) is Enforcement.RUNTIME
     assert enforcement(Mode.BUILD, safety, False, Isolation.SANDBOX) is Enforcement.SANDBOX
-
-
-@pytest.mark.parametrize(
-    ("results", "state", "version", "fix"),
-    [
-        ([], "missing", None, "~/.local @openai/codex@latest"),
-        ([(None, ""), (0, "")], "missing", None, "~/.local @openai/codex@latest"),
-        (
-            [(0, "huh"), (0, "")],
-            "unknown_version",
-            None,
-            "~/.local @openai/codex@latest",
-        ),
-        ([(0, "codex-cli 0.169.0\n"), (1, "")], "not_logged_in", "0.169.0", "OPENAI_API_KEY"),
-        ([(0, "codex-cli 0.169.0\n")], "not_logged_in", "0.169.0", "secrets.json"),
-        ([(0, "codex-cli 0.169.4\n"), (0, "")], "ok", "0.169.4", ""),
-        ([(0, "codex-cli 1.0.0\n"), (0, "")], "ok", "1.0.0", "measured with 0.169.x"),
-    ],
-)
-def test_probe(results: list[tuple[int | None, str]], state: str, version: str | None, fix: str) -> None:
-    fact = PROBE.read(results)
-    assert (fact.state, fact.version) == (state, version)
-    assert fix in fact.fix and bool(fact.fix) is bool(fix)
 
 
 @pytest.mark.parametrize("safety", list(Safety))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.runtimes.base import Resume
-from node_agent.runtimes.copilot.command import PROBE, launch
+from node_agent.runtimes.copilot.command import launch
 from node_agent.wire.policy import Mode, Safety
 from node_agent.wire.receipt import Usage
 from tests.unit.node_agent.runtimes.asked import PLACE, ask, place
@@ -94,31 +94,3 @@ def test_a_login_at_github_is_used_where_no_server_is_named() -> None:
     assert not {"COPILOT_OFFLINE", "COPILOT_PROVIDER_WIRE_API"} & set(made.env)
     beside = launch(ask(model="m"), place(env={**login, "COPILOT_PROVIDER_BASE_URL": "http://x/v1"}))
     assert "COPILOT_GITHUB_TOKEN" not in beside.env and beside.env["COPILOT_OFFLINE"] == "true"
-
-
-@pytest.mark.parametrize("task", ["/help", "--version", "", "a\n\nb", "$(id) 'q' \"r\" 😀", "\udcff"])
-def test_the_task_is_on_standard_input_behind_a_line_of_ours(task: str) -> None:
-    made = launch(ask(task=task, prompt=task), PLACE)
-    assert made.stdin == b"Task:\n" + task.encode("utf-8", "surrogateescape") + b"\n"
-    assert task == "" or task not in made.argv
-
-
-@pytest.mark.parametrize(
-    ("results", "state", "version", "fix"),
-    [
-        ([(None, ""), (0, "")], "missing", None, "~/.local @github/copilot@latest"),
-        (
-            [(0, "huh"), (0, "")],
-            "unknown_version",
-            None,
-            "~/.local @github/copilot@latest",
-        ),
-        ([(0, "1.0.102\n"), (1, "")], "not_logged_in", "1.0.102", "COPILOT_PROVIDER_BASE_URL"),
-        ([(0, "GitHub Copilot CLI 1.0.102.\n"), (0, "")], "ok", "1.0.102", ""),
-        ([(0, "1.1.0\n"), (0, "")], "ok", "1.1.0", "measured with 1.0.x"),
-    ],
-)
-def test_probe(results: list[tuple[int | None, str]], state: str, version: str | None, fix: str) -> None:
-    fact = PROBE.read(results)
-    assert (fact.state, fact.version) == (state, version)
-    assert fix in fact.fix and bool(fact.fix) is bool(fix)

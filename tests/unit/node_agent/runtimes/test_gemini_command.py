@@ -8,7 +8,7 @@ import tomllib
 import pytest
 
 from node_agent.runtimes.base import ProcessSpec, Resume
-from node_agent.runtimes.gemini.command import PROBE, launch
+from node_agent.runtimes.gemini.command import launch
 from node_agent.wire.policy import Mode, Safety
 from node_agent.wire.receipt import Usage
 from tests.unit.node_agent.runtimes.asked import PLACE, ask, place
@@ -89,36 +89,3 @@ def test_resume_and_prompt_become_words_and_files() -> None:
     assert made.argv[-2:] == ("--resume", "s-1")
     assert made.files[".gemini/GEMINI.md"] == b"be kind"
     assert ".gemini/GEMINI.md" not in launch(ask(), PLACE).files
-
-
-@pytest.mark.parametrize("task", ["/help", "--version", "", "a\n\nb", "$(id) 'q' \"r\" 😀", "\udcff"])
-def test_the_task_is_on_standard_input_behind_a_line_of_ours(task: str) -> None:
-    made = launch(ask(task=task, prompt=task), PLACE)
-    assert made.stdin == b"Task:\n" + task.encode("utf-8", "surrogateescape") + b"\n"
-    assert task == "" or task not in made.argv
-
-
-@pytest.mark.parametrize(
-    ("results", "state", "version", "fix"),
-    [
-        (
-            [(None, ""), (0, "")],
-            "missing",
-            None,
-            "~/.local @google/gemini-cli@latest",
-        ),
-        (
-            [(0, "huh"), (0, "")],
-            "unknown_version",
-            None,
-            "~/.local @google/gemini-cli@latest",
-        ),
-        ([(0, "0.61.0\n"), (1, "")], "not_logged_in", "0.61.0", "GEMINI_API_KEY"),
-        ([(0, "0.61.0\n"), (0, "")], "ok", "0.61.0", ""),
-        ([(0, "0.70.1\n"), (0, "")], "ok", "0.70.1", "measured with 0.61.x"),
-    ],
-)
-def test_probe(results: list[tuple[int | None, str]], state: str, version: str | None, fix: str) -> None:
-    fact = PROBE.read(results)
-    assert (fact.state, fact.version) == (state, version)
-    assert fix in fact.fix and bool(fact.fix) is bool(fix)

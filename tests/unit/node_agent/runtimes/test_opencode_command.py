@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from node_agent.runtimes.base import ProcessSpec, Resume
-from node_agent.runtimes.opencode.command import PROBE, launch
-from node_agent.runtimes.starting import held_but_full_auto
-from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
+from node_agent.runtimes.opencode.command import launch
+from node_agent.wire.policy import Mode, Safety
 from node_agent.wire.receipt import Usage
 from tests.unit.node_agent.runtimes.asked import PLACE, ask, place
 
@@ -76,43 +75,6 @@ def test_resume_and_prompt_become_words_and_files() -> None:
     assert settings(made)["instructions"] == ["/node/homes/r/prompt.md"]
     assert made.env["XDG_DATA_HOME"] == "/node/homes/r/data"
     assert "instructions" not in settings(launch(ask(), PLACE))
-
-
-@pytest.mark.parametrize("task", ["/help", "--version", "", "a\n\nb", "$(id) 'q' \"r\" 😀", "\udcff"])
-def test_the_task_is_on_standard_input_behind_a_line_of_ours(task: str) -> None:
-    made = launch(ask(task=task, prompt=task), PLACE)
-    assert made.stdin == b"Task:\n" + task.encode("utf-8", "surrogateescape") + b"\n"
-    assert task == "" or task not in made.argv
-
-
-def test_full_auto_is_told_only_without_a_wall() -> None:
-    def grade(safety: Safety, isolation: Isolation = Isolation.NONE) -> Enforcement:
-        return held_but_full_auto(Mode.BUILD, safety, False, isolation)
-
-    assert grade(Safety.SUGGEST) is grade(Safety.AUTO_EDIT) is Enforcement.RUNTIME
-    assert grade(Safety.FULL_AUTO) is Enforcement.TOLD_ONLY
-    assert grade(Safety.FULL_AUTO, Isolation.SANDBOX) is Enforcement.SANDBOX
-
-
-@pytest.mark.parametrize(
-    ("results", "state", "version", "fix"),
-    [
-        ([(None, ""), (0, "")], "missing", None, "~/.local opencode-ai@latest"),
-        (
-            [(0, "huh"), (0, "")],
-            "unknown_version",
-            None,
-            "~/.local opencode-ai@latest",
-        ),
-        ([(0, "1.18.33\n"), (1, "")], "not_logged_in", "1.18.33", "OPENAI_BASE_URL"),
-        ([(0, "1.18.33\n"), (0, "")], "ok", "1.18.33", ""),
-        ([(0, "2.0.0\n"), (0, "")], "ok", "2.0.0", "measured with 1.18.x"),
-    ],
-)
-def test_probe(results: list[tuple[int | None, str]], state: str, version: str | None, fix: str) -> None:
-    fact = PROBE.read(results)
-    assert (fact.state, fact.version) == (state, version)
-    assert fix in fact.fix and bool(fact.fix) is bool(fix)
 
 
 LOGIN = json.dumps({"openai": {"type": "oauth", "access": "an-access", "refresh": "a-refresh", "expires": 1}})
