@@ -119,19 +119,6 @@ def test_no_attempt_follows_when_nothing_is_left(coordinator: Desk, usd: str) ->
     coordinator.check_books()
 
 
-def test_a_late_receipt_uses_up_what_the_next_attempt_was_to_have(coordinator: Desk) -> None:
-    node, order = started(coordinator, limits=LIMITS, read_only=True, told_only=True)
-    for _ in range(100):
-        coordinator.turn(10_000)
-    assert coordinator.row(Run, "r-0001").attempt == 2
-    node.deliver(order, **BUSY, **spent("1.00"))
-    later(coordinator, node)
-    assert node.claim() is None
-    ended = coordinator.row(Run, "r-0001")
-    assert (ended.outcome, ended.attempt) == (Outcome.BUDGET_EXCEEDED, 2)
-    coordinator.check_books()
-
-
 def test_the_next_attempt_waits_for_the_budget_and_goes_on_when_there_is_some(coordinator: Desk) -> None:
     set_ceilings(coordinator.core, "day", Ceilings(Decimal("1.00")), "test")
     node, order = started(coordinator, usd="0.75")

@@ -6,19 +6,16 @@ from decimal import Decimal
 
 import pytest
 
-from node_agent.wire.control import Acknowledge, Reject, Resend, StopControl
-from node_agent.wire.event import Marked, Progress, Refused
+from node_agent.wire.control import Acknowledge, Reject, Resend
+from node_agent.wire.event import Marked, Refused
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.identity import Mark
-from node_agent.wire.receipt import Blob, Usage
+from node_agent.wire.receipt import Blob
 from node_agent.wire.signing import SigningKey
-from pancode.core.records import Audit, Balance, Closed, Fence, Node, Run, RunState
-from pancode.errors import RefusedError
+from pancode.core.records import Audit, Balance, Fence, Run, RunState
 from pancode.fleet import fleet as query_fleet
 from pancode.fleet import inventory
-from pancode.nodes.node import NodeState
 from pancode.runs.rounds import act, turn
-from pancode.runs.stop import stop
 from tests.unit.pancode.control.world import Desk, Puppet, failed, offered
 
 
@@ -84,16 +81,6 @@ def test_no_order_before_the_inventory(coordinator: Desk) -> None:
     assert "has not asked" in coordinator.row(Run, "r-0001").reason
     node.breathe()
     assert node.claim() is not None
-
-
-def test_never_more_orders_than_slots(coordinator: Desk) -> None:
-    node = Puppet(coordinator, slots=2)
-    for number in range(5):
-        coordinator.dispatch(f"r-000{number}")
-    node.breathe()
-    orders = [node.claim() for _ in range(5)]
-    assert sum(o is not None for o in orders) == 2
-    assert coordinator.row(Run, "r-0004").reason == "n1 is busy, no free slot"
 
 
 def test_of_a_crowd_it_is_said_now_and_then_why_it_waits(coordinator: Desk) -> None:
@@ -170,23 +157,6 @@ def test_a_heartbeat_of_before_the_receipt_takes_no_slot_back(coordinator: Desk)
     assert node.claim() is not None
 
 
-def test_the_last_dollar_is_held_once() -> None:
-    coordinator = Desk(ceiling="1.00")
-    coordinator.dispatch("r-0001")
-    with pytest.raises(RefusedError, match=r"spent: \$0.00, held: \$0.75, estimated next: \$0.75"):
-        coordinator.dispatch("r-0002")
-    assert coordinator.row(Run, "r-0002") is None
-    coordinator.check_books()
-
-
-def test_an_unknown_cost_leaves_the_hold_standing(coordinator: Desk) -> None:
-    node, order = offered(coordinator)
-    node.deliver(order, usage=Usage())
-    coordinator.turn()
-    assert (day(coordinator).held_usd, day(coordinator).unknown_runs) == (Decimal("0.75"), 1)
-    coordinator.check_books()
-
-
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
@@ -248,16 +218,6 @@ def test_missing_bytes_are_asked_for_and_then_accepted(coordinator: Desk) -> Non
     assert coordinator.row(Run, "r-0001").outcome is Outcome.DONE
 
 
-def test_the_same_receipt_twice_is_settled_once_and_answered_again(coordinator: Desk) -> None:
-    node, order = offered(coordinator)
-    envelope = node.deliver(order)
-    coordinator.turn()
-    node.uplink.send(envelope.model_dump_json())
-    coordinator.turn(10_000)
-    assert day(coordinator).spent_usd == Decimal("0.10")
-    assert [type(c.body) for c in node.controls()] == [Acknowledge, Acknowledge]
-
-
 def test_another_receipt_for_the_same_fence_is_refused(coordinator: Desk) -> None:
     node, order = offered(coordinator)
     node.deliver(order)
@@ -282,32 +242,6 @@ def test_forged_words_change_nothing(coordinator: Desk) -> None:
     assert codes == {"unknown_key", "unsigned", "malformed"}
 
 
-def test_events_are_applied_in_order_once(coordinator: Desk) -> None:
-    node, order = offered(coordinator)
-    node.events[str(order.identity)] = 1
-    node.say(order.identity, Marked(mark=Mark.PREPARED))
-    coordinator.turn()
-    assert coordinator.row(Fence, "r-0001", 1).cursor == 0
-    node.events[str(order.identity)] = 0
-    node.start(order)
-    node.say(order.identity, Progress(input_tokens=5, output_tokens=1))
-    coordinator.turn()
-    assert coordinator.row(Fence, "r-0001", 1).cursor == 4
-    assert coordinator.row(Run, "r-0001").state is RunState.RUNNING
-
-
-def test_a_refused_order_is_bound_again_with_a_new_fence(coordinator: Desk) -> None:
-    node, order = offered(coordinator)
-    node.say(order.identity, Refused(why=OrderRefusal.TOO_LATE, detail="slow"))
-    coordinator.turn()
-    assert coordinator.row(Fence, "r-0001", 1).closed is Closed.REFUSED
-    node.breathe()
-    coordinator.turn(5_000)
-    again = node.claim()
-    assert again is not None and (again.identity.attempt, again.identity.fence) == (1, 2)
-    coordinator.check_books()
-
-
 def test_a_missing_runtime_on_the_only_node_is_waited_for(coordinator: Desk) -> None:
     node, order = offered(coordinator)
     node.say(order.identity, Refused(why=OrderRefusal.RUNTIME_MISSING, detail="no shell"))
@@ -316,91 +250,6 @@ def test_a_missing_runtime_on_the_only_node_is_waited_for(coordinator: Desk) -> 
     node.breathe()
     assert node.claim() is None
     assert coordinator.row(Run, "r-0001").reason == "n1 could not take it: no shell"
-    coordinator.check_books()
-
-
-def test_stop_while_waiting_is_over_at_once(coordinator: Desk) -> None:
-    coordinator.dispatch()
-    stopped = stop(coordinator.core, "r-0001", "by test")
-    assert (stopped.outcome, day(coordinator).held_usd) == (Outcome.INTERRUPTED, Decimal(0))
-    coordinator.check_books()
-
-
-def test_stop_while_running_waits_for_the_node(coordinator: Desk) -> None:
-    node, order = offered(coordinator)
-    node.start(order)
-    coordinator.turn()
-    stopped = stop(coordinator.core, "r-0001", "enough")
-    assert stopped.state is RunState.INTERRUPTING
-    assert "not confirmed" in stopped.reason
-    coordinator.turn()
-    (control,) = node.controls()
-    assert isinstance(control.body, StopControl)
-    node.deliver(order, **failed(FailureKind.STOPPED, Outcome.INTERRUPTED))
-    coordinator.turn()
-    assert coordinator.row(Run, "r-0001").outcome is Outcome.INTERRUPTED
-
-
-def test_an_offer_that_was_never_taken_is_freed_by_the_inventory_only(coordinator: Desk) -> None:
-    node = Puppet(coordinator)
-    node.breathe()
-    coordinator.dispatch()
-    coordinator.turn()
-    for _ in range(30):
-        node.breathe(inventory=False)
-    assert coordinator.row(Fence, "r-0001", 1).closed is None
-    node.breathe()
-    assert coordinator.row(Fence, "r-0001", 1).closed is Closed.NEVER_ACCEPTED
-    assert coordinator.row(Run, "r-0001").fence == 2
-
-
-def test_a_silent_node_is_lost_only_after_waking_time(coordinator: Desk) -> None:
-    node, order = offered(coordinator)
-    node.start(order)
-    coordinator.turn()
-    coordinator.turn(3_600_000)
-    view = coordinator.core.view_of(coordinator.row(Node, "n1"))
-    assert view.state is NodeState.ONLINE, "the coordinator slept for an hour: nobody is to blame"
-    for _ in range(100):
-        coordinator.turn(10_000)
-    run = coordinator.row(Run, "r-0001")
-    assert (run.outcome, day(coordinator).unknown_runs) == (Outcome.LOST, 1)
-    assert run.reason == "n1 was not heard for the whole deadline"
-    node.deliver(order)
-    node.breathe()
-    assert coordinator.row(Run, "r-0001").outcome is Outcome.DONE, (
-        "lost is replaced once, by the newest fence"
-    )
-    assert (day(coordinator).spent_usd, day(coordinator).held_usd, day(coordinator).unknown_runs) == (
-        Decimal("0.10"),
-        Decimal(0),
-        0,
-    )
-    coordinator.check_books()
-
-
-def test_a_lost_reader_is_tried_elsewhere_and_the_older_fence_never_wins(coordinator: Desk) -> None:
-    first, second = Puppet(coordinator, "n1"), Puppet(coordinator, "n2")
-    first.breathe()
-    coordinator.dispatch(read_only=True, told_only=True)
-    coordinator.turn()
-    order = first.claim()
-    assert order is not None
-    first.start(order)
-    for _ in range(100):
-        coordinator.turn(10_000)
-    second.breathe()
-    coordinator.turn()
-    later = second.claim()
-    assert later is not None and (later.identity.attempt, later.identity.fence) == (2, 2)
-    first.deliver(order)
-    coordinator.turn()
-    assert coordinator.row(Run, "r-0001").outcome is None
-    second.deliver(later)
-    coordinator.turn()
-    run = coordinator.row(Run, "r-0001")
-    assert (run.outcome, run.result["node"]) == (Outcome.DONE, "n2")
-    assert day(coordinator).spent_usd == Decimal("0.20")
     coordinator.check_books()
 
 

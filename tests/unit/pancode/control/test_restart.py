@@ -5,30 +5,18 @@ from __future__ import annotations
 import pytest
 
 from node_agent.wire.event import Refused
-from node_agent.wire.failure import OrderRefusal, Outcome
+from node_agent.wire.failure import OrderRefusal
 from node_agent.wire.keys import job_id
 from pancode.core.records import Audit, Decision, Run
 from pancode.fleet import inventory
 from pancode.runs.fleet_settings import pause_queue
 from tests.fakes.store import JobState
-from tests.unit.pancode.control.world import Desk, Puppet, entry_of, offered
+from tests.unit.pancode.control.world import Desk, Puppet, offered
 
 
 @pytest.fixture
 def coordinator() -> Desk:
     return Desk()
-
-
-def test_a_restarted_coordinator_offers_nothing_twice(coordinator: Desk) -> None:
-    node, order = offered(coordinator)
-    coordinator.restart()
-    node.journal = [entry_of(order)]
-    node.breathe()
-    assert node.claim() is None
-    node.start(order)
-    node.deliver(order)
-    node.breathe()
-    assert coordinator.row(Run, "r-0001").outcome is Outcome.DONE
 
 
 def test_every_decision_is_told(coordinator: Desk) -> None:

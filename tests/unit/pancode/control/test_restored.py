@@ -6,7 +6,7 @@ import pytest
 
 from node_agent.wire.event import Refused
 from node_agent.wire.failure import OrderRefusal
-from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.identity import Mark
 from pancode.core.records import ALL, Record, Run, RunState
 from pancode.errors import UnavailableError
 from pancode.life.case import MAX_BINDINGS
@@ -28,41 +28,6 @@ def restore(coordinator: Desk, rows: Rows) -> None:
                 tx.delete(kind, *(getattr(record, name) for name in kind.TABLE.key))
             for record in rows[kind]:
                 tx.insert(record)
-
-
-def bound_after(coordinator: Desk, node: Puppet) -> AttemptId:
-    """What the coordinator signs next, on a Redis that has forgotten everything."""
-    coordinator.redis.wipe()
-    coordinator.redis.bus().admit_node(node.tag, "password")
-    node.breathe()
-    coordinator.turn()
-    order = node.claim()
-    assert order is not None
-    return order.identity
-
-
-@pytest.mark.parametrize("disk_lost", [False, True])
-def test_a_forgotten_order_is_not_signed_again_by_the_same_name(disk_lost: bool) -> None:
-    coordinator = Desk()
-    node = Puppet(coordinator)
-    node.breathe()
-    coordinator.dispatch()
-    saved = backup(coordinator)
-    names, epochs = set(), {coordinator.core.epoch}
-    coordinator.turn()
-    forgotten = node.claim()
-    assert forgotten is not None
-    names.add(forgotten.identity)
-    for life in (1, 2):
-        coordinator.clock.ms += 5_000
-        restore(coordinator, saved)
-        if disk_lost:
-            coordinator.epochs.lose()
-        coordinator.restart()
-        node.session = f"after {life}"
-        names.add(bound_after(coordinator, node))
-        epochs.add(coordinator.core.epoch)
-    assert len(names) == 3 and len(epochs) == 3
 
 
 def test_what_is_dispatched_and_bound_in_one_life_counts_from_one() -> None:
