@@ -167,6 +167,7 @@ HAPPENED: Mapping[EventKind, str] = {
     EventKind.RUN_RETRY: "another attempt follows",
     EventKind.RUN_ENDED: "it has ended, or a lost one was found; its outcome",
     EventKind.RUN_LANDING: "its change was landed, or why not",
+    EventKind.RUN_TURN: "a turn of a sitting has ended: its number and why",
     EventKind.RUN_VERIFIED: "how far its result is verified now, and whether another node is still asked",
     EventKind.WORKFLOW_STARTED: "a workflow was begun; its kind and name",
     EventKind.WORKFLOW_STEP: "a step of a workflow is in another state; its round and reason",

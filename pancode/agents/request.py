@@ -181,6 +181,12 @@ class DispatchRequest:
     """The commit at which its workspace begins; None: a snapshot of the working tree."""
     continues: str | None = None
     """The run that it goes on from."""
+    turns: Mapping[str, int] = field(default_factory=dict)
+    """It is a sitting: `idle_ms` and `turn_ms`, as TurnTerms has them; empty: a headless run."""
+    session: str = ""
+    """The first run of its session; empty: a sitting begins a new one."""
+    story: str = ""
+    """The session so far, for a program that does not remember it."""
     resolves: Mapping[str, object] = field(default_factory=dict)
     """The conflict that it settles: `run`, `origin` (a commit without its change), `marked` (one with
     both sides), `files`, `way`, `trailers`."""

@@ -22,6 +22,7 @@ from pancode.api.record_routes import RECORD_VERBS
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import RUN_VERBS
 from pancode.api.schedule_routes import SCHEDULE_VERBS
+from pancode.api.session_routes import SESSION_VERBS
 from pancode.api.token_routes import TOKEN_VERBS
 from pancode.api.workflow_routes import WORKFLOW_VERBS
 
@@ -34,6 +35,7 @@ VERBS: tuple[Verb, ...] = (
     *RUN_VERBS,
     *LAND_VERBS,
     *PEOPLE_VERBS,
+    *SESSION_VERBS,
     *WORKFLOW_VERBS,
     *SCHEDULE_VERBS,
     *HOOK_VERBS,

@@ -17,13 +17,15 @@ from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import lands_again
 from pancode.control.run import brief, find
 from pancode.core.records import Run, RunState
+from pancode.dispatch.dispatch import Dispatched
 from pancode.dispatch.report import queued
 from pancode.errors import RefusedError, UsageError
-from pancode.life.continuing import rows
+from pancode.life.continuing import GO_ON, WITH_TASK, is_sitting, rows
 from pancode.life.inbox import ItemKind, kind_of
 from pancode.life.land_values import LandWay
 from pancode.life.landing import LANDED
 from pancode.life.signals import CallDecided
+from pancode.sessions.words import say
 from pancode.work.people.answering import (
     answer,
     decide_call,
@@ -67,9 +69,14 @@ class DenyBody(ActBody):
 
 
 def _continue(context: ApiContext, call: ApiCall) -> Any:
+    """The next run; of a session: words for it, whatever it does now."""
     body: ContinueBody = call.body
     core, around = context.core, context.coordinator.around({})
-    return queued(continue_run(core, around, find(core, call.path["run"]), body.text, body.by))
+    old = find(core, call.path["run"])
+    if is_sitting(old):
+        done = say(core, around, old.id, body.text or GO_ON, body.by)
+        return queued(done.begun or Dispatched(done.run, ()))
+    return queued(continue_run(core, around, old, body.text, body.by))
 
 
 def _inbox(context: ApiContext, call: ApiCall) -> Any:
@@ -141,8 +148,19 @@ def _deny(context: ApiContext, call: ApiCall) -> Any:
 
 
 def _tell(context: ApiContext, call: ApiCall) -> Any:
+    """A session gets them, whatever it does now; any other run keeps what its agent cannot be given."""
     body: TellBody = call.body
-    run = tell(context.core, find(context.core, call.path["run"]).id, body.text, body.by)
+    run = find(context.core, call.path["run"])
+    if is_sitting(run):
+        said = say(context.core, context.coordinator.around({}), run.id, body.text, body.by)
+        how = WITH_TASK if said.how in ("begins", WITH_TASK) else None
+        return {
+            "run": said.run.id,
+            "state": said.run.state.value,
+            "delivered": how,
+            "sent": said.how == "sent",
+        }
+    run = tell(context.core, run.id, body.text, body.by)
     row = rows(run)[-1]
     delivered = row["delivered"] or None
     hears = RUNTIMES[run.runtime].hears and run.state in (RunState.PENDING, RunState.RUNNING)

@@ -32,7 +32,6 @@ _TODAY = {
 _ELSEWHERE = {
     "logs": "pancode runs logs RUN",
     "log": "pancode runs logs RUN",
-    "attach": "pancode runs logs -f RUN",
     "show": "pancode runs show RUN",
     "stop": "pancode runs stop RUN",
     "retry": "pancode runs retry RUN",

@@ -34,6 +34,11 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "run": ("ci.run", "a task for a script or a CI job: fleet up, wait, artifacts, fleet down"),
         "queue": ("runs.queue", "what waits where, in order, with the reason"),
     },
+    "Talk": {
+        "chat": ("sessions.chat", "talk with an agent on any machine; it stays when you leave"),
+        "attach": ("sessions.chat", "come back to a session or a run: all it said, and your words"),
+        "sessions": ("sessions.group", "the sessions: ls, show, attach, end"),
+    },
     "Look": {
         "top": ("top", "the fleet on one screen, live, with keys"),
         "web": ("web", "the web console in your browser, by a link that can be used once"),
@@ -109,10 +114,8 @@ ALIASES = {
 }
 """Other names of commands, with their modules; the help does not list them."""
 LATER: dict[str, str] = {
-    "chat": "an orchestrator that you talk to",
     "up": "it will open a session with an orchestrator that you talk to",
     "down": "it will end a session with an orchestrator, and never the fleet",
-    "sessions": "sessions with an orchestrator that you talk to",
 }
 """Names that are promised and not there yet."""
 

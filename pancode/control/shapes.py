@@ -435,6 +435,57 @@ class RunDetail(RunShape):
     """The model server that it has: node, endpoint, model, context, slots and test when it was placed."""
 
 
+class SittingShape(TypedDict):
+    """One run of a session. `turns`: how many have ended."""
+
+    run: str
+    state: str
+    outcome: str | None
+    reason: str
+    turns: int
+    commit: str | None
+    created_at: str
+    finished_at: str | None
+
+
+class AskedShape(TypedDict):
+    """The question that waits. `call`: the number that an answer names; null: it is about the whole run."""
+
+    run: str
+    kind: str
+    words: str
+    choices: list[str]
+    call: int | None
+    command: str
+
+
+class SessionShape(TypedDict):
+    """A session. `run`: its newest run; `waiting`: words that no turn got; `takes_turns`: it is a sitting.
+
+    `turn`: the newest turn of that run that has ended: number, stop, why.
+    """
+
+    session: str
+    state: str
+    reason: str
+    run: str
+    node: str | None
+    agent: str
+    runtime: str
+    model: str | None
+    project: str | None
+    title: str
+    takes_turns: bool
+    turn: Json | None
+    waiting: int
+    asks: AskedShape | None
+    usage: UsageShape
+    sittings: list[SittingShape]
+    created_by: str
+    created_at: str
+    changed_at: str
+
+
 class Queued(TypedDict):
     """The answer to an asynchronous dispatch; `chosen`: the reason for this agent, empty for a named one."""
 

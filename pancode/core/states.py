@@ -78,6 +78,8 @@ class ActionKind(StrEnum):
     """Nothing follows by itself: a person answers, approves or denies."""
     ADVANCE = "advance"
     """Of a workflow."""
+    GO_ON = "go_on"
+    """The next sitting of a session begins, with words that the one before did not get to."""
     VERIFY = "verify"
     """Another node runs the gates on the result."""
 
@@ -133,6 +135,7 @@ class EventKind(StrEnum):
     RUN_ENDED = "run.ended"
     RUN_LANDING = "run.landing"
     RUN_VERIFIED = "run.verified"
+    RUN_TURN = "run.turn"
     INBOX_ITEM = "inbox.item"
     INBOX_ANSWERED = "inbox.answered"
     WORKFLOW_STARTED = "workflow.started"

@@ -71,7 +71,8 @@ class RunTerms(TypedDict, total=False):
     preface: str
     """The text before the task of its next attempts."""
     told: list[dict[str, Any]]
-    """Words of people, oldest first; each has by, at_ms, text, delivered. A number is a place, from 1 on."""
+    """Words of people, oldest first; each has by, at_ms, text, delivered, and in a sitting the `turn` that
+    ended with them. A number is a place, from 1 on."""
     reports: list[str]
     """Files that its gates write about themselves."""
     calls: list[dict[str, Any]]
@@ -107,6 +108,16 @@ class RunTerms(TypedDict, total=False):
     """The words of the gates that a person has to pass over."""
     board: list[dict[str, str]]
     """Only while its order is built: the board of its workflow, in wire form."""
+    session: str
+    """The first run of its session: it is one of its sittings."""
+    turns: dict[str, int]
+    """It is a sitting, whose program waits for words after an answer: `idle_ms`, `turn_ms`, as TurnTerms."""
+    story: str
+    """The session so far, for a sitting whose program does not remember it."""
+    turn: dict[str, Any]
+    """The newest turn that has ended: number, stop, why, at_ms."""
+    closed: str
+    """The person who has ended its session with it; the next words begin another sitting all the same."""
     origin: str
     """The snapshot at which the first step of its workflow began, or one's own side of a conflict."""
     resolves: dict[str, Any]

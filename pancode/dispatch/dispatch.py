@@ -203,7 +203,7 @@ def admit(work: Work, run: Run) -> Run:
     if replaced is not None:
         work.signal(replaced, GivenUp(run.id))
     if old is not None:
-        sole = "answers" in run.terms or is_taken(tx, old)
+        sole = "answers" in run.terms or "turns" in run.terms or is_taken(tx, old)
         work.signal(old, Continued(run.id, run.created_by, sole, run.terms.get("program", "")))
     if step is not None:
         rejoining.taken(work, step, admitted)

@@ -10,7 +10,7 @@ from node_agent.wire.order import checked_reports
 from node_agent.wire.policy import NetworkAccess, narrowest
 from pancode.agents.agents import Agent, Walls
 from pancode.agents.request import Catalogue, DispatchRequest
-from pancode.agents.runtimes import RuntimeKind
+from pancode.agents.runtimes import RUNTIMES, RuntimeKind
 from pancode.core.names import not_found
 from pancode.core.values import replace
 from pancode.core.words import split_words
@@ -221,6 +221,19 @@ def check_calls(request: DispatchRequest, runtime: RuntimeKind) -> None:
                 f"{flag} is about model calls, and the runtime {runtime.name} makes none",
                 fix=f"leave {flag} out",
             )
+
+
+def check_turns(request: DispatchRequest, runtime: RuntimeKind) -> None:
+    """UsageError for a sitting whose program would end after its first answer."""
+    if request.turns and not runtime.takes_turns:
+        able = [kind.name for kind in RUNTIMES.values() if kind.takes_turns]
+        raise UsageError(
+            f"the runtime {runtime.name} takes no turns, so nobody can chat with it",
+            why=f"its program ends after its answer; words between answers are taken by: {', '.join(able)}",
+            fix=f"pancode chat --runtime {able[0]} --model PROVIDER/NAME (models: pancode models); "
+            "or one task without a chat: pancode dispatch",
+            code="takes_no_turns",
+        )
 
 
 def check_argv(request: DispatchRequest, runtime: RuntimeKind) -> None:

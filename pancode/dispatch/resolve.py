@@ -210,10 +210,10 @@ class Resolution:
             endpoint=None if self.wanted is None else self.wanted.endpoint,
             context=None if self.wanted is None else self.wanted.context,
             rules=self.rules.model_dump(mode="json"),
-            terms=self._terms(),
+            terms=self._terms(run),
         )
 
-    def _terms(self) -> RunTerms:
+    def _terms(self, run: str) -> RunTerms:
         """Facts that no other field of a run holds: about its agent, and about its endpoint at that time."""
         asked, sampling = self.request, None if self.runtime.own else self.agent.sampling
         all_terms = RunTerms(
@@ -230,6 +230,9 @@ class Resolution:
             program=asked.program,
             begins=asked.begins.run if asked.begins is not None else "",
             carries=asked.begins is not None and asked.begins.carries,
+            turns=dict(asked.turns),
+            story=asked.story,
+            session=asked.session or (run if asked.turns else ""),
             origin=str(asked.resolves.get("origin", "")),
             resolves=dict(asked.resolves),
             asks=self.asks,
@@ -286,6 +289,7 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unre
         _try(problems, lambda: requested.check_argv(request, runtime))
         _try(problems, lambda: requested.check_network(request, agent, catalogue, runtime))
         _try(problems, lambda: requested.check_calls(request, runtime))
+        _try(problems, lambda: requested.check_turns(request, runtime))
     thinks = agent and runtime and _try(problems, lambda: reasoning_for(request, agent, runtime, catalogue))
     if agent is not None:
         named_by = model_from(request, agent, catalogue)

@@ -15,7 +15,7 @@ from pancode.life.changes import Changes
 from pancode.life.continuing import is_blocked
 from pancode.life.ends import end_unstarted
 from pancode.life.inbox import BEFORE_START, ItemKind, kind_of, must_wait
-from pancode.life.orders import identity_of
+from pancode.life.orders import identity_of, name_of
 from pancode.life.signals import Approved, CallDecided, Declined, Unasked
 
 
@@ -130,6 +130,7 @@ def _answer(made: Changes, number: int, signal: CallDecided) -> Changes:
         allow=signal.allow,
         whole=signal.allow and signal.whole,
         words=signal.words,
+        by=name_of(signal.by),
     )
     answer = inbox.YES if signal.allow else inbox.NO
     made = made.put(inbox.with_answer(made.run, number, answer, signal.by)).send(fence.node, body)

@@ -302,6 +302,9 @@ def events_of(made: Changes) -> Iterator[Happened]:
         yield _of(run, EventKind.RUN_LANDING, status="waiting", commit=None)
     elif (run.landing, run.landed) != (was.landing, was.landed):
         yield _of(run, EventKind.RUN_LANDING, status=run.landing.get("status"), commit=run.landed)
+    turn = run.terms.get("turn")
+    if turn is not None and turn != was.terms.get("turn"):
+        yield _of(run, EventKind.RUN_TURN, _node(run), number=turn["number"], stop=turn["stop"])
     seen = verified(run)
     if seen is not None and run.result.get(KEPT) != was.result.get(KEPT):
         yield _of(run, EventKind.RUN_VERIFIED, seen.node, status=seen.state.value, waits=seen.waits)

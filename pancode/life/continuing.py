@@ -7,9 +7,10 @@ from typing import Any
 
 from node_agent.wire.failure import Outcome
 from node_agent.wire.order import MAX_ANSWER, MAX_TASK_BYTES
+from node_agent.wire.receipt import TurnRecord
 from pancode.agents.request import Beginning, DispatchRequest
 from pancode.agents.runtimes import RUNTIMES
-from pancode.core.records import Run, RunState
+from pancode.core.records import Run, RunState, RunTerms
 from pancode.core.values import replace
 from pancode.errors import RefusedError, UsageError
 
@@ -25,7 +26,9 @@ def with_words(run: Run, text: str, by: str, now_ms: int, waits: bool) -> Run:
     """
     _must_hear(run, text)
     row = {"by": by, "at_ms": now_ms, "text": text, "delivered": WITH_TASK if waits else ""}
-    run = replace(run, terms={**run.terms, "told": [*rows(run), row]})
+    terms: RunTerms = {**run.terms, "told": [*rows(run), row]}
+    terms.pop("closed", None)
+    run = replace(run, terms=terms)
     return replace(run, task=f"{run.task}\n\nA person adds: {text}") if waits else run
 
 
@@ -54,11 +57,11 @@ def kept(run: Run) -> list[str]:
     return [str(one["text"]) for one in rows(run) if not one["delivered"]]
 
 
-def unheard(run: Run) -> dict[int, str]:
+def unheard(run: Run) -> dict[int, dict[str, Any]]:
     """The words that this attempt's agent did not get, by number; those of earlier attempts come again."""
     here = (WITH_TASK, f"{AT_A_TURN}{run.attempt}")
     found = enumerate(rows(run), start=1)
-    return {number: str(row["text"]) for number, row in found if _open(row) and row["delivered"] not in here}
+    return {number: row for number, row in found if _open(row) and row["delivered"] not in here}
 
 
 def heard(run: Run, numbers: Collection[int], attempt: int) -> Run:
@@ -68,6 +71,57 @@ def heard(run: Run, numbers: Collection[int], attempt: int) -> Run:
         for number, row in enumerate(rows(run), start=1)
     ]
     return replace(run, terms={**run.terms, "told": updated}) if updated else run
+
+
+def spoken(run: Run, turn: TurnRecord, at_ms: int) -> Run:
+    """The sitting after this turn of it has ended: its words are delivered, and belong to no other turn."""
+    numbers = {one.number for one in turn.words}
+    told = [
+        {**row, "delivered": row["delivered"] or f"{AT_A_TURN}{run.attempt}", "turn": turn.number}
+        if number in numbers
+        else row
+        for number, row in enumerate(rows(run), start=1)
+    ]
+    newest = {"number": turn.number, "stop": turn.stop.value, "why": turn.why, "at_ms": at_ms}
+    terms: RunTerms = {**run.terms, "turn": newest}
+    if told:
+        terms["told"] = told
+    return replace(run, terms=terms)
+
+
+def is_sitting(run: Run) -> bool:
+    """Whether its program waits for words after an answer."""
+    return bool(run.terms.get("turns"))
+
+
+IDLE_MS, TURN_MS = 600_000, 1_800_000
+"""A sitting waits so long for words before it rests, and a turn of it may be so long."""
+
+
+def as_sitting(request: DispatchRequest, session: str = "") -> DispatchRequest:
+    """The request for a sitting. A second attempt would say its words again, so it has one."""
+    turns = {"idle_ms": IDLE_MS, "turn_ms": TURN_MS, **request.turns}
+    return replace(request, turns=turns, session=session or request.session, max_attempts=1, verify_retries=0)
+
+
+def ended_turns(run: Run) -> int:
+    """The number of the newest turn that has ended; 0: none has."""
+    return int(run.terms["turn"]["number"]) if "turn" in run.terms else 0
+
+
+def is_between_turns(run: Run) -> bool:
+    """Whether the sitting's program has answered everything that it was told."""
+    return ended_turns(run) > 0 and all("turn" in row or row["delivered"] == WITH_TASK for row in rows(run))
+
+
+_A_PERSONS = (Outcome.INTERRUPTED, Outcome.BLOCKED, Outcome.BUDGET_EXCEEDED, Outcome.LOST)
+"""Ends after which a person decides whether a session goes on."""
+
+
+def goes_on_by_itself(run: Run, outcome: Outcome | None) -> bool:
+    """Whether the next sitting begins without a person: this one ends so, and has words that no turn got."""
+    wanted = is_sitting(run) and "closed" not in run.terms and run.stop_asked is None
+    return wanted and bool(kept(run)) and not nexts(run) and outcome not in _A_PERSONS
 
 
 def _open(row: Mapping[str, Any]) -> bool:
@@ -173,7 +227,8 @@ def continued(
     node = str(old.result["node"]) if resume else again.node
     return replace(
         again,
-        task=_task(old, remark, bool(resume)),
+        task=words_for(old, remark) if again.turns else _task(old, remark, bool(resume)),
+        story=story_of(old) if again.turns else "",
         node=node,
         resume=resume,
         begins=beginning(old),
@@ -202,11 +257,24 @@ def _must_take(old: Run, remark: str, answers: str | None) -> None:
 def _task(old: Run, remark: str, same_session: bool) -> str:
     if RUNTIMES[old.runtime].own:
         return old.task
-    added = [f"A person adds: {text}" for text in kept(old)]
-    words = "\n\n".join((remark.strip() or GO_ON, *added))
+    words = words_for(old, remark)
     if same_session:
         return f"{words}\n\n{_SAME_SESSION}" if beginning(old) is not None else words
-    return "\n\n".join((words, _NEW_SESSION.format(run=old.id), *_story(old)))
+    return f"{words}\n\n{story_of(old)}"
+
+
+def words_for(old: Run, remark: str) -> str:
+    """What people have to say to the run that goes on from the old one, which kept some of it."""
+    added = kept(old)
+    if not is_sitting(old):
+        return "\n\n".join((remark.strip() or GO_ON, *(f"A person adds: {text}" for text in added)))
+    said = [*added, *([remark.strip()] if remark.strip() else [])]
+    return "\n\n".join(said or [GO_ON])
+
+
+def story_of(old: Run) -> str:
+    """The old run's task, end and answer, for an agent that does not remember them."""
+    return "\n\n".join((_NEW_SESSION.format(run=old.id), *_story(old)))
 
 
 def _story(old: Run) -> Iterator[str]:

@@ -39,10 +39,12 @@ from pancode.life.signals import (
     Rejected,
     Released,
     Reverted,
+    SessionClosed,
     Signal,
     Steered,
     Stop,
     ToldByPerson,
+    TurnAsked,
     Unasked,
     Unbindable,
     UnknownFence,
@@ -149,6 +151,10 @@ def _steered(made: Changes, signal: Steered) -> Changes:
             return asking.decided(made, signal)
         case ToldByPerson():
             return people.told(made, signal)
+        case TurnAsked():
+            return people.turn_asked(made, signal)
+        case SessionClosed():
+            return people.closed(made, signal)
         case Unasked():
             return asking.unasked(made, signal)
         case AskedAgain():

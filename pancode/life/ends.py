@@ -13,6 +13,7 @@ from pancode.core.records import ActionKind, Closed, RunState, WaitReason
 from pancode.core.values import replace
 from pancode.life.case import NOT_STARTED, close_fence, move_run
 from pancode.life.changes import Changes
+from pancode.life.continuing import goes_on_by_itself
 from pancode.life.landing import called_off
 from pancode.life.orders import identity_of
 from pancode.life.people import calls_lost, calls_over, undelivered
@@ -54,6 +55,8 @@ def end_run(made: Changes, **result: object) -> Changes:
             retry_at_ms=None,
         )
     )
+    if goes_on_by_itself(made.run, attempt.outcome):
+        made = made.follow(ActionKind.GO_ON, made.run.created_by)
     return judge_next(made.advance())
 
 

@@ -76,7 +76,7 @@ def _in_time(made: Changes, body: EventBody, at_ms: int) -> Changes:
         case PersonHeard() | PersonAsked():
             return _of_people(made, body)
         case Turned(turn=turn):
-            return _noted(made, turn.stop, f"turn {turn.number}{': ' if turn.why else ''}{turn.why}")
+            return people.turned(made, turn, at_ms) if made.case.newest else made
         case _:
             assert_never(body)
 

@@ -11,7 +11,7 @@ from node_agent.wire.clock import FleetTime
 from node_agent.wire.endpoint import Sampling
 from node_agent.wire.identity import LAST_ATTEMPT, AttemptId
 from node_agent.wire.model import MOST
-from node_agent.wire.order import AgentSpec, BoardEntry, Gate, Limits, Order, Resumed, Workspace
+from node_agent.wire.order import AgentSpec, BoardEntry, Gate, Limits, Order, Resumed, TurnTerms, Workspace
 from node_agent.wire.policy import Rules, compile_policy
 from node_agent.wire.signing import Envelope, Signature
 from pancode.agents.runtimes import RUNTIMES
@@ -86,8 +86,24 @@ def order_for(run: Run, fleet: str, tag: str, fence: int, times: tuple[int, Flee
         resume=_resumed(run),
         board=_board(run),
         answer=run.terms.get("answers") if RUNTIMES[run.runtime].own else None,
+        turns=_turns(run),
         trace=run.trace,
     )
+
+
+def _turns(run: Run) -> TurnTerms | None:
+    terms = run.terms.get("turns")
+    if not terms:
+        return None
+    return TurnTerms(**terms, by=name_of(run.created_by), story=run.terms.get("story", ""))
+
+
+MOST_OF_A_NAME = 200
+
+
+def name_of(person: str) -> str:
+    """The name of a person as a node is told it."""
+    return person[:MOST_OF_A_NAME]
 
 
 def _score(run: Run) -> tuple[str, ...] | None:

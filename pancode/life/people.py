@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from node_agent.wire.control import PersonAnswers, PersonSays
+from node_agent.wire.control import PersonAnswers, PersonSays, TurnControl
 from node_agent.wire.identity import Mark
 from node_agent.wire.policy import CallAsked
+from node_agent.wire.receipt import TurnRecord
 from pancode.agents.runtimes import RUNTIMES
 from pancode.core.records import ActionKind, Fence, FenceState, RunState, WaitReason
 from pancode.core.values import replace
+from pancode.errors import UsageError
 from pancode.life import continuing, inbox
 from pancode.life.changes import Changes
 from pancode.life.continuing import NEXT, is_blocked, must_be_free, nexts, unheard, with_words
 from pancode.life.inbox import FIRST, ItemKind, must_wait
-from pancode.life.orders import identity_of
-from pancode.life.signals import Continued, ToldByPerson
+from pancode.life.orders import identity_of, name_of
+from pancode.life.signals import Continued, SessionClosed, ToldByPerson, TurnAsked
 from pancode.plain import counted
 
 DENIED = "denied"
@@ -89,9 +91,54 @@ def say(made: Changes) -> Changes:
     fence = listens(made)
     if fence is None:
         return made
-    for number, text in unheard(made.run).items():
-        made = made.send(fence.node, PersonSays(identity=identity_of(fence), number=number, text=text))
+    for number, row in unheard(made.run).items():
+        words = PersonSays(
+            identity=identity_of(fence), number=number, text=row["text"], by=name_of(row["by"])
+        )
+        made = made.send(fence.node, words)
     return made
+
+
+def turn_asked(made: Changes, signal: TurnAsked) -> Changes:
+    """Cancel the turn at work, or let the sitting rest behind it. UsageError when no program takes turns."""
+    fence = listens(made)
+    if fence is None or not continuing.is_sitting(made.run):
+        raise UsageError(
+            f"{made.run.id} has no turn to {signal.what}",
+            why=f"it is {made.run.state}: {made.run.reason}",
+            fix=f"look: pancode sessions show {made.run.id}",
+            code="no_turn",
+        )
+    ended = continuing.ended_turns(made.run)
+    idle = continuing.is_between_turns(made.run)
+    number = ended if signal.what == "rest" and idle else ended + 1
+    if signal.what == "rest" or not idle:
+        body = TurnControl(identity=identity_of(fence), number=number, what=signal.what)
+        made = made.send(fence.node, body)
+    made = made.tell("person", f"turn {number}", f"{signal.what} asked", f"by {signal.by}")
+    return made.record("people", "info", f"turn: {signal.what}", by=signal.by, turn=number)
+
+
+def turned(made: Changes, turn: TurnRecord, at_ms: int) -> Changes:
+    """A turn of the sitting has ended. Idempotent: the receipt tells of it again."""
+    if not continuing.is_sitting(made.run) or turn.number <= continuing.ended_turns(made.run):
+        return made
+    made = made.put(continuing.spoken(made.run, turn, at_ms))
+    return made.tell("turn", f"turn {turn.number}", turn.stop.value, turn.why)
+
+
+def closed(made: Changes, signal: SessionClosed) -> Changes:
+    """A person ends the session: what works now rests at once, and what waits never begins. Idempotent."""
+    if "closed" in made.run.terms:
+        return made
+    made = made.put(replace(made.run, terms={**made.run.terms, "closed": signal.by}))
+    made = made.tell("person", "session", "ended", f"by {signal.by}")
+    made = made.record("people", "info", "session ended", by=signal.by)
+    if listens(made) is None or not continuing.is_sitting(made.run):
+        return made
+    if not continuing.is_between_turns(made.run):
+        made = turn_asked(made, TurnAsked("cancel", signal.by))
+    return turn_asked(made, TurnAsked("rest", signal.by))
 
 
 def heard(made: Changes, numbers: tuple[int, ...]) -> Changes:
@@ -125,7 +172,8 @@ def continued(made: Changes, signal: Continued) -> Changes:
         asked = made.case.action(
             ActionKind.PERSON
         )  # somebody may have denied it since the answer was checked
-        must_wait(made.run, asked, ItemKind.QUESTION, ItemKind.PERMISSION)
+        if is_blocked(made.run):
+            must_wait(made.run, asked, ItemKind.QUESTION, ItemKind.PERMISSION)
     result = {**made.run.result, NEXT: [*nexts(made.run), signal.run]}
     made = given(made.put(replace(made.run, result=result)), signal.run).done(
         made.case.action(ActionKind.PERSON)

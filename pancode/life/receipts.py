@@ -18,6 +18,7 @@ from pancode.core import books
 from pancode.core.books import ZERO, Spent
 from pancode.core.records import Attempt, Closed, Fence, FenceState, Node, Run
 from pancode.core.values import replace
+from pancode.life import people
 from pancode.life.case import NOT_STARTED, close_fence
 from pancode.life.changes import Changes
 from pancode.life.ends import GIVEN_UP, end_attempt, end_run, fail_attempt, next_attempt, not_tried_again
@@ -252,7 +253,7 @@ def spent_of(claims: Claims) -> Spent:
 
 _KEPT = {"commit", "base", "snapshot", "files_changed", "change", "answer", "usage", "gates", "findings"}
 _KEPT |= {"question", "exposed", "isolation", "signal", "identity", "session", "calls", "claimed", "score"}
-_KEPT |= {"reports"}
+_KEPT |= {"reports", "rests"}
 
 
 def result_of(claims: Claims) -> dict[str, Any]:
@@ -327,6 +328,8 @@ def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
         made, follows = _tried_again(made, signal)
         if follows:
             return made
+    for turn in claims.turns:  # an event of a killed node agent may have been lost
+        made = people.turned(made, turn, made.now.ms)
     made = end_run(
         _withdraw_next(made), **result_of(claims), receipt=signal.stored.digest, node=made.fence.node
     )

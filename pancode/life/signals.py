@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from node_agent.wire.control import Acknowledge
 from node_agent.wire.event import EventBody
@@ -237,6 +237,21 @@ class ToldByPerson:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnAsked:
+    """A person wants the turn at work cancelled, or the sitting to rest behind it."""
+
+    what: Literal["cancel", "rest"]
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionClosed:
+    """A person ends the session whose newest run this is."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Priced:
     """A person sets the cost of an attempt whose cost is unknown."""
 
@@ -329,7 +344,8 @@ class Reverted:
 Queued = Admitted | AskedFirst | Due | Waits | Released | Bound
 FromNode = NodeReported | NotTaken | Doubted | NodeSilent | Quarantined | UnknownFence
 Ended = Lost | Stop | GivenUp | Unbindable | Priced
-Steered = Approved | AskedAgain | CallDecided | Continued | Declined | ToldByPerson | Unasked
+Spoken = SessionClosed | ToldByPerson | TurnAsked
+Steered = Approved | AskedAgain | CallDecided | Continued | Declined | Spoken | Unasked
 Landing = LandingAsked | LandingDue | Dropped | CalledOff | LandingOver | Landed | Reverted
 Verifying = VerificationAsked | VerificationBegun | VerificationOver
 Signal = Queued | FromNode | Believed | Rejected | Ended | Steered | Landing | Verifying

@@ -9,6 +9,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from node_agent.wire.failure import Outcome
 from node_agent.wire.git import shown
 from pancode.agents.request import DispatchRequest
 from pancode.agents.runtimes import RUNTIMES
@@ -17,6 +18,7 @@ from pancode.control.faces import Surroundings
 from pancode.core.records import Run, RunState
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.errors import UsageError, WorkspaceError
+from pancode.life.continuing import is_sitting
 from pancode.life.orders import rules_of
 from pancode.life.placement import is_walled
 from pancode.life.verified import VERIFY_ON
@@ -37,6 +39,7 @@ def dispatch_again(
             f"{old.id} has not ended, it is {old.state}", fix=f"pancode runs stop {old.id}", code="not_ended"
         )
     _must_be_no_settling(old)
+    _must_be_no_sitting(old)
     request = request_of(old, by)
     if old.workflow is not None and not alone:
         with core.ports.ledger.transaction() as tx:
@@ -45,6 +48,16 @@ def dispatch_again(
     request = going_on(old, request) if resume else request
     _must_be_below(around, old, request)
     return dispatch(core, around, request)
+
+
+def _must_be_no_sitting(old: Run) -> None:
+    """UsageError for a sitting, unless its node is lost: words go on with a session, and repeat nothing."""
+    if is_sitting(old) and old.outcome is not Outcome.LOST:
+        raise UsageError(
+            f"{old.id} is a sitting of a session, and a retry would repeat its first turn",
+            fix=f'go on with the session: pancode attach {old.id} "..."',
+            code="is_sitting",
+        )
 
 
 def _must_be_no_settling(old: Run) -> None:
@@ -146,6 +159,8 @@ def request_of(run: Run, by: str) -> DispatchRequest:
         verify_retries=verify if isinstance(verify, int) else None,
         verify_on=str(on) if (on := run.terms.get(VERIFY_ON)) else None,
         land=run.land and run.landed is None,
+        turns=run.terms.get("turns", {}),
+        session=run.terms.get("session", ""),
         walled=is_walled(run),
         confirmed=True,  # by the person who names this very run; a run may not
         retry_of=run.id,

@@ -45,6 +45,7 @@ from pancode.host.process_metrics import Itself
 from pancode.nodes.node import Deadlines
 from pancode.notices.routing import NotifyRules
 from pancode.runs.followon import FollowOn
+from pancode.sessions.words import GoingOn
 from pancode.store.ledger import SqlLedger
 from pancode.store.postgres import Database, database_of
 from pancode.systemd.user_unit import UserService
@@ -89,6 +90,7 @@ class FaceCoordinator:
             self._outgoing.sending,
             *tracing_of(self._root, self._environ, core),
             FollowOn(core, {ActionKind.VERIFY: Verifications(core)}),
+            FollowOn(core, {ActionKind.GO_ON: GoingOn(core, self.around)}),
         )
         self._itself = Itself(self._root, SystemClock())
         self.figures_at = inner.settings.figures

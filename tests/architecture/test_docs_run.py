@@ -87,7 +87,7 @@ def test_every_command_of_a_page_exists(page: Path) -> None:
 def test_a_command_that_does_not_exist_is_found() -> None:
     assert _wrong(["fleet", "upp"]) == "there is no upp"
     assert _wrong(["dispatch", "--agnet", "x"]) == "--agnet is no option"
-    assert _wrong(["chat"]) == "chat is not there yet"
+    assert _wrong(["up"]) == "up is not there yet"
     assert _wrong(["runs", "5"]) is None and _wrong(["dispatch", "--", "ls", "--agnet"]) is None
 
 

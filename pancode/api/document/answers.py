@@ -26,6 +26,7 @@ from pancode.control.shapes import ReportShape as ReportShape
 from pancode.control.shapes import RunDetail as RunDetail
 from pancode.control.shapes import RunShape as RunShape
 from pancode.control.shapes import ScheduleShape as ScheduleShape
+from pancode.control.shapes import SessionShape as SessionShape
 from pancode.control.shapes import TrackRecordRow as TrackRecordRow
 from pancode.control.shapes import VerdictShape as VerdictShape
 from pancode.control.shapes import WhyShape as WhyShape
@@ -117,6 +118,23 @@ class ToldAnswer(TypedDict):
     state: str
     delivered: str | None
     sent: bool
+
+
+class SessionsAnswer(TypedDict):
+    sessions: list[SessionShape]
+
+
+class SaidAnswer(TypedDict):
+    """`how` the words reach an agent: `begins` (the next run, with them), `sent`, `with its task`, `kept`.
+
+    `number`: that of the message in this run, as its output has it; 0: it is in the task.
+    """
+
+    run: str
+    state: str
+    how: str
+    number: int
+    warnings: list[str]
 
 
 class InboxAnswer(TypedDict):

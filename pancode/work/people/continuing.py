@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pancode.agents.runtimes import RUNTIMES
 from pancode.control.core import Core
 from pancode.control.faces import Surroundings
 from pancode.control.run import is_taken
 from pancode.core.records import Node, Run
 from pancode.dispatch.dispatch import Dispatched, dispatch
-from pancode.life.continuing import continued, must_be_free, must_have_ended
+from pancode.life.continuing import as_sitting, continued, must_be_free, must_have_ended
 from pancode.life.placement import can_be_had
 from pancode.runs.retry import request_of
 
@@ -20,13 +21,19 @@ def continue_run(
     by: str,
     answers: str | None = None,
     program: str = "",
+    session: str = "",
 ) -> Dispatched:
-    """The next run, through the same ten gates. UsageError, and RefusedError where somebody was faster."""
+    """The next run, through the same ten gates. UsageError, and RefusedError where somebody was faster.
+
+    `session`: the next run is a sitting of this session, if its program takes turns.
+    """
     must_have_ended(old)
     with core.ports.ledger.transaction() as tx:
         if is_taken(tx, old):
             must_be_free(old)  # before anything is paid for a snapshot; and again as it is queued
     again, reachable = request_of(old, by), _reachable(core, old)
+    if session and RUNTIMES[old.runtime].takes_turns:
+        again = as_sitting(again, session)
     return dispatch(core, around, continued(old, again, remark, reachable, answers, program))
 
 

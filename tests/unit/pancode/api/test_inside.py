@@ -44,6 +44,8 @@ def test_every_verb_that_changes_something_is_refused_but_dispatch(world: World)
         "/v1/presets/unset": {"by": "ana"},
         "/v1/runs/{run}/answer": {"text": "yes"},
         "/v1/runs/{run}/tell": {"text": "yes"},
+        "/v1/sessions/{run}/words": {"text": "yes"},
+        "/v1/sessions/{run}/turn": {"what": "rest"},
         "/v1/nodes/probe": {"name": "x"},
         "/v1/models/test": {"model": "m"},
         "/v1/nodes": {"name": "x"},

@@ -308,7 +308,7 @@ def test_a_full_disk_is_told_and_no_traceback(
         (["runs", "--jsno"], "did you mean --json? look: pancode runs ls -h"),
         (["records", "--since", "2d"], "fix: look: pancode records -h"),
         (["presets", "use", "x"], "use: pancode presets apply NAME"),
-        (["attach", "last"], "use: pancode runs logs -f RUN"),
+        (["stop", "last"], "use: pancode runs stop RUN"),
         (["dispatch", "--nod", "x", "t"], "--node"),
         (["help", "exit-code"], "exit-codes"),
         (["queue", "move", "x"], "not there yet"),

@@ -1,0 +1,175 @@
+"""Routes of sessions: begin one, words, its turn, its end, and the stream that every face reads."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from starlette.concurrency import run_in_threadpool
+
+from pancode.access.rights import ANSWERS, DISPATCHES, TELLS
+from pancode.agents.request import DispatchRequest
+from pancode.api.context import ApiContext
+from pancode.api.document.answers import EventStream, QueuedAnswer, SaidAnswer, SessionsAnswer, SessionShape
+from pancode.api.problems import body_of, problem_of
+from pancode.api.request.bodies import ActBody, By, CallerSettings, TellBody, WorkBody
+from pancode.api.routing import ApiCall, Verb
+from pancode.api.streaming import LOOK_S, QUIET_S, event, sse
+from pancode.control.faces import MOST_ROWS
+from pancode.dispatch.limits import MOST_MS
+from pancode.dispatch.report import queued
+from pancode.sessions.session import SessionState, sessions, show
+from pancode.sessions.stream import SessionPlace, place_in, read
+from pancode.sessions.words import begin, end, lands, say, turn
+
+Duration = Annotated[int | None, Field(ge=1, le=MOST_MS)]
+
+
+class SessionBody(WorkBody, CallerSettings):
+    """The first sitting, as a dispatch; `task` has the words of turn 1. Times in milliseconds.
+
+    `idle_ms`: it rests after so long without words; `turn_ms`: a turn of it may be so long.
+    """
+
+    by: By = "api"
+    cwd: Annotated[str, Field(max_length=4096)] | None = None
+    idle_ms: Duration = None
+    turn_ms: Duration = None
+    yes: bool = False
+    """A person has said yes to this very dispatch."""
+
+    def request(self) -> DispatchRequest:
+        turns = {"idle_ms": self.idle_ms, "turn_ms": self.turn_ms}
+        return DispatchRequest(
+            **self.work(),
+            created_by=self.by,
+            cwd=self.cwd,
+            confirmed=self.yes,
+            turns={name: ms for name, ms in turns.items() if ms is not None},
+        )
+
+
+class TurnBody(ActBody):
+    """`cancel`: the turn at work ends. `rest`: the sitting ends behind it."""
+
+    what: Literal["cancel", "rest"]
+
+
+def _begin(context: ApiContext, call: ApiCall) -> Any:
+    body: SessionBody = call.body
+    around = context.coordinator.around(dict(body.settings.items()), body.preset)
+    return queued(begin(context.core, around, body.request()))
+
+
+def _sessions(context: ApiContext, call: ApiCall) -> Any:
+    return {"sessions": sessions(context.core, call.number("limit", 20, MOST_ROWS))}
+
+
+def _show(context: ApiContext, call: ApiCall) -> Any:
+    return show(context.core, call.path["run"])
+
+
+def _lands(context: ApiContext, call: ApiCall) -> bool:
+    return lands(context.core, call.path["run"])
+
+
+def _words(context: ApiContext, call: ApiCall) -> Any:
+    body: TellBody = call.body
+    token = None if call.visitor is None else call.visitor.token
+    around = context.coordinator.around({})
+    done = say(context.core, around, call.path["run"], body.text, body.by, token)
+    run, begun = done.run, [] if done.begun is None else list(done.begun.warnings)
+    return {
+        "run": run.id,
+        "state": run.state.value,
+        "how": done.how,
+        "number": done.number,
+        "warnings": begun,
+    }
+
+
+def _turn(context: ApiContext, call: ApiCall) -> Any:
+    body: TurnBody = call.body
+    return show(context.core, turn(context.core, call.path["run"], body.what, body.by).id)
+
+
+def _end(context: ApiContext, call: ApiCall) -> Any:
+    body: ActBody = call.body
+    return show(context.core, end(context.core, call.path["run"], body.by).id)
+
+
+def _stream(context: ApiContext, call: ApiCall) -> Any:
+    place = place_in(context.core, call.path["run"], call.query, call.last_event)
+    return sse(_events(context, place))
+
+
+async def _events(context: ApiContext, place: SessionPlace) -> AsyncIterator[str]:
+    """`log` with bytes, their run and the number of the next one; `session` whenever that has changed; `end`.
+
+    Whoever comes back with the last number misses and repeats nothing. `end` comes when a session has ended
+    and all of it was told. Bytes of a state stand before it: it is looked at first, and told last.
+    """
+    last: SessionShape | None = None
+    quiet = 0.0
+    while not context.closing.is_set():
+        seen = context.bell.count
+        try:
+            shape = await run_in_threadpool(show, context.core, place.run)
+            piece = await run_in_threadpool(read, context.core, context.coordinator.streams, place)
+            while piece.data or piece.more:
+                if piece.data:
+                    yield _log(piece.data, piece.place)
+                place = piece.place
+                piece = await run_in_threadpool(read, context.core, context.coordinator.streams, place)
+            place = piece.place
+        except Exception as error:
+            yield event("problem", body_of(problem_of(error), 500))
+            return
+        if shape != last:
+            last, quiet = shape, 0.0
+            yield event("session", shape)
+        if piece.end and shape["state"] == SessionState.ENDED:
+            yield event("end", {"run": place.run, "next": place.offset})
+            return
+        if quiet >= QUIET_S:
+            quiet = 0.0
+            yield ": still here\n\n"
+        quiet += LOOK_S
+        await context.bell.wait(seen, LOOK_S)
+
+
+def _log(data: bytes, place: SessionPlace) -> str:
+    shown = base64.b64encode(data).decode()
+    told = {"run": place.run, "attempt": place.attempt, "next": place.offset, "b64": shown}
+    return event("log", told, place.mark)
+
+
+SESSION_VERBS: tuple[Verb, ...] = (
+    Verb(
+        "POST",
+        "/v1/sessions",
+        _begin,
+        SessionBody,
+        pokes=True,
+        status=201,
+        right=DISPATCHES,
+        answers=QueuedAnswer,
+    ),
+    Verb("GET", "/v1/sessions", _sessions, query=("limit",), answers=SessionsAnswer),
+    Verb("GET", "/v1/sessions/{run}", _show, answers=SessionShape),
+    Verb(
+        "POST",
+        "/v1/sessions/{run}/words",
+        _words,
+        TellBody,
+        pokes=True,
+        right=ANSWERS,
+        lands=_lands,
+        answers=SaidAnswer,
+    ),
+    Verb("POST", "/v1/sessions/{run}/turn", _turn, TurnBody, pokes=True, right=TELLS, answers=SessionShape),
+    Verb("POST", "/v1/sessions/{run}/end", _end, ActBody, pokes=True, right=TELLS, answers=SessionShape),
+    Verb("GET", "/v1/sessions/{run}/stream", _stream, query=("since", "attempt"), answers=EventStream),
+)

@@ -1,0 +1,135 @@
+"""`pancode chat` and `pancode attach`: talk with an agent on any machine, leave, and come back."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer import Argument
+
+from pancode.cli import completions
+from pancode.cli.commands import Commands
+from pancode.cli.face import Face
+from pancode.cli.params import Json, Run, option
+from pancode.cli.runs import options
+from pancode.cli.runs.dispatch import of_caller, post_agreed, said
+from pancode.cli.sessions.talk import ChatLoop
+from pancode.cli.terminal import safe
+from pancode.client import path_of
+from pancode.errors import UsageError
+
+app = Commands()
+Words = Annotated[str | None, Argument(help="The first words; without them you are asked.")]
+Once = Annotated[bool, option("Take one turn, print its answer, and let the session rest.", "--once")]
+Agent = Annotated[
+    str | None,
+    option("Agent definition (default: dispatch.agent, else builder).", "A", complete=completions.agents),
+]
+_CALLER = ("by", "cwd", "settings")
+
+
+@app.verb(
+    "chat",
+    'pancode chat --node gpubox "why is the build slow?"',
+    'pancode chat --once --json --model anthropic/claude-sonnet-4-5 "name the failing test"',
+    cls=options.WorkCommand,
+)
+def chat(
+    ctx: typer.Context,
+    *,
+    words: Words = None,
+    once: Once = False,
+    agent: Agent = None,
+    node: options.Node = None,
+    model: options.Model = None,
+    runtime: options.Runtime = None,
+    require: options.Require,
+    mode: options.Mode = None,
+    safety: options.Safety = None,
+    reasoning: options.Reasoning = None,
+    preset: options.Preset = None,
+    workspace: options.Workspace = None,
+    network: options.Network = None,
+    budget: options.Budget = None,
+    timeout: options.Timeout = None,
+    max_tokens: options.MaxTokens = None,
+    verify: options.Verify,
+    no_verify: options.NoVerify = False,
+    told_only: options.ToldOnly = False,
+    untested: options.Untested = False,
+    secret_files: options.SecretFiles = False,
+    yes: options.Yes = False,
+    face: Json,
+) -> int:
+    """Talk with an agent on any machine. It stays when you leave: /detach, Ctrl-D or Ctrl-C end nothing.
+
+    Inside a repository the agent has all of it, and begins in the folder where you stand. Without --agent it
+    is that of dispatch.agent, else builder. After ten minutes without words the session rests: its slot is
+    free, its files and its memory are kept, and your next words go on with it. /help shows what else can be
+    typed. Only the runtime native takes turns yet.
+    """
+    client = face.client(works=True)
+    first = _first(face, words, once=once)
+    given = {**ctx.params, "workspace": workspace}
+    about = {name: value for name, value in of_caller(given).items() if name in _CALLER}
+    body = {"task": first, **said(given), **about, "yes": yes}
+    begun: dict[str, Any] = post_agreed(face, client, "/v1/sessions", body)
+    for warning in begun["warnings"]:
+        face.note(f"warning: {safe(warning)}")
+    chosen = f", {safe(begun['chosen'])}" if begun["chosen"] else ""
+    face.note(f"session {begun['run']}: agent {safe(begun['agent'])}{chosen}")
+    talk = ChatLoop(face, client, begun["run"])
+    return talk.once((begun["run"], 0)) if once else talk.go((begun["run"], 0), first)
+
+
+def _first(face: Face, words: str | None, *, once: bool) -> str:
+    """The first words: an argument, or a line that is typed or piped. UsageError where there are none."""
+    if words is None and not once:
+        if face.can_ask():
+            sys.stderr.write("> ")
+            sys.stderr.flush()
+        words = sys.stdin.readline().strip()
+    if face.as_json and not once:
+        raise UsageError(
+            "a conversation is no JSON", fix='pancode chat --once --json "..."', code="needs_once"
+        )
+    if not words:
+        raise UsageError("a session begins with words, and there are none", fix='pancode chat "..."')
+    return words
+
+
+@app.verb(
+    "attach",
+    "pancode attach last",
+    "pancode attach r-7f3k",
+    'pancode attach --once r-7f3k "and now the tests"',
+)
+def attach(
+    run: Run,
+    words: Annotated[str | None, Argument(help="Words to say at once.")] = None,
+    *,
+    once: Once = False,
+    since: Annotated[
+        str | None, option("Show it from this number on, as the stream of the API tells it.", "RUN:BYTE")
+    ] = None,
+    face: Json,
+) -> int:
+    """Come back to a session, or go on with any run, at work or ended: what it said is shown, then you talk.
+
+    RUN is any run of the session; `last` is the session that began last. Several people can be attached at
+    once: each sees who said what.
+    """
+    client = face.client(works=words is not None)
+    if once and words is None:
+        raise UsageError(
+            "--once takes a turn, and there are no words", fix=f'pancode attach --once {run} "..."'
+        )
+    if face.as_json and not once:
+        raise UsageError(
+            "a conversation is no JSON", fix=f'pancode attach --once --json {run} "..."', code="needs_once"
+        )
+    shape = client.get(path_of("sessions", run))
+    talk = ChatLoop(face, client, shape["run"], since or (f"{shape['run']}:0" if once else ""))
+    message = None if words is None else talk.say(words)
+    return talk.once(message) if once and message is not None else talk.go()

@@ -1,0 +1,271 @@
+"""The terminal's chat with one session, line by line: shows it, sends words, answers questions, leaves."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+from collections import deque
+from typing import Any
+
+from pancode.cli.face import Face, aside, exit_of, tell_error, who
+from pancode.cli.sessions.stream import Happening, SessionFollower, SessionReader, Turn
+from pancode.cli.terminal import safe, safe_block
+from pancode.client import Client, path_of
+from pancode.errors import ExitCode, PancodeError
+
+OVER = ("rests", "turn lost", "ended")
+"""States of a session without a program."""
+HELP = """\
+  words          go to the agent; while it works, with the next call of its model
+  /cancel        end the turn at work       /rest    let it rest: its slot is free
+  /detach        leave; nothing ends        /end     end the session
+  Ctrl-D, Ctrl-C leave too. A question is answered with y, n WORDS, a (always), or the number of a choice.
+"""
+
+
+class ChatLoop:
+    """One person at one session. `run`: the newest run that is known; `since`: `RUN:BYTE` to show it from."""
+
+    def __init__(self, face: Face, client: Client, run: str, since: str = "") -> None:
+        self._face, self._client, self._run = face, client, run
+        self._queue: queue.Queue[Happening] = queue.Queue()
+        self._reader = SessionReader(self._show, self._turned)
+        self._shape: dict[str, Any] = {}
+        self._state = self._shown = ""
+        self._asked: dict[str, Any] = {}
+        self._sent: list[tuple[str, int]] = []
+        """Words without the end of their turn: their run, and their number there."""
+        self._later: deque[str] = deque()
+        """Lines of a pipe that wait for the turn before them."""
+        self._eof = self._prompted = False
+        self._tty = sys.stdin.isatty()
+        self.turns: list[Turn] = []
+        self._follower = SessionFollower(face, client, run, self._queue, since)
+
+    # ---- one turn, and out
+    def once(self, message: tuple[str, int]) -> int:
+        """Wait for the end of the turn with this message, let the sitting rest, print the answer."""
+        run, number = message
+        self._follower.start()
+        try:
+            turn = self._until_turned(run, number)
+            if turn is not None and self._shape["takes_turns"] and self._state not in OVER:
+                self._post("turn", {"what": "rest"})
+                self._until(lambda: self._state in (*OVER, "asks"))
+        except KeyboardInterrupt:
+            return self._left(ExitCode.DETACHED)
+        return self._told(turn)
+
+    def _until_turned(self, run: str, number: int) -> Turn | None:
+        """The turn; None: none has ended with it, and none will."""
+
+        def over() -> bool:
+            return bool(self._found(run, number)) or self._state in (*OVER, "asks")
+
+        self._until(over)
+        while self._state in OVER and not self._found(run, number) and self._shape["waiting"]:
+            self._until(over)  # the next sitting begins with it
+        found = self._found(run, number)
+        return found[0] if found else None
+
+    def _found(self, run: str, number: int) -> list[Turn]:
+        return [turn for turn in self.turns if turn.has(run, number)]
+
+    def _until(self, over: Any) -> None:
+        """Take what happens in until it is so, and a state at least has come."""
+        while True:
+            kind, data = self._queue.get()
+            if kind == "broken":
+                raise data
+            self._take(kind, data)
+            if kind in ("session", "end") and over():
+                return
+
+    def _told(self, turn: Turn | None) -> int:
+        """The answer and the status of `--once`."""
+        run = self._client.get(path_of("runs", self._shape["run"]))
+        answer = turn.answer if turn is not None else run["answer"]
+        stop = turn.stop if turn is not None else ""
+        keep = {name: self._shape[name] for name in ("session", "run", "state", "agent", "node", "usage")}
+        why = turn.why if turn is not None else run["reason"]
+        told = {**keep, "answer": answer, "stop": stop, "why": why, "asks": self._shape["asks"]}
+        told["commit"] = run["commit"]
+        if self._state == "asks":
+            status = int(ExitCode.BLOCKED)
+            asks = self._shape["asks"]
+            self._face.note(f"it asks: {safe(asks['words'])}\n  {asks['command']}")
+        elif stop:
+            status = int(ExitCode.DONE if stop == "end_turn" else ExitCode.ERROR)
+        else:
+            status = exit_of(run["outcome"])
+        if status not in (ExitCode.DONE, ExitCode.BLOCKED):
+            self._face.note(f"{run['run']}: {safe(why or stop)}   why: pancode why {run['run']}")
+        self._face.note(f"go on: pancode attach {self._shape['session']}")
+        return self._face.end(status, told, lambda: safe_block(answer))
+
+    # ---- a conversation
+    def go(self, sent: tuple[str, int] | None = None, typed: str = "") -> int:
+        """Until the person leaves. `sent`: words that are on their way already, `typed` on this terminal."""
+        self._sent += [sent] if sent is not None else []
+        self._reader.mine += [typed.strip()] if typed else []
+        self._follower.start()
+        threading.Thread(target=self._listen, name="keys", daemon=True).start()
+        try:
+            while True:
+                kind, data = self._queue.get()
+                if kind == "broken":
+                    raise data
+                if kind == "line" and self._said(str(data)):
+                    return self._left(ExitCode.DONE)
+                self._take(kind, data)
+                if self._goes(kind):
+                    return self._left(ExitCode.DONE)
+        except KeyboardInterrupt:
+            return self._left(ExitCode.DETACHED)
+
+    def _listen(self) -> None:
+        for line in sys.stdin:
+            self._queue.put(("line", line.rstrip("\n")))
+        self._queue.put(("eof", None))
+
+    def _goes(self, kind: str) -> bool:
+        """Whether nothing more is to be said or heard; else the next line of a pipe is sent when it may."""
+        self._eof = self._eof or kind == "eof"
+        asks = self._state == "asks"
+        if self._tty:
+            if not self._sent and self._state and self._queue.empty() and not self._prompted:
+                self._prompt()
+            return self._eof
+        if self._state and self._later and (not self._sent or asks):
+            return self._said(self._later.popleft(), waited=True)
+        return self._eof and not self._later and bool(self._state) and (not self._sent or asks)
+
+    def _prompt(self) -> None:
+        self._prompted = True
+        aside("> ")
+
+    def _take(self, kind: str, data: Any) -> None:
+        match kind:
+            case "session":
+                self._told_state(data)
+            case "log":
+                run, attempt, piece = data
+                self._reader.feed(run, attempt, piece, self._shape.get("runtime") or self._runtime())
+            case "end":
+                self._reader.end()
+
+    def _runtime(self) -> str:
+        self._shape = self._client.get(path_of("sessions", self._run))
+        return str(self._shape["runtime"])
+
+    def _told_state(self, shape: dict[str, Any]) -> None:
+        """Say what it does now, where that has changed and the stream says nothing of it."""
+        self._shape, self._run = shape, shape["run"]
+        state, asks = shape["state"], shape["asks"]
+        if state in OVER and not shape["waiting"]:
+            self._sent = [one for one in self._sent if one[0] != self._run]
+        shown = f"{state} {asks['run']} {asks['call']}" if asks else state
+        if shown == self._shown:
+            return
+        self._state, self._shown, self._asked = state, shown, asks or {}
+        if asks:
+            self._ask(asks)
+        elif state in ("waits for a slot", "starts", "turn lost", "ended"):
+            why = f": {safe(shape['reason'])}" if shape["reason"] else ""
+            self._face.note(f"[{shape['session']} {state}{why}]")
+            self._prompted = False
+
+    def _ask(self, asks: dict[str, Any]) -> None:
+        choices = "".join(f"\n  {number}: {safe(one)}" for number, one in enumerate(asks["choices"], start=1))
+        how = "your answer" if asks["kind"] == "question" else "y, n WORDS, or a: always in this run"
+        self._face.note(f"[it asks: {safe(asks['words'])}{choices}\n  {how}]")
+        self._prompted = False
+
+    def _turned(self, turn: Turn) -> None:
+        self.turns.append(turn)
+        self._sent = [one for one in self._sent if not turn.has(*one)]
+        self._prompted = False
+
+    def _show(self, text: str) -> None:
+        if not self._face.as_json:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+    # ---- what is typed
+    def _said(self, line: str, *, waited: bool = False) -> bool:
+        """Do what the line says; whether it is time to leave. A pipe's words wait for the turn before."""
+        self._prompted = False
+        text = line.strip()
+        if text in ("/detach", "/quit", "/exit"):
+            return True
+        if text and not self._tty and not waited:
+            self._later.append(line)
+            return False
+        try:
+            self._act(text)
+        except PancodeError as error:
+            tell_error(error, as_json=False)
+        return False
+
+    def _act(self, text: str) -> None:
+        match text:
+            case "":
+                return
+            case "/help" | "/?":
+                aside(HELP)
+            case "/cancel" | "/rest":
+                self._post("turn", {"what": text[1:]})
+            case "/end":
+                self._post("end", {})
+            case _ if text.startswith("/") and " " not in text and "/" not in text[1:]:
+                aside(f"there is no {safe(text)}; words that begin with / have a second word\n{HELP}")
+            case _ if self._state == "asks" and self._answers(text):
+                return
+            case _:
+                self.say(text)
+
+    def say(self, text: str) -> tuple[str, int]:
+        """Words for the session. Returns their run, and their number there."""
+        done = self._post("words", {"text": text})
+        for warning in done["warnings"]:
+            self._face.note(f"warning: {safe(warning)}")
+        message = (str(done["run"]), int(done["number"]))
+        self._sent.append(message)
+        if self._tty:
+            self._reader.mine.append(text)
+        if self._follower.ident is not None and not self._follower.is_alive():  # the stream had ended
+            self._follower = SessionFollower(
+                self._face, self._client, done["run"], self._queue, self._follower.since
+            )
+            self._follower.start()
+        return message
+
+    def _answers(self, text: str) -> bool:
+        """Answer the question that is shown, by its run and number. False: these are words."""
+        asks = self._asked
+        word, _, more = text.partition(" ")
+        path = ("runs", asks["run"])
+        call = {"by": who(), **({"call": asks["call"]} if asks["call"] is not None else {})}
+        if asks["kind"] == "question":
+            self._client.post(path_of(*path, "answer"), {"by": who(), "text": text})
+        elif word.lower() in ("y", "yes", "a", "always") and not more:
+            scope = "run" if word.lower() in ("a", "always") else "once"
+            self._client.post(path_of(*path, "approve"), {**call, "scope": scope})
+        elif word.lower() in ("n", "no"):
+            words = {"text": more} if asks["kind"] == "call" else {}
+            self._client.post(path_of(*path, "deny"), {**call, **words})
+        else:
+            return False
+        return True
+
+    def _post(self, what: str, body: dict[str, Any]) -> Any:
+        return self._client.post(path_of("sessions", self._run, what), {"by": who(), **body})
+
+    def _left(self, status: ExitCode) -> int:
+        """Say how to come back."""
+        known = self._shape.get("session", self._run)
+        goes_on = "has ended" if self._state == "ended" else "goes on"
+        back = f"come back: pancode attach {known}   end it: pancode sessions end {known}"
+        aside(f"\n{known} {goes_on}.  {back}\n")
+        return int(status)

@@ -1,0 +1,1 @@
+"""Sessions: chains of runs that people talk with."""

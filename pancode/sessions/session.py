@@ -1,0 +1,216 @@
+"""A session: its chain of runs, how it is found, and the state that every face shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from node_agent.wire.failure import Outcome
+from node_agent.wire.identity import Mark
+from node_agent.wire.receipt import TurnStop
+from pancode.control.core import Core
+from pancode.control.run import at, attempts_of, find_run, iso, newest_fence, node_of, usage_of
+from pancode.control.shapes import AskedShape, SessionShape, SittingShape
+from pancode.core.names import LAST, not_found
+from pancode.core.ports import Transaction
+from pancode.core.records import Action, Fence, FenceState, Run, RunState
+from pancode.life.continuing import ended_turns, is_between_turns, is_sitting, kept, nexts
+from pancode.life.ends import GIVEN_UP
+from pancode.life.inbox import InboxItem, ItemKind, item_of, open_item
+from pancode.life.receipts import usage_of_all
+
+LONGEST = 1_000
+"""So many sittings of one session are followed."""
+LOOKED_AT = 2_000
+"""So many of the newest runs are looked through for sessions."""
+MOST_TITLE = 200
+
+
+class SessionState(StrEnum):
+    """What a session does now, in the words of its faces."""
+
+    WAITS_FOR_SLOT = "waits for a slot"
+    STARTS = "starts"
+    WORKS = "works"
+    ASKS = "asks"
+    """A question waits for a person's answer."""
+    WAITS_FOR_YOU = "waits for you"
+    """Its program is there, and has answered everything."""
+    RESTS = "rests"
+    """No program, no slot: the next words begin the next sitting."""
+    TURN_LOST = "turn lost"
+    """Its program ended in the middle of a turn: a person decides whether to say it again."""
+    ENDED = "ended"
+    """A person has ended it, or it is a run without turns."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionChain:
+    """The runs of a session, oldest first, with the newest one's fence and what of it waits for a person."""
+
+    runs: tuple[Run, ...]
+    fence: Fence | None
+    asked: Action | None
+
+    @property
+    def id(self) -> str:
+        """The first run of the chain."""
+        return self.newest.terms.get("session") or self.runs[0].id
+
+    @property
+    def newest(self) -> Run:
+        return self.runs[-1]
+
+    @property
+    def item(self) -> InboxItem | None:
+        """The question that waits; a change that waits to be landed is none."""
+        item = None if self.asked is None else item_of(self.newest, self.asked)
+        return None if item is None or item.kind is ItemKind.LANDING else item
+
+    @property
+    def state(self) -> SessionState:
+        run, mark = self.newest, "" if self.fence is None else self.fence.mark
+        if self.item is not None:
+            return SessionState.ASKS
+        if run.state is RunState.ENDED:
+            return _over(run)
+        if run.state is RunState.PENDING:
+            offered = self.fence is not None and self.fence.state is FenceState.OFFERED
+            return SessionState.STARTS if offered else SessionState.WAITS_FOR_SLOT
+        if mark in ("", Mark.ACCEPTED, Mark.PREPARED):
+            return SessionState.STARTS
+        idle = is_sitting(run) and mark == Mark.SPAWNED and is_between_turns(run)
+        return SessionState.WAITS_FOR_YOU if idle else SessionState.WORKS
+
+
+def _over(run: Run) -> SessionState:
+    if not is_sitting(run) or "closed" in run.terms:
+        return SessionState.ENDED
+    if run.terms.get("turn", {}).get("stop") == TurnStop.LOST or run.outcome is Outcome.LOST:
+        return SessionState.TURN_LOST
+    return SessionState.RESTS
+
+
+def load(tx: Transaction, text: str) -> SessionChain:
+    """The session that a run's id, a prefix of it or `last` names. NotFoundError; UsageError lists several.
+
+    A run that takes no turns is one, too: with the runs that it goes on from, and that go on from it.
+    """
+    return of_run(tx, _named(tx, text))
+
+
+def of_run(tx: Transaction, run: Run) -> SessionChain:
+    """The session that has this run."""
+    runs = (*reversed(list(_before(tx, run))), run, *_after(tx, run))
+    actions = tuple(tx.find(Action, {"run": runs[-1].id}))
+    return SessionChain(runs, newest_fence(tx, runs[-1]), open_item(actions))
+
+
+def newest(tx: Transaction, limit: int) -> list[SessionChain]:
+    """The sessions of the newest runs, the one that was at work last first."""
+    recent = tx.find(Run, order="created_ms", descending=True, limit=LOOKED_AT)
+    found: dict[str, Run] = {}
+    for run in recent:
+        if is_sitting(run):
+            found.setdefault(run.terms["session"], run)
+    return [of_run(tx, run) for run in list(found.values())[:limit]]
+
+
+def _named(tx: Transaction, text: str) -> Run:
+    if text.partition("@")[0] != LAST:
+        return find_run(tx, text)
+    found = newest(tx, 1)
+    if not found:
+        raise not_found("session", LAST, [], "begin one: pancode chat")
+    return found[0].newest
+
+
+def _before(tx: Transaction, run: Run) -> Iterator[Run]:
+    for _ in range(LONGEST):
+        old = run.terms.get("continues") or (run.retry_of if is_sitting(run) else None)
+        found = tx.get(Run, old) if old is not None else None
+        if found is None:
+            return
+        yield found
+        run = found
+
+
+def _after(tx: Transaction, run: Run) -> Iterator[Run]:
+    for _ in range(LONGEST):
+        found = next_of(tx, run)
+        if found is None:
+            return
+        yield found
+        run = found
+
+
+def next_of(tx: Transaction, run: Run) -> Run | None:
+    """The run that goes on from this one, or that was begun in its place; None: there is none yet."""
+    given_up = run.result.get(GIVEN_UP) if is_sitting(run) else None
+    after = nexts(run)[-1] if nexts(run) else given_up
+    return tx.get(Run, str(after)) if after is not None else None
+
+
+def shape(tx: Transaction, session: SessionChain) -> SessionShape:
+    """The session as JSON."""
+    first, run = session.runs[0], session.newest
+    item, turn = session.item, run.terms.get("turn")
+    attempts = [attempt for one in session.runs for attempt in attempts_of(tx, one)]
+    return {
+        "session": session.id,
+        "state": session.state.value,
+        "reason": run.reason,
+        "run": run.id,
+        "node": node_of(tx, run),
+        "agent": run.agent,
+        "runtime": run.runtime,
+        "model": run.model,
+        "project": run.project,
+        "title": " ".join((first.task or " ".join(first.argv or ())).split())[:MOST_TITLE],
+        "takes_turns": is_sitting(run),
+        "turn": None if turn is None else {name: turn[name] for name in ("number", "stop", "why")},
+        "waiting": len(kept(run)),
+        "asks": None if item is None else _asked(item),
+        "usage": usage_of(usage_of_all(attempts)),
+        "sittings": [_sitting(one) for one in session.runs],
+        "created_by": first.created_by,
+        "created_at": at(first.created_ms),
+        "changed_at": at(run.finished_ms or run.terms.get("turn", {}).get("at_ms") or run.created_ms),
+    }
+
+
+def _asked(item: InboxItem) -> AskedShape:
+    return {
+        "run": item.run,
+        "kind": item.kind.value,
+        "words": item.words,
+        "choices": list(item.choices),
+        "call": item.call,
+        "command": item.command,
+    }
+
+
+def _sitting(run: Run) -> SittingShape:
+    return {
+        "run": run.id,
+        "state": run.state.value,
+        "outcome": None if run.outcome is None else run.outcome.value,
+        "reason": run.reason,
+        "turns": ended_turns(run),
+        "commit": str(run.result["commit"]) if run.result.get("commit") else None,
+        "created_at": at(run.created_ms),
+        "finished_at": iso(run.finished_ms),
+    }
+
+
+def show(core: Core, text: str) -> SessionShape:
+    """One session, by any of its runs."""
+    with core.ports.ledger.transaction() as tx:
+        return shape(tx, load(tx, text))
+
+
+def sessions(core: Core, limit: int) -> list[SessionShape]:
+    """The newest sessions."""
+    with core.ports.ledger.transaction() as tx:
+        return [shape(tx, one) for one in newest(tx, limit)]

@@ -1,0 +1,71 @@
+"""Reads a session's output from `RUN:BYTE` on, over attempts and sittings: each byte once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pancode.control.core import Core
+from pancode.control.faces import Streams
+from pancode.core.records import Run
+from pancode.errors import UsageError
+from pancode.runs.log import OUT, LogPlace, read_log
+from pancode.sessions.session import load, next_of
+
+_MARK = re.compile(r"([A-Za-z0-9-]{1,64}):([0-9]{1,15})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPlace:
+    """The position of a reader. `attempt` is `ATTEMPT.FENCE`; empty: the one that won, or the newest."""
+
+    run: str
+    attempt: str = ""
+    offset: int = 0
+
+    @property
+    def mark(self) -> str:
+        """The number of the next byte."""
+        return f"{self.run}:{self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPiece:
+    """The bytes read, and the place behind them. `more`: ask again at once; `end`: nothing else is there."""
+
+    data: bytes
+    place: SessionPlace
+    more: bool = False
+    end: bool = False
+
+
+def place_in(core: Core, text: str, query: Mapping[str, str], last_event: str = "") -> SessionPlace:
+    """Where a face goes on: at its last number, or at the beginning of the session. UsageError."""
+    with core.ports.ledger.transaction() as tx:
+        session = load(tx, text)
+    since = last_event or query.get("since", "")
+    if not since:
+        return SessionPlace(session.runs[0].id)
+    found = _MARK.fullmatch(since)
+    if found is None or found[1] not in {run.id for run in session.runs}:
+        raise UsageError(
+            f"since must be RUN:BYTE, with a run of the session, not {since[:80]!r}",
+            fix=f"leave it out for all of it, or give {session.newest.id}:0 for the newest sitting",
+            code="bad_value",
+        )
+    return SessionPlace(found[1], query.get("attempt", "") if not last_event else "", int(found[2]))
+
+
+def read(core: Core, streams: Streams, place: SessionPlace) -> SessionPiece:
+    """The next bytes from this place, the step to the next attempt or sitting, or the end of it all."""
+    piece = read_log(core, streams, place.run, LogPlace(OUT, place.attempt, place.offset))
+    here = SessionPlace(place.run, piece.place.attempt, piece.place.offset)
+    if not piece.end:
+        return SessionPiece(piece.data, here, piece.more)
+    with core.ports.ledger.transaction() as tx:
+        run = tx.get(Run, place.run)
+        after = None if run is None else next_of(tx, run)
+    if after is not None:
+        return SessionPiece(b"", SessionPlace(after.id), more=True)
+    return SessionPiece(b"", here, end=True)

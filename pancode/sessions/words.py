@@ -1,0 +1,158 @@
+"""Hands on what people say to sessions: begins them, takes all words, cancels a turn, rests, ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from pancode.agents.agents import DEFAULT_AGENT
+from pancode.agents.request import DispatchRequest
+from pancode.agents.runtimes import RUNTIMES
+from pancode.control.core import Core
+from pancode.control.faces import Surroundings
+from pancode.control.work import Work, unit_of_work
+from pancode.core.records import Action, ActionKind, ApiToken, Run, RunState
+from pancode.core.visitors import AccessScope, must_allow
+from pancode.dispatch.dispatch import Dispatched, dispatch
+from pancode.errors import PancodeError, RefusedError, UnavailableError, UsageError
+from pancode.life.continuing import as_sitting, is_sitting, kept, nexts, rows
+from pancode.life.signals import SessionClosed, ToldByPerson, TurnAsked
+from pancode.runs.stop import stop
+from pancode.sessions.session import SessionState, load
+from pancode.work.people.continuing import continue_run
+
+TRIES = 3
+"""So often somebody else may begin the next sitting at the same moment."""
+Around = Callable[[Mapping[str, object]], Surroundings]
+
+
+def begin(core: Core, around: Surroundings, request: DispatchRequest) -> Dispatched:
+    """The first sitting of a new session, through the same ten gates; its task is the words of turn 1.
+
+    Without an agent it is that of the settings, else builder, and the answer says so. UsageError: no words.
+    """
+    if not request.task.strip():
+        fix = 'pancode chat "..."'
+        raise UsageError("a session begins with words, and there are none", fix=fix, code="bad_words")
+    project = request.project or (None if request.cwd is None else around.project_of(request.cwd))
+    settings = around.defaults(project).agent
+    chosen = "" if request.agent else "as dispatch.agent says" if settings else "as nobody has named an agent"
+    agent = request.agent or settings or DEFAULT_AGENT
+    return replace(dispatch(core, around, as_sitting(replace(request, agent=agent))), chosen=chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class SaidWords:
+    """The run that has the words. `how` they reach its agent; `begun`: the new run with its warnings.
+
+    `number`: that of the message in its run; 0: it is in the task.
+    """
+
+    run: Run
+    how: Literal["begins", "sent", "with its task", "kept"]
+    number: int = 0
+    begun: Dispatched | None = None
+
+
+def say(
+    core: Core, around: Surroundings, text: str, words: str, by: str, token: ApiToken | None = None
+) -> SaidWords:
+    """All words of people for a session, or for any run: to its task, to its agent at work, or the next run.
+
+    UsageError for a run that takes none; the refusals of a dispatch where the next run begins.
+    """
+    for tried in range(TRIES):
+        with unit_of_work(core) as work:
+            session = load(work.tx, text)
+            old = session.newest
+            if old.state is not RunState.ENDED:
+                run = work.signal(old, ToldByPerson(words, by))
+                return _said(run)
+        if token is not None and not is_sitting(old):
+            must_allow(token, AccessScope.DISPATCH, f"to go on from {old.id}, which takes no turns")
+        try:
+            begun = continue_run(core, around, old, words, by, session=session.id)
+            return SaidWords(begun.run, "begins", begun=begun)
+        except RefusedError as refused:
+            if refused.code != "already_continued" or tried == TRIES - 1:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def _said(run: Run) -> SaidWords:
+    if rows(run)[-1]["delivered"]:
+        return SaidWords(run, "with its task")
+    hears = RUNTIMES[run.runtime].hears and run.state in (RunState.PENDING, RunState.RUNNING)
+    return SaidWords(run, "sent" if hears else "kept", len(rows(run)))
+
+
+def lands(core: Core, text: str) -> bool:
+    """Whether words may begin a run that was asked to land its change, and has not."""
+    with core.ports.ledger.transaction() as tx:
+        run = load(tx, text).newest
+    return run.land and run.landed is None
+
+
+def turn(core: Core, text: str, what: Literal["cancel", "rest"], by: str) -> Run:
+    """Cancel the turn at work, or let the sitting rest behind it. UsageError where no program takes turns."""
+    with unit_of_work(core) as work:
+        return work.signal(load(work.tx, text).newest, TurnAsked(what, by))
+
+
+def end(core: Core, text: str, by: str) -> Run:
+    """End the session: its sitting rests now, and one that has not begun never does. Idempotent.
+
+    What it has made is kept, and the next words begin another sitting. UsageError for a run without turns.
+    """
+    with unit_of_work(core) as work:
+        session = load(work.tx, text)
+        run = session.newest
+        if not is_sitting(run):
+            fix = f"pancode runs stop {run.id}"
+            raise UsageError(f"{run.id} is no session: it takes no turns", fix=fix, code="no_session")
+        run = work.signal(run, SessionClosed(by))
+    if session.state in (SessionState.WAITS_FOR_SLOT, SessionState.STARTS):
+        return stop(core, run.id, f"{by} has ended its session")
+    return run
+
+
+class GoingOn:
+    """Begins the next sitting with the words that the one before got too late; durable, as an action."""
+
+    def __init__(self, core: Core, around: Around) -> None:
+        self._core, self._around = core, around
+
+    def do(self, run: str, stopping: Callable[[], bool]) -> None:
+        """Once only: where somebody was faster, that sitting has the words."""
+        with self._core.ports.ledger.transaction() as tx:
+            old = tx.get(Run, run)
+        assert old is not None  # no run is ever deleted
+        if not nexts(old) and kept(old) and "closed" not in old.terms:
+            by = next(str(row["by"]) for row in rows(old) if not row["delivered"])
+            try:
+                continue_run(self._core, self._around({}), old, "", by)
+            except UnavailableError:
+                raise
+            except PancodeError as refused:
+                self._over(run, str(refused))
+                return
+        self._over(run)
+
+    def give_up(self, run: str, error: Exception) -> None:
+        self._over(run, f"{type(error).__name__}: {error}")
+
+    def cut_short(self) -> None:
+        """It is short, and is done again by the next coordinator."""
+
+    def _over(self, run: str, why: str = "") -> None:
+        with unit_of_work(self._core) as work:
+            for action in work.tx.find(Action, {"run": run}):
+                if action.kind is ActionKind.GO_ON:
+                    work.tx.delete(Action, action.id)
+            if why:
+                _told_why(work, run, why)
+
+
+def _told_why(work: Work, run: str, why: str) -> None:
+    work.tell(run, "continue", "next sitting", "not begun", f"{why}; its words are kept for the next ones")

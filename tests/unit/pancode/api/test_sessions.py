@@ -1,0 +1,288 @@
+"""Sessions over the API: begun, talked with, cancelled, at rest, gone on with, ended; and the stream."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.wire.control import PersonAnswers, PersonSays, TurnControl
+from node_agent.wire.event import Marked, PersonAsked, PersonHeard, Turned
+from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.identity import Mark
+from node_agent.wire.node import RuntimeFact
+from node_agent.wire.order import Order
+from node_agent.wire.policy import CallAsked, Isolation
+from node_agent.wire.receipt import RestReason, TurnRecord, TurnStop, TurnWords, Usage
+from pancode.core.records import Action, ActionKind, FeedEvent, Run
+from pancode.sessions.words import GoingOn
+from tests.unit.pancode.api.world import World, events_of
+from tests.unit.pancode.control.world import facts, failed
+
+MODEL = "anthropic/claude-sonnet-4-5"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    made = World(tmp_path)
+    names = ("native", "claude", "shell")
+    runtimes = tuple(RuntimeFact(name=name, state="ok") for name in names)
+    made.node.facts = facts(isolation=Isolation.SANDBOX, runtimes=runtimes)
+    made.node.breathe()
+    return made
+
+
+def begin(world: World, **more: Any) -> dict[str, Any]:
+    words = {"task": "hello", "runtime": "native", "model": MODEL, "workspace": "none", "by": "ana"}
+    answer = world.http.post("/v1/sessions", {**words, **more})
+    assert answer.status_code == 201, answer.text
+    return dict(answer.json())
+
+
+def session(world: World, run: str) -> dict[str, Any]:
+    answer = world.http.get(f"/v1/sessions/{run}")
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def say(world: World, run: str, text: str, by: str = "ana") -> dict[str, Any]:
+    answer = world.http.post(f"/v1/sessions/{run}/words", {"text": text, "by": by})
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def sitting(world: World) -> Order:
+    """The order of the newest run, at work."""
+    order = world.claim()
+    world.node.start(order)
+    world.context.turn()
+    return order
+
+
+def record(number: int, *words: int, stop: TurnStop = TurnStop.END_TURN) -> TurnRecord:
+    told = tuple(TurnWords(number=one, by="ana", sha256="4" * 64) for one in words)
+    return TurnRecord(number=number, words=told, stop=stop, usage=Usage())
+
+
+def turned(world: World, order: Order, turn: TurnRecord) -> None:
+    world.node.say(order.identity, Turned(turn=turn, bytes=10 * turn.number))
+    world.context.turn()
+
+
+def rested(world: World, order: Order, *turns: TurnRecord) -> None:
+    world.node.deliver(order, session="s-1", turns=turns, rests=RestReason.ASKED, answer="hi")
+    world.context.turn()
+
+
+def sent(world: World) -> list[Any]:
+    kinds = PersonSays | TurnControl | PersonAnswers
+    return [one.body for one in world.node.controls() if isinstance(one.body, kinds)]
+
+
+def test_a_session_from_its_first_words_to_the_next_sitting(world: World) -> None:
+    begun = begin(world)
+    run = begun["run"]
+    assert (begun["agent"], begun["chosen"]) == ("builder", "as nobody has named an agent")
+    assert session(world, run)["state"] == "starts", "its order is signed at once"
+    order = sitting(world)
+    assert order.turns is not None and (order.turns.by, order.task) == ("ana", "hello")
+    assert (order.turns.idle_ms, order.turns.turn_ms) == (600_000, 1_800_000)
+    assert session(world, run)["state"] == "works"
+    turned(world, order, record(1, 0))
+    shown = session(world, run)
+    assert (shown["state"], shown["turn"]) == ("waits for you", {"number": 1, "stop": "end_turn", "why": ""})
+    assert "run.turn" in [event.kind.value for event in world.context.rows(FeedEvent)]
+    assert say(world, run, "and more", "ben")["how"] == "sent"
+    (words,) = sent(world)
+    assert (words.number, words.text, words.by) == (1, "and more", "ben")
+    assert session(world, run)["state"] == "works", "words that no turn has ended with are worked on"
+    world.node.say(order.identity, PersonHeard(numbers=(1,)))
+    turned(world, order, record(2, 1))
+    assert session(world, run)["state"] == "waits for you"
+    asked = world.http.post(f"/v1/sessions/{run}/turn", {"what": "rest", "by": "ana"})
+    assert asked.status_code == 200
+    (rest,) = sent(world)
+    assert (rest.what, rest.number) == ("rest", 2)
+    rested(world, order, record(1, 0), record(2, 1))
+    assert session(world, run)["state"] == "rests"
+    said = say(world, run, "go on", "ben")
+    assert said["how"] == "begins" and said["run"] != run
+    next_one = sitting(world)
+    assert next_one.turns is not None and next_one.turns.by == "ben"
+    assert (next_one.task, next_one.identity.run) == ("go on", said["run"])
+    assert next_one.resume is not None and (next_one.resume.run, next_one.resume.session) == (run, "s-1")
+    assert "hello" in next_one.turns.story, "where the node has not kept its memory"
+    whole = session(world, said["run"])
+    assert (whole["session"], whole["run"]) == (run, said["run"])
+    assert [one["turns"] for one in whole["sittings"]] == [2, 0]
+    assert session(world, run) == whole, "by any of its runs"
+    listed = world.http.get("/v1/sessions").json()["sessions"]
+    assert [one["session"] for one in listed] == [run]
+    assert world.http.get("/v1/sessions/last").json()["session"] == run
+
+
+def test_words_before_its_program_is_there_are_sent_when_it_is(world: World) -> None:
+    run = begin(world)["run"]
+    order = world.claim()
+    assert say(world, run, "soon")["how"] == "sent", "its program gets them as soon as it is there"
+    assert session(world, run)["waiting"] == 1
+    world.node.start(order)
+    world.context.turn()
+    (words,) = sent(world)
+    assert words.text == "soon"
+
+
+def test_words_that_came_too_late_begin_the_next_sitting_by_themselves(world: World) -> None:
+    run = begin(world)["run"]
+    order = sitting(world)
+    turned(world, order, record(1, 0))
+    assert say(world, run, "too late", "ben")["how"] == "sent"
+    rested(world, order, record(1, 0))
+    (action,) = [one for one in world.context.rows(Action) if one.kind is ActionKind.GO_ON]
+    doer = GoingOn(world.context.core, world.coordinator.around)
+    doer.do(action.run, lambda: False)
+    shown = session(world, run)
+    assert shown["run"] != run and world.context.row(Run, shown["run"]).task == "too late"
+    assert world.context.row(Run, shown["run"]).created_by == "ben"
+    doer.do(action.run, lambda: False)
+    assert session(world, run)["run"] == shown["run"], "once"
+    assert not [one for one in world.context.rows(Action) if one.kind is ActionKind.GO_ON]
+
+
+def test_what_a_stopped_session_did_not_get_waits_for_a_person(world: World) -> None:
+    run = begin(world)["run"]
+    order = sitting(world)
+    turned(world, order, record(1, 0))
+    say(world, run, "never heard")
+    world.http.post(f"/v1/runs/{run}/stop", {})
+    world.node.deliver(order, **failed(FailureKind.STOPPED, Outcome.INTERRUPTED))
+    world.context.turn()
+    assert not [one for one in world.context.rows(Action) if one.kind is ActionKind.GO_ON]
+    assert session(world, run)["waiting"] == 1
+    again = say(world, run, "and this")
+    assert world.context.row(Run, again["run"]).task == "never heard\n\nand this"
+
+
+def test_a_lost_turn_is_shown_and_the_next_words_go_on(world: World) -> None:
+    run = begin(world)["run"]
+    order = sitting(world)
+    world.node.deliver(
+        order,
+        turns=(record(1, 0, stop=TurnStop.LOST),),
+        **failed(FailureKind.PROCESS_VANISHED, Outcome.INFRA),
+    )
+    world.context.turn()
+    assert session(world, run)["state"] == "turn lost"
+    assert world.problem("POST", f"/v1/runs/{run}/retry", {})["code"] == "is_sitting"
+    assert say(world, run, "once more")["how"] == "begins"
+
+
+def test_two_who_speak_at_once_to_a_session_at_rest_share_one_sitting(world: World) -> None:
+    run = begin(world)["run"]
+    order = sitting(world)
+    rested(world, order, record(1, 0))
+    first = say(world, run, "one", "ana")
+    second = say(world, run, "two", "ben")
+    assert first["how"] == "begins" and second["run"] == first["run"]
+    answer = world.http.post(f"/v1/runs/{run}/continue", {"text": "three", "by": "cy"})
+    assert answer.json()["run"] == first["run"], "runs continue and tell are words for a session"
+    told = world.http.post(f"/v1/runs/{run}/tell", {"text": "four"}).json()
+    assert told["run"] == first["run"]
+
+
+def test_a_question_is_answered_by_its_number_and_never_by_words(world: World) -> None:
+    run = begin(world)["run"]
+    order = sitting(world)
+    question = CallAsked(call=16 * "a", command="git push", pattern=r"^git push")
+    world.node.say(order.identity, PersonAsked(asked=question, why="a rule asks"))
+    world.context.turn()
+    shown = session(world, run)
+    assert (shown["state"], shown["asks"]["call"], shown["asks"]["kind"]) == ("asks", 1, "call")
+    say(world, run, "yes")
+    assert session(world, run)["state"] == "asks" and isinstance(sent(world)[0], PersonSays)
+    world.http.post(f"/v1/runs/{run}/approve", {"call": 1, "by": "ben"})
+    (answer,) = sent(world)
+    assert isinstance(answer, PersonAnswers) and (answer.allow, answer.by) == (True, "ben")
+
+
+def test_the_end_cancels_and_rests_and_words_begin_it_again(world: World) -> None:
+    run = begin(world)["run"]
+    order = sitting(world)
+    world.http.post(f"/v1/sessions/{run}/end", {"by": "ana"})
+    cancel, rest = sent(world)
+    assert [(one.what, one.number) for one in (cancel, rest)] == [("cancel", 1), ("rest", 1)]
+    world.http.post(f"/v1/sessions/{run}/end", {"by": "ben"})
+    assert sent(world) == [], "once"
+    rested(world, order, record(1, 0, stop=TurnStop.CANCELLED))
+    assert session(world, run)["state"] == "ended"
+    assert world.problem("POST", f"/v1/sessions/{run}/turn", {"what": "rest"})["code"] == "no_turn"
+    assert say(world, run, "hello again")["how"] == "begins"
+    assert session(world, run)["state"] == "starts"
+    world.http.post(f"/v1/sessions/{run}/end", {"by": "ana"})
+    stopping = session(world, run)["run"]
+    assert world.context.row(Run, stopping).stop_asked == "ana has ended its session"
+
+
+def test_what_takes_no_turns_says_what_does(world: World) -> None:
+    told = world.problem("POST", "/v1/sessions", {"task": "x", "runtime": "claude", "workspace": "none"})
+    assert told["code"] == "takes_no_turns" and "--runtime native" in told["fix"]
+    nothing = world.problem("POST", "/v1/sessions", {"task": " ", "runtime": "native", "model": MODEL})
+    assert nothing["code"] == "bad_words"
+    run = world.dispatch()["run"]
+    assert session(world, run)["takes_turns"] is False
+    assert world.problem("POST", f"/v1/sessions/{run}/end", {})["code"] == "no_session"
+
+
+def test_a_finished_run_is_talked_with_and_takes_turns_from_then_on(world: World) -> None:
+    body = {"task": "do it", "runtime": "native", "model": MODEL, "workspace": "none"}
+    run = world.http.post("/v1/runs", body).json()["run"]
+    order = sitting(world)
+    world.node.deliver(order, session="s-9")
+    world.context.turn()
+    assert session(world, run)["state"] == "ended"
+    said = say(world, run, "why so?")
+    next_one = sitting(world)
+    assert next_one.turns is not None and next_one.resume is not None and next_one.task == "why so?"
+    assert session(world, said["run"])["session"] == run
+
+
+def stream(world: World, run: str, **query: str) -> list[tuple[str, Any]]:
+    return events_of(world.http.get(f"/v1/sessions/{run}/stream", **query))
+
+
+def test_the_stream_goes_on_at_the_number_over_sittings(world: World) -> None:
+
+    run = begin(world)["run"]
+    order = sitting(world)
+    world.coordinator.streams.put(order.identity, "out", b"first turn\n")
+    rested(world, order, record(1, 0))
+    second = say(world, run, "go on")["run"]
+    after = sitting(world)
+    world.coordinator.streams.put(after.identity, "out", b"second turn\n")
+    world.http.post(f"/v1/sessions/{run}/end", {})
+    rested(world, after, record(1, 0))
+    found = stream(world, run)
+    logs = [data for kind, data in found if kind == "log"]
+    assert [(one["run"], one["next"], base64.b64decode(one["b64"])) for one in logs] == [
+        (run, 11, b"first turn\n"),
+        (second, 12, b"second turn\n"),
+    ]
+    assert [kind for kind, _ in found][-1] == "end" and found[-2][1]["state"] == "ended"
+    rest = [one for one in stream(world, run, since=f"{run}:6") if one[0] == "log"]
+    assert b"".join(base64.b64decode(data["b64"]) for _, data in rest) == b"turn\nsecond turn\n"
+    assert [kind for kind, _ in stream(world, run, since=f"{second}:12")] == ["session", "end"]
+    for wrong in ("x", f"{run}", "r-9999:0", f"{run}:-1"):
+        told = world.problem("GET", f"/v1/sessions/{run}/stream?since={wrong}")
+        assert told["code"] == "bad_value", wrong
+
+
+def test_a_sitting_that_ends_its_program_is_still_at_work(world: World) -> None:
+    run = begin(world)["run"]
+    order = sitting(world)
+    turned(world, order, record(1, 0))
+    world.node.say(order.identity, Marked(mark=Mark.EXITED))
+    world.context.turn()
+    assert session(world, run)["state"] == "works", "its result is on the way"
+    assert say(world, run, "late")["how"] == "kept"
