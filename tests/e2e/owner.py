@@ -154,6 +154,10 @@ class Owner:
             return self.state(node)
         return next(str(n["state"]) for n in nodes if n["name"] == node)
 
+    def missed(self, node: str, timeout_s: float = 30) -> None:
+        """Once it has not been heard for a while; a look may come late."""
+        until(lambda: self.seen(node) in ("suspect", "unreachable"), f"{node} is missed", timeout_s)
+
     def repository(self, name: str = "project", files: Mapping[str, str] | None = None) -> Path:
         """A small real repository with one commit; where its name is taken, it gets a number."""
         names = (name, *(f"{name}-{number}" for number in range(2, 100)))

@@ -94,7 +94,7 @@ def test_a_cut_and_a_coordinator_that_was_killed_cost_nothing(healed: Lab) -> No
         cut = owner.dispatch(*words)
         owner.running(cut)
         healed.drop([1])
-        until(lambda: owner.seen("node1") == "suspect", "node1 is missed", 60)
+        owner.missed("node1", 60)
         healed.heal([1])
         whole(owner, cut)
         orphan = owner.dispatch(*words)

@@ -17,12 +17,39 @@ pytestmark = pytest.mark.slow
 NONE = ("--runtime", "shell", "--workspace", "none")
 
 
-def test_two_fleets_on_one_machine_and_one_node_know_nothing_of_each_other(fleet: Owner, healed: Lab) -> None:
-    with own_fleet(healed, [1]) as owner:
+def _down_with_runs_in_flight_asks_and_up_delivers(owner: Owner, lab: Lab) -> None:
+    task = f"echo a; {held('down')}; echo b"
+    runs = [owner.dispatch(*NONE, "--node", f"node{k}", task) for k in (1, 2)]
+    for run in runs:
+        owner.running(run)
+    hosts = [Ground(owner, lab, k) for k in (1, 2)]
+    refused = owner.run("fleet", "down")
+    assert refused.code != 0 and "in flight" in refused.out + refused.err, refused
+    assert all(host.agent() for host in hosts)
+    owner.run("fleet", "down", "--now").ok()
+    until(lambda: not any(host.agent() for host in hosts), "the node agents are gone", 15)
+    assert owner.run("fleet", "status").code == 6, "looking starts nothing that was taken down"
+    owner.run("serve", "--background").ok()
+    assert owner.nodes()["node1"]["state"] != "online", "that starts the coordinator, not the nodes"
+    assert not any(host.agent() for host in hosts)
+    for host in hosts:
+        host.let_go("down")
+    up(owner, 1, 2)
+    for run, host in zip(runs, hosts, strict=True):
+        ended = owner.ended(run, 60)
+        assert (ended["outcome"], ended["attempt"], ended["fence"]) == ("done", 1, 1), ended
+        assert owner.run("runs", "logs", run).ok().out == "a\nb\n"
+        until(lambda run=run, host=host: host.cleaned(run), "acknowledged", 30)  # type: ignore[misc]
+
+
+def test_two_fleets_know_nothing_of_each_other_and_one_goes_down_and_up_with_runs_in_flight(
+    fleet: Owner, healed: Lab
+) -> None:
+    with own_fleet(healed, [1, 2]) as owner:
         owner.run("fleet", "up", timeout_s=180).ok()  # this machine, too, as in the other fleet
         here, there = Ground(owner, healed, 1), Ground(fleet, healed, 1)
         assert here.fleet != there.fleet and here.tag != there.tag and here.agent() != there.agent()
-        coordinator = next(name for name in owner.nodes() if name != "node1")
+        coordinator = next(name for name in owner.nodes() if name not in ("node1", "node2"))
         pairs = [(who, node) for who in (owner, fleet) for node in ("node1", coordinator)]
         runs = [who.dispatch(*NONE, "--node", node, "sleep 1; pwd") for who, node in pairs]
         places = set()
@@ -33,36 +60,9 @@ def test_two_fleets_on_one_machine_and_one_node_know_nothing_of_each_other(fleet
         mine, theirs = ({r["run"] for r in who.ask("runs", "50")["runs"]} for who in (owner, fleet))
         assert not mine & theirs
         agent = there.agent()
-        owner.run("fleet", "down", "--now").ok()
-        assert here.agent() is None and there.agent() == agent
+        _down_with_runs_in_flight_asks_and_up_delivers(owner, healed)
+        assert there.agent() == agent
     assert fleet.ask("dispatch", *NONE, "--node", "node1", "true")["outcome"] == "done"
-
-
-def test_down_with_runs_in_flight_asks_and_up_delivers(healed: Lab) -> None:
-    with own_fleet(healed, [1, 2]) as owner:
-        up(owner, 1, 2)
-        task = f"echo a; {held('down')}; echo b"
-        runs = [owner.dispatch(*NONE, "--node", f"node{k}", task) for k in (1, 2)]
-        for run in runs:
-            owner.running(run)
-        hosts = [Ground(owner, healed, k) for k in (1, 2)]
-        refused = owner.run("fleet", "down")
-        assert refused.code != 0 and "in flight" in refused.out + refused.err, refused
-        assert all(host.agent() for host in hosts)
-        owner.run("fleet", "down", "--now").ok()
-        until(lambda: not any(host.agent() for host in hosts), "the node agents are gone", 15)
-        assert owner.run("fleet", "status").code == 6, "looking starts nothing that was taken down"
-        owner.run("serve", "--background").ok()
-        assert owner.nodes()["node1"]["state"] != "online", "that starts the coordinator, not the nodes"
-        assert not any(host.agent() for host in hosts)
-        for host in hosts:
-            host.let_go("down")
-        up(owner, 1, 2)
-        for run, host in zip(runs, hosts, strict=True):
-            ended = owner.ended(run, 60)
-            assert (ended["outcome"], ended["attempt"], ended["fence"]) == ("done", 1, 1), ended
-            assert owner.run("runs", "logs", run).ok().out == "a\nb\n"
-            until(lambda run=run, host=host: host.cleaned(run), "acknowledged", 30)  # type: ignore[misc]
 
 
 def test_a_drained_node_ends_what_it_has_and_takes_nothing_until_resumed(fleet: Owner, healed: Lab) -> None:

@@ -16,7 +16,7 @@ def test_frozen_for_longer_than_the_keepalive_and_thawed(fleet: Owner, healed: L
     run = fleet.dispatch("--runtime", "shell", "--node", "node2", "--workspace", "none", task)
     fleet.running(run)
     healed.freeze([2])
-    until(lambda: fleet.seen("node2") == "suspect", "node2 is missed", 30)
+    fleet.missed("node2")
     healed.thaw([2])
     Ground(fleet, healed, 2).let_go("thawed")
     ended = fleet.ended(run, 60)
@@ -30,11 +30,11 @@ def test_powered_off_and_booted_the_agent_is_started_at_contact(
     """The attempt that the power took is `infra`; the work is tried once more, from what was salvaged on."""
     host = Ground(fleet, healed, 2)
     top = fleet.repository("powered")
-    task = script("write half.txt 'x\\n'", "await /tmp/power-was-off 3")
+    task = script("write half.txt 'x\\n'", "await /tmp/power-was-off 60")
     run = fleet.dispatch("--runtime", "scripted", "--node", "node2", task, cwd=top)
     fleet.running(run)
     healed.poweroff([2])
-    until(lambda: fleet.seen("node2") == "suspect", "node2 is missed", 30)
+    fleet.missed("node2")
     shown = fleet.show(run)
     assert shown["outcome"] is None, "silence is not an end"
     healed.boot([2])

@@ -25,7 +25,7 @@ def _cut(fleet: Owner, lab: Lab, k: int, cut: Callable[[], None], mend: Callable
     run = fleet.dispatch("--runtime", "shell", "--node", host.name, "--workspace", "none", TASK)
     fleet.running(run)
     cut()
-    until(lambda: fleet.seen(host.name) == "suspect", f"{host.name} is missed", 30)
+    fleet.missed(host.name)
     shown = fleet.show(run)
     assert shown["outcome"] is None and shown["state"] == "running", shown
     host.let_go("cut")
@@ -77,7 +77,7 @@ def test_a_stop_waits_for_a_node_that_is_away_and_is_obeyed_at_contact(fleet: Ow
     run = fleet.dispatch("--runtime", "shell", "--node", "node2", "--workspace", "none", "sleep 300")
     fleet.running(run)
     healed.drop([2])
-    until(lambda: fleet.seen("node2") == "suspect", "node2 is missed", 30)
+    fleet.missed("node2")
     fleet.run("runs", "stop", run).ok()
     shown = fleet.show(run)
     assert shown["state"] == "interrupting" and "not confirmed" in shown["reason"], shown

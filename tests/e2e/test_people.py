@@ -9,6 +9,7 @@ import pytest
 
 from tests.clis.hands import HANDS
 from tests.clis.launched import EVERY
+from tests.crowd import crowded
 from tests.e2e.owner import Owner, script, until
 from tests.e2e.programs import PORT, await_state, give_secrets, installed, model_on, project
 from tests.e2e.test_programs import K, secrets
@@ -161,7 +162,7 @@ def test_the_native_worker_is_told_something_at_its_next_turn(fleet: Owner, lab:
     with installed(lab, "native", [K]):
         give_secrets(lab, K, {name: value for name, value in given.items() if "RETRIES" not in name})
         await_state(fleet, K, "native", "ok")
-        with model_on(lab, K, {"turns": [HANDS["native"].shell("sleep 6"), done]}) as log:
+        with model_on(lab, K, {"turns": [HANDS["native"].shell(f"sleep {6 * crowded():.0f}"), done]}) as log:
             run = fleet.dispatch(*words, "wait for me", cwd=top)
             fleet.running(run)
             assert "sent" in fleet.run("tell", run, "the tests are 'in' spec/\nand \"$(x)\"").ok().out

@@ -207,7 +207,7 @@ def test_a_forged_heartbeat_revives_nobody(fleet: Owner, healed: Lab, intruder: 
     tag = two.tag
     old = intruder.redis.get(keys.heartbeat_key(tag)).decode()
     healed.drop([2])
-    until(lambda: fleet.seen("node2") == "suspect", "node2 is missed", 30)
+    fleet.missed("node2")
     body = parse_message(Heartbeat, parse_envelope(old).body())
     lively: dict[str, Any] = {"seq": body.seq + 5_000, "echo": intruder.now()}
     for envelope in (old, resigned(Heartbeat, old, **lively), altered(old, '"seq":', '"seq":9')):

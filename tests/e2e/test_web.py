@@ -373,7 +373,7 @@ def test_hidden_tabs_hold_no_line_and_come_back(console: Console, page: Page, to
         tab.goto(console.url)
         expect(tab.locator("main")).to_contain_text("Needs you")
     last = tabs[-1]
-    run = console.owner.dispatch(*SHELL, "sleep 30", cwd=top)
+    run = console.owner.dispatch(*SHELL, "sleep 300", cwd=top)
     last.evaluate("() => { window.seen = true; document.dispatchEvent(new Event('visibilitychange')) }")
     expect(last.locator("li.order", has_text=run)).to_be_visible()
     expect(last.locator(".line")).to_contain_text("live")
@@ -384,7 +384,7 @@ def test_a_coordinator_that_is_gone_is_not_idle_and_its_return_is_seen(
     console: Console, page: Page, top: Path
 ) -> None:
     owner = console.owner
-    run = owner.dispatch(*SHELL, "sleep 60", cwd=top)
+    run = owner.dispatch(*SHELL, "sleep 300", cwd=top)
     expect(page.locator("li.order", has_text=run)).to_be_visible()
     pid = owner.coordinator_pid()
     assert pid is not None

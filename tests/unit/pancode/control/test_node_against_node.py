@@ -7,15 +7,12 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.control import Tombstone
 from node_agent.wire.event import EventBody, Interrupting, Marked, Progress, Refused, Revoked
 from node_agent.wire.failure import OrderRefusal, Outcome
 from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.node import JournalEntry
 from node_agent.wire.order import Order
-from pancode.control.work import unit_of_work
-from pancode.core.records import Attempt, BookEntry, Closed, EntryKind, Fence, Node, Run
-from pancode.life.signals import Rejected
+from pancode.core.records import Attempt, BookEntry, Closed, EntryKind, Fence, Run
 from tests.unit.pancode.control.test_hostile_node import Fleet
 
 LIES: tuple[EventBody, ...] = (
@@ -60,70 +57,6 @@ def test_an_event_of_anothers_fence(body: EventBody, starts: bool) -> None:
     fleet.honest.deliver(due, exit_code=0)
     fleet.coordinator.turn()
     assert fleet.coordinator.row(Run, "r-good").outcome is Outcome.DONE
-
-
-def test_a_rejected_receipt_ends_no_fence_of_another() -> None:
-    """The rulings let none come so far; this holds should one of them be wrong."""
-    fleet = Fleet()
-    due = on_honest(fleet)
-    before = state(fleet, due.identity)
-    core, liar = fleet.coordinator.core, fleet.coordinator.row(Node, "liar")
-    fence = fleet.coordinator.row(Fence, "r-good", 1)
-    with unit_of_work(core) as work:
-        work.signal_fence(fence, Rejected(liar.name, liar.tag, "lie"))
-    assert state(fleet, due.identity) == before
-
-
-def test_a_second_false_receipt_ends_nothing_that_was_settled() -> None:
-    fleet = Fleet()
-    due = on_honest(fleet)
-    fleet.honest.deliver(due, exit_code=0)
-    fleet.coordinator.turn()
-    before = state(fleet, due.identity)
-    fleet.honest.deliver(due, exit_code=1, reason="exit 1")
-    fleet.coordinator.turn()
-    assert state(fleet, due.identity) == before
-    fleet.coordinator.check_books()
-
-
-def test_what_was_lost_is_ended_where_it_may_still_run() -> None:
-    fleet = Fleet()
-    fleet.coordinator.dispatch("r-good", read_only=True, require={"os": "linux"})
-    for _ in range(2):
-        fleet.breathe()
-    first, second = fleet.liar, fleet.honest
-    due = first.claim()
-    if due is None:
-        first, second, due = second, first, second.claim()
-    assert due is not None
-    first.start(due)
-    lost_ms = fleet.coordinator.rules.deadlines.lost_ms
-    for _ in range(lost_ms // 5_000 + 10):
-        second.breathe()
-    assert fleet.coordinator.row(Fence, "r-good", due.identity.fence).closed is Closed.LOST
-    again = second.claim()
-    assert again is not None and again.identity.attempt == 2
-    told = [c.body for c in first.controls() if isinstance(c.body, Tombstone)]
-    assert [(one.run, one.up_to_fence) for one in told] == [("r-good", due.identity.fence)]
-
-
-@pytest.mark.parametrize("marks", [1, 3])
-def test_a_journal_that_began_anew_and_refuses_the_order_has_forgotten_it(marks: int) -> None:
-    """Its disk was emptied while the run went on, and the bus delivered the order once more."""
-    fleet = Fleet()
-    due = on_honest(fleet, starts=False)
-    for mark in (Mark.ACCEPTED, Mark.PREPARED, Mark.SPAWNED)[:marks]:
-        fleet.honest.say(due.identity, Marked(mark=mark))
-    fleet.coordinator.turn()
-    digest = fleet.coordinator.row(Fence, "r-good", due.identity.fence).digest
-    entry = JournalEntry(identity=due.identity, order=digest, mark=Mark.REFUSED, last_event=1)
-    fleet.honest.journal = [entry]
-    fleet.honest.events[str(due.identity)] = 0
-    fleet.honest.say(due.identity, Refused(why=OrderRefusal.STOPPED, detail="again"))
-    lost_ms = fleet.coordinator.rules.deadlines.lost_ms
-    for _ in range((lost_ms + fleet.coordinator.rules.start_by_ms) // 5_000 + 10):
-        fleet.honest.breathe()
-    assert fleet.coordinator.row(Fence, "r-good", due.identity.fence).closed is not None
 
 
 def test_a_refusal_whose_number_a_lie_has_used_up_frees_the_order() -> None:

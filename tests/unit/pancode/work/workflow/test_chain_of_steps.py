@@ -1,4 +1,4 @@
-"""A chain and a graph: what a step hands on, rounds, failures, stop, resume, retry, races, a kill between."""
+"""A chain and a graph: what a step hands on, rounds, failures, stop, resume, retry and races."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import pytest
 
 from node_agent.wire.receipt import GateResult
 from node_agent.wire.signing import SigningKey, parse_envelope
-from pancode.control.work import Work
-from pancode.core.records import Action, Run, Workflow, WorkflowStep, WorkflowStepState
+from pancode.core.records import Workflow, WorkflowStep, WorkflowStepState
 from pancode.workflow.handing import handed, verdict_front
 from tests.unit.pancode.work.workflow.trees import LOOP, Trees, changed, git
 from tests.unit.pancode.work.workflow.world import ERROR, Flows, step
@@ -334,38 +333,6 @@ def test_the_smallest_change_wins_when_all_have_ended(flows: Flows, trees: Trees
         assert flows.show()["winner"] is None
         flows.end(name, **changed(trees, letter))
     assert (flows.show()["winner"], flows.show()["state"]) == ("y", "done")
-
-
-class Killed(Exception):
-    """The coordinator dies."""
-
-
-@pytest.mark.parametrize("commit", [1, 2, 3, 4])
-def test_a_kill_after_each_write_of_an_advance_starts_the_step_once(
-    flows: Flows, monkeypatch: pytest.MonkeyPatch, commit: int
-) -> None:
-    flows.begin(step("a"), step("b", "a"), kind="chain")
-    flows.claim()
-    flows.node.deliver(flows.orders["a"])
-    flows.coordinator.turn()
-    left = [commit]
-
-    def dies(work: Work) -> None:
-        left[0] -= 1
-        if left[0] == 0:
-            raise Killed
-
-    monkeypatch.setattr(Work, "committed", dies)
-    with pytest.raises(Killed):
-        flows.advance()
-    monkeypatch.undo()
-    assert bool(flows.coordinator.rows(Action)) is (commit < 4)  # what is to follow is still there
-    flows.coordinator.restart()
-    flows.node.breathe()
-    flows.advance()
-    flows.coordinator.turn()
-    assert len([run for run in flows.coordinator.rows(Run) if run.step == "b"]) == 1
-    assert flows.states()["b"] == "pending" and not flows.coordinator.rows(Action)
 
 
 def test_what_is_given_up_keeps_no_run_that_never_was(flows: Flows) -> None:
