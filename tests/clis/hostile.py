@@ -90,7 +90,7 @@ def _run(world: NodeWorld, cell: Cell, target: Target, bodies: Path) -> Claims:
             target.hear(path.read_text())
         return tried
 
-    until(over, AT_MOST_S, lambda: world.story(RUN))
+    until(over, timeout_s=AT_MOST_S, told=lambda: world.story(RUN))
     if not _ended_for_it(world, target):
         world.coordinator.tell(StopControl(identity=RUN, reason="all was tried"))
     claims = world.ended(RUN, AT_MOST_S)
@@ -111,7 +111,7 @@ def _ended_for_it(world: NodeWorld, target: Target) -> bool:
     over = lambda: str(RUN) in world.coordinator.claims  # noqa: E731
     if "command" in target.seen:
         with contextlib.suppress(AssertionError):
-            until(over, PATIENCE_S)
+            until(over, timeout_s=PATIENCE_S)
     return over()
 
 

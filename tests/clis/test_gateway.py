@@ -178,7 +178,7 @@ def test_behind_the_wall_a_hostile_model_achieves_nothing(
         return "DID done" in told
 
     world.coordinator.push(order)
-    until(looked, 60, lambda: str(told))
+    until(looked, timeout_s=60, told=lambda: str(told))
     claims = world.ended(order.identity, 90)
     assert {line for line in told if line.startswith("DID")} == {"DID tree", "DID done"}, told
     assert sorted(path.name for path in outside.iterdir()) == ["t"]

@@ -35,7 +35,7 @@ def test_it_shows_its_address_and_asks_for_the_code(terminal: Terminal, tmp_path
     assert "Paste" in terminal.shows("Paste")
     terminal.close()
     assert not (tmp_path / "logins" / "claude" / "token").exists()
-    until(lambda: not processes_in(tmp_path), 20, lambda: str(processes_in(tmp_path)))
+    until(lambda: not processes_in(tmp_path), timeout_s=20, told=lambda: str(processes_in(tmp_path)))
 
 
 def processes_in(folder: Path) -> list[str]:

@@ -184,7 +184,7 @@ def test_a_run_has_of_a_login_s_file_no_more_than_it_needs(scene: Scene) -> None
         return bool(seen and seen[0])
 
     world.coordinator.push(order)
-    until(looked, 60)
+    until(looked, timeout_s=60)
     claims = world.ended(order.identity, 90)
     assert ACCESS in seen[0], "which its program shows its vendor"
     assert REFRESH not in seen[0] and "another-key" not in seen[0]
@@ -234,7 +234,7 @@ def test_nothing_else_is_reached_by_it(scene: Scene) -> None:
         return "DID itself" in told
 
     world.coordinator.push(order)
-    until(looked, 60, lambda: str(told))
+    until(looked, timeout_s=60, told=lambda: str(told))
     claims = world.ended(order.identity, 90)
     assert told == ["not port", "not elsewhere", "not plain", "DID itself"]
     assert claims.calls is not None and claims.calls.refused >= scene.kind.asks, "the gateway said no"

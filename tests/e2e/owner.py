@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import Any
 
 from pancode.client import Client, path_of
 from pancode.errors import PancodeError
-from tests.crowd import crowded, rest
+from tests.crowd import crowded
+from tests.crowd import until as until
 from tests.lab import Lab
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -207,21 +207,6 @@ class Owner:
         except (OSError, ValueError, KeyError):
             return None
         return pid
-
-
-def until(
-    holds: Callable[[], object], what: str, timeout_s: float = 30, told: Callable[[], object] = lambda: ""
-) -> None:
-    """Poll until it holds; the failure says what was waited for and what was there instead.
-
-    On a machine that has more to do than it can, the wait is as much longer.
-    """
-    began = look = time.monotonic()
-    while not holds():
-        if time.monotonic() - began > timeout_s * crowded():
-            raise AssertionError(f"not after {time.monotonic() - began:.0f} s: {what}: {told()}")
-        rest(time.monotonic() - look)
-        look = time.monotonic()
 
 
 def script(*acts: str) -> str:

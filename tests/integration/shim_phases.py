@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +22,7 @@ from node_agent.shim.spool import (
     StepRecord,
 )
 from node_agent.wire.clock import SystemClock
-from tests.crowd import crowded
+from tests.crowd import until as until
 
 PYTHON = os.path.realpath(sys.executable)
 SHIM = Path(shim.__file__).resolve()
@@ -90,17 +89,6 @@ class Phases:
 
 def new_runner(shim_file: Path = SHIM) -> Runner:
     return Runner(PYTHON, shim_file, SystemClock())
-
-
-def until(ask: Callable[[], T | None]) -> T:
-    """The first answer that is true. Fails when it takes too long."""
-    end = time.monotonic() + PATIENCE_S * crowded()
-    while time.monotonic() < end:
-        answer = ask()
-        if answer:
-            return answer
-        time.sleep(0.01)
-    raise AssertionError("waited in vain")
 
 
 def written(path: Path) -> Callable[[], str | None]:

@@ -27,7 +27,7 @@ def test_a_ledger_that_is_away_for_a_moment_closes_no_door(house: House, anna: V
         with pytest.raises(NotLetInError, match="the ledger cannot be reached: it restarts"):
             dial(anna.end(), 5)
         asked = house.asked
-        until(lambda: house.asked >= asked + 2, 40)  # the entrance looked after those inside, twice
+        until(lambda: house.asked >= asked + 2, timeout_s=40)  # the entrance looked after those inside, twice
         house.away = None
         dial(anna.end(), 5).close()
         assert entrance.trouble == ""
@@ -70,7 +70,7 @@ def test_who_says_nothing_keeps_nobody_out(
             opened.enter_context(socket.create_connection((house.place.host, house.place.port), 5))
         dial(anna.end(), 10).close()
         # ours, and what is held of them at the other end, which is in this process, too
-        until(lambda: len(os.listdir("/proc/self/fd")) < before + 4 * WAITING + 1.5 * WAITING, 5)
+        until(lambda: len(os.listdir("/proc/self/fd")) < before + 4 * WAITING + 1.5 * WAITING, timeout_s=5)
 
 
 def test_no_connection_is_taken_up_again_without_its_certificate(house: House, anna: Visitor) -> None:

@@ -52,5 +52,5 @@ def test_a_program_that_left_costs_no_processor_while_the_network_stands_still()
     while piece := peer.recv(1 << 16):
         heard += len(piece)
     assert heard == said, "nothing is lost by it"
-    until(lambda: not thread.is_alive(), 20)
+    until(lambda: not thread.is_alive(), timeout_s=20)
     peer.close()

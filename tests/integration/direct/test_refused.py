@@ -178,7 +178,7 @@ def test_a_port_that_is_taken_is_said_and_tried_again(house: House, anna: Visito
     entrance = house.open()
     assert "in use" in entrance.trouble
     taken.close()
-    until(lambda: entrance.trouble == "", 40)
+    until(lambda: entrance.trouble == "", timeout_s=40)
     dial(anna.end(), 5).close()
 
 
@@ -189,7 +189,7 @@ def test_an_authority_that_cannot_be_read_is_said_with_what_mends_it(house: Hous
     entrance = house.open()
     assert str(path) in entrance.trouble and f"rm {path}" in entrance.fix
     path.unlink()
-    until(lambda: entrance.trouble == entrance.fix == "", 40)
+    until(lambda: entrance.trouble == entrance.fix == "", timeout_s=40)
     dial(anna.end(), 5).close()
 
 
@@ -209,7 +209,7 @@ def test_another_authority_of_ours_counts_at_once(house: House, anna: Visitor) -
             return True
         return False
 
-    until(comes_in, 40)
+    until(comes_in, timeout_s=40)
     assert entrance.trouble == ""
 
 

@@ -38,7 +38,7 @@ def test_jobs_words_and_hints_pass(house: House, anna: Visitor) -> None:
         uplink.send("up")
         assert uplink.hinted(100), "it has just begun to listen"
         # Its word that it listens goes another way than ours: heard is what is said after that has come.
-        until(lambda: admin.publish(keys.hint_channel(anna.tag), "x") == 1, 20)
+        until(lambda: admin.publish(keys.hint_channel(anna.tag), "x") == 1, timeout_s=20)
         assert uplink.hinted(5_000)
     finally:
         uplink.close()

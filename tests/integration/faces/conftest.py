@@ -9,15 +9,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.crowd import crowded, rest
+from tests.crowd import crowded
+from tests.crowd import until as until
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 20.0
@@ -82,16 +82,6 @@ class Shell:
             if process.poll() is None:
                 process.kill()
             process.communicate()
-
-
-def until(true: Callable[[], bool], what: str) -> None:
-    """Wait for it; fails with its name."""
-    look = time.monotonic()
-    deadline = look + PATIENCE_S * crowded()
-    while not true():
-        assert time.monotonic() < deadline, f"never: {what}"
-        rest(time.monotonic() - look)
-        look = time.monotonic()
 
 
 def take_away(place: Path) -> None:

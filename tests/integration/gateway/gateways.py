@@ -7,8 +7,7 @@ import json
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +20,7 @@ from node_agent.gateway.opening import GatewayProcesses, GatewaySettings
 from node_agent.wire.clock import SystemIds
 from node_agent.wire.order import Limits, Order
 from tests.crowd import crowded
+from tests.crowd import until as until
 from tests.unit.node_agent.wire.samples import order
 
 KEY = "key-that-only-the-gateway-knows"
@@ -150,10 +150,3 @@ class Agent:
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
         until(lambda: not self.gateways.is_alive(self.folder))
-
-
-def until(holds: Callable[[], bool], seconds: float = 15) -> None:
-    began = time.monotonic()
-    while not holds():
-        assert time.monotonic() - began < seconds * crowded(), "it did not come"
-        time.sleep(0.02)

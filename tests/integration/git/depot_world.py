@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
 from pathlib import Path
 
 from node_agent.wire.identity import AttemptId
@@ -23,7 +22,7 @@ from pancode.code.git.depot_server import (
 )
 from pancode.code.git.snapshot import Snapshot
 from pancode.code.git.streams import LogStreams
-from tests.crowd import crowded
+from tests.crowd import until as until
 from tests.integration.git.repos import simple, snap
 
 
@@ -77,14 +76,6 @@ class World:
         """The first `count` stream ends, once they are there."""
         until(lambda: len(self.ends) >= count)
         return self.ends
-
-
-def until(true: object, seconds: float = 10.0) -> None:
-    assert callable(true)
-    deadline = time.monotonic() + seconds * crowded()
-    while not true():
-        assert time.monotonic() < deadline, "did not become true"
-        time.sleep(0.01)
 
 
 def git_children() -> set[str]:

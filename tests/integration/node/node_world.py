@@ -23,6 +23,7 @@ from pancode.code.git.depot import Depot
 from pancode.code.git.depot_server import DepotParts, DepotServer, Grant, Refusal, ServerLimits, grant_for
 from pancode.code.git.streams import LogStreams
 from tests.crowd import crowded
+from tests.crowd import until as until
 from tests.fakes.node import MemoryUplink
 from tests.integration.git.repos import simple, snap, workspace_of
 from tests.unit.node_agent.stage import COORDINATOR, FLEET, NODE, TAG, Coordinator, order_of
@@ -169,7 +170,7 @@ class NodeWorld:
 
     def ended(self, identity: AttemptId, seconds: float = 30.0) -> Claims:
         assert self.parts is not None
-        until(lambda: self._is_over(identity), seconds, lambda: self.story(identity))
+        until(lambda: self._is_over(identity), timeout_s=seconds, told=lambda: self.story(identity))
         assert str(identity) in self.coordinator.claims, f"it was refused: {self.story(identity)}"
         return self.coordinator.claims[str(identity)]
 
@@ -184,7 +185,7 @@ class NodeWorld:
             entry = self.parts.world.journal.get(identity) if self.parts else None
             return entry is not None and entry.mark == mark
 
-        until(there, seconds, lambda: self.story(identity))
+        until(there, timeout_s=seconds, told=lambda: self.story(identity))
 
     def story(self, identity: AttemptId) -> str:
         entry = self.parts.world.journal.get(identity) if self.parts else None
@@ -199,15 +200,6 @@ class NodeWorld:
             return self.streams.log(identity, name).read_bytes()
         except FileNotFoundError:
             return b""
-
-
-def until(holds: Callable[[], bool], seconds: float = 20.0, why: Callable[[], str] = lambda: "") -> None:
-    """On a machine that has more to do than it can, the wait is as much longer."""
-    began = time.monotonic()
-    while not holds():
-        passed = time.monotonic() - began
-        assert passed < seconds * crowded(), f"did not happen in {passed:.0f} s: {why()}"
-        time.sleep(0.02)
 
 
 def processes_of(identity: AttemptId) -> list[str]:

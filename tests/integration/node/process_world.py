@@ -114,7 +114,11 @@ class ProcessWorld(NodeWorld):
             assert time.monotonic() < deadline, (entry, self.output())
 
     def ended(self, identity: AttemptId, seconds: float = 30.0) -> Claims:
-        until(lambda: self._is_over(identity), seconds, lambda: f"{self.entry(identity)} {self.output()}")
+        until(
+            lambda: self._is_over(identity),
+            timeout_s=seconds,
+            told=lambda: f"{self.entry(identity)} {self.output()}",
+        )
         return self.coordinator.claims[str(identity)]
 
     def _is_over(self, identity: AttemptId) -> bool:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ from node_agent.machine.discovery import Finder, MachineProbe, search_path
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.node import Allowed, Flag
 from node_agent.wire.policy import Safety
-from tests.crowd import crowded
+from tests.crowd import until
 
 ANSWER_S = 60
 
@@ -169,10 +167,3 @@ def _lives(pid: int) -> bool:
 
 def states(here: MachineProbe) -> dict[str, str]:
     return {one.name: one.state for one in here.look().runtimes}
-
-
-def until(so: Callable[[], bool]) -> None:
-    began = time.monotonic()
-    while not so():
-        assert time.monotonic() - began < ANSWER_S * crowded(), "it did not become so"
-        time.sleep(0.05)

@@ -168,7 +168,7 @@ def test_a_stop_of_one_that_ignores_signals_and_forks_away(world: NodeWorld) -> 
     task = "#!scripted\nignore INT TERM\nfork 60\nsay started\nhang"
     order = world.order(task)
     world.coordinator.push(order)
-    until(lambda: b"started" in world.log(order.identity), why=lambda: world.story(order.identity))
+    until(lambda: b"started" in world.log(order.identity), told=lambda: world.story(order.identity))
     assert len(processes_of(order.identity)) >= 2
     world.coordinator.tell(StopControl(identity=order.identity, reason="enough"))
     claims = world.ended(order.identity)

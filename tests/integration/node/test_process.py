@@ -55,7 +55,7 @@ def test_killed_at_each_mark(world: ProcessWorld, mark: str) -> None:
 def test_stopped_cleanly_while_something_runs(world: ProcessWorld) -> None:
     order = world.order("#!scripted\nsay one\nsleep 1.5\nwrite a.txt x\nanswer done")
     world.coordinator.push(order)
-    until(lambda: bool(processes_of(order.identity)), why=world.output)
+    until(lambda: bool(processes_of(order.identity)), told=world.output)
     assert world.kill(signal.SIGTERM) == 0
     assert processes_of(order.identity)  # it belongs to its shim
     assert not world.home.pid.exists()
@@ -89,7 +89,7 @@ def test_looking_does_not_keep_it_from_starting(tmp_path: Path) -> None:
 def test_redis_is_killed_and_comes_back(world: ProcessWorld) -> None:
     order = world.order("#!scripted\nsay one\nsleep 1\nwrite a.txt x\nanswer done")
     world.coordinator.push(order)
-    until(lambda: bool(processes_of(order.identity)), why=world.output)
+    until(lambda: bool(processes_of(order.identity)), told=world.output)
     world.valkey.stop()
     world.reached(order.identity, "exited")
     assert world.process is not None and world.process.poll() is None
@@ -102,7 +102,7 @@ def test_redis_is_killed_and_comes_back(world: ProcessWorld) -> None:
 def test_remove_ends_everything(world: ProcessWorld) -> None:
     order = world.order("#!scripted\nignore INT TERM\nfork 60\nhang")
     world.coordinator.push(order)
-    until(lambda: len(processes_of(order.identity)) >= 3, why=world.output)
+    until(lambda: len(processes_of(order.identity)) >= 3, told=world.output)
     world.kill(signal.SIGTERM)
     done = cli(world.home.root, "remove")
     assert done.returncode == 0, done.stderr

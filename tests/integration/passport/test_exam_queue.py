@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from node_agent.passport.questions import Reply
 from node_agent.passport.queue import MOST_ASKS, TOLD_MS, ExamQueue, PassportCache
 from node_agent.wire.endpoint import AskState
-from tests.crowd import crowded
+from tests.crowd import crowded, until
 from tests.unit.node_agent.passport.sittings import FACT, Box, asking
 
 
@@ -33,13 +32,6 @@ class Held(Box):
 
 def coordinator(box: Box, home: Path) -> ExamQueue:
     return ExamQueue(box.tools(), PassportCache(home))
-
-
-def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20 * crowded()
-    while not true():
-        assert time.monotonic() < end, "it did not become so"
-        time.sleep(0.005)
 
 
 def states(one: ExamQueue) -> list[AskState]:
