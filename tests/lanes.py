@@ -153,6 +153,7 @@ ROWS: tuple[tuple[str, str], ...] = (
     ("pancode/wiring/bringup.py pancode/wiring/founding.py pancode/wiring/reboot.py", "bring-up keys"),
     ("pancode/wiring/* pancode/api/* pancode/cli/*", ""),
     ("pancode/mcp/*", "mcp"),
+    ("pancode/skills/*", ""),
     ("pancode/tui/*", ""),
     ("pancode/web/*", ""),
     ("pancode/offline/ansible_inventory.py", "ansible"),

@@ -100,6 +100,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "serve": ("fleet.serve", "the coordinator in the foreground"),
         "service": ("fleet.serve", "the coordinator as a service: print its unit, install, remove it"),
         "mcp": ("programs", "the fleet as tools for other agents (Claude Code, Codex ...): serve, install"),
+        "skills": ("skills", "skills (SKILL.md) for agent programs: check, add, copy to where they look"),
         "skill": ("programs", "a skill that tells other agents when to hand work over: install, show"),
         "api-stdio": ("fleet.serve", "for PANCODE_COORDINATOR on another machine: the coordinator's API"),
     },

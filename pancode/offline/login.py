@@ -41,7 +41,7 @@ def log_in(name: str, target: Mapping[str, Any], runtime: str, environ: Mapping[
         raise UnavailableError(f"node {name} was never brought up", fix=f"pancode fleet up {name}")
     argv = ("sh", "-c", OPEN, "pancode", reach.installed_home, "login", runtime)
     if reach.local:
-        return _here(argv, _environ_of(reach, environ))
+        return _here(argv, environ_of(reach, environ))
     return asyncio.run(_there(reach, argv, environ))
 
 
@@ -58,7 +58,7 @@ def set_secret(
     argv = ("sh", "-c", OPEN, "pancode", reach.installed_home, "secret", secret)
     if reach.local:
         done = subprocess.run(
-            argv, env=_environ_of(reach, environ), input=value, capture_output=True, check=False
+            argv, env=environ_of(reach, environ), input=value, capture_output=True, check=False
         )
         status, out, err = done.returncode, done.stdout, done.stderr
     else:
@@ -74,12 +74,12 @@ def set_secret(
     return out.decode("utf-8", "replace").strip()
 
 
-def _environ_of(reach: Reach, environ: Mapping[str, str]) -> dict[str, str]:
+def environ_of(reach: Reach, environ: Mapping[str, str]) -> dict[str, str]:
     return {**environ, **({"HOME": reach.local_home} if reach.local_home else {})}
 
 
 async def _fed(reach: Reach, argv: tuple[str, ...], data: bytes, environ: Mapping[str, str]) -> Completed:
-    session = await _session(reach, environ)
+    session = await session_to(reach, environ)
     try:
         return await Remote(session).run(argv, SECRET_S, stdin=data)
     finally:
@@ -97,7 +97,8 @@ def _here(argv: tuple[str, ...], environ: Mapping[str, str]) -> int:
             continue
 
 
-async def _session(reach: Reach, environ: Mapping[str, str]) -> Session:
+async def session_to(reach: Reach, environ: Mapping[str, str]) -> Session:
+    """A connection of its own, with the person's keys and agent, and the fleet's own key."""
     home = Home.of(environ)
     agent = environ.get("SSH_AUTH_SOCK")
     target = target_of(reach)
@@ -108,7 +109,7 @@ async def _session(reach: Reach, environ: Mapping[str, str]) -> Session:
 
 
 async def _there(reach: Reach, argv: tuple[str, ...], environ: Mapping[str, str]) -> int:
-    session = await _session(reach, environ)
+    session = await session_to(reach, environ)
     try:
         return await attach(
             session, argv, sys.stdin.fileno(), sys.stdout.fileno(), environ.get("TERM", "xterm")

@@ -32,10 +32,13 @@ from pancode.fleet.ssh.fleetkey import authorized_line, marker
 from pancode.fleet.ssh.perform import perform
 from pancode.fleet.ssh.probe import NodeProbe, probe
 from pancode.fleet.ssh.remote import Remote
+from pancode.fleet.ssh.skills import act_on
 from pancode.fleet.ssh.steps import HomeFile, StepName
 from pancode.fleet.ssh.target import Target
 from pancode.nodes.node import NodeState, skew_ms
 from pancode.nodes.place import Reach, changed
+from pancode.skills.copies import STATE
+from pancode.skills.request import SkillsAsked
 from pancode.wiring.direct import Direct
 from pancode.wiring.home import Home
 from pancode.wiring.links import Links
@@ -170,6 +173,7 @@ class BringUp:
                 report, remote = _for_node(progress, node.name), Remote(session)
                 if node.tag is None and await self._is_anothers(remote, node):
                     return await self._forgotten(node, began)
+                skills = await self._skills_left(remote, node)
                 removed = await take_out(remote, self.parts.fleet, report, reach.node_home)
             finally:
                 await session.close()
@@ -180,8 +184,11 @@ class BringUp:
                 await self.links.keep(node.name)
             problem = {**problem_of(error, node.name), "fix": before_it_is_cleaned(error)}
             return NodeResult(node.name, False, (problem,), (), loop.time() - began)
-        if removed.left:
-            left = {"what": f"left there: {', '.join(removed.left)}", "fix": f"pancode node rm {node.name}"}
+        if removed.left or skills:
+            left = {
+                "what": f"left there: {', '.join((*removed.left, *skills))}",
+                "fix": f"pancode node rm {node.name}",
+            }
             return NodeResult(node.name, False, (left,), (), loop.time() - began)
         await asyncio.to_thread(self._forget, node)
         changed = ("removed", *removed.owners) if removed.changed else ()
@@ -192,6 +199,20 @@ class BringUp:
         await asyncio.to_thread(self._forget, node)
         seconds = asyncio.get_running_loop().time() - began
         return NodeResult(node.name, True, (), (how,), seconds)
+
+    async def _skills_left(self, remote: Remote, node: Node) -> tuple[str, ...]:
+        """Take the fleet's copies of skills away, while its agent's Python is there; what stays, and why.
+
+        A copy that a person has changed is that person's, and none of ours.
+        """
+        if (await remote.run(("test", "-d", STATE), LINK_S)).status != 0:
+            return ()
+        asked = SkillsAsked("remove", owner=self.parts.fleet)
+        try:
+            answer = await act_on(remote, node.name, Reach.of(node).installed_home or "", asked)
+        except PancodeError as error:
+            return (f"copies of skills ({error.words})",)
+        return tuple(f"{one['folder']}/{one['skill']}" for one in answer["rows"] if one["state"] == "failed")
 
     async def _is_anothers(self, remote: Remote, node: Node) -> bool:
         """Whether the home there is another node's: one that was never brought up knows of no twin."""

@@ -58,6 +58,8 @@ def test_nothing_is_left_even_when_something_runs(fleet: Owner, healed: Lab) -> 
         for run in runs:
             owner.running(run)
         until(lambda: len(host.running("sleep", "600")) >= 4, "they forked away")
+        owner.run("skills", "sync", "--node", "node1").ok()
+        assert healed.run(1, "ls /home/ops/.claude/skills").stdout
         assert _listing(healed, 1, other) != before
         said = owner.run("node", "rm", "node1", "--yes", timeout_s=180).ok()
         assert "nothing of ours is left" in said.out and "2 in flight there" in said.err

@@ -1,0 +1,87 @@
+"""Keeps copies of skills on a node: our program and a request go to its Python, rows of copies come back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pancode.errors import UnavailableError
+from pancode.fleet.ssh.errors import RemoteFailed
+from pancode.fleet.ssh.remote import Remote
+from pancode.skills import copies
+from pancode.skills.request import SkillsAsked
+
+ACT_S = 120.0
+NO_PYTHON = 75
+RUN = """\
+python=; pid=$(cat "$1/run/agent.pid" 2>/dev/null) \\
+  && tr '\\0' '\\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -q '/start\\.py$' \\
+  && python=$(readlink "/proc/$pid/exe")
+for q in python3 python3.14 python3.13 python3.12 python3.11; do
+  [ -n "$python" ] && break
+  p=$(command -v $q) \\
+    && "$p" -I -S -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && python=$p
+done
+[ -n "$python" ] || exit 75
+exec "$python" -I -S -c "$2"
+"""
+"""$1 node home, $2 LOAD. The Python of the node agent, or another one while none runs."""
+LOAD = 'import sys;r=sys.stdin.buffer;exec(compile(r.read(int(r.readline())),"skills","exec"))'
+"""The program's length on a line, the program, then its request: nothing is laid down on the node for it."""
+
+
+def program_and(request: dict[str, Any]) -> bytes:
+    """What goes to that Python's standard input."""
+    program = Path(copies.__file__).read_bytes()
+    return b"%d\n" % len(program) + program + json.dumps(request).encode()
+
+
+def answer_of(node: str, status: int | None, stdout: bytes, stderr: bytes) -> dict[str, Any]:
+    """What the program said. UnavailableError, RemoteFailed."""
+    if status == NO_PYTHON:
+        raise UnavailableError(f"no Python was found on {node}", fix=f"pancode fleet up {node}")
+    said = stderr.decode("utf-8", "replace").strip()[-400:] or f"exit {status}"
+    try:
+        answer: dict[str, Any] = json.loads(stdout)
+        said = str(answer.get("error", said))
+    except (ValueError, AttributeError):
+        answer = {}
+    if not _is_sound(answer):
+        fix = f"look on {node}: ls -la ~/.pancode-skills"
+        raise RemoteFailed(f"the copies of skills on {node} failed", status=status, why=said, fix=fix)
+    return answer
+
+
+def _is_sound(answer: dict[str, Any]) -> bool:
+    """Whether a node, which may say anything, has answered in our form: `need`, or rows of words."""
+    rows, need = answer.get("rows", []), answer.get("need", [])
+    return (
+        ("rows" in answer or "need" in answer)
+        and isinstance(rows, list)
+        and all(
+            isinstance(row, dict) and {"folder", "skill"} < set(row) and {"state", "time"} & set(row)
+            for row in rows
+        )
+        and all(isinstance(word, str) for row in rows for key, word in row.items() if key != "files")
+        and all(isinstance(row.get("files", {}), dict) for row in rows)
+        and isinstance(need, list)
+        and all(isinstance(digest, str) for digest in need)
+    )
+
+
+def argv_in(home: str) -> tuple[str, ...]:
+    """The command, for a node with this node home."""
+    return ("sh", "-c", RUN, "pancode", home, LOAD)
+
+
+async def act_on(remote: Remote, node: str, home: str, asked: SkillsAsked) -> dict[str, Any]:
+    """One round trip; one more where the node needs bytes. Idempotent. SshError, UnavailableError."""
+
+    async def ask(need: list[str]) -> dict[str, Any]:
+        sent = program_and(asked.request(need))
+        done = await remote.run(argv_in(home), ACT_S, stdin=sent)
+        return answer_of(node, done.status, done.stdout, done.stderr)
+
+    answer = await ask([])
+    return await ask(answer["need"]) if "need" in answer else answer

@@ -1,0 +1,451 @@
+"""Keeps copies of skills in the folders of agent programs on one machine: a program by itself.
+
+It runs here as a function, and on a node by that node's Python, which reads this file and a request from its
+standard input: the standard library is all it knows.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+STATE = ".pancode-skills"
+"""Below the home: the manifest, and what was there before a `--force`."""
+STAGE = ".pancode-skills.tmp"
+"""Beside a folder of skills, never in it: no program lists half a skill."""
+IGNORED = ("__pycache__", ".DS_Store")
+"""What programs leave behind in a folder that they use; nobody's change."""
+MOST_READ, MOST_SHOWN = 8 << 20, 256 << 10
+NONE, LINK, OTHER = "", "link", "other"
+GONE, HASH = "-", 64
+FileMark = tuple[str, bool]
+"""SHA-256 of a file, and whether it may be executed."""
+Json = dict[str, Any]
+
+
+def mark_of(data: bytes, executable: bool) -> FileMark:
+    return hashlib.sha256(data).hexdigest(), executable
+
+
+def tree_hash(marks: dict[str, FileMark]) -> str:
+    """One hash for a whole skill."""
+    lines = [[path, *marks[path]] for path in sorted(marks)]
+    return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
+
+
+def decide(found: str, wanted: str | None, known: list[str] | None, force: bool) -> tuple[str, str]:
+    """The state of one copy, and what to do: `write`, `remove`, `forget` or nothing.
+
+    `found`: the tree's hash, or NONE, LINK, OTHER. `known`: hashes that we have written there; None: nothing
+    of ours. `force`: a person's own words go, too, but no link.
+    """
+    if found in (LINK, OTHER):
+        return ("link" if found == LINK else "unknown"), ""
+    if found == NONE:
+        return ("missing", "write") if wanted is not None else ("gone", "forget")
+    if found == wanted:
+        return "same", ""
+    if known is None:
+        return "unknown", "write" if force and wanted is not None else ""
+    if found in known:
+        return ("old", "write") if wanted is not None else ("extra", "remove")
+    if not force:
+        return "changed", ""
+    return "changed", "write" if wanted is not None else "remove"
+
+
+def act(home: Path, asked: Json) -> Json:
+    """Do what is asked below this home. The answer has `rows`, or `need`, or `error`.
+
+    `act`: status, sync, diff, remove, restore or backups. `folders`: key to folder below the home. `skills`:
+    name to path to mark. `held`: names that are left as they are. `names`: only these. `blobs`: SHA-256 to
+    the bytes in base 64; a sync for which some are not there changes nothing and answers with those it needs.
+    `owner`: whose removal takes the copies away. `time`: names the backups that this act makes.
+    """
+    try:
+        return Copies(home, asked).answer()
+    except (OSError, ValueError) as exc:
+        return {"error": f"{type(exc).__name__}: {exc}"}
+
+
+class Copies:
+    """One request on one home."""
+
+    def __init__(self, home: Path, asked: Json) -> None:
+        self.home, self.asked = home, asked
+        self.state = home / STATE
+        self.folders: dict[str, str] = asked["folders"]
+        self.wanted: dict[str, dict[str, FileMark]] = {
+            _part(name): {_path(path): (mark[0], bool(mark[1])) for path, mark in files.items()}
+            for name, files in asked.get("skills", {}).items()
+        }
+        self.force = bool(asked.get("force"))
+        self.blobs: dict[str, str] = asked.get("blobs", {})
+        self.known: dict[str, dict[str, Json]] = {}
+        self.made: list[str] = []
+
+    def answer(self) -> Json:
+        match self.asked["act"]:
+            case "backups":
+                return {"rows": list(self.backups())}
+            case "status":
+                self.load()
+                return {"rows": [_row(one) for one in self.plan()]}
+            case "diff":
+                self.load()
+                return {"rows": [self.shown(one) for one in self.plan()]}
+            case "sync":
+                with self.locked():
+                    return self.sync()
+            case "remove":
+                if not self.state.is_dir():
+                    return {"rows": [], "left": []}
+                with self.locked():
+                    return self.remove()
+            case "restore":
+                with self.locked():
+                    return {"rows": [self.restored(one) for one in list(self.backups())]}
+        raise ValueError(f"there is no act {self.asked['act']!r}")
+
+    # -- the manifest ------------------------------------------------------------------------------
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """One at a time on this home; what a killed one left half-made is taken away."""
+        if self.state.is_symlink():
+            raise ValueError(f"{self.state} is a link; move it away")
+        lock = self.lock()
+        try:
+            self.load()
+            for folder in self.folders.values():
+                if not self.is_beyond_link(folder):
+                    shutil.rmtree(self.stage(folder), ignore_errors=True)
+            yield
+        finally:
+            os.close(lock)
+
+    def lock(self) -> int:
+        """Of the folder that is there now: a removal takes the one away at which others wait."""
+        while True:
+            self.state.mkdir(mode=0o700, exist_ok=True)
+            with suppress(FileNotFoundError):
+                lock = os.open(self.state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                with suppress(FileNotFoundError):
+                    if os.path.samestat(os.fstat(lock), os.stat(self.state / "lock")):
+                        return lock
+                os.close(lock)
+
+    def load(self) -> None:
+        try:
+            kept = json.loads((self.state / "manifest.json").read_text())
+            self.known, self.made = kept["copies"], kept["made"]
+        except FileNotFoundError:
+            return
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(
+                f"{self.state}/manifest.json is damaged; move it away: copies are then left"
+            ) from None
+
+    def save(self) -> None:
+        draft = self.state / f"manifest.{os.getpid()}"
+        copies = {folder: names for folder, names in self.known.items() if names}
+        with open(draft, "w") as writer:
+            json.dump({"copies": copies, "made": self.made}, writer, indent=1, sort_keys=True)
+            writer.flush()
+            os.fsync(writer.fileno())
+        draft.replace(self.state / "manifest.json")
+
+    # -- what is there -----------------------------------------------------------------------------
+
+    def plan(self) -> list[Json]:
+        """A row for each copy that there is or should be, decided."""
+        rows = []
+        names, held = self.asked.get("names"), set(self.asked.get("held", ()))
+        for folder, place in self.folders.items():
+            known = self.known.get(folder, {})
+            for name in sorted({*known, *self.wanted}):
+                if (names and name not in names) or name in held:
+                    continue
+                wanted = tree_hash(self.wanted[name]) if name in self.wanted else None
+                found, marks = self.found(f"{place}/{_part(name)}")
+                hashes = known[name]["hashes"] if name in known else None
+                state, do = decide(found, wanted, hashes, self.force)
+                rows.append(
+                    {
+                        "folder": folder,
+                        "skill": name,
+                        "state": state,
+                        "do": do,
+                        "found": found,
+                        "marks": marks,
+                    }
+                )
+        return rows
+
+    def found(self, place: str) -> tuple[str, dict[str, FileMark]]:
+        """The hash of what lies there, and its files; no link on the way is followed."""
+        if self.is_beyond_link(place):
+            return LINK, {}
+        path = self.home / place
+        try:
+            if not stat.S_ISDIR(path.lstat().st_mode):
+                return OTHER, {}
+            marks = dict(_tree(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return NONE, {}
+        except PermissionError:
+            return OTHER, {}
+        return tree_hash(marks), marks
+
+    def is_beyond_link(self, place: str) -> bool:
+        """Whether a part of the path below the home is a link, also one that leads nowhere."""
+        parts = place.split("/")
+        return any((self.home / "/".join(parts[: n + 1])).is_symlink() for n in range(len(parts)))
+
+    def shown(self, row: Json) -> Json:
+        """The row, with the files in which the copy differs: base 64, GONE, or None (cannot be shown)."""
+        wanted = self.wanted.get(row["skill"], {})
+        files: dict[str, str | None] = {}
+        if row["state"] in ("changed", "old", "unknown"):
+            top = self.home / self.folders[row["folder"]] / row["skill"]
+            for path in sorted({*wanted, *row["marks"]}):
+                mark = row["marks"].get(path)
+                if mark is None:
+                    files[path] = GONE
+                elif mark != wanted.get(path):
+                    files[path] = _text(top / path) if len(mark[0]) == HASH else None
+        return {**_row(row), "files": files}
+
+    # -- changes -----------------------------------------------------------------------------------
+
+    def sync(self) -> Json:
+        rows = self.plan()
+        writes = [row for row in rows if row["do"] == "write"]
+        marks = [mark for row in writes for mark in self.wanted[row["skill"]].values()]
+        if need := sorted({digest for digest, _ in marks} - set(self.blobs)):
+            return {"need": need}
+        for row in rows:
+            if row["state"] == "same" and self.hashes(row) and self.hashes(row) != [row["found"]]:
+                self.note(row, [row["found"]])  # a person has written there what we would
+                self.save()
+        if any(row["do"] for row in rows):
+            for row in writes:  # before the first byte: a copy that a killed sync has made is known as ours
+                self.note(row, [*self.hashes(row), tree_hash(self.wanted[row["skill"]])])
+            self.save()
+            for row in rows:
+                self.carry_out(row)
+            self.save()
+        return {"rows": [_row(row) for row in rows]}
+
+    def remove(self) -> Json:
+        """All copies of this owner; what a person has changed stays, and is the person's from now on."""
+        owner = self.asked.get("owner")
+        rows = self.plan()
+        if owner is not None:
+            rows = [r for r in rows if self.known[r["folder"]][r["skill"]].get("owner") == owner]
+        for row in rows:
+            self.carry_out(row)
+            if row["state"] in ("changed", "link", "unknown"):
+                self.forget(row)
+        for place in sorted(self.made, key=len, reverse=True):
+            _rmdir(self.home / place)
+        self.made = [place for place in self.made if (self.home / place).is_dir()]
+        self.save()
+        left = [str(self.state / "backups")] if (self.state / "backups").is_dir() else []
+        if not left and not any(self.known.values()):
+            shutil.rmtree(self.state)
+        return {"rows": [_row(row) for row in rows], "left": left}
+
+    def carry_out(self, row: Json) -> None:
+        """One copy. What goes wrong with it is in its row, and the others go on."""
+        place, name = self.folders[row["folder"]], row["skill"]
+        try:
+            if row["do"] and row["state"] in ("changed", "unknown"):
+                row["backup"] = self.back_up(row["folder"], name)
+            if row["do"] == "write":
+                self.write(place, name)
+                self.note(row, [tree_hash(self.wanted[name])])
+            elif row["do"] == "remove":
+                self.replace(place, name, None)
+            if row["do"] in ("remove", "forget"):
+                self.forget(row)
+        except OSError as exc:
+            row["state"], row["why"] = "failed", f"{exc.strerror}: {exc.filename}"
+
+    def write(self, place: str, name: str) -> None:
+        new = self.stage(place) / name
+        self.make_folder(place)
+        for path, (digest, executable) in self.wanted[name].items():
+            data = base64.b64decode(self.blobs[digest])
+            if hashlib.sha256(data).hexdigest() != digest:
+                raise OSError(0, "these are not the bytes that were announced", path)
+            _put(new / path, data, 0o755 if executable else 0o644)
+        self.replace(place, name, new)
+
+    def replace(self, place: str, name: str, new: Path | None) -> None:
+        """The new folder in the place of the old one: whole, or not there until the next sync."""
+        target, old = self.home / place / name, self.stage(place) / f"{name}.old"
+        old.parent.mkdir(exist_ok=True)
+        if target.is_dir():
+            target.rename(old)
+        if new is not None:
+            new.rename(target)
+            _sync(target.parent)
+        shutil.rmtree(self.stage(place), ignore_errors=True)
+
+    def back_up(self, folder: str, name: str) -> str:
+        """Copy what lies there, links as links."""
+        time = _part(self.asked["time"])
+        kept = self.state / "backups" / time / folder / name
+        if not kept.is_dir():
+            draft = kept.with_name(f".{name}.part")
+            shutil.rmtree(draft, ignore_errors=True)
+            kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            shutil.copytree(self.home / self.folders[folder] / name, draft, symlinks=True, ignore=_no_file)
+            draft.rename(kept)
+        return time
+
+    def backups(self) -> Iterator[Json]:
+        """Those that are asked for: `which` is a time; `folders` and `names` as everywhere."""
+        names, which = self.asked.get("names"), self.asked.get("which")
+        for kept in sorted((self.state / "backups").glob("*/*/*/")):
+            folder, time = kept.parent.name, kept.parent.parent.name
+            wanted = (not names or kept.name in names) and folder in self.folders
+            if wanted and which in (None, time) and not kept.name.startswith("."):
+                yield {"time": time, "folder": folder, "skill": kept.name}
+
+    def restored(self, row: Json) -> Json:
+        """The backup lies in its place again, as a person's; what was there is kept if it is no copy."""
+        folder, name = row["folder"], row["skill"]
+        place = self.folders[folder]
+        found, _ = self.found(f"{place}/{name}")
+        kept = self.state / "backups" / row["time"] / folder / name
+        if found in (LINK, OTHER):
+            return {**row, "state": "link" if found == LINK else "unknown"}
+        if found == tree_hash(dict(_tree(kept))):
+            return {**row, "state": "same"}
+        if found != NONE and found not in self.hashes(row):
+            row["backup"] = self.back_up(folder, name)
+        self.make_folder(place)
+        new = self.stage(place) / name
+        shutil.copytree(kept, new, symlinks=True)
+        self.replace(place, name, new)
+        self.forget(row)
+        self.save()
+        return {**row, "state": "restored"}
+
+    def stage(self, place: str) -> Path:
+        return (self.home / place).parent / STAGE
+
+    def make_folder(self, place: str) -> None:
+        """Each part that we make is noted first, so that a removal takes it away."""
+        path = self.home
+        for part in place.split("/"):
+            path = path / part
+            if not path.is_dir():
+                self.made.append(path.relative_to(self.home).as_posix())
+                self.save()
+                path.mkdir()
+
+    def hashes(self, row: Json) -> list[str]:
+        hashes: list[str] = self.known.get(row["folder"], {}).get(row["skill"], {}).get("hashes", [])
+        return hashes
+
+    def note(self, row: Json, hashes: list[str]) -> None:
+        entry = {"hashes": hashes, "owner": self.asked.get("owner")}
+        self.known.setdefault(row["folder"], {})[row["skill"]] = entry
+
+    def forget(self, row: Json) -> None:
+        self.known.get(row["folder"], {}).pop(row["skill"], None)
+
+
+def _row(row: Json) -> Json:
+    return {key: row[key] for key in ("folder", "skill", "state", "do", "backup", "why") if key in row}
+
+
+def _tree(top: Path) -> Iterator[tuple[str, FileMark]]:
+    """Path and mark of all that lies there. What is no plain file, or very large, is never read."""
+    waiting = [top]
+    while waiting:
+        for entry in os.scandir(waiting.pop()):
+            path = Path(entry.path).relative_to(top).as_posix()
+            about = entry.stat(follow_symlinks=False)
+            if entry.name in IGNORED:
+                continue
+            if stat.S_ISDIR(about.st_mode):
+                waiting.append(Path(entry.path))
+            elif stat.S_ISREG(about.st_mode) and about.st_size <= MOST_READ:
+                yield path, mark_of(Path(entry.path).read_bytes(), bool(about.st_mode & stat.S_IXUSR))
+            else:
+                yield path, (f"{stat.S_IFMT(about.st_mode)} {about.st_size} {about.st_mtime_ns}", False)
+
+
+def _part(name: str) -> str:
+    """A name that is one part of a path, and hidden from nobody. ValueError."""
+    if not name or name.startswith(".") or "/" in name or "\0" in name:
+        raise ValueError(f"{name!r} is no name of a skill")
+    return name
+
+
+def _path(path: str) -> str:
+    """A path that stays below its skill. ValueError."""
+    if "\0" in path or path.startswith("/") or not set(path.split("/")).isdisjoint({"", ".", ".."}):
+        raise ValueError(f"{path!r} is no path within a skill")
+    return path
+
+
+def _put(path: Path, data: bytes, mode: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "wb") as writer:
+        writer.write(data)
+        writer.flush()
+        os.fchmod(writer.fileno(), mode)
+        os.fsync(writer.fileno())
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _text(path: Path) -> str | None:
+    """Base 64; None for one that is too large to be shown."""
+    data = path.read_bytes()
+    return base64.b64encode(data).decode() if len(data) <= MOST_SHOWN else None
+
+
+def _no_file(folder: str, names: list[str]) -> list[str]:
+    """Pipes and sockets, of which there is no copy."""
+    modes = {name: os.lstat(os.path.join(folder, name)).st_mode for name in names}
+    kinds = (stat.S_ISREG, stat.S_ISDIR, stat.S_ISLNK)
+    return [name for name, mode in modes.items() if not any(kind(mode) for kind in kinds)]
+
+
+def _rmdir(path: Path) -> None:
+    try:
+        path.rmdir()
+    except OSError:
+        return  # somebody else has files there
+
+
+def main() -> None:
+    """As a program: the request in standard input, the answer in standard output."""
+    sys.stdout.write(json.dumps(act(Path.home(), json.load(sys.stdin))) + "\n")
+
+
+if __name__ == "__main__":
+    main()

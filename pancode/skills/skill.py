@@ -1,0 +1,186 @@
+"""Reads a skill (a folder with SKILL.md) and says what is wrong with it, by the open specification."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from pancode.plain import size, unhidden
+from pancode.skills.copies import FileMark, mark_of, tree_hash
+
+FILE = "SKILL.md"
+MOST_FILES, MOST_BYTES, MOST_TEXT, MOST_FRONT = 200, 4 << 20, 256 << 10, 16 << 10
+LONG_BODY = 500
+"""Lines: the specification advises to stay below."""
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_FRONT = re.compile(r"---[ \t]*\r?\n(.*?\n)?---[ \t]*(?:\r?\n|$)(.*)", re.S)
+_KNOWN = {"name", "description", "license", "compatibility", "metadata", "allowed-tools"}
+_LONGEST = {"name": 64, "description": 1024, "compatibility": 500}
+_EMOJI = re.compile("(?<=[^\x00-\x7f])[\ufe0f\u200d]")
+"""Joins and draws emoji; anywhere else these two are as hidden as the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class SkillFile:
+    """The bytes of a file, and whether it may be executed."""
+
+    data: bytes
+    executable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SkillFinding:
+    """What is wrong. An error keeps the skill from every agent; a warning is said."""
+
+    error: bool
+    code: str
+    what: str
+
+    def shape(self) -> dict[str, str]:
+        return {"level": "error" if self.error else "warning", "code": self.code, "what": self.what}
+
+
+@dataclass(frozen=True, slots=True)
+class Skill:
+    """A skill as its source has it. `name`: of its folder. `files`: by path below it, parted by `/`."""
+
+    name: str
+    files: Mapping[str, SkillFile]
+    description: str
+    body: str
+    findings: tuple[SkillFinding, ...]
+
+    @property
+    def is_sound(self) -> bool:
+        return not any(finding.error for finding in self.findings)
+
+    @property
+    def marks(self) -> dict[str, FileMark]:
+        """Path to SHA-256 and whether it may be executed: what copies are compared by."""
+        return {path: mark_of(file.data, file.executable) for path, file in self.files.items()}
+
+    @property
+    def digest(self) -> str:
+        return tree_hash(self.marks)
+
+    @property
+    def scripts(self) -> list[str]:
+        """The files that a program may run."""
+        return sorted(p for p, file in self.files.items() if file.executable or p.startswith("scripts/"))
+
+
+def error(code: str, what: str) -> SkillFinding:
+    return SkillFinding(True, code, what)
+
+
+def is_name(text: str) -> bool:
+    """Lower case letters, digits and single hyphens, at most 64."""
+    return len(text) <= _LONGEST["name"] and _NAME.fullmatch(text) is not None
+
+
+def made_of(name: str, files: Mapping[str, SkillFile], found: tuple[SkillFinding, ...] = ()) -> Skill:
+    """The skill in these files, checked. `found`: what its reader could not take in (links, sizes)."""
+    findings = [*found, *_of_files(files)]
+    front, body = "", ""
+    if FILE not in files:
+        if not any(finding.code == "too_big" for finding in found):
+            findings.append(error("no_skill_file", f"there is no {FILE} in the folder"))
+        return Skill(name, files, "", "", tuple(findings))
+    try:
+        text = files[FILE].data.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        findings.append(error("not_utf8", f"{FILE} is not UTF-8: byte {exc.start}"))
+        return Skill(name, files, "", "", tuple(findings))
+    parts = _FRONT.match(text)
+    if parts is None:
+        what = f"{FILE} does not begin with a front matter: a line `---`, its fields, a line `---`"
+        findings.append(error("no_front_matter", what))
+        return Skill(name, files, "", text, tuple(findings))
+    front, body = parts[1] or "", parts[2]
+    fields = _fields(front, findings)
+    if fields is not None:
+        findings += _of_fields(name, fields)
+    findings += _of_body(body)
+    told = fields.get("description") if fields is not None else None
+    return Skill(name, files, told.strip() if isinstance(told, str) else "", body, tuple(findings))
+
+
+def _fields(front: str, findings: list[SkillFinding]) -> Mapping[str, Any] | None:
+    if len(front) > MOST_FRONT:
+        findings.append(error("front_too_long", f"the front matter has more than {size(MOST_FRONT)}"))
+        return None
+    try:
+        fields = yaml.safe_load(front)
+    except yaml.MarkedYAMLError as exc:
+        line = exc.problem_mark.line + 2 if exc.problem_mark else 2
+        findings.append(
+            error("bad_front_matter", f"{FILE}:{line}: the front matter is no YAML: {exc.problem}")
+        )
+        return None
+    except (yaml.YAMLError, ValueError, RecursionError) as exc:
+        findings.append(error("bad_front_matter", f"the front matter is no YAML: {type(exc).__name__}"))
+        return None
+    if not isinstance(fields, dict) or not all(isinstance(key, str) for key in fields):
+        findings.append(error("bad_front_matter", "the front matter is no list of `field: value`"))
+        return None
+    return fields
+
+
+def _of_fields(name: str, fields: Mapping[str, Any]) -> Iterator[SkillFinding]:
+    for key in ("name", "description"):
+        if key not in fields:
+            yield error(f"no_{key}", f"the field {key} is missing")
+    for key in ("name", "description", "license", "compatibility"):
+        value = fields.get(key, "-")
+        if not isinstance(value, str):
+            yield error(f"bad_{key}", f"{key} is no text; put it into quotes")
+        elif not value.strip():
+            yield error(f"bad_{key}", f"{key} is empty")
+        elif len(value) > _LONGEST.get(key, MOST_FRONT):
+            yield error(f"bad_{key}", f"{key} has {len(value)} characters; {_LONGEST[key]} are allowed")
+    named = fields.get("name")
+    if isinstance(named, str) and not is_name(named):
+        yield error("bad_name", f"{named[:80]!r} is no name: lower case letters, digits and single hyphens")
+    if isinstance(named, str) and named != name:
+        yield error("other_name", f"the folder is named {name!r} and the skill {named[:80]!r}")
+    metadata = fields.get("metadata", {})
+    if not isinstance(metadata, dict) or not all(
+        isinstance(word, str | int | float | bool) for pair in metadata.items() for word in pair
+    ):
+        yield error("bad_metadata", "metadata is no list of `key: value` in words")
+    if not isinstance(fields.get("allowed-tools", ""), str):
+        yield SkillFinding(False, "tools_not_text", "allowed-tools is no text; some programs refuse a list")
+    if unknown := sorted(set(fields) - _KNOWN):
+        what = f"not in the specification, some programs refuse it: {', '.join(unknown)[:200]}"
+        yield SkillFinding(False, "unknown_field", what)
+
+
+def _of_body(body: str) -> Iterator[SkillFinding]:
+    if not body.strip():
+        yield error("no_body", f"{FILE} says nothing below its front matter")
+    if (lines := body.count("\n")) > LONG_BODY:
+        what = f"{lines} lines; put what is rarely needed into a file beside it"
+        yield SkillFinding(False, "long_body", what)
+
+
+def _of_files(files: Mapping[str, SkillFile]) -> Iterator[SkillFinding]:
+    """Texts in which a reader sees what an agent reads: nothing hidden, nothing turned around."""
+    for path, file in sorted(files.items()):
+        if unhidden(path) != path or not path.isprintable():
+            yield error("hidden_characters", f"a file's name has hidden characters: {unhidden(path)!r}")
+        try:
+            text = file.data.decode("utf-8")
+        except UnicodeDecodeError:
+            continue
+        if "\0" in text:
+            continue
+        for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
+            plain = _EMOJI.sub("", line)
+            if (shown := unhidden(plain)) != plain:
+                first = shown[shown.index("<U+") :][:8].rstrip(">") + ">"
+                yield error("hidden_characters", f"{path}:{number} has a character that nobody sees: {first}")
+                break

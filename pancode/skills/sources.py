@@ -1,0 +1,155 @@
+"""Finds skills: of the project, of the user's home, and those that PanCode ships; says which one counts."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pancode.errors import ConfigError, NotFoundError
+from pancode.plain import size
+from pancode.skills.copies import IGNORED
+from pancode.skills.skill import (
+    FILE,
+    MOST_BYTES,
+    MOST_FILES,
+    MOST_TEXT,
+    Skill,
+    SkillFile,
+    SkillFinding,
+    error,
+    made_of,
+)
+
+PROJECT_FOLDERS = (".pancode/skills", ".agents/skills", ".claude/skills")
+MOST_DEEP = 8
+PROJECT, HOME, SHIPPED = "project", "home", "shipped"
+
+
+@dataclass(frozen=True, slots=True)
+class SkillSource:
+    """A folder of skills. `origin`: `project`, `home` or `shipped`."""
+
+    origin: str
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSkill:
+    """A skill and its source. `shadows`: sources that have one of that name, which does not count."""
+
+    skill: Skill
+    source: SkillSource
+    shadows: tuple[SkillSource, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        return self.source.folder / self.skill.name
+
+    def shape(self) -> dict[str, Any]:
+        """For JSON, without the text."""
+        return {
+            "name": self.skill.name,
+            "description": self.skill.description,
+            "origin": self.source.origin,
+            "folder": str(self.folder),
+            "shadows": [{"origin": s.origin, "folder": str(s.folder)} for s in self.shadows],
+            "digest": self.skill.digest,
+            "files": sorted(self.skill.files),
+            "scripts": self.skill.scripts,
+            "findings": [finding.shape() for finding in self.skill.findings],
+        }
+
+
+def sources(home: Path, project: Path | None) -> list[SkillSource]:
+    """All that there are, the one that counts first. `home`: PANCODE_HOME. `project`: top of a repository."""
+    near = [] if project is None else [SkillSource(PROJECT, project / name) for name in PROJECT_FOLDERS]
+    shipped = SkillSource(SHIPPED, Path(__file__).with_name("shipped"))
+    return [*near, SkillSource(HOME, home / "skills"), shipped]
+
+
+def skills_of(places: Sequence[SkillSource]) -> list[FoundSkill]:
+    """Every skill of these sources, by name, each as its first source has it. ConfigError."""
+    return chosen(FoundSkill(skill, place) for place in places for skill in _skills_in(place.folder))
+
+
+def chosen(found: Iterable[FoundSkill]) -> list[FoundSkill]:
+    """One of each name: the first that comes, with the sources of the others."""
+    first: dict[str, FoundSkill] = {}
+    for one in found:
+        before = first.get(one.skill.name)
+        if before is not None:
+            one = FoundSkill(before.skill, before.source, (*before.shadows, one.source))
+        first[one.skill.name] = one
+    return [first[name] for name in sorted(first)]
+
+
+def named(found: Sequence[FoundSkill], name: str) -> FoundSkill:
+    """NotFoundError."""
+    for one in found:
+        if one.skill.name == name:
+            return one
+    raise NotFoundError(f"there is no skill {name}", fix="pancode skills ls", code="skill_not_found")
+
+
+def _skills_in(folder: Path) -> Iterator[Skill]:
+    """Folders with a SKILL.md, and links, which are said to be no skill."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as exc:
+        raise ConfigError(f"{folder} cannot be read", why=str(exc), fix=f"ls -ld {folder}") from exc
+    for entry in entries:
+        if entry.name.startswith(".") or entry.name in IGNORED:
+            continue
+        if entry.is_symlink():
+            yield made_of(entry.name, {}, (error("link", "it is a link, which is never followed"),))
+        elif entry.is_dir(follow_symlinks=False):
+            yield read_skill(Path(entry.path))
+
+
+def read_skill(folder: Path, name: str = "") -> Skill:
+    """The skill in a folder (`name`: of another name), with all that is wrong with it. ConfigError."""
+    files: dict[str, SkillFile] = {}
+    findings: list[SkillFinding] = []
+    room = MOST_BYTES
+    try:
+        for path, entry in _entries(folder):
+            if len(files) >= MOST_FILES:
+                findings.append(error("too_many_files", f"there are more than {MOST_FILES} files"))
+                break
+            if entry.is_symlink():
+                findings.append(error("link", f"{path} is a link, which is never followed"))
+                continue
+            about = entry.stat(follow_symlinks=False)
+            most = min(room, MOST_TEXT) if path == FILE else room
+            if not stat.S_ISREG(about.st_mode):
+                deep = stat.S_ISDIR(about.st_mode)
+                what = "lies too deep" if deep else "is neither a file nor a folder"
+                findings.append(error("no_file", f"{path} {what}"))
+            elif about.st_size > most:
+                what = f"{path} has {size(about.st_size)}; {size(most)} are allowed here"
+                findings.append(error("too_big", what))
+            else:
+                with open(entry.path, "rb") as reader:
+                    data = reader.read(most)
+                room -= len(data)
+                files[path] = SkillFile(data, bool(about.st_mode & stat.S_IXUSR))
+    except OSError as exc:
+        raise ConfigError(f"the skill {folder} cannot be read", why=str(exc), fix=f"ls -lR {folder}") from exc
+    return made_of(name or folder.name, files, tuple(findings))
+
+
+def _entries(folder: Path, before: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if entry.name in IGNORED:
+            continue
+        path = before + os.fsencode(entry.name).decode("utf-8", "replace")
+        if entry.is_dir(follow_symlinks=False) and before.count("/") < MOST_DEEP:
+            yield from _entries(Path(entry.path), f"{path}/")
+        else:
+            yield path, entry

@@ -1,0 +1,108 @@
+"""Skills come into the home from a folder or from one commit, checked and whole; nothing there is lost."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pancode.errors import ConflictError, NotFoundError, RefusedError, UsageError
+from pancode.offline.skills import fetched, is_address
+from pancode.skills.keeping import KeptSkills, skills_below
+from pancode.skills.sources import named, read_skill, skills_of, sources
+
+TEXT = "---\nname: deploy\ndescription: Deploy it.\n---\nDo it.\n"
+
+
+def written(folder: Path, text: str = TEXT) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "SKILL.md").write_text(text)
+    return folder
+
+
+def git(repo: Path, *args: str) -> str:
+    argv = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(repo), *args]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    repo = tmp_path / "pack"
+    written(repo / "skills/deploy")
+    (repo / "skills/deploy/run.sh").write_text("echo\n")
+    (repo / "skills/deploy/run.sh").chmod(0o755)
+    (repo / ".gitattributes").write_text("SKILL.md filter=evil export-ignore\n")
+    git(repo, "init", "--quiet")
+    git(repo, "add", "-A")
+    git(repo, "commit", "--quiet", "-m", "one")
+    return repo
+
+
+def test_from_a_folder_and_again_and_anew(tmp_path: Path) -> None:
+    kept, folder = KeptSkills(tmp_path / "home"), written(tmp_path / "deploy")
+    origin = {"from": str(folder)}
+    (skill,) = skills_below(folder)
+    assert kept.add(skill, origin, force=False) and not kept.add(skill, origin, force=False)
+    written(folder, TEXT + "More.\n")
+    assert kept.add(read_skill(folder), origin, force=False)
+    written(kept.folder / "deploy", TEXT + "Mine.\n")
+    written(folder, TEXT + "Third.\n")
+    with pytest.raises(ConflictError):
+        kept.add(read_skill(folder), origin, force=False)
+    assert kept.add(read_skill(folder), origin, force=True)
+    assert kept.origins()["deploy"]["from"] == str(folder)
+    found = skills_of(sources(tmp_path / "home", None))
+    kept.remove(named(found, "deploy"))
+    assert not (kept.folder / "deploy").exists() and kept.origins() == {}
+    with pytest.raises(NotFoundError):
+        kept.remove(named(found, "release"))
+
+
+def test_one_with_errors_or_in_the_place_of_a_link_is_refused(tmp_path: Path) -> None:
+    kept, folder = KeptSkills(tmp_path / "home"), written(tmp_path / "deploy", TEXT.replace("deploy", "x"))
+    with pytest.raises(RefusedError, match="has errors"):
+        kept.add(read_skill(folder), {"from": "x"}, force=True)
+    kept.folder.mkdir(parents=True)
+    (kept.folder / "deploy").symlink_to("/nowhere")
+    with pytest.raises(ConflictError, match="is a link"):
+        kept.add(read_skill(written(folder)), {"from": "x"}, force=True)
+    with pytest.raises(NotFoundError):
+        skills_below(tmp_path / "home")
+
+
+def test_from_one_commit_and_from_no_branch(repo: Path, tmp_path: Path) -> None:
+    address, commit = f"file://{repo}", git(repo, "rev-parse", "HEAD")
+    written(repo / "skills/deploy", TEXT + "Tomorrow.\n")
+    git(repo, "commit", "--quiet", "-am", "two")
+    with fetched(address, commit, "") as folder:
+        (skill,) = skills_below(folder, "pack")
+        assert skill.is_sound and skill.body == "Do it.\n" and skill.scripts == ["run.sh"]
+    assert not folder.exists()
+    with fetched(address, commit, "skills/deploy") as below:
+        assert [one.name for one in skills_below(below, "deploy")] == ["deploy"]
+    for wrong in (None, "main", commit[:12], f"--upload-pack={commit}"):
+        with pytest.raises(UsageError, match="needs the commit"), fetched(address, wrong, ""):
+            pass
+    with pytest.raises(NotFoundError), fetched(address, "0" * 40, ""):
+        pass
+
+
+def test_a_commit_that_leads_out_does_not(repo: Path) -> None:
+    (repo / "skills/deploy/out").symlink_to("/etc/passwd")
+    git(repo, "add", "-A")
+    git(repo, "commit", "--quiet", "-m", "link")
+    with fetched(f"file://{repo}", git(repo, "rev-parse", "HEAD"), "") as folder:
+        (skill,) = skills_below(folder)
+        assert [finding.code for finding in skill.findings] == ["link"] and "out" not in skill.files
+
+
+@pytest.mark.parametrize("address", ["ext::sh -c id% >&2", "http://127.0.0.1:1/x", "-u x@y:z"])
+def test_no_other_way_to_a_server_is_taken(address: str) -> None:
+    with pytest.raises(NotFoundError), fetched(address, "0" * 40, ""):
+        pass
+
+
+def test_an_address_is_told_from_a_folder(tmp_path: Path) -> None:
+    assert is_address("https://host/x.git") and is_address("git@host:x.git") and is_address("ext::x")
+    assert not is_address(str(tmp_path)) and not is_address("./deploy") and not is_address("deploy")
