@@ -23,6 +23,11 @@ TYPES = {
     ".svg": "image/svg+xml",
 }
 """The type of each kind of file that is served; no other kind is served."""
+_FOR_READERS = {
+    ".css": re.compile(rb"/\*.*?\*/|^[ \t]+", re.DOTALL | re.MULTILINE),
+    ".js": re.compile(rb"^[ \t]*(?:(?://.*|/\*\*.*\*/)$)?", re.MULTILINE),
+}
+"""Comments and indentation of our files, which a browser has no use for; lines keep their numbers."""
 _IMPORT_MAP = re.compile(rb'<script type="importmap">(.*?)</script>', re.DOTALL)
 
 
@@ -38,6 +43,8 @@ class WebFile:
     @classmethod
     def of(cls, path: Path) -> WebFile:
         data = path.read_bytes()
+        if path.suffix in _FOR_READERS:
+            data = _FOR_READERS[path.suffix].sub(b"", data)
         mark = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
         return cls(data, gzip.compress(data, 9, mtime=0), TYPES[path.suffix], mark)
 

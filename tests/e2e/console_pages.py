@@ -34,7 +34,25 @@ EOF"""
 SLOW = """# migrate the tests to the new client
 for i in $(seq 600); do echo "test $i of 600 passed"; sleep 0.2; done"""
 
-PLACES = ("now", "runs", "inbox", "dispatch", "workflows", "machines", "money", "agents", "audit")
+ROUTES = """async () => {
+  const [{ PAGES }, { PARTS }] = await Promise.all([import('./app.js'), import('./pages/run.js')]);
+  return { pages: Object.keys(PAGES), parts: Object.keys(PARTS) };
+}"""
+
+MARKS = """() => {
+  const plain = [];
+  const all = 'a[href], button:enabled, input, select, textarea, [tabindex="0"]';
+  for (const one of document.querySelectorAll(all)) {
+    if (!one.checkVisibility()) continue;
+    one.focus({ focusVisible: true, preventScroll: true });
+    const drawn = [getComputedStyle(one), getComputedStyle(one, '::after')];
+    const marked = drawn.some((how) => how.outlineStyle !== 'none' && parseFloat(how.outlineWidth) >= 2);
+    if (document.activeElement === one && !marked) plain.push(one.outerHTML.slice(0, 120));
+  }
+  document.activeElement?.blur();
+  return plain;
+}"""
+"""Whatever can have the focus and does not show it by a line of two pixels."""
 
 
 class Foreign(http.server.BaseHTTPRequestHandler):

@@ -19,7 +19,18 @@ from playwright.sync_api import Browser, Page, expect
 from pancode.client import path_of
 from tests.e2e.console import REBOUND, Console, api, axe_source, chromium, findings, free_port
 from tests.e2e.console_answer import answer_by_notice
-from tests.e2e.console_pages import HOSTILE, MARKUP, PLACES, QUESTION, SCROLL, SLOW, STEAL, WANTED, Foreign
+from tests.e2e.console_pages import (
+    HOSTILE,
+    MARKS,
+    MARKUP,
+    QUESTION,
+    ROUTES,
+    SCROLL,
+    SLOW,
+    STEAL,
+    WANTED,
+    Foreign,
+)
 from tests.e2e.owner import Owner, until
 
 pytestmark = pytest.mark.slow  # one fleet and one browser for all of it
@@ -131,7 +142,7 @@ def test_now_shows_a_run_as_it_happens_and_stops_it(console: Console, page: Page
     run = console.owner.dispatch(*SHELL, "i=0; while sleep 0.2; do i=$((i+1)); echo tick $i; done", cwd=top)
     row = page.locator("li.order", has_text=run)
     expect(row).to_contain_text("running")
-    expect(row.locator(".tail")).to_contain_text("tick")
+    expect(row.locator(".last")).to_contain_text("tick")
     row.get_by_role("button", name="Stop").click()
     expect(page.get_by_role("dialog")).to_contain_text(f"Stop {run} on ")
     page.get_by_role("button", name="Stop", exact=True).last.click()
@@ -230,7 +241,7 @@ def test_comments_on_a_change_become_the_next_attempt(console: Console, page: Pa
 
     page.route(f"**/v1/runs/{hostile}/continue", take)
     page.get_by_role("button", name="Send back").click()
-    expect(page.locator(".note")).to_contain_text("goes on with your comments")
+    expect(page.locator(".toast")).to_contain_text("goes on with your comments")
     assert "app.py:2\n>     return 2\nthree, please" in sent[0]["text"]
 
 
@@ -244,7 +255,7 @@ def test_the_inbox_is_worked_by_keyboard(console: Console, page: Page, top: Path
     page.keyboard.press("i")
     expect(page.get_by_role("heading", level=1)).to_have_text("Inbox and review")
     page.evaluate("run => { location.hash = `#/inbox?item=${run}` }", done)
-    expect(page.get_by_role("heading", level=2)).to_contain_text(done)
+    expect(page.get_by_role("heading", level=2).last).to_contain_text(done)
     expect(page.get_by_role("region", name="change")).to_contain_text("new.txt")
     page.keyboard.press("l")
     expect(page.get_by_role("dialog")).to_contain_text(f"Land the change of {done}")
@@ -304,7 +315,8 @@ def test_machines_are_drained_money_is_set_and_the_audit_holds(console: Console,
     expect(page.locator("p[role=status]")).to_contain_text("PASS")
 
 
-def test_a_workflow_is_a_graph_that_moves(console: Console, page: Page, top: Path) -> None:
+def chained(owner: Owner, top: Path) -> str:
+    """A chain of two steps that has begun."""
     steps: list[dict[str, Any]] = [
         {"name": "plan", "task": "echo plan"},
         {"name": "build", "task": "sleep 1; echo x > built", "needs": ["plan"]},
@@ -312,27 +324,41 @@ def test_a_workflow_is_a_graph_that_moves(console: Console, page: Page, top: Pat
     (top.parent / "two.yaml").write_text(
         json.dumps({"steps": [{**step, "runtime": "shell"} for step in steps]})
     )
-    made = console.owner.ask("chain", "--detach", str(top.parent / "two.yaml"), cwd=top)["workflow"]
+    return str(owner.ask("chain", "--detach", str(top.parent / "two.yaml"), cwd=top)["workflow"])
+
+
+def test_a_workflow_is_a_graph_that_moves(console: Console, page: Page, top: Path) -> None:
+    made = chained(console.owner, top)
     console.go(page, f"#/workflows/{made}", f"Workflow {made}")
     graph = page.get_by_role("region", name="graph of the steps")
-    expect(graph.get_by_role("link", name="build: done")).to_be_visible()
+    expect(graph.get_by_role("link", name="build done")).to_be_visible()
     expect(graph.locator("path.edge")).to_have_count(1)
 
 
-@pytest.mark.parametrize("look", ["light-1200", "dark-360"])
-def test_every_page_is_without_a_finding_by_axe(console: Console, hostile: str, look: str) -> None:
+def places(page: Page, run: str, workflow: str) -> list[str]:
+    """Every page of the console, from its own tables: the places, the parts of a run, one of each kind."""
+    known = page.evaluate(ROUTES)
+    assert {"now", "more", "workflows"} <= set(known["pages"]) and "log" in known["parts"]
+    parts = [f"runs/{run}/{part}".rstrip("/") for part in known["parts"]]
+    return [*known["pages"], *parts, "machines/desk", "agents/builder", f"workflows/{workflow}", "nothing"]
+
+
+@pytest.mark.parametrize("look", ["light-1280", "dark-1280", "light-360", "dark-360"])
+def test_every_page_is_without_a_finding_by_axe(console: Console, hostile: str, top: Path, look: str) -> None:
     scheme, width = look.split("-")
     page = console.enter(color_scheme=scheme, viewport={"width": int(width), "height": 740})
     source = axe_source()
-    name = api(console.owner, "/v1/fleet")["nodes"][0]["name"]
-    parts = [f"runs/{hostile}{part}" for part in ("", "/log", "/diff", "/receipt")]
-    for place in (*PLACES, *parts, f"machines/{name}", "agents/builder"):
+    flows = api(console.owner, "/v1/workflows?limit=1")["workflows"]
+    flow = flows[0]["workflow"] if flows else chained(console.owner, top)
+    for place in places(page, hostile, flow):
         console.go(page, f"#/{place}")
         expect(page.locator("main h1")).to_be_visible()
         expect(page.get_by_text("reading …")).to_have_count(0)
         assert (place, findings(page, source)) == (place, [])
         wide = page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
         assert wide <= 0, f"{place} is {wide} pixels too wide"
+        if scheme == "dark":
+            assert (place, page.evaluate(MARKS)) == (place, []), "what has the focus shows it"
     page.context.close()
     console.quiet()
 
@@ -350,7 +376,7 @@ def test_the_pictures_of_the_documents(console: Console, tmp_path: Path) -> None
     owner.ended(asks)
     page = console.enter(viewport={"width": 1000, "height": 620})
     row = page.locator("li.order", has_text=slow)
-    expect(row.locator(".tail")).to_contain_text("passed")
+    expect(row.locator(".last")).to_contain_text("passed")
     page.screenshot(path=folder / "now.png")
     console.go(page, f"#/runs/{done}/diff", f"Run {done}")
     line = page.get_by_role("region", name="change").locator(".row.add", has_text="json.dumps")
@@ -376,7 +402,7 @@ def test_hidden_tabs_hold_no_line_and_come_back(console: Console, page: Page, to
     run = console.owner.dispatch(*SHELL, "sleep 300", cwd=top)
     last.evaluate("() => { window.seen = true; document.dispatchEvent(new Event('visibilitychange')) }")
     expect(last.locator("li.order", has_text=run)).to_be_visible()
-    expect(last.locator(".line")).to_contain_text("live")
+    expect(last.locator(".heard")).to_contain_text("live")
     console.owner.run("runs", "stop", run).ok()
 
 
@@ -389,11 +415,11 @@ def test_a_coordinator_that_is_gone_is_not_idle_and_its_return_is_seen(
     pid = owner.coordinator_pid()
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    expect(page.locator(".asof.warn")).to_contain_text("not heard for")
+    expect(page.locator("main .head .ghost")).to_contain_text("not heard for")
     expect(page.locator("main")).to_contain_text(run)
     owner.run("fleet", "status").ok()  # which starts another one
-    expect(page.locator(".line")).to_contain_text("live")
-    expect(page.locator(".asof.warn")).to_have_count(0)
+    expect(page.locator(".heard")).to_contain_text("live")
+    expect(page.locator("main .head .ghost")).to_have_count(0)
     owner.run("runs", "stop", run).ok()
     expect(page.locator("li.order", has_text=run)).to_have_count(0)
     console.complaints.clear()  # that nobody answered for a while

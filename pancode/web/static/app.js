@@ -6,7 +6,7 @@ import { post, session, shareTabs, trade } from "./lib/api.js";
 import * as feed from "./lib/feed.js";
 import * as keys from "./lib/keys.js";
 import { html, link, useLive, useRoute, useSilence } from "./lib/live.js";
-import { Over, tell, Trouble } from "./lib/parts.js";
+import { Glyph, heard, Over, Page, Slots, tell, Trouble } from "./lib/parts.js";
 import { span } from "./lib/words.js";
 import { Agents } from "./pages/agents.js";
 import { Audit, Money } from "./pages/books.js";
@@ -18,7 +18,9 @@ import { Run } from "./pages/run.js";
 import { Runs } from "./pages/runs.js";
 import { Workflows } from "./pages/workflows.js";
 
-const PAGES = { now: Now, runs: Runs, inbox: Inbox, dispatch: Dispatch, workflows: Workflows, machines: Machines, money: Money, agents: Agents, audit: Audit };
+export const PAGES = { now: Now, runs: Runs, inbox: Inbox, dispatch: Dispatch, workflows: Workflows, machines: Machines, money: Money, agents: Agents, audit: Audit, more: More };
+/** The places at the foot of a phone; More has the others. */
+const ON_PHONE = ["now", "inbox", "runs", "machines", "more"];
 let tabs = null;
 
 function App() {
@@ -38,7 +40,7 @@ function App() {
   const Shown = name === "runs" && where.parts[1] ? Run : PAGES[name];
   return html`<a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); document.querySelector("#main")?.focus(); }}>to the content</a>
     <${Top} name=${name} help=${() => setHelp(true)} />
-    ${Shown ? html`<${Shown} key=${name} parts=${where.parts} query=${where.query} />` : html`<main id="main" tabindex="-1"><h1>There is no page ${name}</h1><p><a href="#/now">Now</a></p></main>`}
+    ${Shown ? html`<${Shown} key=${name} parts=${where.parts} query=${where.query} />` : html`<main id="main" tabindex="-1"><header class="head"><h1>There is no page ${name}</h1></header><p><a href="#/now">Now</a></p></main>`}
     ${help && html`<${Help} end=${() => setHelp(false)} />`}<${Over} />`;
 }
 
@@ -48,14 +50,26 @@ function Top({ name, help }) {
   const inbox = useLive("inbox", undefined, (event) => event.kind.startsWith("inbox") || event.kind === "run.ended" || event.kind === "run.landing");
   const count = inbox.data?.items.length;
   const told = fleet.data?.coordinator;
-  return html`<header class="top">
-    <nav aria-label="places"><ul>${keys.PLACES.map(([letter, path, words]) => html`<li><a href=${link([path])} title=${`g ${letter}`}
-      aria-current=${name === path ? "page" : undefined}>${words}${path === "inbox" && count ? html` <span class="count">${count}</span>` : ""}</a></li>`)}</ul></nav>
-    <p class="line"><span class=${silent ? "dot bad" : "dot ok"}></span>${silent ? `not heard for ${span(silent)}` : html`live <span class="quiet">${told ? told.fleet : ""}</span>`}
-    ${told?.trouble && html` <strong class="warn">${told.trouble.what}</strong>`}${told?.draining && html` <strong class="warn">draining: ${told.draining}</strong>`}
-    ${told?.paused && html` <strong class="warn">paused: ${told.paused}</strong>`}
-    <button type="button" class="small" onClick=${help} aria-label="keys and help">?</button>
-    <button type="button" class="small" onClick=${logOut}>log out</button></p></header>`;
+  const pulse = html`<span class=${`pulse ${silent ? "ghost tone" : "ok"}`}>${silent ? `not heard for ${span(silent)}` : "live"}</span>`;
+  const place = (path, words, letter) => html`<a href=${link([path])} title=${letter && `g ${letter}`} aria-current=${name === path ? "page" : undefined} class=${path === "more" ? "phone" : ON_PHONE.includes(path) ? "" : "desk"}>
+    <${Glyph} name=${path} /><span>${words}</span>${path === "inbox" && count ? html`<span class="count">${count}<span class="sr"> wait for you</span></span>` : ""}</a>`;
+  const trouble = told && [told.trouble?.what, told.draining && `draining: ${told.draining}`, told.paused && `paused: ${told.paused}`].filter(Boolean);
+  return html`<header class="side">
+    <a href="#/now"><${Glyph} name="brand" tone="ok" /><b>PanCode</b></a>
+    <a class="btn desk" href="#/dispatch" title="g d" aria-current=${name === "dispatch" ? "page" : undefined}><${Glyph} name="dispatch" />Dispatch</a>
+    <nav class="places" aria-label="places">${keys.PLACES.map(([letter, path, words]) => path !== "dispatch" && place(path, words, letter))}${place("more", "More")}</nav>
+    ${fleet.data?.nodes.length ? html`<section class="fleet desk" aria-label="machines">${fleet.data.nodes.slice(0, 12).map((node) => { const known = !silent && heard(node);
+      return html`<a href=${link(["machines", node.name])}><span class=${`pulse cut ${known ? (node.state === "online" ? "ok" : "warn") : "ghost tone"}`}>${node.name}</span><span class="push"><${Slots} slots=${node.slots} known=${known} /></span></a>`; })}</section>` : ""}
+    ${trouble?.map((words) => html`<strong class="small warn tone">${words}</strong>`)}
+    <div class="foot small quiet stack desk"><p class="heard">${pulse} ${told ? told.fleet : ""}</p><div class="keys"><button type="button" class="bare" onClick=${help}>Keys <kbd>?</kbd></button>
+      <button type="button" class="bare" onClick=${logOut}>log out</button></div></div>
+    <p class="small quiet push phone">${pulse}</p><a class="btn main phone" href="#/dispatch" aria-label="Dispatch"><${Glyph} name="dispatch" /></a></header>`;
+}
+
+/** What does not fit at the foot of a phone. */
+function More() {
+  return html`<${Page} title="More"><ul class="panel">${keys.PLACES.filter(([, path]) => !ON_PHONE.includes(path)).map(([, path, words]) => html`<li class="row" data-row><${Glyph} name=${path} /><a class="t" href=${link([path])}>${words}</a></li>`)}</ul>
+    <p class="keys"><button type="button" onClick=${logOut}>log out</button></p><//>`;
 }
 
 async function logOut() {
@@ -64,17 +78,17 @@ async function logOut() {
 }
 
 function Login() {
-  return html`<main id="main" class="login" tabindex="-1"><h1>PanCode</h1>
+  return html`<main id="main" class="login" tabindex="-1"><header class="head"><h1>PanCode</h1></header>
     ${session.words && html`<${Trouble} problem=${{ message: session.words }} />`}
     <p>This console opens with a link that can be used once, for a short time. Make a new one on the coordinator's machine:</p>
-    <pre><code>pancode web</code></pre>
+    <pre class="well"><code>pancode web</code></pre>
     <p>From another machine, carry the port over in one terminal, and open the link that the other one shows:</p>
-    <pre><code>ssh -N -L 7433:127.0.0.1:7433 MACHINE${"\n"}ssh MACHINE pancode web --print</code></pre></main>`;
+    <pre class="well"><code>ssh -N -L 7433:127.0.0.1:7433 MACHINE${"\n"}ssh MACHINE pancode web --print</code></pre></main>`;
 }
 
 function Help({ end }) {
   const own = keys.ownKeys();
-  return html`<section class="help" aria-label="keys"><h2>Keys</h2><dl>
+  return html`<section class="help panel stack" aria-label="keys"><h2>Keys</h2><dl class="pairs">
     ${keys.PLACES.map(([letter, , words]) => html`<div><dt><kbd>g</kbd> <kbd>${letter}</kbd></dt><dd>${words}</dd></div>`)}
     ${[["j / k", "next, previous row"], ["Enter", "open it"], ["w", "why: of the row"], ["/", "search"], ["?", "these keys"], ...own]
       .map(([key, words]) => html`<div><dt><kbd>${key}</kbd></dt><dd>${words}</dd></div>`)}</dl>

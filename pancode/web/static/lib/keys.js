@@ -43,7 +43,7 @@ function act(key, event, help) {
 
 function why() {
   const here = document.activeElement;
-  const row = here?.closest("[data-row], .row") || document.querySelector("[data-row]");
+  const row = here?.closest(".row");
   const key = here?.closest("[data-why]") || row?.querySelector("[data-why]") || document.querySelector("main [data-why]");
   if (key) askWhy(key.dataset.why);
   return Boolean(key);

@@ -62,7 +62,7 @@ export function pieces(line, style = PLAIN) {
   return found;
 }
 
-const classes = (style) => [style.fg && `f${style.fg}`, style.bg && `b${style.bg}`, ...new Set(style.more)].filter(Boolean).join(" ");
+const classes = (style) => [style.fg && `f${style.fg}`, style.bg && "b", ...new Set(style.more)].filter(Boolean).join(" ");
 
 const TELLING = ["text", "thinking", "command", "result", "message", "content", "output", "aggregated_output", "error", "delta", "reason", "title", "input", "name", "item", "part", "tool", "file_path", "pattern"];
 

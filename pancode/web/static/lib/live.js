@@ -88,3 +88,15 @@ export function useKept(name, first) {
   const [value, set] = useState(() => { try { return JSON.parse(sessionStorage.getItem(name)) ?? first; } catch { return first; } });
   return [value, (next) => { sessionStorage.setItem(name, JSON.stringify(next)); set(next); }];
 }
+
+const small = matchMedia("(max-width: 720px)");
+/** Whether the screen is as narrow as a phone's. */
+export function usePhone() {
+  const [now, set] = useState(small.matches);
+  useEffect(() => {
+    const on = () => set(small.matches);
+    small.addEventListener("change", on);
+    return () => small.removeEventListener("change", on);
+  }, []);
+  return now;
+}

@@ -1,9 +1,10 @@
 // Pieces that every page uses: how fresh it is, states, problems, questions before an act, and `why`.
 
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { at, get, post } from "./api.js";
+import { GLYPHS } from "./glyphs.js";
 import { html, link, useLive, useNow, useSilence } from "./live.js";
-import { ago, clock, colour, span, stateOf, when } from "./words.js";
+import { ago, clock, counted, look, plain, span, stateOf, usd, when } from "./words.js";
 
 /** A page: its title, when it was read, and what failed. `lives`: results of useLive. */
 export function Page({ title, lives = [], actions, children }) {
@@ -12,8 +13,8 @@ export function Page({ title, lives = [], actions, children }) {
   const error = shown.find((one) => one.error)?.error;
   const silent = useSilence();
   useEffect(() => { document.title = `${title} · PanCode`; }, [title]);
-  return html`<main id="main" tabindex="-1" class=${silent ? "old" : ""}>
-    <header class="head"><h1>${title}</h1><${AsOf} read=${read} silent=${silent} />${actions}</header>
+  return html`<main id="main" tabindex="-1">
+    <header class="head"><h1>${title}</h1><${AsOf} read=${read} silent=${silent} />${actions && html`<div class="keys push">${actions}</div>`}</header>
     ${error && html`<${Trouble} problem=${error} />`}
     ${!shown.length && lives.length ? html`<p class="quiet">reading …</p>` : children}
   </main>`;
@@ -21,52 +22,85 @@ export function Page({ title, lives = [], actions, children }) {
 
 /** Unknown never looks idle: a view that nobody has confirmed says for how long. */
 function AsOf({ read, silent }) {
-  if (silent) return html`<p class="asof warn" role="status">not heard for ${span(silent)}: what stands here may have changed</p>`;
-  return html`<p class="asof">${Number.isFinite(read) ? html`as of <time>${clock(read)}</time>` : ""}</p>`;
+  if (silent) return html`<p class="small ghost tone" role="status">not heard for ${span(silent)}: what stands here may have changed</p>`;
+  return html`<p class="small quiet">${Number.isFinite(read) ? html`as of <time>${clock(read)}</time>` : ""}</p>`;
 }
 
 export function Trouble({ problem }) {
-  return html`<div class="trouble" role="alert"><strong>${problem.message}</strong>
-    ${problem.why && html`<span> ${problem.why}</span>`}
-    ${problem.fix && html`<span> → <code>${problem.fix}</code></span>`}</div>`;
+  return html`<div class="panel tinted bad pad" role="alert"><strong>${problem.message}</strong> ${problem.why}${problem.fix && html` → <code>${problem.fix}</code>`}</div>`;
 }
 
-export const Badge = ({ word, of }) => html`<span class=${`badge ${of || colour(word)}`}>${String(word).replaceAll("_", " ")}</span>`;
-export const State = ({ run }) => html`<${Badge} word=${stateOf(run)} of=${stateOf(run) === "unknown" ? "bad" : undefined} />`;
-export const RunLink = ({ run, part, children }) => html`<a href=${link(["runs", run, ...(part ? [part] : [])])}>${children || run}</a>`;
+/** A shape that means its word; the word stands beside it. */
+export const Glyph = ({ name, tone = "" }) => html`<svg class=${`g ${name} ${tone}`} viewBox="0 0 16 16" aria-hidden="true">${GLYPHS[name].map((d, i) => d && html`<path class=${i ? "" : "disc"} d=${d} />`)}</svg>`;
+export function Badge({ word, of }) {
+  const [tone, glyph] = look(word, of);
+  return html`<span class=${`badge ${tone}`}><${Glyph} name=${glyph} tone=${tone} />${plain(word)}</span>`;
+}
+export const State = ({ run }) => html`<${Badge} word=${stateOf(run)} />`;
+
+/** A card: what it is, how many, one act; then its content. */
+export function Panel({ title, count, tone, act, children }) {
+  const id = useId();
+  return html`<section class=${`panel ${tone ? `tinted ${tone}` : ""}`} aria-labelledby=${id}><div class="cap"><h2 id=${id}>${title}</h2>${count ? html`<span class=${`badge ${tone || ""}`}>${count}</span>` : ""}
+    ${act && html`<div class="push keys small">${act}</div>`}</div>${children}</section>`;
+}
+
+/** Nothing, or nothing known: what it means, and what makes it more. */
+export const Empty = ({ title, children }) => html`<div class="empty"><b>${title}</b>${children && html`<p class="small quiet">${children}</p>`}</div>`;
+export const Unknown = () => html`<p class="pad small ghost tone"><${Glyph} name="unknown" tone="ghost" /> unknown</p>`;
+/** What no sum of money holds. */
+export const Unpriced = ({ runs }) => (runs ? html`<span class="small ghost tone"><${Glyph} name="unknown" tone="ghost" /> ${counted(runs, "run")} of unknown cost not in this sum</span>` : "");
+export const Warning = ({ children }) => html`<p class="small warn tone">${children}</p>`;
+/** What is wrong with a machine, and the command that mends it. */
+export const Problems = ({ node }) => node.problems.map((one) => html`<${Warning}>${one.what || one.says}${one.fix ? html` → <code>${one.fix}</code>` : ""}<//>`);
+
+/** One thing of a list: its state, a title that covers the row, facts below, acts beside. `why`: what `w` tells. */
+export function Row({ word, of, href, title, facts, keys, why, marked, kind = "", children }) {
+  const [tone, glyph] = look(word, of);
+  return html`<li class=${`row ${kind}`} data-row data-marked=${marked} data-why=${why} tabindex="-1"><${Glyph} name=${glyph} tone=${tone} />
+    ${href ? html`<a class="t" href=${href} aria-current=${marked ? "true" : undefined}>${title}</a>` : html`<b class="t">${title}</b>`}
+    <p class="facts"><span class=${`tone ${tone}`}>${plain(word)}</span>${facts}</p>${children}${keys && html`<div class="keys">${keys}</div>`}</li>`;
+}
+
+export function Slots({ slots, known }) {
+  const words = known ? `${slots.used} of ${slots.total} slots taken` : `${slots.total} slots, taken: unknown`;
+  return html`<span class="slots" role="img" aria-label=${words}>${Array.from({ length: Math.min(slots.total, 16) }, (_, i) => html`<i class=${!known ? "ghost" : i < slots.used ? "live" : ""} />`)}</span>`;
+}
+export const heard = (node) => !["unknown", "suspect", "unreachable", "lost"].includes(node.state);
+
+export const RunLink = ({ run, kind, children }) => html`<a class=${kind} data-why=${`run:${run}`} href=${link(["runs", run])}>${children || run}</a>`;
 export const When = ({ at: moment }) => html`<time datetime=${moment || ""} title=${moment || ""}>${when(moment)}</time>`;
 export function Ago({ at: moment }) { return html`<time datetime=${moment || ""} title=${moment || ""}>${ago(moment, useNow())}</time>`; }
 
-/** A small key that says why; a row that has one answers `w` too. */
+/** A quiet key that says why, for what has no page of its own. */
 export const Why = ({ what }) =>
-  html`<button type="button" class="small" data-why=${what} onClick=${() => askWhy(what)} aria-label=${`why: ${what.split(":")[1].slice(0, 60)}`}>why</button>`;
+  html`<button type="button" class="bare" data-why=${what} onClick=${() => askWhy(what)} aria-label=${`why: ${what.split(":")[1].slice(0, 60)}`}>why</button>`;
 
 /** A fact of a list, where it is known. */
 export const fact = (name, value) => (value === null || value === undefined || value === "" ? "" : html`<div><dt>${name}</dt><dd>${value}</dd></div>`);
 
 /** A bar of how much is used. */
-export function Bar({ used, held = 0, most, label }) {
-  const share = (part) => (most > 0 ? Math.min(100, (part / most) * 100) : 0);
-  return html`<svg class="bar" viewBox="0 0 100 6" preserveAspectRatio="none" role="img" aria-label=${label}>
-    <rect class="all" width="100" height="6" /><rect class="held" width=${share(used + held)} height="6" />
-    <rect class=${share(used) >= 80 ? "much" : "used"} width=${share(used)} height="6" /></svg>`;
+export function Bar({ used, held = 0, most, label = `${usd(used)} of ${usd(most)} spent, ${usd(held)} held` }) {
+  const share = (part) => (most > 0 ? Math.min(100, (100 * part) / most) : 0);
+  return html`<svg class=${`meter ${share(used) >= 80 ? "warn" : "live"}`} viewBox="0 0 100 6" preserveAspectRatio="none" role="img" aria-label=${label}>
+    <rect class="held" width=${share(used + held)} height="6" /><rect width=${share(used)} height="6" /></svg>`;
 }
 
 /** A key that does something, once at a time. `sure`: words that are asked first; `done`: told the answer. */
-export function Act({ label, path, body, sure, done, kind = "", disabled, title }) {
+export function Act({ label, path, body = {}, sure, done, kind = "" }) {
   const [busy, set] = useState(false);
   const press = async () => {
     if (busy || (sure && !(await agreed(sure, label)))) return;
     set(true);
     try {
-      const answer = await post(path, typeof body === "function" ? body() : body || {}, newKey());
+      const answer = await post(path, body, newKey());
       await done?.(answer);
     } catch (problem) {
       tell(problem);
     }
     set(false);
   };
-  return html`<button type="button" class=${kind} disabled=${busy || disabled} title=${title} onClick=${press}>${busy ? `${label} …` : label}</button>`;
+  return html`<button type="button" class=${kind} disabled=${busy} onClick=${press}>${busy ? `${label} …` : label}</button>`;
 }
 
 export const newKey = () => crypto.randomUUID();
@@ -93,12 +127,12 @@ export function Over() {
     const timer = setTimeout(() => setWords(null), 6000);
     return () => clearTimeout(timer);
   }, [words]);
-  if (!shown) return words && html`<p class="note" role="status">${words}</p>`;
+  if (!shown) return words && html`<p class="toast panel" role="status">${words}</p>`;
   const end = (value) => { box.current?.close(); set(null); shown.answer?.(value); };
   const no = shown.text === undefined ? false : null;
   return html`<dialog ref=${box} onCancel=${(event) => { event.preventDefault(); end(no); }} aria-labelledby="over">
     ${shown.why && html`<${WhyBox} what=${shown.why} end=${end} />`}
-    ${shown.problem && html`<h2 id="over">That did not work</h2><${Trouble} problem=${shown.problem} /><p><button type="button" autofocus onClick=${() => end()}>Close</button></p>`}
+    ${shown.problem && html`<div class="stack"><h2 id="over">That did not work</h2><${Trouble} problem=${shown.problem} /><p class="keys"><button type="button" autofocus onClick=${() => end()}>Close</button></p></div>`}
     ${shown.sure && html`<${Sure} shown=${shown} end=${end} no=${no} />`}
   </dialog>`;
 }
@@ -106,8 +140,8 @@ export function Over() {
 function Sure({ shown, end, no }) {
   const words = useRef(null);
   const given = shown.text !== undefined;
-  return html`<form method="dialog" onSubmit=${(event) => { event.preventDefault(); end(given ? words.current.value : true); }}>
-    <h2 id="over">${shown.sure}</h2>
+  return html`<form method="dialog" class="stack" onSubmit=${(event) => { event.preventDefault(); end(given ? words.current.value : true); }}>
+    <h2 id="over" class="words">${shown.sure}</h2>
     ${given && html`<textarea ref=${words} rows="4" autofocus aria-labelledby="over" defaultValue=${shown.text}
       onKeyDown=${(event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && end(words.current.value)}></textarea>`}
     <p class="keys"><button type="submit" class="main" autofocus=${!given}>${shown.verb}</button>
@@ -117,9 +151,9 @@ function Sure({ shown, end, no }) {
 function WhyBox({ what, end }) {
   const colon = what.indexOf(":");
   const [kind, rest] = [what.slice(0, colon), what.slice(colon + 1)];
-  return html`<div class="why"><h2 id="over">Why${kind === "run" ? `: ${rest}` : ""}</h2>
-    ${kind === "run" ? html`<${WhyRun} run=${rest} />` : html`<p class="lines">${rest}</p>`}
-    <p><button type="button" autofocus onClick=${() => end()}>Close</button></p></div>`;
+  return html`<div class="stack"><h2 id="over">Why${kind === "run" ? `: ${rest}` : ""}</h2>
+    ${kind === "run" ? html`<${WhyRun} run=${rest} />` : html`<p class="words">${rest}</p>`}
+    <p class="keys"><button type="button" autofocus onClick=${() => end()}>Close</button></p></div>`;
 }
 
 function WhyRun({ run }) {
@@ -131,9 +165,9 @@ function WhyRun({ run }) {
 
 /** Gates, placements, waits, retries: in the order in which they were decided. */
 export function Decisions({ decisions }) {
-  return html`<ol class="decisions">${decisions.map((one) => html`<li>
-    <${When} at=${one.at} /> <span class="kind">${one.kind}</span> <b>${one.what}</b> <${Badge} word=${one.verdict} of=${verdict(one)} />
-    <span class="detail">${one.detail}</span></li>`)}</ol>`;
+  return html`<ol class="plain">${decisions.map((one) => html`<li>
+    <${When} at=${one.at} /> <span class="quiet">${one.kind}</span> <b>${one.what}</b> <${Badge} word=${one.verdict} of=${one.kind === "settle" ? undefined : verdict(one)} />
+    ${one.detail === one.verdict ? "" : one.detail}</li>`)}</ol>`;
 }
 
 const verdict = (one) => (/^(passed|placed|held|done|landed|delivered|settled)/.test(one.verdict) ? "ok" : /refused|failed|lost|denied/.test(one.verdict) ? "bad" : "wait");
@@ -171,7 +205,7 @@ export function Window({ count, height, row, label, goal, follow, onFollow, rowC
   for (let i = first; i < last; i += 1) {
     rows.push(html`<div class=${`row ${rowClass?.(i) || ""}`} key=${i} data-i=${i} role="listitem" aria-setsize=${count} aria-posinset=${i + 1}>${row(i)}</div>`);
   }
-  return html`<div class=${`window ${extra}`} ref=${box} tabindex="0" role="region" aria-label=${label} data-window data-count=${count} data-height=${height}
+  return html`<div class=${`window ${extra}`} style=${{ "--tall": `${count * height + 16}px` }} ref=${box} tabindex="0" role="region" aria-label=${label} data-window data-count=${count} data-height=${height}
     onScroll=${() => { const end = see(); if (onFollow && follow !== end && (follow || end)) onFollow(end); }}>
     <div class="tall" style=${{ height: `${count * height}px` }}>
       <div class="shown" role="list" style=${{ transform: `translateY(${first * height}px)` }}>${rows}</div></div></div>`;

@@ -1,4 +1,4 @@
-// Numbers and states as words: times, money, sizes; the colour that a state has.
+// Numbers and states as words: times, money, sizes; the look that a state has.
 
 export function ago(at, now = Date.now()) {
   if (!at) return "never";
@@ -48,14 +48,21 @@ export function bytes(count) {
 export const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 export const tokens = (usage) => (usage ? usage.input_tokens + usage.output_tokens : 0);
 
-const COLOURS = {
-  done: "ok", passed: "ok", online: "ok", landed: "ok", PASS: "ok", ok: "ok", succeeded: "ok",
-  running: "live", preparing: "live", verifying: "live", delivering: "live", placed: "live", stopping: "warn",
-  waiting: "wait", pending: "wait", queued: "wait", blocked: "warn", drained: "wait", draining: "warn", new: "wait", skipped: "wait",
-  suspect: "warn", unreachable: "bad", lost: "bad", quarantined: "bad", removed: "wait",
+/** The states of each tone and glyph; `wait` has no tone. The first look of a tone is its own. */
+const LOOKS = {
+  "ok done": "done passed online PASS ok on ready succeeded", "ok landed": "landed",
+  "live running": "running preparing verifying delivering placed",
+  "wait waiting": "waiting pending queued new", "wait yes": "drained paused", "wait unverified": "review", "wait stopped": "skipped removed superseded interrupted stopped off",
+  "warn yes": "permission", "warn running": "stopping draining", "warn asks": "blocked question", "warn money": "budget",
+  "bad error": "error", "bad failed": "verify_failed failed refused",
+  "ghost unknown": "unknown suspect unreachable",
 };
-const QUIET = new Set(["superseded", "interrupted", "stopped"]);
-export const colour = (word) => COLOURS[word] || (QUIET.has(word) ? "wait" : "bad");
+const looks = Object.entries(LOOKS).map(([pair, words]) => [...pair.split(" "), words.split(" ")]);
+
+/** [tone, glyph] of a word; `of`: the tone, where the place knows better. */
+export const look = (word, of) => looks.find(([tone, , words]) => words.includes(word) && (!of || of === tone)) || looks.find(([tone]) => tone === (of || "bad"));
+/** A name as words. */
+export const plain = (word) => String(word).replaceAll("_", " ");
 
 /** A run's state in one word; a machine that is not heard makes it unknown. */
 export function stateOf(run) {

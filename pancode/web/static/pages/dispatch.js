@@ -3,7 +3,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { post } from "../lib/api.js";
 import { go, html, useKept } from "../lib/live.js";
-import { Badge, newKey, Page, tell, Trouble, useOnce } from "../lib/parts.js";
+import { Badge, Glyph, newKey, Page, Panel, tell, Trouble, useOnce, Warning } from "../lib/parts.js";
 import { usd, visible } from "../lib/words.js";
 
 const FIRST = { task: "", cwd: "", agent: "", runtime: "", node: "", mode: "", safety: "", model: "", budget: "", verify: "", workspace: "", priority: "", land: false, ask: false };
@@ -36,9 +36,9 @@ export function Dispatch() {
     } catch (problem) { judge({ problem }); tell(problem); }
     set(false);
   };
-  return html`<${Page} title="Dispatch"><form class="two" onSubmit=${send}><${Fields} form=${form} put=${put} />
-    <section aria-labelledby="d2"><h2 id="d2">The gates say</h2><div aria-live="polite"><${Verdict} said=${said} task=${body.task} /></div>
-      <p class="keys"><button type="submit" class="main" disabled=${busy || !body.task || !said.report?.admitted}>${busy ? "Dispatch …" : "Dispatch"}</button></p></section></form><//>`;
+  return html`<${Page} title="Dispatch"><form class="two half" onSubmit=${send}><${Fields} form=${form} put=${put} />
+    <${Panel} title="The gates say"><div class="pad stack" aria-live="polite"><${Verdict} said=${said} task=${body.task} /></div>
+      <p class="keys pad"><button type="submit" class="main" disabled=${busy || !body.task || !said.report?.admitted}>${busy ? "Dispatch …" : "Dispatch"}</button></p><//></form><//>`;
 }
 
 function bodyOf(form) {
@@ -59,29 +59,29 @@ function Fields({ form, put }) {
   const levels = useOnce("safety", (data) => data.safety.map((one) => one.name));
   const projects = useOnce("runs?limit=200", (data) => data.runs.map((run) => run.project).filter(Boolean));
   const budget = useOnce("budget?all=1", (data) => data.scopes.filter((one) => one.scope.startsWith("repo:")).map((one) => one.scope.slice(5)));
-  const choice = (name, words, list, none = "as set") => html`<label>${words} <select value=${form[name]} onChange=${put(name)}><option value="">${none}</option>
+  const choice = (name, words, list, none = "as set") => html`<label class="field">${words} <select value=${form[name]} onChange=${put(name)}><option value="">${none}</option>
     ${[...new Set([...(form[name] ? [form[name]] : []), ...list])].map((one) => html`<option>${one}</option>`)}</select></label>`;
-  return html`<section aria-labelledby="d1"><h2 id="d1">The work</h2>
-    <label class="wide">task <textarea rows="6" required value=${form.task} onInput=${put("task")} placeholder="add a --json flag to export, with a test"></textarea></label>
-    <label class="wide">folder on the coordinator's machine <input list="projects" value=${form.cwd} onInput=${put("cwd")} placeholder="/home/me/project (empty: no repository)" /></label>
+  return html`<${Panel} title="The work"><div class="pad stack">
+    <label class="field">task <textarea rows="6" required value=${form.task} onInput=${put("task")} placeholder="add a --json flag to export, with a test"></textarea></label>
+    <label class="field">folder on the coordinator's machine <input list="projects" value=${form.cwd} onInput=${put("cwd")} placeholder="/home/me/project (empty: no repository)" /></label>
     <datalist id="projects">${[...new Set([...projects, ...budget])].map((one) => html`<option value=${one} />`)}</datalist>
-    <div class="filters">${choice("agent", "agent", agents, "chosen for it")}${choice("runtime", "runtime", runtimes)}${choice("node", "machine", nodes, "any that fits")}
-      <label>model <input list="models" value=${form.model} onInput=${put("model")} /></label><datalist id="models">${models.map((one) => html`<option value=${one} />`)}</datalist>
+    <div class="choices">${choice("agent", "agent", agents, "chosen for it")}${choice("runtime", "runtime", runtimes)}${choice("node", "machine", nodes, "any that fits")}
+      <label class="field">model <input list="models" value=${form.model} onInput=${put("model")} /></label><datalist id="models">${models.map((one) => html`<option value=${one} />`)}</datalist>
       ${choice("mode", "mode", modes)}${choice("safety", "safety", levels)}${choice("workspace", "workspace", ["git", "none"])}
-      <label>budget in USD <input inputmode="decimal" size="6" value=${form.budget} onInput=${put("budget")} /></label>
-      <label>priority <input type="number" min="-1000" max="1000" value=${form.priority} onInput=${put("priority")} /></label></div>
-    <label class="wide">verify, one command a line <textarea rows="2" value=${form.verify} onInput=${put("verify")} placeholder="pytest -q"></textarea></label>
-    <label><input type="checkbox" checked=${form.land} onChange=${put("land")} /> land it when its gates pass</label>
-    <label><input type="checkbox" checked=${form.ask} onChange=${put("ask")} /> ask me before it begins</label></section>`;
+      <label class="field">budget in USD <input inputmode="decimal" size="6" value=${form.budget} onInput=${put("budget")} /></label>
+      <label class="field">priority <input type="number" min="-1000" max="1000" value=${form.priority} onInput=${put("priority")} /></label></div>
+    <label class="field">verify, one command a line <textarea rows="2" value=${form.verify} onInput=${put("verify")} placeholder="pytest -q"></textarea></label>
+    <label class="choice"><input type="checkbox" checked=${form.land} onChange=${put("land")} /> land it when its gates pass</label>
+    <label class="choice"><input type="checkbox" checked=${form.ask} onChange=${put("ask")} /> ask me before it begins</label></div><//>`;
 }
 
 function Verdict({ said, task }) {
   const { report, problem } = said;
   if (problem) return html`<${Trouble} problem=${problem} />`;
-  if (!report) return html`<p class="quiet">${task ? "asking …" : "Write a task, and the ten gates answer at once."}</p>`;
-  return html`<p><strong>${report.admitted ? (report.asks ? "It would wait for a yes." : "It would be admitted.") : "It would be refused."}</strong> ${report.agent} on ${report.runtime}${report.model ? `, ${report.model}` : ""}; estimated ${usd(report.estimate_usd)}, ${report.estimate_minutes} min${report.chosen ? `; ${report.chosen}` : ""}</p>
-    <ol class="gates">${report.gates.map((gate) => html`<li><${Badge} word=${gate.passed ? (gate.warning ? "warning" : "passed") : "refused"} of=${gate.passed ? (gate.warning ? "warn" : "ok") : "bad"} /> <b>${gate.gate}</b> ${visible(gate.words)}${gate.fix ? html` → <code>${gate.fix}</code>` : ""}</li>`)}</ol>
+  if (!report) return html`<p class="small quiet">${task ? "asking …" : "Write a task, and the ten gates answer at once."}</p>`;
+  return html`<p class="small"><strong>${report.admitted ? (report.asks ? "It would wait for a yes." : "It would be admitted.") : "It would be refused."}</strong> ${report.agent} on ${report.runtime}${report.model ? `, ${report.model}` : ""}; estimated ${usd(report.estimate_usd)}, ${report.estimate_minutes} min${report.chosen ? `; ${report.chosen}` : ""}</p>
+    <ol class="gates small stack">${report.gates.map((gate) => html`<li><${Glyph} name=${gate.passed ? (gate.warning ? "yes" : "done") : "failed"} tone=${gate.passed ? (gate.warning ? "warn" : "ok") : "bad"} /><span class="sr">${gate.passed ? (gate.warning ? "warning" : "passed") : "refused"}: </span> <b>${gate.gate}</b> ${visible(gate.words)}${gate.fix ? html` → <code>${gate.fix}</code>` : ""}</li>`)}</ol>
     <h3>Machines</h3><ul class="plain">${report.nodes.map((node) => html`<li><${Badge} word=${node.fits ? (node.ready ? "ready" : "fits") : "no"} of=${node.fits ? "ok" : "bad"} /> ${node.node}: ${node.why}${node.fix ? html` → <code>${node.fix}</code>` : ""}</li>`)}</ul>
-    ${report.notes.map((note) => html`<p class="warn">${note}</p>`)}
-    ${report.snapshot ? html`<p class="quiet">It gets ${report.snapshot.branch} as it is now: ${report.snapshot.changed.length} changed, ${report.snapshot.untracked.length} untracked.</p>${report.snapshot.warnings.map((one) => html`<p class="warn">${visible(one.what || one)}</p>`)}` : ""}`;
+    ${report.notes.map((note) => html`<${Warning}>${note}<//>`)}
+    ${report.snapshot ? html`<p class="small quiet">It gets ${report.snapshot.branch} as it is now: ${report.snapshot.changed.length} changed, ${report.snapshot.untracked.length} untracked.</p>${report.snapshot.warnings.map((one) => html`<${Warning}>${visible(one.what || one)}<//>`)}` : ""}`;
 }

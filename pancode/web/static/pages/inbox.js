@@ -4,7 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import { at, post } from "../lib/api.js";
 import { addKeys } from "../lib/keys.js";
 import { go, html, link, useLive } from "../lib/live.js";
-import { agreed, Ago, asked, Badge, Page, RunLink, State, tell, Why } from "../lib/parts.js";
+import { agreed, Ago, asked, Empty, Glyph, Page, Panel, Row, RunLink, State, tell, Warning } from "../lib/parts.js";
 import { visible, visibleLines } from "../lib/words.js";
 import { land } from "./run.js";
 import { Change } from "./rundiff.js";
@@ -29,10 +29,10 @@ export function Inbox({ query }) {
     n: ["next item", () => to(1)], p: ["item before", () => to(-1)], d: ["its change", () => item && go(["inbox"], { item: item.id, diff: query.diff ? "" : 1 })],
     l: ["land or approve it", act((one) => approve(one))], x: ["deny it", act((one) => deny(one, close))], s: ["send it back with words", act(sendBack)], a: ["answer it", act(answer)],
   }));
+  const list = (title, some) => some.length ? html`<${Panel} title=${title} count=${some.length} tone=${some === items ? "warn" : ""}><ul>${some.map((one) => html`<${Row} key=${one.id} word=${one.kind} of=${one.kind === "review" ? "wait" : "warn"} marked=${one === item || undefined}
+    href=${link(["inbox"], { ...query, item: one.id })} title=${visible(one.words.split("\n")[0]).slice(0, 120)} why=${`run:${one.run}`} facts=${html`<span>${one.run}</span><span class="push"><${Ago} at=${one.since} /></span>`} />`)}</ul><//>` : "";
   return html`<${Page} title="Inbox and review" lives=${[inbox, runs]}>
-    ${!all.length ? html`<p>Nothing waits for you.</p>` : html`<div class="two side"><nav aria-label="what waits"><ul class="rows">${all.map((one) => html`<li data-row key=${one.id} class=${one === item ? "marked" : ""}>
-        <a href=${link(["inbox"], { ...query, item: one.id })} aria-current=${one === item ? "true" : undefined}><${Badge} word=${one.kind} of=${one.kind === "review" ? "wait" : "warn"} /> ${visible(one.words).slice(0, 120)}</a>
-        <span class="quiet"><${Ago} at=${one.since} /></span><${Why} what=${`run:${one.run}`} /></li>`)}</ul></nav>
+    ${!all.length ? html`<div class="panel"><${Empty} title="Nothing waits for you" /></div>` : html`<div class=${`split ${query.item ? "open" : ""}`}><nav class="stack" aria-label="what waits">${list("Waits for you", items)}${list("To review", review)}</nav>
       <${Item} key=${item.id} item=${item} diff=${query.diff} close=${close} /></div>`}<//>`;
 }
 
@@ -40,17 +40,17 @@ function Item({ item, diff, close }) {
   const live = useLive(at("runs", item.run), undefined, (event) => event.run === item.run);
   const run = live.data;
   const changes = run?.commit && (!asks(item) || diff);
-  return html`<section aria-labelledby="i1"><h2 id="i1"><${RunLink} run=${item.run} /> ${run && html`<${State} run=${run} />`}</h2>
-    <p class="task" tabindex="0">${visibleLines(item.words)}</p>${item.kind !== "review" && run && html`<p class="quiet">${visible(run.task)}</p>`}
-    ${(item.plan?.objections || []).map((one) => html`<p class="warn">${one}</p>`)}
-    ${item.yes.length ? html`<p class="warn">It needs a yes to: ${item.yes.join(", ")}</p>` : ""}
-    <p class="keys">${item.choices.map((choice, i) => html`<button type="button" onClick=${() => say(item, String(i + 1))}>${i + 1}: ${visible(choice)}</button>`)}
-      ${asks(item) && html`<button type="button" class="main" onClick=${() => answer(item)}>Answer <kbd>a</kbd></button>`}
-      ${item.kind !== "question" && html`<button type="button" class="main" onClick=${() => approve(item)}>${item.kind === "review" ? "Land" : "Approve"} <kbd>l</kbd></button>`}
+  return html`<div class="stack"><p class="phone"><a class="btn bare" href="#/inbox"><${Glyph} name="back" />Inbox</a></p>
+    <${Panel} title=${html`<${RunLink} run=${item.run} />`} tone=${item.kind === "review" ? "" : "warn"} act=${run && html`<${State} run=${run} />`}><div class="pad stack"><p class="words task" tabindex="0">${visibleLines(item.words)}</p>${item.kind !== "review" && run && html`<p class="small quiet">${visible(run.task)}</p>`}
+    ${(item.plan?.objections || []).map((one) => html`<${Warning}>${one}<//>`)}
+    ${item.yes.length ? html`<${Warning}>It needs a yes to: ${item.yes.join(", ")}<//>` : ""}
+    ${item.choices.length ? html`<p class="keys">${item.choices.map((choice, i) => html`<button type="button" onClick=${() => say(item, String(i + 1))}>${i + 1}: ${visible(choice)}</button>`)}</p>` : ""}
+    <p class="keys">${asks(item) && html`<button type="button" class="main" onClick=${() => answer(item)}>Answer <kbd class="desk">a</kbd></button>`}
+      ${item.kind !== "question" && html`<button type="button" class=${asks(item) ? "" : "main"} onClick=${() => approve(item)}>${item.kind === "review" ? "Land" : "Approve"} <kbd class="desk">l</kbd></button>`}
       ${wide(item) && html`<button type="button" onClick=${() => approve(item, "run")}>Approve for the whole run</button>`}
-      <button type="button" onClick=${() => deny(item, close)}>${item.kind === "review" ? "Put aside" : "Deny"} <kbd>x</kbd></button>
-      ${back(item) && html`<button type="button" onClick=${() => sendBack(item)}>Send back <kbd>s</kbd></button>`}</p>
-    ${changes ? html`<${Change} run=${run} />` : run?.commit ? html`<p><a href=${link(["inbox"], { item: item.id, diff: 1 })}>What it has changed so far <kbd>d</kbd></a></p>` : ""}</section>`;
+      <button type="button" onClick=${() => deny(item, close)}>${item.kind === "review" ? "Put aside" : "Deny"} <kbd class="desk">x</kbd></button>
+      ${back(item) && html`<button type="button" onClick=${() => sendBack(item)}>Send back <kbd class="desk">s</kbd></button>`}</p></div><//>
+    ${changes ? html`<${Change} run=${run} />` : run?.commit ? html`<p><a href=${link(["inbox"], { item: item.id, diff: 1 })}>What it has changed so far <kbd class="desk">d</kbd></a></p>` : ""}</div>`;
 }
 
 const asks = (item) => item.kind === "question" || item.kind === "permission";

@@ -2,7 +2,7 @@
 
 import { at } from "../lib/api.js";
 import { html, link, useLive } from "../lib/live.js";
-import { Act, Ago, Badge, fact, Page, When, Why } from "../lib/parts.js";
+import { Act, Ago, Badge, Empty, fact, heard, Page, Panel, Problems, Row, Slots, When, Why } from "../lib/parts.js";
 import { bytes, many, visible } from "../lib/words.js";
 import { whyNode } from "./now.js";
 
@@ -15,17 +15,15 @@ function List() {
   const told = live.data?.coordinator;
   return html`<${Page} title="Machines" lives=${[live]}>${told && html`<p class="facts"><span>fleet ${told.fleet}</span><span>coordinator ${told.version}</span><span>since <${When} at=${told.started_at} /></span></p>
     ${told.after_reboot && html`<p class="quiet">${told.after_reboot}</p>`}`}
-    <ul class="rows cards">${(live.data?.nodes || []).map((node) => html`<li data-row key=${node.name}><div><${Badge} word=${node.state} /> <a href=${link(["machines", node.name])}>${node.name}</a> <span class="quiet">since <${Ago} at=${node.since} /></span></div>
-      <div class="facts"><span>${node.slots.used}/${node.slots.total} slots</span><span>disk ${bytes(node.disk_free)} free</span><span>${node.isolation || "isolation unknown"}</span><span>${node.version || "version unknown"}</span>
-        <span>${node.runtimes.filter((one) => one.state === "ok").map((one) => one.name).join(", ")}</span></div>
-      ${node.problems.map((one) => html`<p class="warn">${one.what || one.says}${one.fix ? html` → <code>${one.fix}</code>` : ""}</p>`)}<${Keys} node=${node} again=${live.again} /></li>`)}</ul>
-    ${live.data && !live.data.nodes.length && html`<p>No machine yet: <code>pancode node add gpubox</code></p>`}<//>`;
+    <div class="panel">${live.data && !live.data.nodes.length ? html`<${Empty} title="No machine yet"><code>pancode node add gpubox</code><//>` : html`<ul>${(live.data?.nodes || []).map((node) => html`<${Row} key=${node.name} word=${node.state} href=${link(["machines", node.name])} title=${node.name} why=${`node:${whyNode(node)}`}
+      facts=${html`<span>since <${Ago} at=${node.since} /></span><span><${Slots} slots=${node.slots} known=${heard(node)} /> ${heard(node) ? `${node.slots.used} of ${node.slots.total} slots` : "slots unknown"}</span><span>disk ${bytes(node.disk_free)} free</span><span>${node.isolation || "isolation unknown"}</span><span class="desk">${node.version || "version unknown"}</span>
+        <span class="desk">${node.runtimes.filter((one) => one.state === "ok").map((one) => one.name).join(", ")}</span>`} keys=${html`<${Keys} node=${node} again=${live.again} />`}><${Problems} node=${node} /><//>`)}</ul>`}</div><//>`;
 }
 
 function Keys({ node, again }) {
   const stays = /drain|quarantined/.test(node.state);
-  return html`<div class="keys">${stays ? html`<${Act} label="Resume" path="fleet/resume" body=${{ nodes: [node.name] }} sure=${`Let ${node.name} take work again?`} done=${again} />`
-    : html`<${Act} label="Drain" path="fleet/drain" body=${{ nodes: [node.name] }} sure=${`Drain ${node.name}? What runs there goes on; it takes no new work.`} done=${again} />`}<${Why} what=${`node:${whyNode(node)}`} /></div>`;
+  return html`${stays ? html`<${Act} label="Resume" path="fleet/resume" body=${{ nodes: [node.name] }} sure=${`Let ${node.name} take work again?`} done=${again} />`
+    : html`<${Act} label="Drain" path="fleet/drain" body=${{ nodes: [node.name] }} sure=${`Drain ${node.name}? What runs there goes on; it takes no new work.`} done=${again} />`}`;
 }
 
 function One({ name }) {
@@ -33,14 +31,14 @@ function One({ name }) {
   const models = useLive("models", { node: name }, () => false);
   const node = live.data;
   const facts = node?.facts;
-  return html`<${Page} title=${`Machine ${name}`} lives=${[live]}>${node && html`<p><${Badge} word=${node.state} /> since <${Ago} at=${node.since} />, ${node.slots.used} of ${node.slots.total} slots taken</p>
-    ${node.problems.map((one) => html`<p class="warn">${one.what || one.says}${one.fix ? html` → <code>${one.fix}</code>` : ""}</p>`)}<${Keys} node=${node} again=${live.again} />
-    <div class="two"><section aria-labelledby="m1"><h2 id="m1">Facts</h2>${!facts && html`<p class="quiet">It was not heard yet: nothing is known.</p>`}<dl class="facts-list">
+  return html`<${Page} title=${`Machine ${name}`} lives=${[live]} actions=${node && html`<${Why} what=${`node:${whyNode(node)}`} /><a class="btn" href=${link(["runs"], { node: name })}>Its runs</a><${Keys} node=${node} again=${live.again} />`}>${node && html`<p class="facts"><${Badge} word=${node.state} /><span>since <${Ago} at=${node.since} /></span><span><${Slots} slots=${node.slots} known=${heard(node)} /> ${heard(node) ? `${node.slots.used} of ${node.slots.total} slots taken` : "slots unknown"}</span></p>
+    <${Problems} node=${node} />
+    <div class="two half"><${Panel} title="Facts">${!facts && html`<p class="pad small ghost tone">It was not heard yet: nothing is known.</p>`}<dl class="pairs pad">
       ${fact("host", facts?.hostname)}${fact("system", facts && `${facts.os}, ${facts.arch}`)}${fact("processors", facts?.cpus)}${fact("memory", facts && bytes(facts.memory))}${fact("load", facts?.load_1m)}${fact("disk free", bytes(node.disk_free))}
       ${fact("isolation", node.isolation)}${fact("labels", Object.entries(node.labels).map(([a, b]) => `${a}=${b}`).join(", "))}${fact("node agent", node.version)}${fact("clock", node.clock_skew_s === null ? "unknown" : `${node.clock_skew_s} s off`)}
-      ${fact("link", linkOf(node))}${fact("key", node.public_key && html`<code>${node.public_key}</code>`)}${fact("added", html`<${When} at=${node.added_at} />`)}${fact("draining", node.draining)}${fact("paused", node.paused)}${fact("quarantined", node.quarantined)}</dl></section>
-    <section aria-labelledby="m2"><h2 id="m2">Runtimes</h2><ul class="plain">${node.runtimes.map((one) => html`<li><${Badge} word=${one.served ? "ok" : one.state} of=${one.state === "ok" || one.served ? "ok" : one.state === "missing" ? "wait" : "warn"} /> ${one.name} ${one.version} <span class="quiet">${one.says}</span></li>`)}</ul></section></div>
-    <h2>Models</h2><${Models} node=${node} models=${models.data?.models} /><p><a href=${link(["runs"], { node: name })}>Runs on ${name}</a></p>`}<//>`;
+      ${fact("link", linkOf(node))}${fact("key", node.public_key && html`<code>${node.public_key}</code>`)}${fact("added", html`<${When} at=${node.added_at} />`)}${fact("draining", node.draining)}${fact("paused", node.paused)}${fact("quarantined", node.quarantined)}</dl><//>
+    <${Panel} title="Runtimes"><ul class="plain pad">${node.runtimes.map((one) => html`<li><${Badge} word=${one.served ? "ok" : one.state} of=${one.state === "ok" || one.served ? "ok" : one.state === "missing" ? "wait" : "warn"} /> ${one.name} ${one.version} <span class="quiet">${one.says}</span></li>`)}</ul><//></div>
+    <${Panel} title="Models" count=${models.data?.models.length}><${Models} node=${node} models=${models.data?.models} /><//>`}<//>`;
 }
 
 function linkOf(node) {
@@ -50,9 +48,7 @@ function linkOf(node) {
 }
 
 function Models({ node, models }) {
-  return html`${node.endpoints.map((one) => html`<p><${Badge} word=${one.health} of=${one.health === "ok" || one.health === "up" ? "ok" : "warn"} /> <b>${one.name}</b> ${one.dialect} ${one.version} at ${visible(one.at)} <span class="quiet">${one.slots === null ? "" : `${one.slots_free ?? "?"} of ${one.slots} slots free`} ${one.words}</span></p>`)}
-    ${!models?.length ? html`<p class="quiet">It has no model of its own.</p>` : html`<ul class="rows">${models.map((model) => html`<li data-row key=${model.ref}><b>${visible(model.id)}</b>
-      <span class="facts"><span>${model.tier || "tier unknown"}</span><span>${model.ctx_usable ? `${many(model.ctx_usable)} tokens` : "context unknown"}</span><span>${model.residence || ""}</span><span>${bytes(model.size)}</span></span>
-      <${Badge} word=${model.passport.passed === null ? "not tested" : model.passport.passed ? "passed its test" : "failed its test"} of=${model.passport.passed === null ? "wait" : model.passport.passed ? "ok" : "bad"} />
-      <${Why} what=${`model:${[`${model.id}: ${model.tier_why}`, ...model.passport.checks.map((check) => `${check.check}: ${check.grade}${check.words ? `, ${check.words}` : ""}${check.fix ? `\n  → ${check.fix}` : ""}`)].join("\n")}`} /></li>`)}</ul>`}`;
+  return html`${node.endpoints.map((one) => html`<p class="pad small"><${Badge} word=${one.health} of=${one.health === "ok" || one.health === "up" ? "ok" : "warn"} /> <b>${one.name}</b> ${one.dialect} ${one.version} at ${visible(one.at)} <span class="quiet">${one.slots === null ? "" : `${one.slots_free ?? "?"} of ${one.slots} slots free`} ${one.words}</span></p>`)}
+    ${!models?.length ? html`<${Empty} title="It has no model of its own" />` : html`<ul>${models.map((model) => html`<${Row} key=${model.ref} title=${visible(model.id)} word=${model.passport.passed === null ? "not tested" : model.passport.passed ? "passed its test" : "failed its test"} of=${model.passport.passed === null ? "wait" : model.passport.passed ? "ok" : "bad"}
+      facts=${html`<span>${model.tier || "tier unknown"}</span><span>${model.ctx_usable ? `${many(model.ctx_usable)} tokens` : "context unknown"}</span><span>${model.residence || ""}</span><span>${bytes(model.size)}</span>`} keys=${html`<${Why} what=${`model:${[`${model.id}: ${model.tier_why}`, ...model.passport.checks.map((check) => `${check.check}: ${check.grade}${check.words ? `, ${check.words}` : ""}${check.fix ? `\n  → ${check.fix}` : ""}`)].join("\n")}`} />`} />`)}</ul>`}`;
 }

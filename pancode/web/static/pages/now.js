@@ -1,12 +1,12 @@
-// Now: machines, what runs, what waits and why, what needs you, today's money, what happened since you left.
+// Now: what needs you, what runs, what waits and why, today's money, what happened since you left, machines in trouble.
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ask, at, withQuery } from "../lib/api.js";
 import { strip } from "../lib/lines.js";
 import { seenBefore } from "../lib/feed.js";
 import { html, link, useLive, useNow } from "../lib/live.js";
-import { Act, Ago, Badge, Bar, Page, RunLink, State, Why } from "../lib/parts.js";
-import { counted, many, span, title, tokens, took, usd, visible } from "../lib/words.js";
+import { Act, Ago, Badge, Bar, Empty, Page, Panel, Problems, Row, RunLink, Unknown, Unpriced, Warning } from "../lib/parts.js";
+import { counted, many, span, stateOf, title, tokens, took, usd, visible } from "../lib/words.js";
 
 const left = seenBefore();
 const MOST = 40;
@@ -19,14 +19,15 @@ export function Now() {
   const budget = useLive("budget", undefined, (event) => /^budget|run.(ended|queued)/.test(event.kind));
   const byNode = [...(queues.data?.queues || [])].sort((a, b) => (a.kind === "node" ? 0 : 1) - (b.kind === "node" ? 0 : 1));
   const orders = byNode.flatMap((queue) => queue.orders.map((order) => ({ ...order, queue })));
+  const items = inbox.data?.items;
   return html`<${Page} title="Now" lives=${[queues, fleet, inbox, budget]}>
     <${SinceYouLeft} />
-    <div class="two"><section aria-labelledby="n1"><h2 id="n1">Needs you</h2><${Needs} items=${inbox.data?.items} /></section>
-    <section aria-labelledby="n2"><h2 id="n2">Today's money</h2><${Today} budget=${budget.data} /></section></div>
-    <section aria-labelledby="n3"><h2 id="n3">Runs and waits</h2>
-      ${queues.data?.paused && html`<p class="warn">Nothing is taken from the queues: ${queues.data.paused}</p>`}
-      <${Orders} orders=${orders} known=${Boolean(queues.data)} /></section>
-    <section aria-labelledby="n4"><h2 id="n4">Machines</h2><${Machines} nodes=${fleet.data?.nodes} /></section><//>`;
+    <div class="two"><${Panel} title="Needs you" count=${items?.length} tone=${items?.length ? "warn" : ""} act=${items?.length ? html`<a href="#/inbox">Open the inbox</a>` : ""}><${Needs} items=${items} /><//>
+      <${Panel} title="Today's money"><${Today} budget=${budget.data} /><//></div>
+    <${Panel} title="Runs and waits" count=${orders.length}>
+      ${queues.data?.paused && html`<div class="pad"><${Warning}>Nothing is taken from the queues: ${queues.data.paused}<//></div>`}
+      <${Orders} orders=${orders} known=${Boolean(queues.data)} /><//>
+    <${Machines} nodes=${fleet.data?.nodes} /><//>`;
 }
 
 function SinceYouLeft() {
@@ -34,35 +35,32 @@ function SinceYouLeft() {
   const brief = useLive(shown && left ? "brief" : null, { since: left?.at }, () => false);
   const told = brief.data;
   if (!told || !(told.ran.length || told.landed.length)) return null;
-  return html`<section class="since" aria-labelledby="n0"><h2 id="n0">Since you left <span class="quiet"><${Ago} at=${left.at} /></span>
-      <button type="button" class="small" onClick=${() => hide(false)}>seen</button></h2>
-    <p>${Object.entries(told.outcomes).map(([outcome, count]) => html`<a href=${link(["runs"], { outcome, since: left.at })}><${Badge} word=${outcome} /> ${count}</a> `)}
-      ${told.landed.length ? html`<span>${counted(told.landed.length, "change")} landed </span>` : ""}<span class="quiet">${usd(told.cost.usd)}${told.cost.unknown_runs ? `, and ${counted(told.cost.unknown_runs, "run")} of unknown cost` : ""}</span></p>
-    <ul class="plain">${told.ran.slice(0, 5).map((one) => html`<li><${RunLink} run=${one.run} /> ${one.what} <span class="quiet">${visible(one.task)}</span></li>`)}</ul></section>`;
+  return html`<${Panel} title=${html`Since you left <${Ago} at=${left.at} />`} act=${html`<button type="button" class="bare" onClick=${() => hide(false)}>seen</button>`}>
+    <p class="facts pad">${Object.entries(told.outcomes).map(([outcome, count]) => html`<a href=${link(["runs"], { outcome, since: left.at })}><${Badge} word=${outcome} /> ${count}</a>`)}
+      ${told.landed.length ? html`<span>${counted(told.landed.length, "change")} landed</span>` : ""}<span>${usd(told.cost.usd)}</span><${Unpriced} runs=${told.cost.unknown_runs} /></p>
+    <ul>${told.ran.slice(0, 5).map((one) => html`<li class="row" data-row><${RunLink} run=${one.run} kind="t cut">${visible(one.task)}<//><p class="facts">${one.what}</p></li>`)}</ul><//>`;
 }
 
 function Needs({ items }) {
-  if (!items) return html`<p class="quiet">unknown</p>`;
-  if (!items.length) return html`<p class="quiet">Nothing waits for you.</p>`;
-  return html`<ul class="rows">${items.map((item) => html`<li data-row key=${item.id}>
-    <a href=${link(["inbox"], { item: item.id })}><${Badge} word=${item.kind} of="warn" /> ${visible(item.words)}</a>
-    <span class="quiet"><${Ago} at=${item.since} /></span><${Why} what=${`run:${item.run}`} /></li>`)}</ul>`;
+  if (!items) return html`<${Unknown} />`;
+  if (!items.length) return html`<${Empty} title="Nothing waits for you" />`;
+  return html`<ul>${items.map((item) => html`<${Row} key=${item.id} word=${item.kind} of="warn" href=${link(["inbox"], { item: item.id })} title=${visible(item.words)} why=${`run:${item.run}`}
+    facts=${html`<span class="desk">${item.run}</span><${Ago} at=${item.since} />`} />`)}</ul>`;
 }
 
 function Today({ budget }) {
   const day = budget?.scopes.find((scope) => scope.scope.startsWith("day:"));
-  if (!day) return html`<p class="quiet">unknown</p>`;
-  const [spent, held, most] = [Number(day.spent_usd), Number(day.held_usd), Number(day.ceiling_usd)];
-  return html`<p class="big"><a href=${link(["money"])}>${usd(day.spent_usd)}</a> <span class="quiet">spent, ${usd(day.held_usd)} held, ${day.remaining_usd === null ? "no ceiling" : `${usd(day.remaining_usd)} left of ${usd(day.ceiling_usd)}`}</span></p>
-    ${day.ceiling_usd !== null && html`<${Bar} used=${spent} held=${held} most=${most} label=${`${usd(spent)} of ${usd(most)} spent, ${usd(held)} held`} />`}
-    <p class="quiet">${counted(budget.runs, "run")} today, ${many(day.tokens)} tokens, ${day.agent_minutes} minutes${day.unknown_runs ? html`, <b class="warn">${counted(day.unknown_runs, "run")} of unknown cost</b>` : ""}</p>`;
+  if (!day) return html`<${Unknown} />`;
+  return html`<div class="pad stack"><div><p class="big num"><a href=${link(["money"])}>${usd(day.spent_usd)}</a></p><p class="small quiet">spent${day.ceiling_usd === null ? ", no ceiling" : ` of ${usd(day.ceiling_usd)}`}</p></div>
+    ${day.ceiling_usd !== null && html`<${Bar} used=${+day.spent_usd} held=${+day.held_usd} most=${+day.ceiling_usd} />`}
+    <p class="facts num"><span>${usd(day.held_usd)} held</span>${day.remaining_usd !== null && html`<span>${usd(day.remaining_usd)} left</span>`}<span>${counted(budget.runs, "run")}</span><span>${many(day.tokens)} tokens</span><span>${day.agent_minutes} min</span></p><${Unpriced} runs=${day.unknown_runs} /></div>`;
 }
 
 function Orders({ orders, known }) {
-  if (!known) return html`<p class="quiet">unknown</p>`;
-  if (!orders.length) return html`<p class="quiet">Nothing runs and nothing waits. <a href=${link(["dispatch"])}>Dispatch a task</a></p>`;
-  return html`<ul class="rows cards">${orders.slice(0, MOST).map((order) => html`<${Order} key=${order.run} order=${order} />`)}</ul>
-    ${orders.length > MOST ? html`<p><a href=${link(["runs"], { outcome: "pending" })}>and ${orders.length - MOST} more</a></p>` : ""}`;
+  if (!known) return html`<${Unknown} />`;
+  if (!orders.length) return html`<${Empty} title="Nothing runs and nothing waits"><a href=${link(["dispatch"])}>Dispatch a task</a><//>`;
+  return html`<ul>${orders.slice(0, MOST).map((order) => html`<${Order} key=${order.run} order=${order} />`)}</ul>
+    ${orders.length > MOST ? html`<p class="pad small"><a href=${link(["runs"], { outcome: "pending" })}>and ${orders.length - MOST} more</a></p>` : ""}`;
 }
 
 /** One run that has not ended: its stage, last words, tokens, money against its cap, and a key that stops it. */
@@ -71,23 +69,19 @@ function Order({ order }) {
   const live = useLive(at("runs", order.run), undefined, mine);
   const now = useNow();
   const run = live.data;
-  if (!run) return html`<li data-row><${RunLink} run=${order.run} /> <span class="quiet">${order.reason}</span></li>`;
+  if (!run) return html`<${Row} word="unknown" href=${link(["runs", order.run])} title=${order.run} facts=${order.reason} />`;
   const runs = run.stage !== "waiting" && run.state !== "ended";
   const minutes = run.started_at ? (now - Date.parse(run.started_at)) / 60000 : 0;
   const spent = run.usage.cost_usd === null ? null : Number(run.usage.cost_usd);
   const rate = spent && minutes > 0.05 ? ` (${usd(spent / minutes)} a minute)` : "";
-  return html`<li data-row class="order">
-    <div><${State} run=${run} /> <${RunLink} run=${run.run}>${visible(title(run))}<//></div>
-    <div class="facts"><span>${run.run}</span><span>${run.node || "no machine yet"}</span><span>${run.agent} / ${run.runtime}${run.model ? ` / ${run.model}` : ""}</span>
+  return html`<${Row} kind="order" word=${stateOf(run)} href=${link(["runs", run.run])} title=${visible(title(run))} why=${`run:${run.run}`}
+    facts=${html`<span>${run.node || "no machine yet"}</span><span class="desk">${run.run}</span><span class="desk">${run.agent} / ${run.runtime}${run.model ? ` / ${run.model}` : ""}</span>
       <span>${runs ? took(run, now) : `waits ${span(now - Date.parse(run.created_at))}`}</span>
-      ${runs ? html`<span>${many(tokens(run.usage))} tokens${run.limits.tokens ? ` of ${many(run.limits.tokens)}` : ""}</span>
-        <span>${spent === null ? "cost unknown" : usd(spent)}${rate}${run.limits.usd ? ` of ${usd(run.limits.usd)}` : ""}</span>` : html`<span class="warn">${order.reason || run.reason}</span>`}
-      ${run.workflow && html`<a href=${link(["workflows", run.workflow])}>${run.workflow}</a>`}</div>
-    ${run.notes.map((note) => html`<p class="warn">${note}</p>`)}
-    ${runs && run.limits.usd ? html`<${Bar} used=${spent || 0} most=${Number(run.limits.usd)} label=${`${usd(spent)} of ${usd(run.limits.usd)}`} />` : ""}
-    ${runs && html`<${Tail} run=${run.run} />`}
-    <div class="keys"><${Act} label="Stop" kind="danger" path=${at("runs", run.run, "stop")} body=${{}} sure=${`Stop ${run.run} on ${run.node || "the queue"}? What it has done so far is kept.`} />
-      <a class="button" href=${link(["runs", run.run, "log"])}>Log</a><${Why} what=${`run:${run.run}`} /></div></li>`;
+      ${runs ? html`<span class="desk">${many(tokens(run.usage))} tokens${run.limits.tokens ? ` of ${many(run.limits.tokens)}` : ""}</span>
+        <span class=${spent === null ? "ghost tone" : ""}>${spent === null ? "cost unknown" : usd(spent)}${rate}${run.limits.usd ? ` of ${usd(run.limits.usd)}` : ""}</span>` : html`<span class="warn tone">${order.reason || run.reason}</span>`}
+      ${run.workflow && html`<a class="desk" href=${link(["workflows", run.workflow])}>${run.workflow}</a>`}`}
+    keys=${html`<${Act} label="Stop" kind="bare" path=${at("runs", run.run, "stop")} sure=${`Stop ${run.run} on ${run.node || "the queue"}? What it has done so far is kept.`} />`}>
+    ${run.notes.map((note) => html`<p class=${`small tone ${note.startsWith("unknown") ? "ghost" : ""}`}>${note}</p>`)}${runs && html`<${Tail} run=${run.run} />`}<//>`;
 }
 
 /** The last words of a run's log: read from where it was left, every two seconds, while it can be seen. */
@@ -110,7 +104,7 @@ function Tail({ run }) {
     return () => { stop.abort(); clearTimeout(timer); };
   }, [run]);
   const last = words.split("\n").map(strip).filter((line) => line.trim()).slice(-2);
-  return last.length ? html`<pre class="tail" aria-label="last words of its log">${last.map((line) => `${visible(line).slice(0, 300)}\n`)}</pre>` : null;
+  return last.length ? html`<pre class="last" aria-label="last words of its log">${last.map((line) => `${visible(line).slice(0, 300)}\n`)}</pre>` : null;
 }
 
 async function piece(run, place, signal) {
@@ -125,26 +119,14 @@ async function piece(run, place, signal) {
   return said;
 }
 
+/** Machines that take no work, or have a problem. */
 function Machines({ nodes }) {
-  if (!nodes) return html`<p class="quiet">unknown</p>`;
-  if (!nodes.length) return html`<p class="quiet">No machine yet: <code>pancode fleet up</code></p>`;
-  return html`<ul class="rows tiles">${nodes.map((node) => html`<li data-row key=${node.name}>
-    <div><${Badge} word=${node.state} /> <a href=${link(["machines", node.name])}>${node.name}</a> <span class="quiet">since <${Ago} at=${node.since} /></span></div>
-    <${Slots} slots=${node.slots} known=${node.state !== "unreachable" && node.state !== "lost"} />
-    <p class="quiet">${models(node) || node.runtimes.filter((one) => one.state === "ok").map((one) => one.name).join(", ") || "no runtime is ready"}</p>
-    ${node.problems.map((one) => html`<p class="warn">${one.what || one.says}${one.fix ? html` → <code>${one.fix}</code>` : ""}</p>`)}
-    <${Why} what=${`node:${whyNode(node)}`} /></li>`)}</ul>`;
+  const some = (nodes || []).filter((node) => node.state !== "online" || node.problems.length);
+  return some.length ? html`<${Panel} title="Machines" count=${some.length}><ul>${some.map((node) => html`<${Row} key=${node.name} word=${node.state} href=${link(["machines", node.name])} title=${node.name} why=${`node:${whyNode(node)}`}
+    facts=${html`<span>since <${Ago} at=${node.since} /></span>`}><${Problems} node=${node} /><//>`)}</ul><//>` : "";
 }
-
-const models = (node) => node.endpoints.flatMap((one) => one.models.map((model) => `${model.id}${model.residence === "loaded" ? " (loaded)" : ""}`)).slice(0, 6).join(", ");
 
 export function whyNode(node) {
   const problems = node.problems.map((one) => `${one.what || one.says}${one.fix ? `\n  → ${one.fix}` : ""}`);
   return [`${node.name} is ${node.state} since ${node.since || "the coordinator's start"}; ${node.slots.used} of ${node.slots.total} slots are taken.`, ...problems].join("\n");
-}
-
-function Slots({ slots, known }) {
-  const boxes = Array.from({ length: Math.min(slots.total, 32) }, (_, i) => html`<rect x=${i * 14} width="11" height="11" rx="2" class=${!known ? "unknown" : i < slots.used ? "used" : "all"} />`);
-  const words = known ? `${slots.used} of ${slots.total} slots taken` : `${slots.total} slots, taken: unknown`;
-  return html`<p><svg class="slots" width=${Math.min(slots.total, 32) * 14} height="11" role="img" aria-label=${words}>${boxes}</svg> <span class="quiet">${known ? `${slots.used}/${slots.total}` : "unknown"}</span></p>`;
 }

@@ -17,10 +17,10 @@ export function Change({ run }) {
     ask(at("runs", run.run, "diff"), { signal: stop.signal }).then((answer) => answer.text()).then((text) => set({ text }), (error) => error.name !== "AbortError" && set({ error }));
     return () => stop.abort();
   }, [run.run, run.commit]);
-  if (!run.commit && run.state !== "ended") return html`<p class="quiet">The run has not ended: it has no change yet.</p>`;
+  if (!run.commit && run.state !== "ended") return html`<p class="panel pad small quiet">The run has not ended: it has no change yet.</p>`;
   if (state.error) return html`<${Trouble} problem=${state.error} />`;
   if (state.text === undefined) return html`<p>reading …</p>`;
-  if (!state.text.trim()) return html`<p>This run changed no file.</p>`;
+  if (!state.text.trim()) return html`<p class="panel pad small quiet">This run changed no file.</p>`;
   return html`<${Shown} run=${run} text=${state.text} />`;
 }
 
@@ -50,9 +50,9 @@ function Shown({ run, text }) {
     if (number === undefined) return html`<code>${visible(line.text)}</code>`;
     return html`<button type="button" class="no" onClick=${() => comment(i)} aria-label=${`comment on line ${number}`}>${has.has(i) ? "✎" : ""}${number}</button><code>${SIGN[line.kind]}${marked(line)}</code>`;
   };
-  return html`<div class="change"><nav class="files" aria-label="files of the change"><ul>${files.map((one, number) => html`<li><button type="button" class="plain" aria-current=${number === file ? "true" : undefined} onClick=${() => to(number)}>
-      ${visible(one.name)} <span class="added">+${one.added}</span> <span class="removed">−${one.removed}</span></button></li>`)}</ul></nav>
-    <div><${Window} count=${rows.length} height=${HEIGHT} row=${row} label="change" extra="diff rows" goal=${goal} rowClass=${(i) => `${rows[i].kind}${has.has(i) ? " marked" : ""}`} />
+  return html`<div class="change"><nav class="files panel" aria-label="files of the change"><div class="cap"><b>${counted(files.length, "file")}</b></div><ul>${files.map((one, number) => html`<li><button type="button" aria-current=${number === file ? "true" : undefined} onClick=${() => to(number)}>
+      ${visible(one.name)} <span class="ok tone">+${one.added}</span> <span class="bad tone">−${one.removed}</span></button></li>`)}</ul></nav>
+    <div class="stack"><div class="panel"><${Window} count=${rows.length} height=${HEIGHT} row=${row} label="change" extra="diff rows" goal=${goal} rowClass=${(i) => `${rows[i].kind}${has.has(i) ? " marked" : ""}`} /></div>
     <${Comments} run=${run} comments=${comments} keep=${keep} jump=${(i) => setGoal((old) => ({ row: i, n: old.n + 1 }))} /></div></div>`;
 }
 
@@ -61,7 +61,7 @@ const marked = (line) => (line.from === undefined ? visible(line.text) : [visibl
 function Comments({ run, comments, keep, jump }) {
   const [words, say] = useState("");
   const [busy, set] = useState(false);
-  if (!comments.length) return html`<p class="quiet">A line number opens a comment; comments are sent together, and become the next attempt.</p>`;
+  if (!comments.length) return html`<p class="small quiet">A line number opens a comment; comments are sent together, and become the next attempt.</p>`;
   const send = async () => {
     set(true);
     try {
@@ -71,12 +71,12 @@ function Comments({ run, comments, keep, jump }) {
       go(["runs", done.run]);
     } catch (problem) { tell(problem); set(false); }
   };
-  return html`<section class="comments" aria-labelledby="c1"><h2 id="c1">${counted(comments.length, "comment")}</h2><ul class="plain">${comments.map((one) => html`<li key=${one.i}>
-      <button type="button" class="plain" onClick=${() => jump(one.i)}>${visible(one.file)}:${one.line}</button> ${one.words}
-      <button type="button" class="small" onClick=${() => keep(comments.filter((other) => other !== one))}>remove</button></li>`)}</ul>
-    <label>Words before them <textarea rows="2" value=${words} onInput=${(event) => say(event.target.value)}></textarea></label>
+  return html`<section class="comments panel" aria-labelledby="c1"><div class="cap"><h2 id="c1">${counted(comments.length, "comment")}</h2></div><div class="pad stack"><ul class="plain">${comments.map((one) => html`<li key=${one.i}>
+      <button type="button" class="bare" onClick=${() => jump(one.i)}>${visible(one.file)}:${one.line}</button> ${one.words}
+      <button type="button" class="bare" onClick=${() => keep(comments.filter((other) => other !== one))}>remove</button></li>`)}</ul>
+    <label class="field">Words before them <textarea rows="2" value=${words} onInput=${(event) => say(event.target.value)}></textarea></label>
     <p class="keys"><button type="button" class="main" disabled=${busy || run.state !== "ended"} onClick=${send}>Send back: next attempt</button>
-    ${run.state !== "ended" && html`<span class="quiet">The run has not ended.</span>`}</p></section>`;
+    ${run.state !== "ended" && html`<span class="quiet">The run has not ended.</span>`}</p></div></section>`;
 }
 
 // -- a unified diff, as rows for the window ------------------------------------------------------------

@@ -66,7 +66,7 @@ function take(log, text) {
   }
 }
 
-export function Log({ run, query, stream: fixed }) {
+export function Log({ run, query, stream: fixed, title }) {
   const streams = useLive(fixed ? null : at("runs", run.run, "streams"), undefined, (event) => event.run === run.run && event.kind === "run.stage");
   const [attempt, setAttempt] = useState(query.attempt || "");
   const [stream, setStream] = useState(fixed || query.stream || "out");
@@ -99,25 +99,25 @@ export function Log({ run, query, stream: fixed }) {
   const marked = query.line ? Number(query.line) - 1 : -1;
   const names = [...new Set(Object.values(streams.data?.streams || {}).flat().concat("out"))];
   const row = (i) => html`<a class="no" href=${link(["runs", run.run, fixed ? "gates" : "log"], { line: i + 1, stream: stream === "out" || fixed ? undefined : stream, attempt })}>${i + 1}</a><code>${shown(lineOf(i), log.styles[i] ?? undefined, raw, sought)}</code>`;
-  return html`<div class="logkeys">
-    ${!fixed && html`<label>stream <select value=${stream} onChange=${(event) => setStream(event.target.value)}>${names.map((name) => html`<option>${name}</option>`)}</select></label>
-    <label>attempt <select value=${attempt} onChange=${(event) => setAttempt(event.target.value)}><option value="">last</option>${Object.keys(streams.data?.streams || {}).map((name) => html`<option value=${name}>${name}</option>`)}</select></label>`}
-    <label>search <input type="search" data-search ref=${field} value=${sought} onInput=${(event) => seek(event.target.value)} onKeyDown=${(event) => { if (event.key === "Enter") { event.preventDefault(); step(event.shiftKey ? -1 : 1); } if (event.key === "Escape") field.current.blur(); }} /></label>
+  return html`<section class="panel" aria-label="output"><div class="cap small">${title && html`<h2>${title}</h2>`}
+    ${!fixed && html`<label class="desk">stream <select value=${stream} onChange=${(event) => setStream(event.target.value)}>${names.map((name) => html`<option>${name}</option>`)}</select></label>
+    <label class="desk">attempt <select value=${attempt} onChange=${(event) => setAttempt(event.target.value)}><option value="">last</option>${Object.keys(streams.data?.streams || {}).map((name) => html`<option value=${name}>${name}</option>`)}</select></label>`}
+    <input type="search" aria-label="search" placeholder="search, then n and N" data-search ref=${field} value=${sought} onInput=${(event) => seek(event.target.value)} onKeyDown=${(event) => { if (event.key === "Enter") { event.preventDefault(); step(event.shiftKey ? -1 : 1); } if (event.key === "Escape") field.current.blur(); }} />
     ${sought && html`<span role="status">${hits.length ? `${hit + 1} of ${hits.length}` : "no hit"}</span>`}
-    <label><input type="checkbox" checked=${follow} onChange=${(event) => setFollow(event.target.checked)} /> follow</label>
-    <label><input type="checkbox" checked=${raw} onChange=${(event) => setRaw(event.target.checked)} /> raw</label>
-    <button type="button" class="small" onClick=${() => save(run, stream, log)}>download</button>
-    <span class="quiet" role="status">${counted(count, "line")}${log.state === "end" ? "" : ", open"}</span></div>
+    <label class="keys"><input type="checkbox" checked=${follow} onChange=${(event) => setFollow(event.target.checked)} /> follow</label>
+    <label class="keys"><input type="checkbox" checked=${raw} onChange=${(event) => setRaw(event.target.checked)} /> raw</label>
+    <button type="button" class="bare" onClick=${() => save(run, stream, log)}>download</button>
+    <span class="quiet push" role="status">${counted(count, "line")}${log.state === "end" ? "" : ", open"}</span></div>
     ${log.error && html`<${Trouble} problem=${log.error} />`}
-    ${!count ? html`<p class="quiet">${log.state === "end" ? "It wrote nothing here." : log.state ? "It has written nothing yet." : "reading …"}</p>`
+    ${!count ? html`<p class="pad small quiet">${log.state === "end" ? "It wrote nothing here." : log.state ? "It has written nothing yet." : "reading …"}</p>`
       : html`<${Window} count=${count} height=${HEIGHT} row=${row} label="log" extra="log" goal=${goal} follow=${follow} onFollow=${(on) => setFollow(on && log.state === "open")}
-        rowClass=${(i) => (i === marked ? "marked" : sought && i === hits[hit] ? "hit" : "")} />`}`;
+        rowClass=${(i) => (i === marked ? "marked" : sought && i === hits[hit] ? "hit" : "")} />`}</section>`;
 }
 
 /** A line as text in spans; one of an agent's JSON in words, unless it is wanted as it is. */
 function shown(line, style, raw, sought) {
   const said = !raw && line.startsWith("{") ? spoken(line) : null;
-  if (said) return [html`<span class="kind">${said.kind}</span> `, ...light(said.text, "", sought)];
+  if (said) return [html`<span class="quiet">${said.kind}</span> `, ...light(said.text, "", sought)];
   return pieces(line.slice(0, 20000), style).flatMap((piece) => light(piece.text, piece.className, sought));
 }
 

@@ -3,7 +3,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { at, get } from "../lib/api.js";
 import { html, useLive } from "../lib/live.js";
-import { Badge, Trouble, When } from "../lib/parts.js";
+import { Badge, Panel, Trouble, When } from "../lib/parts.js";
 import { visible } from "../lib/words.js";
 
 export function Proof({ run }) {
@@ -15,17 +15,17 @@ export function Proof({ run }) {
       .then(async ([receipt, { keys }]) => set({ receipt, ...(await check(receipt, keys, run.run)) }))
       .catch((error) => set({ error }));
   }, [run.run, run.receipt]);
-  if (!run.receipt) return html`<p class="quiet">${run.state === "ended" ? `There is no receipt: ${run.reason}` : "The run has not ended: there is no receipt yet."}</p>`;
+  if (!run.receipt) return html`<p class="panel pad small quiet">${run.state === "ended" ? `There is no receipt: ${run.reason}` : "The run has not ended: there is no receipt yet."}</p>`;
   if (!found) return html`<p>reading …</p>`;
   if (found.error) return html`<${Trouble} problem=${found.error} />`;
-  return html`<div class="two"><section aria-labelledby="p1"><h2 id="p1">Checked in this page <${Badge} word=${found.verdict} /></h2><${Checks} checks=${found.checks} />
-      <p class="quiet">By this browser, with the public keys that the coordinator gives out. Compare a key with <code>pancode key ls</code> once, on the machine itself.</p></section>
-    <section aria-labelledby="p2"><h2 id="p2">The coordinator says ${theirs.data && html`<${Badge} word=${theirs.data.verdict} />`}</h2>${theirs.data && html`<${Checks} checks=${theirs.data.checks} />`}${theirs.error && html`<${Trouble} problem=${theirs.error} />`}</section></div>
-    <h2>What it states</h2><p>digest <code>${found.receipt.digest}</code>, kept <${When} at=${found.receipt.stored_at} /></p>
-    <details><summary>the whole statement</summary><pre class="answer" tabindex="0">${visibleJson(found.said)}</pre></details>`;
+  return html`<div class="two half"><${Panel} title="Checked in this page" act=${html`<${Badge} word=${found.verdict} />`}><${Checks} checks=${found.checks} />
+      <p class="pad small quiet">By this browser, with the public keys that the coordinator gives out. Compare a key with <code>pancode key ls</code> once, on the machine itself.</p><//>
+    <${Panel} title="The coordinator says" act=${theirs.data && html`<${Badge} word=${theirs.data.verdict} />`}>${theirs.data && html`<${Checks} checks=${theirs.data.checks} />`}${theirs.error && html`<${Trouble} problem=${theirs.error} />`}<//></div>
+    <${Panel} title="What it states"><div class="pad stack small"><p>digest <code>${found.receipt.digest}</code>, kept <${When} at=${found.receipt.stored_at} /></p>
+    <details><summary>the whole statement</summary><pre class="answer" tabindex="0">${visibleJson(found.said)}</pre></details></div><//>`;
 }
 
-const Checks = ({ checks }) => html`<ul class="plain">${checks.map((one) => html`<li><${Badge} word=${one.ok ? "ok" : "no"} of=${one.ok ? "ok" : "bad"} /> ${visible(one.what)} <span class="quiet">${visible(one.detail)}</span></li>`)}</ul>`;
+const Checks = ({ checks }) => html`<ul class="plain pad">${checks.map((one) => html`<li><${Badge} word=${one.ok ? "ok" : "no"} of=${one.ok ? "ok" : "bad"} /> ${visible(one.what)} <span class="quiet">${visible(one.detail)}</span></li>`)}</ul>`;
 const visibleJson = (said) => JSON.stringify(said, null, 1).split("\n").map(visible).join("\n");
 
 // -- the check itself: DSSE with Ed25519 by WebCrypto -----------------------------------------------

@@ -3,13 +3,12 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { at, get } from "../lib/api.js";
 import { listen } from "../lib/feed.js";
-import { go, html, link, useLive, useNow } from "../lib/live.js";
-import { Page, RunLink, State, useOnce, When, Why, Window } from "../lib/parts.js";
-import { counted, title, took, usd, visible } from "../lib/words.js";
+import { go, html, link, useLive, useNow, usePhone } from "../lib/live.js";
+import { Empty, Glyph, Page, RunLink, useOnce, When, Window } from "../lib/parts.js";
+import { counted, look, plain, stateOf, title, took, usd, visible } from "../lib/words.js";
 
 const OUTCOMES = ["running", "pending", "done", "error", "verify_failed", "blocked", "timeout", "stalled", "budget_exceeded", "lost", "infra", "policy_violation", "interrupted"];
 const SINCE = [["", "at any time"], ["1h", "in the last hour"], ["1d", "in the last day"], ["7d", "in the last 7 days"]];
-const HEIGHT = 58;
 
 /** The newest 200 at once, all others behind them, then each run that an event names. */
 function useRuns(query) {
@@ -49,27 +48,31 @@ function useRuns(query) {
 
 export function Runs({ query }) {
   const { head: live, rows } = useRuns(query);
-  const now = useNow();
+  const now = useNow(), phone = usePhone();
   const row = (i) => {
-    const run = rows[i];
-    return html`<span class="what"><${State} run=${run} /> <${RunLink} run=${run.run}>${visible(title(run))}<//></span>
-      <span class="facts"><span>${run.run}</span><span>${run.node || "–"}</span><span>${run.agent} / ${run.runtime}</span><span>${took(run, now)}</span>
-      <span>${run.state === "ended" || run.usage.cost_usd !== null ? usd(run.usage.cost_usd) : "–"}</span><span><${When} at=${run.created_at} /></span></span><${Why} what=${`run:${run.run}`} />`;
+    const run = rows[i], word = stateOf(run), [tone, glyph] = look(word), age = took(run, now);
+    const said = html`<span class=${`tone ${tone}`}>${plain(word)}</span>`, task = html`<${RunLink} run=${run.run} kind="t cut">${visible(title(run))}<//>`, moment = html`<${When} at=${run.created_at} />`;
+    if (phone) return html`<${Glyph} name=${glyph} tone=${tone} />${task}<span class="sub quiet">${said}, ${run.node || "no machine"}, ${age}</span>${moment}`;
+    const cost = run.usage.cost_usd;
+    return html`<${Glyph} name=${glyph} tone=${tone} />${said}${task}<span class="quiet">${run.node || "–"}</span><span class="quiet">${run.agent} / ${run.runtime}</span><span class="n">${age}</span>
+      <span class=${`n ${run.state === "ended" && cost === null ? "ghost tone" : ""}`}>${run.state === "ended" || cost !== null ? usd(cost) : "–"}</span><span class="n quiet">${moment}</span>`;
   };
   return html`<${Page} title="Runs" lives=${[live]}><${Filters} query=${query} />
-    <p class="quiet" role="status">${live.data ? counted(rows.length, "run") : "reading …"}${rows.length >= 10000 ? ", the newest" : ""}</p>
-    ${live.data && !rows.length ? html`<p>No run fits. <a href=${link(["runs"])}>All runs</a></p>` : html`<${Window} count=${rows.length} height=${HEIGHT} row=${row} label="runs" extra="rows" />`}<//>`;
+    <p class="small quiet" role="status">${live.data ? counted(rows.length, "run") : "reading …"}${rows.length >= 10000 ? ", the newest" : ""}</p>
+    <div class="panel runs">${live.data && !rows.length ? html`<${Empty} title="No run fits this filter"><a href=${link(["runs"])}>All runs</a><//>`
+      : html`<div class="row titles desk" aria-hidden="true"><span></span><span>State</span><span>Task</span><span>Machine</span><span>Agent</span><span class="n">Took</span><span class="n">Cost</span><span class="n">At</span></div>
+        <${Window} count=${rows.length} height=${phone ? 58 : 41} row=${row} label="runs" extra="rows" />`}</div><//>`;
 }
 
 function Filters({ query }) {
   const nodes = useOnce("fleet", (data) => data.nodes.map((node) => node.name));
   const agents = useOnce("agents", (data) => data.agents.map((agent) => agent.name));
   const set = (name) => (event) => { const next = { ...query, [name]: event.target.value }; if (!next[name]) delete next[name]; go(["runs"], next); };
-  const choice = (name, words, list) => html`<label>${words} <select value=${query[name] || ""} onChange=${set(name)}><option value="">any</option>
-    ${[...new Set([...(query[name] ? [query[name]] : []), ...list])].map((one) => html`<option value=${one}>${one.replaceAll("_", " ")}</option>`)}</select></label>`;
-  return html`<form class="filters" onSubmit=${(event) => event.preventDefault()}>
-    <label>text <input type="search" data-search value=${query.text || ""} onChange=${set("text")} /></label>
+  const choice = (name, words, list) => html`<label class="field">${words} <select value=${query[name] || ""} onChange=${set(name)}><option value="">any</option>
+    ${[...new Set([...(query[name] ? [query[name]] : []), ...list])].map((one) => html`<option value=${one}>${plain(one)}</option>`)}</select></label>`;
+  return html`<form class="choices" onSubmit=${(event) => event.preventDefault()}>
+    <label class="field">text <input type="search" data-search value=${query.text || ""} onChange=${set("text")} /></label>
     ${choice("outcome", "outcome", OUTCOMES)}${choice("node", "machine", nodes)}${choice("agent", "agent", agents)}
-    <label>when <select value=${query.since || ""} onChange=${set("since")}>${[...SINCE, ...(query.since && !SINCE.some(([one]) => one === query.since) ? [[query.since, `since ${query.since}`]] : [])].map(([value, words]) => html`<option value=${value}>${words}</option>`)}</select></label>
+    <label class="field">when <select value=${query.since || ""} onChange=${set("since")}>${[...SINCE, ...(query.since && !SINCE.some(([one]) => one === query.since) ? [[query.since, `since ${query.since}`]] : [])].map(([value, words]) => html`<option value=${value}>${words}</option>`)}</select></label>
     ${query.workflow && html`<span>workflow ${query.workflow}</span>`}${Object.keys(query).length ? html`<a href=${link(["runs"])}>all runs</a>` : ""}</form>`;
 }
