@@ -130,6 +130,6 @@ def attach(
             "a conversation is no JSON", fix=f'pancode attach --once --json {run} "..."', code="needs_once"
         )
     shape = client.get(path_of("sessions", run))
-    talk = ChatLoop(face, client, shape["run"], since or (f"{shape['run']}:0" if once else ""))
+    talk = ChatLoop(face, client, shape["run"], since or "")
     message = None if words is None else talk.say(words)
     return talk.once(message) if once and message is not None else talk.go()

@@ -61,10 +61,12 @@ class Turn:
     stop: str = ""
     """Why it has ended; empty: it has not."""
     why: str = ""
+    after: tuple[str, ...] = ()
+    """The runs of the session that were read before this turn's run."""
 
     def has(self, run: str, message: int) -> bool:
         """Whether the message is one of its words; one that came too late opens the next run."""
-        return message in self.words if self.run == run else self.number == 1
+        return message in self.words if self.run == run else self.number == 1 and run in self.after
 
 
 class SessionReader:
@@ -73,6 +75,7 @@ class SessionReader:
     def __init__(self, show: Callable[[str], None], turned: Callable[[Turn], None]) -> None:
         self._show, self._turned = show, turned
         self._run, self._rest = "", b""
+        self._read: list[str] = []
         self._story: TranscriptWriter | None = None
         self._turn: Turn | None = None
         self._fresh = True
@@ -83,16 +86,17 @@ class SessionReader:
         """The next bytes; cut anywhere."""
         if run != self._run:
             self.end()
+            self._read += [self._run] if self._run else []
             self._run, self._rest = run, b""
             self._story = transcript_writer(runtime, self._say)
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             found = _event(line)
-            if not self._is_ours(found):
-                if self._story is None:
-                    self._say(safe(line.decode("utf-8", "replace")) + "\n")
-                else:
-                    self._story.write(attempt, line + b"\n")
+            if self._story is None:
+                self._say(f"{line.decode('utf-8', 'replace')}\n")
+            elif not self._is_ours(found):
+                self._line()
+                self._story.write(attempt, line + b"\n")
             self._listen(found)
 
     def end(self) -> None:
@@ -102,10 +106,13 @@ class SessionReader:
         self._line()
 
     def _is_ours(self, event: dict[str, Any]) -> bool:
-        """Turns and people's words are shown here; all else is the agent's own story."""
+        """The agent's text, turns and people's words are shown here; all else as `runs logs` shows it."""
         match event.get("type"):
+            case "said":
+                self._say(str(event.get("text") or ""))  # pieces of one text, not lines
             case "turn":
-                self._turn = Turn(self._run, int(event.get("number") or 0), {int(event.get("words") or 0)})
+                number, words = int(event.get("number") or 0), {int(event.get("words") or 0)}
+                self._turn = Turn(self._run, number, words, after=tuple(self._read))
                 self._words(event)
             case "heard" if event.get("text"):
                 self._words(event)

@@ -10,7 +10,8 @@ from typing import Any
 
 from pancode.cli.face import Face, aside, exit_of, tell_error, who
 from pancode.cli.sessions.stream import Happening, SessionFollower, SessionReader, Turn
-from pancode.cli.terminal import safe, safe_block
+from pancode.cli.terminal import Sink, safe, safe_block
+from pancode.cli.transcript import MARK
 from pancode.client import Client, path_of
 from pancode.errors import ExitCode, PancodeError
 
@@ -31,6 +32,7 @@ class ChatLoop:
         self._face, self._client, self._run = face, client, run
         self._queue: queue.Queue[Happening] = queue.Queue()
         self._reader = SessionReader(self._show, self._turned)
+        self._sink = Sink(sys.stdout, dim=MARK)
         self._shape: dict[str, Any] = {}
         self._state = self._shown = ""
         self._asked: dict[str, Any] = {}
@@ -47,6 +49,7 @@ class ChatLoop:
     def once(self, message: tuple[str, int]) -> int:
         """Wait for the end of the turn with this message, let the sitting rest, print the answer."""
         run, number = message
+        self._follower = SessionFollower(self._face, self._client, run, self._queue, f"{run}:0")
         self._follower.start()
         try:
             turn = self._until_turned(run, number)
@@ -189,8 +192,7 @@ class ChatLoop:
 
     def _show(self, text: str) -> None:
         if not self._face.as_json:
-            sys.stdout.write(text)
-            sys.stdout.flush()
+            self._sink.write(text.encode())
 
     # ---- what is typed
     def _said(self, line: str, *, waited: bool = False) -> bool:
