@@ -9,6 +9,7 @@ import pytest
 from tests.e2e.fleets import add, own_fleet, up
 from tests.e2e.ground import Ground
 from tests.e2e.owner import Owner, script, until
+from tests.e2e.tidy import fleet_of, plant
 from tests.lab import Lab
 
 pytestmark = pytest.mark.slow
@@ -70,6 +71,7 @@ def test_nothing_is_left_even_when_something_runs(fleet: Owner, healed: Lab) -> 
             assert owner.show(run)["outcome"] == "lost", owner.show(run)
         assert owner.run("node", "show", "node1").code == 4
         add(owner, healed, 1)  # the name is free again
+        plant(healed, fleet_of(owner), [1])
         up(owner, 1)
         owner.run("node", "rm", "node1", "--yes", timeout_s=180).ok()
         _nothing_left(healed, 1, other, before)

@@ -15,6 +15,7 @@ import pytest
 
 from pancode.errors import ExitCode
 from tests.crowd import crowded
+from tests.e2e.kept import keep_bundles, lay_out_bundles
 from tests.e2e.owner import Owner, until
 
 pytestmark = pytest.mark.slow
@@ -25,9 +26,12 @@ def machine(time_factor: float) -> Iterator[Owner]:
     """A person without a fleet."""
     root = Path(tempfile.mkdtemp(prefix="ph-"))
     owner = Owner(root, time_factor)
+    owner.fleet_home.mkdir(mode=0o700)
+    lay_out_bundles(owner.fleet_home / "bundles")
     try:
         yield owner
     finally:
+        keep_bundles(owner.fleet_home / "bundles")
         owner.run("fleet", "down", "--now")
         shutil.rmtree(root, ignore_errors=True)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.kept import keep_bundles, lay_out_bundles
 from tests.e2e.owner import Owner, until
 from tests.e2e.tidy import fingerprint
 from tests.lab import Lab
@@ -21,7 +22,10 @@ def owner(lab: Lab, time_factor: float) -> Iterator[Owner]:
     root = Path(tempfile.mkdtemp(prefix="pk-"))
     owner = Owner(root, time_factor)
     owner.know(lab)
+    owner.fleet_home.mkdir(mode=0o700)
+    lay_out_bundles(owner.fleet_home / "bundles")
     yield owner
+    keep_bundles(owner.fleet_home / "bundles")
     owner.down()
     shutil.rmtree(root, ignore_errors=True)
 

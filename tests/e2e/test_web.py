@@ -31,6 +31,7 @@ from tests.e2e.console_pages import (
     WANTED,
     Foreign,
 )
+from tests.e2e.kept import keep_bundles, lay_out_bundles
 from tests.e2e.owner import Owner, until
 
 pytestmark = pytest.mark.slow  # one fleet and one browser for all of it
@@ -48,11 +49,14 @@ def owner(time_factor: float) -> Iterator[Owner]:
     """A fleet of this machine alone, whose API is open at a port that stays the same."""
     root, port = Path(tempfile.mkdtemp(prefix="pw-")), free_port()
     owner = Owner(root, time_factor, {"PANCODE_API_LISTEN": f"127.0.0.1:{port}"})
+    owner.fleet_home.mkdir(mode=0o700)
+    lay_out_bundles(owner.fleet_home / "bundles")
     try:
         owner.run("node", "add", "desk", "--local").ok()
         owner.run("fleet", "up", timeout_s=180).ok()
         yield owner
     finally:
+        keep_bundles(owner.fleet_home / "bundles")
         owner.down()
         shutil.rmtree(root, ignore_errors=True)
 

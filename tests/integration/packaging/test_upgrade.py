@@ -24,6 +24,8 @@ from pancode.store.ledger import SqlLedger
 from pancode.store.migrate import Revisions
 from pancode.store.migrations import HEAD
 from pancode.store.migrations.script import SHIPPED
+from tests.crowd import crowded, until
+from tests.e2e.kept import lay_out_bundles
 from tests.e2e.owner import PATH
 from tests.fixtures.capture import NEXT, QUESTIONS, SETTINGS, revisions
 from tests.fixtures.restore import Kept, kept
@@ -138,11 +140,15 @@ class Person:
 
     def __call__(self, *words: str) -> str:
         argv = [sys.executable, "-m", "pancode", *words]
+        patience = 240 * crowded()
         done = subprocess.run(
-            argv, cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=240, check=False
+            argv, cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=patience, check=False
         )
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
         return done.stdout
+
+    def nodes(self) -> dict[str, str]:
+        return {node["name"]: node["state"] for node in self.ask("fleet", "status")["nodes"]}
 
     def ask(self, *words: str) -> Any:
         return json.loads(self(*words, "--json"))
@@ -153,12 +159,13 @@ class Person:
 def test_a_fleet_goes_on_where_the_older_version_left_it(state: Kept, root: Path) -> None:
     """Coordinator and nodes: nothing told differently, receipts still judged, and new work done."""
     pancode = Person(root, state.lay_out(root))
+    lay_out_bundles(root / "desk/bundles")
     before = _attempts(root)
     assert len(before) == 4
     try:
         pancode("fleet", "up")
-        nodes = {node["name"]: node["state"] for node in pancode.ask("fleet", "status")["nodes"]}
-        assert nodes == {"alder": "online", "birch": "online"}
+        both = {"alder": "online", "birch": "online"}
+        until(lambda: pancode.nodes() == both, "both are online", told=pancode.nodes)
         for question, words in QUESTIONS.items():
             said, now = state.said(question, root), pancode.ask(*words[:-1])
             if question == "budget":
