@@ -149,10 +149,17 @@ class Copies:
     def load(self) -> None:
         try:
             kept = json.loads((self.state / "manifest.json").read_text())
-            self.known, self.made = kept["copies"], kept["made"]
+            self.known = {
+                folder: {
+                    name: {"hashes": list(one["hashes"]), "owner": one["owner"]}
+                    for name, one in names.items()
+                }
+                for folder, names in kept["copies"].items()
+            }
+            self.made = [_path(place) for place in kept["made"]]
         except FileNotFoundError:
             return
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise ValueError(
                 f"{self.state}/manifest.json is damaged; move it away: copies are then left"
             ) from None

@@ -175,9 +175,12 @@ def test_other_bytes_than_those_announced_are_not_written(tmp_path: Path) -> Non
     assert not (tmp_path / ".claude/skills/deploy").exists()
 
 
-def test_a_damaged_manifest_stops_all(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "kept", ["{", "[]", '{"copies": [], "made": []}', '{"copies": {}, "made": ["../x"]}']
+)
+def test_a_damaged_manifest_stops_all(tmp_path: Path, kept: str) -> None:
     do(tmp_path, "sync")
-    (tmp_path / STATE / "manifest.json").write_text("{")
+    (tmp_path / STATE / "manifest.json").write_text(kept)
     assert "damaged" in act(tmp_path, SkillsAsked("sync", found=found(TEXT + "x")).request())["error"]
     assert (tmp_path / CLAUDE).read_text() == TEXT
 

@@ -130,5 +130,6 @@ def test_those_that_ship_are_sound_short_and_name_commands_that_exist(tmp_path: 
     for one in found:
         assert not one.skill.findings, one.skill.name
         assert 30 <= one.skill.body.count("\n") <= 100
+        assert len(one.skill.description) <= 160  # Claude Code lists the last ones by name alone beyond a sum
         assert set(re.findall(r"`?pancode ([a-z]+)", one.skill.body)) <= set(COMMANDS)
         assert set(re.findall(r"the skill ([a-z-]+)", one.skill.body)) <= {o.skill.name for o in found}

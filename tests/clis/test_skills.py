@@ -1,0 +1,79 @@
+"""The real programs, begun as a person begins them, tell their models of the skills that a sync has copied.
+
+Takes about 60 s in all: each test starts the real program once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from node_agent.runtimes.base import LaunchRequest, ProcessSpec
+from pancode.offline.skills import act_here
+from pancode.skills.request import SkillsAsked
+from pancode.skills.sources import skills_of, sources
+from tests.clis.conftest import MakeBench
+from tests.clis.launched import CLAUDE, CODEX, COPILOT, ENDS_S, GEMINI, OPENCODE, QWEN, Bench, Cli
+from tests.crowd import crowded
+
+pytestmark = pytest.mark.slow
+
+HELD_BACK = ("permission", "tools", "agent", "default_agent", "plugin")
+"""Parts of our settings for OpenCode that keep skills from a run."""
+
+
+def _with_provider(made: ProcessSpec) -> Mapping[str, str]:
+    """OpenCode knows a model server by its settings alone."""
+    kept = {name: word for name, word in made.env.items() if not name.startswith(("OPENCODE_", "XDG_"))}
+    settings = json.loads(made.env["OPENCODE_CONFIG_CONTENT"])
+    plain = {name: one for name, one in settings.items() if name not in HELD_BACK}
+    return {**kept, "OPENCODE_CONFIG_CONTENT": json.dumps(plain), "OPENCODE_DISABLE_MODELS_FETCH": "1"}
+
+
+def _offline(made: ProcessSpec) -> Mapping[str, str]:
+    return {name: word for name, word in made.env.items() if name != "COPILOT_HOME"}
+
+
+KEYED = {"security": {"auth": {"selectedType": "gemini-api-key"}}}
+"""Settings of a person of Gemini CLI who has a key."""
+PLAIN: dict[str, tuple[tuple[str, ...], Callable[[ProcessSpec], Mapping[str, str]] | None]] = {
+    "claude": (("claude", "-p", "hi", "--model", CLAUDE.model), None),
+    "copilot": (("copilot", "-p", "hi", "--allow-all-tools", "--no-auto-update"), _offline),
+    "gemini": (("gemini", "-p", "hi", "-m", GEMINI.model, "--skip-trust"), None),
+    "opencode": (("opencode", "run", "--model", "pancode/fake-coder", "hi"), _with_provider),
+    "qwen": (("qwen", "-p", "hi", "--auth-type", "openai", "-m", QWEN.model), None),
+}
+"""What a person types, and the environment that leads it to a model server; Codex is begun as runs are."""
+
+
+class Plain(Bench):
+    """Begins the program without what keeps a run's apart."""
+
+    def launch(self, request: LaunchRequest) -> ProcessSpec:
+        made = super().launch(request)
+        if self.cli.runtime not in PLAIN:
+            return made
+        argv, env_of = PLAIN[self.cli.runtime]
+        near = {"HOME": str(self.home), "PATH": self.path, **self.cli.env(self.url)}
+        files = {".gemini/settings.json": json.dumps(KEYED).encode()}
+        return replace(made, argv=argv, env=near if env_of is None else env_of(made), files=files, stdin=b"")
+
+
+@pytest.mark.parametrize("cli", (CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE, QWEN), ids=lambda cli: cli.runtime)
+def test_a_program_lists_those_of_its_folder(make_bench: MakeBench, cli: Cli, tmp_path: Path) -> None:
+    made, _ = make_bench(cli, {"turns": [{"text": "Done."}] * 3})
+    b = Plain(cli, tmp_path / "p", made.path, made.url)
+    request = b.request()
+    home = Path(b.launch(request).env["HOME"])
+    home.mkdir(parents=True, exist_ok=True)
+    found = skills_of(sources(tmp_path / "none", None))
+    act_here(SkillsAsked("sync", tools=(cli.runtime,), time="t1", found=tuple(found)), home)
+    with b.started(request) as process:
+        process.wait(ENDS_S * crowded())
+    asked = "".join(path.read_text() for path in sorted((tmp_path / "d").iterdir()))
+    missing = [one.skill.name for one in found if one.skill.description[:60] not in asked]
+    assert not missing, (b.home / "err").read_text()[-2000:]
