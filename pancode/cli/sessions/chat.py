@@ -14,7 +14,7 @@ from pancode.cli.face import Face
 from pancode.cli.params import Json, Run, option
 from pancode.cli.runs import options
 from pancode.cli.runs.dispatch import of_caller, post_agreed, said
-from pancode.cli.sessions.talk import ChatLoop
+from pancode.cli.sessions.talk import ChatLoop, read_line
 from pancode.cli.terminal import safe
 from pancode.client import path_of
 from pancode.errors import UsageError
@@ -89,7 +89,7 @@ def _first(face: Face, words: str | None, *, once: bool) -> str:
         if face.can_ask():
             sys.stderr.write("> ")
             sys.stderr.flush()
-        words = sys.stdin.readline().strip()
+        words = (read_line() or "").strip()
     if face.as_json and not once:
         raise UsageError(
             "a conversation is no JSON", fix='pancode chat --once --json "..."', code="needs_once"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import sys
 import threading
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 from pancode.cli.face import Face, aside, exit_of, tell_error, who
@@ -23,6 +25,19 @@ HELP = """\
   /detach        leave; nothing ends        /end     end the session
   Ctrl-D, Ctrl-C leave too. A question is answered with y, n WORDS, a (always), or the number of a choice.
 """
+
+
+def read_line() -> str | None:
+    """The next line of standard input; None: it has ended.
+
+    It is read past Python's buffer, whose lock a thread that waits for a line would hold at the end.
+    """
+    line = b""
+    with suppress(OSError):  # the terminal is gone
+        while (byte := os.read(sys.stdin.fileno(), 1)) not in (b"", b"\n"):
+            line += byte
+        return line.decode("utf-8", "replace") if line or byte else None
+    return None
 
 
 class ChatLoop:
@@ -128,8 +143,8 @@ class ChatLoop:
             return self._left(ExitCode.DETACHED)
 
     def _listen(self) -> None:
-        for line in sys.stdin:
-            self._queue.put(("line", line.rstrip("\n")))
+        while (line := read_line()) is not None:
+            self._queue.put(("line", line))
         self._queue.put(("eof", None))
 
     def _goes(self, kind: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,17 @@ def test_two_who_speak_at_once_to_a_session_at_rest_share_one_sitting(world: Wor
     assert answer.json()["run"] == first["run"], "runs continue and tell are words for a session"
     told = world.http.post(f"/v1/runs/{run}/tell", {"text": "four"}).json()
     assert told["run"] == first["run"]
+
+
+def test_of_two_who_begin_the_next_sitting_at_once_one_does(world: World) -> None:
+    run = begin(world)["run"]
+    rested(world, sitting(world), record(1, 0))
+    with ThreadPoolExecutor(4) as all_at_once:
+        said = list(all_at_once.map(lambda text: say(world, run, text), "abcd"))
+    assert len({one["run"] for one in said}) == 1 and [one["how"] for one in said].count("begins") == 1
+    told = world.context.row(Run, said[0]["run"])
+    heard = told.task + " ".join(row["text"] for row in told.terms["told"])
+    assert all(text in heard for text in "abcd")
 
 
 def test_a_question_is_answered_by_its_number_and_never_by_words(world: World) -> None:
