@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from pancode.api.context import LET_IN
 from pancode.essential import EssentialThread, watch
+from pancode.fleet.direct.listening import next_of
 from pancode.host.open_files import is_spare, most
 from pancode.offline.guest_places import GuestPlace, PlaceBounds, Places
 
@@ -203,7 +204,7 @@ class _Server(uvicorn.Server):
     async def _accept(self, listening: socket.socket) -> None:
         while True:
             try:
-                made, peer = await _next_of(listening)
+                made, peer = await next_of(listening)
             except OSError as exc:  # it left again, or we have no file free
                 if exc.errno in (errno.EMFILE, errno.ENFILE):
                     self._tell(f"all of its {most()} files are open")
@@ -274,24 +275,6 @@ class _Server(uvicorn.Server):
         if now - self._told_at >= _TELL_S:
             self._told_at = now
             log.warning("connections are closed at once: %s", why)
-
-
-async def _next_of(listening: socket.socket) -> tuple[socket.socket, Any]:
-    """The library's own `sock_accept` loses who came in the moment in which it is cancelled."""
-    loop = asyncio.get_running_loop()
-    while True:
-        try:
-            made, peer = listening.accept()
-        except (BlockingIOError, InterruptedError):
-            came = asyncio.Event()
-            loop.add_reader(listening, came.set)
-            try:
-                await came.wait()
-            finally:
-                loop.remove_reader(listening)
-        else:
-            made.setblocking(False)
-            return made, peer
 
 
 class Answering:

@@ -1,8 +1,10 @@
-"""Opens the TCP socket of an address that its owner named."""
+"""Opens the TCP socket of an address that its owner named, and takes who comes there."""
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from typing import Any
 
 from pancode.nodes.place import ListenAddress
 
@@ -21,3 +23,21 @@ def listening_at(place: ListenAddress) -> socket.socket:
         made.close()
         raise
     return made
+
+
+async def next_of(listening: socket.socket) -> tuple[socket.socket, Any]:
+    """The library's own `sock_accept` loses who came in the moment in which it is cancelled."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            made, peer = listening.accept()
+        except (BlockingIOError, InterruptedError):
+            came = asyncio.Event()
+            loop.add_reader(listening, came.set)
+            try:
+                await came.wait()
+            finally:
+                loop.remove_reader(listening)
+        else:
+            made.setblocking(False)
+            return made, peer

@@ -11,6 +11,7 @@ from contextlib import suppress
 from ipaddress import ip_address
 
 from pancode.fleet.direct.copying import spoken
+from pancode.fleet.direct.listening import next_of
 from pancode.fleet.ssh.forward_targets import SHUT_S
 from pancode.host.open_files import is_spare, most
 from pancode.nodes.place import ListenAddress
@@ -72,7 +73,7 @@ class Port:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                sock, _ = await loop.sock_accept(listening)
+                sock, _ = await next_of(listening)
             except OSError as exc:  # it left again, or we have no file free
                 if exc.errno in (errno.EMFILE, errno.ENFILE):
                     self._short(_too_many())
@@ -88,6 +89,8 @@ class Port:
             self._all.add(task)
             self._waiting[task] = None
             task.add_done_callback(self._gone)
+            # Cancelled before its first step, it has not closed what it was given.
+            task.add_done_callback(lambda ended, made=sock: made.close() if ended.cancelled() else None)  # type: ignore[misc]
             if len(self._waiting) > WAITING:
                 eldest = next(iter(self._waiting))
                 self._waiting.pop(eldest)  # it takes a moment to end, and is asked to once
@@ -114,6 +117,7 @@ class Port:
         except (OSError, asyncio.CancelledError):
             with suppress(OSError):  # in a handshake the library may hold it open yet
                 sock.shutdown(socket.SHUT_RDWR)
+            sock.close()
             return
         writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         await self._enter(reader, writer, lambda: self._waiting.pop(task, None))

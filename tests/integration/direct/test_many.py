@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 import socket
+import ssl
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -86,3 +89,24 @@ def test_no_connection_is_taken_up_again_without_its_certificate(house: House, a
 def test_every_address_is_none_to_listen_at_whatever_it_is_called(house: House) -> None:
     house.place = ListenAddress("0", house.place.port, "a test")
     assert "wildcard address" in house.open().trouble
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_who_comes_while_it_shuts_is_hung_up_on(steps: int) -> None:
+    """Whichever step of the loop it is: nobody is left open and forgotten."""
+
+    async def entered(*_: object) -> None:
+        raise AssertionError("nobody was let in")
+
+    async def go() -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        opened = port.Port(ListenAddress("127.0.0.1", 0, "a test"), context, entered, lambda why: None)
+        with socket.socket() as client:
+            async with opened:
+                await asyncio.sleep(0.01)
+                client.connect(opened._listening[0].getsockname())
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+            gc.collect()
+
+    asyncio.run(go())
