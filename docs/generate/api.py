@@ -13,7 +13,7 @@ from typing_extensions import is_typeddict
 
 from docs.generate.markdown import bases, block, code, listed, page, remarks, table, told, words
 from docs.generate.meanings import HAPPENED
-from pancode.access.once import KEPT_MS, MOST_CHARS, MOST_KEPT
+from pancode.access.keyed import KEPT_MS, MOST_CHARS, MOST_KEPT
 from pancode.api import token_routes
 from pancode.api.app import VERBS
 from pancode.api.document.answers import EventStream, Octets
@@ -22,7 +22,7 @@ from pancode.api.problems import STATUS
 from pancode.api.request import bodies, workflow_bodies
 from pancode.api.request.bodies import SignedBody
 from pancode.api.routing import MAX_BODY, AtDoor, Verb
-from pancode.control.feed import MOST
+from pancode.control.live import MOST
 from pancode.core.records import EventKind
 
 INTRO = """

@@ -19,8 +19,8 @@ from pancode.api.document.answers import (
 )
 from pancode.api.request.bodies import ActBody, CeilingBody, ScopeBody, SettleBody
 from pancode.api.routing import ApiCall, Verb
-from pancode.control.faces import MOST_ROWS
 from pancode.control.money import set_ceilings, settle_by_hand, unset_ceiling
+from pancode.control.paging import MOST_ROWS
 from pancode.control.run import find
 from pancode.core.books import PERIODS, repo_scope
 from pancode.errors import UsageError

@@ -17,9 +17,9 @@ from pancode.api.document.answers import AgentsAnswer, AppliedAnswer, EventStrea
 from pancode.api.request.bodies import ActBody, ExamBody, PresetBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import sse, steps
-from pancode.control.faces import Progress
 from pancode.core.names import not_found
 from pancode.errors import NotFoundError
+from pancode.fleet.acts import Progress
 from pancode.fleet.exams import examine, where
 from pancode.runs.fleet_settings import record_preset
 

@@ -35,8 +35,8 @@ from pancode.api.request.bodies import (
 )
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import sse, steps
-from pancode.control.faces import Caller, NodeChange, NodeSpec, Progress
 from pancode.errors import RefusedError, UsageError
+from pancode.fleet.acts import Caller, NodeChange, NodeSpec, Progress
 from pancode.fleet.fleet import fleet, must_exist, node, walls
 from pancode.fleet.inventory import adjust, busy_runs, note_login
 from pancode.fleet.quota import release
@@ -121,9 +121,7 @@ def _doctor(context: ApiContext, call: ApiCall) -> Any:
 
 def _probe(context: ApiContext, call: ApiCall) -> Any:
     body: SpecBody = call.body
-    probed = context.coordinator.fleet.probe(_spec(body), _caller(body))
-    questions = [asdict(question) for question in probed.questions]
-    return {"target": probed.target, "questions": questions, "warnings": list(probed.warnings)}
+    return context.coordinator.fleet.probe(_spec(body), _caller(body))
 
 
 def _add(context: ApiContext, call: ApiCall) -> Any:

@@ -9,7 +9,6 @@ from node_agent.wire.policy import ALLOWED, MODE_DISPATCHES, MODE_WRITES, Mode, 
 from pancode.access.rights import OPERATES, REMOVES
 from pancode.account.audit_filter import AuditFilter
 from pancode.agents.runtimes import RUNTIMES, matrix
-from pancode.api.asking.pages import PAGED, Cursors
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import (
     AuditAnswer,
@@ -30,9 +29,10 @@ from pancode.api.document.answers import (
     SettingsAnswer,
     VerdictShape,
 )
+from pancode.api.pages import PAGED, Cursors
 from pancode.api.request.bodies import QueueBody, ReasonBody
 from pancode.api.routing import ApiCall, AtDoor, Verb
-from pancode.control.faces import MOST_ROWS
+from pancode.control.paging import MOST_ROWS
 from pancode.control.run import brief
 from pancode.core.names import not_found
 from pancode.fleet.fleet import fleet

@@ -8,7 +8,6 @@ from starlette.responses import Response
 
 from pancode.access.rights import DISPATCHES, DROPS
 from pancode.access.run_rights import refuse
-from pancode.api.asking.pages import PAGED, Cursors
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import (
     DryRunAnswer,
@@ -23,12 +22,14 @@ from pancode.api.document.answers import (
     VerdictShape,
     WhyShape,
 )
+from pancode.api.pages import PAGED, Cursors
 from pancode.api.request.bodies import DispatchBody, ReasonBody, RetryBody, VerifyBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import log_events, run_events, sse
 from pancode.code.landing.verifying import ask
-from pancode.control.faces import MOST_ROWS, RUN_FILTERS, Surroundings
+from pancode.control.paging import MOST_ROWS, RUN_FILTERS
 from pancode.control.run import brief, find, show
+from pancode.control.surroundings import Surroundings
 from pancode.core.records import Run, RunState
 from pancode.core.visitors import AccessScope, must_allow
 from pancode.dispatch.dispatch import dispatch, dry_run, under_way

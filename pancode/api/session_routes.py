@@ -17,7 +17,7 @@ from pancode.api.problems import body_of, problem_of
 from pancode.api.request.bodies import ActBody, By, CallerSettings, TellBody, WorkBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import LOOK_S, QUIET_S, event, sse
-from pancode.control.faces import MOST_ROWS
+from pancode.control.paging import MOST_ROWS
 from pancode.dispatch.limits import MOST_MS
 from pancode.dispatch.report import queued
 from pancode.sessions.session import SessionState, sessions, show

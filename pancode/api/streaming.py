@@ -15,9 +15,9 @@ from starlette.responses import StreamingResponse
 from pancode.api.context import ApiContext
 from pancode.api.problems import body_of, problem_of
 from pancode.api.routing import ApiCall
-from pancode.control.faces import Progress, ProgressLine
 from pancode.control.run import brief
 from pancode.core.records import FeedEvent
+from pancode.fleet.acts import Progress, ProgressLine
 from pancode.runs.log import LogPlace, read_log
 
 LOOK_S = 0.5

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from pancode.access.rights import DISPATCHES, DROPS
-from pancode.api.asking.pages import PAGED, Cursors
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import Object, VerdictShape, WorkflowDryRun, WorkflowsAnswer, WorkflowShape
+from pancode.api.pages import PAGED, Cursors
 from pancode.api.request.bodies import ReasonBody
 from pancode.api.request.workflow_bodies import AgainBody, ResumeBody, WorkflowBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import around_workflow
-from pancode.control.faces import MOST_WORKFLOWS
+from pancode.control.paging import MOST_WORKFLOWS
 from pancode.work.workflow.asked import lands, resume, retry, stop
 from pancode.work.workflow.begin import begin
 from pancode.work.workflow.committing import BegunWorkflow

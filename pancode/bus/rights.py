@@ -9,12 +9,6 @@ from node_agent.wire import keys
 CONNECTION = "auth ping multi exec watch unwatch subscribe unsubscribe"
 JOB_COMMANDS = "hset hget hmget hincrby exists del expire zadd zrem zrange zscore zremrangebyscore xadd"
 JOB_KEYS = ("job", "execution", "executions", "results")
-USER_PREFIX = "node-"
-
-
-def node_user(tag: str) -> str:
-    """The name of a node's Redis user."""
-    return f"{USER_PREFIX}{tag}"
 
 
 def worker_key(tag: str) -> str:

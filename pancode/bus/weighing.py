@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pancode.bus.rights import JOB_KEYS, USER_PREFIX
+from pancode.bus.rights import JOB_KEYS
 from pancode.core.quota import RedisUsage
+from pancode.nodes.node import USER_PREFIX
 
 STEP = 1_000
 """Keys that one step looks at: others are served between two steps."""

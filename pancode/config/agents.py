@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,12 +12,45 @@ from pathlib import Path
 from pancode.agents.agents import Agent, Agents, Flaw, flaws
 from pancode.agents.runtimes import canonical
 from pancode.config.agentfile import DEFAULT_PROMPT, AgentEntry, entry_flaws, remarks
-from pancode.config.checked import problems
-from pancode.config.documents import Document, parse_document, read_document
-from pancode.config.layers import Folded, file_layer, fold
-from pancode.config.promptfiles import prompt_text
+from pancode.config.documents import Document, bytes_of, parse_document, read_document
+from pancode.config.layers import Folded, file_layer, fold, problems
 from pancode.config.schema import Part, Settings
+from pancode.core.names import not_found
 from pancode.errors import ConfigError
+
+FOLDER = "prompts"
+SUFFIX = ".md"
+MOST_BYTES = 64_000
+
+
+def prompt_files(home: Path) -> list[Path]:
+    """All there are, and their folder: when one of these changes, agents are read again."""
+    folder = home / FOLDER
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.endswith(SUFFIX))
+    except OSError:
+        names = []
+    return [folder, *(folder / name for name in names)]
+
+
+def prompt_text(home: Path, name: str, where: str) -> str:
+    """The role text of an agent from its file. ConfigError with the place that named it."""
+    path = home / FOLDER / f"{name}{SUFFIX}"
+    try:
+        raw = bytes_of(path, MOST_BYTES)
+        text = raw.decode()
+    except FileNotFoundError as exc:
+        names = [file.stem for file in prompt_files(home)[1:]]
+        missing = not_found("prompt", name, names, f"ls {home / FOLDER}")
+        fix = f"write it into {path}, or take `prompt` out"
+        raise ConfigError(f"{where}: {missing}", why=missing.why, fix=fix) from exc
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{where}: {path} cannot be read", why=str(exc), fix=f"ls -l {path}") from exc
+    if not text.strip() or len(raw) > MOST_BYTES:
+        size = "is empty" if not text.strip() else f"has more than {MOST_BYTES} bytes"
+        raise ConfigError(f"{where}: {path} {size}", fix=f"edit {path}")
+    return text
+
 
 FILE = "panagents.yaml"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")

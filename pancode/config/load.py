@@ -12,12 +12,12 @@ from pydantic.fields import FieldInfo
 
 from pancode.agents.presets import Preset, raises
 from pancode.agents.request import Defaults
-from pancode.config.checked import checked
 from pancode.config.documents import read_document
 from pancode.config.layers import (
     BUILT_IN,
     Folded,
     Layer,
+    checked,
     environment_layer,
     file_layer,
     fold,

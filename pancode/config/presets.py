@@ -14,12 +14,12 @@ from pydantic import Field
 from node_agent.wire.policy import Safety
 from pancode.agents.presets import Preset, Presets, find_preset
 from pancode.config.agents import shipped_text
-from pancode.config.checked import checked
 from pancode.config.documents import parse_document, read_document
-from pancode.config.layers import Folded, Layer, file_layer, fold, layer_of
+from pancode.config.layers import Folded, Layer, checked, file_layer, fold, layer_of
 from pancode.config.schema import ModelName, Part
 from pancode.config.values import Level
 from pancode.errors import ConfigError, NotFoundError
+from pancode.host.files import write_durable
 
 FILE = "panpresets.yaml"
 APPLIED = "applied-preset.json"
@@ -95,6 +95,22 @@ def applied(home: Path) -> str | None:
         return None
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise ConfigError(f"{path} cannot be read", why=str(exc), fix="pancode presets unset") from exc
+
+
+def apply_preset(home: Path, name: str | None) -> str | None:
+    """Keep the preset that dispatches have by themselves, or none; the one before, readable or not.
+
+    Kept in a file of its own, beside those that the user writes.
+    """
+    try:
+        before = applied(home)
+    except ConfigError:
+        before = "unreadable"
+    if name is None:
+        (home / APPLIED).unlink(missing_ok=True)
+    else:
+        write_durable(home / APPLIED, json.dumps({"preset": name}).encode())
+    return before
 
 
 def in_force(home: Path, environ: Mapping[str, str], asked: str | None) -> Preset | None:

@@ -4,23 +4,89 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from node_agent.wire.policy import Rules
+from node_agent.policy.rulefile import FILES, RuleError, read_rules, together
+from node_agent.wire.policy import BUILT_IN, NO_RULES, PathAccess, PathRule, Rules
 from pancode.agents.agents import Agents
 from pancode.agents.request import Defaults, PathFact, Project
 from pancode.agents.tiers import ModelTier
 from pancode.config.agents import FILE as AGENTS_FILE
-from pancode.config.agents import LoadedAgents, load_agents
+from pancode.config.agents import LoadedAgents, load_agents, prompt_files
+from pancode.config.documents import Document, read_document
 from pancode.config.load import FILE, MACHINE_FILE, ConfigPlaces, Loaded, load
 from pancode.config.presets import APPLIED, LoadedPresets, applied, load_presets
 from pancode.config.presets import FILE as PRESETS_FILE
-from pancode.config.promptfiles import prompt_files
-from pancode.config.safety import LoadedRules, load_rules, rule_files
 from pancode.core.values import replace
-from pancode.dispatch.paths import is_inside, is_rooted, located, mentioned
-from pancode.errors import UsageError
+from pancode.dispatch.requested import is_inside, is_rooted, located, mentioned
+from pancode.errors import ConfigError, UsageError
+
+OWN_RULES = Rules(
+    paths=tuple(
+        PathRule(
+            pattern=f"./{name}",
+            access=PathAccess.READ,
+            reason="the rules that hold runs are changed by people",
+            origin=BUILT_IN,
+        )
+        for name in FILES
+    )
+)
+"""A run that could edit them would loosen the next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRules:
+    """All rules in force, strictest reading of all files; `files`: those that were read."""
+
+    rules: Rules
+    files: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def rule_files(folder: Path) -> tuple[Path, ...]:
+    """Those that are there, the one that counts first. A link that leads nowhere is there."""
+    return tuple(folder / name for name in FILES if os.path.lexists(os.path.join(folder, name)))
+
+
+def load_rules(home: Path, project: Path | None) -> LoadedRules:
+    """All of them. ConfigError names file, line and rule: none is ever skipped."""
+    several, files, warnings = [OWN_RULES], list[str](), list[str]()
+    for whose, folder in (("your", home), ("project", project)):
+        there = rule_files(folder) if folder is not None else ()
+        if not there:
+            continue
+        several.append(_rules_of(there[0], whose))
+        files.append(str(there[0]))
+        warnings += [f"{other} is not read: {there[0].name} beside it counts" for other in there[1:]]
+    try:
+        rules = together(*several)
+    except RuleError as wrong:
+        raise ConfigError(f"{' and '.join(files)}: {wrong}", why=wrong.why, fix=wrong.fix) from wrong
+    return LoadedRules(rules, tuple(files), tuple(warnings))
+
+
+def _rules_of(path: Path, whose: str) -> Rules:
+    document = read_document(path)
+    if document is None:
+        raise ConfigError(f"{path} cannot be read", why="it leads to nothing", fix=f"ls -l {path}")
+    try:
+        return (
+            read_rules(document.data, lambda at: _origin(document, at, whose)) if document.data else NO_RULES
+        )
+    except RuleError as wrong:
+        named = f" {wrong.path}:" if wrong.path else ""
+        raise ConfigError(
+            f"{document.at(wrong.path)}:{named} {wrong}", why=wrong.why, fix=wrong.fix
+        ) from wrong
+
+
+def _origin(document: Document, at: str, whose: str) -> str:
+    """Without the folder: a node need not know where its owner's files lie on the coordinator."""
+    return f"{whose} {os.path.basename(document.place)}{document.at(at).removeprefix(document.place)}"
+
 
 GUIDE, MOST_GUIDE = "AGENTS.md", 32 << 10
 """The instruction file of a repository, and the number of its bytes that nodes hand on."""

@@ -9,7 +9,7 @@ from node_agent.wire.failure import FailureKind
 from pancode.agents.models import provider_name
 from pancode.agents.runtimes import RUNTIMES
 from pancode.control.core import Core, locked, open_fences
-from pancode.control.faces import Json
+from pancode.control.shapes import Json
 from pancode.core.ports import Transaction
 from pancode.core.records import Attempt, Fence, Run, Setting
 from pancode.life.placement import Shun

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from decimal import Decimal
@@ -13,10 +14,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from node_agent.wire.clock import Clock, FleetTime, Ids
 from node_agent.wire.signing import SigningKey
 from pancode.agents.request import VendorList
-from pancode.control.feed import Feed
 from pancode.control.kept_rows import KeptRows
-from pancode.control.live import Beats, Live
-from pancode.control.model_lists import Lists
+from pancode.control.live import Beats, Feed, Live
 from pancode.core import books
 from pancode.core.ports import Bus, DepotPort, Epochs, Ledger, ReceiptArchive, Transaction
 from pancode.core.quota import ForeignReceipts
@@ -25,6 +24,56 @@ from pancode.core.values import replace
 from pancode.life.orders import NUMBERS_IN_AN_EPOCH
 from pancode.life.signals import Purse
 from pancode.nodes.node import REACHED, Deadlines, Listening, NodeView, Reaching, awake_since, view
+
+T = TypeVar("T")
+
+
+class Unread(Exception):
+    """A decision needs the list of this vendor, which was not read yet: the lock is to be let go."""
+
+    def __init__(self, vendor: str) -> None:
+        super().__init__(vendor)
+        self.vendor = vendor
+
+
+class Lists(Mapping[str, VendorList]):
+    """The lists as decisions see them: what was read before, `Unread` for the others."""
+
+    def __init__(self, kept: Mapping[str, VendorList]) -> None:
+        self._kept = kept
+        self._names = tuple(kept)  # to ask `kept` whether it has one may read it
+        self._read: dict[str, VendorList] = {}
+
+    def __getitem__(self, vendor: str) -> VendorList:
+        if vendor not in self._names:
+            raise KeyError(vendor)
+        if vendor not in self._read:
+            raise Unread(vendor)
+        return self._read[vendor]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def read(self, vendor: str) -> None:
+        """From now on it is there. May take a moment."""
+        self._read[vendor] = self._kept[vendor]
+
+
+def decided(lists: Lists, lock: AbstractContextManager[object], decide: Callable[[], T]) -> T:
+    """The decision under the lock; begun anew, with the lock released between, for each list that it needs.
+
+    `decide` asks for lists before it changes anything.
+    """
+    while True:
+        try:
+            with lock:
+                return decide()
+        except Unread as needed:
+            lists.read(needed.vendor)
+
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -6,12 +6,29 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from pancode.control.faces import ListPage, ListPlace
 from pancode.core.ports import Transaction
 from pancode.core.terms import Record
 
 R = TypeVar("R", bound=Record)
+T = TypeVar("T")
 CHUNK = 500
+ListPlace = tuple[str | int, ...]
+"""Where a row stands in a list: the value of its order, and its key."""
+
+MOST_ROWS = 10_000
+"""So many rows one list has at most."""
+MOST_WORKFLOWS = 1_000
+"""So many workflows one list has at most."""
+RUN_FILTERS = ("node", "agent", "outcome", "since", "text", "workflow")
+"""The words by which a list of runs is filtered."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage(Generic[T]):
+    """Rows of a list. `last`: the place after which more may come; None: the list ends here."""
+
+    rows: list[T]
+    last: ListPlace | None
 
 
 @dataclass(frozen=True, slots=True)

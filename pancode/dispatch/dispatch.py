@@ -28,12 +28,11 @@ from pancode.agents.request import (
     ScopeView,
 )
 from pancode.agents.runtimes import RUNTIMES
-from pancode.control.core import Core
-from pancode.control.faces import Surroundings
+from pancode.control.core import Core, decided
 from pancode.control.live import LOOKED_AT as LOOKED_AT
 from pancode.control.live import RecentRuns
-from pancode.control.model_lists import decided
 from pancode.control.run import is_taken
+from pancode.control.surroundings import Surroundings
 from pancode.control.work import Work, unit_of_work
 from pancode.core import books, values
 from pancode.core.ports import SnapshotRequest, SnapshotTaken, Transaction

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node_agent.wire.policy import Isolation, NetworkAccess, narrowest
-from pancode.control.faces import Json
+from pancode.control.shapes import Json
 from pancode.dispatch.dispatch import Dispatched, JudgedDispatch
 from pancode.dispatch.resolve import Resolution
 

@@ -11,11 +11,11 @@ from node_agent.wire.endpoint import AskFact, AskState, PassportFact, Residence
 from pancode.agents.endpoints import costs_nothing
 from pancode.agents.passports import COSTS, ModelPlace, fact_of, places_of
 from pancode.control.core import Core, locked
-from pancode.control.faces import Progress, ProgressLine
 from pancode.control.shapes import ExamShape
 from pancode.control.work import unit_of_work
 from pancode.core.records import Node
 from pancode.errors import UnavailableError
+from pancode.fleet.acts import Progress, ProgressLine
 from pancode.fleet.fleet import must_exist
 from pancode.fleet.passports import passport_shape
 from pancode.nodes.node import NodeState, NodeView, with_words

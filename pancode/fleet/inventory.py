@@ -10,13 +10,13 @@ from node_agent.wire.control import Drain, Revoke, SetSlots
 from node_agent.wire.signing import PublicKey
 from pancode.control import keyring
 from pancode.control.core import Core, locked, open_fences
-from pancode.control.faces import NodeChange
 from pancode.control.rows import take_controls
 from pancode.control.work import Work, unit_of_work
 from pancode.core.names import not_found
 from pancode.core.ports import Transaction
 from pancode.core.records import Node
 from pancode.errors import ConflictError, NotFoundError, UsageError
+from pancode.fleet.acts import NodeChange
 from pancode.life.signals import Lost
 from pancode.nodes.node import Linked, NodeState, NodeView
 

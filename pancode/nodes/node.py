@@ -200,6 +200,14 @@ class NodeView:
     """Silent for the whole deadline, whatever state its owner has put it in: what it had is lost."""
 
 
+USER_PREFIX = "node-"
+
+
+def node_user(tag: str) -> str:
+    """The name of a node's Redis user."""
+    return f"{USER_PREFIX}{tag}"
+
+
 def awake_since(since_ms: int, now_ms: int, gaps: Sequence[Gap]) -> int:
     """Milliseconds from `since_ms` to `now_ms` outside of the gaps, which may overlap."""
     if not gaps:

@@ -7,23 +7,135 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+from pancode.access.tokens import create, revoke
 from pancode.control.core import Core
 from pancode.control.feed_thread import FeedThread
+from pancode.control.run import at
 from pancode.control.work import unit_of_work
-from pancode.core.records import Delivery, DeliveryState, Webhook
-from pancode.errors import ConfigError, NotFoundError, PancodeError, UnavailableError
+from pancode.core.ports import Transaction
+from pancode.core.records import ApiToken, Delivery, DeliveryState, EventKind, FeedEvent, Webhook
+from pancode.core.visitors import NOTICE, AccessScope, NewToken
+from pancode.errors import ConfigError, NotFoundError, PancodeError, UnavailableError, UsageError
+from pancode.life.changes import occasion_of
 from pancode.notices import rows
-from pancode.notices.asking import with_link
-from pancode.notices.following import FeedFollower
 from pancode.notices.looking import troubles
 from pancode.notices.pacing import NOTIFY, WEBHOOK, Sending, rest_ms, rested, to_send
 from pancode.notices.ports import DeliveryTry, OutgoingPort
 from pancode.notices.routing import NotifyRules
-from pancode.notices.signing import encoded, headers
-from pancode.notices.words import digest
+from pancode.notices.signing import encoded, headers, payload, wants
+from pancode.notices.words import ASKS, KIND_OF, digest, notice_of
+from pancode.work.people.answering import items
+from pancode.work.schedule.happenings import facts_of
+
+LINK_MS = 3 * 86_400_000
+PAGE = "answer"
+BY = "the end of its question"
+
+
+def with_link(core: Core, rules: NotifyRules, notice: Mapping[str, Any], channel: str) -> Mapping[str, Any]:
+    """The notice with its link; unchanged where it asks nothing, links are off, or nothing waits any more.
+
+    Made when it is sent: its secret is in no row.
+    """
+    run = notice.get(ASKS)
+    if not run or not rules.answers or rules.console is None:
+        return notice
+    wanted = NewToken(NOTICE + core.ports.ids.short(8), (AccessScope.ANSWER,), LINK_MS, str(run))
+    try:
+        made = create(core, wanted, f"notice to {channel}"[:200])
+    except UsageError:  # it was answered before the notice went out
+        return notice
+    return {**notice, "link": f"{rules.console.rstrip('/')}/{PAGE}#{made['token']}", "answers": True}
+
+
+def forget_answered(core: Core, events: Iterable[FeedEvent] | None) -> None:
+    """End the links of questions that wait no more. `events` None: more happened than is known."""
+    if events is not None and all(event.kind is not EventKind.INBOX_ANSWERED for event in events):
+        return
+    with core.ports.ledger.transaction() as tx:
+        tokens = [one for one in tx.find(ApiToken) if one.name.startswith(NOTICE)]
+    waiting = {item["id"] for item in items(core)} if tokens else set()
+    for token in tokens:
+        if token.item not in waiting:
+            try:
+                revoke(core, token.name, BY)
+            except NotFoundError:  # somebody has revoked it meanwhile
+                continue
+
+
+BEHIND = 500
+"""After so many events without a delivery the place in the feed is written down all the same."""
+
+
+class FeedFollower:
+    """Makes deliveries of events. They and the place in the feed are durable together."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._read: int | None = None
+        self._since: dict[str, int] | None = None
+        """By channel: the newest event when it was first seen; it gets those after that."""
+
+    def follow(self, rules: NotifyRules) -> None:
+        """What has happened since the last time, as deliveries."""
+        core = self._core
+        with core.ports.ledger.transaction() as tx:
+            known = rows.mark(tx) if self._read is None else self._read
+            hooks = tx.find(Webhook)
+            events = core.feed.since(known) if known is not None else None
+            last = events[-1].number if events else core.feed.last if events is None else known
+            since = rows.channels_since(tx) if self._since is None else self._since
+            now = {name: since.get(name, last or 0) for name in rules.channels}
+            found: list[Delivery] = []
+            if events and (hooks or rules.channels):
+                found = [one for event in events for one in _deliveries(core, tx, event, rules, (hooks, now))]
+        forget_answered(core, events)
+        if found or known is None or events is None or len(events) > BEHIND or now != since:
+            with unit_of_work(core) as work:
+                rows.put(work, last or 0, found)
+                rows.put_channels(work, now)
+        self._since = now
+        # Else in memory alone: a restart reads these events again, and no channel that is new then gets them.
+        self._read = last
+
+
+def _deliveries(
+    core: Core,
+    tx: Transaction,
+    event: FeedEvent,
+    rules: NotifyRules,
+    to: tuple[list[Webhook], dict[str, int]],
+) -> list[Delivery]:
+    """`to`: the webhooks; and by channel, the event after which it begins."""
+    occasion, (hooks, since) = occasion_of(event), to
+    found = []
+    for hook in hooks:
+        if event.at_ms >= hook.created_ms and wants(hook.events, event, occasion):
+            body = payload(event, occasion, at(event.at_ms))
+            target = f"{WEBHOOK}{hook.name}"
+            found.append(_delivery(core, target, event, str(body["type"]), (body, core.wall_ms())))
+    if occasion is None or occasion not in KIND_OF or not rules.channels:
+        return found
+    facts, kind = facts_of(tx, event), KIND_OF[occasion]
+    notice = notice_of(event, occasion, facts, rules.console)
+    for channel in rules.channels_for(kind, facts):
+        if event.number <= since[channel]:
+            continue
+        due = rules.due_ms(kind, core.wall_ms())
+        found.append(_delivery(core, f"{NOTIFY}{channel}", event, kind, (notice.row(), due)))
+    return found
+
+
+def _delivery(
+    core: Core, target: str, event: FeedEvent, kind: str, what: tuple[dict[str, object], int]
+) -> Delivery:
+    """`what`: its body, and when it is due."""
+    return Delivery(f"{target}:{event.number}", target, core.wall_ms(), kind, *what)
+
 
 log = logging.getLogger("pancode.outgoing")
 LOOK_S, AT_ONCE, SHOWN = 15.0, 4, 20

@@ -24,12 +24,12 @@ from pancode.config.openings import direct_in, door_in, figures_in
 from pancode.errors import PancodeError
 from pancode.fleet.direct.authority import KeyPair
 from pancode.fleet.direct.listening import listening_at
+from pancode.fleet.ssh.home import Home
 from pancode.nodes.place import Doorway, ListenAddress
 from pancode.offline.server.single_instance import holder_of
 from pancode.plain import counted
 from pancode.store.inspection import REVISIONS, look_at
 from pancode.store.migrations import HEAD
-from pancode.wiring.home import Home
 
 if TYPE_CHECKING:
     from pancode.bus.valkey.external import ExternalRedis

@@ -12,12 +12,12 @@ from typing import Any
 
 from pancode.errors import UnavailableError, UsageError
 from pancode.fleet.ssh.connect import Session, open_session
+from pancode.fleet.ssh.home import Home
+from pancode.fleet.ssh.reach import login_for, pins_of, target_of
 from pancode.fleet.ssh.remote import Completed, Remote
 from pancode.fleet.ssh.terminal import attach
 from pancode.nodes.place import Reach
 from pancode.notices.delivery.sender import KeptSecrets
-from pancode.wiring.home import Home
-from pancode.wiring.nodes import login_for, pins_of, target_of
 
 OUT_OF_SERVICE = 75
 SECRET_S = 30.0

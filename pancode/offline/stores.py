@@ -11,15 +11,15 @@ from typing import Any, TextIO
 
 from node_agent.wire.clock import SystemClock, SystemIds
 from pancode.bus.inspection import counts, reading, rq_info
-from pancode.bus.rights import USER_PREFIX
 from pancode.bus.valkey.access import RedisAccess
 from pancode.bus.valkey.embedded import known_access
 from pancode.bus.valkey.users import users_text
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.presets import NO_PRESET
 from pancode.errors import ConfigError, UsageError
+from pancode.nodes.node import USER_PREFIX
 from pancode.offline.server.single_instance import HomeLock
-from pancode.wiring.faces import redis_in
+from pancode.wiring.build import redis_in
 
 FILE = "file"
 FLAG = "--from"

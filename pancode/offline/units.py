@@ -12,10 +12,10 @@ from typing import Any
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.presets import NO_PRESET
 from pancode.errors import ConfigError, UnavailableError, UsageError
+from pancode.fleet.ssh.home import Home
 from pancode.fleet.ssh.unit import Unit
 from pancode.systemd.hardening import SYSTEM_NODE, lines
 from pancode.systemd.system_unit import SystemService
-from pancode.wiring.home import Home
 from pancode.wiring.reboot import only_in_environ, service_of, unit_of
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from pancode.control.core import CEILING, WORK_CEILING, Core
-from pancode.control.faces import Surroundings
 from pancode.control.run import at
 from pancode.control.shapes import BudgetShape, ScopeShape
+from pancode.control.surroundings import Surroundings
 from pancode.core import books
 from pancode.core.books import PERIODS, is_period
 from pancode.core.ports import Transaction

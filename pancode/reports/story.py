@@ -10,8 +10,7 @@ from node_agent.wire.signing import PublicKey, WireRefusal, parse_envelope, veri
 from pancode.account.audit_filter import AuditFilter
 from pancode.control import keyring
 from pancode.control.core import Core
-from pancode.control.faces import ListPage, ListPlace
-from pancode.control.paging import ListSearch, page
+from pancode.control.paging import ListPage, ListPlace, ListSearch, page
 from pancode.control.run import at, find_run
 from pancode.control.shapes import AuditRow, AuditVerdictShape, DecisionShape, FeedShape, WhyShape
 from pancode.control.work import ANCHOR_TYPE, judge_audit, unit_of_work

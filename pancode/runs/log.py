@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from node_agent.wire.identity import AttemptId
 from pancode.control.core import Core
-from pancode.control.faces import Streams
 from pancode.control.run import find_run
+from pancode.control.surroundings import Streams
 from pancode.core.names import not_found
 from pancode.core.records import Closed, Fence, FenceState, Run, RunState
 from pancode.errors import UsageError

@@ -12,10 +12,10 @@ from node_agent.wire.signing import Envelope, PublicKey, WireRefusal, open_as, p
 from node_agent.wire.signing import verify as open_signed
 from pancode.control import keyring
 from pancode.control.core import Core
-from pancode.control.faces import ListPage, ListPlace, Streams
-from pancode.control.paging import ListSearch, page
+from pancode.control.paging import ListPage, ListPlace, ListSearch, page
 from pancode.control.run import at, find_run, iso
 from pancode.control.shapes import CheckShape, Json, ReceiptRow, VerdictShape
+from pancode.control.surroundings import Streams
 from pancode.core import names
 from pancode.core.ports import Transaction
 from pancode.core.records import Closed, Fence, KnownKey, Node, Run, StoredReceipt

@@ -14,7 +14,7 @@ from node_agent.wire.git import shown
 from pancode.agents.request import DispatchRequest
 from pancode.agents.runtimes import RUNTIMES
 from pancode.control.core import Core
-from pancode.control.faces import Surroundings
+from pancode.control.surroundings import Surroundings
 from pancode.core.records import Run, RunState
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.errors import UsageError, WorkspaceError

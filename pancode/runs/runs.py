@@ -11,8 +11,7 @@ from functools import partial
 from node_agent.wire.failure import Outcome
 from node_agent.wire.keys import node_queue, pool_queue
 from pancode.control.core import Core, open_fences
-from pancode.control.faces import MOST_ROWS, ListPage, ListPlace
-from pancode.control.paging import ListSearch, page
+from pancode.control.paging import MOST_ROWS, ListPage, ListPlace, ListSearch, page
 from pancode.control.run import node_of, run_shape
 from pancode.control.shapes import OrderShape, QueueShape, QueuesShape, RunShape
 from pancode.core.names import not_found

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pancode.control.core import Core
-from pancode.control.faces import Streams
+from pancode.control.surroundings import Streams
 from pancode.core.records import Run
 from pancode.errors import UsageError
 from pancode.runs.log import OUT, LogPlace, read_log

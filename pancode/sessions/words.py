@@ -10,7 +10,7 @@ from pancode.agents.agents import DEFAULT_AGENT
 from pancode.agents.request import DispatchRequest
 from pancode.agents.runtimes import RUNTIMES
 from pancode.control.core import Core
-from pancode.control.faces import Surroundings
+from pancode.control.surroundings import Surroundings
 from pancode.control.work import Work, unit_of_work
 from pancode.core.records import Action, ActionKind, ApiToken, Run, RunState
 from pancode.core.visitors import AccessScope, must_allow

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.wire.clock import SystemClock, SystemIds
+from node_agent.wire.clock import Ids, SystemClock, SystemIds
 from node_agent.wire.logs import VARIABLE as LOG
 from node_agent.wire.signing import SigningKey
 from pancode import __version__
@@ -17,35 +19,119 @@ from pancode.bus.bus import RedisBus
 from pancode.bus.valkey.access import RedisAccess
 from pancode.bus.valkey.embedded import EmbeddedValkey
 from pancode.bus.valkey.external import check_access
+from pancode.code.forge.forges import HttpForges
 from pancode.code.git.depot import Depot
+from pancode.code.git.depot_code import DepotCode
+from pancode.code.git.depot_server import DepotParts, DepotServer, Grant, Refusal, StreamEnd, grant_for
+from pancode.code.git.heads import head_of
 from pancode.code.git.port import GitDepot
 from pancode.code.git.streams import LogStreams
+from pancode.code.landing.forge import ForgeAccess
+from pancode.code.landing.forges import open_pull_request
+from pancode.code.landing.pull_request import PullAsked
+from pancode.code.landing.verifying import Verifications
+from pancode.config.load import ConfigPlaces, load
+from pancode.config.presets import NO_PRESET, apply_preset
+from pancode.config.surroundings import FileSurroundings
 from pancode.config.vendor_lists import KeptLists
 from pancode.control import keyring
 from pancode.control.core import ControlSettings, Core, Ports
+from pancode.control.shapes import PullRequestShape
 from pancode.core.ports import Ledger
-from pancode.core.records import Node
-from pancode.errors import ConfigError
+from pancode.core.records import ActionKind, Node, Run
+from pancode.errors import ConfigError, PancodeError, UnavailableError
 from pancode.fleet.bundle.store import BundleStore
+from pancode.fleet.config_watch import ConfigWatch
 from pancode.fleet.direct.entrance import Rooms
+from pancode.fleet.direct.guests import Direct
+from pancode.fleet.ssh.bringup import BringUp, NodeDefaults
 from pancode.fleet.ssh.connect import SshTiming
 from pancode.fleet.ssh.forward_targets import End, TlsEnd
+from pancode.fleet.ssh.home import Home
 from pancode.fleet.ssh.link import Backoff
+from pancode.fleet.ssh.links import TEND_S, Links, LinkSettings
+from pancode.fleet.ssh.loop import LoopThread
+from pancode.fleet.ssh.machines import Machines
 from pancode.fleet.ssh.tunnel import TunnelTargets
+from pancode.host import callers
 from pancode.host.files import FileArchive, FileEpochs
 from pancode.host.fleet_lock import Alone
+from pancode.host.process_metrics import Itself
 from pancode.nodes.place import Doorway, ListenAddress
+from pancode.notices.delivery.sender import KeptSecrets, Sender
+from pancode.notices.routing import NotifyRules
+from pancode.notices.sending import Outgoing
 from pancode.runs import rounds
+from pancode.runs.followon import FollowOn
+from pancode.runs.grant import StreamDenial, authorize, note_wait
+from pancode.sessions.words import GoingOn
 from pancode.store.ledger import SqlLedger
 from pancode.store.postgres import Database
-from pancode.wiring.bringup import FleetParts
-from pancode.wiring.depot import depot_server
-from pancode.wiring.direct import Direct
-from pancode.wiring.fleet import Fleet
+from pancode.systemd.user_unit import UserService
 from pancode.wiring.founding import fleet_id, own_key
-from pancode.wiring.home import Home
-from pancode.wiring.links import TEND_S, Links, LinkSettings
-from pancode.wiring.loop import LoopThread
+from pancode.wiring.telemetry import BackgroundThread, tracing_of
+from pancode.work.schedule.pushes import PushWatch
+from pancode.work.schedule.scheduler import Scheduler
+from pancode.work.workflow.advancing import Advancing
+from pancode.work.workflow.starting import StepStarter
+
+log = logging.getLogger("pancode.depot")
+
+
+def depot_server(path: Path, depot: Depot, streams: LogStreams, core: Core, ids: Ids) -> DepotServer:
+    """Serves nodes on that socket; refusals and broken streams go to the log."""
+
+    def judge(line: bytes, nonce: str) -> Grant | Refusal:
+        verdict = authorize(core, line, nonce)
+        if isinstance(verdict, StreamDenial):
+            log.warning("depot: %s", verdict.why)
+            return Refusal(verdict.why)
+        return grant_for(verdict.verb, verdict.identity, verdict.repo or None)
+
+    def ended(end: StreamEnd) -> None:
+        if end.problem:
+            log.warning("depot stream %s: %s", end.grant.identity if end.grant else "?", end.problem)
+
+    def held_up(grant: Grant, why: str) -> None:
+        log.warning("depot: %s: %s", grant.identity, why)
+        with suppress(UnavailableError):  # the ledger's disk may be the same
+            note_wait(core, grant.identity.run, why)
+
+    return DepotServer(path, DepotParts(depot, streams, judge, ids, ended, held_up))
+
+
+def forges_of(root: Path, environ: Mapping[str, str], secrets: KeptSecrets) -> HttpForges:
+    """The files are read at each call: those of the user, never those of a repository."""
+
+    def read() -> Mapping[str, ForgeAccess]:
+        settings = load(ConfigPlaces(root), environ, preset=NO_PRESET).settings
+        return {host.lower(): one.access() for host, one in settings.forge.items()}
+
+    return HttpForges(read, secrets.read, SystemClock())
+
+
+class OutgoingParts:
+    """`sending` is the thread; `rules` are read of the files each time."""
+
+    def __init__(self, root: Path, environ: Mapping[str, str], core: Core) -> None:
+        self._root, self._environ = root, environ
+        self.secrets = KeptSecrets(Home(root).secrets)
+        self.sender = Sender(self.rules, self.secrets)
+        self.sending = Outgoing(core, self.sender)
+
+    def shown(self) -> list[dict[str, str]]:
+        """The failed deliveries for `fleet status`."""
+        fix = "pancode notify ls; pancode webhook ls"
+        return [
+            {"what": words, "why": "its last message did not arrive", "fix": fix}
+            for words in self.sending.troubles
+        ]
+
+    def rules(self) -> NotifyRules:
+        """ConfigError names file and key."""
+        settings = load(ConfigPlaces(self._root), self._environ, preset=NO_PRESET).settings
+        return settings.notify.routes(is_open=settings.api.listen is not None)
+
 
 PATH_LIMIT = 104
 OPEN_S = 30
@@ -75,11 +161,20 @@ class CoordinatorSettings:
 
 
 class Coordinator:
-    """Everything that one `pancode serve` runs. `start` once, `stop` once; both say what went wrong."""
+    """Everything that one `pancode serve` runs: the CoordinatorApi of pancode.api.context.
 
-    def __init__(self, home: Home, settings: CoordinatorSettings, environ: Mapping[str, str]) -> None:
+    `start` once, `stop` once; both say what went wrong.
+    """
+
+    def __init__(
+        self, home: Home, settings: CoordinatorSettings, environ: Mapping[str, str], service: UserService
+    ) -> None:
         self.home = home
         self.settings = settings
+        self._environ, self._install = dict(environ), service.install
+        self.after_reboot, self.stay_down = service.status, service.remove
+        self.head_of, self.attempts_of = head_of, callers.attempts_of
+        self.figures_at, self.door = settings.figures, settings.door
         self._clock, self._ids = SystemClock(), SystemIds()
         self.valkey = EmbeddedValkey(home.valkey, self._clock, self._ids)
         self.key = home.signing_key() or self._fresh_key()
@@ -122,9 +217,52 @@ class Coordinator:
         self._server = depot_server(
             self._depot_socket, self.depot.depot, self.depot.streams, self.core, self._ids
         )
-        self.direct = Direct(self.settings.direct, home.direct, self.fleet_id, self._clock, self._tagged)
+        self._direct = Direct(self.settings.direct, home.direct, self.fleet_id, self._clock, self._tagged)
         self.loop = LoopThread("ssh")
         self.fleet = self._fleet(Path(environ.get("HOME") or Path.home()), environ.get(LOG, ""))
+        self.code = DepotCode(self.depot.depot, self.core)
+        self.streams = self.depot.streams
+        self.process_figures = Itself(home.root, self._clock).figures
+        self._around = FileSurroundings(home.root, self._environ)
+        secret = home.audit_secret(self._ids)
+        self._config = ConfigWatch(self.core, lambda: self._around.loaded().whole_rows(), secret)
+        self._follow_ons = self._threads()
+
+    def _threads(self) -> tuple[BackgroundThread, ...]:
+        """What acts by itself, and what it tells the world outside."""
+        core, root = self.core, self.home.root
+        self._outgoing = OutgoingParts(root, self._environ, core)
+        self.notify_rules, self.judge_webhook = self._outgoing.rules, self._outgoing.sender.judge
+        self.keep_secret, self.kept_secret = self._outgoing.secrets.keep, self._outgoing.secrets.read
+        self._forges = forges_of(root, self._environ, self._outgoing.secrets)
+        scheduler = Scheduler(core, self.around)
+        return (
+            self.code.queue,
+            FollowOn(core, {ActionKind.ADVANCE: Advancing(core, StepStarter(core, self.around))}),
+            scheduler,
+            PushWatch(core, scheduler, head_of),
+            self._outgoing.sending,
+            *tracing_of(root, self._environ, core),
+            FollowOn(core, {ActionKind.VERIFY: Verifications(core)}),
+            FollowOn(core, {ActionKind.GO_ON: GoingOn(core, self.around)}),
+        )
+
+    def around(self, callers: Mapping[str, object], preset: str | None = None) -> FileSurroundings:
+        """Settings of one call are read for that call; without any, files are read when they change."""
+        if not callers and preset is None:
+            return self._around
+        return FileSurroundings(self.home.root, self._environ, callers, preset=preset)
+
+    def applied_preset(self, name: str | None) -> str | None:
+        return apply_preset(self.home.root, name)
+
+    def pull_request(self, run: Run, asked: PullAsked) -> PullRequestShape:
+        return open_pull_request(self.core, self._forges, run, asked)
+
+    def closed(self) -> Sequence[Mapping[str, str]]:
+        found = self._direct.troubles
+        closed = [{"what": str(one), "why": one.why, "fix": one.fix} for one in found]
+        return [*closed, *self._outgoing.shown()]
 
     def start(self) -> None:
         """Clear up after a killed one, begin the epoch, then let nodes in."""
@@ -138,15 +276,19 @@ class Coordinator:
         if self._alone.squatter is not None:
             self.core.live.record_trust("error", SQUATTER, pid=self._alone.squatter)
         self._server.start()
-        entrance = self.direct.furnish(Rooms(redis_end(self._access), self._depot_socket))
+        entrance = self._direct.furnish(Rooms(redis_end(self._access), self._depot_socket))
         if entrance is not None:
             self.loop.begin(entrance.keep())
             self.loop.call(entrance.tried.wait(), OPEN_S)
         self.fleet.start()
+        self._look_at_config()
+        for one in self._follow_ons:
+            one.start()
 
-    def turn(self, wait_ms: int) -> None:
-        """Wait for a word, then one round. UnavailableError without Redis: call `mend`, then again."""
-        rounds.turn(self.core, rounds.listen(self.core, wait_ms))
+    def _look_at_config(self) -> None:
+        """A file that cannot be read is reported by its other readers."""
+        with suppress(PancodeError):
+            self._config.look()
 
     def rotate_key(self, by: str) -> None:
         """A new key; nodes are spoken to with the old one until a bring-up has brought them the new one."""
@@ -168,14 +310,20 @@ class Coordinator:
     def _fresh_key(self) -> SigningKey:
         return SigningKey(bytes.fromhex(self._ids.token(32)))
 
-    def mend(self) -> None:
-        """Start our own Valkey again when it has ended or hangs, and let the nodes in. UnavailableError."""
+    def mend(self, failed: bool) -> str:
+        self._look_at_config()
+        alive = self.settings.redis is not None or self.valkey.alive()
+        if alive and not failed:
+            return ""
         if self.settings.redis is None:
             self.valkey.start_or_adopt(__version__)
         self.fleet.admit_all()
+        return "" if alive else "our own Redis had ended and was started again"
 
     def stop(self, stop_valkey: bool) -> None:
-        """Links first, then depot, bus and ledger, and Valkey last if asked. Node agents go on."""
+        """Threads, links, then depot, bus and ledger, and Valkey last if asked. Node agents go on."""
+        for one in self._follow_ons:
+            one.stop()
         self.fleet.stop()
         self.loop.stop()
         self._server.stop()
@@ -197,27 +345,27 @@ class Coordinator:
         rules = self.settings.rules.scaled(self.settings.time_factor)
         return Core(ports, self.key, self.fleet_id, rules)
 
-    def _fleet(self, user_home: Path, log: str) -> Fleet:
+    def _fleet(self, user_home: Path, log: str) -> Machines:
         ends = TunnelTargets(redis=redis_end(self._access), depot=self._depot_socket)
         timing, backoff = _paces(self.settings.time_factor)
         tend_s = max(1.0, TEND_S * self.settings.time_factor)
         settings = LinkSettings(
-            self.fleet_id, self.home, user_home, ends, timing, backoff, self._node_of, self.direct, tend_s
-        )
-        parts = FleetParts(
-            core=self.core,
-            home=self.home,
-            clock=self._clock,
-            ids=self._ids,
             fleet=self.fleet_id,
-            slots=self.settings.slots,
-            time_factor=self.settings.time_factor,
-            machines=self.settings.machines,
+            home=self.home,
             user_home=user_home,
-            direct=self.direct,
-            log=log,
+            ends=ends,
+            timing=timing,
+            backoff=backoff,
+            node_of=self._node_of,
+            pass_of=self._direct.pass_of,
+            tend_s=tend_s,
         )
-        return Fleet(parts, self.loop, Links(settings), BundleStore(self.home.bundles))
+        defaults = NodeDefaults(
+            self.settings.slots, self.settings.time_factor, self.settings.machines, user_home, log
+        )
+        bundles = BundleStore(self.home.bundles)
+        bringup = BringUp(self.core, defaults, self.home, Links(settings), bundles)
+        return Machines(bringup, self.loop, self._direct.allowed, self._install, self.retire_keys)
 
     def _tagged(self, tag: str) -> list[Node]:
         with self.ledger.transaction() as tx:
@@ -226,12 +374,6 @@ class Coordinator:
     def _node_of(self, name: str) -> Node | None:
         with self.ledger.transaction() as tx:
             return tx.get(Node, name)
-
-
-def build(home: Home, settings: CoordinatorSettings, environ: Mapping[str, str]) -> Coordinator:
-    """A coordinator on this home; the caller holds the home's lock."""
-    home.prepare()
-    return Coordinator(home, settings, environ)
 
 
 def redis_end(access: RedisAccess) -> End:

@@ -11,10 +11,10 @@ from pancode.control.keyring import CURRENT
 from pancode.core.ports import Transaction
 from pancode.core.records import Node, Setting, StoredReceipt
 from pancode.errors import ConfigError, UnavailableError
+from pancode.fleet.ssh.home import OWN_KEY, Home
 from pancode.store.ledger import SqlLedger
 from pancode.store.move import MOVED
 from pancode.store.postgres import Database
-from pancode.wiring.home import OWN_KEY, Home
 
 
 class LedgerLostError(UnavailableError):

@@ -36,7 +36,7 @@ FACES = ("pancode.web", "pancode.tui", "pancode.mcp", "textual", "apprise")
 
 
 def test_a_coordinator_at_which_nobody_looks_loads_no_face() -> None:
-    probe = "import json, sys, pancode.offline.server.serve, pancode.wiring.faces, pancode.api.app; "
+    probe = "import json, sys, pancode.offline.server.serve, pancode.wiring.build, pancode.api.app; "
     done = subprocess.run(
         [sys.executable, "-c", probe + "print(json.dumps(sorted(sys.modules)))"],
         cwd=ROOT,

@@ -11,7 +11,7 @@ from node_agent.wire.clock import FleetTime, SystemClock
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order
 from node_agent.wire.signing import Message, SigningKey, parse_envelope, parse_message
-from pancode.bus.jobs import enqueue_order
+from pancode.bus.bus import enqueue_order
 from tests.e2e.ground import redis_of
 from tests.e2e.owner import Owner
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from pancode.fleet.acts import NodeResult, ProgressLine
 from pancode.fleet.bundle.contents import node_agent_folder
 from pancode.fleet.bundle.store import BundleStore
 from pancode.fleet.ssh import bringup
-from pancode.fleet.ssh.bringup import BringUpPlan, BroughtUp, StepState, bring_up
+from pancode.fleet.ssh.bringup import BringUpPlan, bring_up
 from pancode.fleet.ssh.probe import NodeProbe
 from pancode.fleet.ssh.steps import HomeFile, StepName
 from tests.e2e.link_lab import NODE_HOME, Coordinator, coordinator, passes
@@ -39,8 +40,8 @@ class Half:
 
     def __init__(self, it: Coordinator, k: int, store: BundleStore) -> None:
         self.it, self.k = it, k
-        self.reports: list[bringup.StepReport] = []
-        self.plan = BringUpPlan("e2e", store, self.files, self.link, self.heartbeat, lambda: 0)
+        self.reports: list[ProgressLine] = []
+        self.plan = BringUpPlan("n", "e2e", store, self.files, self.link, self.heartbeat, lambda: 0)
 
     async def files(self, key: str, found: NodeProbe) -> list[HomeFile]:
         return [HomeFile("node.json", b"{}"), HomeFile("key/coordinator.pub", b"pub", 0o644)]
@@ -53,13 +54,13 @@ class Half:
     async def heartbeat(self, fresh: bool) -> None:
         return None
 
-    async def up(self) -> BroughtUp:
+    async def up(self) -> NodeResult:
         async with self.it.remote(self.k) as node:
             return await bring_up(node, self.plan, self.reports.append)
 
-    async def remove(self) -> bringup.NodeRemoval:
+    async def remove(self) -> NodeResult:
         async with self.it.remote(self.k) as node:
-            return await bringup.remove(node, "e2e", self.reports.append)
+            return await bringup.take_out(node, self.plan, self.reports.append)
 
 
 @pytest.mark.slow
@@ -73,7 +74,8 @@ def test_all_at_once_again_and_without_a_trace(healed: Lab, tmp_path: Path, stor
             halves = [Half(it, k, store) for k in (1, 2, 3)]
             one, two, three = await asyncio.gather(*(half.up() for half in halves))
             assert one.ok and two.ok, (one.problems, two.problems)
-            assert three.failed is StepName.PROBE and "CPython 3.11" in three.problems[0].what
+            assert halves[2].reports[-1].step == StepName.PROBE
+            assert "CPython 3.11" in three.problems[0]["what"]
             assert await it.back_door(3, LISTING) == before[3]
 
             pids = [await it.back_door(k, f"cat {NODE_HOME}/run/agent.pid") for k in (1, 2)]
@@ -87,7 +89,7 @@ def test_all_at_once_again_and_without_a_trace(healed: Lab, tmp_path: Path, stor
             assert alive.strip() == "1", "it outlives every SSH session"
 
             removed = await asyncio.gather(*(half.remove() for half in halves))
-            assert [r.left for r in removed] == [(), (), ()]
+            assert all(r.ok for r in removed)
             assert {k: await it.back_door(k, LISTING) for k in (1, 2, 3)} == before
 
             async def alone() -> bool:
@@ -111,7 +113,7 @@ def test_a_reboot_needs_one_more_up(healed: Lab, tmp_path: Path, store: BundleSt
             half.reports.clear()
             out = await half.up()
             assert out.ok and out.changed == (StepName.START,), out
-            assert [r.state for r in half.reports if r.name is StepName.BUNDLE][-1] is StepState.SAME
-            assert (await half.remove()).left == ()
+            assert [r.state for r in half.reports if r.step == StepName.BUNDLE][-1] == "skipped"
+            assert (await half.remove()).ok
 
     asyncio.run(go())

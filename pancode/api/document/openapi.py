@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from pancode import __version__
-from pancode.access.once import MOST_CHARS
+from pancode.access.keyed import MOST_CHARS
 from pancode.api.document.answers import EventStream, Octets
 from pancode.api.document.words import PARAMETERS, ROUTES
 from pancode.api.request.bodies import Body, Empty, SignedBody

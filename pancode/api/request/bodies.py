@@ -15,10 +15,10 @@ from node_agent.wire.model import MOST
 from node_agent.wire.order import MAX_TASK_BYTES, Reasoning
 from node_agent.wire.policy import Mode, NetworkAccess, Safety
 from pancode.agents.request import DispatchRequest
-from pancode.control.faces import LinkWay
 from pancode.core.books import MINUTE_MS, Ceilings
 from pancode.core.names import label_word, nearest, node_name, one_line
 from pancode.errors import UsageError
+from pancode.fleet.acts import LinkWay
 from pancode.life.land_values import How, LandWay
 from pancode.notices.incoming import HEADERS, MOST_BYTES, HookCall
 

@@ -92,7 +92,7 @@ class GitDepot:
 
     def blob_arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
         """Whether that log is on disk, complete to its digest."""
-        return self.streams.holds(identity, name, size, sha256)
+        return self.streams.arrived(identity, name, size, sha256)
 
     def blob_part(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:
         """Up to `limit` bytes of that log; empty when there are none."""

@@ -64,6 +64,13 @@ class LogStreams:
         except FileNotFoundError:
             return b""
 
+    def names(self, identity: AttemptId) -> list[str]:
+        """The streams of an attempt that have at least begun to arrive."""
+        folder = self.log(identity, "out").parent
+        if not folder.is_dir():
+            return []
+        return sorted(p.name for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+
     def others(self, identity: AttemptId, name: str) -> int:
         """Bytes in all other logs of the attempt; StreamRefused when there is no place for one more."""
         folder = self.log(identity, name).parent
@@ -119,7 +126,7 @@ class LogStreams:
         path = self.log(identity, name)
         return _known_digest(path) if path.is_file() else (0, hashlib.sha256().hexdigest())
 
-    def holds(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
+    def arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
         """Whether that log is here and whole."""
         with suppress(ValueError):
             if self.size(identity, name) == size and self.digest(identity, name) == (size, sha256):

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from pancode.code.landing.asked import call_off
 from pancode.code.landing.commits import message_of, trailers_of
 from pancode.code.landing.judging import LandingJudge
 from pancode.code.landing.ports import Repositories
+from pancode.code.landing.queue import call_off
 from pancode.code.landing.under_way import Landings
 from pancode.control.core import Core
 from pancode.core.records import Run, RunState

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from pancode.code.landing.asked import drop as drop
-from pancode.code.landing.asked import repo_of, waiting, way_of
+from pancode.code.landing.queue import drop as drop
+from pancode.code.landing.queue import repo_of, waiting, way_of
 from pancode.control.core import Core
 from pancode.control.run import iso, run_shape
 from pancode.control.shapes import RunShape

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pancode.code.landing.lander import Lander
 from pancode.code.landing.resolving import resolving
 from pancode.control.core import Core
-from pancode.control.faces import Surroundings
+from pancode.control.surroundings import Surroundings
 from pancode.core.records import Run
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.errors import UsageError

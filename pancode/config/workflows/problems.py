@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from pancode.config.checked import problems
 from pancode.config.documents import Document
+from pancode.config.layers import problems
 from pancode.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)

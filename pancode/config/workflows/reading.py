@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pancode.agents.runtimes import canonical
-from pancode.config.checked import problems
 from pancode.config.documents import Document
+from pancode.config.layers import problems
 from pancode.config.workflows.entries import FileEntry, StepEntry, TaskEntry
 from pancode.config.workflows.graph import PlacedStep, StepGraph, until_of
 from pancode.config.workflows.matrix import MOST_STEPS, combinations, size_of_matrix

@@ -2,46 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from types import ModuleType
 
 from pancode.agents.request import AdmissionView
-from pancode.dispatch.admission import (
-    agent,
-    budget,
-    drain,
-    mode,
-    mutation,
-    paths,
-    recursion,
-    routing,
-    safety,
-    task,
-)
-from pancode.dispatch.admission.exceptions import asks_for, objections
-from pancode.dispatch.admission.gate import GateVerdict
+from pancode.dispatch.admission import agent, budget, request, routing, safety
+from pancode.dispatch.admission.gate import GateVerdict, asks_for, objections
 from pancode.dispatch.resolve import Resolution
 from pancode.errors import RefusedError
 
 Gate = Callable[[Resolution, AdmissionView], GateVerdict]
-ORDER: tuple[ModuleType, ...] = (
-    mode,
-    mutation,
-    drain,
-    recursion,
-    task,
-    paths,
-    safety,
-    budget,
-    agent,
-    routing,
-)
-OWNERS = {gate.NAME for gate in (drain, recursion, safety, budget, agent, routing)}
+ORDER: Mapping[str, Gate] = {
+    "mode": request.mode,
+    "mutation": request.mutation,
+    "drain": request.drain,
+    "recursion": request.recursion,
+    "task": request.task,
+    "paths": request.paths,
+    safety.NAME: safety.judge,
+    budget.NAME: budget.judge,
+    agent.NAME: agent.judge,
+    routing.NAME: routing.judge,
+}
+OWNERS = frozenset({"drain", "recursion", safety.NAME, budget.NAME, agent.NAME, routing.NAME})
 """Gates whose fixes change settings of the owner."""
 _NOT_FOR_RUNS = "that is for the person who started"
 _ASK = "; or add --ask: it waits in the inbox for a person's yes"
-NAMES: tuple[str, ...] = tuple(gate.NAME for gate in ORDER)
+NAMES: tuple[str, ...] = tuple(ORDER)
 
 
 UNTIL_MS = "until_ms"
@@ -50,8 +37,7 @@ UNTIL_MS = "until_ms"
 
 def judge(resolution: Resolution, view: AdmissionView) -> tuple[GateVerdict, ...]:
     """All ten verdicts, always, in ORDER."""
-    gates: list[Gate] = [gate.judge for gate in ORDER]
-    verdicts = tuple(gate(resolution, view) for gate in gates)
+    verdicts = tuple(gate(resolution, view) for gate in ORDER.values())
     return verdicts if view.parent is None else tuple(_for_a_run(v, view.parent.run) for v in verdicts)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from pancode.life.inbox import ItemKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +35,15 @@ def warned(gate: str, words: str, fix: str = "") -> GateVerdict:
 
 def refused(gate: str, words: str, fix: str, code: str = "", lifts: str = "") -> GateVerdict:
     return GateVerdict(gate, False, words, fix, code=code, lifts=lifts)
+
+
+def asks_for(verdicts: Sequence[GateVerdict]) -> str:
+    """The kind of the item: an exception of a budget or a rule, or a plain dispatch."""
+    lifted = {verdict.lifts for verdict in verdicts if not verdict.passed}
+    found = (kind for kind in (ItemKind.BUDGET, ItemKind.POLICY) if kind.value in lifted)
+    return next(found, ItemKind.DISPATCH).value
+
+
+def objections(verdicts: Sequence[GateVerdict]) -> tuple[str, ...]:
+    """The objections of the gates, in words."""
+    return tuple(f"{one.gate}: {one.words}" for one in verdicts if not one.passed)

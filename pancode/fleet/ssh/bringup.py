@@ -1,44 +1,336 @@
-"""Brings one node up, or removes everything of ours from it, step by step, with a report of each step."""
+"""Brings one machine up over SSH, step by step, halts it, or takes everything of ours off it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import json
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-from pancode.errors import PancodeError
+import asyncssh
+
+from pancode import __version__
+from pancode.control import keyring
+from pancode.control.core import Core
+from pancode.core.records import Node
+from pancode.errors import ConflictError, PancodeError, UnavailableError
+from pancode.fleet import inventory, quota
+from pancode.fleet.acts import NodeResult, Progress, ProgressLine, ProgressState
 from pancode.fleet.bundle.archive import Bundle
 from pancode.fleet.bundle.store import BundleStore
 from pancode.fleet.ssh import steps
-from pancode.fleet.ssh.fleetkey import marker
+from pancode.fleet.ssh.errors import ConnectError, LinkFault
+from pancode.fleet.ssh.fleetkey import authorized_line, marker
+from pancode.fleet.ssh.home import Home
+from pancode.fleet.ssh.links import Links
 from pancode.fleet.ssh.perform import StepDone, perform
 from pancode.fleet.ssh.probe import NodeProbe, Python, probe
 from pancode.fleet.ssh.readiness import NotReady, Weight, platforms, problems, stops
 from pancode.fleet.ssh.remote import Remote
+from pancode.fleet.ssh.skills import act_on
 from pancode.fleet.ssh.steps import BringUpStep, HomeFile, NodeLocation, Put, RemoteScript, StepName
+from pancode.nodes.node import NodeState, node_user, skew_ms
+from pancode.nodes.place import Reach, changed
+from pancode.skills.copies import STATE
+from pancode.skills.request import SkillsAsked
 
-
-class StepState(StrEnum):
-    RUNNING = "running"
-    CHANGED = "changed"
-    SAME = "same"
-    FINE = "fine"
-    """It was only looked at: there was nothing that could have been so before."""
-    FAILED = "failed"
+log = logging.getLogger("pancode.bringup")
+REACHED = "reached"
+"""The key in a node's facts: a connection was made, and some of our files may be there."""
+HEARD_S = 60
+LINK_S = 30
 
 
 @dataclass(frozen=True, slots=True)
-class StepReport:
-    """Progress of one step, for the readiness table. `seconds` counts from the step's start."""
+class NodeDefaults:
+    """What the owner's settings say of every node. `machines`: addresses of model servers, for the node on
+    this machine, as the files say it now. `log`: levels of the node agents' logs.
+    """
 
-    name: StepName
-    state: StepState
-    says: str = ""
-    seconds: float = 0.0
+    slots: int
+    time_factor: float
+    machines: Callable[[], tuple[str, ...]]
+    user_home: Path
+    log: str = ""
 
 
-Report = Callable[[StepReport], None]
+def node_settings(defaults: NodeDefaults, fleet: str, node: Node) -> dict[str, object]:
+    """The content of its home's `node.json`. This machine's node looks at the owner's other machines, too."""
+    tag = node.tag or ""
+    settings: dict[str, object] = {
+        "fleet": fleet,
+        "name": node.name,
+        "tag": tag,
+        "slots": node.slots,
+        "redis": {"user": node_user(tag), "password_file": "key/redis.password"},
+        "time_factor": defaults.time_factor,
+    }
+    if defaults.log:
+        settings["log"] = defaults.log
+    looked_at = defaults.machines() if Reach.of(node).local else ()
+    return {**settings, "machines": list(looked_at)} if looked_at else settings
+
+
+class BringUp:
+    """One node at a time; several at once are several calls. Never raises for what is wrong with a node."""
+
+    def __init__(
+        self, core: Core, settings: NodeDefaults, home: Home, links: Links, bundles: BundleStore
+    ) -> None:
+        self.core, self.settings, self.home = core, settings, home
+        self.links, self.bundles = links, bundles
+
+    async def up(self, node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
+        """Install, start and hear it; its link is kept from then on."""
+        reach = Reach.of(node)
+        connecting = _Steps(node.name, progress)
+        connecting.begin(StepName.CONNECT, "connect")
+
+        async def work(remote: Remote) -> NodeResult:
+            await asyncio.to_thread(self.note_reached, node)
+            out = await bring_up(remote, self._plan(node), progress)
+            if out.ok and reach.fleet_key:
+                await perform(remote, self.key_step())
+            return out
+
+        try:
+            out = await self._with_remote(node.name, agent_path, work)
+        except PancodeError as error:
+            connecting.end("failed", str(error))
+            out = NodeResult(node.name, False, (problem_of(error, node.name),))
+        return replace(out, again=reach.installed_home is not None)
+
+    async def down(self, node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
+        """End its node agent; attempts go on."""
+
+        async def work(remote: Remote) -> NodeResult:
+            ended = await halt(remote, self._plan(node), progress)
+            return NodeResult(node.name, True, (), ("stopped",) if ended else ())
+
+        try:
+            return await self._with_remote(node.name, agent_path, work)
+        except PancodeError as error:
+            return NodeResult(node.name, False, (problem_of(error, node.name),))
+
+    def note_reached(self, node: Node) -> None:
+        """Record that some of our files may be on the machine from now on."""
+        if not node.facts.get(REACHED):
+            inventory.change(
+                self.core, node.name, lambda row: replace(row, facts={**row.facts, REACHED: True})
+            )
+
+    async def remove(self, node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
+        """Take out all that we brought and prove it; one that is away keeps its link, to be cleaned later.
+
+        One where we never were is forgotten: nothing of ours is there.
+        """
+        reach = Reach.of(node)
+        if reach.is_twin:
+            return await self._forgotten(node)
+        try:
+            await self.links.leave(node.name)
+            session = await self.links.dial(node.name, agent_path)
+            try:
+                remote = Remote(session)
+                if node.tag is None and await self._is_anothers(remote, node):
+                    return await self._forgotten(node)
+                skills = await self._skills_left(remote, node)
+                removed = await take_out(remote, self._plan(node), progress, skills)
+            finally:
+                await session.close()
+        except Exception as error:
+            if node.tag is None and not node.facts.get(REACHED):
+                return await self._forgotten(node, "never_reached")
+            if reach.installed_home is not None:
+                await self.links.keep(node.name)
+            problem = {**problem_of(error, node.name), "fix": before_it_is_cleaned(error)}
+            return NodeResult(node.name, False, (problem,))
+        if removed.ok:
+            await asyncio.to_thread(self._forget, node)
+        return removed
+
+    async def _forgotten(self, node: Node, how: str = "forgotten") -> NodeResult:
+        """Forgets the node; its files belong to the same machine under its other name, or there are none."""
+        await asyncio.to_thread(self._forget, node)
+        return NodeResult(node.name, True, (), (how,))
+
+    async def _skills_left(self, remote: Remote, node: Node) -> tuple[str, ...]:
+        """Take the fleet's copies of skills away, while its agent's Python is there; what stays, and why.
+
+        A copy that a person has changed is that person's, and none of ours.
+        """
+        if (await remote.run(("test", "-d", STATE), LINK_S)).status != 0:
+            return ()
+        asked = SkillsAsked("remove", owner=self.core.fleet)
+        try:
+            answer = await act_on(remote, node.name, Reach.of(node).installed_home or "", asked)
+        except PancodeError as error:
+            return (f"copies of skills ({error.words})",)
+        return tuple(f"{one['folder']}/{one['skill']}" for one in answer["rows"] if one["state"] == "failed")
+
+    async def _is_anothers(self, remote: Remote, node: Node) -> bool:
+        """Whether the home there is another node's: one that was never brought up knows of no twin."""
+        found = await probe(remote, self.core.fleet, Reach.of(node).node_home)
+        done = await remote.run(("cat", f"{found.node_home}/node.json"), LINK_S)
+        try:
+            tag = str(json.loads(done.text)["tag"])
+        except (ValueError, KeyError, TypeError):
+            return False
+        return await asyncio.to_thread(self._has_other, node.name, tag)
+
+    def _has_other(self, name: str, tag: str) -> bool:
+        with self.core.ports.ledger.transaction() as tx:
+            others = tx.find(Node, {"tag": tag})
+        return any(one.name != name and one.removed != NodeState.REMOVED for one in others)
+
+    async def cleaned(self, node: Node) -> NodeResult:
+        """As `remove`, when another tool has removed everything and proven it: the link ends, and the node is
+        forgotten."""
+        await self.links.leave(node.name)
+        return await self._forgotten(node, "removed")
+
+    def admit(self, tag: str) -> str:
+        """Let the node into Redis as its own user; returns its password. RefusedError in quarantine."""
+        password = self.home.node_password(tag, self.core.ports.ids)
+        quota.let_in(self.core, tag, password)
+        return password
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    async def _with_remote(
+        self, name: str, agent_path: str | None, work: Callable[[Remote], Coroutine[Any, Any, NodeResult]]
+    ) -> NodeResult:
+        """Over the live link when there is one, else over a connection for this call alone."""
+        live = self.links.remote(name)
+        if live is not None:
+            return await work(live)
+        session = await self.links.dial(name, agent_path)
+        try:
+            return await work(Remote(session))
+        finally:
+            await session.close()
+
+    def _plan(self, node: Node) -> BringUpPlan:
+        return BringUpPlan(
+            node=node.name,
+            fleet=self.core.fleet,
+            store=self.bundles,
+            files=lambda key, found: asyncio.to_thread(self.enrol, node.name, key, found),
+            link=lambda found: self._link(node.name, found),
+            heartbeat=lambda fresh: self._await_echo(node.name, fresh),
+            wall_ms=self.core.wall_ms,
+            node_home=Reach.of(node).node_home,
+        )
+
+    def enrol(self, name: str, key: str, found: NodeProbe) -> list[HomeFile]:
+        """Believe the node's key, let it into Redis, and say what its home is to hold."""
+        asked = found.wall_ms is not None and any(found.asked_ms)
+        skew = skew_ms(found.wall_ms, *found.asked_ms) if asked and found.wall_ms is not None else None
+
+        def settle(row: Node) -> Node:
+            home, uid = found.node_home, found.uid
+            row = changed(row, installed_home=home, uid=uid, halted=False)
+            return replace(row, facts={**row.facts, "clock_skew_ms": skew})
+
+        node = self._believe(name, key)
+        inventory.change(self.core, name, settle)
+        inventory.put_halted(self.core, name, False)
+        self.admit(node.tag or "")
+        return self.home_files(node)
+
+    def home_files(self, node: Node) -> list[HomeFile]:
+        """The files of the home of a node whose key the fleet believes."""
+        password = self.home.node_password(node.tag or "", self.core.ports.ids)
+        settings = node_settings(self.settings, self.core.fleet, node)
+        obeyed = keyring.believed_by(self.core, node)
+        return [
+            HomeFile("key/coordinator.pub", "".join(f"{key.text()}\n" for key in obeyed).encode()),
+            HomeFile("key/redis.password", f"{password}\n".encode()),
+            HomeFile("node.json", (json.dumps(settings, indent=2, sort_keys=True) + "\n").encode()),
+        ]
+
+    def _believe(self, name: str, key: str) -> Node:
+        """Enrol the key; ConflictError, remembered, when the machine is in the fleet under another name."""
+        try:
+            return inventory.enrol(self.core, name, key)
+        except ConflictError as twin:
+            if twin.code == "same_machine":
+                inventory.change(self.core, name, partial(changed, is_twin=True))
+            raise
+
+    def key_step(self) -> BringUpStep:
+        """Puts the fleet key there, for links that must come back while nobody is there."""
+        private = asyncssh.import_private_key(self.home.fleet_key())
+        public = private.export_public_key("openssh").decode()
+        line = authorized_line(" ".join(public.split()[:2]), self.core.fleet)
+        return steps.install_key_step(line, marker(self.core.fleet))
+
+    async def _link(self, name: str, found: NodeProbe) -> bool:
+        link = await self.links.keep(name, found)
+        link.poke()  # what it waited for may be mended by now
+        state = await link.settled(LINK_S)
+        if not state.up:
+            fix = state.error.fix_at(name) if state.error is not None else ""
+            raise UnavailableError(f"the link to {name} does not come up", why=state.why, fix=fix)
+        before = state.generation
+        try:
+            return await self.links.mend(name)
+        except ConnectError as error:
+            if error.fault is LinkFault.NOT_DIRECT and before is not None and before.by is None:
+                await asyncio.to_thread(self._keep_tunnel, name)
+                error.why += "; it stays with its tunnel"
+            raise
+
+    def _keep_tunnel(self, name: str) -> None:
+        """Keeps the tunnel of a node whose direct way is closed."""
+        inventory.change(self.core, name, partial(changed, direct=False))
+
+    async def _await_echo(self, name: str, fresh: bool) -> None:
+        """Wait until the node agent of this version has echoed a beat (`fresh`: sent after now)."""
+        core = self.core
+        after = core.now().ms if fresh else core.now().ms - core.rules.deadlines.ask_ms
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + HEARD_S
+        while loop.time() < deadline:
+            if await asyncio.to_thread(self._has_echoed, name, after):
+                return
+            await asyncio.sleep(0.1)
+        why = f"the node agent was started; its log is in the node's home, log/agent.out on {name}"
+        raise UnavailableError(f"no heartbeat came within {HEARD_S} s", why=why)
+
+    def _has_echoed(self, name: str, after_ms: int) -> bool:
+        view = inventory.view(self.core, name)
+        if view.state in (NodeState.NEW, NodeState.SUSPECT) or view.last is None:
+            return False
+        beat = view.last.heartbeat
+        return beat.version == __version__ and beat.echo is not None and beat.echo.ms >= after_ms
+
+    def _forget(self, node: Node) -> None:
+        inventory.forget(self.core, node.name)
+        self.home.forget_node(node.name, node.tag)
+
+
+def before_it_is_cleaned(error: Exception) -> str:
+    """What a person has to do first; nothing where the machine is only away."""
+    if isinstance(error, ConnectError) and error.permanent:
+        return f"{error.fix}; then it is cleaned by itself"
+    return "nothing: it is cleaned when it is back"
+
+
+def problem_of(error: Exception, node: str) -> dict[str, str]:
+    """The problem as `fleet up` shows it; `node`: its name, for the fix. An unexpected error is logged
+    whole."""
+    if not isinstance(error, PancodeError):
+        log.error("a node's own failure", exc_info=error)
+        what = f"{type(error).__name__}: {error}"
+        return {"what": what, "fix": "an error of PanCode itself: see run/coordinator.log", "weight": "stop"}
+    what = f"{error}: {error.why}" if error.why else str(error)
+    fix = error.fix_at(node) if isinstance(error, ConnectError) else error.fix
+    return {"what": what, "fix": fix, "weight": "stop"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +343,8 @@ class BringUpPlan:
     PancodeError.
     """
 
+    node: str
+    """Its name."""
     fleet: str
     store: BundleStore
     files: Callable[[str, NodeProbe], Awaitable[Sequence[HomeFile]]]
@@ -60,92 +354,67 @@ class BringUpPlan:
     node_home: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BroughtUp:
-    """The result of a bring-up. `failed` names the step that stopped it; problems have their fixes."""
-
-    probe: NodeProbe | None
-    problems: tuple[NotReady, ...]
-    public_key: str = ""
-    bundle: Bundle | None = None
-    changed: tuple[StepName, ...] = ()
-    failed: StepName | None = None
-
-    @property
-    def ok(self) -> bool:
-        return self.failed is None
-
-
-@dataclass(frozen=True, slots=True)
-class NodeRemoval:
-    """The result of a removal: `left` lists our files that are still there; empty is the proof.
-
-    `owners`: files that the node's owner had written by hand into the node home, which are gone with it.
-    """
-
-    left: tuple[str, ...]
-    changed: bool
-    owners: tuple[str, ...] = ()
-
-
 @dataclass
-class _Run:
-    """The state of one bring-up while it goes on."""
+class _Steps:
+    """The steps of one act on a node while it goes on, told as they begin and end."""
 
-    report: Report
+    node: str
+    progress: Progress
     name: StepName = StepName.CONNECT
     says: str = ""
     began: float = 0.0
-    changed: list[StepName] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
 
     def begin(self, name: StepName, says: str) -> None:
         self.name, self.says, self.began = name, says, asyncio.get_running_loop().time()
-        self.report(StepReport(name, StepState.RUNNING, says))
+        self.progress(ProgressLine(self.node, name.value, "started", says))
 
-    def end(self, state: StepState, says: str = "") -> None:
-        if state is StepState.CHANGED:
-            self.changed.append(self.name)
+    def end(self, state: ProgressState, says: str = "") -> None:
         seconds = asyncio.get_running_loop().time() - self.began
-        self.report(StepReport(self.name, state, says or self.says, seconds))
+        self.progress(ProgressLine(self.node, self.name.value, state, says or self.says, seconds))
+
+    def done(self, changed: bool, state: ProgressState = "done") -> None:
+        """`state`: where nothing was changed."""
+        if changed:
+            self.changed.append(self.name.value)
+        self.end("done" if changed else state)
 
     async def act(self, remote: Remote, step: BringUpStep) -> StepDone:
         self.begin(step.name, step.says)
         done = await perform(remote, step)
         compared = step.there or any(isinstance(act, Put | RemoteScript) for act in step.acts)
-        same = StepState.SAME if compared else StepState.FINE
-        self.end(StepState.CHANGED if done.changed else same)
+        self.done(done.changed, "skipped" if compared else "done")
         return done
 
     async def wait(self, name: StepName, says: str, what: Awaitable[bool | None]) -> None:
         """Until it is so; True: it had to be mended."""
         self.begin(name, says)
-        self.end(StepState.CHANGED if await what else StepState.FINE)
+        self.done(bool(await what))
 
 
 class _Stopped(Exception):
     """The node itself is not fit; the problems say why."""
 
 
-async def bring_up(remote: Remote, plan: BringUpPlan, report: Report) -> BroughtUp:
+async def bring_up(remote: Remote, plan: BringUpPlan, progress: Progress) -> NodeResult:
     """All steps over one connection. Never raises for what is wrong with the node: the answer says it."""
-    run = _Run(report)
-    out = BroughtUp(None, ())
+    run = _Steps(plan.node, progress)
+    known: tuple[NotReady, ...] = ()
     try:
         run.begin(StepName.PROBE, "what is there")
         found = await _probe(remote, plan)
         known = problems(found, found.asked_ms[1])
-        out = BroughtUp(found, known)
         if stops(known):
             raise _Stopped(stops(known)[0].what)
-        run.end(StepState.FINE)
+        run.done(False)
         bundle, python = await _bundle(plan, found, run)
-        key = await _install(remote, plan, found, bundle, python, run)
-        return BroughtUp(found, known, key, bundle, tuple(run.changed))
+        await _install(remote, plan, found, bundle, python, run)
+        ok = True
     except (_Stopped, PancodeError, ValueError) as error:
-        run.end(StepState.FAILED, str(error))
-        return BroughtUp(
-            out.probe, _with(out.problems, run.name, error), changed=tuple(run.changed), failed=run.name
-        )
+        run.end("failed", str(error))
+        ok, known = False, _with(known, run.name, error)
+    shown = tuple({"what": p.what, "fix": p.fix, "weight": p.weight.value} for p in known)
+    return NodeResult(plan.node, ok, shown, tuple(run.changed))
 
 
 async def _probe(remote: Remote, plan: BringUpPlan) -> NodeProbe:
@@ -154,7 +423,7 @@ async def _probe(remote: Remote, plan: BringUpPlan) -> NodeProbe:
     return replace(found, asked_ms=(before, plan.wall_ms()))
 
 
-async def _bundle(plan: BringUpPlan, found: NodeProbe, run: _Run) -> tuple[Bundle, Python]:
+async def _bundle(plan: BringUpPlan, found: NodeProbe, run: _Steps) -> tuple[Bundle, Python]:
     run.begin(StepName.BUNDLE, "make the node bundle")
     return await asyncio.to_thread(bundle_for, plan.store, found)
 
@@ -167,9 +436,9 @@ def bundle_for(store: BundleStore, found: NodeProbe) -> tuple[Bundle, Python]:
 
 
 async def _install(
-    remote: Remote, plan: BringUpPlan, found: NodeProbe, bundle: Bundle, python: Python, run: _Run
-) -> str:
-    """From the first folder to the first heartbeat; returns the node's public key."""
+    remote: Remote, plan: BringUpPlan, found: NodeProbe, bundle: Bundle, python: Python, run: _Steps
+) -> None:
+    """From the first folder to the first heartbeat."""
     place = NodeLocation.of(plan.fleet, found)
     made = [await run.act(remote, step) for step in steps.first_steps(place, found, bundle, python)]
     key = made[-1].output.decode("ascii", "replace").strip()
@@ -180,7 +449,6 @@ async def _install(
     await run.act(remote, steps.start_step(place, found, python.path, restart))
     fresh = StepName.START in run.changed
     await run.wait(StepName.HEARTBEAT, "the node agent is heard", plan.heartbeat(fresh))
-    return key
 
 
 def _with(known: tuple[NotReady, ...], name: StepName, error: Exception) -> tuple[NotReady, ...]:
@@ -191,24 +459,28 @@ def _with(known: tuple[NotReady, ...], name: StepName, error: Exception) -> tupl
     return (NotReady(name, what, fix, Weight.STOP), *known)
 
 
-async def stop(remote: Remote, fleet: str, report: Report, node_home: str | None = None) -> bool:
+async def halt(remote: Remote, plan: BringUpPlan, progress: Progress) -> bool:
     """End the node agent, leave everything else; whether one was running. SshError when it does not end."""
-    run = _Run(report)
-    place = NodeLocation.of(fleet, await probe(remote, fleet, node_home))
-    return (await run.act(remote, steps.stop_step(place))).changed
+    place = NodeLocation.of(plan.fleet, await probe(remote, plan.fleet, plan.node_home))
+    return (await _Steps(plan.node, progress).act(remote, steps.stop_step(place))).changed
 
 
-async def remove(remote: Remote, fleet: str, report: Report, node_home: str | None = None) -> NodeRemoval:
-    """Take everything of this fleet off the node, then prove it. SshError when a step fails; repeatable."""
-    run = _Run(report)
-    found = await probe(remote, fleet, node_home)
-    place = NodeLocation.of(fleet, found)
-    changed, left, owners = False, tuple[str, ...](), tuple[str, ...]()
-    for step in steps.remove_steps(place, marker(fleet)):
-        done = await run.act(remote, step)
-        changed, left, owners = (
-            changed or done.changed,
-            done.values("left"),
-            (*owners, *done.values("owners")),
-        )
-    return NodeRemoval(left, changed, owners)
+async def take_out(
+    remote: Remote, plan: BringUpPlan, progress: Progress, stays: Sequence[str] = ()
+) -> NodeResult:
+    """Take everything of this fleet off the node, then prove it; its problem names what is left there.
+
+    `stays`: what is known to be left already.
+
+    `changed` has also the files that the node's owner had written by hand into the node home, which are gone
+    with it. SshError when a step fails; repeatable.
+    """
+    run = _Steps(plan.node, progress)
+    place = NodeLocation.of(plan.fleet, await probe(remote, plan.fleet, plan.node_home))
+    done = [await run.act(remote, step) for step in steps.remove_steps(place, marker(plan.fleet))]
+    if left := (*done[-1].values("left"), *stays):
+        problem = {"what": f"left there: {', '.join(left)}", "fix": f"pancode node rm {plan.node}"}
+        return NodeResult(plan.node, False, (problem,))
+    owners = [path for one in done for path in one.values("owners")]
+    changed = ("removed", *owners) if any(one.changed for one in done) else ()
+    return NodeResult(plan.node, True, (), changed)

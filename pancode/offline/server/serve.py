@@ -24,8 +24,7 @@ from node_agent.wire import logs
 from node_agent.wire.clock import Clock, SystemClock
 from pancode import __version__
 from pancode.api.app import build_app
-from pancode.api.context import ApiContext
-from pancode.api.coordinator_api import CoordinatorApi
+from pancode.api.context import ApiContext, CoordinatorApi
 from pancode.client import SOCKET, clear_down, home_of, mark_down, reachable
 from pancode.control.run import at
 from pancode.essential import end_with_them
@@ -227,14 +226,14 @@ def _handled_signals(*numbers: signal.Signals) -> tuple[signal.Signals, ...]:
 
 def make_real(root: Path, environ: Mapping[str, str]) -> CoordinatorApi:
     """The coordinator as wired for production. ConfigError names file and key."""
-    from pancode.wiring.faces import build_for_faces
+    from pancode.wiring.build import build
 
-    return build_for_faces(root, environ)
+    return build(root, environ)
 
 
 def prepare_home(environ: Mapping[str, str]) -> Path:
     """The home's folder, made for its owner alone. ConfigError when it is somebody else's."""
-    from pancode.wiring.home import Home
+    from pancode.fleet.ssh.home import Home
 
     home_of(environ)  # which says what is wrong with a path that cannot be one
     home = Home.of(environ)

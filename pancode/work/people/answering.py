@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pancode.control.core import Core
-from pancode.control.faces import Surroundings
 from pancode.control.shapes import InboxShape
+from pancode.control.surroundings import Surroundings
 from pancode.control.work import unit_of_work
 from pancode.core.records import Action, ActionKind, Run, Setting
 from pancode.dispatch.dispatch import Dispatched

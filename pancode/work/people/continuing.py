@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pancode.agents.runtimes import RUNTIMES
 from pancode.control.core import Core
-from pancode.control.faces import Surroundings
 from pancode.control.run import is_taken
+from pancode.control.surroundings import Surroundings
 from pancode.core.records import Node, Run
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.life.continuing import as_sitting, continued, must_be_free, must_have_ended

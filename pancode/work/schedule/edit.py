@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from pancode.control.core import Core
-from pancode.control.faces import Surroundings
+from pancode.control.surroundings import Surroundings
 from pancode.control.work import Work, unit_of_work
 from pancode.core.records import Firing, Schedule
 from pancode.core.values import replace

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pancode.control.core import Core
-from pancode.control.faces import Surroundings
-from pancode.control.model_lists import decided
+from pancode.control.core import Core, decided
+from pancode.control.surroundings import Surroundings
 from pancode.core.ports import SnapshotTaken
 from pancode.core.values import replace
 from pancode.dispatch import dispatch

@@ -7,7 +7,8 @@ from contextlib import suppress
 from decimal import Decimal
 
 from pancode.control.core import Core
-from pancode.control.faces import Json, Surroundings
+from pancode.control.shapes import Json
+from pancode.control.surroundings import Surroundings
 from pancode.control.work import unit_of_work
 from pancode.dispatch.admission.budget import NAME as BUDGET
 from pancode.dispatch.dispatch import JudgedDispatch, admit, dry_run, new_id_in

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from pancode.agents.request import DispatchRequest
-from pancode.control.core import Core
-from pancode.control.faces import Surroundings
-from pancode.control.model_lists import decided
+from pancode.control.core import Core, decided
+from pancode.control.surroundings import Surroundings
 from pancode.core.land_rule import LandRule
 from pancode.core.values import replace
 from pancode.dispatch.admission.agent import NEVER_FIX, NEVER_LANDS

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pancode.control.core import Core
-from pancode.control.faces import Surroundings
-from pancode.control.model_lists import decided
+from pancode.control.core import Core, decided
+from pancode.control.surroundings import Surroundings
 from pancode.control.work import unit_of_work
 from pancode.core.ports import SnapshotTaken
 from pancode.core.records import Workflow, WorkflowStep, WorkflowStepState

@@ -8,8 +8,8 @@ from node_agent.wire.signing import Envelope, WireRefusal, parse_envelope
 from node_agent.wire.signing import verify as verify_envelope
 from pancode.control import keyring
 from pancode.control.core import Core
-from pancode.control.faces import Streams
 from pancode.control.shapes import CheckShape, Json, VerdictShape
+from pancode.control.surroundings import Streams
 from pancode.core.ports import Transaction
 from pancode.core.records import Run, StoredReceipt
 from pancode.errors import NotFoundError

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from pancode.control.core import Core
-from pancode.control.faces import MOST_WORKFLOWS, ListPage, ListPlace
-from pancode.control.paging import ListSearch, page
+from pancode.control.paging import MOST_WORKFLOWS, ListPage, ListPlace, ListSearch, page
 from pancode.control.run import at, iso, node_of, runs_of
 from pancode.control.shapes import (
     CostShape,

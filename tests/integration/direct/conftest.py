@@ -15,13 +15,13 @@ from node_agent.link.direct import Secure
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.signing import PublicKey, SigningKey
 from pancode.bus.bus import RedisBus
-from pancode.bus.rights import node_user
 from pancode.code.git.depot import Depot
 from pancode.fleet.direct.authority import Authority
 from pancode.fleet.direct.entrance import Entrance, Guest, Rooms
 from pancode.fleet.ssh.forward_targets import End
+from pancode.fleet.ssh.loop import LoopThread
+from pancode.nodes.node import node_user
 from pancode.nodes.place import Doorway, ListenAddress
-from pancode.wiring.loop import LoopThread
 from tests.contract.redis_servers import Server, open_server
 from tests.integration.git.depot_world import World
 

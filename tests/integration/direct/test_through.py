@@ -21,7 +21,7 @@ from node_agent.workspace.workspaces import Workspaces
 from pancode.bus.valkey.access import connect
 from pancode.bus.valkey.tls import TlsFiles
 from pancode.fleet.ssh.forward_targets import TlsEnd
-from pancode.wiring.loop import LoopThread
+from pancode.fleet.ssh.loop import LoopThread
 from tests.contract.certificates import Authority as Others
 from tests.contract.redis_servers import TlsRedis
 from tests.integration.direct.conftest import Asking, House, Visitor

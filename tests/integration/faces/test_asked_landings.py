@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pancode.code.git.depot import Depot
+from pancode.code.git.depot_code import DepotRepositories
 from pancode.code.landing.lander import Lander
 from pancode.code.landing.listing import landing_rows, report_of
 from pancode.code.landing.queue import LandingQueue
@@ -18,7 +19,6 @@ from pancode.control import run as query
 from pancode.core.records import Run
 from pancode.errors import UnavailableError, WorkspaceError
 from pancode.life.land_values import LandWay
-from pancode.wiring.repositories import DepotRepositories
 from tests.crowd import crowded
 from tests.integration.faces.conftest import until
 from tests.unit.pancode.code.landing.test_asked import COMMIT, GIT, World

@@ -14,11 +14,11 @@ from node_agent.wire.order import Order
 from node_agent.wire.receipt import Exposed
 from node_agent.wire.receipt import GateResult as Signed
 from pancode.code.git.depot import Depot
+from pancode.code.git.depot_code import DepotRepositories
 from pancode.code.landing.judging import LandingJudge
 from pancode.core.records import Decision, Run
 from pancode.fleet import inventory
 from pancode.life.land_values import LandingGates, LandWay, Merged
-from pancode.wiring.repositories import DepotRepositories
 from tests.crowd import crowded
 from tests.integration.faces.conftest import until
 from tests.unit.pancode.code.landing.test_asked import COMMIT, GIT

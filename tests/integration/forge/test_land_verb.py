@@ -19,7 +19,7 @@ from pancode.core.records import Audit, Run
 from pancode.core.values import replace
 from pancode.errors import ApiError, UsageError
 from pancode.notices.delivery.sender import KeptSecrets
-from pancode.wiring.forges import forges_of
+from pancode.wiring.coordinator import forges_of
 from tests.integration.forge.fakes import TOKEN, FakeForgejo, serving
 from tests.unit.pancode.api.world import MemoryCoordinator, ToldCode
 from tests.unit.pancode.cli.land.test_verbs import DirectClient

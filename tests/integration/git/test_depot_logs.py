@@ -31,8 +31,8 @@ def test_a_log_grows_by_offset_and_is_whole_at_the_end(world: World, tmp_path: P
     log.write_bytes(b"one\ntwo\n" + data)
     blob = port.upload(attempt(), "out", log)
     assert world.streams.log(attempt(), "out").read_bytes() == b"one\ntwo\n" + data
-    assert world.streams.holds(attempt(), "out", blob.size, blob.sha256)
-    assert not world.streams.holds(attempt(), "out", blob.size + 1, blob.sha256)
+    assert world.streams.arrived(attempt(), "out", blob.size, blob.sha256)
+    assert not world.streams.arrived(attempt(), "out", blob.size + 1, blob.sha256)
     assert port.upload(attempt(), "out", log) == blob
     assert world.streams.log(attempt(), "out").parent == world.home / "logs" / "r-aaaa" / "1.1"
 
@@ -186,8 +186,8 @@ def test_the_same_bytes_are_read_once_and_changed_ones_again(world: World, tmp_p
     log = tmp_path / "out"
     log.write_bytes(b"one")
     blob = world.client.upload(attempt(), "out", log)
-    assert world.streams.holds(attempt(), "out", blob.size, blob.sha256)
+    assert world.streams.arrived(attempt(), "out", blob.size, blob.sha256)
     stored = world.streams.log(attempt(), "out")
     stored.write_bytes(b"two")
     os.utime(stored, ns=(1, 1))
-    assert not world.streams.holds(attempt(), "out", blob.size, blob.sha256)
+    assert not world.streams.arrived(attempt(), "out", blob.size, blob.sha256)

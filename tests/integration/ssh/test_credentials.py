@@ -10,7 +10,7 @@ import pytest
 
 from pancode.fleet.ssh.credentials import SshLogin, encrypted, keys
 from pancode.fleet.ssh.errors import ConnectError, LinkFault
-from pancode.fleet.ssh.loopback.loopback import make_key
+from pancode.fleet.ssh.home import make_key
 from pancode.fleet.ssh.target import Target
 
 

@@ -16,8 +16,8 @@ import pytest
 
 from pancode.fleet.ssh.connect import Session
 from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost
+from pancode.fleet.ssh.home import LoopbackKeys, make_key
 from pancode.fleet.ssh.link import LinkKind
-from pancode.fleet.ssh.loopback.loopback import LoopbackKeys, make_key
 from pancode.fleet.ssh.tunnel import Generation
 from tests.crowd import crowded
 from tests.integration.ssh.world import KEYS, World, talk, world

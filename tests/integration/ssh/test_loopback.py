@@ -12,8 +12,8 @@ import pytest
 from pancode.fleet.ssh.connect import open_session, presented_key
 from pancode.fleet.ssh.credentials import SshLogin
 from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost, TransferFailed
+from pancode.fleet.ssh.home import LoopbackKeys, make_key
 from pancode.fleet.ssh.hostkey import HostKey
-from pancode.fleet.ssh.loopback.loopback import LoopbackKeys, make_key
 from pancode.fleet.ssh.probe import probe
 from pancode.fleet.ssh.target import Target
 from tests.crowd import crowded

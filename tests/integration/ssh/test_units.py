@@ -85,7 +85,7 @@ def test_a_unit_is_made_kept_and_taken_out(tmp_path: Path, store: BundleStore) -
                 assert (await fleet.up(node)).changed == (StepName.UNIT, StepName.START)
                 assert pid(it) != old and not alive(old) and "somebody" not in unit.read_text()
 
-                assert (await fleet.remove(node)).left == ()
+                assert (await fleet.remove(node)).ok
                 assert files(it.home) == []
                 assert not home(it).exists() and not (tmp_path / "main").exists()
             await plain.stop()

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pancode.fleet.ssh.connect import Session, SshTiming, open_session
+from pancode.fleet.ssh.home import LoopbackKeys, make_key
 from pancode.fleet.ssh.hostkey import HostKey
 from pancode.fleet.ssh.link import Backoff, Link, LinkState
-from pancode.fleet.ssh.loopback.loopback import LoopbackKeys, LoopbackNode, LoopbackServer, make_key
+from pancode.fleet.ssh.loopback.loopback import LoopbackNode, LoopbackServer
 from pancode.fleet.ssh.remote import Remote
 from pancode.fleet.ssh.tunnel import Folders, TunnelTargets, folders
 

@@ -11,13 +11,13 @@ import pytest
 from node_agent.wire.clock import SystemIds
 from pancode.core.records import ALL, Audit, Balance, Record, Setting
 from pancode.errors import ConfigError, NotFoundError, PancodeError, UnavailableError
+from pancode.fleet.ssh.home import Home
 from pancode.offline.server.single_instance import AlreadyRunningError, HomeLock
 from pancode.offline.stores import move_ledger
 from pancode.store.ledger import SqlLedger
 from pancode.store.move import Where, kept_as, move
 from pancode.store.postgres import Database
 from pancode.wiring.founding import fleet_id
-from pancode.wiring.home import Home
 from tests.contract.postgres_server import Postgres
 from tests.contract.test_ledger import SAMPLES
 

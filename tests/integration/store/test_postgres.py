@@ -20,6 +20,7 @@ from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.signing import SigningKey
 from pancode.core.records import Balance, Setting
 from pancode.errors import ConfigError, ConflictError, PancodeError, UnavailableError
+from pancode.fleet.ssh.home import Home
 from pancode.offline.doctor import Check, examine
 from pancode.store import postgres as postgres_module
 from pancode.store.engine import engine_for, sqlite_url
@@ -31,7 +32,6 @@ from pancode.store.migrations.script import SHIPPED
 from pancode.store.postgres import Database, database_of, engine_of
 from pancode.store.tables import METADATA
 from pancode.wiring.founding import LedgerLostError, fleet_id, own_key
-from pancode.wiring.home import Home
 from tests.contract.postgres_server import PASSWORD, Postgres, running
 from tests.crowd import crowded
 
@@ -305,7 +305,7 @@ def test_where_the_ledger_is_a_file_nothing_of_the_driver_is_loaded(tmp_path: Pa
     program = (
         "import sys; from pathlib import Path\n"
         "from pancode.store.ledger import SqlLedger\n"
-        "import pancode.wiring.faces\n"
+        "import pancode.wiring.build\n"
         "SqlLedger(Path(sys.argv[1])).close()\n"
         "sys.stdout.write(str([n for n in sys.modules if n.startswith('psycopg')]))"
     )

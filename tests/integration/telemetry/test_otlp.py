@@ -70,7 +70,7 @@ def test_a_collector_that_is_away_is_not_now() -> None:
 
 
 def test_the_coordinator_loads_nothing_of_it_by_itself() -> None:
-    code = "import sys, pancode.wiring.faces; print([m for m in sys.modules if m in WANTED])"
+    code = "import sys, pancode.wiring.build; print([m for m in sys.modules if m in WANTED])"
     code = code.replace(
         "WANTED", "('opentelemetry.exporter.otlp', 'pancode.notices.delivery.otlp', 'apprise')"
     )

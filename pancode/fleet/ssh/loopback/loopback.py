@@ -14,25 +14,13 @@ import asyncssh
 
 from pancode.fleet.ssh.connect import as_host_key
 from pancode.fleet.ssh.credentials import SshLogin
+from pancode.fleet.ssh.home import LoopbackKeys
 from pancode.fleet.ssh.hostkey import HostKey
 from pancode.fleet.ssh.loopback.loopback_process import PATH, LoopbackPlace, serve
 from pancode.fleet.ssh.target import Target
 
 LOOPBACK = "127.0.0.1"
 _LOCAL = frozenset({"127.0.0.1", "localhost", ""})
-
-
-@dataclass(frozen=True, slots=True)
-class LoopbackKeys:
-    """Private keys as OpenSSH text, made by `make_key`, kept by the coordinator: one pair for each node."""
-
-    host: str
-    client: str
-
-
-def make_key() -> str:
-    """A new Ed25519 private key as OpenSSH text."""
-    return asyncssh.generate_private_key("ssh-ed25519").export_private_key("openssh").decode()
 
 
 def default_path() -> str:

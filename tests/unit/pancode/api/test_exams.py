@@ -25,10 +25,10 @@ from node_agent.wire.endpoint import (
 )
 from node_agent.wire.node import RuntimeFact
 from pancode.agents.passports import ModelPlace
-from pancode.control.faces import ProgressLine
 from pancode.core.records import Run
 from pancode.errors import NotFoundError, UnavailableError
 from pancode.fleet import exams
+from pancode.fleet.acts import ProgressLine
 from pancode.fleet.exams import LAST_MS, START_MS, NotTested
 from tests.unit.pancode.api.world import World, events_of
 from tests.unit.pancode.control.world import facts

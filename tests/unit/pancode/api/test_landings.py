@@ -11,7 +11,8 @@ import pytest
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
 from pancode.code.git.depot import Depot
-from pancode.code.landing import asked
+from pancode.code.git.depot_code import DepotRepositories
+from pancode.code.landing import queue as asked
 from pancode.code.landing.lander import Lander
 from pancode.code.landing.resolve import resolve
 from pancode.core.records import Run
@@ -20,7 +21,6 @@ from pancode.errors import UsageError, WorkspaceError
 from pancode.life.continuing import continued
 from pancode.life.land_values import Conflict, ConflictState, LandWay
 from pancode.runs.retry import dispatch_again, request_of
-from pancode.wiring.repositories import DepotRepositories
 from pancode.work.people.continuing import continue_run
 from tests.unit.pancode.api.test_inbox import keep
 from tests.unit.pancode.api.world import World

@@ -9,11 +9,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from pancode.access.keyed import begin
-from pancode.access.once import KEPT_MS, MOST_KEPT, RequestMark
+from pancode.access.keyed import KEPT_MS, MOST_KEPT, RequestMark, begin
+from pancode.api import routing as once
 from pancode.api import run_routes
 from pancode.api.app import VERBS
-from pancode.api.asking import once
 from pancode.core.records import KeyedRequest, Run
 from pancode.dispatch.dispatch import dispatch
 from pancode.errors import PancodeError, UnavailableError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pancode.api.context import ApiContext
 from pancode.api.streaming import steps
-from pancode.control.faces import Progress, ProgressLine
+from pancode.fleet.acts import Progress, ProgressLine
 from tests.unit.pancode.api.world import FACTS, MemoryCoordinator
 from tests.unit.pancode.control.world import Desk as MemoryDesk
 

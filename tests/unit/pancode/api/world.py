@@ -19,29 +19,20 @@ from pancode.access.door import DoorPlace
 from pancode.api.app import build_app
 from pancode.api.context import ApiContext as ApiDesk
 from pancode.code.landing.pull_request import PullAsked
+from pancode.config.presets import apply_preset
 from pancode.config.surroundings import FileSurroundings
 from pancode.control import keyring
 from pancode.control.core import Core
-from pancode.control.faces import (
-    Caller,
-    HostKeyQuestion,
-    LinkWay,
-    NodeResult,
-    NodeSpec,
-    Probed,
-    Progress,
-    ProgressLine,
-)
 from pancode.control.shapes import PullRequestShape
 from pancode.core.records import Node, Run
 from pancode.errors import NotFoundError, PancodeError, UsageError, WorkspaceError
 from pancode.fleet import inventory
+from pancode.fleet.acts import Caller, LinkWay, NodeResult, NodeSpec, Progress, ProgressLine
 from pancode.life.land_values import LandWay
 from pancode.nodes.node import NodeState
 from pancode.nodes.place import ListenAddress
 from pancode.notices.delivery.sender import KeptSecrets, Sender
 from pancode.notices.routing import NotifyRules
-from pancode.wiring.home import Home
 from tests.unit.pancode.control.world import Desk, Puppet
 
 FINGERPRINT = "SHA256:abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
@@ -83,12 +74,14 @@ class ToldFleet:
         self.callers: list[Caller] = []
         self.told: list[tuple[str, tuple[str, ...]]] = []
 
-    def probe(self, spec: NodeSpec, caller: Caller) -> Probed:
+    def probe(self, spec: NodeSpec, caller: Caller) -> dict[str, Any]:
         self.callers.append(caller)
-        text = f"{spec.name} has the host key {FINGERPRINT}"
-        return Probed(
-            {"name": spec.name}, (HostKeyQuestion("host_key", text, FINGERPRINT),), ("Match is not honoured",)
-        )
+        asked = {
+            "kind": "host_key",
+            "text": f"{spec.name} has the host key {FINGERPRINT}",
+            "value": FINGERPRINT,
+        }
+        return {"target": {"name": spec.name}, "questions": [asked], "warnings": ["Match is not honoured"]}
 
     def add(self, spec: NodeSpec, caller: Caller) -> Node:
         if spec.fingerprint != FINGERPRINT:
@@ -180,14 +173,14 @@ class ToldCode:
 
 
 class MemoryCoordinator:
-    """pancode.control.faces.Coordinator on memory."""
+    """pancode.api.context.CoordinatorApi on memory."""
 
     def __init__(self, context: Desk, home: Path) -> None:
         self.context = context
         self.home = home
-        self.fleet = ToldFleet(context)
-        self.code = ToldCode()
-        self.streams = MemoryStreams()
+        self.fleet: Any = ToldFleet(context)
+        self.code: Any = ToldCode()
+        self.streams: Any = MemoryStreams()
         self.story: list[str] = []
         self.inside: Sequence[AttemptId] | None = ()
         self.figures_at: ListenAddress | None = None
@@ -206,7 +199,7 @@ class MemoryCoordinator:
         return FileSurroundings(self.home, {}, callers, self.home / "none.yaml", preset)
 
     def applied_preset(self, name: str | None) -> str | None:
-        return Home(self.home).applied_preset(name)
+        return apply_preset(self.home, name)
 
     def attempts_of(self, pid: int, start: str) -> Sequence[AttemptId] | None:
         return self.inside

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.policy import PathAccess
-from pancode.config.safety import OWN_RULES, load_rules
-from pancode.config.surroundings import FileSurroundings
+from pancode.config.surroundings import OWN_RULES, FileSurroundings, load_rules
 from pancode.errors import ConfigError
 
 

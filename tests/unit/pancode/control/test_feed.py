@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from node_agent.wire.failure import Outcome
-from pancode.control import feed as feeds
+from pancode.control import live as feeds
 from pancode.control.work import Work, unit_of_work
 from pancode.core.records import EventKind, FeedEvent
 from pancode.life.changes import Happened

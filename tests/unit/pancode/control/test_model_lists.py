@@ -11,8 +11,7 @@ import pytest
 
 from pancode.agents.request import DispatchRequest, VendorList
 from pancode.config.surroundings import FileSurroundings
-from pancode.control.core import Core
-from pancode.control.model_lists import Lists, Unread
+from pancode.control.core import Core, Lists, Unread
 from pancode.core.records import Run
 from pancode.dispatch.dispatch import dispatch, dry_run
 from pancode.errors import NotFoundError

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pancode.dispatch.paths import is_inside, located, mentioned
+from pancode.dispatch.requested import is_inside, located, mentioned
 
 PROJECT = "/home/ana/shop"
 

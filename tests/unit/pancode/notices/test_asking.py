@@ -13,9 +13,8 @@ from pancode.api.routing import AtDoor
 from pancode.core.records import ApiToken, Audit, Delivery
 from pancode.core.values import replace
 from pancode.errors import UnavailableError
-from pancode.notices.asking import LINK_MS
 from pancode.notices.routing import NoticeRoute, NotifyRules
-from pancode.notices.sending import Outgoing
+from pancode.notices.sending import LINK_MS, Outgoing
 from tests.unit.pancode.api.test_door import DoorWorld, code_of
 from tests.unit.pancode.api.test_inbox import blocked, held
 

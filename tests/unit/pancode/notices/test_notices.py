@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pancode.config.notify import Notify
+from pancode.config.schema import Notify
 from pancode.core.records import Delivery, EventKind, FeedEvent
 from pancode.errors import UsageError
 from pancode.life.changes import occasion_of

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pancode.config.load import ConfigPlaces, load
-from pancode.config.safety import OWN_RULES, load_rules
+from pancode.config.surroundings import OWN_RULES, load_rules
 from pancode.offline.doctor import examine
 from pancode.offline.init import write_files
 from pancode.offline.server.single_instance import AlreadyRunningError, HomeLock, holder_of

@@ -11,9 +11,9 @@ from node_agent.wire.clock import SystemIds
 from node_agent.wire.signing import SigningKey
 from pancode.control import keyring
 from pancode.core.records import KnownKey, Node, Setting
+from pancode.fleet.ssh.home import Home
 from pancode.store.ledger import SqlLedger
 from pancode.wiring.founding import KeyLostError, OwnKey, fleet_id, own_key
-from pancode.wiring.home import Home
 
 MINE, OTHER = SigningKey(b"m" * 32), SigningKey(b"o" * 32)
 

@@ -10,7 +10,7 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
-from pancode.code.landing import asked
+from pancode.code.landing import queue as asked
 from pancode.code.landing.listing import drop
 from pancode.code.landing.queue import LandingQueue
 from pancode.control import run as query

@@ -18,7 +18,7 @@ from node_agent.wire.signing import MAX_ENVELOPE_BYTES, SigningKey
 from pancode.agents.request import AdmissionView, Defaults, Parent, PathFact, ScopeView
 from pancode.core.books import Ceilings
 from pancode.core.records import Balance
-from pancode.dispatch.admission import NAMES, GateVerdict, first_refused, judge, refusal, task
+from pancode.dispatch.admission import NAMES, GateVerdict, first_refused, judge, refusal, request
 from pancode.errors import ExitCode
 from pancode.life.orders import order_for, size_of
 from pancode.nodes.node import NodeState
@@ -395,9 +395,9 @@ def test_an_order_that_no_node_would_read_is_refused_before_it_is_made() -> None
 @pytest.mark.parametrize("over", [0, 1])
 def test_the_bound_of_an_order_to_the_byte(over: int, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = resolved(runtime="shell", task="true", verify=("make check",))
-    run = asked.run(f"r-{24 * 'x'}", MOST, 64 * "x", task._LARGEST_WORKSPACE)
-    monkeypatch.setattr(task, "MAX_ENVELOPE_BYTES", size_of(run) - over)
-    assert task.judge(asked, VIEW).passed is (over == 0)
+    run = asked.run(f"r-{24 * 'x'}", MOST, 64 * "x", request._LARGEST_WORKSPACE)
+    monkeypatch.setattr(request, "MAX_ENVELOPE_BYTES", size_of(run) - over)
+    assert request.task(asked, VIEW).passed is (over == 0)
 
 
 @pytest.mark.parametrize(

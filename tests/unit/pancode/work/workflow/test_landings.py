@@ -9,7 +9,7 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.receipt import GateResult
-from pancode.code.landing import asked
+from pancode.code.landing import queue as asked
 from pancode.core.records import Action, ActionKind, Run, Schedule
 from pancode.errors import WorkspaceError
 from pancode.life.land_values import LandWay

@@ -13,7 +13,7 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.receipt import PersonQuestion
 from pancode.cli.runs.runs import _shown
-from pancode.code.landing.asked import drop
+from pancode.code.landing.queue import drop
 from pancode.control.core import Core
 from pancode.core.records import Action, ActionKind, Audit, Balance, Run, RunState, Workflow, WorkflowStep
 from pancode.core.values import replace

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pancode.control.faces import ListPlace
+from pancode.control.paging import ListPlace
 from pancode.errors import UsageError
 
 PAGED = ("limit", "cursor")

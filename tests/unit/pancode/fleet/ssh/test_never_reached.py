@@ -5,25 +5,23 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from node_agent.wire.signing import SigningKey
-from pancode.control.faces import Caller, NodeResult, NodeSpec
 from pancode.core.records import Node
 from pancode.errors import RefusedError
 from pancode.fleet import inventory
-from pancode.fleet.ports import unwatched
+from pancode.fleet.acts import Caller, NodeResult, NodeSpec, unwatched
+from pancode.fleet.ssh.bringup import BringUp
 from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost
 from pancode.fleet.ssh.hostkey import HostKey
+from pancode.fleet.ssh.machines import HostKeyOffer, Machines
+from pancode.fleet.ssh.reach import reach_to
 from pancode.fleet.ssh.target import Target
 from pancode.nodes.node import NodeState
-from pancode.wiring.bringup import BringUp
-from pancode.wiring.faces import FaceFleet
-from pancode.wiring.fleet import HostKeyOffer
-from pancode.wiring.nodes import reach_to
-from tests.unit.pancode.control.world import FLEET, Desk
+from tests.unit.pancode.control.world import Desk
 
 PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMtL8jLEu/a6cJZTn+PFC5C/WmctCxUsUoiMrlzbk5a9"
 
@@ -57,9 +55,8 @@ def coordinator() -> Desk:
 
 def bring_up(coordinator: Desk, links: Any) -> BringUp:
     home = SimpleNamespace(forget_node=lambda name, tag: None)
-    parts: Any = SimpleNamespace(core=coordinator.core, clock=coordinator.clock, fleet=FLEET, home=home)
-    bundles: Any = None
-    return BringUp(parts, links, bundles)
+    settings: Any = SimpleNamespace(slots=4)
+    return BringUp(coordinator.core, settings, cast(Any, home), links, cast(Any, None))
 
 
 def removed(coordinator: Desk, made: BringUp) -> NodeResult:
@@ -100,16 +97,18 @@ def test_a_bring_up_that_gets_in_is_noted(coordinator: Desk, ghost: Node) -> Non
     assert coordinator.row(Node, "ghost").facts["reached"] is True
 
 
-def test_a_given_fingerprint_is_compared_also_where_a_key_is_pinned() -> None:
+def test_a_given_fingerprint_is_compared_also_where_a_key_is_pinned(
+    coordinator: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key = HostKey.parse(PUBLIC)
-    found = HostKeyOffer("n", Target("n", "h", 22, "u"), key, key.fingerprint, True, None, {})
-    added: list[str] = []
-    fleet: Any = SimpleNamespace(look=lambda *_: found, add=lambda found, *_: added.append(found.name))
-    service: Any = None
-    faces, caller = FaceFleet(fleet, service, lambda: None), Caller("ana", {"HOME": str(Path("/"))})
+    found = HostKeyOffer("n", Target("n", "h", 22, "u"), key, True, None, {})
+    monkeypatch.setattr(Machines, "look", lambda *_: found)
+    nobody: Any = None
+    fleet = Machines(bring_up(coordinator, NoWay()), nobody, nobody, lambda: None, lambda: None)
+    caller = Caller("ana", {"HOME": str(Path("/"))})
     with pytest.raises(RefusedError, match="another host key"):
-        faces.add(NodeSpec("n", fingerprint="SHA256:xx"), caller)
-    assert added == []
-    faces.add(NodeSpec("n", fingerprint=key.fingerprint), caller)
-    faces.add(NodeSpec("n"), caller)
-    assert added == ["n", "n"]
+        fleet.add(NodeSpec("n", fingerprint="SHA256:xx"), caller)
+    assert coordinator.rows(Node) == []
+    fleet.add(NodeSpec("n", fingerprint=key.fingerprint), caller)
+    fleet.add(NodeSpec("m"), caller)
+    assert [node.name for node in coordinator.rows(Node)] == ["m", "n"]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pancode.cli.fleet.fleet import _status
+from pancode.fleet.ssh.bringup import before_it_is_cleaned, problem_of
 from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost
 from pancode.fleet.ssh.link import LinkKind, LinkState
-from pancode.wiring.bringup import before_it_is_cleaned, problem_of
-from pancode.wiring.links import news_of
+from pancode.fleet.ssh.links import news_of
 
 
 def test_a_removed_machine_that_is_back_with_another_key_is_trusted_first() -> None:

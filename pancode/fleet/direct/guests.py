@@ -7,13 +7,13 @@ from pathlib import Path
 
 from node_agent.wire.clock import Clock
 from node_agent.wire.signing import PublicKey
-from pancode.bus.rights import node_user
 from pancode.core.records import Node
 from pancode.errors import ConfigError, PancodeError
 from pancode.fleet.direct.authority import Authority
 from pancode.fleet.direct.entrance import Entrance, Guest, Rooms
 from pancode.fleet.ssh.errors import ConnectError, LinkFault
 from pancode.fleet.ssh.tunnel import Pass
+from pancode.nodes.node import node_user
 from pancode.nodes.place import Doorway, Reach
 
 SET_IT = (

@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,21 +13,21 @@ import pytest
 
 from node_agent.wire.signing import SigningKey
 from pancode.control.core import Core
-from pancode.control.faces import NodeResult, Progress, ProgressLine
 from pancode.core.records import Node
 from pancode.fleet import inventory
-from pancode.fleet.machines import Machines
-from pancode.fleet.ports import unwatched
+from pancode.fleet.acts import Caller, NodeResult, Progress, ProgressLine, unwatched
 from pancode.fleet.ssh.errors import ConnectError, LinkFault
 from pancode.fleet.ssh.link import LinkKind, LinkState
+from pancode.fleet.ssh.links import news_of
+from pancode.fleet.ssh.loop import LoopThread
+from pancode.fleet.ssh.machines import Machines
+from pancode.fleet.ssh.reach import reach_to
 from pancode.fleet.ssh.target import Target
 from pancode.nodes.node import Linked, NodeState
 from pancode.nodes.place import Reach
-from pancode.wiring.hands import SshHands
-from pancode.wiring.links import news_of
-from pancode.wiring.loop import LoopThread
-from pancode.wiring.nodes import reach_to
 from tests.unit.pancode.control.world import Desk
+
+ANA = Caller("ana")
 
 
 class Works:
@@ -36,9 +35,9 @@ class Works:
 
     def __init__(self, coordinator: Desk) -> None:
         self.did: list[tuple[str, str]] = []
-        here = partial(_this_machine, coordinator)
-        self.parts = SimpleNamespace(this_machine=here)
-        self.cleaned = self.remove
+        self.core = coordinator.core
+        self.settings = SimpleNamespace(slots=4)
+        self.links = SimpleNamespace(settings=SimpleNamespace(tend_s=60))
 
     async def up(self, node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
         return self._end("up", node)
@@ -54,16 +53,6 @@ class Works:
             raise KeyError("no such thing")
         self.did.append((verb, node.name))
         return NodeResult(node.name, True)
-
-
-def _this_machine(coordinator: Desk, name: str) -> Node:
-    return Node(
-        name,
-        coordinator.clock.wall_ms(),
-        reach_to(Target(name, "127.0.0.1", 0, ""), local=True).data(),
-        {},
-        4,
-    )
 
 
 @pytest.fixture
@@ -85,12 +74,7 @@ def loop() -> Iterator[LoopThread]:
 
 @pytest.fixture
 def fleet(coordinator: Desk, bringup: Works, loop: LoopThread) -> Machines:
-    def node_of(name: str) -> Node | None:
-        return next((row for row in coordinator.rows(Node) if row.name == name), None)
-
-    links: Any = SimpleNamespace(settings=SimpleNamespace(tend_s=60, node_of=node_of))
-    hands = SshHands(cast(Any, bringup), links, loop)
-    made = Machines(coordinator.core, cast(Any, coordinator.clock), hands)
+    made = Machines(cast(Any, bringup), loop, cast(Any, None), lambda: None, lambda: None)
     for name in ("a", "bad", "c"):
         reach = reach_to(Target(name, "h", 22, "u"), installed_home="/n", uid=1)
         inventory.add(coordinator.core, Node(name, 0, reach.data(), {}, 1))
@@ -100,7 +84,7 @@ def fleet(coordinator: Desk, bringup: Works, loop: LoopThread) -> Machines:
 
 @pytest.mark.parametrize("verb", ["up", "down"])
 def test_an_unforeseen_error_of_one_node_is_its_result(fleet: Machines, verb: str) -> None:
-    results = getattr(fleet, verb)(["a", "bad", "c"], unwatched)
+    results = getattr(fleet, verb)(["a", "bad", "c"], ANA, unwatched)
     assert [(r.node, r.ok) for r in results] == [("a", True), ("bad", False), ("c", True)]
     (problem,) = results[1].problems
     assert problem["what"] == "KeyError: 'no such thing'" and "coordinator.log" in problem["fix"]
@@ -119,7 +103,7 @@ def test_two_commands_on_one_machine_go_one_after_the_other(fleet: Machines, bri
 
     bringup.up = slow  # type: ignore[method-assign]
     with ThreadPoolExecutor() as pool:
-        calls = [pool.submit(fleet.up, ["a"], lambda line: told.append(line.text)) for _ in "12"]
+        calls = [pool.submit(fleet.up, ["a"], ANA, lambda line: told.append(line.text)) for _ in "12"]
         assert all(call.result()[0].ok for call in calls)
     assert most == 1 and told == ["another command is at work on it: waiting"]
 
@@ -134,12 +118,12 @@ def test_two_first_bring_ups_at_once_add_this_machine_once(
         add(core, node)
 
     monkeypatch.setattr(inventory, "add", late)
-    results = fleet.up([], unwatched)
+    results = fleet.up([], ANA, unwatched)
     assert len(results) == 4 and [r.node for r in results if not r.ok] == ["bad"]
 
 
 def test_a_removal_that_goes_wrong_is_told_and_not_forgotten(fleet: Machines, coordinator: Desk) -> None:
-    result = fleet.remove("bad", unwatched)
+    result = fleet.remove("bad", ANA, unwatched)
     assert not result.ok and result.problems
     assert inventory.view(coordinator.core, "bad").state is NodeState.NOT_CLEANED
 
@@ -174,7 +158,7 @@ def test_a_contact_in_the_midst_of_a_removal_does_not_begin_another(
         return await once(node, progress, agent_path)
 
     hands.remove = met
-    assert fleet.remove("c", unwatched).ok
+    assert fleet.remove("c", ANA, unwatched).ok
     loop.call(_all_else())
     assert hands.did == [("remove", "c")]
 
@@ -205,14 +189,14 @@ def test_a_removal_that_a_contact_has_carried_out_before_it_is_one(
         told.append(line.text)
         loop.begin(let_go())
 
-    result = fleet.remove("c", waits)
+    result = fleet.remove("c", ANA, waits)
     assert (result.ok, result.changed) == (True, ("removed",)), result
     assert told == ["another command is at work on it: waiting"]
     assert hands.did == [("remove", "c")]
 
 
 def test_down_halts_each_also_the_one_that_fails(fleet: Machines, coordinator: Desk) -> None:
-    fleet.down([], unwatched)
+    fleet.down([], ANA, unwatched)
     assert {inventory.view(coordinator.core, name).state for name in ("a", "bad", "c")} == {NodeState.HALTED}
     assert all(Reach.of(coordinator.row(Node, name)).halted for name in ("a", "bad", "c"))
 

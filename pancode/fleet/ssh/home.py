@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncssh
+
 from node_agent.wire.clock import Ids
 from node_agent.wire.signing import SigningKey
 from pancode.client import KEY_LOST
-from pancode.config.presets import APPLIED, applied
 from pancode.errors import ConfigError
-from pancode.fleet.ssh.loopback.loopback import LoopbackKeys, make_key
 from pancode.host.files import write_durable
 
 OWN_KEY, NEXT_KEY, FORMER = "key/coordinator.key", "key/coordinator.next", "key/former"
@@ -21,6 +20,19 @@ OWN_KEY, NEXT_KEY, FORMER = "key/coordinator.key", "key/coordinator.next", "key/
 _IGNORED = b"*\n!pancode.yaml\n!panagents.yaml\n"
 """The ignore file for git: if the home is in a repository (dotfiles), a snapshot must not carry our keys
 away."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoopbackKeys:
+    """Private keys as OpenSSH text, made by `make_key`, kept by the coordinator: one pair for each node."""
+
+    host: str
+    client: str
+
+
+def make_key() -> str:
+    """A new Ed25519 private key as OpenSSH text."""
+    return asyncssh.generate_private_key("ssh-ed25519").export_private_key("openssh").decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,19 +175,6 @@ class Home:
         """Remove what was kept for a node that is gone."""
         for path in (f"key/nodes/{tag}.redis", f"key/loopback/{name}.host", f"key/loopback/{name}.client"):
             (self.root / path).unlink(missing_ok=True)
-
-    def applied_preset(self, name: str | None) -> str | None:
-        """Keep the preset that dispatches have by themselves, or none; the one before, readable or not."""
-        path = self.root / APPLIED
-        try:
-            before = applied(self.root)
-        except ConfigError:
-            before = "unreadable"
-        if name is None:
-            path.unlink(missing_ok=True)
-        else:
-            write_durable(path, json.dumps({"preset": name}).encode())
-        return before
 
     def _once(self, name: str, make: Callable[[], str]) -> str:
         """The file's text; made and kept at the first time."""

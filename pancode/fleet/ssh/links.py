@@ -13,22 +13,20 @@ from pathlib import Path
 
 from pancode.core.records import Node
 from pancode.errors import PancodeError
-from pancode.fleet.ports import LinkEvents, LinkNews
 from pancode.fleet.ssh import steps
 from pancode.fleet.ssh.connect import Session, SshTiming, open_session
 from pancode.fleet.ssh.errors import LinkFault
+from pancode.fleet.ssh.home import Home
 from pancode.fleet.ssh.link import Backoff, Link, LinkKind, LinkState
 from pancode.fleet.ssh.loopback.loopback import LoopbackNode, LoopbackServer
 from pancode.fleet.ssh.perform import perform
 from pancode.fleet.ssh.probe import NodeProbe, probe
 from pancode.fleet.ssh.proving import prove
+from pancode.fleet.ssh.reach import login_for, pins_of, reach_to, target_of
 from pancode.fleet.ssh.readiness import pythons
 from pancode.fleet.ssh.remote import Remote
 from pancode.fleet.ssh.tunnel import Pass, TunnelTargets, folders
 from pancode.nodes.place import Reach
-from pancode.wiring.direct import Direct
-from pancode.wiring.home import Home
-from pancode.wiring.nodes import login_for, pins_of, reach_to, target_of
 
 TEND_S = 60.0
 log = logging.getLogger("pancode.links")
@@ -45,8 +43,35 @@ class LinkSettings:
     timing: SshTiming
     backoff: Backoff
     node_of: Callable[[str], Node | None]
-    direct: Direct
+    pass_of: Callable[[Node | None], Pass | None]
+    """The login of a node that comes in directly; None where it has a tunnel."""
     tend_s: float = TEND_S
+
+
+@dataclass(frozen=True, slots=True)
+class LinkNews:
+    """A link's new state. `broken`: it went by itself. `trying`: it will come back by itself, perhaps.
+
+    `why` and `fix` are empty where a person need not know. `changed_key`: the host presents another key.
+    """
+
+    up: bool
+    broken: bool
+    trying: bool
+    why: str = ""
+    fix: str = ""
+    changed_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkEvents:
+    """Callbacks for links. `contact` and `silent` are called in a thread; `state` must not block."""
+
+    contact: Callable[[str], None]
+    """A link came up; and every `tend_s` while it is up."""
+    silent: Callable[[str], bool]
+    """Whether the node is not heard although it should be."""
+    state: Callable[[str, LinkNews], None]
 
 
 class Links:
@@ -126,7 +151,7 @@ class Links:
         return self._links[name]
 
     def _pass(self, name: str) -> Pass | None:
-        return self.settings.direct.pass_of(self.settings.node_of(name))
+        return self.settings.pass_of(self.settings.node_of(name))
 
     async def tend(self) -> None:
         """Once a minute, for every link that is up: see that its tunnels are there, let the node in, and

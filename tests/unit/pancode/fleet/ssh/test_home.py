@@ -10,7 +10,7 @@ import pytest
 
 from node_agent.wire.signing import SigningKey
 from pancode.errors import ConfigError
-from pancode.wiring.home import Home
+from pancode.fleet.ssh.home import Home
 from tests.unit.pancode.control.world import CountingIds
 
 KEY = SigningKey(b"k" * 32)

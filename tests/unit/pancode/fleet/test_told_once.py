@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.control.faces import NodeResult
+from pancode.fleet.acts import NodeResult
 from pancode.fleet.ssh.readiness import Weight
 
 NOTE = {"what": "no systemd user services", "fix": "", "weight": Weight.NOTE.value}

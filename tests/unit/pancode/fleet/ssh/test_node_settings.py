@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
 
 from node_agent.machine.home import NodeSettings
-from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.signing import SigningKey
 from pancode.core.records import Node
+from pancode.fleet.ssh.bringup import NodeDefaults, node_settings
+from pancode.fleet.ssh.reach import reach_to
 from pancode.fleet.ssh.target import Target
-from pancode.wiring.bringup import FleetParts, node_settings
-from pancode.wiring.home import Home
-from pancode.wiring.nodes import reach_to
 
 KEY = SigningKey(b"0123456789abcdef0123456789abcdef")
 
 
 def told(local: bool, machines: tuple[str, ...]) -> NodeSettings:
-    parts = FleetParts(
-        core=cast(Any, None),
-        home=Home(Path("/h")),
-        clock=SystemClock(),
-        ids=SystemIds(),
-        fleet="f-test",
-        slots=4,
-        time_factor=1.0,
-        machines=lambda: machines,
-        user_home=Path("/"),
-        direct=cast(Any, None),
-    )
+    defaults = NodeDefaults(4, 1.0, lambda: machines, Path("/"))
     reach = reach_to(Target("desk", "127.0.0.1", 22, "ana"), local=local)
     node = Node("desk", 1, reach.data(), {}, 4, tag=KEY.public.tag)
-    return NodeSettings.model_validate(node_settings(parts, node))
+    return NodeSettings.model_validate(node_settings(defaults, "f-test", node))
 
 
 def test_this_machine_s_node_and_no_other() -> None:

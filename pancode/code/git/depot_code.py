@@ -1,0 +1,142 @@
+"""The changes of runs: previewed, shown, landed in their turn, called off, on git and the depot."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pancode.code.git.compose import conflict_state, unsettled
+from pancode.code.git.depot import Depot
+from pancode.code.git.diff import FileStat, diff_patch, diff_stat
+from pancode.code.git.landing.land import land
+from pancode.code.git.landing.land_branch import land_on_branch
+from pancode.code.git.landing.session import LandingSession
+from pancode.code.git.listing import ListingLimits
+from pancode.code.git.merge import commit_of, offer
+from pancode.code.git.reverting import RevertLook
+from pancode.code.git.snapshot import SnapshotOptions, preview
+from pancode.code.landing.lander import Lander, commits_of
+from pancode.code.landing.listing import before, landing_rows, report_of
+from pancode.code.landing.queue import LandingQueue
+from pancode.code.landing.resolve import resolve
+from pancode.control.core import Core
+from pancode.control.surroundings import Surroundings
+from pancode.core.records import Run
+from pancode.core.values import replace
+from pancode.dispatch.report import queued
+from pancode.life.land_values import (
+    CalledOff,
+    Conflict,
+    ConflictState,
+    Gates,
+    LandReport,
+    LandRequest,
+    LandWay,
+    OnBranch,
+)
+
+
+class DepotCode:
+    """The code of runs, in the coordinator's depot. WorkspaceError for all that cannot be done."""
+
+    def __init__(self, depot: Depot, core: Core) -> None:
+        self._depot, self._core = depot, core
+        self._lander = Lander(core, DepotRepositories(depot))
+        self.queue = LandingQueue(core, self._lander.land, self._lander.cut_short)
+        self._reverts = RevertLook(core, depot)
+
+    def preview(self, project: str, folder: str = "", allowed: tuple[str, ...] = ()) -> dict[str, Any]:
+        """The content of a snapshot: `{"branch", "head", "changed", "untracked", "warnings"}`; as it, must
+        have `folder`.
+        """
+        options = SnapshotOptions(0, ListingLimits(allowed=allowed), dict(os.environ), folder)
+        seen = preview(Path(project), options)
+        summary = {"branch": seen.branch, "head": seen.head, "warnings": list(seen.warnings)}
+        return {**summary, "changed": list(seen.changed), "untracked": list(seen.untracked)}
+
+    def diff(self, run: Run, stat: bool) -> bytes:
+        """The run's change against its snapshot as a patch, or as a list of files with counts."""
+        repo, snapshot, commit = commits_of(self._core, run)
+        if commit is None:
+            return b""
+        if stat:
+            return "".join(_line(s) for s in diff_stat(self._depot, repo, snapshot, commit)).encode()
+        return diff_patch(self._depot, repo, snapshot, commit)
+
+    def land(self, run: Run, asked: LandWay, wait: bool = True) -> dict[str, Any]:
+        """Merge into the user's tree or onto a branch, when its turn has come: `{"status", "files", "gate",
+        "recovered"}`, and into which `"tree"` and `"branch"`. `wait` False: `{"status": "waiting", "place"}`.
+        """
+        action = self.queue.ask(run, asked)
+        if not wait:
+            return {"status": "waiting", "place": self.queue.place(action)}
+        report = report_of(self.queue.ended(action))
+        self._reverts.look(str(run.project))
+        return report
+
+    def resolve(self, around: Surroundings, run: Run, asked: LandWay) -> dict[str, Any]:
+        """Dispatch a run that settles the conflict of this one, and is landed so: the answer to a dispatch.
+
+        UsageError: there is no conflict.
+        """
+        return queued(resolve(self._core, self._lander, around, run, asked))
+
+    def landings(self, before_run: Run | None = None) -> list[dict[str, Any]]:
+        """The landings that wait or are under way, in order, with their places; or those before a run's."""
+        now = self.queue.under_way()
+        return landing_rows(self._core, now) if before_run is None else before(self._core, before_run, now)
+
+    def look_for_reverts(self) -> dict[str, str]:
+        """Landed changes that a later commit took back, by run; they are written down."""
+        return self._reverts.look()
+
+    def call_off(self, run: Run) -> list[dict[str, Any]]:
+        """Ask landings of this run that are under way or wait to end; how each did. Empty: there is none.
+
+        `queued` is true of one that had not begun.
+        """
+        return self._lander.call_off(run)
+
+
+def _line(stat: FileStat) -> str:
+    counts = "binary" if stat.added is None else f"+{stat.added} -{stat.removed}"
+    name = f"{stat.old_path} -> {stat.path}" if stat.old_path is not None else stat.path
+    return f"{counts:>12}  {name}\n"
+
+
+class DepotRepositories:
+    """pancode.code.landing.ports: users' repositories, as the coordinator's own user may use them."""
+
+    def __init__(self, depot: Depot) -> None:
+        self._depot = depot
+        self._sessions: dict[str, LandingSession] = {}
+
+    def into_files(self, project: str, request: LandRequest, gates: Gates, off: CalledOff) -> LandReport:
+        return land(Path(project), self._depot, _here(request), gates, called_off=off)
+
+    def onto_branch(
+        self, project: str, request: LandRequest, target: OnBranch, gates: Gates, off: CalledOff
+    ) -> LandReport:
+        repo = request.repo_id
+        if repo not in self._sessions:  # one of a repository lands after the other
+            self._sessions[repo] = LandingSession(self._depot, repo)
+        here, session = _here(request), self._sessions[repo]
+        return land_on_branch(Path(project), self._depot, here, target, gates, off, session)
+
+    def conflict(self, project: str, request: LandRequest, branch: str) -> ConflictState:
+        return conflict_state(Path(project), self._depot, _here(request), branch)
+
+    def unsettled(self, repo: str, marked: str, result: str, files: Iterable[str]) -> tuple[Conflict, ...]:
+        return unsettled(self._depot, repo, marked, result, files)
+
+    def commit_of(self, repo: str, tree: str, base: str | None) -> str:
+        return commit_of(self._depot, repo, tree, base)
+
+    def offer(self, repo: str, run: str, commit: str, base: str | None) -> None:
+        offer(self._depot, repo, run, commit, base)
+
+
+def _here(request: LandRequest) -> LandRequest:
+    return replace(request, environ=dict(os.environ))

@@ -1,0 +1,97 @@
+"""Acts on machines as values: what is asked for, each step as it goes, the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The person who asks: bring-up uses this person's SSH agent and configuration, for that call only.
+
+    `environ`: HOME, SSH_AUTH_SOCK and the like. `by`: the user's name, for the record.
+    """
+
+    by: str
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def agent(self) -> str | None:
+        """The socket of the person's SSH agent."""
+        return self.environ.get("SSH_AUTH_SOCK")
+
+
+LinkWay = Literal["ssh", "direct"]
+"""The link of a node to Redis and the depot: a tunnel, or TLS without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """A machine as `node add` names it. None: what the SSH configuration says of the alias `name`."""
+
+    name: str
+    host: str | None = None
+    user: str | None = None
+    port: int | None = None
+    identity: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    slots: int | None = None
+    fingerprint: str | None = None
+    """The host key that the person has seen and accepted; None: not asked yet."""
+    fleet_key: bool = False
+    """Put the fleet's own key there, so that the link comes back while nobody is there."""
+    link: LinkWay = "ssh"
+    """Its link to Redis and the depot."""
+    local: bool = False
+    """This machine, without a system sshd. `local_home`: another HOME for it (demo)."""
+    local_home: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeChange:
+    """A change of what `node add` has said. `slots` None: as they are."""
+
+    slots: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    unlabel: tuple[str, ...] = ()
+
+
+ProgressState = Literal["started", "done", "failed", "skipped", "note"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressLine:
+    """One step of one node of a long call."""
+
+    node: str
+    step: str
+    state: ProgressState
+    text: str = ""
+    seconds: float = 0.0
+
+
+Progress = Callable[[ProgressLine], None]
+
+
+def unwatched(line: ProgressLine) -> None:
+    """Nobody follows the progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeResult:
+    """The result of a long call for one node. Problems are `{"what", "fix", "weight"}`, also on success."""
+
+    node: str
+    ok: bool
+    problems: tuple[Mapping[str, str], ...] = ()
+    changed: tuple[str, ...] = ()
+    seconds: float = 0.0
+    again: bool = False
+    """A node agent of ours was there before."""
+
+    def news(self) -> NodeResult:
+        """A note that nobody can act on is told with the first bring-up and not again."""
+        problems = tuple(p for p in self.problems if not self.again or p.get("weight") != "note" or p["fix"])
+        return replace(self, problems=problems)

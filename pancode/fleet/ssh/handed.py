@@ -1,0 +1,84 @@
+"""Bring-up by another tool: the same steps as `fleet up`, as data, for one node.
+
+Each function is one turn of the talk with a tool that has its own way to the node.
+"""
+
+from __future__ import annotations
+
+from pancode.control.shapes import Json
+from pancode.core.records import Node
+from pancode.errors import UnavailableError, UsageError
+from pancode.fleet.ssh import steps
+from pancode.fleet.ssh.bringup import BringUp, bundle_for
+from pancode.fleet.ssh.fleetkey import marker
+from pancode.fleet.ssh.probe import PROBE_TIMEOUT_S, NodeProbe, parse_probe
+from pancode.fleet.ssh.readiness import problems, stops
+from pancode.fleet.ssh.scripts.link import PROBE
+from pancode.fleet.ssh.steps import HomeFile, NodeLocation, RemoteScript
+from pancode.fleet.ssh.steps_json import act_json, step_json
+from pancode.nodes.place import Reach
+
+
+def look(bringup: BringUp, node: Node | None) -> Json:
+    """The probe, to be run there as the login that the node agent is to have."""
+    home = Reach.of(node).node_home if node is not None else None
+    probe = RemoteScript(PROBE, (bringup.core.fleet, home or ""), PROBE_TIMEOUT_S, PROBE)
+    return {"look": act_json(probe)}
+
+
+def removal(bringup: BringUp, probe: str) -> Json:
+    """The steps that take everything of this fleet off that login."""
+    fleet = bringup.core.fleet
+    place = NodeLocation.of(fleet, _found(probe))
+    return {"steps": [step_json(step) for step in steps.remove_steps(place, marker(fleet))]}
+
+
+def plan(bringup: BringUp, node: Node, probe: str) -> Json:
+    """Changes nothing there. All steps where the node's key is known, and else those up to its key."""
+    found = _fit(node.name, _found(probe), bringup.core.wall_ms())
+    bringup.note_reached(node)
+    bundle, python = bundle_for(bringup.bundles, found)
+    place = NodeLocation.of(bringup.core.fleet, found)
+    wanted = [step_json(step) for step in steps.first_steps(place, found, bundle, python)]
+    if node.public_key is None or not found.has_key:
+        return {"steps": wanted, "key": None}
+    later = _later(bringup, node, found, python.path, bringup.home_files(node))
+    return {"steps": wanted + later, "key": node.public_key}
+
+
+def enrolled(bringup: BringUp, node: Node, probe: str, key: str) -> Json:
+    """Believe the key that the node has made; the steps after it."""
+    found = _found(probe)
+    _, python = bundle_for(bringup.bundles, found)
+    files = bringup.enrol(node.name, key, found)
+    return {"steps": _later(bringup, node, found, python.path, files), "key": key}
+
+
+def _later(bringup: BringUp, node: Node, found: NodeProbe, python: str, files: list[HomeFile]) -> list[Json]:
+    place = NodeLocation.of(bringup.core.fleet, found)
+    rows = [step_json(step) for step in steps.enrolled_steps(place, found, python, files)]
+    start = steps.start_step(place, found, python, restart=False)
+    rows.append(step_json(start, steps.start_step(place, found, python, restart=True)))
+    if Reach.of(node).fleet_key:
+        rows.append(step_json(bringup.key_step()))
+    return rows
+
+
+def _found(probe: str) -> NodeProbe:
+    try:
+        return parse_probe(probe)
+    except ValueError as error:
+        raise UsageError("this is no answer to our probe", why=str(error), code="no_probe") from error
+
+
+def _fit(name: str, found: NodeProbe, now_ms: int) -> NodeProbe:
+    """UnavailableError for what keeps a node from being brought up."""
+    if wrong := stops(problems(found, now_ms)):
+        first = wrong[0]
+        raise UnavailableError(
+            f"{name} cannot be brought up: {first.what}",
+            fix=first.fix,
+            code="node_unfit",
+            details={"problems": "; ".join(problem.what for problem in wrong)},
+        )
+    return found

@@ -1,0 +1,454 @@
+"""Adds machines, brings them up, halts them, takes them out; cleans one that was away when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pancode.control.shapes import Json
+from pancode.core.records import Node
+from pancode.errors import ConflictError, NotFoundError, RefusedError, UsageError
+from pancode.fleet import inventory
+from pancode.fleet.acts import (
+    Caller,
+    LinkWay,
+    NodeResult,
+    NodeSpec,
+    Progress,
+    ProgressLine,
+    unwatched,
+)
+from pancode.fleet.ssh import handed
+from pancode.fleet.ssh.bringup import BringUp, problem_of
+from pancode.fleet.ssh.connect import presented_key
+from pancode.fleet.ssh.errors import ConnectError, LinkFault
+from pancode.fleet.ssh.hostkey import Changed, HostKey, compare
+from pancode.fleet.ssh.knownhosts import known_key
+from pancode.fleet.ssh.links import LinkEvents, LinkNews
+from pancode.fleet.ssh.loop import LoopThread
+from pancode.fleet.ssh.reach import login_for, pins_of, reach_to
+from pancode.fleet.ssh.target import Overrides, SshPlaces, Target, resolve
+from pancode.nodes.node import NodeState
+from pancode.nodes.place import Reach, changed
+
+_QUIET = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
+_KEEP_S = 30
+Work = Callable[[Node], Coroutine[Any, Any, NodeResult]]
+_LOOK_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class HostKeyOffer:
+    """The host key and login that adding a node would trust: shown, and asked for once."""
+
+    name: str
+    target: Target
+    host_key: HostKey
+    known: bool
+    changed_from: str | None
+    """Fingerprint of the pinned key when another one is presented now."""
+    hops: Mapping[str, HostKey]
+    """Keys of the jump hosts, from the user's own known_hosts."""
+
+    @property
+    def pins(self) -> dict[str, HostKey]:
+        return {**self.hops, self.target.endpoint: self.host_key}
+
+    def question(self) -> dict[str, str]:
+        """What the command line asks before the machine is added. `value`: the body's field that says yes."""
+        seen = self.host_key.fingerprint
+        text = f"{self.name} ({self.target.endpoint}) has the host key {seen}"
+        if self.changed_from is not None:
+            text += f", and had {self.changed_from} before: ask its owner why before you accept this"
+        return {"kind": "host_key", "text": text, "value": seen}
+
+    def check_accepted(self, fingerprint: str | None) -> None:
+        """UsageError where nobody has said yes to it; RefusedError where it was another key."""
+        seen = self.host_key.fingerprint
+        if fingerprint is None:
+            raise UsageError(
+                f"the host key of {self.name} was not accepted",
+                why=f"it presents {seen}",
+                fix=f"compare it on that machine, then add --accept-fingerprint {seen}",
+                code="fingerprint_not_accepted",
+            )
+        if fingerprint != seen:
+            raise RefusedError(
+                f"{self.name} presents another host key than the one accepted",
+                why=f"accepted {fingerprint}, presented {seen}",
+                fix="compare on that machine: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
+                code="host_key_differs",
+            )
+
+
+class Machines:
+    """The use cases of machines: synchronous, for several threads at once; SSH runs in the loop's thread.
+
+    `check_direct`: ConfigError where nodes could not come in by TLS. `install`: makes the coordinator come
+    back after a reboot; called before each bring-up. `retire`: takes away the keys that no node needs any
+    more; called after each.
+    """
+
+    def __init__(
+        self,
+        bringup: BringUp,
+        loop: LoopThread,
+        check_direct: Callable[[list[str]], None],
+        install: Callable[[], object],
+        retire: Callable[[], None],
+    ) -> None:
+        self.core = bringup.core
+        self._bringup, self._links, self._loop = bringup, bringup.links, loop
+        self._check_direct, self._install, self._retire = check_direct, install, retire
+        self._turns: dict[str, asyncio.Lock] = {}
+        self._cleaned_ms: dict[str, int] = {}
+        self._refused: dict[str, str] = {}
+        """By node: the changed host key that was put on record last."""
+
+    def start(self) -> None:
+        """Admit every enrolled node to Redis, and begin to keep its link."""
+        self.admit_all()
+        self._links.events = LinkEvents(self.contact, self._silent, self.tried)
+        self._loop.begin(self._links.tend())
+        for node in self.nodes():
+            reach = Reach.of(node)
+            inventory.put_halted(self.core, node.name, reach.halted)
+            if node.tag is not None and reach.installed_home is not None:
+                self._keep(node.name)
+
+    def stop(self) -> None:
+        """End links and servers; node agents go on."""
+        self._loop.call(self._links.close(), _KEEP_S)
+
+    def admit_all(self) -> None:
+        """Every enrolled node has its Redis user again (a new server has none), but in quarantine."""
+        for node in self.nodes():
+            if node.tag is not None and node.quarantined is None:
+                self._bringup.admit(node.tag)
+
+    def let_in(self, names: Sequence[str]) -> None:
+        """Give these their users in Redis again, after their release: not only at the next look at links."""
+        for name in names:
+            node = self.known(name)
+            if node.tag is not None and node.removed is None:
+                self._bringup.admit(node.tag)
+
+    # -- the inventory -----------------------------------------------------------------------------
+
+    def look(self, spec: NodeSpec, caller: Caller) -> HostKeyOffer:
+        """Resolve the name and ask the host for its key. TargetError or ConnectError with the fix."""
+        places = SshPlaces.of(caller.environ)
+        given = Overrides(spec.host, spec.user, spec.port, spec.identity)
+        target = resolve(spec.name, given, places)
+        node = self.find(spec.name)
+        pins = pins_of(Reach.of(node)) if node is not None else {}
+        hops = {hop.endpoint: pins.get(hop.endpoint) or _hop_key(hop, places) for hop in target.hops}
+        login = login_for(reach_to(target), (), self._bringup.settings.user_home)
+        key = self._loop.call(presented_key(target, {**pins, **hops}, login), _LOOK_S)
+        verdict = compare(pins.get(target.endpoint), key)
+        old = verdict.old.fingerprint if isinstance(verdict, Changed) else None
+        return HostKeyOffer(spec.name, target, key, target.endpoint in pins and old is None, old, hops)
+
+    def probe(self, spec: NodeSpec, caller: Caller) -> Json:
+        """The target of the alias, the questions before it is added, and notes; changes nothing.
+
+        Connects far enough to see the host key. NotFoundError, UnavailableError.
+        """
+        if spec.local:
+            return {"target": {"name": spec.name, "local": True}, "questions": [], "warnings": []}
+        found = self.look(spec, caller)
+        target = found.target
+        fields = {"name": spec.name, "host": target.host, "port": target.port, "user": target.user}
+        hops = [hop.endpoint for hop in target.hops]
+        return {
+            "target": {**fields, "hops": hops, "fingerprint": found.host_key.fingerprint},
+            "questions": [] if found.known else [found.question()],
+            "warnings": list(target.warnings),
+        }
+
+    def add(self, spec: NodeSpec, caller: Caller) -> Node:
+        """Into the inventory, with the accepted host key pinned. ConflictError when the name is taken."""
+        direct = spec.link == "direct"
+        if spec.local:
+            if direct:
+                raise UsageError("this machine needs no link", fix="leave --link out with --local")
+            return self._enlist(self._this_machine(spec))
+        found = self.look(spec, caller)
+        if not found.known or spec.fingerprint is not None:
+            found.check_accepted(spec.fingerprint)
+        if direct:
+            self._check_direct([spec.name])
+        reach = reach_to(found.target, found.pins, fleet_key=spec.fleet_key, direct=direct)
+        return self._enlist(self._node(spec, reach))
+
+    def trust(self, name: str, fingerprint: str, caller: Caller) -> NodeResult:
+        """Pin the changed host key that the person has checked; its link starts anew."""
+        found = self.look(NodeSpec(name), caller)
+        found.check_accepted(fingerprint)
+
+        def pin(node: Node) -> Node:
+            reach = Reach.of(node)
+            fresh = reach_to(found.target, {**pins_of(reach), **found.pins})
+            return replace(node, target=replace(reach, target=fresh.target, pins=fresh.pins).data())
+
+        inventory.change(self.core, name, pin)
+        seen = {"node": name, "by": caller.by, "now": fingerprint, "before": found.changed_from}
+        self.core.live.record_trust("warning", "host key trusted", **seen)
+        self._refused.pop(name, None)
+        self._loop.call(self._links.leave(name), _KEEP_S)
+        if Reach.of(self.known(name)).installed_home is not None:
+            self._keep(name)
+        return NodeResult(name, True, changed=("host key",))
+
+    def _node(self, spec: NodeSpec, reach: Reach) -> Node:
+        slots = self._bringup.settings.slots if spec.slots is None else spec.slots
+        return Node(spec.name, self.core.wall_ms(), reach.data(), dict(spec.labels), slots)
+
+    def _this_machine(self, spec: NodeSpec) -> Node:
+        """The one that we run on, through our own SSH server."""
+        target = Target(spec.name, "127.0.0.1", 0, "")
+        labels = {"local": "true", **spec.labels}
+        return self._node(
+            replace(spec, labels=labels), reach_to(target, local=True, local_home=spec.local_home)
+        )
+
+    def _enlist(self, node: Node) -> Node:
+        inventory.add(self.core, node)
+        # whatever was said of an earlier one of that name
+        inventory.put_link(self.core, node.name, trying=True)
+        inventory.put_halted(self.core, node.name, False)
+        return node
+
+    # -- bringing up, halting, taking out ------------------------------------------------------------
+
+    def up(
+        self, names: Sequence[str], caller: Caller, progress: Progress, link: LinkWay | None = None
+    ) -> list[NodeResult]:
+        """Install, start and check; no names: all, and this machine where the fleet has none. Idempotent.
+
+        May take minutes. `link`: how they come to Redis and the depot from now on; ConfigError, UsageError if
+        that cannot be.
+        """
+        if link is not None:
+            self._set_link(names, link == "direct")
+        self._install()
+        results = self._brought_up(names, caller, progress)
+        self._retire()
+        return [result.news() for result in results]
+
+    def doctor(self, names: Sequence[str], caller: Caller) -> list[Json]:
+        """Problems of machines and links: `{"node", "what", "ok", "fix"}`; a note is not a fault.
+
+        A second bring-up changes nothing that is right, and names all that is wrong.
+        """
+        results = self._brought_up(names, caller, unwatched)
+        problems = [
+            {"node": r.node, "what": p["what"], "ok": p.get("weight") == "note", "fix": p["fix"]}
+            for r in results
+            for p in r.problems
+        ]
+        fine = [{"node": r.node, "what": "reached, checked", "ok": True, "fix": ""} for r in results if r.ok]
+        return problems + fine
+
+    def _brought_up(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
+        if not names:
+            self._include_this_machine()
+        meant = [node.name for node in self._meant(names)]
+        return self._on_each(meant, progress, lambda node: self._bringup.up(node, progress, caller.agent))
+
+    def _set_link(self, names: Sequence[str], direct: bool) -> None:
+        """From the next bring-up on, of all but this machine, which needs neither link."""
+        nodes = self._meant(names)
+        ours = [n.name for n in nodes if Reach.of(n).local]
+        if names and ours:
+            raise UsageError(
+                f"{', '.join(ours)} is this machine, which reaches Redis and the depot by name",
+                fix="leave --link out for it",
+            )
+        chosen = [n.name for n in nodes if n.name not in ours]
+        if direct:
+            self._check_direct(chosen)
+        for name in chosen:
+            inventory.change(self.core, name, partial(changed, direct=direct))
+
+    def down(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
+        """End the node agents of these (none given: all); attempts belong to their shims and go on.
+
+        Only `fleet up` starts them again.
+        """
+        nodes = [self.known(name) for name in names] or self.nodes()
+
+        async def halt(node: Node) -> NodeResult:
+            await asyncio.to_thread(self._halt, node.name)
+            return await self._bringup.down(node, progress, caller.agent)
+
+        ready = [n.name for n in nodes if Reach.of(n).installed_home is not None]
+        return self._on_each(ready, progress, halt)
+
+    def _halt(self, name: str) -> None:
+        inventory.change(self.core, name, partial(changed, halted=True))
+        inventory.put_halted(self.core, name, True)
+
+    def remove(self, name: str, caller: Caller, progress: Progress) -> NodeResult:
+        """Take out all that we brought and prove it; away: revoked now, cleaned at next contact."""
+        inventory.revoke(self.core, self.known(name).name)
+        work = partial(self._bringup.remove, progress=progress, agent_path=caller.agent)
+        (result,) = self._on_each([name], progress, work)
+        if not result.ok and self.find(name) is None:  # a contact was before us, and has cleaned it
+            return NodeResult(name, True, (), ("removed",))
+        return result
+
+    def handed(self, name: str, probe: str | None, key: str | None, remove: bool) -> Json:
+        """The next steps of a bring-up or removal that another tool carries out on the node.
+
+        `probe`: what our probe said there; None: `{"look"}`, the probe itself. Then `{"steps", "key"}`; with
+        `key`, the one that the node has made, it is enrolled. Idempotent. NotFoundError (a removal knows any
+        name), UsageError, UnavailableError for a node that is not fit.
+        """
+        node = self.find(name) if remove else self.known(name)
+        if probe is None:
+            return handed.look(self._bringup, node)
+        if node is None or remove:
+            return handed.removal(self._bringup, probe)
+        if key is None:
+            return handed.plan(self._bringup, node, probe)
+        return handed.enrolled(self._bringup, node, probe, key)
+
+    def cleaned(self, name: str) -> bool:
+        """Another tool has taken all of ours off that machine and proven it; whether it is forgotten now.
+
+        Only one that was removed and not cleaned is. Idempotent; any name may be said.
+        """
+        if not self._is_owed(name):
+            return False
+        (result,) = self._on_each([name], unwatched, self._bringup.cleaned)
+        return result.ok
+
+    def _on_each(self, names: Sequence[str], progress: Progress, work: Work) -> list[NodeResult]:
+        """On all at once, but on one machine one command after the other.
+
+        What goes wrong with a machine is that one's result. A command goes on when who gave it has detached:
+        the next one would meet it half-way.
+        """
+
+        async def one(name: str) -> NodeResult:
+            turn = self._turns.setdefault(name, asyncio.Lock())
+            if turn.locked():
+                words = "another command is at work on it: waiting"
+                progress(ProgressLine(name, "connect", "started", words))
+            try:
+                async with turn:
+                    began = self._loop.loop.time()
+                    done = await work(await asyncio.to_thread(self.known, name))
+                    return replace(done, seconds=self._loop.loop.time() - began)
+            except Exception as error:
+                return NodeResult(name, False, (problem_of(error, name),))
+
+        async def together() -> list[NodeResult]:
+            return list(await asyncio.gather(*(one(name) for name in names)))
+
+        return self._loop.call(together())
+
+    def _include_this_machine(self) -> None:
+        """A fleet begins with the machine it is started on; once its owner took it out, it stays out."""
+        with self.core.ports.ledger.transaction() as tx:
+            rows = tx.find(Node)
+        if not any(Reach.of(row).local for row in rows):
+            used = {row.name for row in rows}
+            name = re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")[:32] or "desk"
+            name = name if name not in used else "desk" if "desk" not in used else "this-machine"
+            with suppress(ConflictError):  # two `fleet up` at once: the other one has just added it
+                self._enlist(self._this_machine(NodeSpec(name, local=True)))
+
+    # -- what links tell ---------------------------------------------------------------------------
+
+    def contact(self, name: str) -> None:
+        """A node is reached: let it into Redis (which may have forgotten it); clean it if it was removed."""
+        node = self.find(name)
+        if self._is_owed(name):
+            if self._may_clean(name):
+                self._loop.begin(self._clean(name))
+        elif node is not None and node.tag is not None and node.quarantined is None:
+            self._bringup.admit(node.tag)
+
+    def _may_clean(self, name: str) -> bool:
+        """Each try ends the link and dials anew, which is a contact: one in the time of a tending will do."""
+        now = self.core.ports.clock.mono_ms()
+        last = self._cleaned_ms.get(name)
+        if last is not None and now - last < self._links.settings.tend_s * 1000:
+            return False
+        self._cleaned_ms[name] = now
+        return True
+
+    async def _clean(self, name: str) -> None:
+        """Unless a command is at work on it, such as the removal itself: each would end the other's."""
+        turn = self._turns.setdefault(name, asyncio.Lock())
+        if turn.locked():
+            return
+        async with turn:
+            node = await asyncio.to_thread(self.find, name)
+            if node is not None and node.removed == NodeState.NOT_CLEANED.value:
+                await self._bringup.remove(node, unwatched, None)
+
+    def tried(self, name: str, news: LinkNews) -> None:
+        """A link that waits for a person, or that is not kept, tries nothing."""
+        inventory.put_link_state(self.core, name, news.up, news.broken)
+        if (
+            news.changed_key and self._refused.get(name) != news.changed_key
+        ):  # once, however often it is tried
+            self._refused[name] = news.changed_key
+            self.core.live.record_trust("error", "changed host key refused", node=name, why=news.changed_key)
+        inventory.put_link(self.core, name, news.trying, news.why, news.fix)
+
+    def _silent(self, name: str) -> bool:
+        """Whether nothing was heard of the node for so long that its agent may have died."""
+        node = self.find(name)
+        return node is not None and node.tag is not None and inventory.view(self.core, name).state in _QUIET
+
+    def _keep(self, name: str) -> None:
+        self._loop.call(self._links.keep(name), _KEEP_S)
+
+    # -- rows ----------------------------------------------------------------------------------------
+
+    def nodes(self) -> list[Node]:
+        """All but those that are gone for good."""
+        with self.core.ports.ledger.transaction() as tx:
+            return [n for n in tx.find(Node) if n.removed != NodeState.REMOVED.value]
+
+    def find(self, name: str) -> Node | None:
+        return next((n for n in self.nodes() if n.name == name), None)
+
+    def known(self, name: str) -> Node:
+        """NotFoundError."""
+        node = self.find(name)
+        if node is None:
+            raise NotFoundError(f"no node {name} in the fleet", fix="pancode node ls")
+        return node
+
+    def _meant(self, names: Sequence[str]) -> list[Node]:
+        return [self.known(name) for name in names] or [n for n in self.nodes() if n.removed is None]
+
+    def _is_owed(self, name: str) -> bool:
+        node = self.find(name)
+        return node is not None and node.removed == NodeState.NOT_CLEANED.value
+
+
+def _hop_key(hop: Target, places: SshPlaces) -> HostKey:
+    """A jump host is one that the user has met: its key is in known_hosts, or nothing goes through it."""
+    files = (places.home / ".ssh/known_hosts", Path("/etc/ssh/ssh_known_hosts"))
+    key = known_key(hop, files)
+    if key is None:
+        raise ConnectError(
+            LinkFault.HOST_KEY_UNKNOWN,
+            f"the jump host {hop.endpoint} is not known",
+            why="its key is in no known_hosts file of yours",
+            fix=f"log in there once by hand (ssh {hop.alias}), compare its key, then try again",
+        )
+    return key

@@ -1,0 +1,98 @@
+"""Builds the coordinator of a home by its settings; never from inside of a run of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from pancode.access.run_rights import refused, run_of
+from pancode.bus.valkey.access import Beside, RedisAccess, access_from_url
+from pancode.config.load import ConfigPlaces, Loaded, load
+from pancode.config.openings import direct_in, door_in, figures_in
+from pancode.config.presets import NO_PRESET
+from pancode.config.schema import Settings
+from pancode.control.core import ControlSettings
+from pancode.core.quota import ForeignReceipts
+from pancode.fleet.ssh.home import Home
+from pancode.host import callers
+from pancode.nodes.node import Deadlines
+from pancode.store.ledger import SqlLedger
+from pancode.store.postgres import Database, database_of
+from pancode.wiring.coordinator import Coordinator, CoordinatorSettings
+from pancode.wiring.reboot import service_of
+
+
+def build(root: Path, environ: Mapping[str, str]) -> Coordinator:
+    """The caller holds the home's lock. ConfigError names file and key; InsideRunError."""
+    loaded = load(ConfigPlaces(root), environ, preset=NO_PRESET)  # presets are about dispatches
+    settings, database = loaded.settings, database_in(loaded)
+    _not_inside(Home(root), database)
+
+    def read() -> Settings:
+        return load(ConfigPlaces(root), environ, preset=NO_PRESET).settings
+
+    service = service_of(root, (settings.redis.url, settings.ledger.url), environ)
+    chosen = replace(coordinator_settings(settings, read), database=database, redis=redis_in(loaded))
+    chosen = replace(chosen, direct=direct_in(loaded), figures=figures_in(loaded), door=door_in(loaded))
+    home = Home(root)
+    home.prepare()
+    return Coordinator(home, chosen, environ, service)
+
+
+def database_in(loaded: Loaded) -> Database | None:
+    """The PostgreSQL that the settings name; None: a file. ConfigError for an address that is none."""
+    url = loaded.settings.ledger.url
+    password = loaded.settings.ledger.password_file
+    return None if url is None else database_of(url, loaded.origin("ledger.url"), password)
+
+
+def redis_in(loaded: Loaded) -> RedisAccess | None:
+    """The Redis that the settings name; None: our own. ConfigError as `access_from_url`."""
+    redis = loaded.settings.redis
+    if redis.url is None:
+        return None
+    beside = Beside.of(**redis.model_dump(exclude={"url"}))
+    return access_from_url(redis.url, loaded.origin("redis.url"), beside)
+
+
+def _not_inside(home: Home, database: Database | None) -> None:
+    """A run of this fleet is not to be the parent of its coordinator, which would end with it."""
+    attempts = callers.attempts_of(os.getpid(), callers.start_of(os.getpid()))
+    if not attempts or not (home.epoch if database else home.ledger).exists():
+        return
+    ledger = SqlLedger(database or home.ledger, sole=False)
+    try:
+        run = run_of(ledger, attempts)
+    finally:
+        ledger.close()
+    if run is not None:
+        raise refused(run, "to start the coordinator")
+
+
+def coordinator_settings(settings: Settings, read: Callable[[], Settings]) -> CoordinatorSettings:
+    """`read`: as the files are later, for what may change while the coordinator runs."""
+    return CoordinatorSettings(
+        rules=rules_of(settings),
+        slots=settings.nodes.slots,
+        time_factor=settings.timing.factor,
+        machines=lambda: read().models.machines,
+    )
+
+
+def rules_of(settings: Settings) -> ControlSettings:
+    """The control plane's times and ceiling, before they are scaled."""
+    timing = settings.timing
+    return ControlSettings(
+        ceiling_usd=settings.budget.ceiling,
+        deadlines=Deadlines(timing.ask, timing.suspect, timing.unreachable, timing.lost),
+        beat_ms=timing.beat,
+        start_by_ms=timing.start_by,
+        push_again_ms=timing.push_again,
+        control_again_ms=timing.control_again,
+        refused_pause_ms=timing.refused_pause,
+        retry_pause_ms=timing.retry_pause,
+        node_quota=settings.nodes.redis_quota,
+        evidence=ForeignReceipts(settings.nodes.evidence_receipts, settings.nodes.evidence_size),
+    )
