@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -213,6 +214,7 @@ def test_a_receipt_is_proved_in_the_page(console: Console, page: Page, hostile: 
     proof = page.get_by_role("region", name="Checked in this page")
     expect(proof).to_contain_text("PASS")
     expect(proof).to_contain_text("signature of coordinator")
+    expect(page).to_have_title(re.compile(f"^✓ .* · {hostile} · PanCode$"))
 
     def forge(route: Any) -> None:
         told = route.fetch().json()
@@ -253,6 +255,18 @@ def test_the_inbox_is_worked_by_keyboard(console: Console, page: Page, top: Path
     owner = console.owner
     asks = owner.dispatch(*SHELL, QUESTION, cwd=top)
     assert owner.ended(asks)["outcome"] == "blocked"
+    sent: list[Any] = []
+
+    def take(route: Any) -> None:  # as an agent's run answers; a script is not there any more
+        sent.append(route.request.post_data_json)
+        route.fulfill(status=201, json={"run": asks, "answer": {"text": "9090"}})
+
+    page.route(f"**/v1/runs/{asks}/answer", take)
+    expect(page).to_have_title(re.compile(r"^\(\d+\) Now"))
+    page.locator("li.row", has_text=asks).get_by_role("button", name="9090").click()
+    expect(page.locator(".toast")).to_contain_text(f"{asks} goes on with the answer: 9090")
+    assert [one["text"] for one in sent] == ["2"], "a question is answered where it stands"
+    page.unroute(f"**/v1/runs/{asks}/answer")
     done = owner.dispatch(*SHELL, "echo new > new.txt", cwd=top)
     assert owner.ended(done)["outcome"] == "done"
     page.keyboard.press("g")

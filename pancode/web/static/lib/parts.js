@@ -6,13 +6,13 @@ import { GLYPHS } from "./glyphs.js";
 import { html, link, useLive, useNow, useSilence } from "./live.js";
 import { ago, clock, counted, look, plain, span, stateOf, usd, when } from "./words.js";
 
-/** A page: its title, when it was read, and what failed. `lives`: results of useLive. */
-export function Page({ title, lives = [], actions, children }) {
+/** A page: its title, and that of its tab, when it was read, and what failed. `lives`: results of useLive. */
+export function Page({ title, tab = title, lives = [], actions, children }) {
   const shown = lives.filter((one) => one.data || one.error);
   const read = Math.min(...lives.filter((one) => one.at).map((one) => one.at));
   const error = shown.find((one) => one.error)?.error;
   const silent = useSilence();
-  useEffect(() => { document.title = `${title} · PanCode`; }, [title]);
+  useEffect(() => { document.title = `${tab} · PanCode`; }, [tab]);
   return html`<main id="main" tabindex="-1">
     <header class="head"><h1>${title}</h1><${AsOf} read=${read} silent=${silent} />${actions && html`<div class="keys push">${actions}</div>`}</header>
     ${error && html`<${Trouble} problem=${error} />`}

@@ -61,7 +61,8 @@ async function tried(act, words) {
   try { const done = await act(); tell(words(done)); } catch (problem) { tell(problem); }
 }
 
-const say = (item, text) => tried(() => post(at("runs", item.run, "answer"), { text }), (done) => `${done.run} goes on with the answer: ${done.answer?.text || text}`);
+/** Answers a question. */
+export const say = (item, text) => tried(() => post(at("runs", item.run, "answer"), { text }), (done) => `${done.run} goes on with the answer: ${done.answer?.text || text}`);
 
 async function answer(item) {
   if (!asks(item)) return;

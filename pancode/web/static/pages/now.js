@@ -7,6 +7,7 @@ import { seenBefore } from "../lib/feed.js";
 import { html, link, useLive, useNow } from "../lib/live.js";
 import { Act, Ago, Badge, Bar, Empty, Page, Panel, Problems, Row, RunLink, Unknown, Unpriced, Warning } from "../lib/parts.js";
 import { counted, many, span, stateOf, title, tokens, took, usd, visible } from "../lib/words.js";
+import { say } from "./inbox.js";
 
 const left = seenBefore();
 const MOST = 40;
@@ -20,7 +21,7 @@ export function Now() {
   const byNode = [...(queues.data?.queues || [])].sort((a, b) => (a.kind === "node" ? 0 : 1) - (b.kind === "node" ? 0 : 1));
   const orders = byNode.flatMap((queue) => queue.orders.map((order) => ({ ...order, queue })));
   const items = inbox.data?.items;
-  return html`<${Page} title="Now" lives=${[queues, fleet, inbox, budget]}>
+  return html`<${Page} title="Now" tab=${items?.length ? `(${items.length}) Now` : "Now"} lives=${[queues, fleet, inbox, budget]}>
     <${SinceYouLeft} />
     <div class="two"><${Panel} title="Needs you" count=${items?.length} tone=${items?.length ? "warn" : ""} act=${items?.length ? html`<a href="#/inbox">Open the inbox</a>` : ""}><${Needs} items=${items} /><//>
       <${Panel} title="Today's money"><${Today} budget=${budget.data} /><//></div>
@@ -45,7 +46,8 @@ function Needs({ items }) {
   if (!items) return html`<${Unknown} />`;
   if (!items.length) return html`<${Empty} title="Nothing waits for you" />`;
   return html`<ul>${items.map((item) => html`<${Row} key=${item.id} word=${item.kind} of="warn" href=${link(["inbox"], { item: item.id })} title=${visible(item.words)} why=${`run:${item.run}`}
-    facts=${html`<span class="desk">${item.run}</span><${Ago} at=${item.since} />`} />`)}</ul>`;
+    facts=${html`<span class="desk">${item.run}</span><${Ago} at=${item.since} />`}
+    keys=${item.choices.length > 0 && item.choices.map((choice, i) => html`<button type="button" onClick=${() => say(item, String(i + 1))}>${visible(choice)}</button>`)} />`)}</ul>`;
 }
 
 function Today({ budget }) {

@@ -4,11 +4,13 @@ import { strip } from "../lib/lines.js";
 import { at, post } from "../lib/api.js";
 import { go, html, link, useLive, useNow } from "../lib/live.js";
 import { Act, agreed, asked, Badge, Decisions, fact, Page, Panel, RunLink, State, tell, When, Why } from "../lib/parts.js";
-import { look, many, span, stateOf, took, usd, visible, visibleLines } from "../lib/words.js";
+import { look, many, span, stateOf, title, took, usd, visible, visibleLines } from "../lib/words.js";
 import { Change } from "./rundiff.js";
 import { Log } from "./runlog.js";
 import { Proof } from "./runproof.js";
 
+/** How a tab's title begins, by the tone of the state. */
+const MARKS = { ok: "✓", live: "▶", wait: "…", warn: "?", bad: "✕", ghost: "?" };
 export const PARTS = { "": ["Story", Story], log: ["Log", Log], diff: ["Change", Change], gates: ["Gates", Gates], receipt: ["Receipt", Proof], cost: ["Cost", Cost] };
 
 export function Run({ parts, query }) {
@@ -18,7 +20,7 @@ export function Run({ parts, query }) {
   const run = live.data;
   const now = useNow();
   const [, shown] = PARTS[part] || PARTS[""];
-  return html`<${Page} title=${`Run ${id}`} lives=${[live, why]} actions=${run && html`<${Why} what=${`run:${run.run}`} /><${Acts} run=${run} part=${part} />`}>
+  return html`<${Page} title=${`Run ${id}`} tab=${run && `${MARKS[look(stateOf(run))[0]]} ${visible(title(run))} · ${id}`} lives=${[live, why]} actions=${run && html`<${Why} what=${`run:${run.run}`} /><${Acts} run=${run} part=${part} />`}>
     ${run && html`<p class="facts"><${State} run=${run} />${run.reason !== run.outcome && html`<span>${run.reason}</span>`}<span>${run.node || "no machine yet"}</span><span>${run.agent} / ${run.runtime}${run.model ? ` / ${run.model}` : ""}</span>
       <span>${took(run, now)}</span><span class=${run.usage.cost_usd === null ? "ghost tone" : ""}>${run.usage.cost_usd === null ? "cost unknown" : usd(run.usage.cost_usd)}</span>${run.workflow && html`<a href=${link(["workflows", run.workflow])}>workflow ${run.workflow}${run.step ? `, step ${run.step}` : ""}</a>`}${run.notes.map((note) => html`<span class=${note.startsWith("unknown") ? "ghost tone" : ""}>${note}</span>`)}</p>
     <p class="words task panel pad" tabindex="0" aria-label="task">${visibleLines(run.task)}</p>
