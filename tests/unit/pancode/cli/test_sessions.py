@@ -1,10 +1,15 @@
-"""The stream of a session as a person sees it: turns, who said what, and the answer of each turn."""
+"""The stream of a session as a person sees it, and what is done with each line that is typed."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any, cast
 
+from pancode.cli.face import Face
 from pancode.cli.sessions.stream import SessionReader, Turn
+from pancode.cli.sessions.talk import ChatLoop
+from pancode.client import Client
 
 LINES = (
     {"type": "session", "session": "s", "version": "1"},
@@ -65,3 +70,51 @@ def test_it_is_the_same_however_the_bytes_are_cut() -> None:
 def test_what_was_typed_here_stands_here_already() -> None:
     shown, _ = read(DATA, mine=("why?",))
     assert "ana: why?" not in shown and "ana: stop" in shown
+
+
+class Asked:
+    """A coordinator that notes what is posted."""
+
+    place = Path("/nowhere")
+
+    def __init__(self) -> None:
+        self.posts: list[tuple[str, dict[str, Any]]] = []
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        self.posts.append((path, {name: value for name, value in body.items() if name != "by"}))
+        return {"run": "r-1", "number": 1, "warnings": []}
+
+
+def asks(kind: str, call: int | None) -> dict[str, Any]:
+    asked: dict[str, Any] = {"run": "r-1", "kind": kind, "words": "git push", "choices": [], "call": call, "command": "x"}
+    return {"session": "r-1", "run": "r-1", "state": "asks", "reason": "", "waiting": 0, "asks": asked}
+
+
+def typed(shape: dict[str, Any], *lines: str) -> list[tuple[str, dict[str, Any]]]:
+    client = Asked()
+    loop = ChatLoop(Face(as_json=False), cast("Client", client), "r-1")
+    loop._told_state(shape)
+    for line in lines:
+        assert not loop._said(line, waited=True)
+    return client.posts
+
+
+def test_an_answer_names_the_question_that_was_shown() -> None:
+    call = asks("call", 3)
+    assert typed(call, "y") == [("/v1/runs/r-1/approve", {"call": 3, "scope": "once"})]
+    assert typed(call, "a") == [("/v1/runs/r-1/approve", {"call": 3, "scope": "run"})]
+    assert typed(call, "n use a branch") == [("/v1/runs/r-1/deny", {"call": 3, "text": "use a branch"})]
+    assert typed(call, "yes but later") == [("/v1/sessions/r-1/words", {"text": "yes but later"})]
+    assert typed(asks("question", None), "2") == [("/v1/runs/r-1/answer", {"text": "2"})]
+    assert typed(asks("dispatch", None), "y") == [("/v1/runs/r-1/approve", {"scope": "once"})]
+
+
+def test_words_before_a_question_are_words_and_commands_are_none() -> None:
+    calm = {**asks("call", 3), "asks": None, "state": "works"}
+    assert typed(calm, "y") == [("/v1/sessions/r-1/words", {"text": "y"})]
+    assert typed(calm, "/cancel", "/rest", "/end", "/nothing", "") == [
+        ("/v1/sessions/r-1/turn", {"what": "cancel"}),
+        ("/v1/sessions/r-1/turn", {"what": "rest"}),
+        ("/v1/sessions/r-1/end", {}),
+    ]
+    assert typed(calm, "/etc/hosts is wrong")[0][1] == {"text": "/etc/hosts is wrong"}
