@@ -14,10 +14,14 @@ class Tempo:
     """The time that the node waits for a hint before it looks by itself."""
     look_ms: int = 1_000
     """The interval of looks at a running attempt."""
+    turn_look_ms: int = 100
+    """The interval of looks at a sitting, whose people wait for the answer."""
     progress_ms: int = 2_000
     """The shortest time between two progress events of one attempt."""
     follow_ms: int = 1_000
     """The interval of sending a running attempt's output to the depot."""
+    sitting_follow_ms: int = 50
+    """The same, of a sitting: its people read along."""
     retry_ms: int = 2_000
     """After a link that is down, a full disk, a fault of ours."""
     publish_first_ms: int = 5_000

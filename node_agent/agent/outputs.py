@@ -99,12 +99,20 @@ class Follower:
     def __init__(self, journal: JournalPort, depot: DepotLink) -> None:
         self._journal, self._depot = journal, depot
         self._sizes: dict[tuple[AttemptId, str], int] = {}
+        self._sittings: list[AttemptId] = []
 
-    def turn(self) -> None:
-        """One look at every running attempt. A link that is down ends the turn."""
-        writing = [entry.identity for entry in self._journal.live() if entry.mark in _WRITING]
-        self._sizes = {key: size for key, size in self._sizes.items() if key[0] in writing}
-        for identity in writing:
+    @property
+    def has_sitting(self) -> bool:
+        """Check whether somebody may wait for the words of one."""
+        return bool(self._sittings)
+
+    def turn(self, sittings: bool = False) -> None:
+        """One look at every running attempt, or at sittings alone. A link that is down ends the turn."""
+        live = [entry.identity for entry in self._journal.live() if entry.mark in _WRITING]
+        self._sizes = {key: size for key, size in self._sizes.items() if key[0] in live}
+        if not sittings:
+            self._sittings = [one for one in live if self._journal.order(one).turns is not None]
+        for identity in self._sittings if sittings else live:
             for name in STREAMS:
                 try:
                     self._send(identity, name)

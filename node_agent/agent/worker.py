@@ -236,9 +236,13 @@ class Worker:
                 _log.exception("a fault while sending events")
 
     def _follow(self) -> None:
-        pause = self._agent.world.tempo.follow_ms / 1000
-        while not self._leaving.wait(pause):
+        tempo, clock = self._agent.world.tempo, self._agent.world.clock
+        due = clock.mono_ms() + tempo.follow_ms
+        while not self._leaving.wait(
+            (tempo.sitting_follow_ms if self._follower.has_sitting else tempo.follow_ms) / 1000
+        ):
             try:
-                self._follower.turn()
+                self._follower.turn(sittings=clock.mono_ms() < due)
+                due = due if clock.mono_ms() < due else clock.mono_ms() + tempo.follow_ms
             except Exception:  # only the live view depends on it
                 _log.exception("a fault while following outputs")

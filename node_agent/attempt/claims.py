@@ -23,6 +23,7 @@ from node_agent.wire.receipt import (
     GateResult,
     ModelCalls,
     PersonQuestion,
+    RestReason,
     Served,
     Usage,
 )
@@ -104,6 +105,8 @@ def claims_of(node: Self, order: Order, entry: JournalRecord, prompt_digest: str
         change=change,
         answer=exited.get("answer", ""),
         question=_question(exited.get("question")) if end.outcome is Outcome.BLOCKED else None,
+        turns=entry.turns,
+        rests=_rests(exited.get("rests")),
         board=tuple(BoardEntry.model_validate(one) for one in exited.get("board", ())),
         findings=findings_of(entry),
         exposed=tuple(Exposed(secret=one, file=file) for one, file in committed.get("exposed", ())),
@@ -115,6 +118,10 @@ def claims_of(node: Self, order: Order, entry: JournalRecord, prompt_digest: str
 
 def _question(raw: Data | None) -> PersonQuestion | None:
     return None if raw is None else PersonQuestion.model_validate(raw, strict=False)
+
+
+def _rests(why: str | None) -> RestReason | None:
+    return None if why is None else RestReason(why)
 
 
 def findings_of(entry: JournalRecord) -> tuple[str, ...]:

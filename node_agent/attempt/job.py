@@ -16,7 +16,7 @@ from node_agent.attempt.watch import signed_answer
 from node_agent.attempt.working import follow
 from node_agent.wire.control import PersonAnswers, PersonSays, TurnControl
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.identity import AttemptId, Mark, Said, sealed, turn_control_file, words_in
+from node_agent.wire.identity import AttemptId, LaidWords, Mark, sealed, turn_control_file, words_in
 
 __all__ = ["Context", "Finished", "Job", "Progressed", "Turn", "Wait"]
 
@@ -97,7 +97,7 @@ class Job:
         if entry is None or entry.mark is not Mark.SPAWNED:
             return
         if isinstance(message, PersonSays):
-            name, text = str(number), Said(text=message.text, by=message.by).model_dump_json()
+            name, text = str(number), LaidWords(text=message.text, by=message.by).model_dump_json()
         else:
             name, text = turn_control_file(message.what, number), message.what
         secret = self._context.key.secret(words_in(str(message.identity)))

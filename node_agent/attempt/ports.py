@@ -14,14 +14,14 @@ from node_agent.attempt.ceiling import Ceiling
 from node_agent.attempt.gateways import GatewayAccess
 from node_agent.attempt.records import JournalRecord, JournalState, Note, PutBack
 from node_agent.policy.judging import NO_BOUNDS, NOTHING_BROKEN, Bounds, FileChange, Offences
-from node_agent.runtimes.base import ExitInfo, ProcessSpec
+from node_agent.runtimes.base import ExitInfo, ProcessSpec, TurnEnded
 from node_agent.shim.spool import Look, PhasePlan
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import NodeFacts
 from node_agent.wire.order import Order, Workspace
 from node_agent.wire.policy import NO_RULES, CallAsked, Isolation, Rules
-from node_agent.wire.receipt import Blob, Enforced, Served, Usage
+from node_agent.wire.receipt import Blob, Enforced, RestReason, Served, TurnWords, Usage
 
 
 class LinkDown(Exception):
@@ -311,6 +311,16 @@ class Launch(ProcessSpec):
 
 
 @dataclass(frozen=True, slots=True)
+class ReportedTurn:
+    """A turn of a sitting as the runtime reports it. `end` None: it is at work."""
+
+    number: int
+    words: tuple[TurnWords, ...]
+    began_wall_ms: int
+    end: TurnEnded | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ReportedUsage:
     """The runtime's usage so far, calls by action class; and forbidden calls that it let through."""
 
@@ -319,6 +329,9 @@ class ReportedUsage:
     broken: Offences = NOTHING_BROKEN
     heard: tuple[int, ...] = ()
     """The numbers of a person's words that its agent was given."""
+    turns: tuple[ReportedTurn, ...] = ()
+    """The turns of a sitting, in order: only the last one can be at work."""
+    rests: RestReason | None = None
 
     @property
     def calls(self) -> int:

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict, TypeVar, cast
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.event import EventBody
 from node_agent.wire.identity import FINAL, MARKS, AttemptId, Mark
+from node_agent.wire.receipt import TurnRecord
 
 ChangeKind = Literal["change", "no_change", "empty", "none"]
 
@@ -72,6 +73,8 @@ class ExitedData(MarkData, total=False):
     """Wire form of node_agent.wire.receipt.PersonQuestion."""
     board: list[dict[str, Any]]
     """Wire form of node_agent.wire.order.BoardEntry: the values that the agent has written."""
+    rests: str | None
+    """The reason why a sitting ended by itself."""
 
 
 class CommittedData(MarkData, total=False):
@@ -165,6 +168,8 @@ class Note:
     """The workspace's name of the files after set-up; once it is written, set-up is over and well."""
     findings: tuple[str, ...] = ()
     """Findings for the receipt when no mark can hold them."""
+    turns: tuple[TurnRecord, ...] = ()
+    """Turns of a sitting that have ended."""
     cleaned: bool = False
     lossy: bool = False
     """Only events, and they may be dropped when the disk is full."""
@@ -194,6 +199,8 @@ class JournalRecord:
     """The workspace's name of the files after set-up; None while there is none, or no set-up."""
     findings: tuple[str, ...] = ()
     """Findings between two marks."""
+    turns: tuple[TurnRecord, ...] = ()
+    """The turns of a sitting that have ended, in order."""
     cleaned: bool = False
     damaged: bool = False
     """Part of its records was lost: what they said of processes cannot be relied on."""
@@ -290,6 +297,8 @@ def record_of(note: Note, events: Sequence[tuple[int, str]], wall_ms: int) -> di
         record["b"] = note.baseline
     if note.findings:
         record["f"] = list(note.findings)
+    if note.turns:
+        record["t"] = [turn.model_dump(mode="json") for turn in note.turns]
     if note.cleaned:
         record["c"] = True
     if events:
@@ -327,8 +336,11 @@ def folded(entry: JournalRecord, record: Data) -> JournalRecord:
         new["baseline"] = str(record["b"])
     if "f" in record:
         new["findings"] = (*entry.findings, *record["f"])
+    if "t" in record:
+        turns = (TurnRecord.model_validate(one, strict=False) for one in record["t"])
+        new["turns"] = (*entry.turns, *turns)
     if record.get("c"):
-        new |= {"cleaned": True, "data": {}}
+        new |= {"cleaned": True, "data": {}, "turns": ()}
     last = entry.last_event
     if record.get("x"):
         new["damaged"], last = True, last + SKIP

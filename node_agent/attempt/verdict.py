@@ -68,6 +68,8 @@ _LIMITS = {
     StepEndedBy.PROCESSES: FailureKind.PROCESS_LIMIT,
     StepEndedBy.DISK: FailureKind.DISK_LIMIT,
 }
+LIMITS = frozenset({*_LIMITS.values(), *_REFUSED.values()})
+"""Failures by a limit of the order."""
 NO_LIMITS = Held()
 
 

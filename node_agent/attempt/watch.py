@@ -70,7 +70,8 @@ class OutputWatch:
         """The rules that ask a person."""
         self.known_calls: tuple[str, ...] = ()
         self.waits: bool | None = None
-        """Whether one of its calls waits for a person; None: not looked yet."""
+        """Whether one of its calls waits for a person, or a sitting for words; None: not looked yet."""
+        self.rest_asked = False
         self.seen_wall_ms = 0
         """The time when it was last seen running in the life of this node agent."""
         self.told_ms: int | None = None

@@ -15,6 +15,7 @@ from node_agent.attempt.left_for_others import taken
 from node_agent.attempt.plans import ANSWER, ERR, OUT
 from node_agent.attempt.ports import DiskFull, ReportedEnd, StepFailed
 from node_agent.attempt.records import ExitedData, Note, StopKind, StopNote
+from node_agent.attempt.turns import cut_by, is_waiting, rest_in_time, tell_turns
 from node_agent.attempt.verdict import (
     GATEWAY_GONE,
     Fault,
@@ -66,18 +67,19 @@ def _place(case: Case) -> Where:
 
 def tell_asked(case: Case, watch: OutputWatch) -> None:
     """Report the open questions. After a restart all of them are reported again; the coordinator takes each
-    once."""
+    once. While a person is waited for, for a yes or for words, the idle limit waits, too."""
     calls = case.context.calls
-    if not watch.rules:
+    if not watch.rules and case.order.turns is None:
         return
     found = sort_calls(calls.open(case.identity), frozenset(watch.known_calls), watch.rules)
     if found.tell:
         _tell(case, watch, found.tell)
     for one in found.deny:
         _deny(case, one, TOO_MANY)
-    if found.waits is not watch.waits:
-        calls.patience(case.work, found.waits)
-        watch.waits = found.waits
+    waits = found.waits or is_waiting(watch.spent)
+    if waits is not watch.waits:
+        calls.patience(case.work, waits)
+        watch.waits = waits
 
 
 def _tell(case: Case, watch: OutputWatch, asked: tuple[PersonAsked, ...]) -> None:
@@ -136,6 +138,10 @@ def _running(case: Case) -> Turn:
     _tell_offences(case, watch)
     _note_delivered(case, watch)
     tell_asked(case, watch)
+    if case.order.turns is not None:
+        with contextlib.suppress(DiskFull):  # it is told with the next look
+            tell_turns(case, watch)
+        rest_in_time(case, watch)
     if entry.stop is None:
         stop = (
             _broken(watch) or _gateway_gone(case, watch) or _over(case, watch) or failing_model(watch.count)
@@ -148,7 +154,8 @@ def _running(case: Case) -> Turn:
         end_process(case, case.work, entry.stop.reason)
     if watch.is_news(context.clock.mono_ms(), context.tempo.progress_ms):
         _tell_progress(case, watch)
-    return Wait("running", context.tempo.look_ms if done else 1, case.work)
+    pause = context.tempo.look_ms if case.order.turns is None else context.tempo.turn_look_ms
+    return Wait("running", pause if done else 1, case.work)
 
 
 def _gateway_gone(case: Case, watch: OutputWatch) -> StopNote | None:
@@ -256,7 +263,15 @@ def _ended(case: Case, record: ExitRecord) -> Turn:
     _tell_offences(case, watch_of(case))
     count = _last_count(case)
     fault = gateway_fault(work_fault(record, reported, case.entry.stop, case.limits), reported, count)
+    _end_turns(case, fault, count)
     return _mark_ended(case, record, fault, reported, count)
+
+
+def _end_turns(case: Case, fault: Fault | None, count: ModelCount | None) -> None:
+    """A turn without an end has one now."""
+    watch = watch_of(case)
+    watch.count = count or watch.count
+    tell_turns(case, watch, cut_by(fault, watch.offset, watch.spent.usage))
 
 
 def _cut_off(case: Case, record: ExitRecord) -> Turn:
@@ -270,7 +285,9 @@ def _cut_off(case: Case, record: ExitRecord) -> Turn:
     fault = work_fault(record, None, case.entry.stop, case.limits) or Fault(
         FailureKind.NODE_REBOOTED, CUT_OFF
     )
-    return _mark_ended(case, record, fault, reported, _last_count(case))
+    count = _last_count(case)
+    _end_turns(case, fault, count)
+    return _mark_ended(case, record, fault, reported, count)
 
 
 def _mark_ended(
@@ -333,6 +350,7 @@ def _with_reported(
         "usage": usage_to_json(usage),
         "tools": dict(reported.spent.tool_calls),
         "findings": findings,
+        "rests": reported.spent.rests,
     }
 
 
@@ -357,10 +375,15 @@ def _gone(case: Case, fault: Fault) -> Turn:
     """No exit record will come. The tree is swept until it is empty before anybody reads its files."""
     swept = case.context.runner.sweep(str(case.identity))
     reported = watch_of(case).finish(case.context.runner, ExitInfo())
+    if fault.kind is not FailureKind.NODE_REBOOTED:  # else what lies there may be torn
+        reported = _with_session_kept(case, reported)
+    _note_delivered(case, watch_of(case))
+    count = _last_count(case)
+    _end_turns(case, fault, count)
     _, data = taken(case, fault)
     findings = [f"{swept} processes were left behind and killed"] if swept else []
     data["findings"] = [*data.get("findings", ()), *findings]
-    return case.mark(Mark.EXITED, fault, _with_reported(data, reported, _lived_ms(case), _last_count(case)))
+    return case.mark(Mark.EXITED, fault, _with_reported(data, reported, _lived_ms(case), count))
 
 
 def _abandon(case: Case) -> Turn:

@@ -23,6 +23,7 @@ CONNECT_S, FIRST_S, BETWEEN_S = 10.0, 600.0, 120.0
 """The time to connect; to the first piece, which takes minutes if a weak machine reads a long prompt; and
 between two pieces. A socket's own time-out would not do, because servers keep a dead stream open with
 comments."""
+BEAT_S = 0.04
 MOST_BYTES, MOST_ERROR = 64 << 20, 64 << 10
 PATH, DONE = "/chat/completions", b"[DONE]"
 
@@ -53,12 +54,24 @@ class Model:
         """Its sampling settings; None: the server's own."""
         self.newest = False
         """The vendor OpenAI itself, whose newest models have another name for the limit."""
+        self.beat: Callable[[], None] | None = None
+        """Called each `BEAT_S` while an answer comes. What it raises ends the question."""
 
     def ask(self, question: Question) -> Answer:
         """Raises Trouble and nothing else that a server can cause."""
-        answer = asyncio.run(self._ask(question))
+        answer = asyncio.run(self._ask(question) if self.beat is None else self._beaten(question, self.beat))
         calls = tuple(one if one.id else replace(one, id=self._ids.token(8)) for one in answer.calls)
         return replace(answer, calls=calls)
+
+    async def _beaten(self, question: Question, beat: Callable[[], None]) -> Answer:
+        task = asyncio.ensure_future(self._ask(question))
+        try:
+            while not (await asyncio.wait({task}, timeout=BEAT_S))[0]:
+                beat()
+        finally:
+            task.cancel()  # it hangs up, if it has not ended
+            await asyncio.wait({task})
+        return task.result()
 
     async def _ask(self, question: Question) -> Answer:
         body, stream = request_of(question, self._name, self.sampling, self.newest), Stream()

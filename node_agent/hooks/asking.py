@@ -53,7 +53,12 @@ class Asker:
             return ""
         asked = CallAsked(call=self._ids.token(8), command=command, pattern=rule.pattern)
         self._lay(asked)
-        answer = self._awaited(asked, until)
+        try:
+            answer = self._awaited(asked, until)
+        except BaseException:  # the turn was cancelled: nobody waits for the answer
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(self._folder, f"{asked.call}{ASKED}"))
+            raise
         if answer is None:
             return f"{NOBODY}: {rule_words(rule)}"
         said = f": {answer.words}" if answer.words else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,17 +21,25 @@ from node_agent.policy.commands.tree import take_elsewhere
 from node_agent.runtimes.workerspec import PROMPT, WorkerSpec
 from node_agent.sandbox.grammar import Grammar
 from node_agent.wire.clock import Clock, SystemIds
+from node_agent.wire.model import MOST
 from node_agent.wire.policy import CommandRule
 
 WAITS, GOES_ON = "[waits for a person: {}]", "[a person has answered: {}]"
 
 
-def judge_of(spec: WorkerSpec, home: str, voice: Voice, clock: Clock) -> Judge:
-    """The judge of this run, who may ask a person. `home`: as for the judge."""
-    return Judge(spec, home, _asker_of(spec, voice, clock))
+def pause(seconds: float) -> None:
+    """Sleep; a signal still ends the program."""
+    threading.Event().wait(seconds)
 
 
-def _asker_of(spec: WorkerSpec, voice: Voice, clock: Clock) -> Ask | None:
+def judge_of(
+    spec: WorkerSpec, home: str, voice: Voice, clock: Clock, wait: Callable[[float], None] = pause
+) -> Judge:
+    """The judge of this run, who may ask a person. `home`: as for the judge; `wait`: between two looks."""
+    return Judge(spec, home, _asker_of(spec, voice, clock, wait))
+
+
+def _asker_of(spec: WorkerSpec, voice: Voice, clock: Clock, wait: Callable[[float], None]) -> Ask | None:
     """None where nobody is asked in this run."""
     if spec.desk is None:
         return None
@@ -40,7 +48,7 @@ def _asker_of(spec: WorkerSpec, voice: Voice, clock: Clock) -> Ask | None:
     def ask(command: str, rules: Sequence[CommandRule]) -> str:
         from node_agent.hooks.asking import Asker  # with cryptography, which no other run needs
 
-        asker = Asker(desk, clock, SystemIds(), _wait)
+        asker = Asker(desk, clock, SystemIds(), wait)
         voice.tell("noted", text=WAITS.format(command))
         no = asker.refusal(command, rules)
         voice.tell("noted", text=GOES_ON.format(no or "yes"))
@@ -49,22 +57,21 @@ def _asker_of(spec: WorkerSpec, voice: Voice, clock: Clock) -> Ask | None:
     return ask
 
 
-def _wait(seconds: float) -> None:
-    threading.Event().wait(seconds)
-
-
 RESULT_CHARS = 2_000_000
 """The characters of the last words; a longer line of the stream would not be read."""
 _HEAD = """\
 You are a coding agent at work in {where}. Use the tools; paths are inside it. {may} \
 Work until the task is done, then answer in plain words, without a tool call: what you did, what is left. \
-Nobody answers questions. What is denied stays denied: find another way, or say so."""
+{asks} What is denied stays denied: find another way, or say so."""
+_ALONE = "Nobody answers questions."
+_IN_TALK = "A person reads along: where you need a decision, end with a question, and it is answered."
 
 
 def system_of(spec: WorkerSpec, tools: Sequence[str]) -> str:
     """The system prompt: ours, and behind it the agent's own."""
     may = "You may change files." if spec.writes else "You change nothing: this run only looks."
-    head = _HEAD.format(where=os.path.join(spec.top, spec.folder).rstrip("/"), may=may)
+    asks = _ALONE if spec.sitting is None else _IN_TALK
+    head = _HEAD.format(where=os.path.join(spec.top, spec.folder).rstrip("/"), may=may, asks=asks)
     try:
         prompt = Path(spec.home, PROMPT).read_text("utf-8", "replace")
     except FileNotFoundError:
@@ -108,8 +115,11 @@ class Equipment:
     limits: ChatLimits
 
 
-def equipment_of(spec: WorkerSpec, clock: Clock) -> Equipment:
-    """Takes a person's secret out of the home: it comes before anything of the run can read there."""
+def equipment_of(spec: WorkerSpec, clock: Clock, wait: Callable[[float], None] = pause) -> Equipment:
+    """Takes a person's secret out of the home: it comes before anything of the run can read there.
+
+    `wait`: for a person's yes.
+    """
     take_elsewhere(Grammar(sys.executable).take_apart)
     began, voice = clock.mono_ms(), Voice(clock)
     words = PersonWords.of(spec.home, voice)
@@ -117,11 +127,11 @@ def equipment_of(spec: WorkerSpec, clock: Clock) -> Equipment:
     system = system_of(spec, [one.name for one in tools])
     guard = Guard(spec.context or (VENDORS if spec.is_hosted else CAREFUL), system, tools)
     env = {name: value for name, value in os.environ.items() if name not in spec.hidden}
-    judge = judge_of(spec, os.path.expanduser("~"), voice, clock)
+    judge = judge_of(spec, os.path.expanduser("~"), voice, clock, wait)
     box = Box(Tree(spec.top, spec.folder), judge, clock, env, guard.most_chars)
     limits = ChatLimits(
         until_ms=began + spec.wall_ms,
-        turns=spec.turns or MOST_TURNS,
+        turns=spec.turns or (MOST_TURNS if spec.sitting is None else MOST),
         calls=MOST_CALLS,
         tokens=spec.tokens,
         output_bytes=spec.output_bytes,

@@ -9,7 +9,7 @@ from typing import Protocol
 from node_agent.chat.dialect import Question, Trouble
 from node_agent.chat.guard import Guard, too_small
 from node_agent.chat.limits import ChatLimits, Over
-from node_agent.chat.messages import Answer, Answered, Asked, ToolForm, ToolResults, Turn
+from node_agent.chat.messages import Answer, Answered, Asked, Call, Result, ToolForm, ToolResults, Turn
 from node_agent.native.tools.files import Box
 from node_agent.native.tools.offer import Deeds
 from node_agent.native.voice import Voice
@@ -35,6 +35,13 @@ LAST = (
     "You have answered as often as this run may, and this is its last answer. Call no tools. "
     "Say in a few sentences what is done, what is left to do, and what you would do next."
 )
+
+
+CANCELLED = "Not done: a person cancelled this turn."
+
+
+class Declined(Over):
+    """The model does not want to answer."""
 
 
 class Asks(Protocol):
@@ -86,15 +93,23 @@ class Loop:
             answer = self._answer()
             self.talk.append(Answered(answer.text, answer.calls))
             if answer.calls:
-                self.talk.append(
-                    ToolResults(tuple(self.deeds.do(one, n) for n, one in enumerate(answer.calls)))
-                )
+                self._do(answer.calls)
             words = self.words()
             if words:
                 self.talk.append(Asked(words))
             self.saved(self.talk)
             if not answer.calls and not words:
                 return answer.text
+
+    def _do(self, calls: tuple[Call, ...]) -> None:
+        """Each call gets a result, also in a turn that is cancelled here."""
+        results: list[Result] = []
+        try:
+            for number, call in enumerate(calls):
+                results.append(self.deeds.do(call, number))
+        finally:
+            left = calls[len(results) :]
+            self.talk.append(ToolResults((*results, *(Result(one.id, one.name, CANCELLED) for one in left))))
 
     def _last_words(self) -> str:
         """The last words, without tools, within the allowed turns; empty when none come."""
@@ -127,7 +142,7 @@ class Loop:
         """Asked again with twice the room as long as it is cut off and there is room."""
         answer = self._asked(room)
         if answer.finish == "content_filter":
-            raise Over(FailureKind.AGENT_FAILED, "the model declined to answer (content filter)")
+            raise Declined(FailureKind.AGENT_FAILED, "the model declined to answer (content filter)")
         larger = min(room * 2, self.guard.context // 2)
         if answer.finish != "length" or larger <= room or not more:
             return answer, room

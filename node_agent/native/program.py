@@ -1,8 +1,8 @@
 """The worker as a program: `python -I -S program.py PACKAGE LIBRARIES SPEC`, the task on standard input.
 
 Its stream is a line of JSON for each event: session, said, called, ran, denied, usage, retrying, noted,
-compacted, final. It ends with 0 after a final event that says `done`, else with 1; a signal ends it at once,
-with the command that it runs, and without a final event.
+compacted, turn, turn_end, rests, final. It ends with 0 after a final event that says `done`, else with 1; a
+signal ends it at once, with the command that it runs, and without a final event.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import gc
 import os
 import signal
 import sys
-import threading
 from pathlib import Path
 from types import FrameType
 
@@ -33,9 +32,11 @@ from node_agent.chat.messages import Turn, from_json, to_json  # noqa: E402
 from node_agent.native.equipment import (  # noqa: E402
     Equipment,
     equipment_of,
+    pause,
     tell_end,
 )
 from node_agent.native.loop import Loop  # noqa: E402
+from node_agent.native.sitting import Beat, Sitting  # noqa: E402
 from node_agent.native.tools.shell import CHILDREN  # noqa: E402
 from node_agent.native.voice import Voice  # noqa: E402
 from node_agent.runtimes.workerspec import SESSION, VERSION, WorkerSpec  # noqa: E402
@@ -50,18 +51,27 @@ def main(argv: list[str]) -> int:
         signal.signal(number, _ended)
     spec = WorkerSpec.model_validate_json(Path(argv[3]).read_bytes())
     clock = SystemClock()
-    equipped = equipment_of(spec, clock)
+    beat = Beat(pause)
+    equipped = equipment_of(spec, clock, beat.wait)
     session, talk = _before(spec)
-    loop = _loop(spec, clock, equipped, session)
+    loop, model = _loop(spec, clock, equipped, session, beat)
     loop.talk += talk
     details = {"session": session, "model": spec.model, "version": VERSION, "context": loop.guard.context}
     loop.voice.tell("session", **details, context_known=loop.known, tools=[one.name for one in loop.tools])
-    return _run(loop, spec)
+    if spec.sitting is None:
+        return _run(loop, spec)
+    model.beat = equipped.box.beat = beat
+    sitting = Sitting(loop, equipped.words, spec.sitting, beat)
+    over = sitting.run(_task())
+    return tell_end(loop.voice, spec, loop.deeds, loop.turns, sitting.answer, over)
 
 
-def _loop(spec: WorkerSpec, clock: SystemClock, equipped: Equipment, session: str) -> Loop:
+def _loop(
+    spec: WorkerSpec, clock: SystemClock, equipped: Equipment, session: str, beat: Beat
+) -> tuple[Loop, Model]:
+    model = _model(spec, equipped.voice)
     return Loop(
-        model=_model(spec, equipped.voice),
+        model=model,
         box=equipped.box,
         guard=equipped.guard,
         voice=equipped.voice,
@@ -69,12 +79,12 @@ def _loop(spec: WorkerSpec, clock: SystemClock, equipped: Equipment, session: st
         limits=equipped.limits,
         system=equipped.system,
         tools=equipped.tools,
-        wait=_wait,
+        wait=beat.wait,
         saved=lambda turns: _save(spec, session, turns),
         known=spec.context is not None or spec.is_hosted,
         thinks=spec.thinks,
         words=equipped.words.new,
-    )
+    ), model
 
 
 def _model(spec: WorkerSpec, voice: Voice) -> Model:
@@ -87,10 +97,6 @@ def _model(spec: WorkerSpec, voice: Voice) -> Model:
     model = Model(spec.model, server, voice.say, SystemIds())
     model.sampling, model.newest = spec.sampling, spec.newest
     return model
-
-
-def _wait(seconds: float) -> None:
-    threading.Event().wait(seconds)
 
 
 def _before(spec: WorkerSpec) -> tuple[str, list[Turn]]:
@@ -113,10 +119,13 @@ def _save(spec: WorkerSpec, session: str, turns: list[Turn]) -> None:
         file.with_suffix(".new").replace(file)
 
 
+def _task() -> str:
+    return sys.stdin.buffer.read().decode("utf-8", "replace")
+
+
 def _run(loop: Loop, spec: WorkerSpec) -> int:
     try:
-        task = sys.stdin.buffer.read().decode("utf-8", "replace")
-        result, ended = loop.run(task), None
+        result, ended = loop.run(_task()), None
     except Over as over:
         result, ended = over.answer, over
     return tell_end(loop.voice, spec, loop.deeds, loop.turns, result, ended)

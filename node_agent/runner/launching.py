@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -10,9 +11,9 @@ from pathlib import Path
 
 from node_agent.attempt import ports
 from node_agent.attempt.gateways import GatewayAccess
-from node_agent.attempt.ports import ReportedEnd, ReportedUsage, StepFailed
+from node_agent.attempt.ports import ReportedEnd, ReportedTurn, ReportedUsage, StepFailed
 from node_agent.machine.programs import LIBRARIES, PACKAGE
-from node_agent.policy.judging import NO_BOUNDS, Bounds, Offences, Where
+from node_agent.policy.judging import NO_BOUNDS, NOTHING_BROKEN, Bounds, Offences, Where
 from node_agent.runner.violations import Violations
 from node_agent.runtimes.base import (
     Brought,
@@ -20,12 +21,16 @@ from node_agent.runtimes.base import (
     Denial,
     ExitInfo,
     LaunchRequest,
+    OfTurns,
     Parser,
     Place,
     Ran,
+    Rested,
     Resume,
     Runtime,
     ToolCall,
+    TurnBegan,
+    TurnEnded,
     WordsTaken,
     clip,
     may_write,
@@ -49,6 +54,7 @@ from node_agent.shim.spool import PhasePlan, StepKind
 from node_agent.vault.redact import is_secret_name, redacted
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.failure import FailureKind
+from node_agent.wire.identity import LaidWords
 from node_agent.wire.order import Order
 from node_agent.wire.policy import (
     NO_RULES,
@@ -62,7 +68,15 @@ from node_agent.wire.policy import (
     is_on_the_machine,
     with_rules,
 )
-from node_agent.wire.receipt import Enforced, Served, Usage
+from node_agent.wire.receipt import (
+    MOST_TURN_WORDS,
+    MOST_TURNS,
+    Enforced,
+    RestReason,
+    Served,
+    TurnWords,
+    Usage,
+)
 
 MOST_READ = 1 << 20
 _ESCAPED = re.compile(rb"\\u[0-9a-fA-F]{4}")
@@ -107,6 +121,8 @@ class StreamReader:
         self._parser, self._held, self._tells_ran, self._hidden = parser, held, tells_ran, hidden
         self._tools: dict[str, int] = {}
         self._heard: list[int] = []
+        self._turns: list[ReportedTurn] = []
+        self._rests: RestReason | None = None
 
     def feed(self, chunk: bytes) -> None:
         for activity in self._parser.feed(chunk):
@@ -116,15 +132,43 @@ class StreamReader:
                     self._held.take(activity, ran=False)
             elif isinstance(activity, Denial):
                 self._held.deny(words_of(activity))
-            elif isinstance(activity, WordsTaken):
-                self._heard = [*self._heard, activity.number][-100:]
+            elif isinstance(activity, TurnBegan | WordsTaken | TurnEnded | Rested):
+                self._take_turn(activity)
             elif isinstance(activity, Ran) and (activity.ok or activity.call.command):
                 self._held.take(activity.call, ran=True)
+
+    def _take_turn(self, activity: OfTurns) -> None:
+        """Turns are numbered from 1 without a gap, and one at a time: what says else is left out."""
+        now = self._turns[-1] if self._turns and self._turns[-1].end is None else None
+        match activity:
+            case TurnBegan(number, message, said, wall_ms):
+                if now is None and number == len(self._turns) + 1 <= MOST_TURNS:
+                    self._turns.append(ReportedTurn(number, (self._heard_as(message, said),), wall_ms))
+            case WordsTaken(message, said):
+                words = self._heard_as(message, said)
+                if now is not None and len(now.words) < MOST_TURN_WORDS:
+                    self._turns[-1] = replace(now, words=(*now.words, words))
+            case TurnEnded():
+                if now is not None:
+                    self._turns[-1] = replace(now, end=replace(activity, why=self._clean(activity.why)))
+            case Rested(why):
+                self._rests = why
+
+    def _heard_as(self, message: int, said: LaidWords) -> TurnWords:
+        if message:
+            self._heard = [*self._heard, message][-100:]
+        digest = hashlib.sha256(said.text.encode()).hexdigest()
+        return TurnWords(number=message, by=self._clean(said.by), sha256=digest)
 
     def spent(self) -> ReportedUsage:
         ending, words = self._held.violation, tuple(map(self._clean, self._held.words()))
         broken = Offences(words, None if ending is None else self._clean(ending))
-        return ReportedUsage(self._parser.usage, dict(self._tools), broken, tuple(self._heard))
+        return self._spent(self._parser.usage, dict(self._tools), broken)
+
+    def _spent(
+        self, usage: Usage, tools: Mapping[str, int], broken: Offences = NOTHING_BROKEN
+    ) -> ReportedUsage:
+        return ReportedUsage(usage, tools, broken, tuple(self._heard), tuple(self._turns), self._rests)
 
     def finish(self, end: ExitInfo) -> ReportedEnd:
         told = self._parser.finish(end)
@@ -136,7 +180,7 @@ class StreamReader:
             answer=self._clean(told.answer),
             session=_name(None if told.session is None else self._clean(told.session)),
             model=_name(None if told.model is None else self._clean(told.model)),
-            spent=ReportedUsage(told.usage, tools or self._tools, heard=tuple(self._heard)),
+            spent=self._spent(told.usage, tools or self._tools),
             findings=tuple(dict.fromkeys(map(self._clean, (*self._held.all_words(), *findings(told))))),
         )
 

@@ -15,11 +15,11 @@ from typing import Protocol
 
 from node_agent.wire.endpoint import Sampling
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
-from node_agent.wire.identity import CallDesk
+from node_agent.wire.identity import CallDesk, LaidWords
 from node_agent.wire.node import Flag, RuntimeFact
-from node_agent.wire.order import Limits, Reasoning
+from node_agent.wire.order import Limits, Reasoning, TurnTerms
 from node_agent.wire.policy import MODE_WRITES, ActionClass, Enforcement, Isolation, Mode, Policy, Safety
-from node_agent.wire.receipt import Usage
+from node_agent.wire.receipt import RestReason, TurnStop, Usage
 
 Said = tuple[int | None, str]
 """Exit status (None: it could not be run) and standard output of one probe."""
@@ -93,6 +93,7 @@ def any_given(names: Sequence[str]) -> tuple[str, ...]:
     return ("sh", "-c", f'test -n "{"".join(f"${{{name}}}" for name in names)}"')
 
 
+NO_WORDS = LaidWords(text="")
 READ_TOOLS = ("read", "grep", "find", "ls")
 TOOLS = (*READ_TOOLS, "edit", "write", "bash")
 """The tools of an agent, by our names; each program has its own names for them."""
@@ -140,6 +141,7 @@ class LaunchRequest:
     desk: CallDesk | None = None
     answer: str | None = None
     """A person's, for a program of the user's own."""
+    sitting: TurnTerms | None = None
 
     @property
     def besides(self) -> tuple[str, ...]:
@@ -271,6 +273,36 @@ class WordsTaken:
     """The agent was given words that a person has said meanwhile."""
 
     number: int
+    said: LaidWords = NO_WORDS
+
+
+@dataclass(frozen=True, slots=True)
+class TurnBegan:
+    """A turn of a sitting begins, with a person's words. `message`: their number; 0: the order's task."""
+
+    number: int
+    message: int
+    said: LaidWords
+    wall_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded:
+    """It is over. `end_at`: the byte of the stream behind its end; `used`: the totals of the attempt so far,
+    as its program counts them."""
+
+    stop: TurnStop
+    why: str
+    wall_ms: int
+    end_at: int
+    used: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Rested:
+    """The sitting ends by itself."""
+
+    why: RestReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +320,8 @@ class Retrying:
     why: str
 
 
-Activity = SessionStarted | TextPiece | ToolCall | Ran | Denial | UsageGrew | Retrying | WordsTaken
+OfTurns = TurnBegan | WordsTaken | TurnEnded | Rested
+Activity = SessionStarted | TextPiece | ToolCall | Ran | Denial | UsageGrew | Retrying | OfTurns
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ LINE_CAP = 16 << 20
 class JsonLines:
     """Feed it bytes cut anywhere; it gives each whole line that is a JSON object, numbers as Decimal.
 
-    `lines` counts all lines that were not blank, `unreadable` those that gave no object.
+    `lines` counts all lines that were not blank, `unreadable` those that gave no object. `end_at`: the byte
+    behind the line of the object that it gave last.
     """
 
     def __init__(self, cap: int = LINE_CAP) -> None:
@@ -31,11 +32,14 @@ class JsonLines:
         self._skipping = False
         self.lines = 0
         self.unreadable = 0
+        self.end_at = self._since = 0
 
     def feed(self, chunk: bytes) -> Iterator[dict[str, Any]]:
         """The objects whose lines this chunk completes. Use the iterator up before the next call."""
         first, *lines = chunk.split(b"\n")
+        size = self._since + len(first) + 1
         if not lines:
+            self._since += len(first)
             self._keep(first)
             return
         if self._rest or self._skipping:
@@ -43,7 +47,10 @@ class JsonLines:
             first = bytes(self._rest)
             self._rest.clear()
         last = lines.pop()
+        self._since = len(last)
         for line in (first, *lines):
+            self.end_at += size or len(line) + 1
+            size = 0
             if self._skipping or len(line) > self._cap:
                 self._skipping = False
                 value = None

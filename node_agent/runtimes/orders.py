@@ -16,6 +16,7 @@ from node_agent.runtimes.base import (
     RuntimeVerdict,
     may_write,
 )
+from node_agent.runtimes.workerspec import GOES_ON
 from node_agent.wire.identity import CallDesk
 from node_agent.wire.order import Order
 from node_agent.wire.policy import (
@@ -43,16 +44,11 @@ it does not count.
 --- {mark}"""
 
 
-_GOES_ON = (
-    "We go on with our conversation. The files are a new checkout at the same place. Look which of your "
-    "changes are there before you rely on them."
-)
-
-
 def request_of(order: Order, workspace: str, home: str, resume: Resume | None = None) -> LaunchRequest:
-    """The order's demands on its runtime, in these two folders."""
+    """The order's demands on its runtime, in these two folders. In a sitting the task is a person's words,
+    and no others."""
     return LaunchRequest(
-        task=f"{_GOES_ON}\n\n{order.task}" if resume is not None else order.task,
+        task=order.task if resume is None or order.turns else f"{GOES_ON}\n\n{order.task}",
         prompt=order.agent.prompt,
         mode=order.mode,
         safety=order.safety,
@@ -69,6 +65,7 @@ def request_of(order: Order, workspace: str, home: str, resume: Resume | None = 
         sampling=order.agent.sampling,
         policy=order.policy,
         answer=order.answer,
+        sitting=order.turns,
     )
 
 

@@ -8,12 +8,16 @@ from node_agent.runtimes.base import (
     Activity,
     Denial,
     LaunchRequest,
+    OfTurns,
     Parser,
     Ran,
+    Rested,
     Retrying,
     SessionStarted,
     TextPiece,
     ToolCall,
+    TurnBegan,
+    TurnEnded,
     UsageGrew,
     WordsTaken,
 )
@@ -60,7 +64,7 @@ class Transcript:
         yield self._line_end()
         yield f"{self._line(activity)}\n"
 
-    def _line(self, activity: SessionStarted | ToolCall | Ran | Denial | Retrying | WordsTaken) -> str:
+    def _line(self, activity: SessionStarted | ToolCall | Ran | Denial | Retrying | OfTurns) -> str:
         match activity:
             case SessionStarted():
                 return f"* started{f', model {activity.model}' if activity.model else ''}"
@@ -71,8 +75,12 @@ class Transcript:
                 return self._ended(activity)
             case Denial():
                 return f"! not let through: {activity.tool}{f' ({activity.why})' if activity.why else ''}"
-            case WordsTaken():
-                return f"+ it was given message {activity.number} of a person"
+            case TurnBegan(said=said) | WordsTaken(said=said):
+                return f"+ {said.by or 'a person'}: {said.text}".replace("\n", f"\n{MARK}")
+            case TurnEnded(stop=stop, why=why):
+                return f"- the turn has ended: {stop}{f', {why}' if why else ''}"
+            case Rested(why=reason):
+                return f"* it rests: {reason}"
             case Retrying():
                 status = f" {activity.status}" if activity.status else ""
                 return (

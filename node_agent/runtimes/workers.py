@@ -110,4 +110,5 @@ def spec_of(
         thinks=LEVELS[request.reasoning] if request.reasoning else "",
         resume=request.resume.session if request.resume else "",
         desk=request.desk,
+        sitting=request.sitting,
     )

@@ -5,11 +5,17 @@ from __future__ import annotations
 from node_agent.wire.endpoint import Sampling
 from node_agent.wire.identity import CallDesk
 from node_agent.wire.model import WireModel
+from node_agent.wire.order import TurnTerms
 from node_agent.wire.policy import Policy, Safety
 
 VERSION = "1"
 """The version of the worker's stream and of this file."""
 FILE, PROMPT, SESSION = "native.json", "prompt.md", "session.json"
+GOES_ON = (
+    "We go on with our conversation. The files are a new checkout at the same place. Look which of your "
+    "changes are there before you rely on them."
+)
+"""Before the words of a run that goes on with a session."""
 TOOLS = ("read", "write", "edit", "bash", "grep", "find", "ls")
 
 
@@ -55,3 +61,5 @@ class WorkerSpec(WireModel):
     resume: str = ""
     desk: CallDesk | None = None
     """The place where a person is asked about a command."""
+    sitting: TurnTerms | None = None
+    """The run takes turns with people; None: it ends with its answer."""

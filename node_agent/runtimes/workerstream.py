@@ -6,15 +6,19 @@ from collections.abc import Iterator
 from typing import Any
 
 from node_agent.runtimes.base import (
+    REASON_CHARS,
     Activity,
     Denial,
     ExitInfo,
     LaunchRequest,
     Ran,
+    Rested,
     Retrying,
     SessionStarted,
     TextPiece,
     ToolCall,
+    TurnBegan,
+    TurnEnded,
     UsageGrew,
     WordsTaken,
     clip,
@@ -24,14 +28,17 @@ from node_agent.runtimes.base import (
 from node_agent.runtimes.lines import count_of, dict_of, list_of, text_of
 from node_agent.runtimes.outcome import DETAIL_CHARS, EventParser, shell_call, spent, without_end
 from node_agent.wire.failure import FailureKind
+from node_agent.wire.identity import LaidWords
+from node_agent.wire.model import YEAR_3000_MS
 from node_agent.wire.policy import ActionClass
-from node_agent.wire.receipt import Usage
+from node_agent.wire.receipt import RestReason, TurnStop, Usage
 
 MAX_CALLS_OPEN, MAX_FILES = 200, 30
 _ACTIONS = {
     **dict.fromkeys(("read", "grep", "find", "ls"), ActionClass.FILE_READ),
     **dict.fromkeys(("write", "edit"), ActionClass.FILE_WRITE),
 }
+_STOPS, _RESTS = frozenset(TurnStop), frozenset(RestReason)
 _KINDS = {kind.value: kind for kind in FailureKind}
 
 
@@ -41,7 +48,7 @@ class WorkerParser(EventParser):
     def __init__(self, request: LaunchRequest) -> None:
         super().__init__(request.model)
         self._usage = Usage()
-        self._known = self._has_usage = False
+        self._known = self._has_usage = self._rests = False
         self._open: dict[str, ToolCall] = {}
         self._final: dict[str, Any] | None = None
 
@@ -75,7 +82,17 @@ class WorkerParser(EventParser):
                 self._has_usage = event.get("told") is True
                 yield UsageGrew(self._usage)
             case "heard" if count_of(event.get("number")):
-                yield WordsTaken(count_of(event.get("number")))
+                yield WordsTaken(count_of(event["number"]), _said(event))
+            case "turn" if count_of(event.get("number")):
+                number, message = count_of(event["number"]), count_of(event.get("words"))
+                yield TurnBegan(number, message, _said(event), _wall_ms(event))
+            case "turn_end" if text_of(event.get("stop")) in _STOPS:
+                why = clip(text_of(event.get("why")), REASON_CHARS)
+                at = _wall_ms(event), self._lines.end_at
+                yield TurnEnded(TurnStop(event["stop"]), why, *at, self._usage)
+            case "rests" if text_of(event.get("why")) in _RESTS:
+                self._rests = True
+                yield Rested(RestReason(event["why"]))
             case "retrying":
                 yield Retrying(count_of(event.get("status")) or None, text_of(event.get("why")))
             case "final":
@@ -111,9 +128,19 @@ class WorkerParser(EventParser):
             return kind, text_of(self._final.get("reason")) or "an error without words"
         if end.status != 0:
             return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a final event of done"
-        if not self._has_usage:
+        if not self._has_usage and not (self._rests and not self._usage.turns):
             return FailureKind.RUNTIME_UNREADABLE, "its model server did not report its usage"
-        return self._worth(text_of(self._final.get("result")))
+        return (None, "it rests") if self._rests else self._worth(text_of(self._final.get("result")))
+
+
+def _said(event: dict[str, Any]) -> LaidWords:
+    return LaidWords(text=text_of(event.get("text")), by=text_of(event.get("by")))
+
+
+def _wall_ms(event: dict[str, Any]) -> int:
+    """Zero where it is no time: what the stream says may be any number."""
+    at = event.get("at")
+    return at if isinstance(at, int) and 0 <= at <= YEAR_3000_MS else 0
 
 
 def _call(tool: str, given: dict[str, Any]) -> ToolCall:

@@ -46,7 +46,7 @@ def _seal(secret: str, number: int, text: bytes) -> str:
     return hmac.new(secret.encode(), b"%d\n%b" % (number, text), hashlib.sha256).hexdigest()
 
 
-class Said(WireModel):
+class LaidWords(WireModel):
     """A person's words as they lie, sealed, in a run's home."""
 
     text: str

@@ -215,7 +215,8 @@ class TurnRecord(WireModel):
     stop: TurnStop
     why: Line = ""
     usage: Usage
-    """The usage of this turn alone, counted as that of the attempt."""
+    """The usage of this turn alone: tokens as its program counts them, and by how much the attempt's cost
+    had grown when the node saw the turn's end."""
     began_wall_ms: WallMillis | None = None
     ended_wall_ms: WallMillis | None = None
     """None: not known."""

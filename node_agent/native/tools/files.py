@@ -6,7 +6,7 @@ import difflib
 import os
 import posixpath
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -35,6 +35,8 @@ class Box:
     most_chars: int
     changed: dict[str, None] = field(default_factory=dict)
     commands: int = 0
+    beat: Callable[[], None] | None = None
+    """Called each `BEAT_S` while a command runs. What it raises ends the command."""
 
     def look(self, path: str, use: Use) -> AbstractContextManager[Spot]:
         """The file, judged by its given name and by its real one."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from node_agent.chat.client import BEAT_S
 from node_agent.native.tools.files import Box, clipped, count_arg, text_arg
 from node_agent.wire.clock import Clock
 
@@ -86,7 +87,7 @@ def bash(box: Box, given: Mapping[str, Any]) -> str:
         stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     try:
-        kept, why = _watched(process, box.clock, wait_s)
+        kept, why = _watched(process, box, wait_s)
     finally:
         CHILDREN.over(process)
     text = clipped(kept.text(), box.most_chars, "print less: use grep, head or tail")
@@ -111,9 +112,10 @@ class _Kept:
         return bytes(self._head + note + self._tail).decode("utf-8", "replace")
 
 
-def _watched(process: subprocess.Popen[bytes], clock: Clock, wait_s: int) -> tuple[_Kept, str]:
+def _watched(process: subprocess.Popen[bytes], box: Box, wait_s: int) -> tuple[_Kept, str]:
     """Watch the command until it is over: its output, and the reason if we ended it."""
     assert process.stdout is not None
+    clock = box.clock
     kept, until = _Kept(), clock.mono_ms() + wait_s * 1000
     fd = process.stdout.fileno()
     handle = os.pidfd_open(process.pid)
@@ -122,7 +124,9 @@ def _watched(process: subprocess.Popen[bytes], clock: Clock, wait_s: int) -> tup
     poll.register(handle, select.POLLIN)
     try:
         while (left := until - clock.mono_ms()) > 0:
-            ready = dict(poll.poll(left))
+            ready = dict(poll.poll(left if box.beat is None else min(left, BEAT_S * 1000)))
+            if box.beat is not None:
+                box.beat()
             if fd in ready:
                 data = os.read(fd, 1 << 16)
                 if not data:

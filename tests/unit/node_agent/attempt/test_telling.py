@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node_agent.wire.control import PersonSays, TurnControl
-from node_agent.wire.identity import Said, unsealed, words_in
+from node_agent.wire.identity import LaidWords, unsealed, words_in
 from tests.unit.node_agent.stage import NODE, identity, running
 
 
@@ -13,7 +13,7 @@ def test_words_are_sealed_for_the_attempt() -> None:
     assert stage.go(20_000, lambda: name in stage.host.words)
     data = stage.host.words[name]["3"].encode()
     text = unsealed(NODE.secret(words_in(name)), 3, data)
-    assert text is not None and Said.model_validate_json(text) == Said(
+    assert text is not None and LaidWords.model_validate_json(text) == LaidWords(
         text="the tests are in spec/", by="ana"
     )
     assert unsealed(NODE.secret(words_in("r-0001.1.2")), 3, data) is None, "no other attempt's"

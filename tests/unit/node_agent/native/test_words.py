@@ -11,7 +11,7 @@ from node_agent.chat.messages import Asked
 from node_agent.native.voice import PersonWords, Voice
 from node_agent.shim.process import MARKER
 from node_agent.wire.clock import SystemClock
-from node_agent.wire.identity import ATTEMPT, WORDS_KEY, Said, sealed, unsealed, words_in
+from node_agent.wire.identity import ATTEMPT, WORDS_KEY, LaidWords, sealed, unsealed, words_in
 from node_agent.workspace.homes import lay
 from tests.unit.node_agent.native.test_loop import Script, Stage, calls, says
 
@@ -36,7 +36,7 @@ def say(home: Path, number: int, text: str, secret: str = SECRET) -> None:
 
 
 def laid(number: int, text: str, secret: str = SECRET) -> bytes:
-    return sealed(secret, number, Said(text=text, by="Ana").model_dump_json()).encode()
+    return sealed(secret, number, LaidWords(text=text, by="Ana").model_dump_json()).encode()
 
 
 def test_words_come_in_order_after_the_results_of_its_calls(tmp_path: Path) -> None:

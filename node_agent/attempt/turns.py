@@ -1,0 +1,99 @@
+"""Follows the turns of a sitting: tells each end once, with its usage, and asks for a rest in time."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from decimal import Decimal
+
+from node_agent.attempt.context import Case
+from node_agent.attempt.ports import DiskFull, ReportedTurn, ReportedUsage, StepFailed
+from node_agent.attempt.records import Note
+from node_agent.attempt.verdict import LIMITS, Fault, over_limit
+from node_agent.attempt.watch import OutputWatch
+from node_agent.runtimes.base import TurnEnded
+from node_agent.wire.event import Turned
+from node_agent.wire.identity import sealed, turn_control_file, words_in
+from node_agent.wire.order import Limits
+from node_agent.wire.receipt import TurnRecord, TurnStop, Usage
+
+NEAR = Decimal("0.8")
+"""A sitting that has used so much of its money or tokens rests behind its turn."""
+CAP = "cap"
+
+
+def is_waiting(spent: ReportedUsage) -> bool:
+    """Check whether a sitting waits for words: it writes nothing, and its idle limit waits with it."""
+    return bool(spent.turns) and spent.turns[-1].end is not None
+
+
+def tell_turns(case: Case, watch: OutputWatch, cut: TurnEnded | None = None) -> None:
+    """Tell of the turns that have ended since. `cut`: the program is gone, and this is the end of a turn
+    without one. DiskFull."""
+    spent = watch.spent
+    for turn in spent.turns[len(case.entry.turns) :]:
+        end = turn.end or cut
+        if end is not None:
+            total = end.used.model_copy(
+                update={"cost_usd": spent.usage.cost_usd, "cost_source": spent.usage.cost_source}
+            )
+            record = record_of(turn, end, used_since(total, case.entry.turns))
+            told = Turned(turn=record, bytes=end.end_at)
+            case.context.journal.write(case.identity, Note(turns=(record,), say=(told,)))
+
+
+def cut_by(fault: Fault | None, size: int, used: Usage) -> TurnEnded:
+    """The end of a turn whose program is gone. `size`: bytes of its stream; `used`: as of a turn's end."""
+    kind, why = (None, "its program ended") if fault is None else (fault.kind, fault.reason)
+    return TurnEnded(TurnStop.LIMIT if kind in LIMITS else TurnStop.LOST, why, 0, size, used)
+
+
+def record_of(turn: ReportedTurn, end: TurnEnded, usage: Usage) -> TurnRecord:
+    """The turn for the receipt. Times are those of its program; zero is none."""
+    lasted = max(0, end.wall_ms - turn.began_wall_ms) if end.wall_ms else 0
+    return TurnRecord(
+        number=turn.number,
+        words=turn.words,
+        stop=end.stop,
+        why=end.why,
+        usage=usage.model_copy(update={"agent_ms": lasted}),
+        began_wall_ms=turn.began_wall_ms or None,
+        ended_wall_ms=end.wall_ms or None,
+    )
+
+
+def used_since(total: Usage, turns: Sequence[TurnRecord]) -> Usage:
+    """The attempt's usage without that of these turns of it."""
+    cost = total.cost_usd
+    if cost is not None:
+        cost = max(Decimal(0), cost - sum((one.usage.cost_usd or Decimal(0) for one in turns), Decimal(0)))
+    return total.model_copy(
+        update={
+            "cost_usd": cost,
+            **{
+                name: max(0, getattr(total, name) - sum(getattr(one.usage, name) for one in turns))
+                for name in ("input_tokens", "cached_tokens", "output_tokens", "turns")
+            },
+        }
+    )
+
+
+def rest_in_time(case: Case, watch: OutputWatch) -> None:
+    """Ask the program, once in the life of this node agent, to rest where its money or tokens run out.
+
+    The gateway, which counts both, would end it in the middle of its next turn.
+    """
+    spent = watch.spent
+    if watch.rest_asked or not spent.turns or over_limit(near(case.order.limits), spent.usage) is None:
+        return
+    number, secret = spent.turns[-1].number, case.context.key.secret(words_in(str(case.identity)))
+    name = turn_control_file(CAP, number)
+    with contextlib.suppress(StepFailed, DiskFull):
+        case.context.workspaces.tell(case.identity, name, sealed(secret, number, CAP))
+        watch.rest_asked = True
+
+
+def near(limits: Limits) -> Limits:
+    """Four fifths of the limits of money and tokens."""
+    tokens = None if limits.tokens is None else int(limits.tokens * NEAR)
+    return limits.model_copy(update={"tokens": tokens, "usd": limits.usd and limits.usd * NEAR})

@@ -1,0 +1,190 @@
+"""Takes turns with people: words begin a turn, which ends with an answer; without words it rests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from node_agent.chat.client import BEAT_S
+from node_agent.chat.limits import MOST_CALLS, MOST_TURNS, Over
+from node_agent.chat.messages import Answered
+from node_agent.native.loop import Declined, Loop
+from node_agent.native.voice import PersonWords
+from node_agent.runtimes.workerspec import GOES_ON
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.identity import LaidWords
+from node_agent.wire.order import TurnTerms
+from node_agent.wire.receipt import MOST_TURN_WORDS, RestReason, TurnStop
+from node_agent.wire.receipt import MOST_TURNS as MOST_OF_A_SITTING
+
+_LIMITS = frozenset(
+    {
+        FailureKind.WALL_LIMIT,
+        FailureKind.OUTPUT_LIMIT,
+        FailureKind.TOKEN_LIMIT,
+        FailureKind.REQUEST_LIMIT,
+        FailureKind.TURN_LIMIT,
+    }
+)
+_FOR_GOOD = frozenset({FailureKind.MODEL_AUTH, FailureKind.CANNOT_START})
+"""Failures that further words would meet, too: the next sitting has the node's new key, say."""
+_RESTS = (("rest", RestReason.ASKED), ("cap", RestReason.CAP))
+NEAR, WHOLE = 4, 5
+"""A sitting that has used four fifths of a limit begins no other turn."""
+
+
+class TurnOver(BaseException):
+    """The turn at work ends now. It is no Exception: no tool takes it for a fault of its own."""
+
+    def __init__(self, stop: TurnStop, why: str = "") -> None:
+        super().__init__(why)
+        self.stop, self.why = stop, why
+
+
+class Beat:
+    """Called wherever the worker waits. `on`: what happens then; None: nothing, for a run without turns."""
+
+    def __init__(self, sleep: Callable[[float], None]) -> None:
+        self._sleep = sleep
+        self.on: Callable[[], None] | None = None
+
+    def __call__(self) -> None:
+        if self.on is not None:
+            self.on()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep so long, and beat meanwhile."""
+        while seconds > 0:
+            part = seconds if self.on is None else min(seconds, BEAT_S)
+            self._sleep(part)
+            seconds -= part
+            self()
+
+
+class Sitting:
+    """The turns of one run. `answer`: the last one. The loop's limits hold for all turns together."""
+
+    def __init__(self, loop: Loop, words: PersonWords, terms: TurnTerms, beat: Beat) -> None:
+        self._loop, self._words, self._terms, self._beat = loop, words, terms, beat
+        self._whole, self._began_ms = loop.limits, loop.clock.mono_ms()
+        self._number = self._taken = 0
+        self._failure: Over | None = None
+        self._has_answered = False
+        self.answer = ""
+        loop.words = self._more
+        loop.voice.latest_ms = int(BEAT_S * 1000)
+
+    def run(self, task: str) -> Over | None:
+        """Turn after turn until it rests. Over: no turn has ended with an answer, and why."""
+        begun: tuple[int, LaidWords] | RestReason = (0, LaidWords(text=task, by=self._terms.by))
+        while not isinstance(begun, RestReason):
+            self._turn(*begun)
+            if not self._has_answered and self._failure and self._failure.kind in _FOR_GOOD:
+                return self._failure
+            begun = self._awaited()
+        self._loop.voice.tell("rests", why=begun.value)
+        return None if self._has_answered else self._failure
+
+    # ---- a turn
+    def _turn(self, message: int, said: LaidWords) -> None:
+        loop, clock = self._loop, self._loop.clock
+        self._number, self._taken = self._number + 1, self._words.taken
+        loop.limits = replace(
+            self._whole,
+            until_ms=min(self._whole.until_ms, clock.mono_ms() + self._terms.turn_ms),
+            turns=min(self._whole.turns, loop.turns + MOST_TURNS),
+            calls=loop.deeds.calls + MOST_CALLS,
+        )
+        begun = {"words": message, "by": said.by, "text": said.text, "at": clock.wall_ms()}
+        loop.voice.tell("turn", number=self._number, **begun)
+        loop.voice.sync()  # before the model is asked: after a crash nobody asks it the same again
+        stop, why = self._worked(self._with_memory(said.text))
+        loop.voice.tell("turn_end", number=self._number, stop=stop.value, why=why, at=clock.wall_ms())
+        loop.voice.sync()
+
+    def _worked(self, text: str) -> tuple[TurnStop, str]:
+        self._beat.on = self._look
+        try:
+            self.answer = self._loop.run(text)
+            stop, why = (TurnStop.END_TURN, "") if self.answer.strip() else _SILENT
+            self._has_answered |= stop is TurnStop.END_TURN
+        except TurnOver as over:
+            stop, why = over.stop, over.why
+            self._has_answered |= stop is TurnStop.CANCELLED
+        except Over as over:
+            self._failure = over
+            stop, why = _stop_of(over), str(over)
+        finally:
+            self._beat.on = None
+        self._close(stop, why)
+        return stop, why
+
+    def _with_memory(self, text: str) -> str:
+        """The first words of a sitting, behind what its model has to know of before."""
+        if self._number > 1:
+            return text
+        before = GOES_ON if self._loop.talk else self._terms.story
+        return f"{before}\n\n{text}" if before else text
+
+    def _close(self, stop: TurnStop, why: str) -> None:
+        """Every turn ends with words of the model: many servers want them between a person's."""
+        loop = self._loop
+        if not loop.talk or not isinstance(loop.talk[-1], Answered):
+            said = "".join(loop.voice.answer).strip()
+            loop.talk.append(Answered(f"{said}\n[this turn ended early: {why or stop.value}]".lstrip()))
+        loop.saved(loop.talk)
+
+    def _look(self) -> None:
+        """While the worker waits for its model, a command or a person's yes."""
+        self._loop.voice.flush()
+        if self._words.wants("cancel", range(self._number, self._number + 1)):
+            raise TurnOver(TurnStop.CANCELLED)
+        if self._loop.clock.mono_ms() >= self._loop.limits.until_ms:
+            raise TurnOver(TurnStop.LIMIT, "the turn took longer than it may, or the sitting did")
+
+    def _more(self) -> str:
+        """Words that came during the turn go to the model with its next call."""
+        return self._words.new(MOST_TURN_WORDS - 1 - (self._words.taken - self._taken))
+
+    # ---- between turns
+    def _awaited(self) -> tuple[int, LaidWords] | RestReason:
+        """The next words, or why it rests."""
+        clock = self._loop.clock
+        until = clock.mono_ms() + self._terms.idle_ms
+        while True:
+            if reason := self._rest():
+                return reason
+            if found := self._words.first():
+                return found
+            if clock.mono_ms() >= until:
+                return RestReason.IDLE
+            self._beat.wait(BEAT_S)
+
+    def _rest(self) -> RestReason | None:
+        turns = range(1, self._number + 1)
+        asked = next((reason for what, reason in _RESTS if self._words.wants(what, turns)), None)
+        return asked or self._near()
+
+    def _near(self) -> RestReason | None:
+        """Whether a limit of the sitting is near."""
+        whole, loop = self._whole, self._loop
+        if loop.voice.written * WHOLE >= whole.output_bytes * NEAR:
+            return RestReason.SIZE
+        used = (
+            (loop.clock.mono_ms() - self._began_ms, whole.until_ms - self._began_ms),
+            (loop.used["input"] + loop.used["output"], whole.tokens),
+            (loop.turns, whole.turns),
+            (loop.turns, whole.answers),
+            (self._number, MOST_OF_A_SITTING),
+        )
+        near = any(most is not None and one * WHOLE >= most * NEAR for one, most in used)
+        return RestReason.CAP if near else None
+
+
+_SILENT = (TurnStop.FAILED, "the model gave no answer")
+
+
+def _stop_of(over: Over) -> TurnStop:
+    if isinstance(over, Declined):
+        return TurnStop.REFUSAL
+    return TurnStop.LIMIT if over.kind in _LIMITS else TurnStop.FAILED

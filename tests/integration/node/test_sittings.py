@@ -1,0 +1,186 @@
+"""A real node agent with the real native worker: turns, a cancel, a rest, a killed program, kept memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.shim.spool import Running
+from node_agent.wire.control import PersonSays, TurnControl
+from node_agent.wire.event import PersonHeard, Turned
+from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.order import Limits, Order, Resumed, TurnTerms
+from node_agent.wire.receipt import Claims, RestReason, TurnStop
+from tests.fakemodel import FakeModel
+from tests.integration.node.gateway_world import KEY, GatewayWorld
+from tests.integration.node.node_world import until
+
+USAGE = {"input": 100, "output": 10}
+SCRIPT: dict[str, Any] = {
+    "api_key": KEY,
+    "count": "assistant",
+    "rules": [
+        {"if": {"prompt": "linger"}, "turns": [{"fault": {"hang": 600}}]},
+        {"if": {"prompt": "sleep"}, "turns": [{"tool": "shell", "args": {"command": "sleep 600"}}]},
+    ],
+    "turns": [
+        {"text": "plum", "usage": USAGE},
+        {"text": "pear", "usage": USAGE},
+        {"text": "fig", "usage": USAGE},
+    ],
+}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[GatewayWorld]:
+    with FakeModel(SCRIPT) as model:
+        one = GatewayWorld(tmp_path, model, "native", os.defpath)
+        one.begin()
+        yield one
+        one.end()
+
+
+def sitting(world: GatewayWorld, run: str, task: str = "begin", **more: Any) -> Order:
+    terms = TurnTerms(
+        idle_ms=more.pop("idle_ms", 600_000), turn_ms=600_000, by="ana", story=more.pop("story", "")
+    )
+    limits = Limits(wall_ms=600_000, idle_ms=more.pop("silence_ms", 60_000), output_bytes=1 << 20)
+    named = AttemptId.parse(f"{run}.1.1")
+    base = {"runtime": "native", "model": "fake-coder", "turns": terms, "limits": limits, "identity": named}
+    return world.order(task, run=run, **{**base, **more})
+
+
+class Person:
+    """Who talks in one sitting."""
+
+    def __init__(self, world: GatewayWorld, order: Order) -> None:
+        self.world, self.identity = world, order.identity
+        world.coordinator.push(order)
+
+    def says(self, number: int, text: str) -> None:
+        self.world.coordinator.tell(PersonSays(identity=self.identity, number=number, text=text, by="ben"))
+
+    def wants(self, what: Any, number: int) -> None:
+        self.world.coordinator.tell(TurnControl(identity=self.identity, number=number, what=what))
+
+    def told(self) -> list[Turned]:
+        bodies = self.world.coordinator.bodies(self.identity)
+        return [body for body in bodies if isinstance(body, Turned)]
+
+    def waits(self, holds: Callable[[], bool]) -> None:
+        until(holds, 30, lambda: self.world.story(self.identity))
+
+    def turned(self, count: int) -> Turned:
+        self.waits(lambda: len(self.told()) >= count)
+        return self.told()[count - 1]
+
+    def begun(self, count: int) -> None:
+        self.waits(lambda: self.stream("turn", count) is not None)
+
+    def stream(self, kind: str, number: int) -> dict[str, Any] | None:
+        raw = self.raw()
+        events = [json.loads(line) for line in raw[: raw.rfind(b"\n") + 1].splitlines()]
+        return next((one for one in events if (one["type"], one.get("number")) == (kind, number)), None)
+
+    def raw(self) -> bytes:
+        assert self.world.parts is not None
+        if self.world.parts.world.journal.get(self.identity) is None:
+            return b""
+        try:
+            return (self.world.parts.world.journal.folder(self.identity) / "out").read_bytes()
+        except FileNotFoundError:
+            return b""
+
+    def ended(self) -> Claims:
+        return self.world.ended(self.identity)
+
+
+def test_turns_are_told_and_the_next_sitting_remembers(world: GatewayWorld) -> None:
+    person = Person(world, sitting(world, "r-first"))
+    first = person.turned(1)
+    assert (first.turn.stop, first.turn.words[0].by, first.turn.words[0].number) == ("end_turn", "ana", 0)
+    assert person.raw()[: first.bytes].endswith(b"\n") and b"turn_end" in person.raw()[: first.bytes]
+    person.says(1, "and then?")
+    assert [one.number for one in person.turned(2).turn.words] == [1]
+    person.wants("rest", 2)
+    claims = person.ended()
+    assert (claims.outcome, claims.rests, claims.answer) == (Outcome.DONE, RestReason.ASKED, "pear"), (
+        claims.reason
+    )
+    assert claims.turns == tuple(one.turn for one in person.told()) and len(claims.turns) == 2
+    assert sum(one.usage.input_tokens for one in claims.turns) == claims.usage.input_tokens
+    heard = [one for one in world.coordinator.bodies(person.identity) if isinstance(one, PersonHeard)]
+    assert [one.numbers for one in heard] == [(1,)]
+    resume = Resumed(run="r-first", session=str(claims.session))
+    again = Person(world, sitting(world, "r-second", "go on", resume=resume, idle_ms=50))
+    second = again.ended()
+    assert (second.answer, second.rests) == ("fig", RestReason.IDLE), (
+        "its model had been told of both answers"
+    )
+    assert [one.number for one in second.turns] == [1]
+
+
+@pytest.mark.parametrize("word", ["linger", "sleep"])
+def test_a_cancelled_turn_ends_at_once_and_the_sitting_hears_the_next_words(
+    world: GatewayWorld, word: str
+) -> None:
+    person = Person(world, sitting(world, "r-cancel", word))
+    person.begun(1)
+    person.wants("cancel", 1)
+    assert person.turned(1).turn.stop is TurnStop.CANCELLED
+    assert person.stream("turn_end", 1) is not None
+    person.wants("rest", 1)
+    claims = person.ended()
+    assert (claims.outcome, claims.rests) == (Outcome.DONE, RestReason.ASKED), claims.reason
+
+
+def test_a_killed_program_loses_its_turn_and_keeps_its_memory(world: GatewayWorld) -> None:
+    person = Person(world, sitting(world, "r-killed"))
+    person.turned(1)
+    person.says(1, "linger")
+    person.begun(2)
+    assert world.parts is not None
+    seen = world.parts.runner.look(world.parts.world.journal.folder(person.identity))
+    assert isinstance(seen, Running)
+    for pid in _programs(str(person.identity)):
+        os.kill(pid, signal.SIGKILL)
+    claims = person.ended()
+    assert [one.stop for one in claims.turns] == [TurnStop.END_TURN, TurnStop.LOST]
+    assert claims.outcome is not Outcome.DONE and claims.rests is None
+    assert [one.turn.stop for one in person.told()] == [TurnStop.END_TURN, TurnStop.LOST]
+    resume = Resumed(run="r-killed", session=str(claims.session))
+    again = Person(world, sitting(world, "r-after", "go on", resume=resume, idle_ms=50))
+    after = again.ended()
+    assert after.answer == "pear", f"its model knew the first answer: {after}"
+
+
+def test_the_silence_of_a_sitting_that_waits_ends_nothing(world: GatewayWorld) -> None:
+    person = Person(world, sitting(world, "r-silent", idle_ms=4_000, silence_ms=1_500))
+    claims = person.ended()
+    assert (claims.outcome, claims.rests) == (Outcome.DONE, RestReason.IDLE), claims.reason
+
+
+def test_a_program_that_takes_no_turns_is_not_started(world: GatewayWorld) -> None:
+    claims = Person(world, sitting(world, "r-shell", runtime="shell", model=None)).ended()
+    assert claims.failure is FailureKind.CANNOT_START and "takes no turns" in claims.reason
+
+
+def _programs(attempt: str) -> list[int]:
+    """The worker of this attempt, by its argument list and its variable."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            argv = Path("/proc", pid, "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        ours = any(one.endswith(b"native/program.py") for one in argv[:8])
+        if ours and any(attempt.encode() in one for one in argv):
+            found.append(int(pid))
+    return found

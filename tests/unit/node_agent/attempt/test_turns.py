@@ -1,0 +1,116 @@
+"""The turns of a sitting, from the stream of its program into the record of its attempt: each once."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import pytest
+
+from node_agent.attempt.ports import ReportedTurn
+from node_agent.attempt.records import JournalRecord, Note, folded, record_of
+from node_agent.attempt.turns import cut_by, is_waiting, near, used_since
+from node_agent.attempt.turns import record_of as turn_of
+from node_agent.attempt.verdict import Fault
+from node_agent.policy.judging import NOWHERE
+from node_agent.runner.launching import StreamReader, reader_of
+from node_agent.runtimes.base import TurnEnded
+from node_agent.runtimes.registry import RUNTIMES
+from node_agent.runtimes.transcript import transcript_of
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.identity import Mark
+from node_agent.wire.order import Limits
+from node_agent.wire.policy import Safety, compile_policy
+from node_agent.wire.receipt import RestReason, TurnStop, TurnWords, Usage
+from tests.unit.node_agent.runtimes.asked import ask
+from tests.unit.node_agent.stage import identity
+
+WORDS = TurnWords(number=0, by="ana", sha256="0" * 64)
+
+
+def line(kind: str, **fields: object) -> bytes:
+    return json.dumps({"type": kind, **fields}).encode() + b"\n"
+
+
+def turn(number: int, text: str = "go on") -> bytes:
+    return line("turn", number=number, words=number - 1, by="ana", text=text, at=1_000)
+
+
+def end(number: int, stop: str = "end_turn") -> bytes:
+    return line("turn_end", number=number, stop=stop, why="", at=3_000)
+
+
+def reader(hidden: dict[str, str] | None = None) -> StreamReader:
+    native = RUNTIMES["native"]
+    policy = compile_policy(Safety.AUTO_EDIT, False)
+    return reader_of(native.parser(ask()), policy, NOWHERE, native.capabilities, hidden or {})
+
+
+@pytest.mark.parametrize("size", [1, 7, 1 << 16])
+def test_a_turn_ends_at_its_byte_however_the_stream_was_cut(size: int) -> None:
+    heard = line("heard", number=5, by="ben", text="more")
+    data, rest, found = turn(1) + b"\n \nno json\n" + heard + end(1), turn(2), reader()
+    for at in range(0, len(data + rest), size):
+        found.feed((data + rest)[at : at + size])
+    first, second = found.spent().turns
+    assert first.end is not None and first.end.end_at == len(data)
+    assert [(one.number, one.by) for one in first.words] == [(0, "ana"), (5, "ben")]
+    assert second.end is None and not is_waiting(found.spent()) and found.spent().heard == (5, 1)
+
+
+def test_a_stream_that_counts_wrongly_makes_no_turns() -> None:
+    found = reader()
+    found.feed(end(1) + turn(2) + turn(1) + turn(2) + end(1, "made up") + line("rests", why="made up"))
+    assert [one.number for one in found.spent().turns] == [1] and found.spent().rests is None
+    found.feed(end(1) + line("rests", why="idle"))
+    assert is_waiting(found.spent()) and found.spent().rests is RestReason.IDLE
+
+
+def test_no_secret_stands_in_a_turn() -> None:
+    found = reader({"KEY": "s3cr3t-value"})
+    found.feed(turn(1) + line("turn_end", number=1, stop="failed", why="no s3cr3t-value here", at=1))
+    (told,) = found.spent().turns
+    assert told.end is not None and "s3cr3t-value" not in told.end.why
+
+
+def test_each_turn_has_what_it_alone_has_used() -> None:
+    def used(tokens: int, usd: str | None) -> Usage:
+        cost = None if usd is None else Decimal(usd)
+        return Usage(input_tokens=tokens, cost_usd=cost, cost_source="unknown" if usd is None else "metered")
+
+    ended = TurnEnded(TurnStop.END_TURN, "", 3_000, 10, Usage())
+    first = turn_of(ReportedTurn(1, (WORDS,), 1_000), ended, used_since(used(100, "0.10"), ()))
+    second = turn_of(ReportedTurn(2, (WORDS,), 1_000), ended, used_since(used(150, "0.25"), (first,)))
+    assert (second.usage.input_tokens, second.usage.cost_usd) == (50, Decimal("0.15"))
+    assert (first.usage.agent_ms, first.began_wall_ms, first.ended_wall_ms) == (2_000, 1_000, 3_000)
+    assert used_since(used(10, None), (first,)).cost_usd is None, "unknown stays unknown"
+    assert used_since(used(10, "0"), (first,)).input_tokens == 0, "a count that shrinks is no credit"
+
+
+def test_a_journal_keeps_the_turns_it_was_told() -> None:
+    record = turn_of(ReportedTurn(1, (WORDS,), 0), TurnEnded(TurnStop.LOST, "gone", 0, 10, Usage()), Usage())
+    assert (record.began_wall_ms, record.ended_wall_ms) == (None, None), "nobody knows when"
+    entry = JournalRecord(identity(), "0" * 64, 1, Mark.SPAWNED, {}, 0)
+    stored = json.loads(json.dumps(record_of(Note(turns=(record,)), [], 5)))
+    assert folded(entry, stored).turns == (record,)
+    assert folded(folded(entry, stored), record_of(Note(cleaned=True), [], 5)).turns == ()
+
+
+def test_a_turn_without_an_end_is_lost_unless_a_limit_ended_it() -> None:
+    limit = cut_by(Fault(FailureKind.USD_LIMIT, "$2"), 7, Usage())
+    assert (limit.stop, limit.why, limit.end_at) == (TurnStop.LIMIT, "$2", 7)
+    assert cut_by(Fault(FailureKind.PROCESS_VANISHED, "gone"), 7, Usage()).stop is TurnStop.LOST
+    assert cut_by(None, 7, Usage()).stop is TurnStop.LOST
+
+
+def test_a_limit_is_near_at_four_fifths() -> None:
+    limits = near(Limits(wall_ms=1, idle_ms=1, output_bytes=1, tokens=100, usd=Decimal(2)))
+    assert (limits.tokens, limits.usd) == (80, Decimal("1.6"))
+    assert near(Limits(wall_ms=1, idle_ms=1, output_bytes=1)).usd is None
+
+
+def test_people_read_who_said_what() -> None:
+    shown = transcript_of("native")
+    assert shown is not None
+    told = shown.feed(turn(1, "first\nsecond") + end(1, "cancelled") + line("rests", why="idle"))
+    assert told == "+ ana: first\n  | second\n- the turn has ended: cancelled\n* it rests: idle\n"
