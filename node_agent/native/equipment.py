@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from node_agent.chat.client import BEAT_S
 from node_agent.chat.guard import CAREFUL, VENDORS, Guard
 from node_agent.chat.limits import MOST_CALLS, MOST_TURNS, ChatLimits, Over
 from node_agent.chat.messages import ToolForm
@@ -30,6 +31,26 @@ WAITS, GOES_ON = "[waits for a person: {}]", "[a person has answered: {}]"
 def pause(seconds: float) -> None:
     """Sleep; a signal still ends the program."""
     threading.Event().wait(seconds)
+
+
+class WorkerBeat:
+    """Called wherever the worker waits. `on`: what happens then; None: nothing, for a run without turns."""
+
+    def __init__(self, sleep: Callable[[float], None]) -> None:
+        self._sleep = sleep
+        self.on: Callable[[], None] | None = None
+
+    def __call__(self) -> None:
+        if self.on is not None:
+            self.on()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep so long, and beat meanwhile."""
+        while seconds > 0:
+            part = seconds if self.on is None else min(seconds, BEAT_S)
+            self._sleep(part)
+            seconds -= part
+            self()
 
 
 def judge_of(

@@ -40,7 +40,7 @@ LAST = (
 CANCELLED = "Not done: a person cancelled this turn."
 
 
-class Declined(Over):
+class ModelDeclined(Over):
     """The model does not want to answer."""
 
 
@@ -142,7 +142,7 @@ class Loop:
         """Asked again with twice the room as long as it is cut off and there is room."""
         answer = self._asked(room)
         if answer.finish == "content_filter":
-            raise Declined(FailureKind.AGENT_FAILED, "the model declined to answer (content filter)")
+            raise ModelDeclined(FailureKind.AGENT_FAILED, "the model declined to answer (content filter)")
         larger = min(room * 2, self.guard.context // 2)
         if answer.finish != "length" or larger <= room or not more:
             return answer, room

@@ -31,12 +31,12 @@ from node_agent.chat.limits import Over  # noqa: E402
 from node_agent.chat.messages import Turn, from_json, to_json  # noqa: E402
 from node_agent.native.equipment import (  # noqa: E402
     Equipment,
+    WorkerBeat,
     equipment_of,
     pause,
     tell_end,
 )
 from node_agent.native.loop import Loop  # noqa: E402
-from node_agent.native.sitting import Beat, Sitting  # noqa: E402
 from node_agent.native.tools.shell import CHILDREN  # noqa: E402
 from node_agent.native.voice import Voice  # noqa: E402
 from node_agent.runtimes.workerspec import SESSION, VERSION, WorkerSpec  # noqa: E402
@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
         signal.signal(number, _ended)
     spec = WorkerSpec.model_validate_json(Path(argv[3]).read_bytes())
     clock = SystemClock()
-    beat = Beat(pause)
+    beat = WorkerBeat(pause)
     equipped = equipment_of(spec, clock, beat.wait)
     session, talk = _before(spec)
     loop, model = _loop(spec, clock, equipped, session, beat)
@@ -60,6 +60,10 @@ def main(argv: list[str]) -> int:
     loop.voice.tell("session", **details, context_known=loop.known, tools=[one.name for one in loop.tools])
     if spec.sitting is None:
         return _run(loop, spec)
+    from node_agent.native.sitting import (
+        Sitting,  # with the receipt and cryptography, which no other run needs
+    )
+
     model.beat = equipped.box.beat = beat
     sitting = Sitting(loop, equipped.words, spec.sitting, beat)
     over = sitting.run(_task())
@@ -67,7 +71,7 @@ def main(argv: list[str]) -> int:
 
 
 def _loop(
-    spec: WorkerSpec, clock: SystemClock, equipped: Equipment, session: str, beat: Beat
+    spec: WorkerSpec, clock: SystemClock, equipped: Equipment, session: str, beat: WorkerBeat
 ) -> tuple[Loop, Model]:
     model = _model(spec, equipped.voice)
     return Loop(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from node_agent.chat.client import BEAT_S
 from node_agent.chat.limits import MOST_CALLS, MOST_TURNS, Over
 from node_agent.chat.messages import Answered
-from node_agent.native.loop import Declined, Loop
+from node_agent.native.equipment import WorkerBeat
+from node_agent.native.loop import Loop, ModelDeclined
 from node_agent.native.voice import PersonWords
 from node_agent.runtimes.workerspec import GOES_ON
 from node_agent.wire.failure import FailureKind
@@ -41,30 +41,10 @@ class TurnOver(BaseException):
         self.stop, self.why = stop, why
 
 
-class Beat:
-    """Called wherever the worker waits. `on`: what happens then; None: nothing, for a run without turns."""
-
-    def __init__(self, sleep: Callable[[float], None]) -> None:
-        self._sleep = sleep
-        self.on: Callable[[], None] | None = None
-
-    def __call__(self) -> None:
-        if self.on is not None:
-            self.on()
-
-    def wait(self, seconds: float) -> None:
-        """Sleep so long, and beat meanwhile."""
-        while seconds > 0:
-            part = seconds if self.on is None else min(seconds, BEAT_S)
-            self._sleep(part)
-            seconds -= part
-            self()
-
-
 class Sitting:
     """The turns of one run. `answer`: the last one. The loop's limits hold for all turns together."""
 
-    def __init__(self, loop: Loop, words: PersonWords, terms: TurnTerms, beat: Beat) -> None:
+    def __init__(self, loop: Loop, words: PersonWords, terms: TurnTerms, beat: WorkerBeat) -> None:
         self._loop, self._words, self._terms, self._beat = loop, words, terms, beat
         self._whole, self._began_ms = loop.limits, loop.clock.mono_ms()
         self._number = self._taken = 0
@@ -185,6 +165,6 @@ _SILENT = (TurnStop.FAILED, "the model gave no answer")
 
 
 def _stop_of(over: Over) -> TurnStop:
-    if isinstance(over, Declined):
+    if isinstance(over, ModelDeclined):
         return TurnStop.REFUSAL
     return TurnStop.LIMIT if over.kind in _LIMITS else TurnStop.FAILED

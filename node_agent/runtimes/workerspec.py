@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from node_agent.wire.endpoint import Sampling
-from node_agent.wire.identity import CallDesk
+from node_agent.wire.identity import CallDesk, TurnTerms
 from node_agent.wire.model import WireModel
-from node_agent.wire.order import TurnTerms
 from node_agent.wire.policy import Policy, Safety
 
 VERSION = "1"

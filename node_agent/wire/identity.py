@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from node_agent.wire.model import Millis, Number, RunId, WireModel
+from node_agent.wire.model import Millis, Name, Number, RunId, WireModel
 
 _SPELLED = re.compile(r"(r-[a-z0-9]{4,24})\.([1-9][0-9]{0,8})\.([1-9][0-9]{0,15})")
 LAST_ATTEMPT = 999_999_999
@@ -44,6 +44,22 @@ def unsealed(secret: str, number: int, data: bytes) -> str | None:
 
 def _seal(secret: str, number: int, text: bytes) -> str:
     return hmac.new(secret.encode(), b"%d\n%b" % (number, text), hashlib.sha256).hexdigest()
+
+
+class TurnTerms(WireModel):
+    """The terms of a sitting: a run whose program waits for a person's words after each answer.
+
+    The order's task is the words of turn 1, and `by` is the name of the person who said them.
+    """
+
+    idle_ms: int = Field(gt=0)
+    """The wait for words after which the program ends: the sitting rests."""
+    turn_ms: int = Field(gt=0)
+    """The longest turn; the program ends a longer one and waits for words again."""
+    by: Name = ""
+    story: str = ""
+    """The conversation so far, for the model alone: used where the order resumes no session, or the node has
+    not kept it."""
 
 
 class LaidWords(WireModel):

@@ -12,11 +12,11 @@ from pydantic import AfterValidator, Field
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.endpoint import Sampling
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.identity import TurnTerms as TurnTerms
 from node_agent.wire.model import (
     CommitId,
     Count,
     FleetId,
-    Name,
     NodeTag,
     Number,
     RepoId,
@@ -192,22 +192,6 @@ class BoardEntry(WireModel):
     namespace: BoardName
     key: BoardName
     value: Annotated[str, Text(16_384)]
-
-
-class TurnTerms(WireModel):
-    """The terms of a sitting: a run whose program waits for a person's words after each answer.
-
-    The order's task is the words of turn 1, and `by` is the name of the person who said them.
-    """
-
-    idle_ms: int = Field(gt=0)
-    """The wait for words after which the program ends: the sitting rests."""
-    turn_ms: int = Field(gt=0)
-    """The longest turn; the program ends a longer one and waits for words again."""
-    by: Name = ""
-    story: str = ""
-    """The conversation so far, for the model alone: used where the order resumes no session, or the node has
-    not kept it."""
 
 
 class Order(Message):

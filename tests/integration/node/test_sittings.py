@@ -75,7 +75,7 @@ class Person:
         return [body for body in bodies if isinstance(body, Turned)]
 
     def waits(self, holds: Callable[[], bool]) -> None:
-        until(holds, 30, lambda: self.world.story(self.identity))
+        until(holds, "the sitting's next step", 30, lambda: self.world.story(self.identity))
 
     def turned(self, count: int) -> Turned:
         self.waits(lambda: len(self.told()) >= count)
@@ -121,9 +121,7 @@ def test_turns_are_told_and_the_next_sitting_remembers(world: GatewayWorld) -> N
     resume = Resumed(run="r-first", session=str(claims.session))
     again = Person(world, sitting(world, "r-second", "go on", resume=resume, idle_ms=50))
     second = again.ended()
-    assert (second.answer, second.rests) == ("fig", RestReason.IDLE), (
-        "its model had been told of both answers"
-    )
+    assert (second.answer, second.rests) == ("fig", RestReason.IDLE), f"it knew both: {second}"
     assert [one.number for one in second.turns] == [1]
 
 
@@ -161,10 +159,11 @@ def test_a_killed_program_loses_its_turn_and_keeps_its_memory(world: GatewayWorl
     assert after.answer == "pear", f"its model knew the first answer: {after}"
 
 
+@pytest.mark.slow
 def test_the_silence_of_a_sitting_that_waits_ends_nothing(world: GatewayWorld) -> None:
-    person = Person(world, sitting(world, "r-silent", idle_ms=4_000, silence_ms=1_500))
+    person = Person(world, sitting(world, "r-silent", idle_ms=9_000, silence_ms=4_000))
     claims = person.ended()
-    assert (claims.outcome, claims.rests) == (Outcome.DONE, RestReason.IDLE), claims.reason
+    assert (claims.outcome, claims.rests) == (Outcome.DONE, RestReason.IDLE), claims
 
 
 def test_a_program_that_takes_no_turns_is_not_started(world: GatewayWorld) -> None:

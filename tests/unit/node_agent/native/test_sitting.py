@@ -11,9 +11,9 @@ import pytest
 from node_agent.chat.dialect import Question, Trouble
 from node_agent.chat.limits import Over
 from node_agent.chat.messages import Answer, Answered, Asked, ToolResults
-from node_agent.native.equipment import pause
+from node_agent.native.equipment import WorkerBeat, pause
 from node_agent.native.loop import CANCELLED
-from node_agent.native.sitting import Beat, Sitting, TurnOver
+from node_agent.native.sitting import Sitting, TurnOver
 from node_agent.native.voice import PersonWords
 from node_agent.runtimes.workerspec import GOES_ON
 from node_agent.wire.failure import FailureKind
@@ -36,7 +36,7 @@ class Talk(Stage):
         self.home.mkdir()
         self.between: list[Callable[[], None]] = []
         words = PersonWords(str(self.home), WHO, SECRET, self.loop.voice)
-        self.beat = Beat(self._slept)
+        self.beat = WorkerBeat(self._slept)
         self.sitting = Sitting(self.loop, words, terms, self.beat)
 
     def _slept(self, seconds: float) -> None:
