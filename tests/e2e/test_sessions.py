@@ -1,0 +1,148 @@
+"""Sessions over real hosts: turns, two faces, leaving, rest, and the next sitting, which remembers."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from tests.clis.hands import HANDS
+from tests.clis.launched import EVERY
+from tests.e2e.owner import Owner, until
+from tests.e2e.programs import PORT, await_state, give_secrets, installed, model_on, project
+from tests.e2e.test_programs import K
+from tests.lab import Lab
+
+pytestmark = pytest.mark.slow
+CLI = next(cli for cli in EVERY if cli.runtime == "native")
+USED = {"input": 1200, "output": 34}
+
+
+def says(text: str) -> dict[str, Any]:
+    return {"text": text, "usage": USED}
+
+
+def state(fleet: Owner, session: str) -> str:
+    return str(fleet.ask("sessions", "show", session)["state"])
+
+
+def test_a_chat_is_left_and_come_back_to_and_the_next_sitting_remembers(fleet: Owner, lab: Lab) -> None:
+    """It takes more than 30 s: three sittings on a real host, each begun, committed and verified."""
+    top = project(fleet, "talked")
+    given = CLI.env(f"http://127.0.0.1:{PORT}")
+    where = ("--runtime", "native", "--model", CLI.model, "--node", f"node{K}", "--budget", "0.50")
+    turns = [HANDS["native"].write("${cwd}/made.txt", "one"), says("I made it."), says("It says one.")]
+    turns += [says("Ben may know."), says("As I said: one.")]
+    with installed(lab, "native", [K]):
+        give_secrets(lab, K, {name: value for name, value in given.items() if "RETRIES" not in name})
+        await_state(fleet, K, "native", "ok")
+        with model_on(lab, K, {"count": "assistant", "turns": turns}) as log:
+            first = fleet.run("chat", *where, "make a file", cwd=top, timeout_s=90).ok()
+            session = fleet.ask("sessions", "show", "last")["session"]
+            assert "I made it." in first.out and f"session {session}: agent builder, as nobody" in first.err
+            assert f"pancode attach {session}" in first.err
+            assert state(fleet, session) == "waits for you", "who leaves ends nothing"
+            listed = fleet.ask("sessions")["sessions"]
+            assert [one["session"] for one in listed][:1] == [session]
+
+            face = subprocess.Popen(
+                fleet.argv("attach", session),
+                env=fleet.env,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            try:
+                second = fleet.run("attach", session, "what does it say?", timeout_s=90).ok()
+                assert "I made it." in second.out and second.out.count("It says one.") == 1
+                turned = fleet.ask("tell", session, "who knows more?")
+                assert turned["run"] == session and turned["sent"]
+                until(lambda: state(fleet, session) == "waits for you", "the third turn ends", 60)
+                seen, noted = face.communicate("/detach\n", timeout=60)
+            finally:
+                face.kill()
+            assert face.returncode == 0 and "goes on" in noted
+            assert seen.count("what does it say?") == 1 and seen.count("It says one.") == 1
+            assert seen.count("who knows more?") == 1 and seen.count("Ben may know.") == 1
+            whole = fleet.run("runs", "logs", "--raw", session).ok().out
+            end = whole.index("\n", whole.index('"turn_end"')) + 1
+            rest = fleet.run("attach", "--since", f"{session}:{end}", session).ok().out
+            assert "I made it." not in rest and rest.count("It says one.") == 1
+
+            again = fleet.ask("attach", "--once", session, "say it again", timeout_s=120)
+            assert (again["answer"], again["stop"], again["state"]) == (
+                "As I said: one.",
+                "end_turn",
+                "rests",
+            )
+            assert again["run"] == session and again["commit"]
+        turns.append(says("I remember: one."))
+        with model_on(lab, K, {"count": "assistant", "turns": turns}) as log:
+            later = fleet.ask("attach", "--once", session, "and now?", timeout_s=120)
+            asked = max((log.parent / "bodies").iterdir()).read_text()
+    assert later["run"] != session and later["session"] == session and later["stop"] == "end_turn"
+    assert later["answer"] == "I remember: one." and "what does it say?" in asked and "and now?" in asked
+    shown = fleet.show(later["run"])
+    assert (shown["continues"], shown["session"]) == (session, "same")
+    sittings = fleet.ask("sessions", "show", session)["sittings"]
+    assert [(one["run"], one["turns"]) for one in sittings] == [(session, 4), (later["run"], 1)]
+    for run in (session, later["run"]):
+        assert fleet.ask("receipt", "verify", run)["verdict"] == "PASS"
+    receipt = fleet.ask("receipt", "show", session)["statement"]["predicate"]
+    assert [turn["stop"] for turn in receipt["turns"]] == ["end_turn"] * 4 and receipt["rests"] == "asked"
+    ended = fleet.ask("sessions", "end", session)
+    assert ended["state"] == "ended"
+    fleet.run("land", later["run"], cwd=top).ok()
+    assert (top / "made.txt").read_text() == "one"
+
+
+def at_a_terminal(fleet: Owner, *words: str, types: list[tuple[str, bytes]]) -> str:
+    """All that a command shows on a terminal; each text that comes is answered with these keys."""
+    above, below = pty.openpty()
+    face = subprocess.Popen(
+        fleet.argv(*words), env=fleet.env, stdin=below, stdout=below, stderr=below, start_new_session=True
+    )
+    os.close(below)
+    shown = b""
+    try:
+        for text, keys in types:
+            while text.encode() not in shown:
+                shown += os.read(above, 4096)
+            os.write(above, keys)
+        with suppress(OSError):  # the terminal is gone with the last who had it
+            while piece := os.read(above, 4096):
+                shown += piece
+        assert face.wait(60) == 0, shown
+    finally:
+        face.kill()
+        os.close(above)
+    return shown.decode("utf-8", "replace")
+
+
+def test_lines_of_a_pipe_are_turns_and_a_terminal_goes_on_with_them(fleet: Owner, lab: Lab) -> None:
+    given = CLI.env(f"http://127.0.0.1:{PORT}")
+    where = ("--runtime", "native", "--model", CLI.model, "--node", f"node{K}", "--workspace", "none")
+    script = {"count": "assistant", "turns": [says("One."), says("Two."), says("Three.")]}
+    with installed(lab, "native", [K]):
+        give_secrets(lab, K, {name: value for name, value in given.items() if "RETRIES" not in name})
+        await_state(fleet, K, "native", "ok")
+        with model_on(lab, K, script):
+            said = fleet.run("chat", *where, stdin="first\nsecond\n", timeout_s=120).ok()
+            assert 0 <= said.out.find("One.") < said.out.find("Two.")
+            session = fleet.ask("sessions", "show", "last")["session"]
+            shown = at_a_terminal(fleet, "attach", session, types=[("Two.", b"third\n"), ("Three.", b"\x04")])
+            assert "One." in shown and f"come back: pancode attach {session}" in shown
+            fleet.run("sessions", "end", session).ok()
+            until(lambda: state(fleet, session) == "ended", "it has ended", 60)
+    assert [one["turns"] for one in fleet.ask("sessions", "show", session)["sittings"]] == [3]
+
+
+def test_what_takes_no_turns_is_refused_with_the_fix(fleet: Owner) -> None:
+    top = project(fleet, "no-turns")
+    said = fleet.run("chat", "--runtime", "claude", "--once", "hello", cwd=top)
+    assert said.code == 2 and "takes no turns" in said.err and "--runtime native" in said.err
