@@ -201,7 +201,12 @@ def _body(body: type[bodies.Body]) -> list[str]:
     inherited = {name for base in above for name in base.model_fields}
     hints, said = get_type_hints(body, include_extras=True), remarks(body)
     rows = [
-        (code(field.alias or name), _kind(hints[name]), _default(field), said.get(name, ""))
+        (
+            code(field.alias or name),
+            _kind(hints[name]),
+            _default(field),
+            said.get(name) or field.description or "",
+        )
         for name, field in body.model_fields.items()
         if name not in inherited
     ]

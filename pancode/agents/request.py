@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from decimal import Decimal
-from typing import Protocol
+from typing import Annotated, Any, Literal, Protocol, TypeVar
+
+from pydantic import BaseModel, Field, create_model
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety
 from pancode.agents.agents import Agents
 from pancode.agents.agents import Pick as Pick
+from pancode.agents.options import OPTIONS, Option, WorkOptions
 from pancode.agents.tiers import ModelTier
 from pancode.core.books import NO_CEILING, Amount, Ceilings
 from pancode.core.land_rule import LandRule
@@ -18,6 +21,7 @@ from pancode.core.records import Balance
 from pancode.nodes.breakers import EndedTries
 from pancode.nodes.node import NodeView
 
+M = TypeVar("M", bound=BaseModel)
 EXPLORE = 0.1
 """The share of choices that go to whoever was tried least: so a newcomer gets its chances."""
 EXPECTED, EXPLORES = "expected", "explore"
@@ -110,51 +114,18 @@ class Beginning:
 
 
 @dataclass(frozen=True, slots=True)
-class DispatchRequest:
-    """One dispatch as asked. None: not said, so the agent's, the project's or the fleet's own applies.
+class DispatchRequest(WorkOptions):
+    """One dispatch as asked, with its options.
 
-    `argv` (runtime shell only) takes the place of `task`. `verify` None: the project's gates; empty: none.
-    `depth`: 0 from a person, the parent's depth plus 1 from a run.
+    `argv` (runtime shell only) takes the place of `task`. `depth`: 0 from a person, the parent's depth plus 1
+    from a run.
     """
 
     task: str
     created_by: str
     argv: tuple[str, ...] | None = None
-    agent: str | None = None
-    node: str | None = None
-    require: Mapping[str, str] = field(default_factory=dict)
-    mode: Mode | None = None
-    safety: Safety | None = None
-    model: str | None = None
-    reasoning: Reasoning | None = None
-    runtime: str | None = None
-    workspace: str | None = None
-    """`git` or `none`; None: git inside a repository, refused in a folder outside of one."""
-    budget: Decimal | None = None
-    timeout_ms: int | None = None
-    idle_timeout_ms: int | None = None
-    max_requests: int | None = None
-    max_turns: int | None = None
-    max_tokens: int | None = None
-    max_output: int | None = None
-    """Bytes, and so are `max_memory` and `max_disk`."""
-    max_memory: int | None = None
-    max_processes: int | None = None
-    max_disk: int | None = None
-    wrap_up: bool | None = None
-    verify: tuple[str, ...] | None = None
     score: str | None = None
     """A command that gives its result a number."""
-    reports: tuple[str, ...] | None = None
-    """Files that the gates write. None: the project's, with the project's gates."""
-    priority: int = 0
-    told_only: bool = False
-    network: NetworkAccess | None = None
-    """Narrower than the other sources of the network, or it has no effect."""
-    secret_files: bool = False
-    """Untracked files travel although their names usually mean secrets."""
-    untested: bool = False
-    """A local model that was not tested, or has failed, will do."""
     depth: int = 0
     project: str | None = None
     """Absolute path of the top of the user's repository; None outside of one."""
@@ -163,16 +134,9 @@ class DispatchRequest:
     cwd: str | None = None
     folder: str = ""
     """The folder relative to the project's top, where the run begins."""
-    on_lost: str | None = None
-    land: bool = False
-    max_attempts: int | None = None
-    verify_retries: int | None = None
-    """The number of new attempts after a failed gate."""
     retry_of: str | None = None
     in_step: bool = False
     """It takes the step of the run that it retries."""
-    verify_on: str | None = None
-    """Another node runs the gates on the result: its name, or `other`; None: as the settings say."""
     parent: str | None = None
     """The run from inside which it was asked for."""
     resume: Mapping[str, str] = field(default_factory=dict)
@@ -198,10 +162,82 @@ class DispatchRequest:
     """The run from inside which it was asked for is one that runs behind a sandbox or not at all."""
     confirmed: bool = False
     """A person has said yes to this very dispatch."""
-    ask: bool = False
-    """A person approves it before it begins; a budget or rule that refuses it is then theirs to lift."""
     most_usd: Decimal | None = None
     """The rest of that run's own limit; None: it has none."""
+
+
+_DEFAULTS: Mapping[str, Any] = {
+    one.name: one.default_factory() if one.default_factory is not MISSING else one.default
+    for one in fields(DispatchRequest)
+}
+_TYPED: Mapping[str, Callable[[Any], object]] = {
+    "Mode": Mode,
+    "Safety": Safety,
+    "Reasoning": Reasoning,
+    "NetworkAccess": NetworkAccess,
+    "Money": lambda usd: Decimal(str(usd)),
+}
+"""By the type of an option: its value from plain JSON."""
+
+
+def plain(request: DispatchRequest) -> dict[str, object]:
+    """What it says, as plain JSON; `created_by` is left out."""
+    values = {name: getattr(request, name) for name in _DEFAULTS if name != "created_by"}
+    return {name: _plain(value) for name, value in values.items() if value != _DEFAULTS[name]}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, tuple):
+        return list(value)
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def request_from(data: Mapping[str, object], by: str) -> DispatchRequest:
+    """The request that says this, as `plain` has written it down or with values that are typed already."""
+    values: dict[str, Any] = {name: _typed(name, value) for name, value in data.items()}
+    return DispatchRequest(**{"task": "", **values, "created_by": by})
+
+
+def _typed(name: str, value: object) -> object:
+    kind = OPTIONS[name].kind if name in OPTIONS else "Money" if name == "most_usd" else ""
+    if value is not None and kind in _TYPED:
+        return _TYPED[kind](value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def with_options(types: Mapping[str, Any], *, in_file: bool = False) -> Callable[[type[M]], type[M]]:
+    """Add the options to a model that reads requests. `types`: a reader for each type of an option.
+
+    In a file an option has the key that is its flag, and its bounds count as it is read. Those of a request
+    are judged later (`check_options`), in words that name the flag: here they are only told.
+    """
+
+    def made(model: type[M]) -> type[M]:
+        declared: dict[str, Any] = {}
+        for one in OPTIONS.values():
+            default = None if in_file and one.kind != "Labels" else one.default
+            read = _bounded(one, types[one.kind], in_file=in_file)
+            declared[one.word if in_file else one.name] = (
+                read | None if default is None else read,
+                Field(default=default, description=one.help),
+            )
+        about: Any = {"__module__": model.__module__, "__doc__": model.__doc__}
+        return create_model(model.__name__, __base__=model, **about, **declared)
+
+    return made
+
+
+def _bounded(one: Option, read: Any, *, in_file: bool) -> Any:
+    if one.words:
+        told = Field(json_schema_extra={"enum": list(one.words)})
+        return Literal[one.words] if in_file else Annotated[read, told]
+    if one.bounds is None or (in_file and one.kind != "Count"):
+        return read
+    least, most = one.bounds
+    told = Field(json_schema_extra={"minimum": least, "maximum": most})
+    return Annotated[read, Field(ge=least, le=most) if in_file else told]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from pancode.access.rights import DISPATCHES, DROPS
 from pancode.access.run_rights import refuse
+from pancode.agents.request import DispatchRequest
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import (
     DryRunAnswer,
@@ -31,6 +32,7 @@ from pancode.control.paging import MOST_ROWS, RUN_FILTERS
 from pancode.control.run import brief, find, show
 from pancode.control.surroundings import Surroundings
 from pancode.core.records import Run, RunState
+from pancode.core.values import replace
 from pancode.core.visitors import AccessScope, must_allow
 from pancode.dispatch.dispatch import dispatch, dry_run, under_way
 from pancode.dispatch.report import queued, report
@@ -44,25 +46,27 @@ from pancode.work.workflow.asked import caller_of, lands
 
 
 def _dispatch(context: ApiContext, call: ApiCall) -> Any:
-    body = call.body if call.inside is None else _childs(context, call.inside, call.body)
+    body: DispatchBody = call.body
+    request, parent = body.request(), body.parent
+    if call.inside is not None:
+        request, parent = _childs(context, call.inside, request), call.inside.id
     callers: dict[str, object] = dict(body.settings.items())
     around = context.coordinator.around(callers, body.preset)
     if body.dry_run:
-        judged = dry_run(context.core, around, body.request(), body.parent)
+        judged = dry_run(context.core, around, request, parent)
         project = judged.resolution.project
         args = (judged.resolution.request.folder, judged.resolution.allowed_files)
         preview = context.coordinator.code.preview(project, *args) if project else None
         return {**report(judged), "snapshot": preview}
-    return queued(dispatch(context.core, around, body.request(), body.parent))
+    return queued(dispatch(context.core, around, request, parent))
 
 
-def _childs(context: ApiContext, parent: Run, body: DispatchBody) -> DispatchBody:
+def _childs(context: ApiContext, parent: Run, request: DispatchRequest) -> DispatchRequest:
     """From inside a run: its child, whatever the request claims, and no more urgent than it."""
-    if body.land:
+    if request.land:
         refuse(context.core, parent, "to land a change")
-    priority = min(body.priority, parent.priority)
-    update = {"parent": parent.id, "by": parent.id, "priority": priority, "secret_files": False}
-    return body.model_copy(update=update)
+    priority = min(request.priority, parent.priority)
+    return replace(request, created_by=parent.id, priority=priority, secret_files=False)
 
 
 def _runs(context: ApiContext, call: ApiCall) -> Any:

@@ -75,10 +75,11 @@ class ScheduleBody(Body):
                 fix="give dispatch or workflow, and not both",
                 code="bad_value",
             )
-        caller = {"settings": dict(work.settings), "preset": work.preset, "land": work.land}
+        caller = {"settings": dict(work.settings), "preset": work.preset}
         if isinstance(work, WorkflowBody):
-            return PlannedWork(plan=work.plan(), caller=caller)
-        return PlannedWork(request=work.request(), caller=caller)
+            return PlannedWork(plan=work.plan(), caller={**caller, "land": work.land})
+        request = work.request()
+        return PlannedWork(request=request, caller={**caller, "land": request.land})
 
 
 def _add(context: ApiContext, call: ApiCall) -> Any:

@@ -10,6 +10,7 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from pancode.access.rights import ANSWERS, DISPATCHES, TELLS
+from pancode.agents.options import MOST_MS
 from pancode.agents.request import DispatchRequest
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import EventStream, QueuedAnswer, SaidAnswer, SessionsAnswer, SessionShape
@@ -18,7 +19,7 @@ from pancode.api.request.bodies import ActBody, By, CallerSettings, TellBody, Wo
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import LOOK_S, QUIET_S, event, sse
 from pancode.control.paging import MOST_ROWS
-from pancode.dispatch.limits import MOST_MS
+from pancode.core.values import replace
 from pancode.dispatch.report import queued
 from pancode.sessions.session import SessionState, sessions, show
 from pancode.sessions.stream import SessionPlace, place_in, read
@@ -42,9 +43,8 @@ class SessionBody(WorkBody, CallerSettings):
 
     def request(self) -> DispatchRequest:
         turns = {"idle_ms": self.idle_ms, "turn_ms": self.turn_ms}
-        return DispatchRequest(
-            **self.work(),
-            created_by=self.by,
+        return replace(
+            self.asked(self.by),
             cwd=self.cwd,
             confirmed=self.yes,
             turns={name: ms for name, ms in turns.items() if ms is not None},

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Callable, Collection
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 from typer import Argument, Option
@@ -14,7 +13,6 @@ from pancode.cli import completions
 from pancode.cli.face import Face
 from pancode.client import Client
 
-F = TypeVar("F", bound=Callable[..., Any])
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|KB|MB|GB|KiB|MiB|GiB)")
@@ -73,26 +71,6 @@ def option(help: str, *words: str, complete: Callable[[str], list[str]] | None =
 def many(help: str, *words: str, **more: Any) -> Any:
     """An option that may be repeated; none makes an empty list."""
     return option(help, *words, default_factory=list, show_default=False, **more)
-
-
-def inherits(other: Callable[..., Any], names: Collection[str], *, after: str) -> Callable[[F], F]:
-    """A command takes these options of another one, too: behind the parameter `after`, in the other's order.
-
-    The command declares `**_options: Any` for them, and finds their values in `ctx.params`.
-    """
-
-    def made(command: F) -> F:
-        own = inspect.signature(command, eval_str=True)
-        theirs = inspect.signature(other, eval_str=True).parameters
-        inherited = [theirs[name] for name in theirs if name in names]
-        kept = [one for one in own.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
-        at = list(own.parameters).index(after) + 1
-        parameters = [*kept[:at], *inherited, *kept[at:]]
-        vars(command)["__signature__"] = own.replace(parameters=parameters)
-        command.__annotations__ = {one.name: one.annotation for one in parameters}
-        return command
-
-    return made
 
 
 def boolean(count: object) -> Face:

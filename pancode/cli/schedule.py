@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,9 +13,9 @@ from typer import Argument
 from pancode.cli import completions
 from pancode.cli.commands import Commands
 from pancode.cli.face import Face, who, work_folder
-from pancode.cli.params import Json, Label, inherits, label, many, option
+from pancode.cli.params import Json, Label, label, many, option
 from pancode.cli.runs import options
-from pancode.cli.runs.dispatch import WithArgv, dispatch, of_caller, said, task_text
+from pancode.cli.runs.dispatch import WithArgv, of_caller, task_text
 from pancode.cli.terminal import Columns, listing, safe, short_time
 from pancode.cli.workflows import options as workflow_options
 from pancode.cli.workflows.batch import tasks_of, without_preset
@@ -187,8 +186,6 @@ def _is_known(name: str) -> bool:
 
 
 Name = Annotated[str, Argument(autocompletion=completions.schedules)]
-_OWN = {"ctx", "task", "file", "detach", "dry_run", "yes", "face"}
-_DISPATCH = frozenset(signature(dispatch).parameters) - _OWN
 _HTTPS = "https://"
 
 
@@ -206,7 +203,7 @@ def schedule() -> None:
     "pancode schedule add triage --on webhook --agent scout 'look at the newest issues'",
     cls=WithArgv,
 )
-@inherits(dispatch, _DISPATCH, after="zone")
+@options.takes("dispatch", after="zone")
 def add(
     ctx: typer.Context,
     name: Annotated[str, Argument()],
@@ -275,9 +272,9 @@ def _work(
     if chain is not None:
         return {"workflow": request_of(steps_of(chain, task, given), given)}
     if batch is not None:
-        return {"workflow": request_of(tasks_of([], batch, without_preset(said(given))), given)}
-    body: dict[str, Any] = {"task": task or "", **said(given), **of_caller(given), "yes": given["yes"]}
-    return {"dispatch": body if argv is None else {**body, "argv": argv}}
+        return {"workflow": request_of(tasks_of([], batch, without_preset(options.said(given))), given)}
+    body: dict[str, Any] = {"task": task or "", **options.said(given), **of_caller(given)}
+    return {"dispatch": {**body, "yes": given["yes"], **({} if argv is None else {"argv": argv})}}
 
 
 @schedule.verb("ls", "pancode schedule ls", "pancode schedule ls --json")

@@ -10,9 +10,9 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from node_agent.wire.endpoint import machine_of
 from node_agent.wire.order import Folders, Reasoning, ReportFiles
+from pancode.agents.options import MOST_BYTES, MOST_MS
 from pancode.core.names import nearest
 from pancode.core.words import split_words
-from pancode.dispatch.limits import MOST_BYTES, MOST_MS
 from pancode.errors import UsageError
 
 _MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}

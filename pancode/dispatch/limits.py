@@ -9,9 +9,6 @@ from pancode.agents.agents import Agent, Speed
 from pancode.agents.request import Defaults, DispatchRequest
 from pancode.agents.runtimes import RuntimeKind
 
-MOST_MS, MOST_BYTES = 365 * 86_400_000, 2**50
-"""The longest duration and the largest size that a person may give."""
-
 
 @dataclass(frozen=True, slots=True)
 class RunLimits:

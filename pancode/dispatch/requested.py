@@ -7,25 +7,20 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 
-from node_agent.wire.model import MOST_TOKENS
 from node_agent.wire.order import checked_reports
 from node_agent.wire.policy import NetworkAccess, narrowest
 from pancode.agents.agents import Agent, Walls
+from pancode.agents.options import OPTIONS
 from pancode.agents.request import Catalogue, DispatchRequest
 from pancode.agents.runtimes import RUNTIMES, RuntimeKind
 from pancode.core.names import not_found
 from pancode.core.values import replace
 from pancode.core.words import split_words
-from pancode.dispatch.limits import MOST_BYTES, MOST_MS
 from pancode.errors import UsageError
 from pancode.life.verified import OTHER
 
-ON_LOST = ("ask", "retry")
-WORKSPACES = ("git", "none")
 NOWHERE = "none"
 """No other node verifies, whatever the settings say."""
-MOST_ATTEMPTS, MOST_CALLS, MOST_PROCESSES = 100, 10**9, 2**22
-LEAST_MEMORY, LEAST_PROCESSES, LEAST_DISK = 64 * 2**20, 32, 64 * 2**20
 
 
 def _is_amount(usd: Decimal) -> bool:
@@ -33,40 +28,24 @@ def _is_amount(usd: Decimal) -> bool:
     return usd.is_finite() and 0 <= usd <= 10**9 and int(usd.as_tuple().exponent) >= -9
 
 
-def check_numbers(request: DispatchRequest) -> None:
-    asked: dict[str, tuple[int | None, int, str]] = {
-        "--timeout": (request.timeout_ms, MOST_MS, "365d"),
-        "--attempts": (request.max_attempts, MOST_ATTEMPTS, f"{MOST_ATTEMPTS}"),
-        "--verify-retries": (request.verify_retries or None, MOST_ATTEMPTS, f"{MOST_ATTEMPTS}"),
-        "--idle-timeout": (request.idle_timeout_ms, MOST_MS, "365d"),
-        "--max-requests": (request.max_requests, MOST_CALLS, f"{MOST_CALLS}"),
-        "--max-turns": (request.max_turns, MOST_CALLS, f"{MOST_CALLS}"),
-        "--max-tokens": (request.max_tokens, MOST_TOKENS, f"{MOST_TOKENS}"),
-        "--max-output": (request.max_output, MOST_BYTES, "1048576GiB"),
-        "--max-memory": (request.max_memory, MOST_BYTES, "1048576GiB"),
-        "--max-processes": (request.max_processes, MOST_PROCESSES, f"{MOST_PROCESSES}"),
-    }
-    for flag, (value, most, spoken) in asked.items():
-        if value is not None and value <= 0:
-            raise UsageError(f"{flag} must be more than 0", fix=f"leave {flag} out for the default")
-        if value is not None and value > most:
+def check_options(request: DispatchRequest) -> None:
+    """UsageError for a number outside of its bounds, and for a word that is not one of a few."""
+    for one in OPTIONS.values():
+        value, flag = getattr(request, one.name), one.flag
+        if one.words and value not in (None, *one.words):
+            fix = ", or ".join(f"{flag} {word}" for word in one.words)
+            raise UsageError(f"{flag} {value!r} is not known", fix=fix)
+        if one.bounds is None or value is None:
+            continue
+        least, most = one.bounds
+        if value < least:
+            words = "more than 0" if least == 1 else f"{least} or more"
+            raise UsageError(f"{flag} must be {words}", fix=f"leave {flag} out for the default")
+        if value > most:
             fix = f"give less, or leave {flag} out for the default"
-            raise UsageError(f"{flag} may be {spoken} at most", fix=fix)
-    _check_least("--max-memory", request.max_memory, LEAST_MEMORY)
-    _check_least("--max-processes", request.max_processes, LEAST_PROCESSES)
-    _check_least("--max-disk", request.max_disk, LEAST_DISK)
+            raise UsageError(f"{flag} may be {one.most_spoken} at most", fix=fix)
     if request.budget is not None and not _is_amount(request.budget):
         raise UsageError("--budget must be an amount of USD, 0 or more", fix="--budget 0.75")
-    if request.on_lost not in (None, *ON_LOST):
-        raise UsageError(
-            f"--on-lost {request.on_lost!r} is not known", fix="--on-lost ask, or --on-lost retry"
-        )
-
-
-def _check_least(flag: str, value: int | None, least: int) -> None:
-    """An amount below this starts nothing, so it is a UsageError."""
-    if value is not None and value < least:
-        raise UsageError(f"{flag} must be {least} or more", fix=f"leave {flag} out for the default")
 
 
 def verify_retries(request: DispatchRequest, agent: Agent, runtime: RuntimeKind, attempts: int | None) -> int:
@@ -79,8 +58,6 @@ def verify_retries(request: DispatchRequest, agent: Agent, runtime: RuntimeKind,
 
 def workspace(request: DispatchRequest) -> str:
     asked = request.workspace
-    if asked not in (None, *WORKSPACES):
-        raise UsageError(f"--workspace {asked!r} is not known", fix="--workspace git, or --workspace none")
     if asked == "git" and request.project is None:
         raise UsageError(
             f"{request.cwd or 'this folder'} is in no git repository",

@@ -272,7 +272,7 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unre
     choice = _try(problems, lambda: _agent(request, catalogue))
     agent = None if choice is None else choice.agent
     _try(problems, lambda: requested.check_node(request, catalogue))
-    _try(problems, lambda: requested.check_numbers(request))
+    _try(problems, lambda: requested.check_options(request))
     workspace = _try(problems, lambda: requested.workspace(request))
     if agent is not None and workspace is not None:
         _try(problems, lambda: requested.check_worktree(agent, workspace))
@@ -333,7 +333,7 @@ def _put_together(
     rules = narrowed(catalogue.rules, *requested.requested_networks(request, agent, catalogue))
     walled = is_walled_by(request, agent, rules)
     wish = NodeRequirements(request.node, request.require, runtime.name, safety, request.repo, wanted, walled)
-    attempts = request.max_attempts or agent.max_attempts or defaults.max_attempts
+    attempts = request.attempts or agent.max_attempts or defaults.max_attempts
     able = candidates(catalogue.nodes, wish)
     return Resolution(
         request=request,

@@ -101,7 +101,7 @@ IDLE_MS, TURN_MS = 600_000, 1_800_000
 def as_sitting(request: DispatchRequest, session: str = "") -> DispatchRequest:
     """The request for a sitting. A second attempt would say its words again, so it has one."""
     turns = {"idle_ms": IDLE_MS, "turn_ms": TURN_MS, **request.turns}
-    return replace(request, turns=turns, session=session or request.session, max_attempts=1, verify_retries=0)
+    return replace(request, turns=turns, session=session or request.session, attempts=1, verify_retries=0)
 
 
 def ended_turns(run: Run) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pancode.access.rights import ANSWERS, DISPATCHES, READS, Right
+from pancode.agents.options import OPTIONS
 from pancode.caller import folder, work_folder
 from pancode.client import Client, path_of
 from pancode.core.visitors import Risk
@@ -128,22 +129,20 @@ def integer(description: str, most: int) -> Json:
 
 RUN = string("id of a run, as dispatch and runs give it (r-abc123), or: last")
 CWD = string("folder of the repository that the agent works on; default: where this server runs")
+_KINDS: dict[str, Json] = {
+    "bool": {"type": "boolean"},
+    "Count": {"type": "integer"},
+    "Commands": {"type": "array", "items": {"type": "string"}},
+}
+"""By the type of an option, where that is no text."""
 WORK: Json = {
-    "agent": string("agent definition: scout, builder, reviewer ... (see agents)"),
-    "model": string("model (see models); default: the agent's"),
-    "runtime": string("program: claude, codex, gemini, opencode, copilot, native, shell ..."),
-    "node": string("machine to run on; default: PanCode chooses"),
-    "verify": {
-        "type": "array",
-        "items": {"type": "string"},
-        "description": "commands that must pass before a run counts as done, such as: pytest -q",
-    },
-    "budget": string("most that a run may cost, in USD, such as 0.75"),
-    "workspace": {
-        "type": "string",
-        "enum": ["git", "none"],
-        "description": "git: the repository with its uncommitted changes; none: an empty folder",
-    },
+    one.name: {
+        **_KINDS.get(one.kind, {"type": "string"}),
+        "description": one.tool,
+        **({"enum": list(one.words)} if one.words else {}),
+    }
+    for one in OPTIONS.values()
+    if one.tool
 }
 """How one run is to be done."""
 

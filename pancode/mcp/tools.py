@@ -27,7 +27,6 @@ _DISPATCH: Json = {
     "task": string("the whole task, in words; the agent sees nothing of your conversation"),
     "cwd": CWD,
     **WORK,
-    "ask": {"type": "boolean", "description": "a person approves it in the inbox before it starts"},
     "dry_run": {"type": "boolean", "description": "judge by the ten gates, and start nothing"},
 }
 

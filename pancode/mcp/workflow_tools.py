@@ -13,13 +13,12 @@ from pancode.remote.place import remote_of
 
 MOST_TASKS = 100
 _WORKFLOW = string("id of a workflow (w-abc123), as the tools that begin one give it")
-_OF_STEP = ("agent", "model", "runtime", "workspace", "verify")
-_COMMON: Json = {"cwd": CWD, **{name: WORK[name] for name in _OF_STEP}}
+_COMMON: Json = {"cwd": CWD, **WORK}
 
 
 def _batch(call: McpToolCall) -> Any:
     """All tasks are admitted before the first one starts."""
-    work = {name: call.given[name] for name in _OF_STEP if name in call.given}
+    work = {name: call.given[name] for name in WORK if name in call.given}
     tasks = call.given["tasks"]
     steps = [{"name": f"{n}", "dispatch": {**work, "task": str(task)}} for n, task in enumerate(tasks, 1)]
     body = {"kind": "batch", "steps": steps, "concurrency": call.given.get("concurrency")}
@@ -31,7 +30,7 @@ def _run_workflow(call: McpToolCall) -> Any:
     from pancode.config.workflows.finding import WorkflowPlaces
     from pancode.config.workflows.reading import check_workflow
 
-    flags = {name: call.given[name] for name in _OF_STEP if name in call.given}
+    flags = {name: call.given[name] for name in WORK if name in call.given}
     remote = remote_of(os.environ) is not None  # files of workflows are read here, and sent
     cwd = folder_here() if remote else call.cwd or folder_here()
     source = WorkflowPlaces.seen_from(home_here(os.environ), cwd, os.environ).find(call.text("workflow"))

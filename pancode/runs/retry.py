@@ -5,23 +5,21 @@ from __future__ import annotations
 import os
 import posixpath
 import shlex
-from dataclasses import replace
-from decimal import Decimal
 from typing import Any
 
 from node_agent.wire.failure import Outcome
 from node_agent.wire.git import shown
-from pancode.agents.request import DispatchRequest
+from pancode.agents.options import OPTIONS, Option
+from pancode.agents.request import DispatchRequest, request_from
 from pancode.agents.runtimes import RUNTIMES
 from pancode.control.core import Core
 from pancode.control.surroundings import Surroundings
 from pancode.core.records import Run, RunState
+from pancode.core.values import replace
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.errors import UsageError, WorkspaceError
 from pancode.life.continuing import is_sitting
-from pancode.life.orders import rules_of
 from pancode.life.placement import is_walled
-from pancode.life.verified import VERIFY_ON
 from pancode.workflow import rejoining
 from pancode.workflow.retrying import begins_at
 
@@ -107,62 +105,37 @@ def _place_of(run: Run) -> str | None:
     return run.project if run.project is None or not folder else posixpath.join(run.project, folder)
 
 
-def _score(run: Run) -> str | None:
-    words = run.terms.get("score")
-    return shlex.join(words) if words else None
-
-
 def request_of(run: Run, by: str) -> DispatchRequest:
     """The parts of the old request that decide the work; the user's configuration may have changed."""
+    own, terms = RUNTIMES[run.runtime].own, run.terms
     limits: dict[str, Any] = run.limits
-    usd = limits.get("usd")
     gates: list[dict[str, Any]] = list(run.gates)
-    verify = run.terms.get("verify_retries")
-    return DispatchRequest(
+    score = terms.get("score")
+    request = request_from({one.name: _kept(run, one) for one in OPTIONS.values() if one.kept != ""}, by)
+    return replace(
+        request,
         task=run.task,
-        created_by=by,
         argv=tuple(run.argv) if run.argv is not None else None,
-        agent=run.agent,
-        node=run.node,
-        require=dict(run.require),
-        mode=run.mode,
-        safety=run.safety,
-        model=run.asked_model,
-        reasoning=run.reasoning,
-        runtime=run.runtime,
-        workspace=str(run.workspace.get("kind")),
-        budget=None if usd is None else Decimal(str(usd)),
-        timeout_ms=limits["wall_ms"],
-        idle_timeout_ms=limits["idle_ms"],
-        max_requests=limits.get("requests"),
-        max_turns=limits.get("turns"),
-        max_tokens=None if RUNTIMES[run.runtime].own else limits.get("tokens"),
-        max_output=limits["output_bytes"],
-        max_memory=limits.get("memory_bytes"),
-        max_processes=limits.get("processes"),
-        max_disk=limits.get("disk_bytes"),
-        wrap_up=bool(limits.get("wrap_up")),
+        max_tokens=None if own else limits.get("tokens"),
         verify=tuple(shlex.join(str(word) for word in gate["argv"]) for gate in gates),
-        score=_score(run),
-        reports=tuple(run.terms.get("reports", ())),
-        priority=run.priority,
-        told_only=run.told_only,
-        network=rules_of(run.rules).network,
-        untested=run.untested,
-        secret_files=run.terms.get("allowed_files") == ["*"],
+        score=shlex.join(score) if score else None,
+        secret_files=terms.get("allowed_files") == ["*"],
         depth=run.depth,
         project=run.project,
         cwd=_place_of(run),
-        answers=run.terms.get("answers") if RUNTIMES[run.runtime].own else None,
-        on_lost=run.on_lost,
-        max_attempts=run.max_attempts,
-        verify_retries=verify if isinstance(verify, int) else None,
-        verify_on=str(on) if (on := run.terms.get(VERIFY_ON)) else None,
+        answers=terms.get("answers") if own else None,
         land=run.land and run.landed is None,
         turns=run.terms.get("turns", {}),
         session=run.terms.get("session", ""),
         walled=is_walled(run),
         confirmed=True,  # by the person who names this very run; a run may not
         retry_of=run.id,
-        ask="asks" in run.terms,
+        ask="asks" in terms,
     )
+
+
+def _kept(run: Run, one: Option) -> object:
+    """The value of an option in a run: a column, or a key of one that is JSON."""
+    column, _, key = (one.kept or one.name).partition(".")
+    value = getattr(run, column)
+    return value.get(key) if key else value

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from node_agent.wire.policy import Mode, NetworkAccess, Safety
-from pancode.agents.request import DispatchRequest
+from pancode.agents.request import DispatchRequest, plain, request_from
 from pancode.core.records import Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.errors import UsageError
 from pancode.workflow.project_file import ProjectFile
@@ -18,11 +17,6 @@ from pancode.workflow.template import check_places
 MOST_STEPS = 1_000
 IN_ORDER = frozenset({WorkflowKind.CHAIN, WorkflowKind.GRAPH})
 """Steps of these build on each other. A task of the others is taken as it is: no place in it is filled."""
-_DEFAULTS: dict[str, Any] = {
-    one.name: one.default_factory() if one.default_factory is not MISSING else one.default
-    for one in fields(DispatchRequest)
-}
-_KINDS: Mapping[str, type[StrEnum]] = {"mode": Mode, "safety": Safety, "network": NetworkAccess}
 
 
 class RaceRule(StrEnum):
@@ -136,34 +130,6 @@ def plan_of(workflow: Workflow, steps: Sequence[WorkflowStep], by: str) -> Workf
         caller=workflow.caller,
         retry_of=workflow.id,
     )
-
-
-def plain(request: DispatchRequest) -> dict[str, object]:
-    """What it says, as plain JSON; `created_by` is left out."""
-    values = {name: getattr(request, name) for name in _DEFAULTS if name != "created_by"}
-    return {name: _plain(value) for name, value in values.items() if value != _DEFAULTS[name]}
-
-
-def request_from(data: Mapping[str, object], by: str) -> DispatchRequest:
-    """The request that `plain` has written down."""
-    values: dict[str, Any] = {name: _typed(name, value) for name, value in data.items()}
-    return DispatchRequest(**{"task": "", **values, "created_by": by})
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    if isinstance(value, tuple):
-        return list(value)
-    return dict(value) if isinstance(value, Mapping) else value
-
-
-def _typed(name: str, value: object) -> object:
-    if name in _KINDS and value is not None:
-        return _KINDS[name](str(value))
-    if name in ("budget", "most_usd") and value is not None:
-        return Decimal(str(value))
-    return tuple(value) if isinstance(value, list) else value
 
 
 def check(plan: WorkflowPlan) -> None:

@@ -133,5 +133,5 @@ def test_each_class_and_code_of_a_rule_reaches_a_model_without_its_fix() -> None
 
 
 def test_every_flag_of_the_list_is_one_of_ours() -> None:
-    known = " ".join(text(file) for file in modules("pancode/cli"))
+    known = " ".join(text(file) for file in modules("pancode/cli", "pancode/agents"))
     assert not [flag for flag in FLAGS if f'"{flag}' not in known and flag[2:].replace("-", "_") not in known]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -14,9 +13,11 @@ from starlette.requests import Request
 from node_agent.wire.model import MOST
 from node_agent.wire.order import MAX_TASK_BYTES, Reasoning
 from node_agent.wire.policy import Mode, NetworkAccess, Safety
-from pancode.agents.request import DispatchRequest
+from pancode.agents.options import OPTIONS
+from pancode.agents.request import DispatchRequest, request_from, with_options
 from pancode.core.books import MINUTE_MS, Ceilings
 from pancode.core.names import label_word, nearest, node_name, one_line
+from pancode.core.values import replace
 from pancode.errors import UsageError
 from pancode.fleet.acts import LinkWay
 from pancode.life.land_values import How, LandWay
@@ -28,8 +29,6 @@ Labels = dict[Word, Word]
 Line = Annotated[str, AfterValidator(one_line)]
 Usd = Annotated[Decimal, Field(ge=0, le=10**9, decimal_places=9, allow_inf_nan=False)]
 By = Annotated[str, Field(max_length=200)]
-Amount = int | None
-"""Its bounds are those of the flag, whose words name it."""
 NodeName = Annotated[str, AfterValidator(node_name)]
 Name = Annotated[str, Field(min_length=1)]
 
@@ -62,54 +61,25 @@ class Empty(Body):
     """A request that needs to say nothing."""
 
 
+_TYPES: Mapping[str, Any] = {
+    **dict.fromkeys(("Name", "ModelName", "RuntimeName"), Name),
+    **{"Mode": Mode, "Safety": Safety, "Reasoning": Reasoning, "NetworkAccess": NetworkAccess},
+    **dict.fromkeys(("Count", "Duration", "Size"), int),
+    **{"Money": Decimal, "Labels": Labels, "bool": bool},
+    **dict.fromkeys(("Commands", "Paths"), tuple[str, ...]),
+}
+"""By the type of an option."""
+
+
+@with_options(_TYPES)
 class WorkBody(Body):
     """A dispatch: the task and its options; times in milliseconds, money as a decimal string."""
 
     task: str = ""
     argv: tuple[str, ...] | None = None
-    agent: Name | None = None
-    node: str | None = None
-    require: Labels = Field(default_factory=dict)
-    mode: Mode | None = None
-    safety: Safety | None = None
-    model: str | None = None
-    reasoning: Reasoning | None = None
-    runtime: Name | None = None
-    workspace: str | None = None
-    budget: Decimal | None = None
-    timeout_ms: int | None = None
-    idle_timeout_ms: Amount = None
-    max_requests: Amount = None
-    max_turns: Amount = None
-    max_tokens: Amount = None
-    max_output: Amount = None
-    max_memory: Amount = None
-    max_processes: Amount = None
-    max_disk: Amount = None
-    wrap_up: bool | None = None
-    verify: tuple[str, ...] | None = None
-    reports: tuple[str, ...] | None = None
-    """Files that the gates write, JUnit or SARIF. None: the project's, with the project's gates."""
-    priority: int = Field(default=0, ge=-1000, le=1000)
-    told_only: bool = False
-    network: Annotated[NetworkAccess, Field(strict=False)] | None = None
-    untested: bool = False
-    secret_files: bool = False
-    """Untracked files travel although their names usually mean secrets."""
-    on_lost: str | None = None
-    attempts: int | None = None
-    verify_retries: int | None = None
-    """The number of new attempts after a failed gate."""
-    verify_on: Name | None = None
-    """Another node runs the gates on the result: its name, `other`, or `none`."""
-    land: bool = False
-    ask: bool = False
-    """A person approves it before it begins."""
 
-    def work(self) -> dict[str, Any]:
-        """The fields of a DispatchRequest."""
-        given = {name: getattr(self, name) for name in WorkBody.model_fields if name != "attempts"}
-        return {**given, "max_attempts": self.attempts}
+    def asked(self, by: str) -> DispatchRequest:
+        return request_from({name: getattr(self, name) for name in ("task", "argv", *OPTIONS)}, by)
 
 
 class CallerSettings(Body):
@@ -133,9 +103,7 @@ class DispatchBody(WorkBody, CallerSettings):
     """A person has said yes to this very dispatch."""
 
     def request(self) -> DispatchRequest:
-        return DispatchRequest(
-            **self.work(), created_by=self.by, cwd=self.cwd, depth=self.depth, confirmed=self.yes
-        )
+        return replace(self.asked(self.by), cwd=self.cwd, depth=self.depth, confirmed=self.yes)
 
 
 class ActBody(Body):

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from pancode.agents.request import DispatchRequest
 from pancode.api.request.bodies import ActBody, Body, By, CallerSettings, Usd, WorkBody
 from pancode.core.records import WorkflowKind
+from pancode.core.values import replace
 from pancode.workflow.plan import MOST_STEPS, StepPlan, WorkflowPlan
 from pancode.workflow.project_file import ProjectFile
 
@@ -54,9 +54,7 @@ class StepBody(Body):
 
     def plan(self, by: str, depth: int, yes: bool, score: str | None = None) -> StepPlan:
         """`score`: the command that gives the result of each one in a race its number."""
-        request = DispatchRequest(
-            **self.dispatch.work(), created_by=by, depth=depth, confirmed=yes, score=score
-        )
+        request = replace(self.dispatch.asked(by), depth=depth, confirmed=yes, score=score)
         verdict = self.verdict and {"file": self.verdict.file, "schema": _plain(self.verdict.allowed)}
         until = self.until and {"field": self.until.field, "equals": _plain(self.until.equals)}
         return StepPlan(

@@ -13,13 +13,12 @@ from pancode.cli.commands import Commands
 from pancode.cli.face import Face
 from pancode.cli.follow import tested
 from pancode.cli.params import Json, option
-from pancode.cli.runs import options
 from pancode.cli.terminal import Columns, advice, listing, safe, short_time, size, tokens
 from pancode.client import home_of
 from pancode.errors import ExitCode, UsageError
 
 app = Commands()
-
+_Node = Annotated[str | None, option("Only this machine.", "N", complete=completions.nodes)]
 
 _NONE = """no model server was found
   On each machine PanCode looks at the usual ports of 127.0.0.1: Ollama, LM Studio, llama.cpp, vLLM, SGLang.
@@ -32,7 +31,7 @@ _NONE = """no model server was found
 @app.verb("endpoints", "pancode endpoints", "pancode endpoints --node gpubox")
 def endpoints(
     *,
-    node: options.Node = None,
+    node: _Node = None,
     face: Json,
 ) -> None:
     """Show the model servers that your machines reach: their kinds, health and APIs."""
@@ -53,7 +52,7 @@ def models() -> None:
 @models.verb("ls", "pancode models", "pancode models --runtime claude --tier mid")
 def list_models(
     *,
-    node: options.Node = None,
+    node: _Node = None,
     tier: Annotated[str | None, option("Show only this tier: frontier, mid or small.", "T")] = None,
     runtime: Annotated[
         str | None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import signal
 import time
 from collections.abc import Iterator
@@ -16,8 +15,9 @@ from pancode.cli.ci.artifacts import write_artifacts
 from pancode.cli.commands import Commands
 from pancode.cli.face import Face, caller, who
 from pancode.cli.fleet.fleet import steps, take_down
-from pancode.cli.params import Json, inherits, option
-from pancode.cli.runs.dispatch import WithArgv, dispatch, finished, queued
+from pancode.cli.params import Json, option
+from pancode.cli.runs import options
+from pancode.cli.runs.dispatch import WithArgv, finished, queued
 from pancode.client import Client, NotRunningError, path_of
 from pancode.errors import PancodeError, UnavailableError
 
@@ -39,7 +39,6 @@ STOPS_S = 60
 """The time that a stopped run has to end."""
 _NOT_HERE = ("detach", "dry_run")
 """Options of `dispatch` that make no sense for a command that waits."""
-_OF_DISPATCH = set(inspect.signature(dispatch).parameters) - {"ctx", "face", *_NOT_HERE}
 
 
 @app.verb(
@@ -48,10 +47,13 @@ _OF_DISPATCH = set(inspect.signature(dispatch).parameters) - {"ctx", "face", *_N
     "pancode run --headless --artifacts out -f task.md",
     cls=WithArgv,
 )
-@inherits(dispatch, _OF_DISPATCH, after="ctx")
+@options.takes("dispatch", after="yes")
 def run(
     ctx: typer.Context,
     *,
+    task: options.Task = None,
+    file: options.File = None,
+    yes: options.Yes = False,
     headless: Headless = False,
     keep_fleet: Keep = False,
     artifacts: Artifacts = None,

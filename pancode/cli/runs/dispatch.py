@@ -24,14 +24,6 @@ from pancode.errors import ApiError, ExitCode, UsageError
 
 app = Commands()
 
-_OPTIONS = (
-    *("agent", "node", "mode", "safety", "model", "reasoning", "runtime", "workspace"),
-    *("budget", "on_lost", "attempts", "verify_retries", "verify_on", "wrap_up", "network"),
-    *("max_requests", "max_turns", "max_tokens", "max_output", "max_memory", "max_processes"),
-    "max_disk",
-)
-_TRUTHY = ("priority", "told_only", "untested", "secret_files", "land", "ask")
-"""Options for which false means the same as absent."""
 NEEDS_YES = "needs_yes"
 """The refusal that a person can lift by a word."""
 # A variable of this one command counts more than a file and less than a flag.
@@ -77,50 +69,17 @@ class WithArgv(options.WorkCommand):
     "pancode dispatch --runtime shell -- uname -a",
     cls=WithArgv,
 )
+@options.takes("dispatch", after="file")
 def dispatch(
     ctx: typer.Context,
     *,
     task: options.Task = None,
     file: options.File = None,
-    agent: options.Agent = None,
-    node: options.Node = None,
-    require: options.Require,
-    mode: options.Mode = None,
-    safety: options.Safety = None,
-    model: options.Model = None,
-    reasoning: options.Reasoning = None,
-    preset: options.Preset = None,
-    runtime: options.Runtime = None,
-    workspace: options.Workspace = None,
-    budget: options.Budget = None,
-    timeout: options.Timeout = None,
-    idle_timeout: options.IdleTimeout = None,
-    max_turns: options.MaxTurns = None,
-    max_requests: options.MaxRequests = None,
-    max_tokens: options.MaxTokens = None,
-    max_output: options.MaxOutput = None,
-    max_memory: options.MaxMemory = None,
-    max_processes: options.MaxProcesses = None,
-    max_disk: options.MaxDisk = None,
-    wrap_up: options.WrapUp = None,
-    verify: options.Verify,
-    no_verify: options.NoVerify = False,
-    reports: options.Reports,
-    priority: options.Priority = 0,
-    attempts: options.Attempts = None,
-    verify_retries: options.VerifyRetries = None,
-    verify_on: options.VerifyOn = None,
-    network: options.Network = None,
-    on_lost: options.OnLost = None,
-    told_only: options.ToldOnly = False,
-    secret_files: options.SecretFiles = False,
-    untested: options.Untested = False,
     detach: options.Detach = False,
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
-    land: options.Land = False,
-    ask: options.Ask = False,
     face: Json,
+    **_options: Any,
 ) -> int:
     """Give TASK to the fleet and wait for its result.
 
@@ -219,36 +178,12 @@ def _finish(face: Face, client: Client, ended: dict[str, Any]) -> int:
     return exit_of("verify_failed") if disputed else status
 
 
-def _preset(flag: str | None) -> str | None:
-    """The flag's, also an empty one, which is refused; else the variable's, where empty is none."""
-    return flag if flag is not None else os.environ.get("PANCODE_PRESET", "").strip() or None
-
-
 def _body(task: str | None, argv: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
     """The request, with the options that were given."""
-    body: dict[str, Any] = {"task": task or "", **said(given), **of_caller(given)}
+    body: dict[str, Any] = {"task": task or "", **options.said(given), **of_caller(given)}
     if argv is not None:
         body["argv"] = argv
     return {**body, "dry_run": given["dry_run"], "yes": given["yes"]}
-
-
-def said(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a dispatch as the API's body; `given` may have fewer of them."""
-    body = {name: given[name] for name in _OPTIONS if given.get(name) is not None}
-    body |= {name: given[name] for name in _TRUTHY if given.get(name)}
-    preset = _preset(given.get("preset"))
-    if preset is not None:
-        body["preset"] = preset
-    for name in ("timeout", "idle_timeout"):
-        if given.get(name) is not None:
-            body[f"{name}_ms"] = given[name]
-    if given.get("verify") or given.get("no_verify"):
-        body["verify"] = list(given["verify"])
-    if given.get("reports"):
-        body["reports"] = list(given["reports"])
-    if given.get("require"):
-        body["require"] = dict(given["require"])
-    return body
 
 
 def of_caller(given: Mapping[str, Any]) -> dict[str, Any]:

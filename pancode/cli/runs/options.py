@@ -1,54 +1,25 @@
-"""The options of a dispatch."""
+"""The options of a dispatch on the command line, made of `agents/options.py`; and those beside them."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import inspect
+import os
+from collections.abc import Callable, Iterator, Mapping
+from inspect import Parameter
+from typing import Annotated, Any, TypeVar
 
 from typer import Argument
 
+from pancode.agents.options import GATES, LIMITS, OPTIONS, WHERE, WHO, Option
 from pancode.cli import completions
 from pancode.cli.commands import RichHelpCommand
 from pancode.cli.params import Label, duration, label, many, money, option, size_of
 
+F = TypeVar("F", bound=Callable[..., Any])
 Task = Annotated[str | None, Argument()]
-Require = Annotated[
-    list[Label], many("Use only machines with this label; may be repeated.", "KEY=VALUE", parser=label)
-]
-Verify = Annotated[list[str], many("Gate: must exit 0 afterwards; may be repeated.", "CMD")]
-Reports = Annotated[
-    list[str],
-    many("JUnit or SARIF file that a gate writes, for the receipt; may be repeated.", "FILE", "--report"),
-]
 File = Annotated[
     str | None,
     option("Read TASK from this file; - is standard input, as TASK - is, too.", "-f", "--file", "FILE"),
-]
-Agent = Annotated[
-    str | None,
-    option(
-        "Agent definition (default: chosen by the task; see pancode agents).",
-        "A",
-        complete=completions.agents,
-    ),
-]
-Node = Annotated[str | None, option("Only this machine.", "N", complete=completions.nodes)]
-Mode = Annotated[
-    str | None, option("admin, plan, build (default) or review.", "M", complete=completions.modes)
-]
-Safety = Annotated[
-    str | None,
-    option(
-        "auto-edit (default) or full-auto; suggest starts no run.",
-        "S",
-        complete=completions.levels,
-    ),
-]
-Model = Annotated[
-    str | None, option("Model: NAME, PROVIDER/NAME or NODE/PROVIDER/NAME.", "M", complete=completions.models)
-]
-Reasoning = Annotated[
-    str | None,
-    option("How hard it thinks: off, minimal, low, medium, high or xhigh (default: the runtime's own).", "L"),
 ]
 Preset = Annotated[
     str | None,
@@ -58,120 +29,92 @@ Preset = Annotated[
         complete=completions.presets,
     ),
 ]
-Runtime = Annotated[
-    str | None,
-    option("Program that runs it; shell runs TASK as a script.", "R", complete=completions.runtimes),
-]
-Workspace = Annotated[
-    str | None, option("A snapshot of this repository (default), or an empty folder.", "git|none")
-]
-Budget = Annotated[
-    str | None, option("The most that the run may cost with all its attempts.", "USD", parser=money)
-]
-Timeout = Annotated[int | None, option("At most this long, as in 15m.", "D", parser=duration)]
-IdleTimeout = Annotated[
-    int | None, option("At most this long without a sign of life, as in 5m.", "D", parser=duration)
-]
-MaxTurns = Annotated[int | None, option("At most this many answers of its model.", "N", min=1)]
-MaxRequests = Annotated[int | None, option("At most this many model calls in an attempt.", "N", min=1)]
-MaxTokens = Annotated[int | None, option("At most this many tokens in an attempt.", "N", min=1)]
-MaxOutput = Annotated[int | None, option("At most this much output, as in 64MiB.", "S", parser=size_of)]
-MaxMemory = Annotated[int | None, option("At most this much memory, as in 4GiB.", "S", parser=size_of)]
-MaxProcesses = Annotated[int | None, option("At most this many processes.", "N", min=1)]
-MaxDisk = Annotated[int | None, option("At most this much in its checkout and home.", "S", parser=size_of)]
-WrapUp = Annotated[
-    bool | None,
-    option(
-        "Let one last, short answer through at a limit of tokens, dollars or calls (turns: native only).",
-        "--wrap-up/--no-wrap-up",
-    ),
-]
 NoVerify = Annotated[bool, option("Leave out the project's gates.", "--no-verify")]
-Priority = Annotated[int, option("Higher is served first.", "P", min=-1000, max=1000)]
-Attempts = Annotated[
-    int | None,
-    option(
-        "Most attempts after any failure (default: by the cause; see the reference page on failures).",
-        "N",
-        min=1,
-        max=10,
-    ),
-]
-VerifyRetries = Annotated[
-    int | None,
-    option(
-        "Tries after a failed gate, with its output (default: 1 for agents that write, else 0).",
-        "N",
-        min=0,
-        max=9,
-    ),
-]
-VerifyOn = Annotated[
-    str | None,
-    option(
-        "Have another machine run the gates on the result and sign the verdict: other, a name, or none.",
-        "N",
-        complete=completions.nodes,
-    ),
-]
-Network = Annotated[
-    str | None,
-    option(
-        "The most that the run may reach: nothing, its model alone, or what the machine reaches (default).",
-        "none|gateway|machine",
-    ),
-]
-OnLost = Annotated[str | None, option("What happens when the machine is lost.", "ask|retry")]
-ToldOnly = Annotated[
-    bool,
-    option(
-        "Accept that rules which cannot be enforced are only told to the agent.",
-        "--allow-told-only",
-        "--told-only",
-    ),
-]
-SecretFiles = Annotated[
-    bool,
-    option(
-        "Send untracked files such as .env and *.pem, too, which are left out because of their names.",
-        "--with-secret-files",
-    ),
-]
-Untested = Annotated[bool, option("Use a local model without its test.", "--untested")]
 Detach = Annotated[bool, option("Do not wait for the result.", "--detach/--wait")]
 DryRun = Annotated[bool, option("Show the ten gates and what would happen; start nothing.", "--dry-run")]
 Yes = Annotated[bool, option("Say yes for an agent that asks a person before each dispatch.", "--yes")]
-Ask = Annotated[
-    bool,
-    option(
-        "Let a person approve it before it starts, also as an exception from a budget or rule.",
-        "--ask",
-    ),
-]
-Land = Annotated[
-    bool, option("Land the change when the run is done, even when nobody waits for it.", "--land")
-]
+_BESIDE = {
+    "reasoning": Parameter("preset", Parameter.KEYWORD_ONLY, default=None, annotation=Preset),
+    "verify": Parameter("no_verify", Parameter.KEYWORD_ONLY, default=False, annotation=NoVerify),
+}
+"""What is no field of a request, behind the option that it belongs to."""
+_HEADINGS = {
+    WHO: ("preset", "agents", "models", "runtimes", "best_of"),
+    WHERE: ("nodes", "concurrency", "stagger"),
+    LIMITS: ("total", "fail_fast"),
+    GATES: ("no_verify", "by", "score", "land"),
+}
 HEADINGS = {
-    "Who works": (
-        *("agent", "model", "reasoning", "runtime", "preset", "mode", "safety", "told_only", "untested"),
-        *("agents", "models", "runtimes", "best_of"),
-    ),
-    "Where": (
-        *("node", "nodes", "require", "workspace", "network", "secret_files", "priority", "on_lost"),
-        *("concurrency", "stagger"),
-    ),
-    "Limits": (
-        *("budget", "total", "timeout", "idle_timeout", "attempts", "wrap_up", "max_turns", "max_requests"),
-        *("max_tokens", "max_output", "max_memory", "max_processes", "max_disk", "fail_fast"),
-    ),
-    "Gates and landing": (
-        *("verify", "no_verify", "reports", "verify_retries", "verify_on", "by", "score", "land", "ask"),
-    ),
+    title: (*(one.word for one in OPTIONS.values() if one.under == title), *others)
+    for title, others in _HEADINGS.items()
 }
 """Heading of the help to options: of all commands that take those of a dispatch."""
+_PARSERS: Mapping[str, Callable[[str], object]] = {"Duration": duration, "Size": size_of, "Money": money}
+_LISTS = ("Labels", "Commands", "Paths")
 
 
 class WorkCommand(RichHelpCommand):
     """A command with these options, below their headings."""
 
     headings = HEADINGS
+
+
+def takes(like: str, *, after: str) -> Callable[[F], F]:
+    """A command takes the options that the command `like` has, too, behind its own parameter `after`.
+
+    It declares `**_options: Any` for them, and finds their values in `ctx.params`.
+    """
+
+    def made(command: F) -> F:
+        own = inspect.signature(command, eval_str=True)
+        kept = [one for one in own.parameters.values() if one.kind is not Parameter.VAR_KEYWORD]
+        at = list(own.parameters).index(after) + 1
+        taken = [one for one in _parameters(like) if one.name not in own.parameters]
+        parameters = [*kept[:at], *taken, *kept[at:]]
+        vars(command)["__signature__"] = own.replace(parameters=parameters)
+        command.__annotations__ = {one.name: one.annotation for one in parameters}
+        return command
+
+    return made
+
+
+def _parameters(like: str) -> Iterator[Parameter]:
+    for one in OPTIONS.values():
+        if like in one.commands:
+            default = Parameter.empty if one.kind in _LISTS else one.default
+            yield Parameter(one.word, Parameter.KEYWORD_ONLY, default=default, annotation=_annotation(one))
+            if one.name in _BESIDE:
+                yield _BESIDE[one.name]
+
+
+def _annotation(one: Option) -> Any:
+    """The type of its value, and how Typer shows and reads it."""
+    names = one.flags or ((one.flag,) if one.kind == "bool" or one.kind in _LISTS else ())
+    words = (*names, one.value) if one.value else names
+    about = f"{one.help[:-1]}, as in {one.example}." if one.example else one.help
+    if one.kind == "Labels":
+        return Annotated[list[Label], many(about, *words, parser=label)]
+    if one.kind in _LISTS:
+        return Annotated[list[str], many(about, *words)]
+    more: dict[str, Any] = {"parser": _PARSERS.get(one.kind)}
+    if one.kind == "Count" and one.bounds is not None:
+        least, most = one.bounds  # what nobody reaches is no word in a help
+        more |= {"min": least, "max": most if most <= 1_000 else None}
+    if one.complete:
+        more["complete"] = getattr(completions, one.complete)
+    hint: Any = bool if one.kind == "bool" else int if one.bounds is not None else str
+    return Annotated[hint | None if one.default is None else hint, option(about, *words, **more)]
+
+
+def said(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given, as the API's body; `given` may have fewer of them."""
+    body: dict[str, Any] = {}
+    for one in OPTIONS.values():
+        value = given.get(one.word)
+        if value not in (None, [], ()) and value != one.default:
+            body[one.name] = dict(value) if one.kind == "Labels" else value
+    if given.get("no_verify"):
+        body.setdefault("verify", [])
+    flag = given.get("preset")  # also an empty one, which is refused; of the variable, empty is none
+    preset = flag if flag is not None else os.environ.get("PANCODE_PRESET", "").strip() or None
+    return body if preset is None else {**body, "preset": preset}

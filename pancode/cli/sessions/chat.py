@@ -13,7 +13,7 @@ from pancode.cli.commands import Commands
 from pancode.cli.face import Face
 from pancode.cli.params import Json, Run, option
 from pancode.cli.runs import options
-from pancode.cli.runs.dispatch import of_caller, post_agreed, said
+from pancode.cli.runs.dispatch import of_caller, post_agreed
 from pancode.cli.sessions.talk import ChatLoop, read_line
 from pancode.cli.terminal import safe
 from pancode.client import path_of
@@ -35,32 +35,16 @@ _CALLER = ("by", "cwd", "settings")
     'pancode chat --once --json --model anthropic/claude-sonnet-4-5 "name the failing test"',
     cls=options.WorkCommand,
 )
+@options.takes("chat", after="agent")
 def chat(
     ctx: typer.Context,
     *,
     words: Words = None,
     once: Once = False,
     agent: Agent = None,
-    node: options.Node = None,
-    model: options.Model = None,
-    runtime: options.Runtime = None,
-    require: options.Require,
-    mode: options.Mode = None,
-    safety: options.Safety = None,
-    reasoning: options.Reasoning = None,
-    preset: options.Preset = None,
-    workspace: options.Workspace = None,
-    network: options.Network = None,
-    budget: options.Budget = None,
-    timeout: options.Timeout = None,
-    max_tokens: options.MaxTokens = None,
-    verify: options.Verify,
-    no_verify: options.NoVerify = False,
-    told_only: options.ToldOnly = False,
-    untested: options.Untested = False,
-    secret_files: options.SecretFiles = False,
     yes: options.Yes = False,
     face: Json,
+    **_options: Any,
 ) -> int:
     """Talk with an agent on any machine. It stays when you leave: /detach, Ctrl-D or Ctrl-C end nothing.
 
@@ -71,9 +55,8 @@ def chat(
     """
     client = face.client(works=True)
     first = _first(face, words, once=once)
-    given = {**ctx.params, "workspace": workspace}
-    about = {name: value for name, value in of_caller(given).items() if name in _CALLER}
-    body = {"task": first, **said(given), **about, "yes": yes}
+    about = {name: value for name, value in of_caller(ctx.params).items() if name in _CALLER}
+    body = {"task": first, **options.said(ctx.params), **about, "yes": yes}
     begun: dict[str, Any] = post_agreed(face, client, "/v1/sessions", body)
     for warning in begun["warnings"]:
         face.note(f"warning: {safe(warning)}")

@@ -10,9 +10,8 @@ from typer import Argument
 
 from pancode.cli import completions
 from pancode.cli.commands import Commands
-from pancode.cli.params import Json, inherits, many
+from pancode.cli.params import Json, many
 from pancode.cli.runs import options
-from pancode.cli.runs.dispatch import dispatch, said
 from pancode.cli.workflows import options as shared
 from pancode.cli.workflows.begin import begin
 from pancode.errors import UsageError
@@ -27,7 +26,7 @@ app = Commands()
     "git ls-files '*.py' | sed 's/^/add types to /' | pancode batch - --dry-run",
     cls=options.WorkCommand,
 )
-@inherits(dispatch, shared.WORK | shared.GATES, after="file")
+@options.takes("batch", after="file")
 def batch(
     ctx: typer.Context,
     *,
@@ -51,7 +50,7 @@ def batch(
     file says counts more than these options, and these count more than the file's `defaults`. All tasks
     are admitted before the first one starts. Exit code 20 when some failed.
     """
-    begun = tasks_of(task, file, without_preset(said(ctx.params)))
+    begun = tasks_of(task, file, without_preset(options.said(ctx.params)))
     return begin(face, begun, ctx.params)
 
 

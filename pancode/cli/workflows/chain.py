@@ -9,9 +9,9 @@ from typer import Argument
 
 from pancode.cli import completions
 from pancode.cli.commands import Commands
-from pancode.cli.params import Json, inherits
+from pancode.cli.params import Json
 from pancode.cli.runs import options
-from pancode.cli.runs.dispatch import dispatch, said, task_text
+from pancode.cli.runs.dispatch import task_text
 from pancode.cli.workflows import options as shared
 from pancode.cli.workflows.batch import without_preset
 from pancode.cli.workflows.begin import begin
@@ -27,7 +27,7 @@ app = Commands()
     "pancode chain review-loop -f task.md --land",
     cls=options.WorkCommand,
 )
-@inherits(dispatch, shared.WORK, after="file")
+@options.takes("chain", after="file")
 def chain(
     ctx: typer.Context,
     *,
@@ -58,7 +58,7 @@ def steps_of(workflow: str, wanted: str | None, given: dict[str, Any]) -> dict[s
     from pancode.cli.workflows.texts import checked, text_of
 
     source = text_of(workflow)
-    found = checked(source, without_preset(said({**given, "land": False})))
+    found = checked(source, without_preset(options.said({**given, "land": False})))
     if found.kind == "batch":
         raise UsageError(f"{source.place} is a batch", fix=f"pancode batch {workflow}", code="bad_workflow")
     if found.needs_input and not (wanted or "").strip():

@@ -7,15 +7,6 @@ from typing import Annotated
 from pancode.cli import completions
 from pancode.cli.params import duration, money, option
 
-WORK = frozenset(
-    {
-        *("agent", "node", "require", "mode", "safety", "model", "reasoning", "preset", "runtime"),
-        *("workspace", "budget", "timeout", "priority", "attempts", "network", "untested", "ask"),
-        *("on_lost", "told_only", "secret_files"),
-    }
-)
-"""Options of `dispatch` that count for each step that says nothing else."""
-GATES = frozenset({"verify", "no_verify", "reports", "verify_retries", "verify_on"})
 Concurrency = Annotated[int | None, option("At most this many of its runs at once.", "N", min=1)]
 Stagger = Annotated[
     int | None,

@@ -9,9 +9,9 @@ from typing import Any
 import typer
 
 from pancode.cli.commands import Commands
-from pancode.cli.params import Json, inherits
+from pancode.cli.params import Json
 from pancode.cli.runs import options
-from pancode.cli.runs.dispatch import dispatch, said, task_text
+from pancode.cli.runs.dispatch import task_text
 from pancode.cli.workflows import options as shared
 from pancode.cli.workflows.batch import without_preset
 from pancode.cli.workflows.begin import begin
@@ -29,7 +29,7 @@ _LISTS = {"agents": "agent", "models": "model", "runtimes": "runtime", "nodes": 
     "pancode race -f task.md --runtimes claude,codex --score ./bench.sh",
     cls=options.WorkCommand,
 )
-@inherits(dispatch, shared.WORK | shared.GATES, after="score")
+@options.takes("race", after="score")
 def race(
     ctx: typer.Context,
     *,
@@ -58,7 +58,7 @@ def race(
     and the best result wins. Exit code 20 when nobody wins.
     """
     text = task_text(task, file) or ""
-    flags = without_preset(said({**ctx.params, "land": False}))
+    flags = without_preset(options.said({**ctx.params, "land": False}))
     steps = [
         {"name": name, "dispatch": {"task": text, **flags, **one}}
         for name, one in runners(ctx.params).items()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from node_agent.wire.policy import Mode, NetworkAccess, Safety
+from pancode.agents.options import OPTIONS
+from pancode.agents.request import with_options
 from pancode.agents.runtimes import known_runtime
 from pancode.config.schema import ModelName, Part
 from pancode.config.values import Duration, Level, Money, Size, duration_ms
@@ -78,59 +81,28 @@ class KebabPart(Part):
     )
 
 
+_TYPES: Mapping[str, Any] = {
+    **{"Name": NonEmpty, "ModelName": ModelName, "RuntimeName": RuntimeName, "Reasoning": Level},
+    "Mode": Annotated[Mode, Field(strict=False)],
+    "Safety": Annotated[Safety, Field(strict=False)],
+    "NetworkAccess": Annotated[NetworkAccess, Field(strict=False)],
+    **{"Count": int, "Duration": Duration, "Size": Size, "Money": Money, "bool": bool},
+    **{"Labels": Labels, "Commands": Gates, "Paths": Paths},
+}
+"""By the type of an option."""
+
+
+@with_options(_TYPES, in_file=True)
 class DispatchEntry(KebabPart):
     """The options that `pancode dispatch` takes, too."""
 
-    agent: NonEmpty | None = None
-    node: NonEmpty | None = None
-    require: Labels = {}
-    mode: Annotated[Mode, Field(strict=False)] | None = None
-    safety: Annotated[Safety, Field(strict=False)] | None = None
-    model: ModelName | None = None
-    reasoning: Level | None = None
-    runtime: RuntimeName | None = None
-    workspace: Literal["git", "none"] | None = None
-    budget: Money | None = None
-    timeout: Duration | None = None
-    idle_timeout: Duration | None = None
-    max_turns: Amount | None = None
-    max_requests: Amount | None = None
-    max_tokens: Amount | None = None
-    max_output: Size | None = None
-    max_memory: Size | None = None
-    max_processes: Amount | None = None
-    max_disk: Size | None = None
-    wrap_up: bool | None = None
-    verify: Gates | None = None
     no_verify: bool = False
-    reports: Paths | None = None
-    priority: Annotated[int, Field(ge=-1000, le=1000)] | None = None
-    attempts: Annotated[int, Field(ge=1, le=10)] | None = None
-    verify_retries: Annotated[int, Field(ge=0, le=10)] | None = None
-    verify_on: NonEmpty | None = None
-    network: Annotated[NetworkAccess, Field(strict=False)] | None = None
-    on_lost: Literal["ask", "retry"] | None = None
-    told_only: bool | None = None
-    with_secret_files: bool | None = None
-    untested: bool | None = None
-    land: bool | None = None
-    ask: bool | None = None
 
     def dispatch(self) -> dict[str, Any]:
         """The API's body: only the fields that the file sets."""
-        names = DispatchEntry.model_fields.keys() - {"no_verify"}
-        fields = self.model_dump(mode="json", include=set(names), exclude_defaults=True)
-        if self.no_verify:
-            fields["verify"] = []
-        return {_OF_API.get(name, name): value for name, value in fields.items()}
-
-
-_OF_API = {
-    "timeout": "timeout_ms",
-    "idle_timeout": "idle_timeout_ms",
-    "with_secret_files": "secret_files",
-}
-"""Keys whose name differs in the API."""
+        said = self.model_dump(mode="json", exclude_defaults=True)
+        fields = {one.name: said[one.word] for one in OPTIONS.values() if one.word in said}
+        return {**fields, "verify": []} if self.no_verify else fields
 
 
 class TaskEntry(DispatchEntry):

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from pancode.agents.request import DispatchRequest
+from pancode.agents.request import DispatchRequest, plain, request_from
 from pancode.core.records import WorkflowKind
 from pancode.core.values import replace
-from pancode.workflow.plan import StepPlan, WorkflowPlan, plain, request_from
+from pancode.workflow.plan import StepPlan, WorkflowPlan
 
 BY = "schedule:"
 """The prefix before a schedule's name, as the author of its runs."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pancode.agents.request import request_from
 from pancode.control.core import Core, decided
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import unit_of_work
@@ -18,7 +19,6 @@ from pancode.work.workflow import rows
 from pancode.work.workflow.committing import run_in
 from pancode.work.workflow.preparing import PreparedWork, StepPreparer
 from pancode.work.workflow.refusing import not_begun
-from pancode.workflow.plan import request_from
 
 Around = Callable[[Mapping[str, Any], str | None], Surroundings]
 """The caller's own settings, and the preset, to what a dispatch reads of files."""

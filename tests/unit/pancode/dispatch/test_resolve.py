@@ -158,7 +158,7 @@ def test_outside_a_repository_an_empty_folder_has_to_be_asked_for() -> None:
         ({"runtime": "claud"}, NotFoundError, "no runtime 'claud'", 4),
         ({"verify": ("a && b",)}, UsageError, "--verify: 'a && b' needs a shell", 2),
         ({"timeout_ms": 0}, UsageError, "--timeout must be more than 0", 2),
-        ({"max_attempts": -1}, UsageError, "--attempts must be more than 0", 2),
+        ({"attempts": -1}, UsageError, "--attempts must be more than 0", 2),
         ({"budget": Decimal(-1)}, UsageError, "--budget", 2),
         ({"budget": Decimal("NaN")}, UsageError, "--budget", 2),
         ({"budget": Decimal("1E+999999")}, UsageError, "--budget", 2),
@@ -384,7 +384,7 @@ def test_what_an_agent_is_given_and_how_often_it_is_tried_go_into_its_run() -> N
     assert (run.env, run.secrets, run.max_attempts) == (("LANG", "PGHOST"), ("KEY", "PGPASSWORD"), 3)
     order = order_for(run, "f-test", "0123456789", 1, (1, FleetTime(epoch=1, ms=1)))
     assert (order.env, order.secrets) == (run.env, run.secrets)
-    assert resolved(settings=settings, max_attempts=1).max_attempts == 1
+    assert resolved(settings=settings, attempts=1).max_attempts == 1
     assert resolved(settings={"defaults": Defaults(max_attempts=2)}).max_attempts == 2
     fleet = {"agents": {"builder": own}, "defaults": Defaults(max_attempts=2)}
     assert resolved(settings=fleet).max_attempts == 3

@@ -1,0 +1,125 @@
+"""An option of a dispatch is declared at one place: a line in `agents/options.py` makes it on every face."""
+
+from __future__ import annotations
+
+import ast
+import io
+import subprocess
+import sys
+import tokenize
+
+from pancode.agents.options import OPTIONS, Option
+from tests.architecture.sources import ROOT, modules, text
+
+FACES = (
+    "pancode/api",
+    "pancode/cli",
+    "pancode/mcp",
+    "pancode/config/workflows",
+    "pancode/runs",
+    "pancode/work",
+)
+"""Rooms that read, show or repeat a request; those below them use what it says."""
+USES = {
+    ("pancode/api/run_routes.py", "secret_files"),  # a run's child does not send them
+    ("pancode/runs/retry.py", "secret_files"),  # a run keeps the patterns that it stands for
+    ("pancode/runs/retry.py", "max_tokens"),  # a program of one's own has counted none
+    ("pancode/cli/runs/runs.py", "wrap_up"),  # how many calls of a run were the last one
+}
+PLANTED = """
+    planted: Count | None = option(
+        "A planted option.", "N", most=9, kept="limits.planted", tool="an option that is planted"
+    )
+"""
+PROBE = """
+import sys
+from pathlib import Path
+from types import ModuleType
+
+name = "pancode.agents.options"
+code = Path("pancode/agents/options.py").read_text()
+at = code.index("    agent: Name")
+module = sys.modules[name] = ModuleType(name)
+exec(compile(code[:at] + PLANTED.strip("\\n") + "\\n" + code[at:], name, "exec"), vars(module))
+
+from dataclasses import replace
+from typer.main import get_command
+from pancode.agents.request import plain, request_from
+from pancode.api.app import VERBS
+from pancode.api.document.openapi import document
+from pancode.api.request.bodies import DispatchBody, parse
+from pancode.api.request.workflow_bodies import StepBody
+from pancode.cli.main import cli
+from pancode.cli.runs.options import said
+from pancode.config.workflows.reading import check_workflow
+from pancode.dispatch.requested import check_options
+from pancode.errors import UsageError
+from pancode.mcp.tools import TOOLS
+from pancode.runs.retry import request_of
+from tests.unit.pancode.core.fleets import node, resolved
+import click
+
+def flags(*path):
+    command, context = cli, click.Context(cli)
+    for word in path:
+        command = command.get_command(context, word)
+    return [flag for one in command.params for flag in one.opts]
+
+for path in [["dispatch"], ["run"], ["batch"], ["chain"], ["race"], ["schedule", "add"]]:
+    assert "--planted" in flags(*path), path
+assert said({"planted": 3}) == {"planted": 3}
+request = parse(DispatchBody, {"task": "x", "planted": 3}).request()
+assert request.planted == 3
+assert StepBody(name="a", dispatch={"task": "x", "planted": 4}).plan("ana", 0, False).request.planted == 4
+assert "'planted': {" in str(document(VERBS))
+assert request_from(plain(request), "ana").planted == 3
+found = check_workflow("tasks: [{task: x, planted: 3}, {task: y, planted: 10}]", "tasks.yaml", "tasks")
+assert len(found.problems) == 1 and "planted" in str(found.problems[0]), found.problems
+assert check_workflow("tasks: [{task: x, planted: 3}]", "f", "f").steps()[0]["dispatch"]["planted"] == 3
+try:
+    check_options(replace(request, planted=10))
+except UsageError as error:
+    assert str(error) == "--planted may be 9 at most"
+else:
+    raise AssertionError("no bound")
+offered = [tool.name for tool in TOOLS if "planted" in tool.fields]
+assert {"dispatch", "dispatch_batch", "schedule_add"} <= set(offered), offered
+run = resolved(node("desk")).run("r-0001", 0, "t", {"kind": "none"})
+assert request_of(replace(run, limits={**run.limits, "planted": 3}), "ana").planted == 3
+"""
+
+
+def test_one_line_makes_an_option_on_every_face() -> None:
+    probe = f"PLANTED = {PLANTED!r}\n{PROBE}"
+    done = subprocess.run(
+        [sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_face_spells_an_option() -> None:
+    """Names of two words, as only options have them: seven modules spelled `verify_retries` before."""
+    words = {path.as_posix(): _words(text(path)) for path in modules(*FACES)}
+    options = {one.name: _names(one) for one in OPTIONS.values() if "_" in one.name}
+    spelled = {
+        (path, name) for path in words for name in options if not words[path].isdisjoint(options[name])
+    }
+    others = {("pancode/cli/face.py", "timeout_ms")}  # how long a request is waited for
+    assert spelled - others == USES
+
+
+def _names(one: Option) -> set[str]:
+    """What it is called on any face."""
+    spelled = {one.name, *one.flags, one.flag, *([one.key] if "_" in one.key else [])}
+    return spelled | {name.removeprefix("--") for name in spelled} | {one.name.replace("_", "-")}
+
+
+def _words(source: str) -> set[str]:
+    """Names of the code, and its texts of one word."""
+    found = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.NAME:
+            found.add(token.string)
+        elif token.type == tokenize.STRING and " " not in token.string and "{" not in token.string:
+            found.add(str(ast.literal_eval(token.string)))
+    return found
