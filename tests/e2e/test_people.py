@@ -176,7 +176,7 @@ def test_the_native_worker_is_told_something_at_its_next_turn(fleet: Owner, lab:
     assert again["continues"] == run and "A person adds: one more" in late
     assert ended["outcome"] == "done", ended
     assert ended["told"][0]["delivered"] == "at a turn of attempt 1"
-    assert "A person adds, while you work: the tests are 'in' spec/" in asked
+    assert "adds, while you work: the tests are 'in' spec/" in asked
     told = fleet.run("tell", run, "too late").ok().out
     assert "not delivered" in told and "too late" in fleet.run("runs", "show", run).ok().out
 
