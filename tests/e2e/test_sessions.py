@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,7 +31,9 @@ def state(fleet: Owner, session: str) -> str:
     return str(fleet.ask("sessions", "show", session)["state"])
 
 
-def test_a_chat_is_left_and_come_back_to_and_the_next_sitting_remembers(fleet: Owner, lab: Lab) -> None:
+def test_a_chat_is_left_and_come_back_to_and_the_next_sitting_remembers(
+    fleet: Owner, lab: Lab, tmp_path: Path
+) -> None:
     """It takes more than 30 s: three sittings on a real host, each begun, committed and verified."""
     top = project(fleet, "talked")
     given = CLI.env(f"http://127.0.0.1:{PORT}")
@@ -49,26 +52,7 @@ def test_a_chat_is_left_and_come_back_to_and_the_next_sitting_remembers(fleet: O
             listed = fleet.ask("sessions")["sessions"]
             assert [one["session"] for one in listed][:1] == [session]
 
-            face = subprocess.Popen(
-                fleet.argv("attach", session),
-                env=fleet.env,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            try:
-                second = fleet.run("attach", session, "what does it say?", timeout_s=90).ok()
-                assert "I made it." in second.out and second.out.count("It says one.") == 1
-                turned = fleet.ask("tell", session, "who knows more?")
-                assert turned["run"] == session and turned["sent"]
-                until(lambda: state(fleet, session) == "waits for you", "the third turn ends", 60)
-                seen, noted = face.communicate("/detach\n", timeout=60)
-            finally:
-                face.kill()
-            assert face.returncode == 0 and "goes on" in noted
-            assert seen.count("what does it say?") == 1 and seen.count("It says one.") == 1
-            assert seen.count("who knows more?") == 1 and seen.count("Ben may know.") == 1
+            _seen_by_two(fleet, session, tmp_path / "seen")
             whole = fleet.run("runs", "logs", "--raw", session).ok().out
             end = whole.index("\n", whole.index('"turn_end"')) + 1
             rest = fleet.run("attach", "--since", f"{session}:{end}", session).ok().out
@@ -99,6 +83,32 @@ def test_a_chat_is_left_and_come_back_to_and_the_next_sitting_remembers(fleet: O
     assert ended["state"] == "ended"
     fleet.run("land", later["run"], cwd=top).ok()
     assert (top / "made.txt").read_text() == "one"
+
+
+def _seen_by_two(fleet: Owner, session: str, shown: Path) -> None:
+    """One face stays attached while another one speaks, and then a command: each sees all, once."""
+    with shown.open("w") as out:
+        face = subprocess.Popen(
+            fleet.argv("attach", session),
+            env=fleet.env,
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    try:
+        second = fleet.run("attach", session, "what does it say?", timeout_s=90).ok()
+        assert "I made it." in second.out and second.out.count("It says one.") == 1
+        turned = fleet.ask("tell", session, "who knows more?")
+        assert turned["run"] == session and turned["sent"]
+        until(lambda: "Ben may know." in shown.read_text(), "the third turn is seen", 60)
+        until(lambda: state(fleet, session) == "waits for you", "the third turn ends", 60)
+        _, noted = face.communicate("/detach\n", timeout=60)
+    finally:
+        face.kill()
+    assert face.returncode == 0 and "goes on" in noted
+    said = ("what does it say?", "It says one.", "who knows more?", "Ben may know.")
+    assert [shown.read_text().count(text) for text in said] == [1, 1, 1, 1]
 
 
 def at_a_terminal(fleet: Owner, *words: str, types: list[tuple[str, bytes]]) -> str:

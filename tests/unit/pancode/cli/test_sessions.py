@@ -86,7 +86,8 @@ class Asked:
 
 
 def asks(kind: str, call: int | None) -> dict[str, Any]:
-    asked: dict[str, Any] = {"run": "r-1", "kind": kind, "words": "git push", "choices": [], "call": call, "command": "x"}
+    words: dict[str, Any] = {"words": "git push", "choices": [], "command": "x"}
+    asked = {"run": "r-1", "kind": kind, "call": call, **words}
     return {"session": "r-1", "run": "r-1", "state": "asks", "reason": "", "waiting": 0, "asks": asked}
 
 
