@@ -147,7 +147,7 @@ def _named(call: ToolCall) -> str:
     return f"{call.tool} {detail[:MOST_DETAIL]}{'...' if len(detail) > MOST_DETAIL else ''}".rstrip()
 
 
-_IN_PIECES = ("gemini",)
+_IN_PIECES = ("gemini", "native")
 _REQUEST = LaunchRequest(
     task="",
     prompt="",
