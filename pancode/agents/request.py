@@ -178,6 +178,8 @@ _TYPED: Mapping[str, Callable[[Any], object]] = {
     "Money": lambda usd: Decimal(str(usd)),
 }
 """By the type of an option: its value from plain JSON."""
+_FORMER = {"max_attempts": "attempts"}
+"""Names in rows that were written before options were declared at one place."""
 
 
 def plain(request: DispatchRequest) -> dict[str, object]:
@@ -196,7 +198,8 @@ def _plain(value: object) -> object:
 
 def request_from(data: Mapping[str, object], by: str) -> DispatchRequest:
     """The request that says this, as `plain` has written it down or with values that are typed already."""
-    values: dict[str, Any] = {name: _typed(name, value) for name, value in data.items()}
+    named = {_FORMER.get(name, name): value for name, value in data.items()}
+    values: dict[str, Any] = {name: _typed(name, value) for name, value in named.items()}
     return DispatchRequest(**{"task": "", **values, "created_by": by})
 
 

@@ -19,7 +19,7 @@ from pancode.cli.params import Json, many, option
 from pancode.cli.terminal import Columns, listing, safe, safe_block
 from pancode.client import home_here, home_of, path_of
 from pancode.config.surroundings import FileSurroundings
-from pancode.errors import ExitCode, Problem, UsageError
+from pancode.errors import ExitCode, NotFoundError, Problem, UsageError
 from pancode.offline.skills import act_here, fetched, is_address
 from pancode.plain import clip, counted, unhidden
 from pancode.skills.keeping import KeptSkills, skills_below
@@ -137,7 +137,11 @@ def add(
         if not re.fullmatch(r"[^/].*|", path) or ".." in path.split("/"):
             raise UsageError(f"--path {path} is no folder of the commit", fix="give it as git names it")
         with fetched(where, commit, path.rstrip("/")) as folder:
-            found = skills_below(folder, Path(path or where.removesuffix(".git")).name)
+            try:
+                found = skills_below(folder, Path(path or where.removesuffix(".git")).name)
+            except NotFoundError as exc:
+                fix = "look at that commit, and say where the skill lies: --path FOLDER"
+                raise NotFoundError(f"that commit has no SKILL.md in {path or 'its top'}", fix=fix) from exc
             changed = [kept.add(one, {"from": where, "commit": str(commit)}, force=force) for one in found]
     else:
         origin = str(Path(where).absolute())
@@ -282,9 +286,12 @@ def rm(
     if not copies:
         face.acts_here("skills")
         found, kept = _seen(with_project=False), KeptSkills(home_here(os.environ))
-        for name in names:
-            kept.remove(named(found, name))
-            face.note(f"{name}: taken out of {kept.folder}")
+        there = [named(found, name) for name in names]
+        for one in there:
+            kept.must_have(one)
+        for one in there:
+            kept.remove(one)
+            face.note(f"{one.skill.name}: taken out of {kept.folder}")
     asked = SkillsAsked("remove", tuple(tools), tuple(names), force, time=_now())
     return _changed(face, asked, nodes, fleet)
 
@@ -319,6 +326,8 @@ def _acted(face: Face, asked: SkillsAsked, nodes: Sequence[str], fleet: bool) ->
 def _changed(face: Face, asked: SkillsAsked, nodes: Sequence[str], fleet: bool) -> int:
     """Do it; each copy that was changed or left is told."""
     machines = _acted(face, asked, nodes, fleet)
+    if asked.act == "restore" and not _rows(machines) and not any("problem" in one for one in machines):
+        raise NotFoundError(f"there is no backup of {asked.which}", fix="pancode skills restore")
     told = [row for row in _rows(machines) if row["state"] != "same"]
     lines = [_did(row) if row.get("do") else _drifted(row) for row in told]
     for one in machines:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pancode.errors import PancodeError, UnavailableError
 from pancode.fleet.ssh.remote import Remote
-from pancode.fleet.ssh.skills import ACT_S, act_on, answer_of, argv_in, program_and
+from pancode.fleet.ssh.skills import ACT_S, act_on, answer_of, argv_in, program_and, rows_of
 from pancode.nodes.place import Reach
 from pancode.offline.login import environ_of, session_to
 from pancode.skills.request import SkillsAsked
@@ -50,10 +50,13 @@ def _beside(name: str, reach: Reach, asked: SkillsAsked, environ: Mapping[str, s
 
     def ask(need: list[str]) -> dict[str, Any]:
         sent, argv = program_and(asked.request(need)), argv_in(reach.installed_home or "")
-        done = subprocess.run(
-            argv, env=environ_of(reach, environ), input=sent, capture_output=True, check=False, timeout=ACT_S
-        )
+        try:
+            done = subprocess.run(
+                argv, env=environ_of(reach, environ), input=sent, capture_output=True, timeout=ACT_S
+            )
+        except subprocess.TimeoutExpired as exc:
+            raise UnavailableError(f"{name} has not answered in {ACT_S:g} s", fix="pancode doctor") from exc
         return answer_of(name, done.returncode, done.stdout, done.stderr)
 
     answer = ask([])
-    return ask(answer["need"]) if "need" in answer else answer
+    return rows_of(ask(answer["need"]) if "need" in answer else answer)

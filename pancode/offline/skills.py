@@ -96,9 +96,13 @@ def _write(git: Git, commit: str, below: str, folder: Path) -> None:
         target = folder / path
         if kind != "blob" or ".." in path.split("/") or path.startswith("/"):
             continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if mode == "120000":
-            target.symlink_to(git.text("cat-file", "blob", digest))
-            continue
-        git.must("cat-file", "blob", digest, stdout=target)
-        target.chmod(0o755 if mode == "100755" else 0o644)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if mode == "120000":
+                target.symlink_to("/dev/null/link")  # refused as a link; where it leads is nobody's way
+                continue
+            git.must("cat-file", "blob", digest, stdout=target)
+            target.chmod(0o755 if mode == "100755" else 0o644)
+        except OSError as exc:  # where A and a are one name, a link may be in the way
+            what = f"the commit's {path} cannot be written beside its other files"
+            raise UsageError(what, why=str(exc), fix="clone it, and add the folder", code="bad_tree") from exc

@@ -138,4 +138,8 @@ def _kept(run: Run, one: Option) -> object:
     """The value of an option in a run: a column, or a key of one that is JSON."""
     column, _, key = (one.kept or one.name).partition(".")
     value = getattr(run, column)
-    return value.get(key) if key else value
+    value = value.get(key) if key else value
+    if one.bounds is None or not isinstance(value, int):
+        return value
+    least, most = one.bounds
+    return min(max(value, least), most)  # an older version allowed more

@@ -184,6 +184,9 @@ class Copies:
             for name in sorted({*known, *self.wanted}):
                 if (names and name not in names) or name in held:
                     continue
+                others = name not in self.wanted and known[name]["owner"] != self.asked.get("owner")
+                if others and self.asked["act"] != "remove":
+                    continue  # whoever made that copy has its source, and takes it away
                 wanted = tree_hash(self.wanted[name]) if name in self.wanted else None
                 found, marks = self.found(f"{place}/{_part(name)}")
                 hashes = known[name]["hashes"] if name in known else None

@@ -44,6 +44,9 @@ class KeptSkills:
         place, origins = self.folder / skill.name, self.origins()
         if place.is_symlink():
             raise ConflictError(f"{place} is a link", fix=f"move it away: mv {place} {place}.old")
+        old = self.folder / f".{skill.name}.old"
+        if old.is_dir() and not place.exists():  # somebody was killed between the two renames of `_write`
+            old.rename(place)
         if place.exists():
             there = read_skill(place)
             if there.digest == skill.digest:
@@ -76,13 +79,18 @@ class KeptSkills:
         new.rename(place)
         shutil.rmtree(old, ignore_errors=True)
 
-    def remove(self, found: FoundSkill) -> None:
-        """Take it out of the home. NotFoundError where it is not the home's."""
+    def must_have(self, found: FoundSkill) -> None:
+        """NotFoundError where it is not the home's."""
         name = found.skill.name
         if found.source.folder != self.folder:
             fix = f"pancode skills rm --copies {name}" if found.source.origin == SHIPPED else "git rm"
             what = f"{name} is not in your home: it comes from {found.source.folder}"
             raise NotFoundError(what, fix=fix, code="not_in_home")
+
+    def remove(self, found: FoundSkill) -> None:
+        """Take it out of the home. NotFoundError where it is not the home's."""
+        self.must_have(found)
+        name = found.skill.name
         place = self.folder / name
         try:
             if place.is_symlink():
@@ -106,7 +114,7 @@ def skills_below(folder: Path, name: str = "") -> list[Skill]:
     """
     if (folder / FILE).is_file():
         return [read_skill(folder, name)]
-    tops = [folder, folder / "skills"]
+    tops = [folder, *([] if (folder / "skills").is_symlink() else [folder / "skills"])]
     inside = [one for top in tops if top.is_dir() for one in sorted(top.iterdir())]
     found = [one for one in inside if not one.is_symlink() and (one / FILE).is_file()]
     if not found:

@@ -18,7 +18,10 @@ RUN = """\
 python=; pid=$(cat "$1/run/agent.pid" 2>/dev/null) \\
   && tr '\\0' '\\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -q '/start\\.py$' \\
   && python=$(readlink "/proc/$pid/exe")
-for q in python3 python3.14 python3.13 python3.12 python3.11; do
+[ -x "$python" ] || python=
+for q in python3 python3.14 python3.13 python3.12 python3.11 \\
+  "$HOME"/.pyenv/versions/3.1[1-9]*/bin/python3 \\
+  "$HOME"/.local/share/uv/python/cpython-3.1[1-9]*/bin/python3 /opt/python*/bin/python3; do
   [ -n "$python" ] && break
   p=$(command -v $q) \\
     && "$p" -I -S -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && python=$p
@@ -26,7 +29,7 @@ done
 [ -n "$python" ] || exit 75
 exec "$python" -I -S -c "$2"
 """
-"""$1 node home, $2 LOAD. The Python of the node agent, or another one while none runs."""
+"""$1 node home, $2 LOAD. The Python of the node agent, or another one while none runs or it was replaced."""
 LOAD = 'import sys;r=sys.stdin.buffer;exec(compile(r.read(int(r.readline())),"skills","exec"))'
 """The program's length on a line, the program, then its request: nothing is laid down on the node for it."""
 
@@ -70,6 +73,12 @@ def _is_sound(answer: dict[str, Any]) -> bool:
     )
 
 
+def rows_of(answer: dict[str, Any]) -> dict[str, Any]:
+    """Of a sound answer that which a node may say: the rows, and what was left there."""
+    left = {"left": [str(one) for one in answer["left"]]} if isinstance(answer.get("left"), list) else {}
+    return {"rows": answer.get("rows", []), **left}
+
+
 def argv_in(home: str) -> tuple[str, ...]:
     """The command, for a node with this node home."""
     return ("sh", "-c", RUN, "pancode", home, LOAD)
@@ -84,4 +93,4 @@ async def act_on(remote: Remote, node: str, home: str, asked: SkillsAsked) -> di
         return answer_of(node, done.status, done.stdout, done.stderr)
 
     answer = await ask([])
-    return await ask(answer["need"]) if "need" in answer else answer
+    return rows_of(await ask(answer["need"]) if "need" in answer else answer)

@@ -97,6 +97,29 @@ def test_a_commit_that_leads_out_does_not(repo: Path) -> None:
         assert [finding.code for finding in skill.findings] == ["link"] and "out" not in skill.files
 
 
+def test_a_folder_of_skills_that_is_a_link_is_not_looked_into(repo: Path, tmp_path: Path) -> None:
+    written(tmp_path / "private/deploy")
+    git(repo, "rm", "-r", "--quiet", "skills")
+    (repo / "skills").symlink_to(tmp_path / "private")
+    git(repo, "add", "-A")
+    git(repo, "commit", "--quiet", "-m", "link")
+    with fetched(f"file://{repo}", git(repo, "rev-parse", "HEAD"), "") as folder:
+        with pytest.raises(NotFoundError):
+            skills_below(folder)
+        assert not (folder / "skills").exists()
+    with pytest.raises(NotFoundError):
+        skills_below(repo)
+
+
+def test_an_add_that_was_killed_between_its_renames_loses_nothing(tmp_path: Path) -> None:
+    kept = KeptSkills(tmp_path / "home")
+    written(kept.folder / ".deploy.old", TEXT + "Mine.\n")
+    (skill,) = skills_below(written(tmp_path / "deploy"))
+    with pytest.raises(ConflictError):
+        kept.add(skill, {"from": "x"}, force=False)
+    assert (kept.folder / "deploy/SKILL.md").read_text() == TEXT + "Mine.\n"
+
+
 @pytest.mark.parametrize("address", ["ext::sh -c id% >&2", "http://127.0.0.1:1/x", "-u x@y:z"])
 def test_no_other_way_to_a_server_is_taken(address: str) -> None:
     with pytest.raises(NotFoundError), fetched(address, "0" * 40, ""):

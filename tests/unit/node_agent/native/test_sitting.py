@@ -207,10 +207,10 @@ def test_what_further_words_would_meet_again_ends_it(tmp_path: Path) -> None:
 
 def test_a_turn_that_takes_too_long_ends_and_the_sitting_goes_on(tmp_path: Path) -> None:
     script = Midway(says("one"), says("two"))
-    talk = Talk(tmp_path, script, TurnTerms(idle_ms=60, turn_ms=20))
+    talk = Talk(tmp_path, script, TurnTerms(idle_ms=60, turn_ms=600))
 
     def late() -> None:
-        pause(0.05)
+        pause(0.7)
         talk.beat()
 
     script.at[1] = late

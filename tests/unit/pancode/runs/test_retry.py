@@ -9,7 +9,7 @@ import pytest
 
 from node_agent.wire.clock import FleetTime
 from node_agent.wire.order import Reasoning, Resumed
-from pancode.agents.request import DispatchRequest
+from pancode.agents.request import DispatchRequest, request_from
 from pancode.core.records import Run
 from pancode.dispatch.resolve import Resolution, resolve
 from pancode.errors import UsageError
@@ -46,6 +46,16 @@ def test_its_limits_are_those_of_before() -> None:
     asked = again(model="ollama/qwen3:8b", **limits)
     assert {name: getattr(asked, name) for name in limits} == limits
     assert again(runtime="shell", max_output=1 << 20).max_tokens is None
+
+
+def test_rows_and_runs_of_before_are_read() -> None:
+    """Options had another name and wider bounds once; what was stored then can still be begun."""
+    assert request_from({"task": "t", "max_attempts": 3}, "ana").attempts == 3
+    run = resolved(node("desk"), verify_retries=2).run("r-0001", 0, "t", {"kind": "none"})
+    old = replace(run, max_attempts=20, terms={**run.terms, "verify_retries": 50})
+    asked = request_of(old, "ana")
+    assert (asked.attempts, asked.verify_retries) == (10, 9)
+    assert isinstance(resolve(asked, catalogue(node("desk"))), Resolution)
 
 
 def ended(runtime: str, **result: object) -> Run:

@@ -108,6 +108,13 @@ def test_a_persons_change_stays_until_force_which_keeps_it(tmp_path: Path) -> No
     assert (tmp_path / CLAUDE).read_text() == "mine"
 
 
+def test_a_sync_leaves_what_another_owner_has_made(tmp_path: Path) -> None:
+    do(tmp_path, "sync")
+    assert do(tmp_path, "sync", None, owner="f-other")["rows"] == []
+    assert (tmp_path / CLAUDE).is_file()
+    assert set(states(do(tmp_path, "sync", None)).values()) == {"extra"}, "their own owner takes them away"
+
+
 def test_programs_that_share_a_name_of_a_folder_have_their_own_backups(tmp_path: Path) -> None:
     for file in (CLAUDE, AGENTS):
         (tmp_path / file).parent.mkdir(parents=True)
