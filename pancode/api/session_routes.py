@@ -52,9 +52,13 @@ class SessionBody(WorkBody, CallerSettings):
 
 
 class TurnBody(ActBody):
-    """`cancel`: the turn at work ends. `rest`: the sitting ends behind it."""
+    """`cancel`: the turn at work ends. `rest`: the sitting ends behind it.
+
+    `turn`: only the turn with this number is cancelled; without it, the one at work.
+    """
 
     what: Literal["cancel", "rest"]
+    turn: Annotated[int, Field(ge=1)] | None = None
 
 
 def _begin(context: ApiContext, call: ApiCall) -> Any:
@@ -92,7 +96,7 @@ def _words(context: ApiContext, call: ApiCall) -> Any:
 
 def _turn(context: ApiContext, call: ApiCall) -> Any:
     body: TurnBody = call.body
-    return show(context.core, turn(context.core, call.path["run"], body.what, body.by).id)
+    return show(context.core, turn(context.core, call.path["run"], body.what, body.by, body.turn).id)
 
 
 def _end(context: ApiContext, call: ApiCall) -> Any:

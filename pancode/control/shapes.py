@@ -462,7 +462,8 @@ class AskedShape(TypedDict):
 class SessionShape(TypedDict):
     """A session. `run`: its newest run; `waiting`: words that no turn got; `takes_turns`: it is a sitting.
 
-    `turn`: the newest turn of that run that has ended: number, stop, why.
+    `turn`: the newest turn of that run that has ended: number, stop, why. `goes_on`: the next sitting begins
+    by itself, with the words that wait.
     """
 
     session: str
@@ -478,6 +479,7 @@ class SessionShape(TypedDict):
     takes_turns: bool
     turn: Json | None
     waiting: int
+    goes_on: bool
     asks: AskedShape | None
     usage: UsageShape
     sittings: list[SittingShape]

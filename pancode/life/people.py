@@ -111,8 +111,9 @@ def turn_asked(made: Changes, signal: TurnAsked) -> Changes:
         )
     ended = continuing.ended_turns(made.run)
     idle = continuing.is_between_turns(made.run)
-    number = ended if signal.what == "rest" and idle else ended + 1
-    if signal.what == "rest" or not idle:
+    seen = signal.turn if signal.what == "cancel" else None
+    number = seen or (ended if signal.what == "rest" and idle else ended + 1)
+    if signal.what == "rest" or (not idle if seen is None else seen > ended):
         body = TurnControl(identity=identity_of(fence), number=number, what=signal.what)
         made = made.send(fence.node, body)
     made = made.tell("person", f"turn {number}", f"{signal.what} asked", f"by {signal.by}")

@@ -238,10 +238,14 @@ class ToldByPerson:
 
 @dataclass(frozen=True, slots=True)
 class TurnAsked:
-    """A person wants the turn at work cancelled, or the sitting to rest behind it."""
+    """A person wants the turn at work cancelled, or the sitting to rest behind it.
+
+    `turn`: the number of the turn that the person saw; None: the one at work.
+    """
 
     what: Literal["cancel", "rest"]
     by: str
+    turn: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from pancode.control.run import at, attempts_of, find_run, iso, newest_fence, no
 from pancode.control.shapes import AskedShape, SessionShape, SittingShape
 from pancode.core.names import LAST, not_found
 from pancode.core.ports import Transaction
-from pancode.core.records import Action, Fence, FenceState, Run, RunState
+from pancode.core.records import Action, ActionKind, Fence, FenceState, Run, RunState
 from pancode.life.continuing import ended_turns, is_between_turns, is_sitting, kept, nexts
 from pancode.life.ends import GIVEN_UP
 from pancode.life.inbox import InboxItem, ItemKind, item_of, open_item
@@ -52,6 +52,8 @@ class SessionChain:
     runs: tuple[Run, ...]
     fence: Fence | None
     asked: Action | None
+    goes_on: bool
+    """The next sitting begins by itself, with words that came too late for the newest one."""
 
     @property
     def id(self) -> str:
@@ -104,7 +106,8 @@ def of_run(tx: Transaction, run: Run) -> SessionChain:
     """The session that has this run."""
     runs = (*reversed(list(_before(tx, run))), run, *_after(tx, run))
     actions = tuple(tx.find(Action, {"run": runs[-1].id}))
-    return SessionChain(runs, newest_fence(tx, runs[-1]), open_item(actions))
+    goes_on = any(action.kind is ActionKind.GO_ON for action in actions)
+    return SessionChain(runs, newest_fence(tx, runs[-1]), open_item(actions), goes_on)
 
 
 def newest(tx: Transaction, limit: int) -> list[SessionChain]:
@@ -171,6 +174,7 @@ def shape(tx: Transaction, session: SessionChain) -> SessionShape:
         "takes_turns": is_sitting(run),
         "turn": None if turn is None else {name: turn[name] for name in ("number", "stop", "why")},
         "waiting": len(kept(run)),
+        "goes_on": session.goes_on,
         "asks": None if item is None else _asked(item),
         "usage": usage_of(usage_of_all(attempts)),
         "sittings": [_sitting(one) for one in session.runs],

@@ -94,10 +94,11 @@ def lands(core: Core, text: str) -> bool:
     return run.land and run.landed is None
 
 
-def turn(core: Core, text: str, what: Literal["cancel", "rest"], by: str) -> Run:
-    """Cancel the turn at work, or let the sitting rest behind it. UsageError where no program takes turns."""
+def turn(core: Core, text: str, what: Literal["cancel", "rest"], by: str, number: int | None = None) -> Run:
+    """Cancel a turn (None: the one at work), or let the sitting rest behind it; a turn that is over stays as
+    it is. UsageError where no program takes turns."""
     with unit_of_work(core) as work:
-        return work.signal(load(work.tx, text).newest, TurnAsked(what, by))
+        return work.signal(load(work.tx, text).newest, TurnAsked(what, by, number))
 
 
 def end(core: Core, text: str, by: str) -> Run:

@@ -143,7 +143,9 @@ def test_words_that_came_too_late_begin_the_next_sitting_by_themselves(world: Wo
     rested(world, order, record(1, 0))
     (action,) = [one for one in world.context.rows(Action) if one.kind is ActionKind.GO_ON]
     doer = GoingOn(world.context.core, world.coordinator.around)
+    assert session(world, run)["goes_on"] is True, "a face waits for that sitting"
     doer.do(action.run, lambda: False)
+    assert session(world, run)["goes_on"] is False
     shown = session(world, run)
     assert shown["run"] != run and world.context.row(Run, shown["run"]).task == "too late"
     assert world.context.row(Run, shown["run"]).created_by == "ben"
@@ -235,6 +237,21 @@ def test_the_end_cancels_and_rests_and_words_begin_it_again(world: World) -> Non
     world.http.post(f"/v1/sessions/{run}/end", {"by": "ana"})
     stopping = session(world, run)["run"]
     assert world.context.row(Run, stopping).stop_asked == "ana has ended its session"
+
+
+def test_a_cancel_ends_only_the_turn_that_its_person_saw(world: World) -> None:
+    run = begin(world)["run"]
+    order = sitting(world)
+    turned(world, order, record(1, 0))
+    say(world, run, "and more", "ben")
+    sent(world)
+    late = world.http.post(f"/v1/sessions/{run}/turn", {"what": "cancel", "turn": 1})
+    assert late.status_code == 200 and sent(world) == [], "turn 1 is over, and turn 2 is another one"
+    for body, number in (({"turn": 2}, 2), ({}, 2)):
+        world.http.post(f"/v1/sessions/{run}/turn", {"what": "cancel", **body})
+        (cancel,) = sent(world)
+        assert (cancel.what, cancel.number) == ("cancel", number)
+    assert world.http.post(f"/v1/sessions/{run}/turn", {"what": "cancel", "turn": 0}).status_code == 400
 
 
 def test_what_takes_no_turns_says_what_does(world: World) -> None:
