@@ -65,13 +65,15 @@ def _place(case: Case) -> Where:
     return NOWHERE if plan is None else Where(plan.cwd, plan.env.get("HOME", "~"), plan.below)
 
 
-def tell_asked(case: Case, watch: OutputWatch) -> None:
-    """Report the open questions. After a restart all of them are reported again; the coordinator takes each
-    once. While a person is waited for, for a yes or for words, the idle limit waits, too."""
+def tell_asked(case: Case, watch: OutputWatch, seen: frozenset[CallAsked]) -> None:
+    """Report the open questions that were `seen` before the output was read. After a restart all of them are
+    reported again; the coordinator takes each once. While a person is waited for, for a yes or for words, the
+    idle limit waits, too."""
     calls = case.context.calls
     if not watch.rules and case.order.turns is None:
         return
-    found = sort_calls(calls.open(case.identity), frozenset(watch.known_calls), watch.rules)
+    still = [one for one in calls.open(case.identity) if one in seen] if seen else []
+    found = sort_calls(still, frozenset(watch.known_calls), watch.rules)
     if found.tell:
         _tell(case, watch, found.tell)
     for one in found.deny:
@@ -133,15 +135,17 @@ def end_process(case: Case, folder: Path, reason: str) -> None:
 def _running(case: Case) -> Turn:
     watch, context = watch_of(case), case.context
     watch.seen_wall_ms = context.clock.wall_ms()
+    seen = frozenset(context.calls.open(case.identity) if watch.rules else ())
     done = watch.pull(context.runner)
     entry = case.entry
     _tell_offences(case, watch)
     _note_delivered(case, watch)
-    tell_asked(case, watch)
-    if case.order.turns is not None:
-        with contextlib.suppress(DiskFull):  # it is told with the next look
+    with contextlib.suppress(DiskFull):  # it is told with the next look
+        if case.order.turns is not None:
             tell_turns(case, watch)
-        rest_in_time(case, watch)
+            rest_in_time(case, watch)
+        if done:  # a question is told behind the end of every turn before it
+            tell_asked(case, watch, seen)
     if entry.stop is None:
         stop = (
             _broken(watch) or _gateway_gone(case, watch) or _over(case, watch) or failing_model(watch.count)

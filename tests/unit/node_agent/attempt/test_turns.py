@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from node_agent.attempt.plans import OUT
 from node_agent.attempt.ports import ReportedTurn
 from node_agent.attempt.records import JournalRecord, Note, folded, record_of
 from node_agent.attempt.turns import cut_by, is_waiting, near, used_since
 from node_agent.attempt.turns import record_of as turn_of
 from node_agent.attempt.verdict import Fault
-from node_agent.policy.judging import NOWHERE
+from node_agent.policy.judging import NO_BOUNDS, NOWHERE, Bounds
 from node_agent.runner.launching import StreamReader, reader_of
 from node_agent.runtimes.base import TurnEnded
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.runtimes.transcript import transcript_of
+from node_agent.wire.event import PersonAsked, Turned
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import Mark
-from node_agent.wire.order import Limits
-from node_agent.wire.policy import Safety, compile_policy
+from node_agent.wire.order import Limits, Order, TurnTerms
+from node_agent.wire.policy import CallAsked, CommandRule, Rules, Safety, compile_policy
 from node_agent.wire.receipt import RestReason, TurnStop, TurnWords, Usage
+from tests.fakes.node import MemoryRunner, MemoryRuntimes, Script
 from tests.unit.node_agent.runtimes.asked import ask
-from tests.unit.node_agent.stage import identity
+from tests.unit.node_agent.stage import Stage, identity, order_of
 
 WORDS = TurnWords(number=0, by="ana", sha256="0" * 64)
 
@@ -44,6 +49,42 @@ def reader(hidden: dict[str, str] | None = None) -> StreamReader:
     native = RUNTIMES["native"]
     policy = compile_policy(Safety.AUTO_EDIT, False)
     return reader_of(native.parser(ask()), policy, NOWHERE, native.capabilities, hidden or {})
+
+
+class Talking(MemoryRuntimes):
+    """Its programs write what the native worker writes."""
+
+    def reader(self, order: Order, bounds: Bounds = NO_BOUNDS) -> Any:
+        return reader()
+
+
+def test_a_question_is_told_behind_the_end_of_every_turn_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.unit.node_agent.stage.MemoryRuntimes", Talking)
+    asks = CommandRule(pattern="push", ask=True)
+    stage = Stage(script=lambda _: Script(duration_ms=600_000, output=turn(1)))
+    policy = compile_policy(Safety.AUTO_EDIT, False, rules=Rules(commands=(asks,)))
+    stage.push(order_of(policy=policy, turns=TurnTerms(idle_ms=60_000, turn_ms=60_000, by="ana")))
+    assert stage.go(20_000, lambda: len(stage.host.spawns) == 1)
+    calls, name = stage.host.calls, str(identity())
+    calls[name] = [CallAsked(call=f"{one:016x}", command="git push", pattern="push") for one in (1, 2)]
+    whole, read = turn(1) + end(1) + turn(2) + end(2) + turn(3), MemoryRunner.tail
+
+    def late(runner: MemoryRunner, path: Path, offset: int, limit: int) -> bytes:
+        """Turn 2 ends, and its question with it, while the node reads; turn 3 has asked already."""
+        if path.name != OUT:
+            return read(runner, path, offset, limit)
+        calls[name] = calls[name][1:2] or calls[name]
+        return whole[offset : offset + limit]
+
+    monkeypatch.setattr(MemoryRunner, "tail", late)
+    assert stage.go(20_000, lambda: bool(told(stage, PersonAsked)))
+    found = told(stage, PersonAsked | Turned)
+    assert [type(body) for body in found] == [Turned, Turned, PersonAsked]
+    assert isinstance(found[-1], PersonAsked) and found[-1].asked.call == f"{2:016x}", "1 waits no more"
+
+
+def told(stage: Stage, kind: Any) -> list[Any]:
+    return [one.body for _, one in sorted(stage.events.items()) if isinstance(one.body, kind)]
 
 
 @pytest.mark.parametrize("size", [1, 7, 1 << 16])
