@@ -58,8 +58,8 @@ class TurnTerms(WireModel):
     """The longest turn; the program ends a longer one and waits for words again."""
     by: Name = ""
     story: str = ""
-    """The conversation so far, for the model alone: used where the order resumes no session, or the node has
-    not kept it."""
+    """The words that the sitting before began with, and its last answer; for the model alone. Used only where
+    the program resumes no memory: the order names none, or the node has not kept it."""
 
 
 class LaidWords(WireModel):

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from node_agent.wire.model import MOST
 from node_agent.wire.policy import MOST_NO
-from pancode.access.rights import ANSWERS, DECIDES, DISPATCHES, TELLS
+from pancode.access.rights import ANSWERS, DECIDES, DISPATCHES
 from pancode.agents.runtimes import RUNTIMES
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import InboxAnswer, Object, QueuedAnswer, RunShape, ToldAnswer
@@ -25,7 +25,7 @@ from pancode.life.inbox import ItemKind, kind_of
 from pancode.life.land_values import LandWay
 from pancode.life.landing import LANDED
 from pancode.life.signals import CallDecided
-from pancode.sessions.words import say
+from pancode.sessions.words import lands, say
 from pancode.work.people.answering import (
     answer,
     decide_call,
@@ -77,6 +77,18 @@ def _continue(context: ApiContext, call: ApiCall) -> Any:
         done = say(core, around, old.id, body.text or GO_ON, body.by)
         return queued(done.begun or Dispatched(done.run, ()))
     return queued(continue_run(core, around, old, body.text, body.by))
+
+
+def _goes_on_landing(context: ApiContext, call: ApiCall) -> bool:
+    """Whether these words may begin a run that lands: of a session, its newest run says so."""
+    run = find(context.core, call.path["run"])
+    return lands(context.core, run.id) if is_sitting(run) else lands_again(context, call)
+
+
+def _tells_landing(context: ApiContext, call: ApiCall) -> bool:
+    """The same for words that begin a run of a session only."""
+    run = find(context.core, call.path["run"])
+    return is_sitting(run) and lands(context.core, run.id)
 
 
 def _inbox(context: ApiContext, call: ApiCall) -> Any:
@@ -152,7 +164,8 @@ def _tell(context: ApiContext, call: ApiCall) -> Any:
     body: TellBody = call.body
     run = find(context.core, call.path["run"])
     if is_sitting(run):
-        said = say(context.core, context.coordinator.around({}), run.id, body.text, body.by)
+        token = None if call.visitor is None else call.visitor.token
+        said = say(context.core, context.coordinator.around({}), run.id, body.text, body.by, token)
         how = WITH_TASK if said.how in ("begins", WITH_TASK) else None
         return {
             "run": said.run.id,
@@ -177,7 +190,7 @@ PEOPLE_VERBS: tuple[Verb, ...] = (
         pokes=True,
         status=201,
         right=DISPATCHES,
-        lands=lands_again,
+        lands=_goes_on_landing,
         answers=QueuedAnswer,
     ),
     Verb("GET", "/v1/inbox", _inbox, for_item=True, answers=InboxAnswer),
@@ -204,5 +217,14 @@ PEOPLE_VERBS: tuple[Verb, ...] = (
         starts=True,
     ),
     Verb("POST", "/v1/runs/{run}/deny", _deny, DenyBody, right=DECIDES, for_item=True, answers=RunShape),
-    Verb("POST", "/v1/runs/{run}/tell", _tell, TellBody, right=TELLS, answers=ToldAnswer),
+    Verb(
+        "POST",
+        "/v1/runs/{run}/tell",
+        _tell,
+        TellBody,
+        pokes=True,
+        right=ANSWERS,
+        lands=_tells_landing,
+        answers=ToldAnswer,
+    ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from node_agent.wire.failure import Outcome
+from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import MAX_ANSWER, MAX_TASK_BYTES
 from node_agent.wire.receipt import TurnRecord
 from pancode.agents.request import Beginning, DispatchRequest
@@ -28,8 +28,8 @@ def with_words(run: Run, text: str, by: str, now_ms: int, waits: bool) -> Run:
     row = {"by": by, "at_ms": now_ms, "text": text, "delivered": WITH_TASK if waits else ""}
     terms: RunTerms = {**run.terms, "told": [*rows(run), row]}
     terms.pop("closed", None)
-    run = replace(run, terms=terms)
-    return replace(run, task=f"{run.task}\n\nA person adds: {text}") if waits else run
+    run, who = replace(run, terms=terms), by if is_sitting(run) else "A person"
+    return replace(run, task=f"{run.task}\n\n{who} adds: {text}") if waits else run
 
 
 def _must_hear(run: Run, text: str) -> None:
@@ -155,6 +155,8 @@ def must_have_ended(old: Run) -> None:
         raise UsageError(f"{old.id} has not ended, it is {old.state}", fix=fix, code="not_ended")
     if old.outcome is Outcome.LOST:
         why = "its node was not heard, so there is no result to go on from"
+        if is_sitting(old):
+            why += "; a retry says its words again, with all that its session had before it"
         raise UsageError(f"{old.id} is lost", why=why, fix=f"pancode runs retry {old.id}", code="no_result")
 
 
@@ -203,9 +205,12 @@ def session_of(old: Run, reachable: bool) -> Mapping[str, str]:
     """The session in the form of an order; empty when the program has none or its node is not available
     now."""
     session = old.result.get("session")
-    if session is None or not reachable or not RUNTIMES[old.runtime].resumes:
+    if not reachable or not RUNTIMES[old.runtime].resumes:
         return {}
-    return {"run": old.id, "session": str(session)}
+    if session is not None:
+        return {"run": old.id, "session": str(session)}
+    gone = not is_sitting(old) or old.failure is FailureKind.CANNOT_START  # its node may not have it any more
+    return {} if gone else old.terms.get("resume", {})  # its program never began: the memory of before
 
 
 def continued(
@@ -223,12 +228,12 @@ def continued(
     """
     if RUNTIMES[old.runtime].own:
         _must_take(old, remark, answers)
-    resume = session_of(old, reachable)
-    node = str(old.result["node"]) if resume else again.node
+    resume, words = session_of(old, reachable), words_for(old, remark, again.created_by)
+    node = str(old.result.get("node") or old.node) if resume else again.node
     return replace(
         again,
-        task=words_for(old, remark) if again.turns else _task(old, remark, bool(resume)),
-        story=story_of(old) if again.turns else "",
+        task=words if again.turns else _task(old, words, bool(resume)),
+        story=_story_for(old) if again.turns else "",
         node=node,
         resume=resume,
         begins=beginning(old),
@@ -254,22 +259,39 @@ def _must_take(old: Run, remark: str, answers: str | None) -> None:
         raise UsageError(f"the answer to {old.id} does not fit", why=why, fix=fix, code="bad_words")
 
 
-def _task(old: Run, remark: str, same_session: bool) -> str:
+def _task(old: Run, words: str, same_session: bool) -> str:
     if RUNTIMES[old.runtime].own:
         return old.task
-    words = words_for(old, remark)
     if same_session:
         return f"{words}\n\n{_SAME_SESSION}" if beginning(old) is not None else words
     return f"{words}\n\n{story_of(old)}"
 
 
-def words_for(old: Run, remark: str) -> str:
-    """What people have to say to the run that goes on from the old one, which kept some of it."""
-    added = kept(old)
+def words_for(old: Run, remark: str, by: str) -> str:
+    """What people have to say to the run that goes on from the old one, which kept some of it.
+
+    They count as the words of `by`, who says the remark: those of several people name who said them.
+    """
     if not is_sitting(old):
-        return "\n\n".join((remark.strip() or GO_ON, *(f"A person adds: {text}" for text in added)))
-    said = [*added, *([remark.strip()] if remark.strip() else [])]
-    return "\n\n".join(said or [GO_ON])
+        return "\n\n".join((remark.strip() or GO_ON, *(f"A person adds: {text}" for text in kept(old))))
+    said = [(old.created_by, old.task)] if _is_said_again(old) else []
+    said += [(str(one["by"]), str(one["text"])) for one in rows(old) if not one["delivered"]]
+    said += [(by, remark.strip())] if remark.strip() else []
+    if any(who != by for who, _ in said):
+        return "\n\n".join(f"{who} said: {text}" for who, text in said)
+    return "\n\n".join(text for _, text in said) or GO_ON
+
+
+def _is_said_again(old: Run) -> bool:
+    """Whether nobody has heard the words that the sitting began with, or it is lost with what was made of
+    them."""
+    unbegun = "turn" not in old.terms and old.failure is not FailureKind.RECEIPT_REJECTED
+    return is_sitting(old) and (unbegun or old.outcome is Outcome.LOST)
+
+
+def _story_for(old: Run) -> str:
+    """The story for the next sitting: that of the old one, where its own words are said again."""
+    return old.terms.get("story", "") if _is_said_again(old) else story_of(old)
 
 
 def story_of(old: Run) -> str:

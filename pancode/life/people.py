@@ -124,7 +124,7 @@ def turned(made: Changes, turn: TurnRecord, at_ms: int) -> Changes:
     """A turn of the sitting has ended. Idempotent: the receipt tells of it again."""
     if not continuing.is_sitting(made.run) or turn.number <= continuing.ended_turns(made.run):
         return made
-    made = made.put(continuing.spoken(made.run, turn, at_ms))
+    made = calls_over(made.put(continuing.spoken(made.run, turn, at_ms)))  # a call waits in its turn alone
     return made.tell("turn", f"turn {turn.number}", turn.stop.value, turn.why)
 
 

@@ -14,12 +14,12 @@ from pancode.agents.request import DispatchRequest, request_from
 from pancode.agents.runtimes import RUNTIMES
 from pancode.control.core import Core
 from pancode.control.surroundings import Surroundings
-from pancode.core.records import Run, RunState
+from pancode.core.records import Node, Run, RunState
 from pancode.core.values import replace
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.errors import UsageError, WorkspaceError
-from pancode.life.continuing import is_sitting
-from pancode.life.placement import is_walled
+from pancode.life.continuing import continued, is_sitting
+from pancode.life.placement import can_be_had, is_walled
 from pancode.workflow import rejoining
 from pancode.workflow.retrying import begins_at
 
@@ -39,6 +39,8 @@ def dispatch_again(
     _must_be_no_settling(old)
     _must_be_no_sitting(old)
     request = request_of(old, by)
+    if is_sitting(old):
+        request = replace(continued(old, request, "", reachable(core, old)), retry_of=old.id)
     if old.workflow is not None and not alone:
         with core.ports.ledger.transaction() as tx:
             rejoining.must_take(tx, old)  # before anything is paid for a snapshot; and again as it is queued
@@ -49,13 +51,24 @@ def dispatch_again(
 
 
 def _must_be_no_sitting(old: Run) -> None:
-    """UsageError for a sitting, unless its node is lost: words go on with a session, and repeat nothing."""
+    """UsageError for a sitting, unless its node is lost: words go on with a session, and repeat nothing.
+
+    The retry of a lost one is the next sitting: it has what the session had, and says the words again.
+    """
     if is_sitting(old) and old.outcome is not Outcome.LOST:
         raise UsageError(
             f"{old.id} is a sitting of a session, and a retry would repeat its first turn",
             fix=f'go on with the session: pancode attach {old.id} "..."',
             code="is_sitting",
         )
+
+
+def reachable(core: Core, old: Run) -> bool:
+    """Whether the node that had it takes work now."""
+    name = old.result.get("node") or old.node
+    with core.ports.ledger.transaction() as tx:
+        node = tx.get(Node, name) if isinstance(name, str) else None
+        return node is not None and node.removed is None and can_be_had(core.view_of(node))
 
 
 def _must_be_no_settling(old: Run) -> None:

@@ -108,12 +108,12 @@ def end(core: Core, text: str, by: str) -> Run:
     """
     with unit_of_work(core) as work:
         session = load(work.tx, text)
-        run = session.newest
+        old = run = session.newest
         if not is_sitting(run):
             fix = f"pancode runs stop {run.id}"
             raise UsageError(f"{run.id} is no session: it takes no turns", fix=fix, code="no_session")
         run = work.signal(run, SessionClosed(by))
-    if session.state in (SessionState.WAITS_FOR_SLOT, SessionState.STARTS):
+    if old.state is RunState.PENDING or session.state is SessionState.STARTS:  # also while it waits for a yes
         return stop(core, run.id, f"{by} has ended its session")
     return run
 

@@ -6,11 +6,10 @@ from pancode.agents.runtimes import RUNTIMES
 from pancode.control.core import Core
 from pancode.control.run import is_taken
 from pancode.control.surroundings import Surroundings
-from pancode.core.records import Node, Run
+from pancode.core.records import Run
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.life.continuing import as_sitting, continued, must_be_free, must_have_ended
-from pancode.life.placement import can_be_had
-from pancode.runs.retry import request_of
+from pancode.runs.retry import reachable, request_of
 
 
 def continue_run(
@@ -31,15 +30,7 @@ def continue_run(
     with core.ports.ledger.transaction() as tx:
         if is_taken(tx, old):
             must_be_free(old)  # before anything is paid for a snapshot; and again as it is queued
-    again, reachable = request_of(old, by), _reachable(core, old)
+    again = request_of(old, by)
     if session and RUNTIMES[old.runtime].takes_turns:
         again = as_sitting(again, session)
-    return dispatch(core, around, continued(old, again, remark, reachable, answers, program))
-
-
-def _reachable(core: Core, old: Run) -> bool:
-    """Whether the node that had it takes work now."""
-    name = old.result.get("node")
-    with core.ports.ledger.transaction() as tx:
-        node = tx.get(Node, name) if isinstance(name, str) else None
-        return node is not None and node.removed is None and can_be_had(core.view_of(node))
+    return dispatch(core, around, continued(old, again, remark, reachable(core, old), answers, program))

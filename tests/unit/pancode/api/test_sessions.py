@@ -17,8 +17,11 @@ from node_agent.wire.node import RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.policy import CallAsked, Isolation
 from node_agent.wire.receipt import RestReason, TurnRecord, TurnStop, TurnWords, Usage
+from pancode.control.work import unit_of_work
 from pancode.core.records import Action, ActionKind, FeedEvent, Run
+from pancode.core.values import replace
 from pancode.sessions.words import GoingOn
+from tests.unit.pancode.api.test_door import DoorWorld, code_of
 from tests.unit.pancode.api.world import World, events_of
 from tests.unit.pancode.control.world import facts, failed
 
@@ -26,8 +29,8 @@ MODEL = "anthropic/claude-sonnet-4-5"
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    made = World(tmp_path)
+def world(tmp_path: Path) -> DoorWorld:
+    made = DoorWorld(tmp_path)
     names = ("native", "claude", "shell")
     runtimes = tuple(RuntimeFact(name=name, state="ok") for name in names)
     made.node.facts = facts(isolation=Isolation.SANDBOX, runtimes=runtimes)
@@ -219,6 +222,107 @@ def test_a_question_is_answered_by_its_number_and_never_by_words(world: World) -
     world.http.post(f"/v1/runs/{run}/approve", {"call": 1, "by": "ben"})
     (answer,) = sent(world)
     assert isinstance(answer, PersonAnswers) and (answer.allow, answer.by) == (True, "ben")
+
+
+def test_a_question_waits_in_its_turn_alone(world: World) -> None:
+    run = begin(world)["run"]
+    order = sitting(world)
+    question = CallAsked(call=16 * "a", command="git push", pattern=r"^git push")
+    world.node.say(order.identity, PersonAsked(asked=question, why="a rule asks"))
+    world.context.turn()
+    assert session(world, run)["state"] == "asks"
+    turned(world, order, record(1, 0, stop=TurnStop.CANCELLED))
+    assert session(world, run)["state"] == "waits for you", "nobody waits for that yes any more"
+    say(world, run, "something else")
+    later = question.model_copy(update={"call": 16 * "b"})
+    world.node.say(order.identity, PersonAsked(asked=later, why="a rule asks"))
+    world.context.turn()
+    assert session(world, run)["asks"]["call"] == 2, "a later turn may ask, too"
+
+
+def test_a_sitting_that_waits_for_a_yes_is_ended_too(world: World) -> None:
+    run = begin(world, ask=True)["run"]
+    assert session(world, run)["state"] == "asks"
+    for _ in range(2):
+        ended = world.http.post(f"/v1/sessions/{run}/end", {"by": "ana"})
+        assert ended.json()["state"] == "ended"
+    assert world.context.row(Run, run).reason == "ana has ended its session"
+    assert not world.context.rows(Action), "nobody is asked about it any more"
+
+
+def test_what_fails_before_its_first_turn_keeps_its_words_and_its_memory(world: World) -> None:
+    run = begin(world)["run"]
+    rested(world, sitting(world), record(1, 0))
+    second = say(world, run, "go on")["run"]
+    order = world.claim()
+    world.node.deliver(order, **failed(FailureKind.WORKSPACE, Outcome.INFRA))
+    world.context.turn()
+    assert session(world, second)["state"] == "rests"
+    third = say(world, run, "and now")["run"]
+    order = sitting(world)
+    assert (order.identity.run, order.task) == (third, "go on\n\nand now")
+    assert order.resume is not None and (order.resume.run, order.resume.session) == (run, "s-1")
+    assert order.turns is not None and run in order.turns.story, "the story of before"
+
+
+def test_words_begin_nothing_that_lands_without_the_right_to_land(world: DoorWorld) -> None:
+    run = begin(world)["run"]
+    rested(world, sitting(world), record(1, 0))
+    second = say(world, run, "go on")["run"]
+    rested(world, sitting(world), record(1, 0))
+    made(world, second, land=True)
+    token = world.token("answer", "dispatch")
+    for path in (f"sessions/{run}/words", f"runs/{run}/tell", f"runs/{run}/continue"):
+        answer = world.ask("POST", f"/v1/{path}", token, {"text": "land it"})
+        assert code_of(answer, 403) == "wrong_scope", path
+    assert session(world, run)["run"] == second
+    made(world, second, land=True, landed="c" * 40)
+    assert world.ask("POST", f"/v1/runs/{run}/tell", token, {"text": "go on"}).status_code == 200
+    assert session(world, run)["run"] != second
+
+
+def made(world: World, run: str, **changes: Any) -> None:
+    row = world.context.row(Run, run)
+    with unit_of_work(world.context.core) as work:
+        work.tx.put(replace(row, **changes))
+
+
+def test_the_retry_of_a_lost_sitting_has_what_its_session_had(world: World) -> None:
+    run = begin(world)["run"]
+    rested(world, sitting(world), record(1, 0))
+    lost = say(world, run, "go on", "ben")["run"]
+    before = sitting(world)
+    say(world, run, "and this", "cy")
+    for _ in range(100):
+        world.context.turn(10_000)
+    assert session(world, run)["state"] == "turn lost"
+    refused = world.problem("POST", f"/v1/sessions/{run}/words", {"text": "hello?"})
+    assert "says its words again" in refused["message"] + refused["why"]
+    assert refused["fix"] == f"pancode runs retry {lost}"
+    world.node.breathe()
+    made = world.http.post(f"/v1/runs/{lost}/retry", {"by": "ana"})
+    assert made.status_code == 201, made.text
+    again = world.context.row(Run, made.json()["run"])
+    assert again.task == "ben said: go on\n\ncy said: and this" and again.created_by == "ana"
+    assert before.turns is not None and again.terms["story"] == before.turns.story
+    assert again.terms["resume"] == {"run": run, "session": "s-1"}, "its node is there again"
+    shown = session(world, run)
+    assert [one["run"] for one in shown["sittings"]] == [run, lost, again.id]
+    assert session(world, again.id) == shown and shown["waiting"] == 0
+    twice = world.problem("POST", f"/v1/runs/{lost}/retry", {"by": "ben"})
+    assert twice["code"] == "already_continued"
+
+
+def test_words_of_several_people_name_who_said_them(world: World) -> None:
+    run = begin(world)["run"]
+    order = sitting(world)
+    turned(world, order, record(1, 0))
+    say(world, run, "not yet", "ben")
+    world.http.post(f"/v1/runs/{run}/stop", {})
+    world.node.deliver(order, **failed(FailureKind.STOPPED, Outcome.INTERRUPTED))
+    world.context.turn()
+    again = say(world, run, "now", "ana")["run"]
+    assert world.context.row(Run, again).task == "ben said: not yet\n\nana said: now"
 
 
 def test_the_end_cancels_and_rests_and_words_begin_it_again(world: World) -> None:

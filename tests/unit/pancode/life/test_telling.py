@@ -17,6 +17,11 @@ def test_while_it_waits_its_task_has_the_words() -> None:
     assert run.task.endswith("A person adds: use spec/") and kept(run) == []
 
 
+def test_words_for_a_sitting_that_waits_name_who_adds_them() -> None:
+    waits = replace(ended(), terms={"turns": {"idle_ms": 1, "turn_ms": 1}})
+    assert with_words(waits, "use spec/", "ben", 5, waits=True).task.endswith("\n\nben adds: use spec/")
+
+
 def test_later_they_are_kept_and_given_once_to_the_next() -> None:
     run = with_words(ended(session="s-1"), "use spec/", "ana", 5, waits=False)
     assert run.task == "find the bug" and kept(run) == ["use spec/"]
