@@ -15,7 +15,7 @@ from tests.simulation.schedule import Schedule
 
 COUNT = int(os.environ.get("PANCODE_SIM_COUNT", "1040"))
 ONE = os.environ.get("PANCODE_SIM_SEED")
-CHUNK = 40
+CHUNK = 20
 
 
 @pytest.mark.slow
