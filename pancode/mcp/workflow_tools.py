@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from pancode.access.rights import ANSWERS, DISPATCHES, DROPS, TELLS
+from pancode.access.rights import ANSWERS, DISPATCHES, DROPS
 from pancode.caller import above, folder_here
 from pancode.client import home_here, path_of
 from pancode.mcp.tool import CWD, RUN, WORK, Json, McpTool, McpToolCall, integer, string
@@ -152,7 +152,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         "POST /v1/runs/{run}/tell",
         {"run": RUN, "text": string("the words")},
         ("run", "text"),
-        right=TELLS,
+        right=ANSWERS,
         untrusted=False,
     ),
     McpTool(
