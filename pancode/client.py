@@ -362,9 +362,16 @@ class Client:
         except StreamCutError:
             return self._json("GET", _with(path, query), None)
 
-    def post(self, path: str, body: Json | None = None, wait_s: float = ANSWER_S) -> Any:
-        """As `get`, for a request that changes something. It is never sent twice."""
-        return self._json("POST", path, body or {}, wait_s)
+    def post(self, path: str, body: Json | None = None, wait_s: float = ANSWER_S, key: str = "") -> Any:
+        """As `get`, for a request that changes something. It is sent twice only with an idempotency `key`."""
+        try:
+            return self._json("POST", path, body or {}, wait_s, key=key)
+        except SilentError:
+            raise
+        except StreamCutError:
+            if not key:
+                raise
+            return self._json("POST", path, body or {}, wait_s, key=key)
 
     def post_work(self, path: str, body: Json, told: Callable[[Json], None], wait_s: float = ANSWER_S) -> Any:
         """As `post`, for a request without a time limit: it waits while the coordinator answers others.
@@ -418,8 +425,9 @@ class Client:
         body: Json | None,
         wait_s: float = ANSWER_S,
         progress: Callable[[Json], None] | None = None,
+        key: str = "",
     ) -> Any:
-        connection, response = self._send(method, path, body, wait_s, progress)
+        connection, response = self._send(method, path, body, wait_s, progress, key)
         try:
             data = _reading(response.read)
         finally:
@@ -434,13 +442,15 @@ class Client:
         body: Json | None,
         timeout_s: float,
         progress: Callable[[Json], None] | None = None,
+        key: str = "",
     ) -> tuple[UnixConnection, http.client.HTTPResponse]:
         """Send once; where no coordinator runs (so nothing was sent) start one first."""
         connection = self.connected(timeout_s)
         data = None if body is None else json.dumps(body).encode()
         try:
             typed = {"Content-Type": "application/json"} if data else {}
-            connection.request(method, path, data, self._headers | typed)
+            keyed = {"Idempotency-Key": key} if key else {}
+            connection.request(method, path, data, self._headers | typed | keyed)
             until_answered(connection, timeout_s, progress, self.note)
             response = _reading(connection.getresponse)
         except BaseException as error:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument
 
+from node_agent.wire.clock import SystemIds
 from pancode.cli import completions
 from pancode.cli.commands import Commands
 from pancode.cli.face import Face
@@ -62,7 +63,7 @@ def chat(
         face.note(f"warning: {safe(warning)}")
     chosen = f", {safe(begun['chosen'])}" if begun["chosen"] else ""
     face.note(f"session {begun['run']}: agent {safe(begun['agent'])}{chosen}")
-    talk = ChatLoop(face, client, begun["run"])
+    talk = ChatLoop(face, client, SystemIds(), begun["run"])
     return talk.once((begun["run"], 0)) if once else talk.go((begun["run"], 0), first)
 
 
@@ -113,6 +114,6 @@ def attach(
             "a conversation is no JSON", fix=f'pancode attach --once --json {run} "..."', code="needs_once"
         )
     shape = client.get(path_of("sessions", run))
-    talk = ChatLoop(face, client, shape["run"], since or "")
+    talk = ChatLoop(face, client, SystemIds(), shape["run"], since or "")
     message = None if words is None else talk.say(words)
     return talk.once(message) if once and message is not None else talk.go()

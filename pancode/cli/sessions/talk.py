@@ -10,15 +10,20 @@ from collections import deque
 from contextlib import suppress
 from typing import Any
 
+from node_agent.wire.clock import Ids
 from pancode.cli.face import Face, aside, exit_of, tell_error, who
 from pancode.cli.sessions.stream import Happening, SessionFollower, SessionReader, Turn
 from pancode.cli.terminal import Sink, safe, safe_block
 from pancode.cli.transcript import MARK
 from pancode.client import Client, path_of
-from pancode.errors import ExitCode, PancodeError
+from pancode.errors import ApiError, ExitCode, PancodeError
+from pancode.plain import counted
 
 OVER = ("rests", "turn lost", "ended")
 """States of a session without a program."""
+MISSED = "no turn has taken these words; they are kept for the next ones"
+NO_TURN = "no_turn"
+"""The coordinator's code for a session whose program has ended already."""
 HELP = """\
   words          go to the agent; while it works, with the next call of its model
   /cancel        end the turn at work       /rest    let it rest: its slot is free
@@ -43,8 +48,8 @@ def read_line() -> str | None:
 class ChatLoop:
     """One person at one session. `run`: the newest run that is known; `since`: `RUN:BYTE` to show it from."""
 
-    def __init__(self, face: Face, client: Client, run: str, since: str = "") -> None:
-        self._face, self._client, self._run = face, client, run
+    def __init__(self, face: Face, client: Client, ids: Ids, run: str, since: str = "") -> None:
+        self._face, self._client, self._ids, self._run = face, client, ids, run
         self._queue: queue.Queue[Happening] = queue.Queue()
         self._reader = SessionReader(self._show, self._turned)
         self._sink = Sink(sys.stdout, dim=MARK)
@@ -55,7 +60,7 @@ class ChatLoop:
         """Words without the end of their turn: their run, and their number there."""
         self._later: deque[str] = deque()
         """Lines of a pipe that wait for the turn before them."""
-        self._eof = self._prompted = False
+        self._eof = self._prompted = self._once = self._missed = False
         self._tty = sys.stdin.isatty()
         self.turns: list[Turn] = []
         self._follower = SessionFollower(face, client, run, self._queue, since)
@@ -64,57 +69,71 @@ class ChatLoop:
     def once(self, message: tuple[str, int]) -> int:
         """Wait for the end of the turn with this message, let the sitting rest, print the answer."""
         run, number = message
+        self._once = True
         self._follower = SessionFollower(self._face, self._client, run, self._queue, f"{run}:0")
         self._follower.start()
         try:
             turn = self._until_turned(run, number)
             if turn is not None and self._shape["takes_turns"] and self._state not in OVER:
-                self._post("turn", {"what": "rest"})
-                self._until(lambda: self._state in (*OVER, "asks"))
+                self._rest()
         except KeyboardInterrupt:
             return self._left(ExitCode.DETACHED)
         return self._told(turn)
 
+    def _rest(self) -> None:
+        """Let the sitting rest, and wait for it; one that rests by itself at this moment is fine."""
+        try:
+            self._post("turn", {"what": "rest"})
+            self._until(lambda: self._state in (*OVER, "asks"))
+        except ApiError as refused:
+            if refused.code != NO_TURN:
+                raise
+            self._told_state(self._client.get(path_of("sessions", self._run)))
+
     def _until_turned(self, run: str, number: int) -> Turn | None:
         """The turn; None: none has ended with it, and none will."""
-
-        def over() -> bool:
-            return bool(self._found(run, number)) or self._state in (*OVER, "asks")
-
-        self._until(over)
-        while self._state in OVER and not self._found(run, number) and self._shape["waiting"]:
-            self._until(over)  # the next sitting begins with it
+        self._until(lambda: bool(self._found(run, number)) or self._state == "asks" or self._is_over())
         found = self._found(run, number)
         return found[0] if found else None
+
+    def _is_over(self) -> bool:
+        """Whether no program is there, and none begins without more words."""
+        return self._state in OVER and not self._shape["goes_on"]
+
+    def _failed(self) -> bool:
+        """Whether the newest sitting, or the newest run, has ended otherwise than well."""
+        return bool(self._shape) and self._shape["sittings"][-1]["outcome"] not in (None, "done")
 
     def _found(self, run: str, number: int) -> list[Turn]:
         return [turn for turn in self.turns if turn.has(run, number)]
 
     def _until(self, over: Any) -> None:
-        """Take what happens in until it is so, and a state at least has come."""
+        """Take what happens in until it is so, and a state at least has come; or until the stream's end."""
         while True:
             kind, data = self._queue.get()
             if kind == "broken":
                 raise data
             self._take(kind, data)
-            if kind in ("session", "end") and over():
+            if kind == "end" or (kind == "session" and over()):
                 return
 
     def _told(self, turn: Turn | None) -> int:
         """The answer and the status of `--once`."""
         run = self._client.get(path_of("runs", self._shape["run"]))
-        answer = turn.answer if turn is not None else run["answer"]
+        missed = turn is None and self._shape["takes_turns"]
+        answer = turn.answer if turn is not None else "" if missed else run["answer"]
         stop = turn.stop if turn is not None else ""
         keep = {name: self._shape[name] for name in ("session", "run", "state", "agent", "node", "usage")}
         why = turn.why if turn is not None else run["reason"]
+        why = MISSED if missed and run["outcome"] == "done" else why
         told = {**keep, "answer": answer, "stop": stop, "why": why, "asks": self._shape["asks"]}
         told["commit"] = run["commit"]
         if self._state == "asks":
             status = int(ExitCode.BLOCKED)
-            asks = self._shape["asks"]
-            self._face.note(f"it asks: {safe(asks['words'])}\n  {asks['command']}")
         elif stop:
             status = int(ExitCode.DONE if stop == "end_turn" else ExitCode.ERROR)
+        elif missed and run["outcome"] in (None, "done"):
+            status = int(ExitCode.ERROR)
         else:
             status = exit_of(run["outcome"])
         if status not in (ExitCode.DONE, ExitCode.BLOCKED):
@@ -134,30 +153,47 @@ class ChatLoop:
                 kind, data = self._queue.get()
                 if kind == "broken":
                     raise data
-                if kind == "line" and self._said(str(data)):
+                if kind == "line" and self._said(*data):
                     return self._left(ExitCode.DONE)
                 self._take(kind, data)
                 if self._goes(kind):
-                    return self._left(ExitCode.DONE)
+                    return self._left(self._status())
         except KeyboardInterrupt:
             return self._left(ExitCode.DETACHED)
+        finally:
+            if self._later:
+                self._face.note(f"not said: {counted(len(self._later), 'line')} of the pipe")
 
     def _listen(self) -> None:
         while (line := read_line()) is not None:
-            self._queue.put(("line", line))
+            self._queue.put(("line", (line, self._shown)))
         self._queue.put(("eof", None))
 
     def _goes(self, kind: str) -> bool:
-        """Whether nothing more is to be said or heard; else the next line of a pipe is sent when it may."""
+        """Whether nothing more is to be said or heard; else the next line of a pipe is sent when it may.
+
+        A pipe stops at a question: what was written before can be no answer to it.
+        """
         self._eof = self._eof or kind == "eof"
-        asks = self._state == "asks"
         if self._tty:
             if not self._sent and self._state and self._queue.empty() and not self._prompted:
                 self._prompt()
             return self._eof
-        if self._state and self._later and (not self._sent or asks):
-            return self._said(self._later.popleft(), waited=True)
-        return self._eof and not self._later and bool(self._state) and (not self._sent or asks)
+        if self._state == "asks":
+            return True
+        while self._state and self._later and not self._sent:
+            if self._said(self._later[0], waited=True):
+                return True
+            self._later.popleft()
+        return self._eof and not self._later and bool(self._state) and not self._sent
+
+    def _status(self) -> ExitCode:
+        """A person at a terminal has seen what happened; a script reads it here."""
+        if self._tty:
+            return ExitCode.DONE
+        if self._state == "asks":
+            return ExitCode.BLOCKED
+        return ExitCode.ERROR if self._missed or self._failed() else ExitCode.DONE
 
     def _prompt(self) -> None:
         self._prompted = True
@@ -180,23 +216,37 @@ class ChatLoop:
     def _told_state(self, shape: dict[str, Any]) -> None:
         """Say what it does now, where that has changed and the stream says nothing of it."""
         self._shape, self._run = shape, shape["run"]
-        state, asks = shape["state"], shape["asks"]
-        if state in OVER and not shape["waiting"]:
-            self._sent = [one for one in self._sent if one[0] != self._run]
-        shown = f"{state} {asks['run']} {asks['call']}" if asks else state
+        asks, self._state, self._asked = shape["asks"], shape["state"], shape["asks"] or {}
+        if self._is_over():
+            self._miss({one["run"] for one in shape["sittings"]})
+        failed = self._state in OVER and self._failed()
+        shown = self._state
+        if asks:
+            shown = f"asks {asks['run']} {asks['kind']} {asks['call']} {asks['words']}"
+        elif failed:
+            shown = f"{self._state} {shape['run']}"
         if shown == self._shown:
             return
-        self._state, self._shown, self._asked = state, shown, asks or {}
         if asks:
             self._ask(asks)
-        elif state in ("waits for a slot", "starts", "turn lost", "ended"):
+        elif failed or self._state in ("waits for a slot", "starts", "turn lost", "ended"):
             why = f": {safe(shape['reason'])}" if shape["reason"] else ""
-            self._face.note(f"[{shape['session']} {state}{why}]")
+            self._face.note(f"[{shape['session']} {self._state}{why}]")
             self._prompted = False
+        self._shown = shown
+
+    def _miss(self, runs: set[str]) -> None:
+        """No turn of these runs comes any more: words that wait for one are told."""
+        missed = [one for one in self._sent if one[0] in runs]
+        self._sent = [one for one in self._sent if one[0] not in runs]
+        if missed and self._shape["takes_turns"]:
+            self._missed = True
+            self._face.note(f"[{MISSED}]")
 
     def _ask(self, asks: dict[str, Any]) -> None:
         choices = "".join(f"\n  {number}: {safe(one)}" for number, one in enumerate(asks["choices"], start=1))
         how = "your answer" if asks["kind"] == "question" else "y, n WORDS, or a: always in this run"
+        how = how if self._tty and not self._once else safe(asks["command"])
         self._face.note(f"[it asks: {safe(asks['words'])}{choices}\n  {how}]")
         self._prompted = False
 
@@ -206,12 +256,15 @@ class ChatLoop:
         self._prompted = False
 
     def _show(self, text: str) -> None:
-        if not self._face.as_json:
+        if not self._once:
             self._sink.write(text.encode())
 
     # ---- what is typed
-    def _said(self, line: str, *, waited: bool = False) -> bool:
-        """Do what the line says; whether it is time to leave. A pipe's words wait for the turn before."""
+    def _said(self, line: str, shown: str = "", *, waited: bool = False) -> bool:
+        """Do what the line says; whether it is time to leave. A pipe's words wait for the turn before.
+
+        `shown`: what was shown when the line was read; it answers only the question that it was.
+        """
         self._prompted = False
         text = line.strip()
         if text in ("/detach", "/quit", "/exit"):
@@ -220,31 +273,37 @@ class ChatLoop:
             self._later.append(line)
             return False
         try:
-            self._act(text)
+            self._act(text, shown)
         except PancodeError as error:
+            if not self._tty and error.code != NO_TURN:
+                raise
             tell_error(error, as_json=False)
         return False
 
-    def _act(self, text: str) -> None:
+    def _act(self, text: str, shown: str) -> None:
         match text:
             case "":
                 return
             case "/help" | "/?":
                 aside(HELP)
-            case "/cancel" | "/rest":
-                self._post("turn", {"what": text[1:]})
+            case "/cancel":
+                turn = self._reader.turn
+                known = turn is not None and turn.run == self._run and turn.number > 0
+                self._post("turn", {"what": "cancel", **({"turn": turn.number} if turn and known else {})})
+            case "/rest":
+                self._post("turn", {"what": "rest"})
             case "/end":
                 self._post("end", {})
             case _ if text.startswith("/") and " " not in text and "/" not in text[1:]:
                 aside(f"there is no {safe(text)}; words that begin with / have a second word\n{HELP}")
-            case _ if self._state == "asks" and self._answers(text):
+            case _ if self._asked and shown == self._shown and self._answers(text):
                 return
             case _:
                 self.say(text)
 
     def say(self, text: str) -> tuple[str, int]:
         """Words for the session. Returns their run, and their number there."""
-        done = self._post("words", {"text": text})
+        done = self._post("words", {"text": text}, key=self._ids.token(16))
         for warning in done["warnings"]:
             self._face.note(f"warning: {safe(warning)}")
         message = (str(done["run"]), int(done["number"]))
@@ -276,8 +335,8 @@ class ChatLoop:
             return False
         return True
 
-    def _post(self, what: str, body: dict[str, Any]) -> Any:
-        return self._client.post(path_of("sessions", self._run, what), {"by": who(), **body})
+    def _post(self, what: str, body: dict[str, Any], key: str = "") -> Any:
+        return self._client.post(path_of("sessions", self._run, what), {"by": who(), **body}, key=key)
 
     def _left(self, status: ExitCode) -> int:
         """Say how to come back."""

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from pancode.cli.face import Face
-from pancode.cli.sessions.stream import SessionReader, Turn
-from pancode.cli.sessions.talk import ChatLoop
-from pancode.client import Client
+from pancode.cli.sessions.stream import LINE_CAP, SessionReader, Turn
+from pancode.cli.sessions.talk import MISSED, ChatLoop
+from pancode.client import Client, path_of
+from pancode.errors import ApiError, ExitCode
+from tests.fakes.node.clock import CountingIds
 
 LINES = (
     {"type": "session", "session": "s", "version": "1"},
@@ -29,23 +34,23 @@ LINES = (
 DATA = b"".join(json.dumps(line).encode() + b"\n" for line in LINES)
 
 
-def read(*pieces: bytes, mine: tuple[str, ...] = ()) -> tuple[str, list[Turn]]:
+def read(*pieces: bytes, mine: tuple[str, ...] = (), runtime: str = "native") -> tuple[str, list[Turn]]:
     shown: list[str] = []
     turns: list[Turn] = []
     reader = SessionReader(shown.append, turns.append)
     reader.mine += mine
     for piece in pieces:
-        reader.feed("r-1", "1.1", piece, "native")
+        reader.feed("r-1", "1.1", piece, runtime)
     reader.end()
     return "".join(shown), turns
 
 
 def test_turns_are_shown_with_who_said_what_and_have_their_answers() -> None:
     shown, turns = read(DATA)
-    assert shown.splitlines()[0] == "ana: why?"
+    assert shown.splitlines()[0] == "\u00bb ana: why?"
     assert "> bash make" in shown and "I look." in shown and "Because of this.\n" in shown
-    assert "ben: and" in shown and "\x1b" not in shown
-    assert "[turn 2 ended: cancelled: by ana]" in shown and "[it rests: asked" in shown
+    assert "\n\u00bb ben: and" in shown and "\x1b" not in shown
+    assert "\n\u00bb [turn 2 ended: cancelled: by ana]\n" in shown and "\n\u00bb [it rests: asked" in shown
     assert [(one.number, one.stop, one.answer) for one in turns] == [
         (1, "end_turn", "Because of this."),
         (2, "cancelled", ""),
@@ -72,31 +77,109 @@ def test_what_was_typed_here_stands_here_already() -> None:
     assert "ana: why?" not in shown and "ana: stop" in shown
 
 
+def lines(*events: dict[str, Any]) -> bytes:
+    return b"".join(json.dumps(event).encode() + b"\n" for event in events)
+
+
+def test_hostile_lines_end_nothing() -> None:
+    values: tuple[Any, ...] = ("x", None, [], -1, True, 1e400)
+    odd: list[dict[str, Any]] = [{"type": "turn", "number": one, "words": one} for one in values]
+    odd += [{"type": "heard", "number": {}, "text": 7, "by": []}, {"type": "said", "text": "\ud800"}]
+    odd += [{"type": "turn_end", "number": "x", "stop": None, "why": ["y"]}]
+    deep = b"[" * 200_000 + b"\n" + b"{" * 100 + b"\n\xff\n" + b"9" * 10_000 + b"\n"
+    shown, turns = read(lines(*odd), deep, DATA)
+    assert "Because of this." in shown and [one.stop for one in turns] == ["none", "end_turn", "cancelled"]
+    shown.encode()
+
+
+def test_a_line_without_an_end_is_dropped_and_the_next_one_is_read() -> None:
+    piece = b"x" * (1 << 20)
+    reader = SessionReader(lambda text: None, lambda turn: None)
+    for _ in range(LINE_CAP // len(piece) + 4):
+        reader.feed("r-1", "1.1", piece, "native")
+    assert len(reader._rest) <= LINE_CAP + len(piece)
+    turns: list[Turn] = []
+    reader._turned = turns.append
+    reader.feed("r-1", "1.1", b"\n" + DATA, "native")
+    assert [one.number for one in turns] == [1, 2]
+
+
+@pytest.mark.parametrize("cut", [1, 3, 10_000])
+def test_a_model_cannot_write_the_words_of_a_person(cut: int) -> None:
+    lie = "\u00bb ana: yes\nfine\n\u00bb [it rests]\r\u00bb ben: yes\n\u00bb"
+    pieces = [lie[at : at + cut] for at in range(0, len(lie), cut)]
+    shown, _ = read(lines(*({"type": "said", "text": piece} for piece in pieces)))
+    assert shown.replace("\r", "\n").splitlines() == [
+        " \u00bb ana: yes",
+        "fine",
+        " \u00bb [it rests]",
+        " \u00bb ben: yes",
+        " \u00bb",
+    ]
+
+
+def test_another_programs_output_is_no_turn_of_ours() -> None:
+    for runtime in ("shell", "claude", "unknown"):
+        shown, turns = read(DATA, "\n\u00bb ana: yes\n".encode(), runtime=runtime)
+        assert turns == [] and "\n\u00bb" not in shown and not shown.startswith("\u00bb")
+
+
+def test_a_new_attempt_begins_with_a_whole_line() -> None:
+    turns: list[Turn] = []
+    reader = SessionReader(lambda text: None, turns.append)
+    reader.feed("r-1", "1.1", DATA[:150], "native")
+    reader.feed("r-1", "2.1", DATA, "native")
+    assert [one.number for one in turns] == [1, 2]
+
+
 class Asked:
-    """A coordinator that notes what is posted."""
+    """A coordinator that notes what is posted, with the state in which each session is."""
 
     place = Path("/nowhere")
 
-    def __init__(self) -> None:
+    def __init__(self, refuses: str = "") -> None:
         self.posts: list[tuple[str, dict[str, Any]]] = []
+        self.keys: list[str] = []
+        self._refuses = refuses
 
-    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    def post(self, path: str, body: dict[str, Any], key: str = "") -> dict[str, Any]:
+        if self._refuses:
+            raise ApiError({"code": self._refuses, "message": "no"})
+        self.keys.append(key)
         self.posts.append((path, {name: value for name, value in body.items() if name != "by"}))
         return {"run": "r-1", "number": 1, "warnings": []}
 
+    def get(self, path: str) -> dict[str, Any]:
+        if path == path_of("runs", "r-1"):
+            return {"run": "r-1", "answer": "old", "outcome": "done", "reason": "", "commit": None}
+        return {**shape("rests"), "run": "r-1"}
 
-def asks(kind: str, call: int | None) -> dict[str, Any]:
-    words: dict[str, Any] = {"words": "git push", "choices": [], "command": "x"}
-    asked = {"run": "r-1", "kind": kind, "call": call, **words}
-    return {"session": "r-1", "run": "r-1", "state": "asks", "reason": "", "waiting": 0, "asks": asked}
+
+def shape(state: str, outcome: str | None = None, **more: Any) -> dict[str, Any]:
+    """A session as the API tells it."""
+    told: dict[str, Any] = {"session": "r-1", "run": "r-1", "state": state, "reason": "", "waiting": 0}
+    told |= {"asks": None, "goes_on": False, "takes_turns": True, "agent": "builder", "node": "n"}
+    return told | {"runtime": "native", "usage": {}, "sittings": [{"run": "r-1", "outcome": outcome}]} | more
 
 
-def typed(shape: dict[str, Any], *lines: str) -> list[tuple[str, dict[str, Any]]]:
+def asks(kind: str, call: int | None, words: str = "git push") -> dict[str, Any]:
+    asked: dict[str, Any] = {"run": "r-1", "kind": kind, "call": call, "words": words, "command": "x"}
+    asked["choices"] = []
+    return shape("asks", asks=asked)
+
+
+def chat(client: Asked, tty: bool = True) -> ChatLoop:
+    loop = ChatLoop(Face(as_json=False), cast("Client", client), CountingIds(), "r-1")
+    loop._tty = tty
+    return loop
+
+
+def typed(told: dict[str, Any], *texts: str) -> list[tuple[str, dict[str, Any]]]:
     client = Asked()
-    loop = ChatLoop(Face(as_json=False), cast("Client", client), "r-1")
-    loop._told_state(shape)
-    for line in lines:
-        assert not loop._said(line, waited=True)
+    loop = chat(client)
+    loop._told_state(told)
+    for text in texts:
+        assert not loop._said(text, loop._shown)
     return client.posts
 
 
@@ -111,7 +194,7 @@ def test_an_answer_names_the_question_that_was_shown() -> None:
 
 
 def test_words_before_a_question_are_words_and_commands_are_none() -> None:
-    calm = {**asks("call", 3), "asks": None, "state": "works"}
+    calm = shape("works")
     assert typed(calm, "y") == [("/v1/sessions/r-1/words", {"text": "y"})]
     assert typed(calm, "/cancel", "/rest", "/end", "/nothing", "") == [
         ("/v1/sessions/r-1/turn", {"what": "cancel"}),
@@ -119,3 +202,123 @@ def test_words_before_a_question_are_words_and_commands_are_none() -> None:
         ("/v1/sessions/r-1/end", {}),
     ]
     assert typed(calm, "/etc/hosts is wrong")[0][1] == {"text": "/etc/hosts is wrong"}
+
+
+def test_words_that_were_read_before_a_question_are_no_answer_to_it() -> None:
+    client = Asked()
+    loop = chat(client)
+    loop._told_state(shape("works"))
+    before = loop._shown
+    loop._told_state(asks("question", None, "push?"))
+    loop._said("y", before)
+    other = loop._shown
+    loop._told_state(asks("question", None, "force it?"))
+    loop._said("y", other)
+    loop._said("y", loop._shown)
+    assert [path.rpartition("/")[2] for path, _ in client.posts] == ["words", "words", "answer"]
+
+
+def piped(*happens: tuple[str, Any], refuses: str = "") -> tuple[int, Asked, ChatLoop]:
+    """The status of a pipe's chat in which this happens."""
+    client = Asked(refuses)
+    loop = chat(client, tty=False)
+    loop._follower = cast("Any", SimpleNamespace(start=lambda: None, ident=None))
+    loop._listen = lambda: None  # type: ignore[method-assign]
+    for one in happens:
+        loop._queue.put(one)
+    return loop.go(), client, loop
+
+
+def log(*events: dict[str, Any]) -> tuple[str, Any]:
+    return "log", ("r-1", "1.1", lines(*events))
+
+
+def test_a_pipe_stops_at_a_question_and_answers_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    status, client, _ = piped(
+        ("line", ("y", "asks")), ("session", asks("call", 3)), ("line", ("y", "asks")), ("eof", None)
+    )
+    assert status == ExitCode.BLOCKED and client.posts == []
+    assert "it asks: git push" in (said := capsys.readouterr().err) and "not said: 1 line" in said
+
+
+def test_a_sitting_that_failed_is_told_and_fails_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    failed = shape("rests", "error", reason="the model refused its key")
+    status, _, _ = piped(("eof", None), ("session", failed))
+    assert status == ExitCode.ERROR and "[r-1 rests: the model refused its key]" in capsys.readouterr().err
+    assert piped(("eof", None), ("session", shape("rests", "done")))[0] == ExitCode.DONE
+
+
+def test_words_that_do_not_go_on_by_themselves_end_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    kept = shape("rests", "done", waiting=1)
+    status, client, loop = piped(
+        ("session", shape("waits for you")),
+        ("line", ("hello", "")),
+        ("session", {**kept, "goes_on": True}),
+        ("eof", None),
+        ("session", kept),
+    )
+    assert status == ExitCode.ERROR and MISSED in capsys.readouterr().err and not loop._sent
+    assert [path for path, _ in client.posts] == ["/v1/sessions/r-1/words"] and all(client.keys)
+
+
+def test_a_line_of_a_pipe_whose_post_failed_is_not_dropped(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ApiError):
+        piped(("session", shape("waits for you")), ("line", ("hello", "")), refuses="unavailable")
+    assert "not said: 1 line of the pipe" in capsys.readouterr().err
+
+
+def test_a_command_of_a_pipe_is_no_turn_to_wait_for() -> None:
+    status, client, _ = piped(
+        ("line", ("/nothing", "")), ("line", ("/rest", "")), ("eof", None), ("session", shape("works"))
+    )
+    assert status == ExitCode.DONE and [body for _, body in client.posts] == [{"what": "rest"}]
+
+
+def test_a_cancel_names_the_turn_that_is_seen() -> None:
+    client = Asked()
+    loop = chat(client)
+    loop._told_state(shape("works"))
+    loop._take("log", ("r-1", "1.1", lines({"type": "turn", "number": 4, "words": 2, "text": "x"})))
+    loop._said("/cancel")
+    loop._take("log", ("r-1", "1.1", lines({"type": "turn_end", "number": 4, "stop": "end_turn"})))
+    loop._said("/cancel")
+    assert [body for _, body in client.posts] == [{"what": "cancel", "turn": 4}, {"what": "cancel"}]
+
+
+def one_turn(monkeypatch: pytest.MonkeyPatch, *happens: tuple[str, Any], refuses: str = "") -> int:
+    """The status of `--once` in which this happens."""
+
+    class Follower:
+        def __init__(self, *given: Any) -> None:
+            for one in happens:
+                given[3].put(one)
+
+        def start(self) -> None: ...
+
+    loop = chat(Asked(refuses), tty=False)
+    monkeypatch.setattr("pancode.cli.sessions.talk.SessionFollower", Follower)
+    return loop.once(("r-1", 0))
+
+
+def test_once_prints_the_answer_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rests = ("session", shape("rests", "done"))
+    assert one_turn(monkeypatch, log(*LINES), ("session", shape("waits for you")), rests) == ExitCode.DONE
+    assert capsys.readouterr().out == "Because of this.\n"
+    told = (log(*LINES), ("session", shape("waits for you")))
+    assert one_turn(monkeypatch, *told, refuses="no_turn") == ExitCode.DONE, "it rests already"
+    assert capsys.readouterr().out == "Because of this.\n"
+    with pytest.raises(ApiError):
+        one_turn(monkeypatch, *told, refuses="refused")
+
+
+def test_once_ends_where_no_turn_comes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = shape("rests", "done", waiting=1)
+    happens = (("session", {**kept, "goes_on": True}), ("session", kept))
+    assert one_turn(monkeypatch, *happens) == ExitCode.ERROR
+    told = capsys.readouterr()
+    assert told.out == "" and MISSED in told.err, "the answer of another turn is none to these words"
+    assert one_turn(monkeypatch, ("session", shape("works")), ("end", {})) == ExitCode.ERROR

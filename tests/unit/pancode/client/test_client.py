@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from pancode.client import Client, NotRunningError, home_of, path_of, reachable
+from pancode.client import SOCKET, Client, NotRunningError, StreamCutError, home_of, path_of, reachable
 from pancode.client import _start_failed as start_failed
 from pancode.errors import ApiError, ConfigError, ExitCode, PancodeError, UnavailableError, UsageError
 
@@ -84,3 +86,32 @@ def test_a_failed_start_tells_the_coordinators_own_error(
     log.write_text("Traceback\nBoom\n")
     other = start_failed(log, 0, 1)
     assert isinstance(other, UnavailableError) and "Boom" in other.why and str(log) in other.fix
+
+
+def test_what_is_cut_off_is_sent_again_only_with_a_key(tmp_path: Path) -> None:
+    with reachable(tmp_path, SOCKET) as place, socket.socket(socket.AF_UNIX) as server:
+        Path(place).parent.mkdir(exist_ok=True)
+        server.bind(place)
+        server.listen()
+        asked: list[bytes] = []
+
+        def serve() -> None:
+            for answers in (False, True, False):
+                connection, _ = server.accept()
+                with connection:
+                    data = b""
+                    while b"hello" not in data:
+                        data += connection.recv(65536)
+                    asked.append(data)
+                    if answers:
+                        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        client = Client(tmp_path, starts=False)
+        assert client.post("/v1/x", {"text": "hello"}, key="k-1") == {}
+        assert len(asked) == 2 and all(b"Idempotency-Key: k-1\r\n" in one for one in asked)
+        with pytest.raises(StreamCutError):
+            client.post("/v1/x", {"text": "hello"})
+        thread.join(10)
+        assert len(asked) == 3 and b"Idempotency-Key" not in asked[2]

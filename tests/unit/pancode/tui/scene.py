@@ -73,7 +73,9 @@ class WorldClient(Client):
             feed.is_closed = True
         self._feeds.clear()
 
-    def _send(self, method: str, path: str, body: Any, timeout_s: float, told: Any = None) -> Any:
+    def _send(
+        self, method: str, path: str, body: Any, timeout_s: float, told: Any = None, key: str = ""
+    ) -> Any:
         if self.is_away:
             raise NotRunningError("no coordinator runs", why="nobody listens", fix="pancode fleet up")
         connection = SimpleNamespace(close=lambda: None)

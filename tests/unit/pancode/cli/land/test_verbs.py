@@ -27,7 +27,7 @@ class DirectClient(Client):
     def get(self, path: str, **query: object) -> Any:
         return self._http.get(path, **{name: str(value) for name, value in query.items()}).json()
 
-    def post(self, path: str, body: Any = None, wait_s: float = 0.0) -> Any:
+    def post(self, path: str, body: Any = None, wait_s: float = 0.0, key: str = "") -> Any:
         answer = self._http.post(path, body)
         if answer.status_code >= 400:
             raise ApiError(answer.json())
