@@ -67,6 +67,7 @@ ASKING = {
     "codex": Asking(
         (
             *("-c", 'mcp_servers.pancode.default_tools_approval_mode="approve"'),
+            *("-c", "mcp_servers.pancode.startup_timeout_sec=90"),  # else it asks its model without our tools
             *("exec", "--json", "--skip-git-repo-check", TASK),
         ),
         lambda url: {"MODEL_KEY": "k"},
