@@ -31,7 +31,7 @@ from node_agent.tempo import Tempo
 from node_agent.vault.redact import redacted
 from node_agent.wire.clock import Clock, FleetTime
 from node_agent.wire.event import EventBody, Marked
-from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.identity import AttemptId, Mark, sealed, words_in
 from node_agent.wire.signing import SigningKey
 
 
@@ -82,6 +82,12 @@ class Context:
     """The limits of the node's owner, as the files say now."""
     boot: str = ""
     """The id of this start of the machine."""
+
+    def lay(self, identity: AttemptId, name: str, number: int, text: str) -> None:
+        """Lay words where the program of that attempt looks, sealed: nothing else there counts. StepFailed,
+        DiskFull."""
+        secret = self.key.secret(words_in(str(identity)))
+        self.workspaces.tell(identity, name, sealed(secret, number, text))
 
 
 class Case:

@@ -16,7 +16,7 @@ from node_agent.attempt.watch import signed_answer
 from node_agent.attempt.working import follow
 from node_agent.wire.control import PersonAnswers, PersonSays, TurnControl
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.identity import AttemptId, LaidWords, Mark, sealed, turn_control_file, words_in
+from node_agent.wire.identity import AttemptId, LaidWords, Mark, turn_control_file
 
 __all__ = ["Context", "Finished", "Job", "Progressed", "Turn", "Wait"]
 
@@ -100,9 +100,8 @@ class Job:
             name, text = str(number), LaidWords(text=message.text, by=message.by).model_dump_json()
         else:
             name, text = turn_control_file(message.what, number), message.what
-        secret = self._context.key.secret(words_in(str(message.identity)))
         with contextlib.suppress(StepFailed):
-            self._context.workspaces.tell(message.identity, name, sealed(secret, number, text))
+            self._context.lay(message.identity, name, number, text)
 
     def answer(self, said: PersonAnswers) -> None:
         """Lay a person's answer where the call waits for it, signed. DiskFull: the message comes again."""

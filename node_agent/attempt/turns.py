@@ -13,7 +13,7 @@ from node_agent.attempt.verdict import LIMITS, Fault, over_limit
 from node_agent.attempt.watch import OutputWatch
 from node_agent.runtimes.base import TurnEnded
 from node_agent.wire.event import Turned
-from node_agent.wire.identity import sealed, turn_control_file, words_in
+from node_agent.wire.identity import turn_control_file
 from node_agent.wire.order import Limits
 from node_agent.wire.receipt import TurnRecord, TurnStop, Usage
 
@@ -86,10 +86,9 @@ def rest_in_time(case: Case, watch: OutputWatch) -> None:
     spent = watch.spent
     if watch.rest_asked or not spent.turns or over_limit(near(case.order.limits), spent.usage) is None:
         return
-    number, secret = spent.turns[-1].number, case.context.key.secret(words_in(str(case.identity)))
-    name = turn_control_file(CAP, number)
+    number = spent.turns[-1].number
     with contextlib.suppress(StepFailed, DiskFull):
-        case.context.workspaces.tell(case.identity, name, sealed(secret, number, CAP))
+        case.context.lay(case.identity, turn_control_file(CAP, number), number, CAP)
         watch.rest_asked = True
 
 

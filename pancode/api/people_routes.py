@@ -9,23 +9,22 @@ from pydantic import Field
 from node_agent.wire.model import MOST
 from node_agent.wire.policy import MOST_NO
 from pancode.access.rights import ANSWERS, DECIDES, DISPATCHES
-from pancode.agents.runtimes import RUNTIMES
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import InboxAnswer, Object, QueuedAnswer, RunShape, ToldAnswer
 from pancode.api.request.bodies import ActBody, AnswerBody, ContinueBody, TellBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import lands_again
 from pancode.control.run import brief, find
-from pancode.core.records import Run, RunState
+from pancode.core.records import Run
 from pancode.dispatch.dispatch import Dispatched
 from pancode.dispatch.report import queued
 from pancode.errors import RefusedError, UsageError
-from pancode.life.continuing import GO_ON, WITH_TASK, is_sitting, rows
+from pancode.life.continuing import GO_ON, WITH_TASK, is_sitting
 from pancode.life.inbox import ItemKind, kind_of
 from pancode.life.land_values import LandWay
 from pancode.life.landing import LANDED
 from pancode.life.signals import CallDecided
-from pancode.sessions.words import lands, say
+from pancode.sessions.words import lands, said_in, say
 from pancode.work.people.answering import (
     answer,
     decide_call,
@@ -166,19 +165,14 @@ def _tell(context: ApiContext, call: ApiCall) -> Any:
     if is_sitting(run):
         token = None if call.visitor is None else call.visitor.token
         said = say(context.core, context.coordinator.around({}), run.id, body.text, body.by, token)
-        how = WITH_TASK if said.how in ("begins", WITH_TASK) else None
-        return {
-            "run": said.run.id,
-            "state": said.run.state.value,
-            "delivered": how,
-            "sent": said.how == "sent",
-        }
-    run = tell(context.core, run.id, body.text, body.by)
-    row = rows(run)[-1]
-    delivered = row["delivered"] or None
-    hears = RUNTIMES[run.runtime].hears and run.state in (RunState.PENDING, RunState.RUNNING)
-    sent = hears and delivered is None
-    return {"run": run.id, "state": run.state.value, "delivered": delivered, "sent": sent}
+    else:
+        said = said_in(tell(context.core, run.id, body.text, body.by))
+    return {
+        "run": said.run.id,
+        "state": said.run.state.value,
+        "delivered": WITH_TASK if said.how in ("begins", WITH_TASK) else None,
+        "sent": said.how == "sent",
+    }
 
 
 PEOPLE_VERBS: tuple[Verb, ...] = (

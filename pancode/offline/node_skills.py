@@ -10,7 +10,7 @@ from typing import Any
 
 from pancode.errors import PancodeError, UnavailableError
 from pancode.fleet.ssh.remote import Remote
-from pancode.fleet.ssh.skills import ACT_S, act_on, answer_of, argv_in, program_and, rows_of
+from pancode.fleet.ssh.skills import ACT_S, act_on, answer_of, argv_in, exchanged, program_and
 from pancode.nodes.place import Reach
 from pancode.offline.login import environ_of, session_to
 from pancode.skills.request import SkillsAsked
@@ -29,7 +29,7 @@ def act_there(
             if reach.installed_home is None:
                 raise UnavailableError(f"node {name} was never brought up", fix=f"pancode fleet up {name}")
             if reach.local:
-                return {"node": name, **await asyncio.to_thread(_beside, name, reach, asked, environ)}
+                return {"node": name, **await _beside(name, reach, asked, environ)}
             session = await session_to(reach, environ)
             try:
                 return {"node": name, **await act_on(Remote(session), name, reach.installed_home, asked)}
@@ -45,10 +45,10 @@ def act_there(
     return asyncio.run(together())
 
 
-def _beside(name: str, reach: Reach, asked: SkillsAsked, environ: Mapping[str, str]) -> dict[str, Any]:
+async def _beside(name: str, reach: Reach, asked: SkillsAsked, environ: Mapping[str, str]) -> dict[str, Any]:
     """On the node of this machine, in its own HOME."""
 
-    def ask(need: list[str]) -> dict[str, Any]:
+    def act(need: list[str]) -> dict[str, Any]:
         sent, argv = program_and(asked.request(need)), argv_in(reach.installed_home or "")
         try:
             done = subprocess.run(
@@ -58,5 +58,4 @@ def _beside(name: str, reach: Reach, asked: SkillsAsked, environ: Mapping[str, s
             raise UnavailableError(f"{name} has not answered in {ACT_S:g} s", fix="pancode doctor") from exc
         return answer_of(name, done.returncode, done.stdout, done.stderr)
 
-    answer = ask([])
-    return rows_of(ask(answer["need"]) if "need" in answer else answer)
+    return await exchanged(lambda need: asyncio.to_thread(act, need))

@@ -68,7 +68,7 @@ def say(
             old = session.newest
             if old.state is not RunState.ENDED:
                 run = work.signal(old, ToldByPerson(words, by))
-                return _said(run)
+                return said_in(run)
         if token is not None and not is_sitting(old):
             must_allow(token, AccessScope.DISPATCH, f"to go on from {old.id}, which takes no turns")
         try:
@@ -80,7 +80,8 @@ def say(
     raise AssertionError("the last try returns or raises")
 
 
-def _said(run: Run) -> SaidWords:
+def said_in(run: Run) -> SaidWords:
+    """How the words that were said last in this run reach its agent."""
     if rows(run)[-1]["delivered"]:
         return SaidWords(run, "with its task")
     hears = RUNTIMES[run.runtime].hears and run.state in (RunState.PENDING, RunState.RUNNING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,13 @@ def _is_sound(answer: dict[str, Any]) -> bool:
     )
 
 
-def rows_of(answer: dict[str, Any]) -> dict[str, Any]:
-    """Of a sound answer that which a node may say: the rows, and what was left there."""
+async def exchanged(ask: Callable[[list[str]], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    """Ask once, and once more with the bytes that the node needs: the rows, and the backups that stay there.
+
+    Nothing else that a node says is handed on.
+    """
+    answer = await ask([])
+    answer = await ask(answer["need"]) if "need" in answer else answer
     left = {"left": [str(one) for one in answer["left"]]} if isinstance(answer.get("left"), list) else {}
     return {"rows": answer.get("rows", []), **left}
 
@@ -92,5 +98,4 @@ async def act_on(remote: Remote, node: str, home: str, asked: SkillsAsked) -> di
         done = await remote.run(argv_in(home), ACT_S, stdin=sent)
         return answer_of(node, done.status, done.stdout, done.stderr)
 
-    answer = await ask([])
-    return rows_of(await ask(answer["need"]) if "need" in answer else answer)
+    return await exchanged(ask)
