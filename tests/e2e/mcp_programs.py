@@ -67,7 +67,8 @@ ASKING = {
     "codex": Asking(
         (
             *("-c", 'mcp_servers.pancode.default_tools_approval_mode="approve"'),
-            *("-c", "mcp_servers.pancode.startup_timeout_sec=90"),  # else it asks its model without our tools
+            # It asks its model at once, without the tools of a server that still starts, unless it must wait.
+            *("-c", "mcp_servers.pancode.required=true", "-c", "mcp_servers.pancode.startup_timeout_sec=90"),
             *("exec", "--json", "--skip-git-repo-check", TASK),
         ),
         lambda url: {"MODEL_KEY": "k"},

@@ -25,7 +25,16 @@ class Wedge:
         if frozen != self._frozen:
             self._frozen = frozen
             self._libc.tgkill(os.getpid(), self._thread, FREEZE if frozen else THAW)
-            time.sleep(0.05)  # nothing tells when a thread has come to stand
+            for _ in range(3_000):
+                if self._stands() is frozen:
+                    break
+                time.sleep(0.01)
+
+    def _stands(self) -> bool:
+        """Whether the thread is within the handler, which holds its own signal back."""
+        status = Path(f"/proc/self/task/{self._thread}/status").read_text()
+        blocked = next(line.split()[1] for line in status.splitlines() if line.startswith("SigBlk:"))
+        return bool(int(blocked, 16) >> (FREEZE - 1) & 1)
 
 
 def thread_times() -> dict[int, int]:
