@@ -1,11 +1,9 @@
-"""Follows a session's stream from its last number, and reads it: whole lines of output, turns, answers."""
+"""Follows a session's stream from its last number, and reads it: what was said, by whom, turns, answers."""
 
 from __future__ import annotations
 
 import base64
 import json
-import queue
-import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,27 +11,22 @@ from typing import Any
 
 from pancode.cli.face import Face
 from pancode.cli.follow import resumed
-from pancode.cli.terminal import safe
-from pancode.cli.transcript import TranscriptWriter
 from pancode.client import Client, path_of
 
-OURS = "\u00bb "
-"""The mark before words of people and of PanCode. A line of a model that begins with it is indented."""
 LINE_CAP = 16 << 20
 """A longer line is dropped as a whole."""
-_IMITATED = re.compile(rf"([\r\n]){OURS[0]}")
 Happening = tuple[str, Any]
 """`session` and its shape, `log` and (run, attempt, bytes), `end`, `broken` and the error; others as put."""
 
 
 class SessionFollower(threading.Thread):
-    """Puts what a session's stream tells into a queue; cut off, it goes on at the number of the next byte."""
+    """Hands on what a session's stream tells; cut off, it goes on at the number of the next byte."""
 
     def __init__(
-        self, face: Face, client: Client, run: str, into: queue.Queue[Happening], since: str
+        self, face: Face, client: Client, run: str, tell: Callable[[Happening], object], since: str
     ) -> None:
         super().__init__(name="session", daemon=True)
-        self._face, self._run, self._into = face, run, into
+        self._face, self._run, self._tell = face, run, tell
         self._client = Client(client.place, starts=False)
         self.since, self._attempt = since, ""
 
@@ -43,11 +36,11 @@ class SessionFollower(threading.Thread):
                 if event.kind == "log":
                     data = event.data
                     self.since, self._attempt = f"{data['run']}:{data['next']}", data["attempt"]
-                    self._into.put(("log", (data["run"], data["attempt"], base64.b64decode(data["b64"]))))
+                    self._tell(("log", (data["run"], data["attempt"], base64.b64decode(data["b64"]))))
                 else:
-                    self._into.put((event.kind, event.data))
-        except Exception as error:  # who waits for the queue waits for this thread
-            self._into.put(("broken", error))
+                    self._tell((event.kind, event.data))
+        except Exception as error:  # who waits for news waits for this thread
+            self._tell(("broken", error))
 
     def _begin(self) -> Iterator[Any]:
         query = {"since": self.since or None, "attempt": self._attempt or None}
@@ -74,39 +67,83 @@ class Turn:
         return message in self.words if self.run == run else self.number == 1 and run in self.after
 
 
-class SessionReader:
-    """Reads the output of each run line by line. `show` gets what a person sees; `turned` each ended turn."""
+@dataclass(frozen=True, slots=True)
+class AgentText:
+    """A piece of what the agent says, cut anywhere."""
 
-    def __init__(self, show: Callable[[str], None], turned: Callable[[Turn], None]) -> None:
-        self._show, self._turned = show, turned
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PersonText:
+    """Words of a person that the agent was given. `at_ms`: when, in Unix time; 0: nobody says it."""
+
+    by: str
+    text: str
+    at_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStopped:
+    """A turn has ended. `stop`: how, in the words of the wire; empty where it is no text."""
+
+    number: int
+    stop: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resting:
+    """The sitting ends by itself."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramOutput:
+    """Anything else. `event`: of one whole line of a worker of ours; None: bytes of another program."""
+
+    run: str
+    attempt: str
+    runtime: str
+    data: bytes
+    event: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class OutputOver:
+    """The output of a run ends here."""
+
+
+StreamItem = AgentText | PersonText | TurnStopped | Resting | ProgramOutput | OutputOver
+
+
+class SessionReader:
+    """Reads the output of each run. `take` gets what a person is to see; `turned` each ended turn."""
+
+    def __init__(self, take: Callable[[StreamItem], object], turned: Callable[[Turn], object]) -> None:
+        self._take, self._turned = take, turned
         self._run = self._attempt = ""
         self._rest = bytearray()
         self._read: list[str] = []
-        self._story: TranscriptWriter | None = None
-        self._fresh = True
         self.turn: Turn | None = None
         """The turn at work that was read last."""
-        self.mine: list[str] = []
-        """Words that stand on this terminal already, as they were typed there."""
 
     def feed(self, run: str, attempt: str, data: bytes, runtime: str) -> None:
         """The next bytes; cut anywhere. Only lines of our own worker are turns and words of people."""
-        if run != self._run:
+        if run != self._run and self._run:
             self.end()
-            self._read += [self._run] if self._run else []
-            self._story = None
+            self._read.append(self._run)
         if (run, attempt) != (self._run, self._attempt):
             self._run, self._attempt, self.turn = run, attempt, None
             self._rest.clear()
-        self._story = self._story or TranscriptWriter(runtime, self._say)
         if runtime != "native":
-            self._story.write(attempt, data)
+            self._take(ProgramOutput(run, attempt, runtime, data, None))
             return
         for line in self._lines(data):
             found = _event(line)
-            if not self._is_ours(found):
-                self._line()
-                self._story.write(attempt, line + b"\n")
+            if found.get("type") not in ("final", "session"):
+                self._take(self._item(found) or ProgramOutput(run, attempt, runtime, line + b"\n", found))
             self._listen(found)
 
     def _lines(self, data: bytes) -> Iterator[bytes]:
@@ -122,34 +159,26 @@ class SessionReader:
 
     def end(self) -> None:
         """The run's output ends here."""
-        if self._story is not None:
-            self._story.end()
-        self._line()
+        self._take(OutputOver())
 
-    def _is_ours(self, event: dict[str, Any]) -> bool:
-        """The agent's text, turns and people's words are shown here; all else as `runs logs` shows it."""
+    def _item(self, event: dict[str, Any]) -> StreamItem | None:
+        """The agent's text, turns and people's words; None for all else."""
         match event.get("type"):
             case "said":
-                self._say(_text(event.get("text")))  # pieces of one text, not lines
+                return AgentText(_text(event.get("text")))
             case "turn":
                 number, words = _count(event.get("number")), {_count(event.get("words"))}
                 self.turn = Turn(self._run, number, words, after=tuple(self._read))
-                self._words(event)
+                return _person(event)
             case "heard" if event.get("text"):
-                self._words(event)
+                return _person(event)
             case "turn_end":
-                self._line()
-                if event.get("stop") != "end_turn":
-                    why = f": {_text(event.get('why'))}" if event.get("why") else ""
-                    number = _count(event.get("number"))
-                    self._tell(f"[turn {number} ended: {_text(event.get('stop'))}{why}]")
+                return TurnStopped(
+                    _count(event.get("number")), _text(event.get("stop")), _text(event.get("why"))
+                )
             case "rests":
-                self._tell(f"[it rests: {_text(event.get('why'))}; your next words go on with it]")
-            case "final" | "session":
-                pass
-            case _:
-                return False
-        return True
+                return Resting(_text(event.get("why")))
+        return None
 
     def _listen(self, event: dict[str, Any]) -> None:
         turn = self.turn
@@ -167,30 +196,9 @@ class SessionReader:
                 self.turn = None
                 self._turned(turn)
 
-    def _words(self, event: dict[str, Any]) -> None:
-        text = _text(event.get("text"))
-        if text.strip() in self.mine:
-            self.mine.remove(text.strip())
-            return
-        self._tell(f"{_text(event.get('by')) or 'somebody'}: {text}")
 
-    def _tell(self, text: str) -> None:
-        """A line of a person or of PanCode, behind the mark."""
-        self._line()
-        self._fresh = True
-        self._show(f"{OURS}{safe(text)}\n")
-
-    def _line(self) -> None:
-        """What comes next begins a line."""
-        if not self._fresh:
-            self._say("\n")
-
-    def _say(self, text: str) -> None:
-        """Text of a model or a program, in pieces that are cut anywhere."""
-        if text:
-            begins = " " if self._fresh and text.startswith(OURS[0]) else ""
-            self._fresh = text.endswith(("\n", "\r"))
-            self._show(begins + _IMITATED.sub(rf"\1 {OURS[0]}", text))
+def _person(event: dict[str, Any]) -> PersonText:
+    return PersonText(_text(event.get("by")) or "somebody", _text(event.get("text")), _count(event.get("at")))
 
 
 def _event(line: bytes) -> dict[str, Any]:

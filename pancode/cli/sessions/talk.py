@@ -11,7 +11,9 @@ from contextlib import suppress
 from typing import Any
 
 from node_agent.wire.clock import Ids
-from pancode.cli.face import Face, aside, exit_of, tell_error, who
+from pancode.cli.face import Face, aside, exit_of, tell_error
+from pancode.cli.sessions.acts import NO_TURN, OVER, SessionActs
+from pancode.cli.sessions.lines import LineStory
 from pancode.cli.sessions.stream import Happening, SessionFollower, SessionReader, Turn
 from pancode.cli.terminal import Sink, safe, safe_block
 from pancode.cli.transcript import MARK
@@ -19,11 +21,7 @@ from pancode.client import Client, path_of
 from pancode.errors import ApiError, ExitCode, PancodeError
 from pancode.plain import counted
 
-OVER = ("rests", "turn lost", "ended")
-"""States of a session without a program."""
 MISSED = "no turn has taken these words; they are kept for the next ones"
-NO_TURN = "no_turn"
-"""The coordinator's code for a session whose program has ended already."""
 HELP = """\
   words          go to the agent; while it works, with the next call of its model
   /cancel        end the turn at work       /rest    let it rest: its slot is free
@@ -49,9 +47,11 @@ class ChatLoop:
     """One person at one session. `run`: the newest run that is known; `since`: `RUN:BYTE` to show it from."""
 
     def __init__(self, face: Face, client: Client, ids: Ids, run: str, since: str = "") -> None:
-        self._face, self._client, self._ids, self._run = face, client, ids, run
+        self._face, self._client = face, client
+        self._acts = SessionActs(client, ids, run)
         self._queue: queue.Queue[Happening] = queue.Queue()
-        self._reader = SessionReader(self._show, self._turned)
+        self._story = LineStory(self._show)
+        self._reader = SessionReader(self._story.take, self._turned)
         self._sink = Sink(sys.stdout, dim=MARK)
         self._shape: dict[str, Any] = {}
         self._state = self._shown = ""
@@ -63,14 +63,14 @@ class ChatLoop:
         self._eof = self._prompted = self._once = self._missed = False
         self._tty = sys.stdin.isatty()
         self.turns: list[Turn] = []
-        self._follower = SessionFollower(face, client, run, self._queue, since)
+        self._follower = SessionFollower(face, client, run, self._queue.put, since)
 
     # ---- one turn, and out
     def once(self, message: tuple[str, int]) -> int:
         """Wait for the end of the turn with this message, let the sitting rest, print the answer."""
         run, number = message
         self._once = True
-        self._follower = SessionFollower(self._face, self._client, run, self._queue, f"{run}:0")
+        self._follower = SessionFollower(self._face, self._client, run, self._queue.put, f"{run}:0")
         self._follower.start()
         try:
             turn = self._until_turned(run, number)
@@ -83,12 +83,12 @@ class ChatLoop:
     def _rest(self) -> None:
         """Let the sitting rest, and wait for it; one that rests by itself at this moment is fine."""
         try:
-            self._post("turn", {"what": "rest"})
+            self._acts.rest()
             self._until(lambda: self._state in (*OVER, "asks"))
         except ApiError as refused:
             if refused.code != NO_TURN:
                 raise
-            self._told_state(self._client.get(path_of("sessions", self._run)))
+            self._told_state(self._acts.shape())
 
     def _until_turned(self, run: str, number: int) -> Turn | None:
         """The turn; None: none has ended with it, and none will."""
@@ -145,7 +145,7 @@ class ChatLoop:
     def go(self, sent: tuple[str, int] | None = None, typed: str = "") -> int:
         """Until the person leaves. `sent`: words that are on their way already, `typed` on this terminal."""
         self._sent += [sent] if sent is not None else []
-        self._reader.mine += [typed.strip()] if typed else []
+        self._story.mine += [typed.strip()] if typed else []
         self._follower.start()
         threading.Thread(target=self._listen, name="keys", daemon=True).start()
         try:
@@ -210,12 +210,12 @@ class ChatLoop:
                 self._reader.end()
 
     def _runtime(self) -> str:
-        self._shape = self._client.get(path_of("sessions", self._run))
+        self._shape = self._acts.shape()
         return str(self._shape["runtime"])
 
     def _told_state(self, shape: dict[str, Any]) -> None:
         """Say what it does now, where that has changed and the stream says nothing of it."""
-        self._shape, self._run = shape, shape["run"]
+        self._shape, self._acts.run = shape, shape["run"]
         asks, self._state, self._asked = shape["asks"], shape["state"], shape["asks"] or {}
         if self._is_over():
             self._miss({one["run"] for one in shape["sittings"]})
@@ -287,13 +287,11 @@ class ChatLoop:
             case "/help" | "/?":
                 aside(HELP)
             case "/cancel":
-                turn = self._reader.turn
-                known = turn is not None and turn.run == self._run and turn.number > 0
-                self._post("turn", {"what": "cancel", **({"turn": turn.number} if turn and known else {})})
+                self._acts.cancel(self._reader.turn)
             case "/rest":
-                self._post("turn", {"what": "rest"})
+                self._acts.rest()
             case "/end":
-                self._post("end", {})
+                self._acts.end()
             case _ if text.startswith("/") and " " not in text and "/" not in text[1:]:
                 aside(f"there is no {safe(text)}; words that begin with / have a second word\n{HELP}")
             case _ if self._asked and shown == self._shown and self._answers(text):
@@ -303,16 +301,16 @@ class ChatLoop:
 
     def say(self, text: str) -> tuple[str, int]:
         """Words for the session. Returns their run, and their number there."""
-        done = self._post("words", {"text": text}, key=self._ids.token(16))
+        done = self._acts.say(text)
         for warning in done["warnings"]:
             self._face.note(f"warning: {safe(warning)}")
         message = (str(done["run"]), int(done["number"]))
         self._sent.append(message)
         if self._tty:
-            self._reader.mine.append(text)
+            self._story.mine.append(text)
         if self._follower.ident is not None and not self._follower.is_alive():  # the stream had ended
             self._follower = SessionFollower(
-                self._face, self._client, done["run"], self._queue, self._follower.since
+                self._face, self._client, done["run"], self._queue.put, self._follower.since
             )
             self._follower.start()
         return message
@@ -321,26 +319,19 @@ class ChatLoop:
         """Answer the question that is shown, by its run and number. False: these are words."""
         asks = self._asked
         word, _, more = text.partition(" ")
-        path = ("runs", asks["run"])
-        call = {"by": who(), **({"call": asks["call"]} if asks["call"] is not None else {})}
         if asks["kind"] == "question":
-            self._client.post(path_of(*path, "answer"), {"by": who(), "text": text})
+            self._acts.answer(asks, text)
         elif word.lower() in ("y", "yes", "a", "always") and not more:
-            scope = "run" if word.lower() in ("a", "always") else "once"
-            self._client.post(path_of(*path, "approve"), {**call, "scope": scope})
+            self._acts.approve(asks, "run" if word.lower() in ("a", "always") else "once")
         elif word.lower() in ("n", "no"):
-            words = {"text": more} if asks["kind"] == "call" else {}
-            self._client.post(path_of(*path, "deny"), {**call, **words})
+            self._acts.deny(asks, more)
         else:
             return False
         return True
 
-    def _post(self, what: str, body: dict[str, Any], key: str = "") -> Any:
-        return self._client.post(path_of("sessions", self._run, what), {"by": who(), **body}, key=key)
-
     def _left(self, status: ExitCode) -> int:
         """Say how to come back."""
-        known = self._shape.get("session", self._run)
+        known = self._shape.get("session", self._acts.run)
         goes_on = "has ended" if self._state == "ended" else "goes on"
         back = f"come back: pancode attach {known}   end it: pancode sessions end {known}"
         aside(f"\n{known} {goes_on}.  {back}\n")

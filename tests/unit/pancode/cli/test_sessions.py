@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from pancode.cli.face import Face
+from pancode.cli.sessions.lines import LineStory
 from pancode.cli.sessions.stream import LINE_CAP, SessionReader, Turn
 from pancode.cli.sessions.talk import MISSED, ChatLoop
 from pancode.client import Client, path_of
@@ -37,8 +38,9 @@ DATA = b"".join(json.dumps(line).encode() + b"\n" for line in LINES)
 def read(*pieces: bytes, mine: tuple[str, ...] = (), runtime: str = "native") -> tuple[str, list[Turn]]:
     shown: list[str] = []
     turns: list[Turn] = []
-    reader = SessionReader(shown.append, turns.append)
-    reader.mine += mine
+    story = LineStory(shown.append)
+    story.mine += mine
+    reader = SessionReader(story.take, turns.append)
     for piece in pieces:
         reader.feed("r-1", "1.1", piece, runtime)
     reader.end()
@@ -291,7 +293,7 @@ def one_turn(monkeypatch: pytest.MonkeyPatch, *happens: tuple[str, Any], refuses
     class Follower:
         def __init__(self, *given: Any) -> None:
             for one in happens:
-                given[3].put(one)
+                given[3](one)
 
         def start(self) -> None: ...
 

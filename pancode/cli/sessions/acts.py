@@ -1,0 +1,63 @@
+"""What a person does in a session: says words, cancels a turn, lets it rest, ends it, answers a question."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from node_agent.wire.clock import Ids
+from pancode.cli.face import who
+from pancode.cli.sessions.stream import Turn
+from pancode.client import Client, path_of
+
+OVER = ("rests", "turn lost", "ended")
+"""States of a session without a program."""
+NO_TURN = "no_turn"
+"""The coordinator's code for a session whose program has ended already."""
+
+
+class SessionActs:
+    """Requests about one session. `run`: the newest one of it that is known."""
+
+    def __init__(self, client: Client, ids: Ids, run: str) -> None:
+        self._client, self._ids, self.run = client, ids, run
+
+    def say(self, text: str) -> dict[str, Any]:
+        """Words for the session: their run, their number there, warnings. They are sent once."""
+        done: dict[str, Any] = self._post("words", {"text": text}, self._ids.token(16))
+        return done
+
+    def cancel(self, turn: Turn | None) -> None:
+        """End the turn that the person sees; None, or one of an earlier run: the one at work."""
+        known = turn is not None and turn.run == self.run and turn.number > 0
+        self._post("turn", {"what": "cancel", **({"turn": turn.number} if turn and known else {})})
+
+    def rest(self) -> None:
+        self._post("turn", {"what": "rest"})
+
+    def end(self) -> None:
+        self._post("end", {})
+
+    def shape(self) -> dict[str, Any]:
+        """The session as it is now."""
+        told: dict[str, Any] = self._client.get(path_of("sessions", self.run))
+        return told
+
+    def answer(self, asks: dict[str, Any], text: str) -> None:
+        """Words that answer this question."""
+        self._client.post(path_of("runs", asks["run"], "answer"), {"by": who(), "text": text})
+
+    def approve(self, asks: dict[str, Any], scope: str = "once") -> None:
+        """A yes to this very question; `scope` run: and to the same rule in this run."""
+        self._client.post(path_of("runs", asks["run"], "approve"), {**_named(asks), "scope": scope})
+
+    def deny(self, asks: dict[str, Any], why: str = "") -> None:
+        """A no to this very question; only a call takes words with it."""
+        words = {"text": why} if asks["kind"] == "call" and why else {}
+        self._client.post(path_of("runs", asks["run"], "deny"), {**_named(asks), **words})
+
+    def _post(self, what: str, body: dict[str, Any], key: str = "") -> Any:
+        return self._client.post(path_of("sessions", self.run, what), {"by": who(), **body}, key=key)
+
+
+def _named(asks: dict[str, Any]) -> dict[str, Any]:
+    return {"by": who(), **({"call": asks["call"]} if asks["call"] is not None else {})}
