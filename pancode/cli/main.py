@@ -38,6 +38,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "chat": ("sessions.chat", "talk with an agent on any machine; it stays when you leave"),
         "attach": ("sessions.chat", "come back to a session or a run: all it said, and your words"),
         "sessions": ("sessions.group", "the sessions: ls, show, attach, end"),
+        "acp": ("acp", "the fleet's agents in your editor: Zed, JetBrains, Neovim, Emacs"),
     },
     "Look": {
         "top": ("top", "the fleet on one screen, live, with keys"),

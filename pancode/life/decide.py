@@ -39,7 +39,6 @@ from pancode.life.signals import (
     Rejected,
     Released,
     Reverted,
-    SessionCapped,
     SessionClosed,
     Signal,
     Steered,
@@ -154,8 +153,6 @@ def _steered(made: Changes, signal: Steered) -> Changes:
             return people.told(made, signal)
         case TurnAsked():
             return people.turn_asked(made, signal)
-        case SessionCapped():
-            return people.capped(made, signal)
         case SessionClosed():
             return people.closed(made, signal)
         case Unasked():

@@ -7,26 +7,23 @@ standard library only: the tools of a server that starts slowly are missing in t
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
 
+from pancode.jsonrpc import INTERNAL, METHOD, PARAMS, REQUEST, JsonRpcLines
+
 Json = dict[str, Any]
 HANDSHAKES = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 """Versions with a handshake, newest first."""
 DISCOVERED = "2026-07-28"
 """The version without a handshake."""
-MOST_LINE = 8 * 2**20
-"""Characters of one message. A longer line is refused, and the rest of it is skipped."""
 ENDS_S = 5.0
 """The time that a call may go on when its client has gone."""
 LISTS_MS = 60_000
 """The time that a client may keep a list."""
-
-_PARSE, _REQUEST, _METHOD, _PARAMS, _INTERNAL = -32700, -32600, -32601, -32602, -32603
 
 
 class ParamsError(Exception):
@@ -51,7 +48,7 @@ class CallProgress:
             raise CancelledCall
         if self.token is not None:
             params = {"progressToken": self.token, "progress": done, "message": words}
-            self.send({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})
+            self.send({"method": "notifications/progress", "params": params})
 
     def wait(self, seconds: float) -> None:
         """Sleep; CancelledCall as soon as nobody waits."""
@@ -80,8 +77,8 @@ class McpServer:
     """One client on two streams, until the input ends."""
 
     def __init__(self, offer: ServerOffer, source: IO[str], sink: IO[str]) -> None:
-        self._offer, self._source, self._sink = offer, source, sink
-        self._writing, self._calls_lock = threading.Lock(), threading.Lock()
+        self._offer, self._lines = offer, JsonRpcLines(source, sink)
+        self._calls_lock = threading.Lock()
         self._calls: dict[str | int, tuple[CallProgress, threading.Thread]] = {}
         self._client = "mcp"
         self._answers: Mapping[str, Callable[[Json], Json]] = {
@@ -96,36 +93,16 @@ class McpServer:
 
     def serve(self) -> None:
         """Answer until the input ends. Calls that wait then are cancelled; others have a moment to end."""
-        while line := self._source.readline(MOST_LINE):
-            if not line.endswith("\n") and len(line) >= MOST_LINE:
-                self._skip_line()
-                self._refuse(None, _REQUEST, f"a message may have {MOST_LINE} characters at most")
-            elif line.strip():
-                self._receive(line)
+        for message in self._lines.messages():
+            if "method" in message:
+                self._request(message["method"], message.get("id"), message["params"])
         with self._calls_lock:
             under_way = list(self._calls.values())
         for progress, _ in under_way:
             progress.cancelled.set()
         for _, thread in under_way:
             thread.join(ENDS_S)
-        self._writing.acquire()  # for good: Python aborts if it ends while a thread writes
-
-    def _skip_line(self) -> None:
-        while (rest := self._source.readline(MOST_LINE)) and not rest.endswith("\n"):
-            pass
-
-    def _receive(self, line: str) -> None:
-        try:
-            message = json.loads(line)
-        except (ValueError, RecursionError) as wrong:
-            self._refuse(None, _PARSE, f"the line is not JSON: {str(wrong)[:200]}")
-            return
-        if not isinstance(message, dict) or not isinstance(message.get("method"), str):
-            if not (isinstance(message, dict) and ("result" in message or "error" in message)):
-                self._refuse(None, _REQUEST, "a message is an object with a method")
-            return
-        params = message.get("params")
-        self._request(message["method"], message.get("id"), params if isinstance(params, dict) else {})
+        self._lines.close()
 
     def _request(self, method: str, number: Any, params: Json) -> None:
         if number is None:
@@ -133,19 +110,19 @@ class McpServer:
                 self._cancel(params.get("requestId"))
             return  # no other notification needs an act
         if not isinstance(number, str | int):
-            self._refuse(None, _REQUEST, "an id is a text or a whole number")
+            self._lines.refuse(None, REQUEST, "an id is a text or a whole number")
         elif method == "tools/call":
             self._begin_call(number, params)
         elif method in self._answers:
             self._answer(number, lambda: self._answers[method](params))
         else:
-            self._refuse(number, _METHOD, f"this server has no method {method[:100]}")
+            self._lines.refuse(number, METHOD, f"this server has no method {method[:100]}")
 
     def _begin_call(self, number: str | int, params: Json) -> None:
         """In a thread of its own, so that a call that waits holds up nothing."""
         meta = params.get("_meta")
         token = meta.get("progressToken") if isinstance(meta, dict) else None
-        progress = CallProgress(self._send, token if isinstance(token, str | int) else None)
+        progress = CallProgress(self._lines.send, token if isinstance(token, str | int) else None)
         client = _client_of(params) or self._client
 
         def call() -> None:
@@ -179,21 +156,12 @@ class McpServer:
         except CancelledCall:
             return  # the client waits for no answer
         except ParamsError as wrong:
-            self._refuse(number, _PARAMS, str(wrong))
+            self._lines.refuse(number, PARAMS, str(wrong))
         except Exception as wrong:
             sys.stderr.write(f"pancode mcp: {type(wrong).__name__}: {wrong}\n")
-            self._refuse(number, _INTERNAL, f"{type(wrong).__name__}: {wrong}")
+            self._lines.refuse(number, INTERNAL, f"{type(wrong).__name__}: {wrong}")
         else:
-            self._send({"jsonrpc": "2.0", "id": number, "result": result})
-
-    def _refuse(self, number: str | int | None, code: int, words: str) -> None:
-        self._send({"jsonrpc": "2.0", "id": number, "error": {"code": code, "message": words}})
-
-    def _send(self, message: Json) -> None:
-        """One line; the text is ASCII, so no client's decoding can break it."""
-        with self._writing:
-            self._sink.write(json.dumps(message, separators=(",", ":")) + "\n")
-            self._sink.flush()
+            self._lines.send({"id": number, "result": result})
 
     def _initialize(self, params: Json) -> Json:
         self._client = _client_name(params.get("clientInfo")) or self._client

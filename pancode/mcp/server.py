@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -13,6 +12,7 @@ from typing import Any
 from pancode import __version__
 from pancode.caller import who
 from pancode.client import Client, path_of, place_of
+from pancode.jsonrpc import standard_input
 from pancode.mcp import server as resources
 from pancode.mcp import tools
 from pancode.mcp.protocol import McpServer, ParamsError, ServerOffer
@@ -79,9 +79,7 @@ INSTRUCTIONS = (
 
 def serve() -> None:
     """Answer on standard input and output until the input ends. Everything else goes to standard error."""
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # whatever the locale says
-    McpServer(offer(_client), sys.stdin, sys.stdout).serve()
+    McpServer(offer(_client), standard_input(), sys.stdout).serve()
 
 
 def _client(works: bool) -> Client:

@@ -74,6 +74,7 @@ PACKAGES: dict[str, Package | Sdk] = {
         Package("@qwen-code/qwen-code", "0.15.10", "qwen"),
         Sdk("claude-sdk", "0.2.186", "claude-agent-sdk"),
         Sdk("openai-agents", "0.24.0", "openai-agents"),
+        Sdk("acp-sdk", "0.12.1", "agent-client-protocol"),
     )
 }
 

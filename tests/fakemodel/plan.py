@@ -40,10 +40,10 @@ class Plan:
         self.sent = 0
 
     def pieces(self, s: str) -> Iterator[str]:
-        """The text in the turn's chunk size, each at its time, which `${now}` names."""
+        """The text in the turn's chunk size, each at its time."""
         for i in range(0, len(s), self.size):
             self.step()
-            yield s[i : i + self.size].replace("${now}", f"{time.time():.3f}")
+            yield s[i : i + self.size]
 
     def step(self) -> None:
         """Called before each streamed piece: pacing and mid-stream faults."""

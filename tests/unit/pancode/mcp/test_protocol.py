@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pancode.mcp import protocol
+from pancode import jsonrpc
 from pancode.mcp.protocol import CallProgress, McpServer, ParamsError, ServerOffer
 
 Json = dict[str, Any]
@@ -154,7 +154,7 @@ def test_notifications_and_answers_of_the_client_get_no_answer() -> None:
 
 
 def test_a_message_that_is_too_long_is_refused_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "MOST_LINE", 1_000)
+    monkeypatch.setattr(jsonrpc, "MOST_LINE", 1_000)
     long, after = answers(ask("ping", text="x" * 5_000), ask("ping", 2))
     assert long["error"]["code"] == -32600 and after["id"] == 2
 

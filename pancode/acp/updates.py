@@ -1,0 +1,246 @@
+"""Reads a session's output for an editor: each line of a turn becomes an update of the protocol."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from pancode.plain import counted, unhidden
+
+Json = dict[str, Any]
+MOST_LINE = 16 << 20
+"""Bytes. A longer line of the output is dropped as a whole."""
+MOST_OPEN = 200
+"""So many calls of tools are known by their ids at once."""
+MOST_TITLE = 300
+_GIVEN = ("tool", "command", "path", "pattern")
+_KINDS = {
+    "read": "read", "ls": "read", "grep": "search", "find": "search", "write": "edit", "edit": "edit",
+    "bash": "execute",
+}  # fmt: skip
+
+
+@dataclass
+class EditorTurn:
+    """A turn as the output tells it. `stop`: why it has ended; empty: it has not."""
+
+    run: str
+    number: int
+    words: set[int] = field(default_factory=set)
+    """The numbers of its messages; 0: the task."""
+    before: tuple[str, ...] = ()
+    """The runs of the session that were read before this one."""
+    files: set[str] = field(default_factory=set)
+    commands: int = 0
+    stop: str = ""
+    why: str = ""
+
+    def has(self, run: str, message: int) -> bool:
+        """Whether the message is one of its words; one that came too late opens the next run."""
+        return message in self.words if self.run == run else self.number == 1 and run in self.before
+
+
+class UpdateReader:
+    """The output of a session's runs, one after the other, cut anywhere.
+
+    `folder`: where the editor has the files of the checkout, absolute. `mine` has the words that this editor
+    has sent, as (run, number): it shows those itself.
+    """
+
+    def __init__(self, folder: str, by: str) -> None:
+        self.folder, self._by = folder, by
+        self._place = ("", "")
+        self._before: list[str] = []
+        self._rest = bytearray()
+        self._open: dict[str, Json] = {}
+        self._calls = 0
+        self.mine: set[tuple[str, int]] = set()
+        self.turn: EditorTurn | None = None
+        """The turn at work."""
+        self.ended: list[EditorTurn] = []
+        """Turns that have ended and that nobody has taken from here yet."""
+
+    @property
+    def call(self) -> Json | None:
+        """The call of a tool that is at work, as it was told."""
+        return next(reversed(self._open.values()), None)
+
+    def feed(self, run: str, attempt: str, data: bytes) -> Iterator[Json]:
+        """The updates for these bytes."""
+        if (run, attempt) != self._place:
+            if run != self._place[0] and self._place[0]:
+                self._before.append(self._place[0])
+            self._place, self.turn = (run, attempt), None
+            self._rest.clear()
+            self._open.clear()
+        *ends, last = data.split(b"\n")
+        for end in ends:
+            self._rest += end
+            if len(self._rest) <= MOST_LINE:
+                yield from self._event(_json(bytes(self._rest)))
+            self._rest.clear()
+        if len(self._rest) <= MOST_LINE:
+            self._rest += last
+
+    def _event(self, event: Json) -> Iterator[Json]:
+        text = _text(event.get("text"))
+        match event.get("type"):
+            case "turn":
+                number, words = _count(event.get("number")), {_count(event.get("words"))}
+                self.turn = EditorTurn(self._place[0], number, words, tuple(self._before))
+                yield from self._said(event, text, begins=True)
+            case "heard" if text and self.turn is not None:
+                self.turn.words.add(_count(event.get("number")))
+                yield from self._said(event, text, begins=False)
+            case "said" if text:
+                yield chunk("agent_message_chunk", text)
+            case "noted" | "compacted" if text:
+                yield chunk("agent_thought_chunk", f"{text}\n")
+            case "retrying":
+                why = _text(event.get("why"))
+                yield chunk("agent_thought_chunk", f"Its model failed, and it asks again: {why}\n")
+            case "called":
+                yield self._called(event)
+            case "ran" | "denied" as kind:
+                yield from self._over(event, kind == "denied")
+            case "turn_end" if self.turn is not None:
+                self.turn.stop, self.turn.why = _text(event.get("stop")) or "none", _text(event.get("why"))
+                self.ended.append(self.turn)
+                self.turn = None
+
+    def _said(self, event: Json, text: str, *, begins: bool) -> Iterator[Json]:
+        """Words of people; who said them, where that was somebody else."""
+        assert self.turn is not None
+        number = _count(event.get("words" if begins else "number"))
+        if (self.turn.run, number) in self.mine or (begins and any(self.turn.has(*one) for one in self.mine)):
+            return
+        by = _text(event.get("by"))
+        yield chunk("user_message_chunk", text if by == self._by else f"{by or 'somebody'}: {text}")
+
+    def _called(self, event: Json) -> Json:
+        self._calls += 1
+        tool, path, command = (_text(event.get(name)) for name in ("tool", "path", "command"))
+        about = command or path or _text(event.get("pattern"))
+        call: Json = {
+            "toolCallId": f"{self._place[0]}-{self._calls}",
+            "title": " ".join(unhidden(about).split())[:MOST_TITLE] if command else f"{tool} {about}".strip(),
+            "kind": _KINDS.get(tool, "other"),
+            "rawInput": {
+                name: event[name] for name in ("tool", "command", "path", "pattern") if name in event
+            },
+        }
+        if here := self._here(path):
+            call["locations"] = [{"path": here}]
+        if len(self._open) < MOST_OPEN:
+            self._open[_text(event.get("id"))] = {**call, "path": path}
+        return {"sessionUpdate": "tool_call", **call, "status": "in_progress"}
+
+    def _here(self, path: str) -> str:
+        """The editor's own file with that name in the run's checkout; empty: it lies outside of that."""
+        found = re.search(rf"/{re.escape(self._place[0])}\b[^/]*/tree/(.+)", path)
+        if found is None or ".." in found[1].split("/"):
+            return ""
+        return f"{self.folder.rstrip('/')}/{found[1]}"
+
+    def _over(self, event: Json, denied: bool) -> Iterator[Json]:
+        call = self._open.pop(_text(event.get("id")), None)
+        if call is None:
+            return
+        ok = not denied and event.get("ok") is True
+        if ok and self.turn is not None:
+            self.turn.files |= {call["path"]} if call["kind"] == "edit" else set()
+            self.turn.commands += call["kind"] == "execute"
+        told: Json = {"toolCallId": call["toolCallId"], "status": "completed" if ok else "failed"}
+        if denied:
+            told["content"] = [{"type": "content", "content": text_block(_text(event.get("why")))}]
+        yield {"sessionUpdate": "tool_call_update", **told}
+
+
+def chunk(kind: str, text: str) -> Json:
+    """A piece of text as an update."""
+    return {"sessionUpdate": kind, "content": text_block(text)}
+
+
+def text_block(text: str) -> Json:
+    return {"type": "text", "text": text}
+
+
+def words_of(blocks: Iterable[Any], folder: str) -> str:
+    """The blocks of a prompt as words. Files of the editor's folder are named as they are in the checkout.
+
+    ValueError for a block that is no text and no file.
+    """
+    words = []
+    for block in blocks:
+        match block:
+            case {"type": "text", "text": str(text)}:
+                words.append(text)
+            case {"type": "resource_link", "uri": str(uri)}:
+                words.append(f"@{_name(uri, folder)}")
+            case {"type": "resource", "resource": {"uri": str(uri), "text": str(text)}}:
+                words.append(f"\n\n{_name(uri, folder)}:\n```\n{text}\n```\n")
+            case {"type": "resource", "resource": {"uri": str(uri)}}:
+                words.append(f"@{_name(uri, folder)}")
+            case _:
+                raise ValueError("a prompt has texts and files; images and sounds are not taken")
+    return "".join(words)
+
+
+def _name(uri: str, folder: str) -> str:
+    path = uri.removeprefix("file://")
+    return path.removeprefix(f"{folder.rstrip('/')}/")
+
+
+def ending(turn: EditorTurn, shape: Json) -> str:
+    """What a person reads below an answer that has changed files: where they are, and how to get them."""
+    if not turn.files and not turn.commands:
+        return ""
+    some = counted(len(turn.files), "file")
+    what = f"{some} changed" if turn.files else f"{counted(turn.commands, 'command')} ran"
+    return (
+        f"\n\n---\n{what} on {shape.get('node') or 'another machine'}, in its own checkout. Look: "
+        f"`pancode runs diff {turn.run}`. Bring it into your files: `pancode land {turn.run}`. "
+        "Both take what was done until the session rests: `/rest` lets it rest now.\n"
+    )
+
+
+def permission(asks: Json, call: Json | None) -> Json:
+    """The parameters of `session/request_permission` for what waits for a yes."""
+    shown = unhidden(asks["words"])
+    about = {"toolCallId": card_of(asks, call), "title": shown[:MOST_TITLE], "kind": "execute"}
+    options = [_option("once", "Yes, this once", "allow_once"), _option("no", "No", "reject_once")]
+    if asks["kind"] == "call":
+        options.insert(1, _option("run", "Yes, always in this run", "allow_always"))
+    body = [{"type": "content", "content": text_block(shown)}]
+    return {"toolCall": {**about, "status": "pending", "content": body}, "options": options}
+
+
+def card_of(asks: Json, call: Json | None) -> str:
+    """The id of the tool call to which a question belongs; one of its own where none is at work."""
+    if asks["kind"] == "call" and call is not None:
+        return str(call["toolCallId"])
+    return f"{asks['run']}-{asks['kind']}"
+
+
+def _option(name: str, words: str, kind: str) -> Json:
+    return {"optionId": name, "name": words, "kind": kind}
+
+
+def _json(line: bytes) -> Json:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _text(value: Any) -> str:
+    """The value if it is a string, without halves of surrogate pairs."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+
+
+def _count(value: Any) -> int:
+    return value if type(value) is int and value > 0 else 0
