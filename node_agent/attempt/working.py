@@ -173,13 +173,13 @@ def _gateway_gone(case: Case, watch: OutputWatch) -> StopNote | None:
 
 
 def _over(case: Case, watch: OutputWatch) -> StopNote | None:
-    """Whether the run is over a limit by the runtime's own figures; if a last turn may follow, only the
-    gateway ends it."""
+    """Whether the run is over a limit by the runtime's own figures; a sitting, and a run that may have a last
+    turn, are ended by the gateway alone, where there is one."""
     limits = case.order.limits
     late = too_many_turns(limits.turns, watch.spent.usage.turns, watch.count)
     if late is not None:
         return late
-    if limits.wrap_up and _is_metered(case, watch):
+    if (limits.wrap_up or case.order.turns is not None) and _is_metered(case, watch):
         priced = watch.count is not None and watch.count.usage.cost_usd is not None
         limits = limits.model_copy(update={"tokens": None, "usd": None if priced else limits.usd})
     return over_limit(limits, watch.spent.usage)

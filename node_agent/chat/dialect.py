@@ -22,7 +22,8 @@ class Trouble(Exception):
     """There is no answer. `status`: HTTP, if there was one; `passing`: it may be asked again.
 
     `reached`: a server took the connection. `too_long`: the prompt did not fit, and `room` is what the server
-    says that it has. `retry_after`: in seconds, as it asked for.
+    says that it has. `retry_after`: in seconds, as it asked for. `limit`: that of the run (tokens, usd,
+    requests) past which its model gateway lets no call through; empty: none.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Trouble(Exception):
         self.retry_after: float | None = None
         self.too_long = False
         self.room: int | None = None
+        self.limit = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +99,20 @@ def _call(call: Call) -> Fields:
 
 def refusal(status: int, body: bytes, retry_after: float | None = None) -> Trouble:
     """An answer with another status than 200."""
-    words = words_of(json_of(body)) or f"status {status}"
-    made = Trouble(words, status, passing=status == 429 or status >= 500)
+    told = json_of(body)
+    made = Trouble(words_of(told) or f"status {status}", status, passing=status == 429 or status >= 500)
     made.retry_after = retry_after
+    made.limit = _limit_in(told) if status == 403 else ""
     if status in (400, 413):
         _measure(made, body.decode("utf-8", "replace"))
     return made
+
+
+def _limit_in(told: Any) -> str:
+    """The run's own limit, in a refusal of our model gateway."""
+    error = told.get("error") if isinstance(told, dict) else None
+    ours = isinstance(error, dict) and error.get("type") == "pancode_gateway"
+    return str(error.get("param") or "") if ours and isinstance(error, dict) else ""
 
 
 def broken_off(words: str) -> Trouble:

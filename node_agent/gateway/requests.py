@@ -33,7 +33,9 @@ class Route:
 
 
 class NotAllowed(Exception):
-    """A request that goes nowhere; the message is for the agent."""
+    """A request that goes nowhere; the message is for the agent. `limit`: the run's own that it is past."""
+
+    limit: str | None = None
 
 
 class Stranger(NotAllowed):
@@ -166,11 +168,11 @@ def with_usage(wire: Wire, body: bytes, asked: dict[str, Any]) -> bytes:
     return json.dumps({**asked, "stream_options": {**options, "include_usage": True}}).encode()
 
 
-def error_body(wire: Wire, status: int, words: str) -> bytes:
-    """A refusal as a client of that wire reads it."""
+def error_body(wire: Wire, status: int, words: str, limit: str | None = None) -> bytes:
+    """A refusal as a client of that wire reads it. `limit`: as `NotAllowed` has it."""
     message = f"PanCode: {words}"
     kind, gemini = _KINDS.get(status, ("api_error", "UNAVAILABLE"))
-    shape: dict[str, Any] = {"message": message, "type": "pancode_gateway", "param": None, "code": status}
+    shape: dict[str, Any] = {"message": message, "type": GATEWAY, "param": limit, "code": status}
     if wire is Wire.ANTHROPIC:
         return json.dumps({"type": "error", "error": {"type": kind, "message": message}}).encode()
     if wire is Wire.GEMINI:
@@ -178,6 +180,8 @@ def error_body(wire: Wire, status: int, words: str) -> bytes:
     return json.dumps({"error": message if wire is Wire.OLLAMA else shape}).encode()
 
 
+GATEWAY = "pancode_gateway"
+"""The type of each refusal of ours, where the wire has one."""
 _KINDS = {403: ("permission_error", "PERMISSION_DENIED"), 413: ("request_too_large", "INVALID_ARGUMENT")}
 """The names of Anthropic and Google for a status."""
 

@@ -168,7 +168,7 @@ class Gateway:
             so_far = self.count.refused
         if so_far > PATIENT:
             await asyncio.sleep(FIRST_WAIT_S)
-        await client.say(403, error_body(wire, 403, str(refusal)), closes=closes)
+        await client.say(403, error_body(wire, 403, str(refusal), refusal.limit), closes=closes)
 
     async def _read(self, client: AgentClient, head: Head, target: RequestTarget) -> ModelRequest:
         """The whole request, checked. Raises NotAllowed, TooLarge and BadMessage."""
@@ -206,7 +206,9 @@ class Gateway:
         if not self.count.limit:
             self._note(limit=end.limit, words=end.words)
         if not is_last:
-            raise NotAllowed(end.words) from end
+            refusal = NotAllowed(end.words)
+            refusal.limit = end.limit
+            raise refusal from end
         self._note(wrap_up=1)
         await self._allowed(client, self._last_of(ask))
 

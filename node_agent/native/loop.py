@@ -44,6 +44,18 @@ class ModelDeclined(Over):
     """The model does not want to answer."""
 
 
+class CapReached(Over):
+    """The model gateway lets no more calls through: a limit of the run is used up."""
+
+
+_CAPS = {
+    "tokens": FailureKind.TOKEN_LIMIT,
+    "usd": FailureKind.USD_LIMIT,
+    "requests": FailureKind.REQUEST_LIMIT,
+}
+"""By the gateway's name of the limit."""
+
+
 class Asks(Protocol):
     """A model: `chat.client.Model`, or a double of it."""
 
@@ -194,6 +206,8 @@ class Loop:
     def _again(self, trouble: Trouble, waits: list[float]) -> None:
         """Waits, or ends the run."""
         self._check_limits()
+        if trouble.limit in _CAPS:
+            raise CapReached(_CAPS[trouble.limit], str(trouble))
         kind = FailureKind.MODEL_FAILED if trouble.status is None else by_status(trouble.status)
         if not trouble.passing or not waits or (trouble.retry_after or 0) > LONGEST_WAIT_S:
             status = f" (HTTP {trouble.status})" if trouble.status else ""

@@ -8,7 +8,7 @@ from node_agent.chat.client import BEAT_S
 from node_agent.chat.limits import MOST_CALLS, MOST_TURNS, Over
 from node_agent.chat.messages import Answered
 from node_agent.native.equipment import WorkerBeat
-from node_agent.native.loop import Loop, ModelDeclined
+from node_agent.native.loop import CapReached, Loop, ModelDeclined
 from node_agent.native.voice import PersonWords
 from node_agent.runtimes.workerspec import GOES_ON
 from node_agent.wire.failure import FailureKind
@@ -22,6 +22,7 @@ _LIMITS = frozenset(
         FailureKind.WALL_LIMIT,
         FailureKind.OUTPUT_LIMIT,
         FailureKind.TOKEN_LIMIT,
+        FailureKind.USD_LIMIT,
         FailureKind.REQUEST_LIMIT,
         FailureKind.TURN_LIMIT,
     }
@@ -146,8 +147,10 @@ class Sitting:
         return asked or self._near()
 
     def _near(self) -> RestReason | None:
-        """Whether a limit of the sitting is near."""
+        """Whether a limit of the sitting is near, or reached."""
         whole, loop = self._whole, self._loop
+        if isinstance(self._failure, CapReached):
+            return RestReason.CAP
         if loop.voice.written * WHOLE >= whole.output_bytes * NEAR:
             return RestReason.SIZE
         used = (

@@ -9,11 +9,12 @@ from heapq import nlargest, nsmallest
 
 from pancode.core import books
 
-BY = ("run", "workflow", "agent", "model", "runtime", "node", "repository", "day")
+BY = ("run", "session", "workflow", "agent", "model", "runtime", "node", "repository", "day")
 SCOPE_OF: Mapping[str, str] = {
     "day": "day:",
     "node": "node:",
     "workflow": "workflow:",
+    "session": "session:",
 }
 """Properties of which a run may have several values, or none: each value has a scope of the books."""
 

@@ -148,7 +148,7 @@ class WorkOptions:
         tool="git: the repository with its uncommitted changes; none: an empty folder",
     )
     budget: Money | None = option(
-        "The most that the run may cost with all its attempts.",
+        "The most that it may cost: a run with all its attempts, a session with all its sittings.",
         "USD",
         kept="limits.usd",
         tool="most that a run may cost, in USD, such as 0.75",

@@ -15,7 +15,7 @@ from pancode.agents.agents import Agents
 from pancode.agents.agents import Pick as Pick
 from pancode.agents.options import OPTIONS, Option, WorkOptions
 from pancode.agents.tiers import ModelTier
-from pancode.core.books import NO_CEILING, Amount, Ceilings
+from pancode.core.books import NO_CEILING, ZERO, Amount, Ceilings, minus, plus
 from pancode.core.land_rule import LandRule
 from pancode.core.records import Balance
 from pancode.nodes.breakers import EndedTries
@@ -54,6 +54,12 @@ class ScopeView:
     balance: Balance
     ceilings: Ceilings = NO_CEILING
 
+    @property
+    def left(self) -> Decimal | None:
+        """What its ceiling leaves in USD; None: it has none."""
+        used = plus(self.balance.spent_usd, self.balance.held_usd)
+        return None if self.ceilings.usd is None else max(minus(self.ceilings.usd, used), ZERO)
+
 
 @dataclass(frozen=True, slots=True)
 class Parent:
@@ -80,6 +86,8 @@ class AdmissionView:
 
     scopes: tuple[ScopeView, ...]
     """The scopes in the order of their holds: the day first."""
+    session: ScopeView | None = None
+    """That of the session of which it is a sitting."""
     max_depth: int = 2
     draining: str | None = None
     """The reason why the whole fleet takes no work; None when it does."""
@@ -163,7 +171,7 @@ class DispatchRequest(WorkOptions):
     confirmed: bool = False
     """A person has said yes to this very dispatch."""
     most_usd: Decimal | None = None
-    """The rest of that run's own limit; None: it has none."""
+    """The rest of that run's own limit, or of its session's ceiling; None: it has none."""
 
 
 _DEFAULTS: Mapping[str, Any] = {
@@ -268,6 +276,8 @@ class Defaults:
     processes: int | None = None
     disk_bytes: int | None = None
     per_run_usd: Decimal | None = None
+    sitting_usd: Decimal = Decimal(2)
+    """The most that one sitting of a session may cost; all of it is held."""
     estimate_usd: Decimal = Decimal("0.75")
     estimate_tokens: int = 200_000
     estimate_ms: int = 600_000

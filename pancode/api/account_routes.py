@@ -22,7 +22,7 @@ from pancode.api.routing import ApiCall, Verb
 from pancode.control.money import set_ceilings, settle_by_hand, unset_ceiling
 from pancode.control.paging import MOST_ROWS
 from pancode.control.run import find
-from pancode.core.books import PERIODS, repo_scope
+from pancode.core.books import PERIODS, repo_scope, session_scope
 from pancode.errors import UsageError
 from pancode.fleet.fleet import must_exist
 from pancode.reports.brief import brief, looked, report
@@ -31,6 +31,7 @@ from pancode.reports.money import Configured, budget
 from pancode.reports.track_records import track_records
 from pancode.reports.workers import workers
 from pancode.runs.runs import since_ms
+from pancode.sessions.session import show
 from pancode.work.people.answering import items
 
 
@@ -45,20 +46,30 @@ def _ceiling(context: ApiContext, call: ApiCall) -> Any:
         must_exist(context.core, (name,))
     if kind == "agent":
         find_agent(context.coordinator.around({}).agents(None), name)
-    scope = repo_scope(_repository(context, name)) if kind == "repo" else body.scope
+    scope = repo_scope(_repository(context, name)) if kind == "repo" else _whole(context, kind, name)
     set_ceilings(context.core, scope, ceilings, body.by)
     return _budget(context, call)
 
 
 def _budget_scope(scope: str) -> tuple[str, str]:
     kind, _, name = scope.partition(":")
-    if kind not in ("day", *PERIODS, "node", "agent", "repo") or (kind in ("day", *PERIODS)) == bool(name):
+    alone = kind in ("day", *PERIODS)
+    if not (alone or kind in ("node", "agent", "repo", "session")) or (
+        kind != "session" and alone == bool(name)
+    ):
         raise UsageError(
             f"there is no budget scope {scope!r}",
-            fix="day, week, month, node:NAME, agent:NAME or repo:PATH",
+            fix="day, week, month, node:NAME, agent:NAME, repo:PATH, session or session:ID",
             code="bad_scope",
         )
     return kind, name
+
+
+def _whole(context: ApiContext, kind: str, name: str) -> str:
+    """The scope with the id of a session, where any of its runs was named. NotFoundError."""
+    if kind != "session" or not name:
+        return f"{kind}:{name}" if name else kind
+    return session_scope(show(context.core, name)["session"])
 
 
 def _repository(context: ApiContext, folder: str) -> str:
@@ -74,7 +85,7 @@ def _unset(context: ApiContext, call: ApiCall) -> Any:
     """A machine, an agent or a repository that is gone may have left a ceiling: it is not looked for."""
     body: ScopeBody = call.body
     kind, name = _budget_scope(body.scope)
-    scope = repo_scope(context.project_of(name) or name) if kind == "repo" else body.scope
+    scope = repo_scope(context.project_of(name) or name) if kind == "repo" else _whole(context, kind, name)
     unset_ceiling(context.core, scope, body.by)
     return _budget(context, call)
 

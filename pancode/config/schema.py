@@ -159,6 +159,13 @@ class Budget(Part):
     estimate_time: Duration = 10 * MINUTE_MS
 
 
+class SessionSettings(Part):
+    """What a sitting may cost, and all sittings of one session together; None: it has no ceiling."""
+
+    sitting_usd: Annotated[Money, Field(gt=0)] = Decimal(2)
+    max_usd: Money | None = None
+
+
 class Dispatch(Part):
     """The defaults of a dispatch."""
 
@@ -311,6 +318,7 @@ class Settings(Part):
     """All settings. The last six are a repository's own."""
 
     budget: Budget = Budget()
+    sessions: SessionSettings = SessionSettings()
     dispatch: Dispatch = Dispatch()
     limits: LimitSettings = LimitSettings()
     models: Models = Models()
@@ -354,6 +362,7 @@ class Settings(Part):
             processes=self.limits.processes,
             disk_bytes=self.limits.disk,
             per_run_usd=self.budget.per_run,
+            sitting_usd=self.sessions.sitting_usd,
             estimate_usd=self.budget.estimate,
             estimate_tokens=self.budget.estimate_tokens,
             estimate_ms=self.budget.estimate_time,

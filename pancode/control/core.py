@@ -21,6 +21,7 @@ from pancode.core.ports import Bus, DepotPort, Epochs, Ledger, ReceiptArchive, T
 from pancode.core.quota import ForeignReceipts
 from pancode.core.records import Balance, Fence, FenceState, Node, Run, Setting, Workflow
 from pancode.core.values import replace
+from pancode.life.continuing import is_sitting
 from pancode.life.orders import NUMBERS_IN_AN_EPOCH
 from pancode.life.signals import Purse
 from pancode.nodes.node import REACHED, Deadlines, Listening, NodeView, Reaching, awake_since, view
@@ -105,6 +106,8 @@ class ControlSettings:
     """Settings of the control plane; times in milliseconds."""
 
     ceiling_usd: Decimal = Decimal(10)
+    session_usd: Decimal | None = None
+    """The ceiling of each session that has no other; None: it has none."""
     deadlines: Deadlines = Deadlines()
     beat_ms: int = 5_000
     start_by_ms: int = 120_000
@@ -230,11 +233,12 @@ class Core:
     # -- books ---------------------------------------------------------------------------------
 
     def ceiling(self, tx: Transaction, scope: str) -> Decimal | None:
-        """The ceiling of a scope: set by the owner, else the default for days, else none."""
+        """The ceiling of a scope: set by the owner, else the default for days and sessions, else none."""
         setting = self.ceiling_set(tx, scope)
         if setting is not None:
             return Decimal(str(setting.value))
-        return self.rules.ceiling_usd if scope.partition(":")[0] == "day" else None
+        kind = scope.partition(":")[0]
+        return {"day": self.rules.ceiling_usd, "session": self.rules.session_usd}.get(kind)
 
     def ceiling_set(self, tx: Transaction, scope: str, prefix: str = CEILING) -> Setting | None:
         """The owner's setting by hand, which ranks above any file."""
@@ -246,10 +250,19 @@ class Core:
         workflow = tx.get(Workflow, scope.partition(":")[2]) if books.is_workflow(scope) else None
         if workflow is not None:
             return books.Ceilings(workflow.budget)
-        usd = self.ceiling(tx, scope)
+        own = self._own_ceiling(tx, scope) if books.is_session(scope) else None
+        usd = self.ceiling(tx, scope) if own is None else own
         work = self.ceiling_set(tx, scope, WORK_CEILING)
         limits = work.value if work is not None and isinstance(work.value, dict) else {}
         return books.Ceilings(usd, limits.get("tokens"), limits.get("ms"))
+
+    def _own_ceiling(self, tx: Transaction, scope: str) -> Decimal | None:
+        """What a person has given this session, or the limit of the headless run that it goes on from."""
+        first = tx.get(Run, scope.partition(":")[2])
+        if first is None:
+            return None
+        usd = first.terms.get("max_usd", None if is_sitting(first) else first.limits.get("usd"))
+        return None if usd is None else Decimal(str(usd))
 
     def ceilings_set(self, tx: Transaction) -> set[str]:
         """Scopes, or kinds of scopes, that have a ceiling which was set by hand."""
@@ -271,6 +284,7 @@ class Core:
         scopes = [books.day_scope(self.wall_ms(), self.tz), books.agent_scope(run.agent)]
         scopes += [books.repo_scope(run.project)] if run.project is not None else []
         scopes += [books.workflow_scope(run.workflow)] if run.workflow is not None else []
+        scopes += [books.session_scope(run.terms["session"])] if "session" in run.terms else []
         return [*self.held_in(tx, scopes), *self.period_purses(tx)]
 
     def held_in(self, tx: Transaction, scopes: Iterable[str]) -> list[Purse]:

@@ -5,25 +5,28 @@ from __future__ import annotations
 from decimal import Decimal
 
 from pancode.control.core import CEILING, WORK_CEILING, Core
-from pancode.control.work import unit_of_work
+from pancode.control.work import Work, unit_of_work
 from pancode.core import books
 from pancode.core.records import Run, Setting
 from pancode.errors import NotFoundError, UsageError
 from pancode.life.decide import decide
-from pancode.life.signals import Priced
+from pancode.life.signals import Priced, SessionCapped
 
 
 def set_ceilings(core: Core, scope: str, ceilings: books.Ceilings, by: str) -> None:
     """The ceilings of a scope in each currency that is given; the others stay.
 
-    The scope is `day`, `week`, `month`, `node:NAME`, `agent:NAME` or `repo:PATH`.
-    What is spent already stays spent.
+    The scope is `day`, `week`, `month`, `node:NAME`, `agent:NAME`, `repo:PATH`, `session` (each one
+    without another) or `session:RUN`, with its first run. What is spent already stays spent.
     """
     if any(amount is not None and amount < 0 for amount in (ceilings.usd, ceilings.tokens, ceilings.ms)):
         raise UsageError("a ceiling cannot be negative", fix="pancode budget set 10")
     with unit_of_work(core) as work:
         old = core.ceilings(work.tx, scope if ":" in scope else f"{scope}:")
-        if ceilings.usd is not None:
+        session = _session(work, scope)
+        if ceilings.usd is not None and session is not None:
+            work.signal(session, SessionCapped(ceilings.usd, by))
+        elif ceilings.usd is not None:
             work.tx.put(Setting(f"{CEILING}{scope}", f"{ceilings.usd:f}", core.wall_ms(), by))
         agents = {"tokens": ceilings.tokens, "ms": ceilings.ms}
         if any(amount is not None for amount in agents.values()):
@@ -35,16 +38,25 @@ def set_ceilings(core: Core, scope: str, ceilings: books.Ceilings, by: str) -> N
         work.audit("budget", "info", "ceiling set", **detail)
 
 
+def _session(work: Work, scope: str) -> Run | None:
+    """The first run of the session with this scope, which has its ceiling."""
+    return work.tx.get(Run, scope.partition(":")[2]) if books.is_session(scope) else None
+
+
 def unset_ceiling(core: Core, scope: str, by: str) -> None:
     """Removes the ceiling set by hand: the configured one counts again, or none. NotFoundError."""
     with unit_of_work(core) as work:
         found = [core.ceiling_set(work.tx, scope, prefix) for prefix in (CEILING, WORK_CEILING)]
-        there = [setting for setting in found if setting is not None]
-        if not there:
+        there = [setting for setting in found if setting is not None and setting.name.endswith(scope)]
+        session = _session(work, scope)
+        old = "" if session is None else session.terms.get("max_usd", "")
+        if session is not None and old:
+            work.signal(session, SessionCapped(None, by))
+        if not there and not old:
             raise NotFoundError(f"no ceiling was set for {scope}", fix="pancode budget show")
         for setting in there:
             work.tx.delete(Setting, setting.name)
-        old = ", ".join(str(setting.value) for setting in there)
+        old = ", ".join(filter(None, (old, *(str(setting.value) for setting in there))))
         work.audit("budget", "info", "ceiling unset", scope=scope, old=old, by=by)
 
 

@@ -459,11 +459,21 @@ class AskedShape(TypedDict):
     command: str
 
 
+class SessionMoney(TypedDict):
+    """Dollars. `ceiling`: of all its sittings; `left` of it, beside what is held for costs that nobody knows;
+    `sitting`: the most that its newest sitting may cost. None: there is no such limit."""
+
+    ceiling_usd: str | None
+    left_usd: str | None
+    sitting_usd: str | None
+
+
 class SessionShape(TypedDict):
     """A session. `run`: its newest run; `waiting`: words that no turn got; `takes_turns`: it is a sitting.
 
-    `turn`: the newest turn of that run that has ended: number, stop, why. `goes_on`: the next sitting begins
-    by itself, with the words that wait.
+    `turn`: the newest turn of that run that has ended: number, stop, why, tokens, cost_usd and cost_source
+    (`metered` by the gateway of its node, `reported` by the program itself ...). `goes_on`: the next sitting
+    begins by itself, with the words that wait.
     """
 
     session: str
@@ -482,6 +492,7 @@ class SessionShape(TypedDict):
     goes_on: bool
     asks: AskedShape | None
     usage: UsageShape
+    money: SessionMoney
     sittings: list[SittingShape]
     created_by: str
     created_at: str

@@ -160,6 +160,16 @@ def is_workflow(scope: str) -> bool:
     return scope.startswith("workflow:")
 
 
+def session_scope(session: str) -> str:
+    """`session`: the id of its first run."""
+    return f"session:{session}"
+
+
+def is_session(scope: str) -> bool:
+    """Whether it sums up the sittings of one session."""
+    return scope.startswith("session:")
+
+
 def repo_scope(project: str) -> str:
     return f"repo:{project}"
 

@@ -112,6 +112,8 @@ class RunTerms(TypedDict, total=False):
     """The first run of its session: it is one of its sittings."""
     turns: dict[str, int]
     """It is a sitting, whose program waits for words after an answer: `idle_ms`, `turn_ms`, as TurnTerms."""
+    max_usd: str
+    """The most that its session may cost; only the first run of the session has it."""
     story: str
     """The session so far, for a sitting whose program does not remember it."""
     turn: dict[str, Any]

@@ -352,12 +352,12 @@ def passed(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDisp
 
 
 def _judge(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDispatch:
-    above = _parent(core, asked.parent)
+    above, session = _parent(core, asked.parent), _session(core, asked.request)
     catalogue = _under(_catalogue(core, around, asked), above)
-    resolved = resolve(_as_child(asked.request, above), catalogue)
+    resolved = resolve(_as_sitting(_as_child(asked.request, above), session), catalogue)
     if isinstance(resolved, Unresolved):
         raise resolved.error.because(*outranked_for(asked.request, catalogue.defaults))
-    view = replace(_view(core, around, resolved, asked), parent=above)
+    view = replace(_view(core, around, resolved, asked), parent=above, session=session)
     resolved, places, notes = _trusted(resolved, catalogue)
     verdicts = judge(resolved, view)
     if first_refused(verdicts) is None:
@@ -416,6 +416,23 @@ def _as_child(request: DispatchRequest, above: Parent | None) -> DispatchRequest
         return request
     depth = max(request.depth, above.depth + 1)
     return replace(request, depth=depth, parent=above.run, most_usd=above.usd_left, walled=above.walled)
+
+
+def _session(core: Core, request: DispatchRequest) -> ScopeView | None:
+    """The books of its session; None: it is no sitting. A new one has its ceiling in the request."""
+    if not request.turns:
+        return None
+    with core.ports.ledger.transaction() as tx:
+        (purse,) = core.held_in(tx, [books.session_scope(request.session)])
+    new = not request.session and request.budget is not None
+    return ScopeView(purse.balance, books.Ceilings(request.budget) if new else purse.ceilings)
+
+
+def _as_sitting(request: DispatchRequest, session: ScopeView | None) -> DispatchRequest:
+    """The request of a sitting, which may cost no more than its session has left."""
+    left = None if session is None else session.left
+    caps = [usd for usd in (request.most_usd, left) if usd is not None]
+    return replace(request, most_usd=min(caps, default=None))
 
 
 def _view(core: Core, around: Surroundings, resolution: Resolution, asked: AskedDispatch) -> AdmissionView:

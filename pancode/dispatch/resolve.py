@@ -34,7 +34,8 @@ def estimate(
     worker: tuple[str, RuntimeKind, str | None],
     limits: RunLimits,
 ) -> Amount:
-    """The estimate in each currency, never above the run's own limit; own programs ask no model."""
+    """The estimate in each currency, never above the run's own limit, which a sitting holds whole; own
+    programs ask no model."""
     (agent, runtime, model), defaults = worker, catalogue.defaults
     if runtime.own:
         return Amount(_own_cost(request, limits.usd), 0, min(defaults.estimate_ms, limits.wall_ms))
@@ -43,7 +44,8 @@ def estimate(
     unknown = Amount(ms=defaults.estimate_ms, tokens=defaults.estimate_tokens)
     usual = unknown if found is None or not found.amount.tokens else found.amount
     tokens = usual.tokens if limits.tokens is None else min(usual.tokens, limits.tokens)
-    usd = usd if limits.usd is None else min(usd, limits.usd)
+    if limits.usd is not None:
+        usd = limits.usd if request.turns else min(usd, limits.usd)
     return Amount(usd, tokens, min(usual.ms, limits.wall_ms))
 
 
@@ -52,7 +54,7 @@ def evidence(
 ) -> str:
     """The runs behind the estimate, in words; empty: the estimate is a setting."""
     agent, runtime, model = worker
-    if runtime.own or catalogue.expect is None:
+    if runtime.own or request.turns or catalogue.expect is None:
         return ""
     found = catalogue.expect(agent, runtime.name, model, request.task)
     return "" if found is None else found.words
@@ -231,6 +233,7 @@ class Resolution:
             begins=asked.begins.run if asked.begins is not None else "",
             carries=asked.begins is not None and asked.begins.carries,
             turns=dict(asked.turns),
+            max_usd="" if asked.session or not asked.turns or asked.budget is None else f"{asked.budget:f}",
             story=asked.story,
             session=asked.session or (run if asked.turns else ""),
             origin=str(asked.resolves.get("origin", "")),

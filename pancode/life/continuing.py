@@ -82,7 +82,16 @@ def spoken(run: Run, turn: TurnRecord, at_ms: int) -> Run:
         else row
         for number, row in enumerate(rows(run), start=1)
     ]
-    newest = {"number": turn.number, "stop": turn.stop.value, "why": turn.why, "at_ms": at_ms}
+    used = turn.usage
+    newest = {
+        "number": turn.number,
+        "stop": turn.stop.value,
+        "why": turn.why,
+        "at_ms": at_ms,
+        "tokens": used.input_tokens + used.output_tokens,
+        "cost_usd": None if used.cost_usd is None else f"{used.cost_usd:f}",
+        "cost_source": used.cost_source,
+    }
     terms: RunTerms = {**run.terms, "turn": newest}
     if told:
         terms["told"] = told

@@ -39,6 +39,7 @@ from pancode.life.signals import (
     Rejected,
     Released,
     Reverted,
+    SessionCapped,
     SessionClosed,
     Signal,
     Steered,
@@ -153,6 +154,8 @@ def _steered(made: Changes, signal: Steered) -> Changes:
             return people.told(made, signal)
         case TurnAsked():
             return people.turn_asked(made, signal)
+        case SessionCapped():
+            return people.capped(made, signal)
         case SessionClosed():
             return people.closed(made, signal)
         case Unasked():

@@ -15,7 +15,7 @@ from pancode.life.changes import Changes
 from pancode.life.continuing import NEXT, is_blocked, must_be_free, nexts, unheard, with_words
 from pancode.life.inbox import FIRST, ItemKind, must_wait
 from pancode.life.orders import identity_of, name_of
-from pancode.life.signals import Continued, SessionClosed, ToldByPerson, TurnAsked
+from pancode.life.signals import Continued, SessionCapped, SessionClosed, ToldByPerson, TurnAsked
 from pancode.plain import counted
 
 DENIED = "denied"
@@ -140,6 +140,20 @@ def closed(made: Changes, signal: SessionClosed) -> Changes:
     if not continuing.is_between_turns(made.run):
         made = turn_asked(made, TurnAsked("cancel", signal.by))
     return turn_asked(made, TurnAsked("rest", signal.by))
+
+
+def capped(made: Changes, signal: SessionCapped) -> Changes:
+    """The session that began with this run may cost so much from now on. Idempotent."""
+    terms, usd = made.run.terms.copy(), "" if signal.usd is None else f"{signal.usd:f}"
+    old = terms.pop("max_usd", "")
+    if old == usd:
+        return made
+    if usd:
+        terms["max_usd"] = usd
+    made = made.put(replace(made.run, terms=terms))
+    return made.tell(
+        "person", "ceiling of its session", usd or "unset", f"by {signal.by}; it was {old or 'unset'}"
+    )
 
 
 def heard(made: Changes, numbers: tuple[int, ...]) -> Changes:

@@ -256,6 +256,14 @@ class SessionClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionCapped:
+    """A person sets what the session that began with this run may cost; None: as the settings say."""
+
+    usd: Decimal | None
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Priced:
     """A person sets the cost of an attempt whose cost is unknown."""
 
@@ -348,7 +356,7 @@ class Reverted:
 Queued = Admitted | AskedFirst | Due | Waits | Released | Bound
 FromNode = NodeReported | NotTaken | Doubted | NodeSilent | Quarantined | UnknownFence
 Ended = Lost | Stop | GivenUp | Unbindable | Priced
-Spoken = SessionClosed | ToldByPerson | TurnAsked
+Spoken = SessionCapped | SessionClosed | ToldByPerson | TurnAsked
 Steered = Approved | AskedAgain | CallDecided | Continued | Declined | Spoken | Unasked
 Landing = LandingAsked | LandingDue | Dropped | CalledOff | LandingOver | Landed | Reverted
 Verifying = VerificationAsked | VerificationBegun | VerificationOver

@@ -25,7 +25,7 @@ _TASK = 80
 _FIGURES = ("usd", "tokens", "agent_ms")
 _NONE = CostLine(None)
 _ALL: Mapping[str, str] = {}
-_NOT_OF_ONE = ("day", "workflow")
+_NOT_OF_ONE = ("day", "workflow", "session")
 """Properties that the rows of single runs do not have."""
 _ASKED_AT_ONCE = 500
 _Keys = tuple[str | None, ...]
@@ -34,7 +34,8 @@ _Keys = tuple[str | None, ...]
 def cost(core: Core, by: str, since_ms: int, limit: int, only: Mapping[str, str] = _ALL) -> CostTable:
     """The dearest first, at most `limit` rows; the total is of all. NotFoundError for an unknown property.
 
-    `only`: of runs with this agent, repository, or node on which they ended. UsageError by day or workflow.
+    `only`: of runs with this agent, repository, or node on which they ended. UsageError by day,
+    workflow or session.
     """
     return cost_tables(core, (by,), since_ms, limit, only)[0]
 
@@ -241,6 +242,8 @@ def _keys(tx: Transaction, run_id: str, by: str, days: set[str]) -> Sequence[str
         return [None]
     if by == "node":
         return [node_of(tx, run)]
+    if by == "session":
+        return [run.terms.get("session")]
     return [getattr(run, "project" if by == "repository" else by)]
 
 

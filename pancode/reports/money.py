@@ -30,7 +30,7 @@ class Configured:
 
 
 def budget(core: Core, configured: Configured, everything: bool = False) -> BudgetShape:
-    """Today, then nodes and agents; `everything`: past days and workflows, too."""
+    """Today, then nodes and agents; `everything`: past days, workflows and sessions, too."""
     today = books.day_scope(core.wall_ms(), core.tz)
     with core.ports.ledger.transaction() as tx:
         known = {balance.scope: balance for balance in tx.find(Balance)}
@@ -44,7 +44,7 @@ def budget(core: Core, configured: Configured, everything: bool = False) -> Budg
         known |= {one.scope: one for one in (core.period_balance(tx, p) for p in PERIODS if p in kinds)}
         past = [s for s in sorted(known) if s.startswith("day:") and everything]
         others = [s for s in sorted(known) if not s.startswith("day:")]
-        others = [s for s in others if everything or not books.is_workflow(s)]
+        others = [s for s in others if everything or not (books.is_workflow(s) or books.is_session(s))]
         scopes = [_scope(core, tx, known[name], configured) for name in (*others, *reversed(past))]
         scopes.insert(0, _scope(core, tx, day, configured))
         notes = _notes(core, tx, configured)

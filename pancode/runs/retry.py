@@ -138,6 +138,7 @@ def request_of(run: Run, by: str) -> DispatchRequest:
         cwd=_place_of(run),
         answers=terms.get("answers") if own else None,
         land=run.land and run.landed is None,
+        budget=None if is_sitting(run) else request.budget,  # its session has the ceiling
         turns=run.terms.get("turns", {}),
         session=run.terms.get("session", ""),
         walled=is_walled(run),

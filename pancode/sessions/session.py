@@ -11,10 +11,11 @@ from node_agent.wire.identity import Mark
 from node_agent.wire.receipt import TurnStop
 from pancode.control.core import Core
 from pancode.control.run import at, attempts_of, find_run, iso, newest_fence, node_of, usage_of
-from pancode.control.shapes import AskedShape, SessionShape, SittingShape
+from pancode.control.shapes import AskedShape, SessionMoney, SessionShape, SittingShape
+from pancode.core import books
 from pancode.core.names import LAST, not_found
 from pancode.core.ports import Transaction
-from pancode.core.records import Action, ActionKind, Fence, FenceState, Run, RunState
+from pancode.core.records import Action, ActionKind, Attempt, Fence, FenceState, Run, RunState
 from pancode.life.continuing import ended_turns, is_between_turns, is_sitting, kept, nexts
 from pancode.life.ends import GIVEN_UP
 from pancode.life.inbox import InboxItem, ItemKind, item_of, open_item
@@ -155,7 +156,7 @@ def next_of(tx: Transaction, run: Run) -> Run | None:
     return tx.get(Run, str(after)) if after is not None else None
 
 
-def shape(tx: Transaction, session: SessionChain) -> SessionShape:
+def shape(core: Core, tx: Transaction, session: SessionChain) -> SessionShape:
     """The session as JSON."""
     first, run = session.runs[0], session.newest
     item, turn = session.item, run.terms.get("turn")
@@ -172,15 +173,35 @@ def shape(tx: Transaction, session: SessionChain) -> SessionShape:
         "project": run.project,
         "title": " ".join((first.task or " ".join(first.argv or ())).split())[:MOST_TITLE],
         "takes_turns": is_sitting(run),
-        "turn": None if turn is None else {name: turn[name] for name in ("number", "stop", "why")},
+        "turn": None if turn is None else {name: turn.get(name) for name in _OF_A_TURN},
         "waiting": len(kept(run)),
         "goes_on": session.goes_on,
         "asks": None if item is None else _asked(item),
         "usage": usage_of(usage_of_all(attempts)),
+        "money": _money(core, tx, session, attempts),
         "sittings": [_sitting(one) for one in session.runs],
         "created_by": first.created_by,
         "created_at": at(first.created_ms),
         "changed_at": at(run.finished_ms or run.terms.get("turn", {}).get("at_ms") or run.created_ms),
+    }
+
+
+_OF_A_TURN = ("number", "stop", "why", "tokens", "cost_usd", "cost_source")
+
+
+def _money(core: Core, tx: Transaction, session: SessionChain, attempts: list[Attempt]) -> SessionMoney:
+    """What may be spent and what is left by the books; of the sitting at work counts what its node told."""
+    run, now = session.newest, attempts[-1] if attempts else None
+    (purse,) = core.held_in(tx, [books.session_scope(session.id)])
+    used = books.plus(purse.balance.spent_usd, purse.balance.held_usd)
+    if is_sitting(run) and run.state is not RunState.ENDED and now is not None and now.run == run.id:
+        used = books.plus(books.minus(used, now.held_usd), books.known_cost(now.usage) or books.ZERO)
+    ceiling, sitting = purse.ceilings.usd, run.limits.get("usd") if is_sitting(run) else None
+    left = None if ceiling is None else max(books.minus(ceiling, used), books.ZERO)
+    return {
+        "ceiling_usd": None if ceiling is None else f"{ceiling:f}",
+        "left_usd": None if left is None else f"{left:f}",
+        "sitting_usd": None if sitting is None else str(sitting),
     }
 
 
@@ -211,10 +232,10 @@ def _sitting(run: Run) -> SittingShape:
 def show(core: Core, text: str) -> SessionShape:
     """One session, by any of its runs."""
     with core.ports.ledger.transaction() as tx:
-        return shape(tx, load(tx, text))
+        return shape(core, tx, load(tx, text))
 
 
 def sessions(core: Core, limit: int) -> list[SessionShape]:
     """The newest sessions."""
     with core.ports.ledger.transaction() as tx:
-        return [shape(tx, one) for one in newest(tx, limit)]
+        return [shape(core, tx, one) for one in newest(tx, limit)]

@@ -86,6 +86,7 @@ def rules_of(settings: Settings) -> ControlSettings:
     timing = settings.timing
     return ControlSettings(
         ceiling_usd=settings.budget.ceiling,
+        session_usd=settings.sessions.max_usd,
         deadlines=Deadlines(timing.ask, timing.suspect, timing.unreachable, timing.lost),
         beat_ms=timing.beat,
         start_by_ms=timing.start_by,

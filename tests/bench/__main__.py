@@ -26,9 +26,10 @@ from tests.bench.probing import probing
 from tests.bench.remote import remote
 from tests.bench.sandbox import sandbox
 from tests.bench.scale import scale
+from tests.bench.talking import talking
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "performance.md"
-ROWS = "abcdefghijklmnopqrs"
+ROWS = "abcdefghijklmnopqrst"
 _QUICK = "quick run: few rounds, and a p99 of 60 samples is the worst of them"
 
 
@@ -62,6 +63,7 @@ def main(argv: list[str]) -> int:
         ("p", lambda: overhead(_tell, 3 if quick else 15)),
         ("q", lambda: faces(_tell, *((3, 4) if quick else (9, 10)))),
         ("s", lambda: scale(_tell, quick)),
+        ("t", lambda: talking(_tell, *((4, 10) if quick else (20, 30)))),
         ("e", lambda: idle(_tell, 20 if quick else 60)),
     ]
     for letters, measure in parts:

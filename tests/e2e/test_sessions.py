@@ -6,15 +6,26 @@ import os
 import pty
 import subprocess
 from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pancode.errors import ExitCode
 from tests.clis.hands import HANDS
 from tests.clis.launched import EVERY
 from tests.e2e.owner import Owner, until
-from tests.e2e.programs import PORT, await_state, give_secrets, installed, model_on, project
+from tests.e2e.programs import (
+    PORT,
+    await_state,
+    give_prices,
+    give_secrets,
+    installed,
+    model_on,
+    project,
+    requests_in,
+)
 from tests.e2e.test_programs import K
 from tests.lab import Lab
 
@@ -150,6 +161,46 @@ def test_lines_of_a_pipe_are_turns_and_a_terminal_goes_on_with_them(fleet: Owner
             fleet.run("sessions", "end", session).ok()
             until(lambda: state(fleet, session) == "ended", "it has ended", 60)
     assert [one["turns"] for one in fleet.ask("sessions", "show", session)["sittings"]] == [3]
+
+
+def test_at_its_cap_a_sitting_rests_and_its_session_takes_no_more_until_it_may(
+    fleet: Owner, lab: Lab
+) -> None:
+    """It takes more than 30 s: three sittings on a real host. Each call costs half a dollar."""
+    given = CLI.env(f"http://127.0.0.1:{PORT}")
+    where = ("--runtime", "native", "--model", CLI.model, "--node", f"node{K}", "--workspace", "none")
+    call = {"input": 1000, "output": 0}
+    acts = [{**HANDS["native"].shell(f"echo {number}"), "usage": call} for number in range(3)]
+    one, never = {"text": "One.", "usage": call}, {"text": "Never.", "usage": call}
+    with installed(lab, "native", [K]):
+        give_secrets(lab, K, {name: value for name, value in given.items() if "RETRIES" not in name})
+        give_prices(lab, K, {CLI.model: "500 500 500 500"})
+        await_state(fleet, K, "native", "ok")
+        with model_on(lab, K, {"count": "assistant", "turns": [one, *acts, never]}) as log:
+            asked = fleet.run("chat", *where, "--budget", "2", stdin="first\nand work\n", timeout_s=120)
+            assert "One." in asked.out and "Never." not in asked.out and "it rests: cap" in asked.out
+            assert len(requests_in(log)) == 4, "no call beyond its cap has reached the model server"
+            session = fleet.ask("sessions", "show", "last")["session"]
+            until(lambda: state(fleet, session) == "rests", "it rests", 60)
+            claims = fleet.ask("receipt", "show", session)["statement"]["predicate"]
+            assert [turn["stop"] for turn in claims["turns"]] == ["end_turn", "limit"]
+            assert (claims["rests"], Decimal(claims["usage"]["cost_usd"])) == ("cap", Decimal(2))
+            money = fleet.ask("sessions", "show", session)["money"]
+            assert (money["ceiling_usd"], Decimal(money["left_usd"])) == ("2", Decimal(0))
+            refused = fleet.run("attach", "--once", session, "go on", timeout_s=60)
+            fix = f"pancode budget set 3 --scope session:{session}"
+            assert refused.code == ExitCode.REFUSED and fix in refused.err, refused
+            fleet.run(*fix.split()[1:]).ok()
+        two = {"text": "Two.", "usage": call}
+        with model_on(lab, K, {"count": "assistant", "turns": [one, *acts, never, two]}):
+            later = fleet.ask("attach", "--once", session, "go on", timeout_s=120)
+    assert (later["answer"], later["stop"], Decimal(later["money"]["left_usd"])) == (
+        "Two.",
+        "end_turn",
+        Decimal("0.5"),
+    )
+    rows = {row["key"]: row["usd"] for row in fleet.ask("cost", "--by", "session")["rows"]}
+    assert Decimal(rows[session]) == Decimal("2.5")
 
 
 def test_what_takes_no_turns_is_refused_with_the_fix(fleet: Owner) -> None:

@@ -40,10 +40,10 @@ class Plan:
         self.sent = 0
 
     def pieces(self, s: str) -> Iterator[str]:
-        """The text in the turn's chunk size, each at its time."""
+        """The text in the turn's chunk size, each at its time, which `${now}` names."""
         for i in range(0, len(s), self.size):
             self.step()
-            yield s[i : i + self.size]
+            yield s[i : i + self.size].replace("${now}", f"{time.time():.3f}")
 
     def step(self) -> None:
         """Called before each streamed piece: pacing and mid-stream faults."""

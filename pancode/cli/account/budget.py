@@ -17,7 +17,11 @@ from pancode.plain import counted
 
 app = Commands()
 Scope = Annotated[
-    str, option("day (default), week, month, node:NAME, agent:NAME or repo:PATH (repo: this repository).")
+    str,
+    option(
+        "day (default), week, month, node:NAME, agent:NAME, repo:PATH (repo: this repository), session "
+        "(each one) or session:ID."
+    ),
 ]
 
 
@@ -27,7 +31,11 @@ def budget() -> None:
 
 
 @budget.verb("show", "pancode budget show")
-def show(*, everything: Annotated[bool, option("Show past days, too.", "--all")] = False, face: Json) -> None:
+def show(
+    *,
+    everything: Annotated[bool, option("Show past days, workflows and sessions, too.", "--all")] = False,
+    face: Json,
+) -> None:
     """Today, week and month where they have a ceiling, and each node, agent and repository."""
     answer = face.client().get("/v1/budget", all=everything)
     face.show(answer, lambda: _books(answer))

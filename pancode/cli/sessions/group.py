@@ -8,7 +8,8 @@ from pancode.cli.commands import Commands
 from pancode.cli.face import who
 from pancode.cli.params import Json, Run, option
 from pancode.cli.sessions.chat import attach
-from pancode.cli.terminal import Columns, count, listing, safe, short_time, usd
+from pancode.cli.sessions.talk import spent_in_all
+from pancode.cli.terminal import Columns, listing, safe, short_time, usd
 from pancode.client import path_of
 from pancode.plain import clip, counted
 
@@ -27,6 +28,8 @@ _COLUMNS: Columns = {
     "AGENT": "agent",
     "NODE": lambda row: row["node"] or "-",
     "TURNS": lambda row: str(sum(one["turns"] for one in row["sittings"])),
+    "COST": lambda row: usd(row["usage"]["cost_usd"]),
+    "LEFT": lambda row: "-" if row["money"]["left_usd"] is None else usd(row["money"]["left_usd"]),
     "SINCE": lambda row: short_time(row["changed_at"]),
     "ABOUT": lambda row: clip(row["title"], TITLE),
 }
@@ -51,16 +54,13 @@ def show(run: Run, *, face: Json) -> None:
 
 
 def _shown(one: dict[str, Any]) -> str:
-    usage = one["usage"]
-    tokens = usage["input_tokens"] + usage["output_tokens"]
+    cap = f"; a sitting costs {usd(one['money']['sitting_usd'])} at most" if one["takes_turns"] else ""
     lines = [f"{one['session']}  {one['state']}  {safe(one['reason'])}", f"  {safe(one['title'])}"]
     model = f", {safe(one['model'])}" if one["model"] else ""
     lines.append(
         f"  {safe(one['agent'])} on {safe(one['node'] or 'no machine yet')}, {one['runtime']}{model}"
     )
-    lines.append(
-        f"  {count(tokens)} tokens, cost {usd(usage['cost_usd'])}, begun by {safe(one['created_by'])}"
-    )
+    lines.append(f"  {spent_in_all(one)}{cap}; begun by {safe(one['created_by'])}")
     if one["waiting"]:
         lines.append(f"  {counted(one['waiting'], 'message')} that no turn has got")
     for sitting in one["sittings"]:

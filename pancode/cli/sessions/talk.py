@@ -15,13 +15,15 @@ from pancode.cli.face import Face, aside, exit_of, tell_error
 from pancode.cli.sessions.acts import NO_TURN, OVER, SessionActs
 from pancode.cli.sessions.lines import LineStory
 from pancode.cli.sessions.stream import Happening, SessionFollower, SessionReader, Turn
-from pancode.cli.terminal import Sink, safe, safe_block
+from pancode.cli.terminal import Sink, count, safe, safe_block, usd
 from pancode.cli.transcript import MARK
 from pancode.client import Client, path_of
 from pancode.errors import ApiError, ExitCode, PancodeError
 from pancode.plain import counted
 
 MISSED = "no turn has taken these words; they are kept for the next ones"
+OWN_COUNT = "reported"
+"""The source of a cost that no gateway has metered: the program itself says so."""
 HELP = """\
   words          go to the agent; while it works, with the next call of its model
   /cancel        end the turn at work       /rest    let it rest: its slot is free
@@ -43,6 +45,21 @@ def read_line() -> str | None:
     return None
 
 
+def spent(usage: dict[str, Any], tokens: int) -> str:
+    """Tokens and dollars; those that a program has counted by itself are marked."""
+    own = " by its own count" if usage["cost_source"] == OWN_COUNT else ""
+    return f"{count(tokens)} tokens, {usd(usage['cost_usd'])}{own}"
+
+
+def spent_in_all(shape: dict[str, Any]) -> str:
+    """What a session has used, and what is left of its ceiling."""
+    usage, money = shape["usage"], shape["money"]
+    text = spent(usage, usage["input_tokens"] + usage["output_tokens"])
+    if money["ceiling_usd"] is not None:
+        text += f", {usd(money['left_usd'])} of {usd(money['ceiling_usd'])} left"
+    return text
+
+
 class ChatLoop:
     """One person at one session. `run`: the newest run that is known; `since`: `RUN:BYTE` to show it from."""
 
@@ -55,6 +72,8 @@ class ChatLoop:
         self._sink = Sink(sys.stdout, dim=MARK)
         self._shape: dict[str, Any] = {}
         self._state = self._shown = ""
+        self._counted: tuple[str, int] | None = None
+        """The turn whose cost was told last; None: no state was seen yet."""
         self._asked: dict[str, Any] = {}
         self._sent: list[tuple[str, int]] = []
         """Words without the end of their turn: their run, and their number there."""
@@ -123,7 +142,8 @@ class ChatLoop:
         missed = turn is None and self._shape["takes_turns"]
         answer = turn.answer if turn is not None else "" if missed else run["answer"]
         stop = turn.stop if turn is not None else ""
-        keep = {name: self._shape[name] for name in ("session", "run", "state", "agent", "node", "usage")}
+        names = ("session", "run", "state", "agent", "node", "usage", "money")
+        keep = {name: self._shape[name] for name in names}
         why = turn.why if turn is not None else run["reason"]
         why = MISSED if missed and run["outcome"] == "done" else why
         told = {**keep, "answer": answer, "stop": stop, "why": why, "asks": self._shape["asks"]}
@@ -138,7 +158,7 @@ class ChatLoop:
             status = exit_of(run["outcome"])
         if status not in (ExitCode.DONE, ExitCode.BLOCKED):
             self._face.note(f"{run['run']}: {safe(why or stop)}   why: pancode why {run['run']}")
-        self._face.note(f"go on: pancode attach {self._shape['session']}")
+        self._face.note(f"{spent_in_all(self._shape)}   go on: pancode attach {self._shape['session']}")
         return self._face.end(status, told, lambda: safe_block(answer))
 
     # ---- a conversation
@@ -216,6 +236,7 @@ class ChatLoop:
     def _told_state(self, shape: dict[str, Any]) -> None:
         """Say what it does now, where that has changed and the stream says nothing of it."""
         self._shape, self._acts.run = shape, shape["run"]
+        self._told_cost(shape)
         asks, self._state, self._asked = shape["asks"], shape["state"], shape["asks"] or {}
         if self._is_over():
             self._miss({one["run"] for one in shape["sittings"]})
@@ -234,6 +255,16 @@ class ChatLoop:
             self._face.note(f"[{shape['session']} {self._state}{why}]")
             self._prompted = False
         self._shown = shown
+
+    def _told_cost(self, shape: dict[str, Any]) -> None:
+        """Say what a turn has cost when it has ended, and the session with it."""
+        turn = shape["turn"]
+        newest = shape["run"], turn["number"] if turn else 0
+        if turn and self._counted is not None and newest != self._counted and turn["tokens"] is not None:
+            words = f"turn {turn['number']}: {spent(turn, turn['tokens'])}; session: {spent_in_all(shape)}"
+            self._face.note(f"[{words}]")
+            self._prompted = False
+        self._counted = newest
 
     def _miss(self, runs: set[str]) -> None:
         """No turn of these runs comes any more: words that wait for one are told."""

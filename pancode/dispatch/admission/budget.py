@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from math import ceil
 from shlex import quote
 
@@ -14,6 +15,8 @@ from pancode.plain import counted
 
 NAME = "budget"
 MOST_NAMED = 3
+MORE_USD = Decimal(1)
+"""So much more at least is proposed where a session has used all that it may."""
 
 
 def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
@@ -23,7 +26,11 @@ def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
         return refused(
             NAME, words, "do the work in that run itself, or begin that run with a larger --budget"
         )
-    for scope in view.scopes:
+    session = () if view.session is None else (view.session,)
+    for scope in session:
+        if scope.left == 0 and not resolution.free:
+            return refused(NAME, _used_up(scope), _raised(scope, books.Amount(MORE_USD)))
+    for scope in (*view.scopes, *session):
         if not books.fits(scope.balance, scope.ceilings, due):
             return refused(
                 NAME,
@@ -38,6 +45,14 @@ def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
         fix = f"pancode budget settle {view.unknown[0]} --usd X"
         return warned(NAME, f"{words}; the cost of {names} is unknown", fix)
     return passed(NAME, words)
+
+
+def _used_up(scope: ScopeView) -> str:
+    balance, ceiling = scope.balance, scope.ceilings.usd
+    return (
+        f"Dispatch blocked: nothing is left for {balance.scope.replace(':', ' ')} "
+        f"(spent: ${balance.spent_usd:.2f}, held: ${balance.held_usd:.2f}, ceiling: ${ceiling:.2f})"
+    )
 
 
 def _raised(scope: ScopeView, due: books.Amount) -> str:

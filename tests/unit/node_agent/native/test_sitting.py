@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from node_agent.chat.dialect import Question, Trouble
+from node_agent.chat.dialect import Question, Trouble, refusal
 from node_agent.chat.limits import Over
 from node_agent.chat.messages import Answer, Answered, Asked, ToolResults
+from node_agent.gateway.meter import Wire
+from node_agent.gateway.requests import error_body
 from node_agent.native.equipment import WorkerBeat, pause
 from node_agent.native.loop import CANCELLED
 from node_agent.native.sitting import Sitting, TurnOver
@@ -203,6 +205,19 @@ def test_what_further_words_would_meet_again_ends_it(tmp_path: Path) -> None:
     over = talk.sitting.run("the task")
     assert over is not None and over.kind is FailureKind.MODEL_AUTH
     assert [stop for _, stop, _ in talk.turns()] == ["failed"] and talk.told("rests") == []
+
+
+def test_where_the_gateway_lets_no_more_through_the_turn_is_cut_and_it_rests(tmp_path: Path) -> None:
+    body = error_body(Wire.CHAT, 403, "$2 is spent, the limit of this run is $2", "usd")
+    past = refusal(403, body)
+    talk = Talk(tmp_path, Script(says("one"), past))
+    talk.between = [talk.says(1, "go on")]
+    assert talk.sitting.run("the task") is None
+    assert [stop for _, stop, _ in talk.turns()] == ["end_turn", "limit"]
+    assert "the limit of this run" in talk.turns()[1][2] and talk.told("rests")[0]["why"] == "cap"
+    fresh = Talk(tmp_path / "fresh", Script(past))
+    over = fresh.sitting.run("the task")
+    assert over is not None and over.kind is FailureKind.USD_LIMIT, "no turn has ended with an answer"
 
 
 def test_a_turn_that_takes_too_long_ends_and_the_sitting_goes_on(tmp_path: Path) -> None:

@@ -96,7 +96,11 @@ def test_a_session_from_its_first_words_to_the_next_sitting(world: World) -> Non
     assert session(world, run)["state"] == "works"
     turned(world, order, record(1, 0))
     shown = session(world, run)
-    assert (shown["state"], shown["turn"]) == ("waits for you", {"number": 1, "stop": "end_turn", "why": ""})
+    assert (shown["state"], shown["turn"]["number"], shown["turn"]["stop"]) == (
+        "waits for you",
+        1,
+        "end_turn",
+    )
     assert "run.turn" in [event.kind.value for event in world.context.rows(FeedEvent)]
     assert say(world, run, "and more", "ben")["how"] == "sent"
     (words,) = sent(world)

@@ -161,7 +161,9 @@ def shape(state: str, outcome: str | None = None, **more: Any) -> dict[str, Any]
     """A session as the API tells it."""
     told: dict[str, Any] = {"session": "r-1", "run": "r-1", "state": state, "reason": "", "waiting": 0}
     told |= {"asks": None, "goes_on": False, "takes_turns": True, "agent": "builder", "node": "n"}
-    return told | {"runtime": "native", "usage": {}, "sittings": [{"run": "r-1", "outcome": outcome}]} | more
+    usage = {"input_tokens": 900, "output_tokens": 100, "cost_usd": "0.50", "cost_source": "metered"}
+    told |= {"turn": None, "usage": usage, "money": {"ceiling_usd": "2", "left_usd": "1.50"}}
+    return told | {"runtime": "native", "sittings": [{"run": "r-1", "outcome": outcome}]} | more
 
 
 def asks(kind: str, call: int | None, words: str = "git push") -> dict[str, Any]:
@@ -313,6 +315,21 @@ def test_once_prints_the_answer_alone(
     assert capsys.readouterr().out == "Because of this.\n"
     with pytest.raises(ApiError):
         one_turn(monkeypatch, *told, refuses="refused")
+
+
+def test_the_end_of_a_turn_says_what_it_cost_and_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
+    turn = {"number": 1, "tokens": 40, "cost_usd": "0.02", "cost_source": "metered"}
+    loop = chat(Asked())
+    loop._told_state(shape("waits for you", turn=turn))
+    assert "turn 1" not in capsys.readouterr().err, "it ended before this face came"
+    told = shape("waits for you", turn={**turn, "number": 2})
+    loop._told_state(told)
+    loop._told_state(told)
+    said = "[turn 2: 40 tokens, $0.02; session: 1.0 k tokens, $0.50, $1.50 of $2.00 left]\n"
+    assert capsys.readouterr().err.count(said) == 1
+    own = {**turn, "number": 3, "cost_source": "reported"}
+    loop._told_state(shape("waits for you", turn=own))
+    assert "[turn 3: 40 tokens, $0.02 by its own count; session" in capsys.readouterr().err
 
 
 def test_once_ends_where_no_turn_comes(
