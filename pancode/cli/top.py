@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from typer import Argument
 
@@ -61,20 +61,31 @@ def _check_terminal() -> None:
 
 
 def _shown(begin: str) -> int:
-    """The screen until the person leaves; whatever ends it, the terminal is as it was."""
-    import termios
-
     from node_agent.wire.clock import SystemClock
     from pancode.tui.app import Console
 
+    return on_screen(Console(_Readers(), who(), SystemClock(), begin))
+
+
+class CrashingApp(Protocol):
+    """An application on the whole terminal. `crash`: the defect that has ended it."""
+
+    crash: Exception | None
+
+    def run(self) -> int | None: ...
+
+
+def on_screen(app: CrashingApp) -> int:
+    """The screen until the person leaves; whatever ends it, the terminal is as it was."""
+    import termios
+
     before = termios.tcgetattr(sys.stdin)
-    console = Console(_Readers(), who(), SystemClock(), begin)
     try:
-        status = console.run()
+        status = app.run()
     finally:
         _restored(before)
-    if console.crash is not None:
-        raise console.crash
+    if app.crash is not None:
+        raise app.crash
     return status or 0
 
 

@@ -156,7 +156,9 @@ def test_lines_of_a_pipe_are_turns_and_a_terminal_goes_on_with_them(fleet: Owner
             said = fleet.run("chat", *where, stdin="first\nsecond\n", timeout_s=120).ok()
             assert 0 <= said.out.find("One.") < said.out.find("Two.")
             session = fleet.ask("sessions", "show", "last")["session"]
-            shown = at_a_terminal(fleet, "attach", session, types=[("Two.", b"third\n"), ("Three.", b"\x04")])
+            shown = at_a_terminal(
+                fleet, "attach", "--plain", session, types=[("Two.", b"third\n"), ("Three.", b"\x04")]
+            )
             assert "One." in shown and f"come back: pancode attach {session}" in shown
             fleet.run("sessions", "end", session).ok()
             until(lambda: state(fleet, session) == "ended", "it has ended", 60)

@@ -59,5 +59,12 @@ class SessionActs:
         return self._client.post(path_of("sessions", self.run, what), {"by": who(), **body}, key=key)
 
 
+def come_back(session: str, state: str) -> str:
+    """What is said to who leaves."""
+    goes_on = "has ended" if state == "ended" else "goes on"
+    back = f"come back: pancode attach {session}   end it: pancode sessions end {session}"
+    return f"{session} {goes_on}.  {back}"
+
+
 def _named(asks: dict[str, Any]) -> dict[str, Any]:
     return {"by": who(), **({"call": asks["call"]} if asks["call"] is not None else {})}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument
@@ -11,18 +12,23 @@ from typer import Argument
 from node_agent.wire.clock import SystemIds
 from pancode.cli import completions
 from pancode.cli.commands import Commands
-from pancode.cli.face import Face
+from pancode.cli.face import Face, aside, folder_here, who
 from pancode.cli.params import Json, Run, option
 from pancode.cli.runs import options
 from pancode.cli.runs.dispatch import of_caller, post_agreed
+from pancode.cli.sessions.acts import come_back
 from pancode.cli.sessions.talk import ChatLoop, read_line
-from pancode.cli.terminal import safe
-from pancode.client import path_of
+from pancode.cli.terminal import safe, safe_block
+from pancode.client import Client, path_of
 from pancode.errors import UsageError
+
+if TYPE_CHECKING:
+    from pancode.cli.sessions.screen.desk import Begin
 
 app = Commands()
 Words = Annotated[str | None, Argument(help="The first words; without them you are asked.")]
 Once = Annotated[bool, option("Take one turn, print its answer, and let the session rest.", "--once")]
+Plain = Annotated[bool, option("Line by line, as in a pipe, and no whole screen.", "--plain")]
 Agent = Annotated[
     str | None,
     option("Agent definition (default: dispatch.agent, else builder).", "A", complete=completions.agents),
@@ -42,29 +48,62 @@ def chat(
     *,
     words: Words = None,
     once: Once = False,
+    plain: Plain = False,
     agent: Agent = None,
     yes: options.Yes = False,
     face: Json,
     **_options: Any,
 ) -> int:
-    """Talk with an agent on any machine. It stays when you leave: /detach, Ctrl-D or Ctrl-C end nothing.
+    """Talk with an agent on any machine. It stays when you leave: Ctrl-D and /detach end nothing.
 
-    Inside a repository the agent has all of it, and begins in the folder where you stand. Without --agent it
-    is that of dispatch.agent, else builder. After ten minutes without words the session rests: its slot is
-    free, its files and its memory are kept, and your next words go on with it. /help shows what else can be
-    typed. Only the runtime native takes turns yet.
+    A terminal shows a whole screen; --plain, a pipe and TERM=dumb are line by line. Inside a repository the
+    agent has all of it, and begins in the folder where you stand. Without --agent it is that of
+    dispatch.agent, else builder. After ten minutes without words the session rests: its slot is free, its
+    files and its memory are kept, and your next words go on with it. /help shows what else can be typed.
+    Only the runtime native takes turns yet.
     """
+    about = {name: value for name, value in of_caller(ctx.params).items() if name in _CALLER}
+    body = {**options.said(ctx.params), **about, "yes": yes}
+
+    def begin(face: Face, client: Client, task: str) -> dict[str, Any]:
+        begun: dict[str, Any] = post_agreed(face, client, "/v1/sessions", {"task": task, **body})
+        return begun
+
+    if not once and not plain and _draws(face):
+        return _on_screen(face, begin, first=words or "")
     client = face.client(works=True)
     first = _first(face, words, once=once)
-    about = {name: value for name, value in of_caller(ctx.params).items() if name in _CALLER}
-    body = {"task": first, **options.said(ctx.params), **about, "yes": yes}
-    begun: dict[str, Any] = post_agreed(face, client, "/v1/sessions", body)
+    begun = begin(face, client, first)
     for warning in begun["warnings"]:
         face.note(f"warning: {safe(warning)}")
     chosen = f", {safe(begun['chosen'])}" if begun["chosen"] else ""
     face.note(f"session {begun['run']}: agent {safe(begun['agent'])}{chosen}")
     talk = ChatLoop(face, client, SystemIds(), begun["run"])
     return talk.once((begun["run"], 0)) if once else talk.go((begun["run"], 0), first)
+
+
+def _draws(face: Face) -> bool:
+    """Whether there is a terminal for a whole screen; Textual draws on standard error."""
+    here = all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+    return here and not face.as_json and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def _on_screen(face: Face, begin: Begin, run: str = "", since: str = "", first: str = "") -> int:
+    """The screen until the person leaves, who then reads how to come back."""
+    from node_agent.wire.clock import SystemClock
+    from pancode.cli.sessions.screen.app import ChatScreen
+    from pancode.cli.sessions.screen.desk import ChatDesk
+    from pancode.cli.top import on_screen
+
+    desk = ChatDesk(face, SystemIds(), begin, run, since)
+    app = ChatScreen(desk, SystemClock(), who(), folder_here(), first)
+    try:
+        return on_screen(app)
+    finally:
+        if app.left_words:
+            aside(f"not sent: {safe_block(app.left_words)}")
+        if desk.run:
+            aside(f"{come_back(app.shape.get('session', desk.run), app.shape.get('state', ''))}\n")
 
 
 def _first(face: Face, words: str | None, *, once: bool) -> str:
@@ -94,6 +133,7 @@ def attach(
     words: Annotated[str | None, Argument(help="Words to say at once.")] = None,
     *,
     once: Once = False,
+    plain: Plain = False,
     since: Annotated[
         str | None, option("Show it from this number on, as the stream of the API tells it.", "RUN:BYTE")
     ] = None,
@@ -114,6 +154,12 @@ def attach(
             "a conversation is no JSON", fix=f'pancode attach --once --json {run} "..."', code="needs_once"
         )
     shape = client.get(path_of("sessions", run))
+    if not once and not plain and _draws(face):
+        return _on_screen(face, _none_begins, shape["run"], since or "", words or "")
     talk = ChatLoop(face, client, SystemIds(), shape["run"], since or "")
     message = None if words is None else talk.say(words)
     return talk.once(message) if once and message is not None else talk.go()
+
+
+def _none_begins(face: Face, client: Client, words: str) -> dict[str, Any]:
+    raise AssertionError("a session is there already")

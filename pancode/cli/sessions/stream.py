@@ -13,6 +13,8 @@ from pancode.cli.face import Face
 from pancode.cli.follow import resumed
 from pancode.client import Client, path_of
 
+TASK_HEAD = "Task:\n"
+"""A node writes it before the task of a run. Behind it stand the words with which a person began."""
 LINE_CAP = 16 << 20
 """A longer line is dropped as a whole."""
 Happening = tuple[str, Any]
@@ -27,7 +29,7 @@ class SessionFollower(threading.Thread):
     ) -> None:
         super().__init__(name="session", daemon=True)
         self._face, self._run, self._tell = face, run, tell
-        self._client = Client(client.place, starts=False)
+        self._client = client
         self.since, self._attempt = since, ""
 
     def run(self) -> None:
@@ -198,7 +200,10 @@ class SessionReader:
 
 
 def _person(event: dict[str, Any]) -> PersonText:
-    return PersonText(_text(event.get("by")) or "somebody", _text(event.get("text")), _count(event.get("at")))
+    text = _text(event.get("text"))
+    if event.get("type") == "turn" and not _count(event.get("words")):
+        text = text.removeprefix(TASK_HEAD).strip()
+    return PersonText(_text(event.get("by")) or "somebody", text, _count(event.get("at")))
 
 
 def _event(line: bytes) -> dict[str, Any]:

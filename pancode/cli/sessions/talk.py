@@ -12,7 +12,7 @@ from typing import Any
 
 from node_agent.wire.clock import Ids
 from pancode.cli.face import Face, aside, exit_of, tell_error
-from pancode.cli.sessions.acts import NO_TURN, OVER, SessionActs
+from pancode.cli.sessions.acts import NO_TURN, OVER, SessionActs, come_back
 from pancode.cli.sessions.lines import LineStory
 from pancode.cli.sessions.stream import Happening, SessionFollower, SessionReader, Turn
 from pancode.cli.terminal import Sink, count, safe, safe_block, usd
@@ -66,6 +66,7 @@ class ChatLoop:
     def __init__(self, face: Face, client: Client, ids: Ids, run: str, since: str = "") -> None:
         self._face, self._client = face, client
         self._acts = SessionActs(client, ids, run)
+        self._looks = Client(client.place, starts=False)
         self._queue: queue.Queue[Happening] = queue.Queue()
         self._story = LineStory(self._show)
         self._reader = SessionReader(self._story.take, self._turned)
@@ -82,14 +83,14 @@ class ChatLoop:
         self._eof = self._prompted = self._once = self._missed = False
         self._tty = sys.stdin.isatty()
         self.turns: list[Turn] = []
-        self._follower = SessionFollower(face, client, run, self._queue.put, since)
+        self._follower = SessionFollower(face, self._looks, run, self._queue.put, since)
 
     # ---- one turn, and out
     def once(self, message: tuple[str, int]) -> int:
         """Wait for the end of the turn with this message, let the sitting rest, print the answer."""
         run, number = message
         self._once = True
-        self._follower = SessionFollower(self._face, self._client, run, self._queue.put, f"{run}:0")
+        self._follower = SessionFollower(self._face, self._looks, run, self._queue.put, f"{run}:0")
         self._follower.start()
         try:
             turn = self._until_turned(run, number)
@@ -341,7 +342,7 @@ class ChatLoop:
             self._story.mine.append(text)
         if self._follower.ident is not None and not self._follower.is_alive():  # the stream had ended
             self._follower = SessionFollower(
-                self._face, self._client, done["run"], self._queue.put, self._follower.since
+                self._face, self._looks, done["run"], self._queue.put, self._follower.since
             )
             self._follower.start()
         return message
@@ -362,8 +363,5 @@ class ChatLoop:
 
     def _left(self, status: ExitCode) -> int:
         """Say how to come back."""
-        known = self._shape.get("session", self._acts.run)
-        goes_on = "has ended" if self._state == "ended" else "goes on"
-        back = f"come back: pancode attach {known}   end it: pancode sessions end {known}"
-        aside(f"\n{known} {goes_on}.  {back}\n")
+        aside(f"\n{come_back(self._shape.get('session', self._acts.run), self._state)}\n")
         return int(status)

@@ -1,0 +1,516 @@
+"""The chat with one session on a whole terminal: keys, news, and the lines around the conversation."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import events
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widgets import Input, Static
+
+from pancode.cli.sessions.acts import OVER, SessionActs
+from pancode.cli.sessions.screen import blocks, card
+from pancode.cli.sessions.screen.blocks import AnswerText, TalkView
+from pancode.cli.sessions.screen.card import QUIET_MS, AskCard, CardAnswer
+from pancode.cli.sessions.screen.desk import ChatDesk, Consent, News
+from pancode.cli.sessions.screen.field import COMMANDS, Field, Popup
+from pancode.cli.sessions.screen.look import GLYPHS, LIVE, QUIET, STATES, clock, glyph, rule, spread
+from pancode.cli.sessions.screen.story import AnswerBlock, CallsBlock, TalkStory, plain_of
+from pancode.cli.sessions.stream import SessionReader
+from pancode.errors import PancodeError
+from pancode.plain import clip, count, counted, safe, usd
+from pancode.tui.dialogs import drawn
+from pancode.tui.page import Line
+
+if TYPE_CHECKING:
+    from node_agent.wire.clock import Clock
+
+PAINT_MS = 50
+"""Between two repaints of what streams."""
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+HELP = """\
+Enter sends, Ctrl-J begins a new line. Esc ends the turn at work. Ctrl-D leaves, and nothing ends.
+Tab goes to a question; its y, x, n and digits answer it, and no word that you type ever does.
+Up and Down bring back what you typed, Ctrl-R looks for it. @ names runs and files, / commands.
+Ctrl-O folds and unfolds all calls. Ctrl-Up and Ctrl-Down mark a block: Enter opens it, Ctrl-Y copies it.
+PageUp reads back, End follows again. Ctrl-F finds, Enter there goes to the next."""
+
+
+class OneLine(Static):
+    """One line of spans; drawn only when it differs."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id=id, markup=False)
+        self.told: Line = ()
+
+    def tell(self, told: Line) -> None:
+        if told != self.told:
+            self.told = told
+            self.update(drawn([told]))
+
+
+class ChatScreen(App[int]):
+    """`by`: the person. `first`: words to begin with, or to say at once."""
+
+    ENABLE_COMMAND_PALETTE = False
+    CSS = (
+        """
+    Screen { background: ansi_default; color: ansi_default; layers: base over; }
+    OneLine { height: 1; background: ansi_default; }
+    #write { height: auto; } #sign { width: 2; color: ansi_cyan; }
+    Field, Field:focus { width: 1fr; height: auto; max-height: 8; border: none; padding: 0;
+      background: ansi_default; color: ansi_default; }
+    Popup { layer: over; dock: bottom; width: 80%; max-width: 80; height: auto; max-height: 10; display: none;
+      margin: 0 0 3 1; border: round ansi_cyan; background: ansi_default; color: ansi_default; padding: 0; }
+    #find { display: none; border: none; padding: 0 1; background: ansi_default; }
+    """
+        + blocks.CSS
+        + card.CSS
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+d", "leave_or_delete", show=False, priority=True),
+        Binding("ctrl+c", "clear_or_leave", show=False, priority=True),
+        Binding("escape", "escape", show=False),
+        Binding("tab", "other", show=False, priority=True),
+        Binding("ctrl+o", "fold", show=False, priority=True),
+        Binding("ctrl+r", "recall", show=False, priority=True),
+        Binding("ctrl+f", "find", show=False, priority=True),
+        Binding("ctrl+y", "copy", show=False, priority=True),
+        Binding("ctrl+up", "mark(-1)", show=False, priority=True),
+        Binding("ctrl+down", "mark(1)", show=False, priority=True),
+        Binding("pageup", "page(-1)", show=False, priority=True),
+        Binding("pagedown", "page(1)", show=False, priority=True),
+        Binding("ctrl+end", "follow", show=False, priority=True),
+    ]
+
+    class Heard(Message):
+        """News from a thread of the desk."""
+
+        def __init__(self, news: News) -> None:
+            super().__init__()
+            self.news = news
+
+    def __init__(self, desk: ChatDesk, clock: Clock, by: str, folder: str, first: str = "") -> None:
+        super().__init__(ansi_color=True)
+        self._desk, self._clock, self._by, self._folder, self._first = desk, clock, by, folder, first
+        self.talk = TalkStory()
+        self._reader = SessionReader(self.talk.take, lambda turn: None)
+        self.shape: dict[str, Any] = {}
+        self._state = "starts" if desk.run else ""
+        self._since_ms = self._key_ms = clock.mono_ms()
+        self._away_ms: int | None = None
+        self._painted_ms, self._paints = 0, False
+        self._note: tuple[str, str] = ("", "")
+        self._runtime = ""
+        self._waits: list[tuple[str, Any]] = []
+        self._replies: CardAnswer | None = None
+        self._leaves = False
+        self.left_words = ""
+        """What was written and not sent."""
+        self.crash: Exception | None = None
+
+    # -- life ------------------------------------------------------------------------------------------
+
+    def compose(self) -> ComposeResult:
+        self._head, self._pulse, self._edge, self._foot = map(OneLine, ("head", "pulse", "edge", "foot"))
+        self.view = TalkView(self.talk.blocks)
+        self.card = AskCard(self._answered, self._type)
+        self._popup = Popup()
+        self.field = Field(self._popup)
+        self._find = Input(id="find", compact=True, placeholder="find; Enter goes on, Esc closes")
+        self._sign = Static("\u276f ", id="sign", markup=False)
+        yield from (self._head, self.view, self.card, self._pulse, self._edge, self._find)
+        with Horizontal(id="write"):
+            yield self._sign
+            yield self.field
+        yield self._foot
+        yield self._popup
+
+    def on_mount(self) -> None:
+        loop = asyncio.get_running_loop()
+        for one in _SIGNALS:
+            loop.add_signal_handler(one, self.exit, 128 + one)
+        self.field.focus()
+        self.set_interval(0.5, self._frame)
+        self._frame()
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        """The prompt stands already: whoever types now loses nothing."""
+        self._desk.start(lambda news: self.post_message(self.Heard(news)))
+        if self._first:
+            self._say(self._first)
+
+    def on_unmount(self) -> None:
+        self._desk.stop()
+        self.left_words = self.field.text.strip()
+
+    def _handle_exception(self, error: Exception) -> None:
+        """The terminal is restored; the command says the error, so nothing of it is drawn here."""
+        self.crash = self.crash or error
+        super()._handle_exception(error)
+        self._exit_renderables.clear()
+
+    # -- what happens ----------------------------------------------------------------------------------
+
+    def on_chat_screen_heard(self, message: Heard) -> None:
+        kind, data = message.news
+        if kind != "away" and kind != "note":
+            self._away_ms = None
+        match kind:
+            case "log":
+                self._output(*data)
+            case "session":
+                self._shaped(data)
+            case "end":
+                self._reader.end()
+            case "begun":
+                self._begun(data)
+            case "note":
+                self._note = (safe(data), QUIET)
+            case "away":
+                self._away_ms = self._clock.mono_ms() if self._away_ms is None else self._away_ms
+            case "refused":
+                self._refused(*data)
+            case "agree":
+                self._asks(data)
+            case "things":
+                self.field.things = data
+                self.field.suggest()
+            case "crash":
+                self.crash = data
+                self.exit(1)
+        self._wants_paint()
+        self._frame()
+
+    def _output(self, run: str, attempt: str, data: bytes) -> None:
+        """Output is read by the runtime of its session, which the first look at it tells."""
+        if self._runtime:
+            self._reader.feed(run, attempt, data, self._runtime)
+        else:
+            if not self._waits:
+                self._desk.do(lambda acts: self.post_message(self.Heard(("session", acts.shape()))))
+            self._waits.append((run, (attempt, data)))
+
+    def _shaped(self, shape: dict[str, Any]) -> None:
+        """The session has changed."""
+        self.shape, self._runtime = shape, shape["runtime"]
+        waits, self._waits = self._waits, []
+        for run, (attempt, data) in waits:
+            self._reader.feed(run, attempt, data, self._runtime)
+        state, failed = shape["state"], shape["sittings"][-1]["outcome"] not in (None, "done")
+        if state != self._state:
+            self._state, self._since_ms = state, self._clock.mono_ms()
+            if state in OVER and failed:
+                self.talk.tell(f"{state}: {shape['reason']}   why: pancode why {shape['run']}", "failed")
+        self._asks(shape["asks"])
+
+    def _begun(self, begun: dict[str, Any]) -> None:
+        chosen = f", {begun['chosen']}" if begun["chosen"] else ""
+        self.talk.tell(f"session {begun['run']}: agent {begun['agent']}{chosen}")
+        for warning in begun["warnings"]:
+            self.talk.tell(f"warning: {warning}", "error")
+        self._state, self._since_ms = "starts", self._clock.mono_ms()
+
+    def _refused(self, error: PancodeError, words: str) -> None:
+        """What was to be sent is in the field again: nothing is sent twice to get it through."""
+        self.talk.tell(". ".join(filter(None, (str(error), error.why, error.fix))), "error")
+        if words:
+            self.talk.unsent(words)
+            if not self.field.text:
+                self.field.put(words)
+        if not self._desk.run:
+            self._state = ""
+
+    def _asks(self, asks: Any) -> None:
+        """Another question takes no key that was meant for the one before."""
+        if self.card.show(asks):
+            self._reply_to(None)
+            if self.card.has_focus or self.focused is None:
+                self.field.focus()
+            if isinstance(asks, Consent):
+                self.bell()
+
+    # -- drawing ---------------------------------------------------------------------------------------
+
+    def _wants_paint(self) -> None:
+        """The first piece at once, then so many repaints a second; keys come before them."""
+        if not self._paints:
+            self._paints = True
+            wait_ms = self._painted_ms + PAINT_MS - self._clock.mono_ms()
+            self.set_timer(max(1, wait_ms) / 1000, self._paint)
+
+    async def _paint(self) -> None:
+        self._paints, self._painted_ms = False, self._clock.mono_ms()
+        changed, self.talk.changed[:] = list(self.talk.changed), []
+        await self.view.sync(changed, len(self.talk.people) > 1)
+
+    def _frame(self) -> None:
+        """The lines around the conversation."""
+        if not self.is_running:
+            return
+        columns, now = self.size.width, self._clock.mono_ms()
+        shape = self.shape
+        title = safe(shape.get("title") or "New session")
+        place = " \u00b7 ".join(filter(None, (safe(shape.get("agent") or ""), safe(shape.get("node") or ""))))
+        name = shape.get("session", self._desk.run)
+        right = f" {place} \u00b7 {name} " if place and columns >= 80 else f" {name} " if name else ""
+        title = f" {clip(title, max(8, columns - len(right) - 8))} "
+        self._head.tell(rule(columns, ((title, "bold"),), ((right, QUIET),)))
+        self._pulse.tell(self._pulse_line(columns, now))
+        means = " ".join(filter(None, (shape.get("runtime"), shape.get("model"))))
+        self._edge.tell(rule(columns, ((f" {safe(means)} " if means else "", LIVE),)))
+        self._foot.tell(self._foot_line(columns))
+        self._take_focus(now)
+
+    def _pulse_line(self, columns: int, now: int) -> Line:
+        sign, words = STATES.get(self._state, ("unknown", safe(self._state)))
+        lasts = f"  {clock((now - self._since_ms) // 1000)}" if self._state in ("works", "asks") else ""
+        if self._away_ms is not None:
+            sign, lasts = "unknown", f"  {clock((now - self._away_ms) // 1000)}"
+            words = "not heard; what you type is kept here"
+        tone = GLYPHS[sign][1] if sign != "waiting" else ""
+        left: Line = ((" ", ""), glyph(sign), (f" {words}", tone), (lasts, QUIET))
+        if self._note[0]:
+            left = (*left, ("   ", ""), self._note)
+        right = "" if self.view.follows else "\u25bc more below \u00b7 Ctrl-End"
+        if not right and not self._note[0] and self._state in ("works", "asks"):
+            right = "Esc stops this turn"
+        return spread(columns - 1, left, ((right, QUIET),))
+
+    def _foot_line(self, columns: int) -> Line:
+        usage = self.shape.get("usage") or {}
+        tokens = max(usage.get("input_tokens", 0) + usage.get("output_tokens", 0), self.talk.tokens)
+        cost = usd(usage["cost_usd"]) if usage.get("cost_usd") is not None else "$?"
+        left = f" {count(tokens)} tokens   {cost}" if self.shape else ""
+        leave = " detach, work goes on" if columns >= 100 else " detach"
+        return spread(columns - 1, ((left, ""),), (("Ctrl-D", "bold"), (leave, QUIET), ("  /help", "bold")))
+
+    def _take_focus(self, now: int) -> None:
+        """The card takes the keys by itself only in a pause: a key on its way is never a yes."""
+        idle = not self.field.text and now - self._key_ms >= QUIET_MS and self.focused is self.field
+        if self.card.asks is not None and idle and self._replies is None:
+            self.card.focus()
+
+    def on_resize(self) -> None:
+        self._frame()
+
+    # -- keys ------------------------------------------------------------------------------------------
+
+    async def on_event(self, event: events.Event) -> None:
+        """Every key counts as one, wherever it goes."""
+        if isinstance(event, events.Key | events.Paste):
+            self._key_ms, self._note = self._clock.mono_ms(), ("", "")
+            self._leaves = self._leaves and isinstance(event, events.Key) and event.key == "ctrl+c"
+        await super().on_event(event)
+
+    def action_leave_or_delete(self) -> None:
+        """Ctrl-D: away, where nothing is written."""
+        if self.field.text:
+            self.field.action_delete_right()
+        else:
+            self.exit(0)
+
+    def action_clear_or_leave(self) -> None:
+        """Ctrl-C: what is selected is copied, else what is written is thrown away; twice it leaves."""
+        selected = self.screen.get_selected_text()
+        if selected:
+            self.copy_to_clipboard(selected)
+            self.screen.clear_selection()
+        elif self.field.text:
+            self.field.typed.add(self.field.text)
+            self.field.put("")
+        elif self._leaves:
+            self.exit(0)
+        else:
+            self._leaves, self._note = True, ("Ctrl-C again leaves; nothing ends", "")
+        self._frame()
+
+    def action_other(self) -> None:
+        """Tab: takes what is offered, else goes between the words and the card."""
+        if self._popup.display:
+            self.field._takes()
+        elif self.card.asks is not None and self.focused is not self.card:
+            self.card.focus()
+        else:
+            self.field.focus()
+
+    def action_escape(self) -> None:
+        """Out of what is open; else the turn at work ends."""
+        if self._find.display:
+            self._find.display = False
+            self.view.mark(None)
+            self.view.anchor()
+            self.field.focus()
+        elif self.focused is self.card:
+            self._key_ms = self._clock.mono_ms()
+            self.field.focus()
+        elif self._replies is not None:
+            self._reply_to(None)
+        elif self.view.marked is not None:
+            self.view.mark(None)
+            self.view.anchor()
+        elif self._state in ("works", "asks"):
+            turn = self._reader.turn
+            self._desk.do(lambda acts: acts.cancel(turn))
+            self._note = ("the turn is to end", "")
+        self._frame()
+
+    def action_fold(self) -> None:
+        calls = [one for one in self.talk.blocks if isinstance(one, CallsBlock)]
+        opens = not any(one.is_open for one in calls)
+        for one in calls:
+            one.is_open = opens
+            self.view.redraw(one)
+
+    def action_recall(self) -> None:
+        self.field.focus()
+        self.field.recall()
+
+    def action_find(self) -> None:
+        self._find.display = True
+        self._find.focus()
+
+    async def on_input_submitted(self, event: Input.Submitted) -> None:
+        found = self.view.find(event.value) if event.value else None
+        if found is None:
+            self._note = (f"nothing has {safe(event.value)!r}", "")
+        await self._paint()
+        self.call_after_refresh(self.view.mark, found)
+        self._frame()
+
+    def action_mark(self, by: int) -> None:
+        self.view.mark_next(by)
+
+    def action_copy(self) -> None:
+        """The marked block, else the last answer."""
+        answers = [one for one in self.talk.blocks if isinstance(one, AnswerBlock)]
+        block = self.view.marked or (answers[-1] if answers else None)
+        if block is not None:
+            self.copy_to_clipboard(plain_of(block))
+        self._note = ("copied" if block is not None else "there is nothing to copy yet", "")
+        self._frame()
+
+    async def action_page(self, by: int) -> None:
+        self.view.release_anchor()
+        if self.view.page(by):
+            await self._paint()
+        self._frame()
+
+    def action_follow(self) -> None:
+        self.view.anchor()
+
+    # -- words -----------------------------------------------------------------------------------------
+
+    def on_field_named(self) -> None:
+        self._desk.look(self._folder)
+
+    def on_field_sent(self, message: Field.Sent) -> None:
+        text = message.text.strip()
+        marked = self.view.marked
+        if not text and isinstance(marked, CallsBlock):
+            marked.is_open = not marked.is_open
+            self.view.redraw(marked)
+        if not text or (not self._desk.run and self._state == "begins"):
+            return
+        self.field.typed.add(text)
+        self.field.put("")
+        if text in COMMANDS:
+            self._command(text)
+        elif text.startswith("/") and " " not in text and "\n" not in text and "/" not in text[1:]:
+            self._note = (f"there is no {safe(text)}; words that begin with / have a second word", "")
+            self.field.put(text)
+        elif self._replies is not None:
+            self._replied(self._replies, text)
+        else:
+            self._say(text)
+        self._frame()
+
+    def _say(self, text: str) -> None:
+        self.talk.sent(text, self._by)
+        self.view.mark(None)
+        self.view.anchor()
+        if self._desk.run:
+            self._desk.say(text)
+        else:
+            self._state, self._since_ms = "begins", self._clock.mono_ms()
+            self._desk.begin(text)
+        self._wants_paint()
+
+    def _command(self, name: str) -> None:
+        if name == "/detach":
+            return self.exit(0)
+        if name == "/help":
+            for line in HELP.splitlines():
+                self.talk.tell(line)
+        elif name == "/copy":
+            self.action_copy()
+        elif name == "/cost":
+            self._tell_cost()
+        elif not self._desk.run:
+            self._note = ("there is no session yet", "")
+        else:
+            turn = self._reader.turn
+            acts: dict[str, Callable[[SessionActs], object]] = {
+                "/cancel": lambda acts: acts.cancel(turn),
+                "/rest": SessionActs.rest,
+                "/end": SessionActs.end,
+            }
+            self._desk.do(acts[name])
+        self._wants_paint()
+        return None
+
+    def _tell_cost(self) -> None:
+        usage = self.shape.get("usage") or {}
+        cost = usd(usage.get("cost_usd"))
+        turns = sum(one["turns"] for one in self.shape.get("sittings", ()))
+        told = f"{counted(turns, 'turn')}, {count(usage.get('input_tokens', 0))} tokens in, "
+        self.talk.tell(f"{told}{count(usage.get('output_tokens', 0))} out, cost {cost}")
+
+    def _type(self, character: str) -> None:
+        """A letter for the words, while the card has the keys."""
+        self.field.focus()
+        self.field.insert(character)
+
+    def _answered(self, answered: CardAnswer) -> None:
+        asks, how = answered.asks, answered.how
+        if how == "words":
+            return self._reply_to(answered)
+        if isinstance(asks, Consent):
+            asks.answer.put(how == "yes")
+            self.card.show(None)
+        elif how == "choice":
+            self._desk.do(lambda acts: acts.answer(asks, answered.choice))
+        elif how == "no":
+            self._desk.do(lambda acts: acts.deny(asks))
+        else:
+            self._desk.do(lambda acts: acts.approve(asks, "run" if how == "always" else "once"))
+        self._note = ("sent", "")
+        self.field.focus()
+        return None
+
+    def _reply_to(self, answered: CardAnswer | None) -> None:
+        """From now on Enter sends the words as the answer to this question, or as why it is denied."""
+        self._replies = answered
+        self._sign.update("\u276f " if answered is None else "? ")
+        if answered is not None:
+            self._note = ("your words answer this question; Esc takes that back", "")
+        self.field.focus()
+
+    def _replied(self, answered: CardAnswer, text: str) -> None:
+        asks = answered.asks
+        denies = asks["kind"] != "question"
+        self._desk.do(lambda acts: acts.deny(asks, text) if denies else acts.answer(asks, text))
+        self._reply_to(None)
+
+    def on_markdown_link_clicked(self, event: AnswerText.LinkClicked) -> None:
+        """Shown and copied: where it goes is not what its words say, and nothing is opened."""
+        self.copy_to_clipboard(safe(event.href))
+        self._note = (f"copied {safe(event.href)}", "")
+        self._frame()

@@ -1,0 +1,245 @@
+"""Draws the conversation: a widget for each block, the newest ones only, and the end that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markdown_it import MarkdownIt
+from markdown_it.rules_core import StateCore
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Horizontal, VerticalScroll
+from textual.widget import Widget
+from textual.widgets import Markdown, Static
+from textual.widgets.markdown import MarkdownStream
+
+from pancode.cli.sessions.screen.look import QUIET, glyph
+from pancode.cli.sessions.screen.story import (
+    AnswerBlock,
+    CallsBlock,
+    OutputBlock,
+    PersonBlock,
+    TalkBlock,
+    TellBlock,
+    plain_of,
+)
+from pancode.plain import diff_style, unhidden
+from pancode.tui.page import PageMoment
+
+MOST, STEP = 80, 40
+"""Blocks that are widgets; so many more, or fewer, at once."""
+CSS = """
+TalkView { height: 1fr; scrollbar-size: 1 1; background: ansi_default; }
+TalkView > * { margin: 0 0 1 0; height: auto; }
+TalkView > .-marked { border-left: thick ansi_cyan; }
+PersonBar { border-left: thick ansi_blue; padding: 0 1; }
+PersonBar Static { width: 1fr; text-style: bold; }
+PersonBar .when { width: auto; text-style: dim; padding: 0 0 0 2; }
+AnswerText { padding: 0 0 0 2; max-width: 102; background: ansi_default; color: ansi_default; }
+AnswerText MarkdownBlock { background: ansi_default; color: ansi_default; }
+AnswerText MarkdownFence { border-left: solid ansi_bright_black; padding: 0 0 0 1; }
+AnswerText MarkdownHeader { content-align: left middle; text-style: bold; margin: 1 0; }
+AnswerText > *:first-child { margin-top: 0; }
+AnswerText > *:last-child { margin-bottom: 0; }
+CallsRow, TellRow, OutputText { padding: 0 1 0 2; }
+#earlier { text-style: dim; padding: 0 2; display: none; }
+"""
+
+
+def plain_markdown() -> MarkdownIt:
+    """A parser that hides nothing: tags and pictures are text, entities are made plain."""
+    parser = MarkdownIt("gfm-like", {"html": False}).disable("image")
+    parser.core.ruler.push("plain", _make_plain)
+    return parser
+
+
+def _make_plain(state: StateCore) -> None:
+    for token in state.tokens:
+        for child in token.children or ():
+            child.content = unhidden(child.content)
+
+
+class PersonBar(Horizontal):
+    """Words of a person; `named`: several people talk."""
+
+    def __init__(self, block: PersonBlock, named: bool) -> None:
+        super().__init__()
+        self._block, self._named = block, named
+
+    def compose(self) -> ComposeResult:
+        block = self._block
+        text = Text(f"{block.by}: " if self._named and not block.is_sent else "", QUIET)
+        when = "sent" if block.is_sent else ""
+        if block.at_ms:
+            when = PageMoment.of(block.at_ms).now.strftime("%H:%M")
+        yield Static(text.append(block.text, "bold not dim"), markup=False)
+        yield Static(when, classes="when", markup=False)
+
+
+class AnswerText(Markdown):
+    """An answer, which grows. A link is shown, and never opened."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, parser_factory=plain_markdown, open_links=False)
+        self._told = len(text)
+        self._stream: MarkdownStream | None = None
+
+    async def grow(self, text: str) -> None:
+        """The whole text; only what is new is laid out."""
+        if len(text) > self._told:
+            piece, self._told = text[self._told :], len(text)
+            self._stream = self._stream or Markdown.get_stream(self)
+            await self._stream.write(piece)
+
+
+class CallsRow(Static):
+    """Calls in one line; open, a line for each, and what it changed."""
+
+    def __init__(self, block: CallsBlock) -> None:
+        super().__init__(markup=False)
+        self.block = block
+        self.draw()
+
+    def draw(self) -> None:
+        block = self.block
+        text = Text("\u25be " if block.is_open else "\u25b8 ", QUIET)
+        text.append(*glyph(block.state)).append(f" {block.title}", QUIET)
+        for row in block.rows if block.is_open else ():
+            text.append("\n    ").append(*glyph(row.state)).append(f" {row.line}")
+            for line in row.diff:
+                text.append("\n      ").append(line, diff_style(line))
+        text.no_wrap, text.overflow = not block.is_open, "ellipsis"
+        self.update(text)
+
+    def on_click(self) -> None:
+        self.block.is_open = not self.block.is_open
+        self.draw()
+
+
+class TellRow(Static):
+    """What PanCode says."""
+
+    def __init__(self, block: TellBlock) -> None:
+        super().__init__(Text.assemble(glyph(block.state), (f" {block.text}", QUIET)), markup=False)
+
+
+class OutputText(Static):
+    """The output of a program that takes no turns."""
+
+    def __init__(self, block: OutputBlock) -> None:
+        super().__init__(markup=False)
+        self.grow(block.text)
+
+    def grow(self, text: str) -> None:
+        self.update(Text(text.rstrip("\n")))
+
+
+def widget_of(block: TalkBlock, named: bool) -> Widget:
+    match block:
+        case PersonBlock():
+            return PersonBar(block, named)
+        case AnswerBlock():
+            return AnswerText(block.text)
+        case CallsBlock():
+            return CallsRow(block)
+        case OutputBlock():
+            return OutputText(block)
+        case TellBlock():
+            return TellRow(block)
+    raise AssertionError(block)
+
+
+class TalkView(VerticalScroll, can_focus=False):
+    """Shows the blocks from `first` on. Its end follows until one scrolls away from it."""
+
+    def __init__(self, blocks: Sequence[TalkBlock]) -> None:
+        super().__init__()
+        self._blocks, self.first = blocks, 0
+        self._shown: dict[TalkBlock, Widget] = {}
+        self._earlier = Static("", id="earlier", markup=False)
+        self.marked: TalkBlock | None = None
+
+    def compose(self) -> ComposeResult:
+        yield self._earlier
+
+    def on_mount(self) -> None:
+        self.anchor()
+
+    @property
+    def follows(self) -> bool:
+        return self.max_scroll_y - self.scroll_offset.y <= 1 or not self.max_scroll_y
+
+    async def sync(self, changed: Sequence[TalkBlock], named: bool) -> None:
+        """Bring the widgets to what the blocks are; `changed`: those that are new or have grown."""
+        if len(self._blocks) - self.first > MOST + STEP and (self.follows or not self._shown):
+            self.first = len(self._blocks) - MOST
+        wanted = self._blocks[self.first :]
+        for block in set(self._shown).difference(wanted):
+            await self._shown.pop(block).remove()
+        for block in changed:
+            match self._shown.get(block), block:
+                case AnswerText() as shown, AnswerBlock(text):
+                    await shown.grow(text)
+                case OutputText() as shown, OutputBlock(text):
+                    shown.grow(text)
+                case CallsRow() as shown, _:
+                    shown.draw()
+        await self._mount(wanted, named)
+        self._earlier.update(f"\u25b2 {self.first} earlier \u00b7 PageUp")
+        self._earlier.display = self.first > 0
+
+    async def _mount(self, wanted: Sequence[TalkBlock], named: bool) -> None:
+        """New blocks are at the end, or else before all others."""
+        new = {block: widget_of(block, named) for block in wanted if block not in self._shown}
+        if not new:
+            return
+        after = self._shown.get(wanted[0])
+        if after is not None and wanted[-1] in self._shown:
+            await self.mount_all(new.values(), before=after)
+        elif new and wanted[0] in new and self._shown:
+            later = next(block for block in wanted if block in self._shown)
+            await self.mount_all(new.values(), before=self._shown[later])
+        else:
+            await self.mount_all(new.values())
+        self._shown.update(new)
+
+    def page(self, by: int) -> bool:
+        """A page up or down; whether earlier blocks are wanted."""
+        self.scroll_relative(y=by * max(1, self.size.height - 2), animate=False, force=True)
+        if by < 0 and self.scroll_offset.y <= self.size.height and self.first:
+            self.first = max(0, self.first - STEP)
+            return True
+        return False
+
+    def mark(self, block: TalkBlock | None) -> None:
+        """Mark it and bring it into sight; None: nothing is marked."""
+        for one in (self.marked, block):
+            if one in self._shown:
+                self._shown[one].set_class(one is block, "-marked")
+        self.marked = block
+        if block in self._shown:
+            self.release_anchor()
+            self._shown[block].scroll_visible(animate=False, force=True)
+
+    def mark_next(self, by: int) -> None:
+        """The next block up or down; below the last one nothing is marked."""
+        at = self._blocks.index(self.marked) if self.marked in self._blocks else len(self._blocks)
+        to = max(self.first, at + by)
+        self.mark(self._blocks[to] if to < len(self._blocks) else None)
+        if self.marked is None:
+            self.anchor()
+
+    def find(self, word: str) -> TalkBlock | None:
+        """The next block upwards that has the word, from the marked one on, and round again."""
+        at = self._blocks.index(self.marked) if self.marked in self._blocks else len(self._blocks)
+        around = [*reversed(self._blocks[:at]), *reversed(self._blocks[at:])]
+        wanted = word.casefold()
+        found = next((one for one in around if wanted in plain_of(one).casefold()), None)
+        if found is not None:
+            self.first = min(self.first, self._blocks.index(found))
+        return found
+
+    def redraw(self, block: TalkBlock) -> None:
+        shown = self._shown.get(block)
+        if isinstance(shown, CallsRow):
+            shown.draw()

@@ -1,0 +1,113 @@
+"""The card that waits for a person. A yes names the question that it shows, and is no word that one types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rich.text import Text
+from textual import events
+from textual.widgets import Static
+
+from pancode.cli.sessions.screen.desk import Consent
+from pancode.cli.sessions.screen.look import QUIET, glyph
+from pancode.plain import safe, whole
+
+CSS = """
+AskCard { height: auto; max-height: 60%; display: none; margin: 0 1; padding: 0 1; border: round ansi_yellow;
+  background: ansi_default; }
+AskCard:focus { border: heavy ansi_yellow; }
+"""
+QUIET_MS = 700
+"""The card takes the keys by itself only when no key came for so long, and nothing is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class CardAnswer:
+    """What the person did with the question. `how`: yes, always, no, choice, or words (to be written)."""
+
+    asks: Any
+    how: str
+    choice: str = ""
+
+
+class AskCard(Static, can_focus=True):
+    """`asks`: as the API tells it, or a `Consent`; None: there is none."""
+
+    def __init__(self, answered: Callable[[CardAnswer], object], typed: Callable[[str], object]) -> None:
+        self.asks: Any = None
+        super().__init__(markup=False)
+        self._answered, self._typed = answered, typed
+
+    def show(self, asks: Any) -> bool:
+        """Whether it is another question than before: keys that were meant for that one are not for this."""
+        other = bool(asks != self.asks)
+        self.asks, self.display = asks, asks is not None
+        if other and asks is not None:
+            self.draw()
+        return other
+
+    def draw(self) -> None:
+        """Its keys are filled once they are its own."""
+        if self.asks is None:
+            return
+        question, words, choices = _parts(self.asks)
+        text = Text.assemble(glyph("asks"), (f" {question}\n", "bold"), whole(words))
+        for number, choice in enumerate(choices, start=1):
+            text.append(f"\n {number}", "bold").append(f" {safe(choice)}")
+        if self.has_focus:
+            text.append("\n")
+            for key, what in self._keys():
+                text.append(f" {key} {what} ", "reverse bold" if key == "y" else "bold").append("  ")
+            text.append("Esc to the words", QUIET)
+        else:
+            text.append("\nTab", "bold").append(" to this card, which has its keys", QUIET)
+        self.update(text)
+
+    def _keys(self) -> list[tuple[str, str]]:
+        if isinstance(self.asks, Consent):
+            return [("y", "begin it"), ("x", "do not")]
+        match self.asks["kind"]:
+            case "question":
+                number = [("1\u2026", "choose")] if self.asks["choices"] else []
+                return [*number, ("Enter", "write the answer")]
+            case "call":
+                return [
+                    ("y", "allow once"),
+                    ("a", "always in this run"),
+                    ("x", "deny"),
+                    ("n", "deny, say why"),
+                ]
+        return [("y", "yes"), ("x", "no")]
+
+    def on_key(self, event: events.Key) -> None:
+        """Its own keys; any other letter goes where one was writing."""
+        how = self._how(event.key)
+        if how is not None:
+            event.stop()
+            self._answered(how)
+        elif event.is_printable and event.character and self.asks is not None:
+            event.stop()
+            self._typed(event.character)
+
+    def _how(self, key: str) -> CardAnswer | None:
+        asks, allowed = self.asks, {name for name, _ in self._keys()} if self.asks is not None else set()
+        if isinstance(asks, dict) and asks["kind"] == "question":
+            if key.isdecimal() and 0 < int(key) <= len(asks["choices"]):
+                return CardAnswer(asks, "choice", key)
+            return CardAnswer(asks, "words") if key == "enter" else None
+        hows = {"y": "yes", "a": "always", "x": "no", "n": "words"}
+        return CardAnswer(asks, hows[key]) if key in hows and key in allowed else None
+
+    def watch_has_focus(self, has_focus: bool) -> None:
+        super().watch_has_focus(has_focus)
+        self.draw()
+
+
+def _parts(asks: Any) -> tuple[str, str, list[str]]:
+    """What is asked, the words that are asked about, choices."""
+    if isinstance(asks, Consent):
+        return "before it begins", asks.question, []
+    titles = {"question": "it asks you", "call": "it asks to run this"}
+    return titles.get(asks["kind"], "it waits for your yes"), asks["words"], list(asks["choices"])

@@ -1,0 +1,155 @@
+"""Asks the API beside the screen: begins the session, follows it, carries out what a person does."""
+
+from __future__ import annotations
+
+import queue
+import subprocess
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from node_agent.wire.clock import Ids
+from pancode.cli.face import Face
+from pancode.cli.sessions.acts import SessionActs
+from pancode.cli.sessions.stream import SessionFollower
+from pancode.client import Client
+from pancode.errors import PancodeError, UnavailableError
+
+News = tuple[str, Any]
+"""As the follower's; and `begun` and the answer, `note` and a text, `away` and the error, `refused` and
+(error, words), `agree` and a `Consent`, `things` and a list of (word, what it is), `crash` and the error."""
+MOST_THINGS = 20_000
+MOST_RUNS = 50
+AWAY_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """A question of a dispatch, whose thread waits for `answer`."""
+
+    question: str
+    answer: queue.Queue[bool] = field(default_factory=queue.Queue)
+
+
+@dataclass(frozen=True)
+class ScreenFace(Face):
+    """Notes and questions go to the screen."""
+
+    tell: Callable[[News], object] = lambda news: None
+
+    def note(self, text: str) -> None:
+        self.tell(("note", text))
+
+    def can_ask(self) -> bool:
+        return True
+
+    def agreed(self, question: str, otherwise: str) -> bool:
+        asked = Consent(question)
+        self.tell(("agree", asked))
+        return asked.answer.get()
+
+
+Begin = Callable[[Face, Client, str], dict[str, Any]]
+"""Begins a session with these words; the answer of `POST /v1/sessions`."""
+
+
+class ChatDesk:
+    """Its threads end with the process. `run`: the session, by any of its runs; empty: it is begun later."""
+
+    def __init__(self, face: Face, ids: Ids, begin: Begin, run: str = "", since: str = "") -> None:
+        self._plain, self._ids, self._begin = face, ids, begin
+        self.run, self._since = run, since
+        self._follower: SessionFollower | None = None
+        self._over = threading.Event()
+
+    def start(self, tell: Callable[[News], object]) -> None:
+        """Follow the session, if there is one. `tell` may be called by any thread."""
+        self._tell = tell
+        self._face = ScreenFace(as_json=False, tell=tell)
+        self._client = self._plain.client()
+        self._client.note = self._face.note
+        self._looks = self._plain.client(starts=False)
+        self.acts = SessionActs(self._client, self._ids, self.run)
+        if self.run:
+            self.follow()
+
+    def stop(self) -> None:
+        self._over.set()
+
+    def begin(self, words: str) -> None:
+        """The first words; `begun` or `refused` tells how it went."""
+
+        def work() -> None:
+            client = self._plain.client(works=True)
+            client.note = self._face.note
+            begun = self._begin(self._face, client, words)
+            self.run = self.acts.run = begun["run"]
+            self._tell(("begun", begun))
+            self.follow()
+
+        self._beside(work, words)
+
+    def say(self, words: str) -> None:
+        def work() -> None:
+            for warning in self.acts.say(words)["warnings"]:
+                self._face.note(f"warning: {warning}")
+            if self._follower is not None and not self._follower.is_alive():  # the stream had ended
+                self.follow()
+
+        self._beside(work, words)
+
+    def do(self, act: Callable[[SessionActs], object]) -> None:
+        """Any other act; `refused` where it was."""
+        self._beside(lambda: act(self.acts))
+
+    def look(self, folder: str) -> None:
+        """What `@` can name: runs, and the files of the repository in this folder."""
+
+        def work() -> None:
+            runs = self._client.get("/v1/runs", limit=MOST_RUNS)["runs"]
+            found = [(str(run["run"]), str(run["task"] or run["runtime"])) for run in runs]
+            self._tell(("things", [*found, *((name, "") for name in _files(folder))]))
+
+        self._beside(work)
+
+    def follow(self) -> None:
+        """From the last number on; what is there is not told again."""
+        if self._follower is not None:
+            self._since = self._follower.since
+        follower = SessionFollower(self._face, self._looks, self.run, self._heard, self._since)
+        self._follower = follower
+        follower.start()
+
+    def _heard(self, news: News) -> None:
+        kind, data = news
+        if kind == "session":
+            self.run = self.acts.run = data["run"]
+        if kind != "broken":
+            self._tell(news)
+        elif isinstance(data, UnavailableError) and not self._over.wait(AWAY_S):
+            self._tell(("away", data))
+            self.follow()
+        elif not self._over.is_set():
+            self._tell(("crash", data))
+
+    def _beside(self, work: Callable[[], object], words: str = "") -> None:
+        def run() -> None:
+            try:
+                work()
+            except PancodeError as error:
+                self._tell(("refused", (error, words)))
+            except Exception as error:  # a defect: the screen ends with it
+                self._tell(("crash", error))
+
+        threading.Thread(target=run, daemon=True).start()
+
+
+def _files(folder: str) -> list[str]:
+    """The names of a repository's files, from this folder; none where it is no repository."""
+    argv = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    try:
+        done = subprocess.run(argv, cwd=folder, capture_output=True, check=False)
+    except OSError:
+        return []
+    return done.stdout.decode("utf-8", "replace").split("\0")[:-1][:MOST_THINGS]

@@ -1,0 +1,194 @@
+"""The field in which one writes: several lines, what was typed before, and what `/` and `@` can name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from rich.text import Text
+from textual import events
+from textual.message import Message
+from textual.widgets import OptionList, TextArea
+from textual.widgets.option_list import Option
+
+from pancode.plain import clip, safe
+
+COMMANDS: dict[str, str] = {
+    "/cancel": "end the turn at work (Esc)",
+    "/rest": "let it rest: its slot is free",
+    "/cost": "tokens and dollars of this session",
+    "/copy": "copy the last answer",
+    "/help": "the keys",
+    "/detach": "leave; nothing ends (Ctrl-D)",
+    "/end": "end the session",
+}
+MOST_SHOWN = 8
+_AT = re.compile(r"(?:^|(?<=\s))@(\S*)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """What could stand at the end of the words before the cursor. `start`: where it begins there."""
+
+    start: int
+    words: Sequence[tuple[str, str]]
+
+
+def offer(before: str, things: Sequence[tuple[str, str]]) -> Suggestion | None:
+    """For a command at the begin of the text, or `@` and a part of a name."""
+    if before.startswith("/") and not re.search(r"\s", before):
+        found = [(name, about) for name, about in COMMANDS.items() if name.startswith(before)]
+        return Suggestion(0, found) if found and before not in COMMANDS else None
+    at = _AT.search(before)
+    if at is None:
+        return None
+    wanted = at[1].casefold()
+    near = [one for one in things if wanted in f"{one[0]} {one[1]}".casefold()]
+    near.sort(key=lambda one: (not one[0].casefold().rpartition("/")[2].startswith(wanted), len(one[0])))
+    return Suggestion(at.start(), near[:MOST_SHOWN]) if near else None
+
+
+@dataclass
+class TypedHistory:
+    """What one has typed, newest last, and where in it one is."""
+
+    texts: list[str] = field(default_factory=list)
+    _at: int = 0
+    _draft: str = ""
+
+    def add(self, text: str) -> None:
+        if not self.texts or self.texts[-1] != text:
+            self.texts.append(text)
+        self._at = len(self.texts)
+
+    def move(self, by: int, now: str) -> str | None:
+        """The text so many steps away; None: there is none. What was being written comes back at the end."""
+        to = self._at + by
+        if not 0 <= to <= len(self.texts):
+            return None
+        if self._at == len(self.texts):
+            self._draft = now
+        self._at = to
+        return self._draft if to == len(self.texts) else self.texts[to]
+
+
+class Popup(OptionList, can_focus=False):
+    """Offers above the field; the field steers it."""
+
+    def show(self, words: Sequence[tuple[str, str]]) -> None:
+        self.clear_options()
+        for name, about in words:
+            text = Text(f"{clip(safe(name), 40):<18}", "bold", no_wrap=True)
+            self.add_option(Option(text.append(f"  {clip(safe(about), 40)}", "not bold dim")))
+        self.highlighted = 0 if words else None
+        self.display = bool(words)
+
+
+class Field(TextArea):
+    """Enter sends, Ctrl-J begins a new line."""
+
+    class Sent(Message):
+        """The person has sent these words."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class Named(Message):
+        """`@` was typed: its names are wanted."""
+
+    BREAKS: ClassVar[frozenset[str]] = frozenset({"ctrl+j", "shift+enter", "alt+enter"})
+
+    def __init__(self, popup: Popup) -> None:
+        super().__init__(compact=True, highlight_cursor_line=False, show_line_numbers=False)
+        self.popup, self.typed = popup, TypedHistory()
+        self.things: Sequence[tuple[str, str]] | None = None
+        self._offer: Suggestion | None = None
+
+    @property
+    def before(self) -> str:
+        """What stands before the cursor."""
+        return self.get_text_range((0, 0), self.cursor_location)
+
+    async def _on_key(self, event: events.Key) -> None:
+        if self.popup.display and self._steers(event.key):
+            event.prevent_default()
+            event.stop()
+        elif event.key == "enter":
+            event.prevent_default()
+            event.stop()
+            self.post_message(self.Sent(self.text))
+        elif event.key in self.BREAKS:
+            event.prevent_default()
+            event.stop()
+            self.insert("\n")
+        elif event.key in ("up", "down") and self._remembers(-1 if event.key == "up" else 1):
+            event.prevent_default()
+            event.stop()
+        else:
+            await super()._on_key(event)
+
+    def on_text_area_changed(self) -> None:
+        if self.things is None and _AT.search(self.before):
+            self.things = ()
+            self.post_message(self.Named())
+        self.suggest()
+
+    def suggest(self) -> None:
+        """Show what fits the words before the cursor."""
+        self._offer = offer(self.before, self.things or ())
+        self.popup.show(self._offer.words if self._offer else ())
+
+    def recall(self) -> None:
+        """Suggestion what was typed before and has these words."""
+        wanted = self.text.casefold()
+        found = list(dict.fromkeys(one for one in reversed(self.typed.texts) if wanted in one.casefold()))
+        self._offer = Suggestion(-1, [(one, "") for one in found[:MOST_SHOWN]]) if found else None
+        self.popup.show(self._offer.words if self._offer else ())
+
+    def put(self, text: str) -> None:
+        """All of it anew, with the cursor at its end."""
+        self.text = text
+        self.move_cursor(self.document.end)
+
+    def _steers(self, key: str) -> bool:
+        """Whether the key was for the popup."""
+        match key:
+            case "up":
+                self.popup.action_cursor_up()
+            case "down":
+                self.popup.action_cursor_down()
+            case "tab" | "enter":
+                self._takes()
+            case "escape":
+                self.popup.show(())
+            case _:
+                return False
+        return True
+
+    def _takes(self) -> None:
+        at, taken = self.popup.highlighted, self._offer
+        self.popup.show(())
+        if at is None or taken is None:
+            return
+        word = taken.words[at][0]
+        if taken.start < 0:
+            self.put(word)
+        else:
+            before = self.before
+            line, column = self.cursor_location
+            begin = (line, column - len(before) + taken.start)
+            self.replace(f"{word} " if before.startswith("@", taken.start) else word, begin, (line, column))
+
+    def _remembers(self, by: int) -> bool:
+        """At the first or the last line, what was typed before stands there."""
+        line = self.cursor_location[0]
+        if line != (0 if by < 0 else self.document.line_count - 1):
+            return False
+        found = self.typed.move(by, self.text)
+        if found is not None:
+            self.put(found)
+            self.popup.show(())
+        return found is not None

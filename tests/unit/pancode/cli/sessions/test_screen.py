@@ -1,0 +1,310 @@
+"""The chat on a whole terminal, played by a pilot before a coordinator in memory: each state, each key."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from pancode.cli.sessions.screen.card import QUIET_MS
+from pancode.cli.sessions.screen.desk import Consent
+from pancode.cli.sessions.screen.look import STATES
+from pancode.errors import RefusedError
+from tests.unit.pancode.cli.sessions.scene import RUN, ChatScene, asks, played, shape
+
+TURN = {"type": "turn", "number": 1, "words": 0, "by": "ada", "text": "why is it slow?", "at": 0}
+OVER = {"type": "turn_end", "number": 1, "stop": "end_turn", "why": ""}
+
+
+def said(text: str) -> dict[str, Any]:
+    return {"type": "said", "text": text}
+
+
+@pytest.mark.parametrize("state", [one for one in STATES if one not in ("", "begins", "asks")])
+def test_a_state_is_told_by_its_words(state: str) -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        scene.api.becomes(shape(state))
+        await scene.shows(pilot, "$0.0125")
+        shown = await scene.shows(pilot, STATES[state][1])
+        assert "builder \u00b7 gpubox \u00b7 r-abc123" in shown and "$0.0125" in shown
+
+    played(ChatScene(), play)
+
+
+def test_a_state_of_a_later_version_is_unknown_and_not_idle() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        scene.api.becomes(shape("dreams"))
+        await scene.shows(pilot, "\u25cc dreams")
+
+    played(ChatScene(), play)
+
+
+def test_an_answer_streams_as_markdown_and_hides_nothing() -> None:
+    evil = "[red]x[/red] <b>tag</b> &#x202e;turned \x1b[2Jsteer ![alt](u) [link](http://a/%E2%80%AE)"
+
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        scene.api.writes(
+            TURN, *(said(piece) for piece in ("The **lin", "ker** takes\n\n- one\n", "- two\n\n"))
+        )
+        await scene.shows(pilot, "\u2022 two")
+        scene.api.writes(said(evil), OVER)
+        shown = await scene.shows(pilot, "steer !alt link")
+        assert "The linker takes" in shown and "why is it slow?" in shown
+        for kept in ("[red]x[/red]", "<b>tag</b>", "<U+202E>turned", "<U+001B>[2Jsteer", "!alt"):
+            assert kept in shown
+        assert not set("\x1b\u202e") & set(shown)
+
+    played(ChatScene(), play, (100, 30))
+
+
+def test_nothing_hostile_reaches_the_terminal() -> None:
+    """All that the driver writes: of what an agent, a person or a coordinator says no sequence is left."""
+    marks = ("\x1b]52", "\x1b]0;", "\x1b[2J", "\x9b", "\x07", "\u202e", "\x1b]8;")
+    evil = "".join(marks) + "\x1b\\"
+
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        await scene.shows(pilot, "works")
+        told = asks("call", evil, 1)
+        told |= {"title": evil, "agent": evil, "node": evil, "model": evil, "reason": evil}
+        call = {"type": "called", "id": "1", "tool": evil, "command": evil}
+        turn = {**TURN, "by": evil, "text": evil}
+        fence = f"```{evil}\n{evil}\n```\n\n| {evil} |\n|---|\n| {evil} |\n\n> {evil}\n\n# {evil}\n\n`{evil}`"
+        link = f"[{evil}](http://x/%1b]52;c;AAAA%07 '{evil}') <http://y/%E2%80%AE%1b>"
+        scene.api.writes(
+            turn, call, {"type": "ran", "id": "1", "ok": True, "diff": evil}, said(fence), said(link)
+        )
+        scene.api.becomes(told)
+        scene.desk._tell(("note", evil))
+        await scene.shows(pilot, "asks to run this")
+        await pilot.press("ctrl+o")
+        await pilot.pause()
+        out = io.StringIO()
+        for strip in scene.app.screen._compositor.render_strips():
+            for segment in strip:
+                assert segment.control is None and not (segment.style and segment.style.link)
+                out.write(segment.text)
+        assert not [mark for mark in marks if mark in out.getvalue()] and "\x1b" not in out.getvalue()
+
+    played(ChatScene(), play, (120, 40))
+
+
+def test_a_y_that_was_typed_before_the_question_is_a_letter() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        await scene.shows(pilot, "works")
+        await pilot.press("o", "k", "a")
+        scene.api.becomes(asks("call", "git push", 3))
+        await scene.shows(pilot, "git push")
+        await pilot.press("y")
+        scene.clock.advance(QUIET_MS * 10)
+        await pilot.pause(0.6)
+        assert scene.app.field.text == "okay" and not scene.app.card.has_focus
+        await pilot.press("tab")
+        await scene.shows(pilot, "y allow once")
+        await pilot.press("y")
+        await scene.until(pilot, lambda: bool(scene.api.posts), "the yes")
+
+    scene = played(ChatScene(), play)
+    assert scene.api.posts == [(f"/v1/runs/{RUN}/approve", {"call": 3, "scope": "once"})]
+    assert scene.app.left_words == "okay"
+
+
+def test_the_card_takes_the_keys_in_a_pause_and_another_question_gives_them_back() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        scene.api.becomes(asks("call", "git push", 3))
+        await scene.shows(pilot, "git push")
+        assert not scene.app.card.has_focus, "a key may be on its way"
+        scene.clock.advance(QUIET_MS + 1)
+        await scene.shows(pilot, "y allow once")
+        scene.api.becomes(asks("call", "rm -rf /", 4))
+        await scene.shows(pilot, "rm -rf /")
+        await pilot.press("y")
+        assert scene.api.posts == [] and scene.app.field.text == "y"
+        await pilot.press("backspace")
+        scene.clock.advance(QUIET_MS + 1)
+        await scene.shows(pilot, "y allow once")
+        await pilot.press("n", *"too far", "enter")
+        await scene.until(pilot, lambda: bool(scene.api.posts), "the no")
+
+    scene = played(ChatScene(), play)
+    assert scene.api.posts == [(f"/v1/runs/{RUN}/deny", {"call": 4, "text": "too far"})]
+
+
+def test_a_question_is_answered_by_a_choice_or_by_words() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        scene.api.becomes(asks("question", "Which port?", None, "8080", "9090"))
+        await scene.shows(pilot, "2 9090")
+        await pilot.press("tab", "3", "tab", "2")
+        await scene.until(pilot, lambda: len(scene.api.posts) == 1, "the choice")
+        scene.api.becomes(asks("question", "Which host?", None))
+        await scene.shows(pilot, "Which host?")
+        await pilot.press("backspace", "tab", "enter", *"desk", "enter")
+        await scene.until(pilot, lambda: len(scene.api.posts) == 2, "the words")
+
+    scene = played(ChatScene(), play)
+    answer = f"/v1/runs/{RUN}/answer"
+    assert scene.api.posts == [(answer, {"text": "2"}), (answer, {"text": "desk"})]
+
+
+def test_words_commands_and_lines() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        scene.api.writes(TURN)
+        await scene.shows(pilot, "why is it slow?")
+        await pilot.press(*"one", "ctrl+j", *"two", "enter")
+        await scene.until(pilot, lambda: len(scene.api.posts) == 1, "the words")
+        assert "sent" in await scene.shows(pilot, "two")
+        await pilot.press("escape")
+        await scene.until(pilot, lambda: len(scene.api.posts) == 2, "the cancel")
+        await pilot.press(*"/re", "tab", "enter")
+        await scene.until(pilot, lambda: len(scene.api.posts) == 3, "the rest")
+        await pilot.press(*"/nothing", "enter")
+        await scene.shows(pilot, "there is no /nothing")
+        await pilot.press("ctrl+c", *"/cost", "enter")
+        await scene.shows(pilot, "1.2 k tokens in")
+        await pilot.press("up")
+        assert scene.app.field.text == "/cost"
+        await pilot.press("up", "up")
+        assert scene.app.field.text == "/rest"
+
+    scene = played(ChatScene(), play)
+    turn = f"/v1/sessions/{RUN}/turn"
+    assert scene.api.posts == [
+        (f"/v1/sessions/{RUN}/words", {"text": "one\ntwo"}),
+        (turn, {"what": "cancel", "turn": 1}),
+        (turn, {"what": "rest"}),
+    ]
+
+
+def test_words_that_were_refused_are_in_the_field_again() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        await scene.shows(pilot, "works")
+        scene.api.refuses = RefusedError("no slot", why="all are used", fix="pancode queue")
+        await pilot.press(*"hello", "enter")
+        await scene.shows(pilot, "no slot. all are used. pancode queue")
+        assert scene.app.field.text == "hello" and "sent" not in scene.screen
+
+    assert played(ChatScene(), play).api.posts == []
+
+
+def test_a_lost_link_is_told_and_gone_on_from_the_last_number() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        scene.api.writes(TURN, said("Before. "))
+        await scene.shows(pilot, "Before.")
+        scene.api.is_away = True
+        scene.api.cut()
+        await scene.shows(pilot, "the coordinator is away")
+        await pilot.press(*"kept")
+        scene.api.is_away = False
+        scene.api.writes(said("After."), OVER)
+        await scene.shows(pilot, "Before. After.")
+        assert scene.app.field.text == "kept"
+
+    scene = played(ChatScene(), play)
+    first, *later = scene.api.asked_from
+    assert first == "" and set(later) == {f"{RUN}:{len(scene.api._log) - len(scene.api._last)}"}
+
+
+def test_the_first_words_begin_a_session_and_a_no_begins_none() -> None:
+    def begin(face: Any, client: Any, words: str) -> dict[str, Any]:
+        if not face.agreed("It costs $5. Dispatch it?", "--yes"):
+            raise RefusedError("nobody has agreed")
+        client.post("/v1/sessions", {"task": words})
+        return {"run": RUN, "agent": "builder", "chosen": "as nobody has named an agent", "warnings": ["w"]}
+
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        await scene.shows(pilot, "say what shall be done")
+        await pilot.press(*"hi", "enter")
+        await scene.shows(pilot, "It costs $5.")
+        assert isinstance(scene.app.card.asks, Consent)
+        await pilot.press("tab", "x")
+        await scene.shows(pilot, "nobody has agreed")
+        assert scene.app.field.text == "hi"
+        await pilot.press("enter")
+        await scene.shows(pilot, "It costs $5.")
+        await pilot.press("tab", "y")
+        await scene.shows(pilot, "agent builder, as nobody has named an agent")
+        await scene.shows(pilot, "works")
+
+    assert played(ChatScene(run="", begin=begin), play).api.posts == [("/v1/sessions", {"task": "hi"})]
+
+
+def test_calls_unfold_blocks_are_marked_found_and_copied() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        scene.api.writes(TURN, {"type": "called", "id": "1", "tool": "edit", "path": "/w/a.py"})
+        scene.api.writes({"type": "ran", "id": "1", "ok": True, "diff": "@@ -1 +1 @@\n-old\n+new"})
+        scene.api.writes(said("It is the linker."), OVER)
+        await scene.shows(pilot, "\u25b8 \u2713 edit /w/a.py")
+        assert "+new" not in scene.screen
+        await pilot.press("ctrl+o")
+        await scene.shows(pilot, "+new")
+        await pilot.press("ctrl+o", "ctrl+up", "ctrl+up", "enter")
+        await scene.shows(pilot, "+new")
+        await pilot.press("ctrl+y")
+        assert scene.app.clipboard == "edit /w/a.py\n@@ -1 +1 @@\n-old\n+new"
+        await pilot.press("escape", "ctrl+f", *"slow", "enter")
+        await scene.until(pilot, lambda: scene.app.view.marked is scene.app.talk.blocks[0], "found")
+        await pilot.press("escape", "ctrl+y")
+        assert scene.app.clipboard == "It is the linker."
+
+    played(ChatScene(), play)
+
+
+def test_names_of_runs_are_offered() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        await scene.shows(pilot, "works")
+        await pilot.press(*"see @ann")
+        await scene.shows(pilot, "Annotate billing")
+        await pilot.press("tab")
+        assert scene.app.field.text == "see r-m2w8vd "
+
+    played(ChatScene(), play)
+
+
+def test_a_long_conversation_shows_its_end_and_more_on_demand() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        for number in range(300):
+            scene.api.writes({**TURN, "number": number + 1, "text": f"words {number}."})
+        await scene.shows(pilot, "words 299.")
+        assert len(scene.app.view.children) < 150
+        await pilot.press("ctrl+f", *"words 7.", "enter")
+        await scene.shows(pilot, "words 7.")
+        await pilot.press("escape")
+        await scene.shows(pilot, "words 299.")
+
+    played(ChatScene(), play)
+
+
+def test_it_is_resized_and_nothing_is_lost() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        scene.api.writes(TURN, said("word " * 60 + "END"))
+        await scene.shows(pilot, "END")
+        await pilot.press(*"typed")
+        for size in ((40, 12), (200, 50), (80, 24)):
+            await pilot.resize_terminal(*size)
+            await scene.shows(pilot, "END")
+            assert all(len(line) <= size[0] for line in scene.screen.splitlines())
+        assert scene.app.field.text == "typed"
+
+    played(ChatScene(), play)
+
+
+def test_who_leaves_ends_nothing() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        await scene.shows(pilot, "works")
+        await pilot.press(*"ab", "home", "ctrl+d")
+        assert scene.app.field.text == "b" and scene.app.is_running
+        await pilot.press("ctrl+c", "ctrl+c")
+        await scene.shows(pilot, "Ctrl-C again leaves")
+        await pilot.press("ctrl+c")
+
+    scene = played(ChatScene(), play)
+    assert scene.api.posts == [] and scene.app.return_value == 0
+
+
+def test_a_pipe_loads_no_textual() -> None:
+    code = "import sys, pancode.cli.sessions.chat, pancode.cli.sessions.talk; print('textual' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -1,0 +1,115 @@
+"""The conversation as blocks, and what `@` and `/` offer."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pancode.cli.sessions.screen.field import TypedHistory, offer
+from pancode.cli.sessions.screen.story import (
+    AnswerBlock,
+    CallsBlock,
+    OutputBlock,
+    PersonBlock,
+    TalkStory,
+    TellBlock,
+    plain_of,
+)
+from pancode.cli.sessions.stream import SessionReader
+
+
+def read(*events: dict[str, Any], runtime: str = "native", cut: int = 10_000) -> TalkStory:
+    talk = TalkStory()
+    reader = SessionReader(talk.take, lambda turn: None)
+    data = b"".join(json.dumps(event).encode() + b"\n" for event in events)
+    for at in range(0, len(data), cut):
+        reader.feed("r-1", "1.1", data[at : at + cut], runtime)
+    reader.end()
+    return talk
+
+
+EVENTS: tuple[dict[str, Any], ...] = (
+    {"type": "turn", "number": 1, "words": 0, "by": "ana", "text": "why?", "at": 1_790_000_000_000},
+    {"type": "said", "text": "I look."},
+    {"type": "called", "id": "1", "tool": "bash", "command": "make\n-j"},
+    {"type": "ran", "id": "1", "ok": True},
+    {"type": "called", "id": "2", "tool": "edit", "path": "/w/a.py"},
+    {"type": "denied", "id": "2", "why": "a rule"},
+    {"type": "heard", "number": 1, "by": "ben", "text": "and that"},
+    {"type": "said", "text": "Because "},
+    {"type": "said", "text": "of this."},
+    {"type": "usage", "input": 1200, "output": 34},
+    {"type": "turn_end", "number": 1, "stop": "cancelled", "why": "by ana"},
+    {"type": "rests", "why": "idle"},
+)
+
+
+def test_the_blocks_of_a_conversation_however_its_bytes_are_cut() -> None:
+    for cut in (1, 7, 10_000):
+        talk = read(*EVENTS, cut=cut)
+        assert [type(one) for one in talk.blocks] == [
+            PersonBlock,
+            AnswerBlock,
+            CallsBlock,
+            PersonBlock,
+            AnswerBlock,
+            TellBlock,
+            TellBlock,
+        ]
+        assert plain_of(talk.blocks[2]) == "bash make -j\nedit /w/a.py: not let through: a rule"
+        assert plain_of(talk.blocks[4]) == "Because of this."
+        assert talk.people == {"ana", "ben"} and talk.tokens == 1234
+
+
+def test_words_that_wait_stand_where_the_agent_got_them() -> None:
+    talk = TalkStory()
+    talk.sent("why?", "ana")
+    assert isinstance(talk.blocks[0], PersonBlock) and talk.blocks[0].is_sent
+    reader = SessionReader(talk.take, lambda turn: None)
+    reader.feed("r-1", "1.1", b"".join(json.dumps(one).encode() + b"\n" for one in EVENTS[:2]), "native")
+    assert [(type(one), one.text) for one in talk.blocks] == [(PersonBlock, "why?"), (AnswerBlock, "I look.")]
+    talk.sent("lost", "ana")
+    talk.unsent("lost")
+    assert len(talk.blocks) == 2
+
+
+def test_hostile_lines_have_no_hidden_sign_and_end_nothing() -> None:
+    evil = "\x1b[2J\u202e\x9b31m\u2028\x00\r\nx"
+    kinds = ("said", "called", "ran", "denied", "heard", "turn", "turn_end", "rests", "noted", "usage")
+    values: tuple[Any, ...] = ("1", None, [], {"a": 1}, 1e400, "\ud800")
+    odd: list[dict[str, Any]] = [
+        {"type": kind, "text": evil, "why": evil, "id": value, "tool": value, "command": evil, "diff": evil}
+        for kind in kinds
+        for value in values
+    ]
+    for runtime in ("native", "claude", "shell", "unknown"):
+        shown = "\n".join(map(plain_of, read(*odd, runtime=runtime).blocks))
+        assert not set(shown) & set("\x1b\u202e\x9b\u2028\x00\r"), runtime
+        shown.encode()
+
+
+def test_another_programs_output_is_no_answer_and_no_person() -> None:
+    talk = read(*EVENTS, runtime="shell")
+    assert {type(one) for one in talk.blocks} == {OutputBlock} and "ana" in talk.blocks[0].text
+
+
+THINGS = [("r-1", "tidy the imports"), ("src/app.py", ""), ("docs/a.md", "")]
+
+
+def test_what_is_offered() -> None:
+    found = offer("look at @app", THINGS)
+    assert found is not None and (found.start, [name for name, _ in found.words]) == (8, ["src/app.py"])
+    named = offer("@tidy", THINGS)
+    assert named is not None and named.words[0][0] == "r-1"
+    assert offer("mail a@b", THINGS) is None and offer("@nothing", THINGS) is None
+    commands = offer("/c", THINGS)
+    assert commands is not None and [name for name, _ in commands.words] == ["/cancel", "/cost", "/copy"]
+    assert offer("/cancel", THINGS) is None and offer("/etc/hosts is", THINGS) is None
+
+
+def test_what_was_typed_comes_back_and_so_does_the_draft() -> None:
+    typed = TypedHistory()
+    for text in ("one", "two", "two"):
+        typed.add(text)
+    assert [typed.move(-1, "dra"), typed.move(-1, "two"), typed.move(-1, "one")] == ["two", "one", None]
+    assert [typed.move(1, "one"), typed.move(1, "two"), typed.move(1, "dra")] == ["two", "dra", None]
