@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -22,13 +23,72 @@ MOST_STREAMS = 512
 Hidden = Callable[[AttemptId], Mapping[str, str]]
 
 
+SAID = b'{"type": "said", "text": '
+MOST_SAID = 1 << 20
+"""A longer line is not waited for: it is shown as it comes."""
+
+
+class SaidRedactor:
+    """Takes values of secrets out of an agent's text, which comes in pieces: each is a line of JSON.
+
+    A value may be cut by the end of a piece: the start of a possible value is told with the next piece.
+    """
+
+    def __init__(self, secrets: Mapping[str, str]) -> None:
+        self._text, self._line, self._begins = Redactor(secrets), b"", True
+
+    def feed(self, data: bytes) -> bytes:
+        """What may be shown now. The start of a line that may be a piece of text waits for its end."""
+        *whole, last = (self._line + data).split(b"\n")
+        shown, self._line = [self._shown(line + b"\n") for line in whole], b""
+        if self._begins and len(last) <= MOST_SAID and (last.startswith(SAID) or SAID.startswith(last)):
+            self._line = last
+        else:
+            shown.append(self._shown(last))
+            self._begins = False
+        return b"".join(shown)
+
+    def close(self) -> bytes:
+        """The rest."""
+        line, self._line = self._line, b""
+        return self._rest() + line
+
+    def _shown(self, line: bytes) -> bytes:
+        begins, self._begins = self._begins, True
+        text = _said(line) if begins else None
+        if text is None:
+            return self._rest() + line
+        told = self._text.feed(text)
+        return line if told == text else _piece(told)
+
+    def _rest(self) -> bytes:
+        return _piece(self._text.close())
+
+
+def _said(line: bytes) -> bytes | None:
+    """The text of a piece; None for any other line."""
+    if not line.startswith(SAID):
+        return None
+    try:
+        text = json.loads(line)["text"]
+    except (ValueError, RecursionError):
+        return None
+    return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else None
+
+
+def _piece(text: bytes) -> bytes:
+    if not text:
+        return b""
+    return json.dumps({"type": "said", "text": text.decode("utf-8", "surrogatepass")}).encode() + b"\n"
+
+
 class RedactedStream:
     """One output of one attempt. The copy is made from the first byte on by each start of the node agent."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
         self.lock = threading.Lock()
         self._secrets = secrets
-        self._redactor = Redactor(secrets)
+        self._said, self._redactor = SaidRedactor(secrets), Redactor(secrets)
         self._offset, self._begun, self._ended = 0, False, False
 
     def shown(self, raw: Path, ended: bool) -> Path:
@@ -37,7 +97,8 @@ class RedactedStream:
             return raw
         copy = raw.with_name(raw.name + SHOWN)
         if self._ended:  # it was read to its end before: whoever asks again gets the same again
-            self._redactor, self._offset, self._begun = Redactor(self._secrets), 0, False
+            self._said, self._redactor = SaidRedactor(self._secrets), Redactor(self._secrets)
+            self._offset, self._begun = 0, False
         how = os.O_APPEND if self._begun else os.O_TRUNC
         self._begun, self._ended = True, ended
         flags = os.O_CLOEXEC | os.O_NOFOLLOW
@@ -47,10 +108,10 @@ class RedactedStream:
         ):
             source.seek(self._offset)
             while chunk := source.read(CHUNK):
-                target.write(self._redactor.feed(chunk))
+                target.write(self._redactor.feed(self._said.feed(chunk)))
                 self._offset += len(chunk)
             if ended:
-                target.write(self._redactor.close())
+                target.write(self._redactor.feed(self._said.close()) + self._redactor.close())
         return copy
 
 
@@ -67,10 +128,10 @@ class RedactingDepot:
         with stream.lock:
             return self._inner.upload(identity, name, _copied(stream, path, ended=True))
 
-    def follow(self, identity: AttemptId, name: str, path: Path) -> None:
+    def follow(self, identity: AttemptId, name: str, path: Path, stays: bool = False) -> None:
         stream = self._stream(identity, name)
         with stream.lock:
-            self._inner.follow(identity, name, _copied(stream, path, ended=False))
+            self._inner.follow(identity, name, _copied(stream, path, ended=False), stays)
 
     def _stream(self, identity: AttemptId, name: str) -> RedactedStream:
         with self._lock:
@@ -128,5 +189,5 @@ class Follower:
         except FileNotFoundError:
             return
         if size != self._sizes.get((identity, name), 0):
-            self._depot.follow(identity, name, path)
+            self._depot.follow(identity, name, path, stays=identity in self._sittings)
             self._sizes[(identity, name)] = size

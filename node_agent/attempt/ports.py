@@ -288,8 +288,8 @@ class DepotLink(Protocol):
     def upload(self, identity: AttemptId, name: str, path: Path) -> Blob:
         """Everything of that file that is not there yet; its size and digest when all of it is."""
 
-    def follow(self, identity: AttemptId, name: str, path: Path) -> None:
-        """The new bytes of a file that still grows."""
+    def follow(self, identity: AttemptId, name: str, path: Path, stays: bool = False) -> None:
+        """The new bytes of a file that still grows. `stays`: more comes soon, the way there stays open."""
 
 
 @dataclass(frozen=True, slots=True)

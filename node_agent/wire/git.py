@@ -14,6 +14,9 @@ _REPO = re.compile(r"[a-z0-9-]{4,80}")
 _OBJECT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _STREAM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,119}")
 
+AT_ONCE = 1 << 16
+"""Bytes of a log that a node may send behind its request, without waiting for the depot's yes."""
+
 
 def snap_ref(run: str) -> str:
     """The ref of the commit with the user's files at the dispatch."""

@@ -6,15 +6,16 @@ import hashlib
 import json
 import os
 import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from node_agent.link.direct import Secure, dial
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.git import GitCall, GitDone, git_env
+from node_agent.wire.git import AT_ONCE, GitCall, GitDone, git_env
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import Verb
 from node_agent.wire.receipt import Blob
@@ -123,8 +124,12 @@ def send(peer: socket.socket, data: bytes | memoryview) -> None:
 
 def ask(peer: socket.socket, **request: object) -> Mapping[str, Any]:
     """One request and its answer."""
-    send(peer, json.dumps(request, separators=(",", ":")).encode() + b"\n")
+    send(peer, _request(**request))
     return must_agree(read_line(peer))
+
+
+def _request(**request: object) -> bytes:
+    return json.dumps(request, separators=(",", ":")).encode() + b"\n"
 
 
 def hang_up(peer: socket.socket) -> None:
@@ -134,6 +139,8 @@ def hang_up(peer: socket.socket) -> None:
 
 
 CHUNK = 1 << 18
+MOST_LOGS = 64
+"""So many streams for logs stay open; the depot closes one that was quiet for two minutes."""
 GIT_S = 4 * 3600.0
 _BROKEN_STREAM = (
     "hung up",
@@ -147,12 +154,23 @@ _BROKEN_STREAM = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _OpenLog:
+    """A stream that stays open: where it leads, and the sizes of the logs that were sent over it."""
+
+    address: Address | None
+    peer: socket.socket
+    sizes: dict[str, int] = field(default_factory=dict)
+
+
 class DepotClient:
     """The node's end of the depot: `Transport` for git, `DepotLink` for logs. Every call may be repeated."""
 
     def __init__(self, door: DepotAccess, git_s: float = GIT_S) -> None:
         self._door = door
         self._git_s = git_s
+        self._lock = threading.Lock()
+        self._logs: dict[AttemptId, _OpenLog] = {}
 
     def fetch(self, identity: AttemptId, repository: Path, ref: str) -> None:
         """Bring the depot's `ref` into the same ref of a bare repository here."""
@@ -183,6 +201,10 @@ class DepotClient:
 
     def upload(self, identity: AttemptId, name: str, path: Path) -> Blob:
         """Send what of a finished file is not there yet; its size and digest when the depot has all of it."""
+        with self._lock:
+            log = self._logs.pop(identity, None)
+        if log is not None:
+            hang_up(log.peer)
         with _opened(path) as file, self._stream("log", identity) as peer:
             _send_new(peer, name, file)
             size, sha256 = _digest(file)
@@ -191,10 +213,40 @@ class DepotClient:
             raise DepotRefused(f"the depot has other bytes of {name}: {stored.get('size')} of {size}")
         return Blob(name=name, size=size, sha256=sha256)
 
-    def follow(self, identity: AttemptId, name: str, path: Path) -> None:
+    def follow(self, identity: AttemptId, name: str, path: Path, stays: bool = False) -> None:
         """Send what is new in a file that still grows."""
-        with _opened(path) as file, self._stream("log", identity) as peer:
-            _send_new(peer, name, file)
+        with _opened(path) as file:
+            if not stays:
+                with self._stream("log", identity) as peer:
+                    _send_new(peer, name, file)
+            elif not self._sent_on(identity, name, file):
+                self._keep(identity, _OpenLog(self._door.address(), self._door.open("log", identity)))
+                self._sent_on(identity, name, file)
+
+    def _sent_on(self, identity: AttemptId, name: str, file: IO[bytes]) -> bool:
+        """Sent over the stream that is open; False: there is none any more, as after a quiet time."""
+        with self._lock:
+            log = self._logs.pop(identity, None)
+        if log is None:
+            return False
+        try:
+            if log.address != self._door.address():
+                raise DepotUnavailable("the link is another one")
+            log.sizes[name] = _send_new(log.peer, name, file, log.sizes.get(name))
+        except BaseException as exc:
+            hang_up(log.peer)
+            if isinstance(exc, DepotUnavailable) and log.sizes:
+                return False  # a new one tells what has come
+            raise
+        self._keep(identity, log)
+        return True
+
+    def _keep(self, identity: AttemptId, log: _OpenLog) -> None:
+        with self._lock:
+            self._logs[identity] = log
+            old = [self._logs.pop(next(iter(self._logs))) for _ in range(len(self._logs) - MOST_LOGS)]
+        for one in old:
+            hang_up(one.peer)
 
     @contextmanager
     def _stream(self, verb: Verb, identity: AttemptId) -> Iterator[socket.socket]:
@@ -205,16 +257,29 @@ class DepotClient:
             hang_up(peer)
 
 
-def _send_new(peer: socket.socket, name: str, file: IO[bytes]) -> None:
-    """Send the part of the file between the depot's size and its present size."""
-    stored = ask(peer, op="size", name=name).get("size")
-    size = os.fstat(file.fileno()).st_size
-    if not isinstance(stored, int) or stored > size:
-        raise DepotRefused(f"the depot has {stored} bytes of {name}, here are {size}")
-    if stored < size:
-        ask(peer, op="append", name=name, offset=stored, length=size - stored)
-        _send_bytes(peer, file, stored, size - stored)
+def _send_new(peer: socket.socket, name: str, file: IO[bytes], stored: int | None = None) -> int:
+    """Send the part of the file between the depot's size and its present size, which it has then.
+
+    `stored`: that size, where this stream has told it; a little more is sent without waiting for a yes.
+    """
+    known = stored is not None
+    if stored is None:
+        told = ask(peer, op="size", name=name).get("size")
+        stored = told if isinstance(told, int) else -1
+    left = os.fstat(file.fileno()).st_size - stored
+    if stored < 0 or left < 0:
+        raise DepotRefused(f"the depot has {stored} bytes of {name}, here are {stored + left}")
+    if known and 0 < left <= AT_ONCE:
+        file.seek(stored)
+        data = file.read(left)
+        left = len(data)
+        send(peer, _request(op="append", name=name, offset=stored, length=left, now=True) + data)
         must_agree(read_line(peer))
+    elif left:
+        ask(peer, op="append", name=name, offset=stored, length=left)
+        _send_bytes(peer, file, stored, left)
+        must_agree(read_line(peer))
+    return stored + left
 
 
 def _send_bytes(peer: socket.socket, file: IO[bytes], offset: int, length: int) -> None:

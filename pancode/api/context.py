@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -105,36 +105,67 @@ class CoordinatorApi(Protocol):
         """The coordinator's last word, then links, then (if asked) our own Valkey. Idempotent."""
 
 
+class Ear:
+    """Hears the bell on one event loop. `run`: it hears that output of this run has grown, too."""
+
+    def __init__(self) -> None:
+        self.run = ""
+        self._loop, self._rung = asyncio.get_running_loop(), asyncio.Event()
+
+    def hear(self) -> None:
+        """From any thread."""
+        with suppress(RuntimeError):  # that loop has ended, and its waiter with it
+            self._loop.call_soon_threadsafe(self._rung.set)
+
+    def forget(self) -> None:
+        """What rang before this is looked at now."""
+        self._rung.clear()
+
+    async def wait(self, timeout_s: float) -> None:
+        """Until it has rung since `forget`, or the time is over."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._rung.wait(), timeout_s)
+
+
 class Bell:
     """Rung from any thread when something may have changed; waited for on the event loop."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+        self._ears: set[Ear] = set()
         self.count = 0
-        """Read it before looking, hand it to `wait`: nothing is missed in between."""
+        """Read it before looking, hand it to `wait`: nothing is missed in between. Output does not count."""
 
     def ring(self) -> None:
         with self._lock:
             self.count += 1
-            waiting = list(self._waiting)
-        for loop, event in waiting:
-            with suppress(RuntimeError):  # that loop has ended, and its waiter with it
-                loop.call_soon_threadsafe(event.set)
+            ears = list(self._ears)
+        for ear in ears:
+            ear.hear()
+
+    def grown(self, run: str) -> None:
+        """Output of this run has come: only those hear it who read it."""
+        with self._lock:
+            ears = [ear for ear in self._ears if ear.run == run]
+        for ear in ears:
+            ear.hear()
+
+    @contextmanager
+    def listening(self) -> Iterator[Ear]:
+        ear = Ear()
+        with self._lock:
+            self._ears.add(ear)
+        try:
+            yield ear
+        finally:
+            with self._lock:
+                self._ears.discard(ear)
 
     async def wait(self, seen: int, timeout_s: float) -> bool:
         """Until the bell has rung since `seen`, or the time is over; whether it has rung."""
-        mine = (asyncio.get_running_loop(), asyncio.Event())
-        with self._lock:
-            if self.count != seen:
-                return True
-            self._waiting.add(mine)
-        try:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(mine[1].wait(), timeout_s)
-        finally:
-            with self._lock:
-                self._waiting.discard(mine)
+        with self.listening() as ear:
+            if self.count == seen:
+                await ear.wait(timeout_s)
         return self.count != seen
 
 
@@ -188,6 +219,7 @@ class ApiContext:
 
     def __post_init__(self) -> None:
         self.core.feed.listen(self.bell.ring)
+        self.coordinator.streams.listeners.append(self.bell.grown)
 
     @property
     def core(self) -> Core:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -22,7 +23,7 @@ from pancode.control.paging import MOST_ROWS
 from pancode.core.values import replace
 from pancode.dispatch.report import queued
 from pancode.sessions.session import SessionState, sessions, show
-from pancode.sessions.stream import SessionPlace, place_in, read
+from pancode.sessions.stream import SessionPlace, place_in, read, read_on
 from pancode.sessions.words import begin, end, lands, say, turn
 
 Duration = Annotated[int | None, Field(ge=1, le=MOST_MS)]
@@ -113,35 +114,44 @@ async def _events(context: ApiContext, place: SessionPlace) -> AsyncIterator[str
     """`log` with bytes, their run and the number of the next one; `session` whenever that has changed; `end`.
 
     Whoever comes back with the last number misses and repeats nothing. `end` comes when a session has ended
-    and all of it was told. Bytes of a state stand before it: it is looked at first, and told last.
+    and all of it was told. Bytes of a state stand before it: it is looked at first, and told last. The ledger
+    is asked when the bell has rung, and each `QUIET_S`; output that has grown is read without it.
     """
+    core, streams = context.core, context.coordinator.streams
     last: SessionShape | None = None
-    quiet = 0.0
-    while not context.closing.is_set():
-        seen = context.bell.count
-        try:
-            shape = await run_in_threadpool(show, context.core, place.run)
-            piece = await run_in_threadpool(read, context.core, context.coordinator.streams, place)
-            while piece.data or piece.more:
-                if piece.data:
-                    yield _log(piece.data, piece.place)
+    looked, quiet = -1, 0.0
+    with context.bell.listening() as ear:
+        while not context.closing.is_set():
+            ear.run = place.run
+            ear.forget()
+            rung = context.bell.count
+            asks, looked = rung != looked, rung
+            look = partial(read, core, streams) if asks else partial(read_on, streams)
+            try:
+                shape = await run_in_threadpool(show, core, place.run) if asks else last
+                piece = await run_in_threadpool(look, place)
+                while piece.data or piece.more:
+                    place = piece.place
+                    ear.run = place.run
+                    if piece.data:
+                        quiet = 0.0
+                        yield _log(piece.data, place)
+                    piece = await run_in_threadpool(look, place)
                 place = piece.place
-                piece = await run_in_threadpool(read, context.core, context.coordinator.streams, place)
-            place = piece.place
-        except Exception as error:
-            yield event("problem", body_of(problem_of(error), 500))
-            return
-        if shape != last:
-            last, quiet = shape, 0.0
-            yield event("session", shape)
-        if piece.end and shape["state"] == SessionState.ENDED:
-            yield event("end", {"run": place.run, "next": place.offset})
-            return
-        if quiet >= QUIET_S:
-            quiet = 0.0
-            yield ": still here\n\n"
-        quiet += LOOK_S
-        await context.bell.wait(seen, LOOK_S)
+            except Exception as error:
+                yield event("problem", body_of(problem_of(error), 500))
+                return
+            if shape != last:
+                last, quiet = shape, 0.0
+                yield event("session", shape)
+            if piece.end and shape is not None and shape["state"] == SessionState.ENDED:
+                yield event("end", {"run": place.run, "next": place.offset})
+                return
+            if quiet >= QUIET_S:
+                looked, quiet = -1, 0.0  # and look, whatever has rung
+                yield ": still here\n\n"
+            quiet += LOOK_S
+            await ear.wait(LOOK_S)
 
 
 def _log(data: bytes, place: SessionPlace) -> str:

@@ -10,6 +10,7 @@ from pancode.control.core import Core
 from pancode.control.surroundings import Streams
 from pancode.core.records import Run
 from pancode.errors import UsageError
+from pancode.runs import log
 from pancode.runs.log import OUT, LogPlace, read_log
 from pancode.sessions.session import load, next_of
 
@@ -55,6 +56,12 @@ def place_in(core: Core, text: str, query: Mapping[str, str], last_event: str = 
             code="bad_value",
         )
     return SessionPlace(found[1], query.get("attempt", "") if not last_event else "", int(found[2]))
+
+
+def read_on(streams: Streams, place: SessionPlace) -> SessionPiece:
+    """The next bytes of the attempt at work, without a look into the ledger."""
+    piece = log.read_on(streams, place.run, LogPlace(OUT, place.attempt, place.offset))
+    return SessionPiece(piece.data, SessionPlace(place.run, place.attempt, piece.place.offset), piece.more)
 
 
 def read(core: Core, streams: Streams, place: SessionPlace) -> SessionPiece:

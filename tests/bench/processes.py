@@ -11,11 +11,12 @@ _TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 
 def cpu_ms(pids: Iterable[int]) -> float:
     """User and system time of these processes, all their threads and reaped children, to 10 ms each."""
-    total = 0.0
-    for pid in pids:
-        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += sum(int(word) for word in words[11:15]) * _TICK_MS
-    return total
+    return sum(cpu_of(Path(f"/proc/{pid}/stat").read_text()) for pid in pids)
+
+
+def cpu_of(stat: str) -> float:
+    """The same of one process, by the text of its `/proc/PID/stat`."""
+    return sum(int(word) for word in stat.rpartition(")")[2].split()[11:15]) * _TICK_MS
 
 
 def own_cpu_ms(pid: int) -> float:

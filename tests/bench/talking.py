@@ -17,7 +17,7 @@ from threading import Thread
 
 from tests.bench.figures import Goal, Row, median, percentile
 from tests.bench.ours import Api, OurFleet
-from tests.bench.processes import own_cpu_ms
+from tests.bench.processes import cpu_ms, cpu_of
 from tests.clis.hands import HANDS
 from tests.clis.launched import NATIVE
 from tests.e2e.programs import PORT, await_state, give_secrets, model_on, on_host
@@ -186,9 +186,8 @@ def _cost(ours: OurFleet, lab: Lab, seconds: float) -> tuple[float, float]:
 
 
 def _used_ms(ours: OurFleet, lab: Lab) -> tuple[float, float]:
-    there = on_host(lab, 1, "cat /proc/$(cut -d' ' -f1 ~/.pancode-node/f-*/run/agent.pid)/task/*/schedstat")
-    agent = sum(int(line.split()[0]) for line in there.splitlines()) / 1e6
-    return agent, own_cpu_ms(ours.coordinator_pid)
+    there = on_host(lab, 1, "cat /proc/$(cut -d' ' -f1 ~/.pancode-node/f-*/run/agent.pid)/stat")
+    return cpu_of(there), cpu_ms((ours.coordinator_pid,))
 
 
 def _rows(face: SeenText, terminal: SeenText) -> list[Row]:

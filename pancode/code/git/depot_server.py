@@ -13,12 +13,12 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from io import BufferedRWPair
+from io import BufferedRWPair, BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
 from node_agent.wire.clock import Ids
-from node_agent.wire.git import snap_ref
+from node_agent.wire.git import AT_ONCE, snap_ref
 from node_agent.wire.identity import AttemptId
 from pancode.code.git.depot import Depot
 from pancode.code.git.safe import end_group, safe_env
@@ -213,6 +213,7 @@ class Conversation:
 
     log:      {"op":"size","name"} -> {"ok":true,"size"}
               {"op":"append","name","offset","length"} -> {"ok":true,"go":true}, bytes -> {"ok":true,"size"}
+              the same with "now":true and at most AT_ONCE bytes behind it -> {"ok":true,"size"}
               {"op":"digest","name"} -> {"ok":true,"size","sha256"}
     A refusal is {"ok":false,"why","size"?}.
     """
@@ -222,12 +223,19 @@ class Conversation:
     file: BufferedRWPair
 
     def serve(self) -> None:
-        """Serve until the node closes the stream; BadRequest, TornStream and OSError end it."""
-        while (ask := read_line(self.file)) is not None:
+        """Serve until the node closes the stream or asks nothing for long; BadRequest, TornStream and OSError
+        end it."""
+        while (ask := self._next()) is not None:
             try:
                 self._say(self._handler(ask)(ask))
             except StreamRefused as refused:
                 self._say({"ok": False, "why": str(refused), "size": refused.size})
+
+    def _next(self) -> Ask | None:
+        try:
+            return read_line(self.file)
+        except TimeoutError:  # a sitting that is quiet: its node comes again
+            return None
 
     def _handler(self, ask: Ask) -> Callable[[Ask], Answer]:
         match self.grant.verb, ask.get("op"):
@@ -249,14 +257,20 @@ class Conversation:
 
     def _append(self, ask: Ask) -> Answer:
         name, offset, length = _text(ask, "name"), _count(ask, "offset"), _count(ask, "length")
+        read, now = self.file.read, ask.get("now") is True
+        if now:
+            if length > AT_ONCE:
+                raise BadRequest(f"{length} bytes come at once")
+            read = BytesIO(self.file.read(length)).read  # what is refused is not read as requests
         stored = self.streams.size(self.grant.identity, name)
         if offset > stored:
             raise StreamRefused(f"gap: {stored} bytes are stored, {offset} was offered", stored)
         if self.streams.others(self.grant.identity, name) + offset + length > self.grant.max_bytes:
             raise StreamRefused(f"larger than the {self.grant.max_bytes} bytes granted", stored)
         self.streams.must_have_room(offset + length - stored)
-        self._say({"ok": True, "go": True})
-        size = self.streams.append(self.grant.identity, name, offset, length, self.file.read)
+        if not now:
+            self._say({"ok": True, "go": True})
+        size = self.streams.append(self.grant.identity, name, offset, length, read)
         return {"ok": True, "size": size}
 
     def _say(self, answer: Answer) -> None:
@@ -318,7 +332,7 @@ class ServerLimits:
     hello_s: float = 10.0
     idle_s: float = 120.0
     git_s: float = 4 * 3600.0
-    streams: int = 128
+    streams: int = 512
 
 
 @dataclass(frozen=True, slots=True)

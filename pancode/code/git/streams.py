@@ -8,7 +8,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -42,6 +42,8 @@ class LogStreams:
 
     home: Path
     keep_free: int = KEEP_FREE
+    listeners: list[Callable[[str], None]] = field(default_factory=list, compare=False)
+    """Called with the run whose logs have grown; they may not wait."""
 
     def log(self, identity: AttemptId, name: str) -> Path:
         """The path of a log; ValueError for a name that is not one plain file name."""
@@ -106,7 +108,10 @@ class LogStreams:
             stored = os.fstat(file).st_size
             if offset > stored:
                 raise StreamRefused(f"gap: {stored} bytes are stored, {offset} was offered", stored)
-            return _take(file, offset, length, read)
+            size = _take(file, offset, length, read)
+        for listener in self.listeners:
+            listener(identity.run)
+        return size
 
     @contextmanager
     def _open(self, identity: AttemptId, name: str) -> Iterator[int]:

@@ -224,5 +224,5 @@ class MemoryDepotLink:
         self._depot.blobs[(str(identity), name)] = data
         return Blob(name=name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
 
-    def follow(self, identity: AttemptId, name: str, path: Path) -> None:
+    def follow(self, identity: AttemptId, name: str, path: Path, stays: bool = False) -> None:
         self.upload(identity, name, path)

@@ -32,7 +32,7 @@ def world(tmp_path: Path, depot: Depot) -> Iterator[World]:
     world = World(tmp_path, depot)
     world.server.start()
     yield world
-    world.server.stop()
+    world.close()
 
 
 @pytest.fixture

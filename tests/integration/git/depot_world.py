@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import Verb
-from node_agent.workspace.depot import DepotAccess, DepotClient
+from node_agent.workspace.depot import DepotAccess, DepotClient, hang_up
 from pancode.code.git.depot import Depot
 from pancode.code.git.depot_server import (
     DepotParts,
@@ -54,15 +55,29 @@ class World:
         self.streams = LogStreams(self.home)
         self.ends: list[StreamEnd] = []
         self.max_bytes = 50_000_000
+        self.hellos = 0
         parts = DepotParts(depot, self.streams, self.authorize, CountingIds(), self.ends.append)
         self.server = DepotServer(self.socket, parts, ServerLimits(hello_s=1.0, idle_s=2.0))
-        self.client = DepotClient(DepotAccess(lambda: self.socket, self.sign, 5.0))
+        self.clients: list[DepotClient] = []
+        self.client = self.another_client(lambda: self.socket)
+
+    def another_client(self, where: Callable[[], Path]) -> DepotClient:
+        self.clients.append(DepotClient(DepotAccess(where, self.sign, 5.0)))
+        return self.clients[-1]
+
+    def close(self) -> None:
+        """As the end of the coordinator's process and of the nodes' does."""
+        for client in self.clients:
+            for log in client._logs.values():
+                hang_up(log.peer)
+        self.server.stop()
 
     def sign(self, nonce: str, verb: Verb, identity: AttemptId) -> bytes:
         return json.dumps({"signed": nonce, "verb": verb, "identity": str(identity)}).encode()
 
     def authorize(self, hello: bytes, nonce: str) -> Grant | Refusal:
         said = json.loads(hello)
+        self.hellos += 1
         if said["signed"] != nonce:
             return Refusal("replayed")
         identity = AttemptId.parse(said["identity"])

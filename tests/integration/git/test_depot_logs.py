@@ -12,8 +12,9 @@ import pytest
 
 from node_agent.attempt import ports
 from node_agent.attempt.ports import LinkDown, StepFailed
+from node_agent.wire.git import AT_ONCE
 from node_agent.workspace.depot import ask, read_line, send
-from pancode.code.git.depot_server import FULL, DepotParts, DepotServer
+from pancode.code.git.depot_server import FULL, DepotParts, DepotServer, ServerLimits
 from pancode.code.git.streams import MOST_LOGS, LogStreams
 from tests.integration.git.depot_world import CountingIds, World, until
 from tests.integration.git.repos import attempt
@@ -191,3 +192,72 @@ def test_the_same_bytes_are_read_once_and_changed_ones_again(world: World, tmp_p
     stored.write_bytes(b"two")
     os.utime(stored, ns=(1, 1))
     assert not world.streams.arrived(attempt(), "out", blob.size, blob.sha256)
+
+
+def grows(world: World, log: Path, *pieces: bytes) -> bytes:
+    """What the depot has of a log that a sitting writes piece by piece; each of them is sent."""
+    for piece in pieces:
+        with log.open("ab") as file:
+            file.write(piece)
+        world.client.follow(attempt(), "out", log, stays=True)
+    return world.streams.log(attempt(), "out").read_bytes()
+
+
+def test_the_pieces_of_a_sitting_go_over_one_stream_and_ring(world: World, tmp_path: Path) -> None:
+    log, err, grown = tmp_path / "out", tmp_path / "err", list[str]()
+    world.streams.listeners.append(grown.append)
+    vars(world.server)["_limits"] = ServerLimits()  # nobody is so quiet, however slow the machine is
+    err.write_bytes(b"a warning")
+    assert grows(world, log, b"one ", b"two ") == b"one two "
+    world.client.follow(attempt(), "err", err, stays=True)
+    assert grows(world, log, b"three", b"x" * (AT_ONCE + 1), b"!")[-2:] == b"x!"
+    assert world.streams.log(attempt(), "err").read_bytes() == b"a warning"
+    assert world.hellos == 1 and grown == ["r-aaaa"] * 6
+    blob = world.client.upload(attempt(), "out", log)
+    assert world.streams.arrived(attempt(), "out", blob.size, blob.sha256)
+    until(lambda: len(world.ends) == 2)
+    assert [end.problem for end in world.ends] == ["", ""]
+
+
+def test_a_sitting_goes_on_after_a_quiet_time(world: World, tmp_path: Path) -> None:
+    assert grows(world, tmp_path / "out", b"one ") == b"one "
+    assert world.ended(1)[0].problem == "", "the depot has closed what was quiet, and that is no trouble"
+    assert grows(world, tmp_path / "out", b"two") == b"one two"
+    assert world.hellos == 2
+
+
+def test_a_sitting_goes_on_where_the_depot_is_after_both_ends_were_gone(world: World, tmp_path: Path) -> None:
+    log = tmp_path / "out"
+    assert grows(world, log, b"one ", b"two ") == b"one two "
+    world.server.stop()
+    with pytest.raises(LinkDown):
+        grows(world, log, b"three ")
+    world.server.start()
+    assert grows(world, log, b"four ") == b"one two three four "
+    world.client = world.another_client(lambda: world.socket)  # a new node agent
+    assert grows(world, log, b"five ") == b"one two three four five "
+
+
+def test_a_sitting_takes_the_link_that_is_there_now(world: World, tmp_path: Path) -> None:
+    places = [world.socket, tmp_path / "s" / "nobody"]
+    world.client = world.another_client(lambda: places[0])
+    grows(world, tmp_path / "out", b"one ")
+    places.reverse()
+    with pytest.raises(LinkDown):
+        grows(world, tmp_path / "out", b"two ")
+    places.reverse()
+    assert grows(world, tmp_path / "out", b"three") == b"one two three"
+
+
+def test_refused_bytes_that_came_at_once_are_no_requests(world: World) -> None:
+    world.max_bytes = 10
+    peer = world.client._door.open("log", attempt())
+    forged = b'{"op":"append","name":"err","offset":0,"length":1,"now":true}\nx'
+    asked = {"op": "append", "name": "out", "offset": 0, "length": len(forged), "now": True}
+    send(peer, json.dumps(asked).encode() + b"\n" + forged)
+    assert read_line(peer)["ok"] is False
+    assert ask(peer, op="size", name="err")["size"] == 0
+    send(peer, json.dumps({**asked, "length": AT_ONCE + 1}).encode() + b"\n")
+    with pytest.raises(LinkDown):
+        read_line(peer)
+    peer.close()

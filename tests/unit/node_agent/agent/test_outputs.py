@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ class Kept:
     def __init__(self) -> None:
         self.data: dict[str, bytes] = {}
 
-    def follow(self, identity: AttemptId, name: str, path: Path) -> None:
+    def follow(self, identity: AttemptId, name: str, path: Path, stays: bool = False) -> None:
         had, now = self.data.get(name, b""), path.read_bytes()
         assert now[: len(had)] == had, "what was sent before is not taken back"
         self.data[name] = now
@@ -64,6 +65,31 @@ def test_a_value_in_two_pieces_is_never_sent(run: Run) -> None:
     assert run.writes(b"value b sec") == b"a [secret S] b "
     assert run.ends() == b"a [secret S] b sec"
     assert run.out.read_bytes() == b"a secret-value b sec", "the raw file is the agent's own"
+
+
+def said(text: str) -> bytes:
+    return json.dumps({"type": "said", "text": text}).encode() + b"\n"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 1000])
+def test_a_value_that_an_agent_says_in_pieces_is_never_sent(run: Run, size: int) -> None:
+    end = b'{"type": "turn_end", "number": 1}\n'
+    whole = "a secret-value, se\u00e9 secret-valu"
+    raw = b"".join(said(whole[at : at + size]) for at in range(0, len(whole), size)) + end
+    shown = b""
+    for at in range(0, len(raw), 7):  # and however the file grows
+        shown = run.writes(raw[at : at + 7])
+    lines = [json.loads(line) for line in shown.splitlines()]
+    assert lines.pop() == {"type": "turn_end", "number": 1}, "what was held back stands before the next event"
+    assert "".join(line["text"] for line in lines) == "a [secret S], se\u00e9 secret-valu"
+    run.depot = run.fresh()
+    assert run.ends() == shown, "a node agent that comes back shows the same bytes"
+
+
+def test_a_piece_without_a_value_is_sent_as_it_is_and_at_once(run: Run) -> None:
+    odd = b'{"type": "said",  "text": "x"}\n{"type": "said", "text": 1}\n{"type": "said", "text": \n'
+    pieces = [said("one "), said("two"), odd, b"and a line of another program: 50 %"]
+    assert [run.writes(piece) for piece in pieces] == [b"".join(pieces[: at + 1]) for at in range(4)]
 
 
 def test_a_node_agent_that_comes_back_goes_on_where_it_was(run: Run) -> None:

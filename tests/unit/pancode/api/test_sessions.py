@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,12 +20,14 @@ from node_agent.wire.node import RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.policy import CallAsked, Isolation
 from node_agent.wire.receipt import RestReason, TurnRecord, TurnStop, TurnWords, Usage
+from pancode.api.session_routes import _events
 from pancode.control.work import unit_of_work
 from pancode.core.records import Action, ActionKind, FeedEvent, Run
 from pancode.core.values import replace
+from pancode.sessions.stream import SessionPlace
 from pancode.sessions.words import GoingOn
 from tests.unit.pancode.api.test_door import DoorWorld, code_of
-from tests.unit.pancode.api.world import World, events_of
+from tests.unit.pancode.api.world import World, app_of, events_of
 from tests.unit.pancode.control.world import facts, failed
 
 MODEL = "anthropic/claude-sonnet-4-5"
@@ -413,6 +418,39 @@ def test_the_stream_goes_on_at_the_number_over_sittings(world: World) -> None:
     for wrong in ("x", f"{run}", "r-9999:0", f"{run}:-1"):
         told = world.problem("GET", f"/v1/sessions/{run}/stream?since={wrong}")
         assert told["code"] == "bad_value", wrong
+
+
+def test_output_that_grows_is_told_without_a_look_into_the_ledger(world: World) -> None:
+    """The bell has rung for the log alone, and only those that read this run have heard it."""
+    run = begin(world)["run"]
+    order = sitting(world)
+    world.coordinator.streams.put(order.identity, "out", b"one ")
+    context = app_of(world.coordinator)[1]
+    ledger, looks = context.core.ports.ledger, []
+
+    def transaction() -> Any:
+        looks.append(1)
+        return ledger.transaction()
+
+    async def told() -> list[str]:
+        events = _events(context, SessionPlace(run))
+        kinds = [await anext(events), await anext(events)]
+        with context.bell.listening() as other:
+            other.run = "r-other"
+            coming = asyncio.ensure_future(anext(events))
+            counted = SimpleNamespace(transaction=transaction)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(context.core, "ports", replace(context.core.ports, ledger=counted))
+                await asyncio.to_thread(world.coordinator.streams.put, order.identity, "out", b"two")
+                kinds.append(await coming)
+            assert not other._rung.is_set()
+        assert isinstance(events, AsyncGenerator)
+        await events.aclose()
+        return kinds
+
+    kinds = asyncio.run(told())
+    assert [kind.partition("event: ")[2].split()[0] for kind in kinds] == ["log", "session", "log"]
+    assert base64.b64encode(b"two").decode() in kinds[2] and not looks
 
 
 def test_a_sitting_that_ends_its_program_is_still_at_work(world: World) -> None:

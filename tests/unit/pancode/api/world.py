@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, cast
@@ -49,9 +49,12 @@ class MemoryStreams:
 
     def __init__(self) -> None:
         self.bytes: dict[tuple[str, str], bytes] = {}
+        self.listeners: list[Callable[[str], None]] = []
 
     def put(self, identity: AttemptId, name: str, data: bytes) -> None:
         self.bytes[(str(identity), name)] = self.bytes.get((str(identity), name), b"") + data
+        for listener in self.listeners:
+            listener(identity.run)
 
     def arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
         return len(self.bytes.get((str(identity), name), b"")) == size
