@@ -144,7 +144,8 @@ def _runtime(name: str, nodes: list[dict[str, Any]]) -> dict[str, Any]:
     """A node may tell of one that this coordinator does not know."""
     kind = RUNTIMES.get(name)
     levels = [level.value for level in Reasoning if kind is not None and level in kind.reasons]
-    return {"name": name, "nodes": nodes, "reasoning": levels}
+    turns = kind is not None and kind.takes_turns
+    return {"name": name, "nodes": nodes, "reasoning": levels, "takes_turns": turns}
 
 
 def _endpoints(context: ApiContext, call: ApiCall) -> Any:

@@ -9,6 +9,7 @@ import { html, link, useLive, useRoute, useSilence } from "./lib/live.js";
 import { Glyph, heard, Over, Page, Slots, tell, Trouble } from "./lib/parts.js";
 import { span } from "./lib/words.js";
 import { Audit, Money } from "./pages/books.js";
+import { Chat } from "./pages/chat.js";
 import { Dispatch } from "./pages/dispatch.js";
 import { Agents, Machines } from "./pages/fleet.js";
 import { Inbox } from "./pages/inbox.js";
@@ -17,9 +18,9 @@ import { Run } from "./pages/run.js";
 import { Runs } from "./pages/runs.js";
 import { Workflows } from "./pages/workflows.js";
 
-export const PAGES = { now: Now, runs: Runs, inbox: Inbox, dispatch: Dispatch, workflows: Workflows, machines: Machines, money: Money, agents: Agents, audit: Audit, more: More };
+export const PAGES = { now: Now, runs: Runs, inbox: Inbox, chat: Chat, dispatch: Dispatch, workflows: Workflows, machines: Machines, money: Money, agents: Agents, audit: Audit, more: More };
 /** The places at the foot of a phone; More has the others. */
-const ON_PHONE = ["now", "inbox", "runs", "machines", "more"];
+const ON_PHONE = ["now", "inbox", "chat", "runs", "more"];
 let tabs = null;
 
 function App() {

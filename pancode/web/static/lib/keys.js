@@ -4,7 +4,7 @@ import { go } from "./live.js";
 import { askWhy } from "./parts.js";
 
 export const PLACES = [
-  ["n", "now", "Now"], ["r", "runs", "Runs"], ["i", "inbox", "Inbox"], ["d", "dispatch", "Dispatch"], ["w", "workflows", "Workflows"],
+  ["n", "now", "Now"], ["i", "inbox", "Inbox"], ["c", "chat", "Chat"], ["r", "runs", "Runs"], ["d", "dispatch", "Dispatch"], ["w", "workflows", "Workflows"],
   ["m", "machines", "Machines"], ["b", "money", "Money"], ["a", "agents", "Agents"], ["u", "audit", "Audit"],
 ];
 const own = new Set();

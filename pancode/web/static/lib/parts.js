@@ -175,7 +175,7 @@ const verdict = (one) => (/^(passed|placed|held|done|landed|delivered|settled)/.
 /** Reads something once, for a list to choose from; an error leaves it empty. */
 export function useOnce(path, pick) {
   const [found, set] = useState([]);
-  useEffect(() => { get(path).then((data) => set(pick(data))).catch(() => {}); }, [path]);
+  useEffect(() => { if (path) get(path).then((data) => set(pick(data))).catch(() => {}); }, [path]);
   return found;
 }
 

@@ -51,10 +51,10 @@ export const tokens = (usage) => (usage ? usage.input_tokens + usage.output_toke
 /** The states of each tone and glyph; `wait` has no tone. The first look of a tone is its own. */
 const LOOKS = {
   "ok done": "done passed online PASS ok on ready succeeded", "ok landed": "landed",
-  "live running": "running preparing verifying delivering placed",
-  "wait waiting": "waiting pending queued new", "wait yes": "drained paused", "wait unverified": "review", "wait stopped": "skipped removed superseded interrupted stopped off",
-  "warn yes": "permission", "warn running": "stopping draining", "warn asks": "blocked question", "warn money": "budget",
-  "bad error": "error", "bad failed": "verify_failed failed refused",
+  "live running": "running preparing verifying delivering placed works starts",
+  "wait waiting": "waiting pending queued new waits_for_a_slot", "wait chat": "waits_for_you rests", "wait yes": "drained paused", "wait unverified": "review", "wait stopped": "skipped removed superseded interrupted stopped off ended",
+  "warn yes": "permission", "warn running": "stopping draining", "warn asks": "blocked question asks", "warn money": "budget",
+  "bad error": "error turn_lost", "bad failed": "verify_failed failed refused",
   "ghost unknown": "unknown suspect unreachable",
 };
 const looks = Object.entries(LOOKS).map(([pair, words]) => [...pair.split(" "), words.split(" ")]);

@@ -50,25 +50,45 @@ function bodyOf(form) {
   return body;
 }
 
+/** What each field offers: the path, and the names in its answer. */
+const LISTS = {
+  agents: (data) => data.agents.filter((one) => one.enabled).map((one) => one.name),
+  runtimes: (data) => data.runtimes.filter((one) => one.nodes.some((node) => node.state === "ok" || node.served)).map((one) => one.name),
+  "runtimes#turns": (data) => data.runtimes.filter((one) => one.takes_turns).map((one) => one.name),
+  fleet: (data) => data.nodes.map((one) => one.name),
+  models: (data) => data.models.map((one) => one.ref),
+  modes: (data) => data.modes.filter((one) => one.dispatches).map((one) => one.name),
+  safety: (data) => data.safety.map((one) => one.name),
+  "runs?limit=200": (data) => data.runs.map((run) => run.project).filter(Boolean),
+  "budget?all=1": (data) => data.scopes.filter((one) => one.scope.startsWith("repo:")).map((one) => one.scope.slice(5)),
+};
+
+function Choice({ name, words = name, list, form, put, none = "as set" }) {
+  const found = useOnce(list || null, LISTS[list]);
+  return html`<label class="field">${words} <select value=${form[name]} onChange=${put(name)}><option value="">${none}</option>
+    ${[...new Set([...(form[name] ? [form[name]] : []), ...(list ? found : ["git", "none"])])].map((one) => html`<option>${one}</option>`)}</select></label>`;
+}
+
+/** Who does it, where, with what, for how much. */
+export function Choices({ form, put, none, runtimes = "runtimes" }) {
+  const models = useOnce("models", LISTS.models);
+  return html`<${Choice} name="agent" list="agents" form=${form} put=${put} none=${none} /><${Choice} name="runtime" list=${runtimes} form=${form} put=${put} /><${Choice} name="node" words="machine" list="fleet" form=${form} put=${put} none="any that fits" />
+    <label class="field">model <input list="models" value=${form.model} onInput=${put("model")} /></label><datalist id="models">${models.map((one) => html`<option value=${one} />`)}</datalist>
+    <label class="field">budget in USD <input inputmode="decimal" size="6" value=${form.budget} onInput=${put("budget")} /></label>`;
+}
+
+export function Where({ form, put }) {
+  const [runs, budget] = ["runs?limit=200", "budget?all=1"].map((path) => useOnce(path, LISTS[path]));
+  return html`<label class="field">folder on the coordinator's machine <input list="projects" value=${form.cwd} onInput=${put("cwd")} placeholder="/home/me/project (empty: no repository)" /></label>
+    <datalist id="projects">${[...new Set([...runs, ...budget])].map((one) => html`<option value=${one} />`)}</datalist>`;
+}
+
 function Fields({ form, put }) {
-  const agents = useOnce("agents", (data) => data.agents.filter((one) => one.enabled).map((one) => one.name));
-  const runtimes = useOnce("runtimes", (data) => data.runtimes.filter((one) => one.nodes.some((node) => node.state === "ok" || node.served)).map((one) => one.name));
-  const nodes = useOnce("fleet", (data) => data.nodes.map((one) => one.name));
-  const models = useOnce("models", (data) => data.models.map((one) => one.ref));
-  const modes = useOnce("modes", (data) => data.modes.filter((one) => one.dispatches).map((one) => one.name));
-  const levels = useOnce("safety", (data) => data.safety.map((one) => one.name));
-  const projects = useOnce("runs?limit=200", (data) => data.runs.map((run) => run.project).filter(Boolean));
-  const budget = useOnce("budget?all=1", (data) => data.scopes.filter((one) => one.scope.startsWith("repo:")).map((one) => one.scope.slice(5)));
-  const choice = (name, words, list, none = "as set") => html`<label class="field">${words} <select value=${form[name]} onChange=${put(name)}><option value="">${none}</option>
-    ${[...new Set([...(form[name] ? [form[name]] : []), ...list])].map((one) => html`<option>${one}</option>`)}</select></label>`;
   return html`<${Panel} title="The work"><div class="pad stack">
     <label class="field">task <textarea rows="6" required value=${form.task} onInput=${put("task")} placeholder="add a --json flag to export, with a test"></textarea></label>
-    <label class="field">folder on the coordinator's machine <input list="projects" value=${form.cwd} onInput=${put("cwd")} placeholder="/home/me/project (empty: no repository)" /></label>
-    <datalist id="projects">${[...new Set([...projects, ...budget])].map((one) => html`<option value=${one} />`)}</datalist>
-    <div class="choices">${choice("agent", "agent", agents, "chosen for it")}${choice("runtime", "runtime", runtimes)}${choice("node", "machine", nodes, "any that fits")}
-      <label class="field">model <input list="models" value=${form.model} onInput=${put("model")} /></label><datalist id="models">${models.map((one) => html`<option value=${one} />`)}</datalist>
-      ${choice("mode", "mode", modes)}${choice("safety", "safety", levels)}${choice("workspace", "workspace", ["git", "none"])}
-      <label class="field">budget in USD <input inputmode="decimal" size="6" value=${form.budget} onInput=${put("budget")} /></label>
+    <${Where} form=${form} put=${put} />
+    <div class="choices"><${Choices} form=${form} put=${put} none="chosen for it" />
+      <${Choice} name="mode" list="modes" form=${form} put=${put} /><${Choice} name="safety" list="safety" form=${form} put=${put} /><${Choice} name="workspace" form=${form} put=${put} />
       <label class="field">priority <input type="number" min="-1000" max="1000" value=${form.priority} onInput=${put("priority")} /></label></div>
     <label class="field">verify, one command a line <textarea rows="2" value=${form.verify} onInput=${put("verify")} placeholder="pytest -q"></textarea></label>
     <label class="choice"><input type="checkbox" checked=${form.land} onChange=${put("land")} /> land it when its gates pass</label>

@@ -1,0 +1,187 @@
+// Chat: sessions with agents, live: words, calls, questions with their answers; the list, and how a new one begins.
+
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { at, post } from "../lib/api.js";
+import { addKeys } from "../lib/keys.js";
+import { go, html, link, useKept, useLive, usePhone } from "../lib/live.js";
+import { Act, Ago, askWhy, Badge, Bar, Empty, fact, Glyph, newKey, Page, Panel, Row, RunLink, tell, Trouble, useOnce, When } from "../lib/parts.js";
+import { useTalk } from "../lib/talk.js";
+import { counted, many, plain, tokens, usd, visible, visibleLines } from "../lib/words.js";
+import { Choices, Where } from "./dispatch.js";
+
+const moves = (event) => /^run.(queued|placed|stage|turn|ended)|^inbox/.test(event.kind);
+const named = (by, me) => (by === me ? "you" : by || "somebody");
+const wordOf = (session) => session.state.replaceAll(" ", "_");
+const cost = (usage) => html`<span class=${`num ${usage.cost_usd === null ? "ghost tone" : ""}`}>${usage.cost_usd === null ? "cost unknown" : usd(usage.cost_usd)}</span>`;
+
+export function Chat({ parts }) {
+  const list = useLive("sessions", { limit: 50 }, moves);
+  const me = useOnce("web/session", (token) => token);
+  const can = (scope) => !me.scopes || me.scopes.some((one) => one === scope || one === "admin");
+  return parts[1] ? html`<${Talking} key=${parts[1]} id=${parts[1]} list=${list} me=${`token ${me.name}`} can=${can} />` : html`<${Begin} list=${list} can=${can} />`;
+}
+
+/** The newest first. `small`: beside a conversation. */
+function Sessions({ list, here }) {
+  const sessions = list.data?.sessions || [];
+  if (list.data && !sessions.length) return html`<${Empty} title="No session yet">Begin one here, or with <code>pancode chat</code>.<//>`;
+  return html`<ul>${sessions.map((one) => html`<${Row} key=${one.session} word=${wordOf(one)} marked=${one.session === here || undefined} href=${link(["chat", one.session])} title=${visible(one.title)} why=${`run:${one.run}`}
+    facts=${html`<span>${visible(one.agent)}</span><span>${one.node || "no machine yet"}</span>${cost(one.usage)}<${Ago} at=${one.changed_at} />`} />`)}</ul>`;
+}
+
+const FIRST = { task: "", cwd: "", agent: "", runtime: "", node: "", model: "", budget: "" };
+
+function Begin({ list, can }) {
+  const [form, keep] = useKept("pancode-chat", FIRST);
+  const [state, set] = useState({});
+  const key = useRef(newKey());
+  const put = (name) => (event) => { key.current = newKey(); keep({ ...form, [name]: event.target.value }); };
+  const send = async (event) => {
+    event.preventDefault();
+    if (state.busy) return;
+    set({ busy: true });
+    try {
+      const given = Object.entries(form).map(([name, value]) => [name, value.trim()]).filter(([, value]) => value);
+      const done = await post("sessions", Object.fromEntries(given), key.current);
+      keep({ ...form, task: "" });
+      for (const one of done.warnings || []) tell(one);
+      go(["chat", done.run]);
+    } catch (problem) { set({ problem }); }
+  };
+  return html`<${Page} title="Chat" lives=${[list]}><div class="two half"><${Panel} title="Sessions" count=${list.data?.sessions.length}><${Sessions} list=${list} /><//>
+    <${Panel} title="New chat">${!can("dispatch") ? html`<${MayNot} what="begin a chat" />` : html`<form class="pad stack" onSubmit=${send}>
+      <label class="field">first words <textarea rows="4" required value=${form.task} onInput=${put("task")} placeholder="why is the build slow?"></textarea></label><${Where} form=${form} put=${put} />
+      <div class="choices"><${Choices} form=${form} put=${put} none="as set" runtimes="runtimes#turns" /></div>${state.problem && html`<${Trouble} problem=${state.problem} />`}
+      <p class="keys"><button type="submit" class="main" disabled=${state.busy || !form.task.trim()}>${state.busy ? "Begin …" : "Begin"}</button></p></form>`}<//></div><//>`;
+}
+
+const MayNot = ({ what }) => html`<p class="pad small warn tone"><${Glyph} name="yes" tone="warn" /> This token only reads: it may not ${what}. A console with all rights opens with <code>pancode web</code></p>`;
+
+function Talking({ id, list, me, can }) {
+  const first = useLive(at("sessions", id), undefined, () => false);
+  const { talk, shape, problem, again, at: told } = useTalk(first.data);
+  const listed = list.data?.sessions.find((one) => one.session === shape?.session)?.run;
+  useEffect(() => { if (listed && listed !== shape?.run) again(); }, [listed]); // somebody went on with what had ended
+  const title = shape ? visible(shape.title) || id : `Session ${id}`;
+  return html`<${Page} title=${title} tab=${shape && `${shape.state}: ${title} · Chat`} lives=${[{ ...first, at: told || first.at }]} actions=${shape && html`<${Acts} shape=${shape} can=${can} />`}>${shape && html`<div class="two talk">
+    <section class="stack">${problem && html`<${Trouble} problem=${problem} />`}
+      <div class="scroll" tabindex="0" role="log" aria-label=${`Conversation with ${visible(shape.agent)}`}><div class="stack">
+        ${talk.cut && html`<p class="small quiet">What was said before stands in <a href=${link(["runs", shape.session, "log"])}>the log</a>.</p>`}
+        ${talk.turns.map((turn, i) => html`<${Turn} key=${turn.key} turn=${turn} n=${turn.n} shape=${shape} me=${me} begins=${turn.run !== talk.turns[i - 1]?.run} live=${turn === talk.turns.at(-1) && shape.state === "works"} />`)}
+        ${talk.sent.map((one) => html`<div class="mine"><p class="small quiet">you: ${one.how}</p><p class="words">${visibleLines(one.text)}</p></div>`)}
+        ${shape.asks && html`<${Asks} shape=${shape} can=${can} />`}${shape.state === "turn lost" && html`<${Lost} id=${id} talk=${talk} shape=${shape} can=${can} again=${again} />`}</div></div>
+      ${can("answer") ? html`<${Compose} id=${id} talk=${talk} shape=${shape} again=${again} />` : html`<div class="panel"><${MayNot} what="say anything" /></div>`}</section>
+    <aside class="stack desk" aria-label="This session"><${About} shape=${shape} talk=${talk} /><${Panel} title="Sessions" act=${html`<a class="btn bare" href="#/chat" aria-label="New chat"><${Glyph} name="dispatch" /></a>`}><${Sessions} list=${list} here=${shape.session} /><//></aside></div>`}<//>`;
+}
+
+function Acts({ shape, can }) {
+  const path = (what) => at("sessions", shape.session, what);
+  return html`<a class="btn bare phone" href="#/chat"><${Glyph} name="back" />Sessions</a><a class="btn desk" href=${link(["runs", shape.run, "diff"])}>Change</a>${can("answer") && shape.takes_turns && html`${["works", "waits for you"].includes(shape.state) && html`<${Act} label="Rest" kind="desk" path=${path("turn")} body=${{ what: "rest" }} done=${() => tell("It rests behind its turn; your next words go on with it.")} />`}
+    ${shape.state !== "ended" && html`<${Act} label="End" kind="stop" path=${path("end")} sure="End this session? Its turn is cancelled and its program ends. What it has made is kept." />`}`}`;
+}
+
+function About({ shape, talk }) {
+  const run = useLive(at("runs", shape.run), undefined, (event) => event.run === shape.run).data;
+  const most = run?.limits.usd, spent = run?.usage.cost_usd;
+  return html`<${Panel} title="This session"><div class="pad stack"><dl class="pairs">${fact("with", visible([shape.agent, shape.runtime, shape.model].filter(Boolean).join(" / ")))}${fact("machine", shape.node || "none yet")}
+    ${fact("mode, safety", run && `${run.mode}, ${run.safety}`)}${fact("project", visible(shape.project))}${fact("begun", html`${visible(shape.created_by)} <${When} at=${shape.created_at} />`)}${fact("turns", shape.sittings.reduce((sum, one) => sum + one.turns, 0))}
+    ${fact("cost", html`${cost(shape.usage)}${shape.usage.disputed_usd ? `, ${usd(shape.usage.disputed_usd)} disputed` : ""}`)}${fact("tokens", many(tokens(shape.usage)))}${most && fact("left", spent === null ? html`<span class="ghost tone">unknown, of ${usd(most)} for this sitting</span>` : `${usd(Math.max(0, most - spent))} of ${usd(most)} for this sitting`)}</dl>
+    ${most && spent !== null && html`<${Bar} used=${spent} most=${most} />`}
+    ${shape.sittings.length > 1 && html`<details class="small"><summary><${Glyph} name="fold" />${counted(shape.sittings.length, "sitting")}</summary><ul class="plain">${shape.sittings.map((one) => html`<li><${RunLink} run=${one.run} /> ${counted(one.turns, "turn")}, ${plain(one.outcome || one.state)}</li>`)}</ul></details>`}</div><//>`;
+}
+
+// -- one turn ----------------------------------------------------------------------------------------
+
+/** Drawn again only when it has changed: an hour of talk costs no more than its last turn. */
+function Turn({ turn, n, shape, me, begins, live }) {
+  return useMemo(() => html`<article class="stack" aria-label=${turn.number ? `turn ${turn.number}` : "before the first turn"} aria-busy=${live && !turn.stop ? "true" : "false"}>
+    ${begins && html`<p class="small quiet">sitting <${RunLink} run=${turn.run} /></p>`}
+    ${turn.number > 0 && html`<${Words} by=${named(turn.by, me)} text=${turn.text} moment=${turn.at} /><p class="small quiet keys"><${Glyph} name="brand" tone="ok" /><b>${visible(shape.agent)}</b></p>`}
+    ${turn.parts.map((part, i) => html`<${Part} key=${i} part=${part} me=${me} />`)}
+    ${live && !turn.stop && html`<p class="caret quiet">${turn.parts.length ? "" : "works "}</p>`}</article>`, [turn, n, me, live, begins, shape.agent]);
+}
+
+const Words = ({ by, text, moment }) => html`<div class="mine"><p class="small quiet">${visible(by)} ${moment ? html`<${When} at=${new Date(moment).toISOString()} />` : ""}</p><p class="words">${visibleLines(text)}</p></div>`;
+
+function Part({ part, me }) {
+  switch (part.kind) {
+    case "words": return html`<${Words} by=${named(part.by, me)} text=${part.text} />`;
+    case "text": return html`<div class="words">${visibleLines(part.text.trim())}</div>`;
+    case "call": return html`<${Call} part=${part} />`;
+    case "asked": return html`<p class="small quiet"><${Glyph} name="done" tone="ok" /> ${part.how || "answered"}: ${visible(part.words.split("\n")[0])}</p>`;
+    default: return html`<p class=${`small ${part.tone ? `${part.tone} tone` : "quiet"}`}>${visible(part.text)}</p>`;
+  }
+}
+
+/** One line; its command whole, and why it was denied, below. */
+function Call({ part }) {
+  const state = part.ok === undefined ? "" : part.denied ? "denied" : part.ok ? "ok" : "failed";
+  return html`<details class="small quiet"><summary><${Glyph} name="fold" /><${Glyph} name="tool" /><span class="cut">${visible(part.tool)} ${visible(part.what)}</span><span class=${`push tone ${part.ok === false ? "bad" : ""}`}>${state}</span></summary>
+    <pre class="well words">${visibleLines(part.what) || "no more is told of this call"}</pre>${part.why && html`<p class="bad tone">${visible(part.why)}</p>`}</details>`;
+}
+
+// -- what waits for a person -------------------------------------------------------------------------
+
+/** The question, answered where it stands. A yes names it: whoever is late is told so, and permits nothing. */
+function Asks({ shape, can }) {
+  const { asks } = shape;
+  const [text, put] = useState("");
+  const [busy, set] = useState(false);
+  const may = can("answer"), question = asks.kind === "question";
+  const act = async (verb, body, how) => {
+    if (busy) return;
+    set(true);
+    asks.how = how;
+    try { await post(at("runs", asks.run, verb), { ...body, ...(asks.call !== null && { call: asks.call }) }, newKey()); } catch (problem) { asks.how = ""; tell(problem); }
+    set(false);
+  };
+  const allow = () => act("approve", { scope: "once" }, "you allowed it once"), deny = () => act("deny", {}, "you denied it");
+  const answer = (given) => act("answer", { text: given }, `you answered ${given}`);
+  useEffect(() => (may && !question ? addKeys({ y: ["allow it once", allow], x: ["deny it", deny] }) : undefined));
+  return html`<${Panel} title=${question ? `${visible(shape.agent)} asks you` : `${visible(shape.agent)} asks for a yes`} tone="warn"><div class="pad stack" role="alert"><pre class="well words" tabindex="0">${visibleLines(asks.words)}</pre>
+    ${!may ? html`<${MayNot} what="answer" />` : question ? html`<p class="keys">${asks.choices.map((one, i) => html`<button type="button" disabled=${busy} onClick=${() => answer(String(i + 1))}>${i + 1}: ${visible(one)}</button>`)}</p>
+      <form class="keys" onSubmit=${(event) => { event.preventDefault(); answer(text); }}><label class="field">Your answer <input required value=${text} onInput=${(event) => put(event.target.value)} /></label><button type="submit" class="main" disabled=${busy}>Answer</button></form>`
+    : html`<div class="keys"><button type="button" class="main" disabled=${busy} onClick=${allow}>Allow once <kbd class="desk">y</kbd></button><button type="button" disabled=${busy} onClick=${deny}>Deny <kbd class="desk">x</kbd></button><button type="button" class="bare" onClick=${() => askWhy(`run:${asks.run}`)}>Why does it ask</button></div>`}</div><//>`;
+}
+
+/** Nothing is said twice by itself: a person chooses. */
+function Lost({ id, talk, shape, can, again }) {
+  const turn = talk.turns.findLast((one) => one.number && !one.stop);
+  return html`<${Panel} title="Its last turn is lost" tone="bad"><div class="pad stack"><p>${visible(shape.turn?.why || shape.reason)}. Its program ended in the middle of the turn, so nobody knows how far it came. Look at what it changed before you say the same again.</p>
+    <p class="keys">${turn && can("answer") && html`<button type="button" onClick=${() => say(id, talk, turn.text, again)}>Say it again</button>`}<a class="btn" href=${link(["runs", shape.run, "diff"])}>Look at the change</a></p></div><//>`;
+}
+
+// -- words -------------------------------------------------------------------------------------------
+
+const HOW = { begins: "begins the next sitting", sent: "sent, for its next turn or the next call of its model", "with its task": "sent with its task", kept: "kept for its next run" };
+let press = {};
+
+/** Says it once, however often it is pressed. Problem where nobody has taken it. */
+async function say(id, talk, text, again) {
+  if (press.text !== text || press.id !== id) press = { id, text, key: newKey() };
+  const done = await post(at("sessions", id, "words"), { text }, press.key);
+  press = {};
+  for (const one of done.warnings) tell(one);
+  if (!talk.heard.has(`${done.run}:${done.number}`)) talk.sent.push({ ...done, text, how: HOW[done.how] });
+  again();
+}
+
+function Compose({ id, talk, shape, again }) {
+  const [text, keep] = useKept(`pancode-draft-${id}`, "");
+  const [busy, set] = useState(false);
+  const phone = usePhone();
+  const turn = talk.turns.at(-1);
+  const send = async (event) => {
+    event.preventDefault();
+    if (busy || !text.trim()) return;
+    set(true);
+    try { await say(id, talk, text, again); keep(""); } catch (problem) { tell(problem); }
+    set(false);
+  };
+  const typed = (event) => { if (event.key === "Enter" && !event.isComposing && (phone ? event.ctrlKey || event.metaKey : !event.shiftKey)) send(event); };
+  const working = ["works", "asks"].includes(shape.state) && shape.takes_turns;
+  return html`<form class="panel compose" aria-label="Say something" onSubmit=${send}><textarea rows="2" aria-label=${`Words for ${visible(shape.agent)}`} placeholder=${`Words for ${visible(shape.agent)}${["rests", "ended", "turn lost"].includes(shape.state) ? ": they begin the next sitting" : ""}`} value=${text} onInput=${(event) => keep(event.target.value)} onKeyDown=${typed}></textarea>
+    <div class="keys small"><span role="status" class="keys"><${Badge} word=${wordOf(shape)} />${["works", "waits for you", "asks"].includes(shape.state) ? "" : html`<span class="quiet">${visible(shape.reason)}</span>`}</span>${cost(shape.usage)}<span class="quiet desk">${many(tokens(shape.usage))} tokens</span>${shape.waiting ? html`<span class="quiet">${counted(shape.waiting, "message")} not heard yet</span>` : ""}
+      <span class="push keys">${working && html`<${Act} label="Stop the answer" path=${at("sessions", id, "turn")} body=${{ what: "cancel", ...(turn?.number && !turn.stop && turn.run === shape.run && { turn: turn.number }) }} />`}
+      <button type="submit" class="main" aria-label="Send" disabled=${busy || !text.trim()}><${Glyph} name="send" /></button></span></div></form>`;
+}

@@ -1,0 +1,209 @@
+"""The Chat page in real Chromium: a person, an agent on a real host, and others who say words to it, too."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.clis.hands import HANDS
+from tests.clis.launched import EVERY
+from tests.e2e.console import Console, axe_source, chromium, findings
+from tests.e2e.console_pages import MARKUP
+from tests.e2e.owner import Owner
+from tests.e2e.programs import PORT, await_state, give_secrets, installed, model_on, project
+from tests.e2e.test_people import ASKING
+from tests.e2e.test_programs import K
+from tests.lab import Lab
+
+pytestmark = pytest.mark.slow  # one browser, and real hosts
+CLI = next(cli for cli in EVERY if cli.runtime == "native")
+
+
+def says(text: str) -> dict[str, Any]:
+    return {"text": text, "usage": {"input": 1200, "output": 34}}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def console(fleet: Owner, browser: Browser) -> Console:
+    port = urlsplit(fleet.ask("web", "--print")["url"]).port
+    assert port is not None
+    return Console(fleet, browser, port)
+
+
+@pytest.fixture
+def worker(fleet: Owner, lab: Lab) -> Iterator[None]:
+    """Our own worker on a host, with a key of the scripted model."""
+    with installed(lab, "native", [K]):
+        given = CLI.env(f"http://127.0.0.1:{PORT}")
+        give_secrets(lab, K, {name: value for name, value in given.items() if "RETRIES" not in name})
+        await_state(fleet, K, "native", "ok")
+        yield
+
+
+def begin(console: Console, page: Page, top: Path, words: str) -> str:
+    """A new chat, by the form. Returns its id."""
+    console.go(page, "#/chat", "Chat")
+    page.get_by_label("first words").fill(words)
+    page.get_by_label("folder").fill(str(top))
+    page.get_by_label("runtime").select_option("native")
+    machine = page.locator("label.field").filter(has_text=re.compile("^machine"))
+    machine.locator("select").select_option(f"node{K}")
+    page.get_by_label("model").fill(CLI.model)
+    page.get_by_role("button", name="Begin").click()
+    expect(page.get_by_role("log")).to_be_visible()
+    return page.url.rpartition("/")[2]
+
+
+def say(page: Page, words: str) -> None:
+    page.get_by_label("Words for builder").fill(words)
+    page.get_by_role("button", name="Send").click()
+
+
+def state(page: Page) -> Locator:
+    return page.get_by_role("form", name="Say something").get_by_role("status")
+
+
+def at_phone(console: Console, page: Page, session: str) -> Page:
+    """The same person's phone, in the dark."""
+    token = page.evaluate("() => sessionStorage.getItem('pancode-session')")
+    phone = console.person(viewport={"width": 360, "height": 740}, color_scheme="dark").new_page()
+    opened(console, phone, token, f"#/chat/{session}")
+    return phone
+
+
+def opened(console: Console, page: Page, token: str, place: str) -> None:
+    page.add_init_script(f"sessionStorage.setItem('pancode-session', {json.dumps(token)})")
+    page.goto(console.url + place)
+
+
+HIDE = """hidden => {
+  Object.defineProperty(document, 'hidden', {get: () => hidden, configurable: true});
+  document.dispatchEvent(new Event('visibilitychange'));
+}"""
+
+
+def unfolds(call: Locator) -> None:
+    expect(call.locator("summary")).to_contain_text("ok")
+    expect(call.locator("pre")).to_be_hidden()
+    call.locator("summary").click()
+    expect(call.locator("pre")).to_have_text("made.txt")
+
+
+def test_words_of_two_faces_are_seen_by_both_once_and_stay(console: Console, worker: None, lab: Lab) -> None:
+    """It takes more than 30 s: a sitting on a real host, five turns of it, and the next sitting."""
+    fleet = console.owner
+    top = project(fleet, "chatted")
+    turns = [HANDS["native"].write("${cwd}/made.txt", "one"), says(f"I made it. {MARKUP} \u202ethen")]
+    turns += [says("It says one."), says("Ben may know."), says("Said while nobody looked.")]
+    page = console.enter(viewport={"width": 1280, "height": 800})
+    with model_on(lab, K, {"count": "assistant", "turns": turns}):
+        session = begin(console, page, top, f"make a file {MARKUP}")
+        log = page.get_by_role("log")
+        expect(log).to_contain_text(f"I made it. {MARKUP} \u27e8202e\u27e9then")
+        unfolds(log.locator("details", has_text="write made.txt"))
+        expect(page.locator("main img, main script")).to_have_count(0)
+
+        page.get_by_label("Words for builder").fill("what does\nit say?")
+        page.reload()
+        expect(page.get_by_label("Words for builder")).to_have_value("what does\nit say?")
+        page.get_by_label("Words for builder").press("Enter")
+        expect(log).to_contain_text("It says one.")
+        expect(page.get_by_label("Words for builder")).to_have_value("")
+
+        phone = at_phone(console, page, session)
+        expect(phone.get_by_role("log")).to_contain_text("It says one.")
+        fleet.run("attach", session, "who knows more?", timeout_s=90).ok()
+        for one in (page, phone):
+            expect(one.get_by_role("log")).to_contain_text("Ben may know.")
+            expect(one.get_by_text("who knows more?")).to_have_count(1)
+        phone.evaluate(HIDE, True)
+        say(page, "and without the phone?")
+        expect(log).to_contain_text("Said while nobody looked.")
+        expect(state(page)).to_have_text("waits for you")
+        expect(phone.get_by_role("log")).not_to_contain_text("Said while nobody looked.")
+        phone.evaluate(HIDE, False)
+        said = ("I made it.", "It says one.", "Ben may know.", "Said while nobody looked.")
+        for one in (page, phone):
+            expect(one.get_by_role("log")).to_contain_text(said[-1])
+            shown = one.get_by_role("log").inner_text()
+            assert [shown.count(words) for words in said] == [1, 1, 1, 1]
+        assert phone.evaluate("() => document.documentElement.scrollWidth - innerWidth") <= 0
+        assert findings(phone, axe_source()) == [] == findings(page, axe_source())
+
+        page.get_by_role("button", name="Rest").click()
+        expect(state(page)).to_contain_text("rests")
+    with model_on(lab, K, {"count": "assistant", "turns": [*turns, says("I remember: one.")]}):
+        say(phone, "and now?")
+        for one in (page, phone):
+            expect(one.get_by_role("log")).to_contain_text("I remember: one.")
+        page.get_by_role("button", name="End", exact=True).click()
+        expect(page.get_by_role("dialog")).to_contain_text("End this session?")
+        page.get_by_role("dialog").get_by_role("button", name="End", exact=True).click()
+        for one in (page, phone):
+            expect(state(one)).to_contain_text("ended")
+    assert [one["turns"] for one in fleet.ask("sessions", "show", session)["sittings"]] == [4, 1]
+    console.go(page, "#/chat", "Chat")
+    expect(page.locator("li.row", has_text="make a file")).to_contain_text("ended")
+    phone.context.close()
+    page.context.close()
+    console.quiet()
+
+
+def test_a_question_is_answered_once_and_a_turn_is_cancelled(
+    console: Console, worker: None, lab: Lab
+) -> None:
+    """It takes more than 30 s: commands of a real host wait for a person, at two faces."""
+    fleet, shell = console.owner, HANDS["native"].shell
+    top = project(fleet, "asked-in-chat")
+    (top / "pansafety.yaml").write_text(ASKING)
+    turns = [shell("printf asked-one > one.txt"), says("It is written."), shell("printf asked-two > two.txt")]
+    turns += [says("Then it is not."), {**says("Too late."), "latency": 300}]
+    page = console.enter(viewport={"width": 1280, "height": 800})
+    with model_on(lab, K, {"count": "assistant", "turns": turns}):
+        session = begin(console, page, top, "write it, but ask")
+        log, card = page.get_by_role("log"), page.get_by_role("region", name="builder asks for a yes")
+        expect(card).to_contain_text("printf asked-one > one.txt")
+        expect(page).to_have_title(re.compile("asks: write it"))
+        reader = fleet.ask("token", "create", "looks", "--scope", "read")["token"]
+        beside = console.person().new_page()
+        opened(console, beside, reader, f"#/chat/{session}")
+        expect(beside.get_by_role("region", name="builder asks for a yes")).to_contain_text("only reads")
+        expect(beside.locator("main")).to_contain_text("may not say anything")
+        expect(beside.get_by_role("button", name=re.compile("Allow|Send|End|Stop"))).to_have_count(0)
+        page.locator("main").focus()
+        page.keyboard.press("y")
+        for one in (page, beside):
+            expect(one.get_by_role("log")).to_contain_text("It is written.")
+            expect(one.get_by_role("region", name="builder asks for a yes")).to_have_count(0)
+        expect(log).to_contain_text("you allowed it once: printf asked-one")
+        expect(beside.get_by_role("log")).to_contain_text("answered: printf asked-one")
+
+        say(page, "and the second")
+        expect(card).to_contain_text("printf asked-two > two.txt")
+        fleet.run("deny", "--call", "2", session, "one is enough").ok()
+        expect(log).to_contain_text("Then it is not.")
+        expect(card).to_have_count(0)
+        expect(log.locator("details", has_text="asked-two")).to_contain_text("denied")
+
+        say(page, "slowly now")
+        page.get_by_role("button", name="Stop the answer").click()
+        expect(log).to_contain_text("This turn has ended early: cancelled")
+        expect(state(page)).to_have_text("waits for you")
+        fleet.run("sessions", "end", session).ok()
+        expect(state(page)).to_contain_text("ended")
+    beside.context.close()
+    page.context.close()
+    console.quiet()
