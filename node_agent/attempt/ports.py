@@ -483,7 +483,8 @@ class Sessions(Protocol):
     def go_on(self, order: Order) -> None:
         """Give the attempt the place of the run that it goes on with. Before anything of it lies there.
 
-        NotYet while that is taken; StepFailed(CANNOT_START) where the session is not kept.
+        NotYet while that is taken; StepFailed(CANNOT_START) where the session is not kept, but for a sitting:
+        its order has the story.
         """
 
     def put_back(self, order: Order) -> None:

@@ -286,6 +286,8 @@ def _cut_off(case: Case, record: ExitRecord) -> Turn:
     agent = _agent_in(record)
     ran = agent is not None and agent.exec_error is None
     reported = watch_of(case).finish(case.context.runner, ExitInfo()) if ran else None
+    if reported is not None and case.order.turns is not None:
+        reported = _with_session_kept(case, reported)
     fault = work_fault(record, None, case.entry.stop, case.limits) or Fault(
         FailureKind.NODE_REBOOTED, CUT_OFF
     )
@@ -379,8 +381,10 @@ def _gone(case: Case, fault: Fault) -> Turn:
     """No exit record will come. The tree is swept until it is empty before anybody reads its files."""
     swept = case.context.runner.sweep(str(case.identity))
     reported = watch_of(case).finish(case.context.runner, ExitInfo())
-    if fault.kind is not FailureKind.NODE_REBOOTED:  # else what lies there may be torn
-        reported = _with_session_kept(case, reported)
+    if fault.kind is not FailureKind.NODE_REBOOTED or case.order.turns is not None:
+        reported = _with_session_kept(
+            case, reported
+        )  # after a restart only a sitting's is whole: it syncs it
     _note_delivered(case, watch_of(case))
     count = _last_count(case)
     _end_turns(case, fault, count)

@@ -116,10 +116,14 @@ def _before(spec: WorkerSpec) -> tuple[str, list[Turn]]:
 
 
 def _save(spec: WorkerSpec, session: str, turns: list[Turn]) -> None:
-    """A full disk costs the session, not the run."""
+    """A full disk costs the session, not the run. That of a sitting outlives a power cut."""
     file = Path(spec.home, SESSION)
     with contextlib.suppress(OSError):
-        file.with_suffix(".new").write_bytes(to_json(session, turns))
+        with file.with_suffix(".new").open("wb") as new:
+            new.write(to_json(session, turns))
+            if spec.sitting is not None:
+                new.flush()
+                os.fsync(new.fileno())
         file.with_suffix(".new").replace(file)
 
 

@@ -30,6 +30,10 @@ _LIMITS = frozenset(
 _FOR_GOOD = frozenset({FailureKind.MODEL_AUTH, FailureKind.CANNOT_START})
 """Failures that further words would meet, too: the next sitting has the node's new key, say."""
 _RESTS = (("rest", RestReason.ASKED), ("cap", RestReason.CAP))
+FORGOT = (
+    "the memory of the sitting before is not on this machine: its files are kept, and the agent is told how "
+    "that sitting began and how it ended"
+)
 NEAR, WHOLE = 4, 5
 """A sitting that has used four fifths of a limit begins no other turn."""
 
@@ -57,6 +61,8 @@ class Sitting:
 
     def run(self, task: str) -> Over | None:
         """Turn after turn until it rests. Over: no turn has ended with an answer, and why."""
+        if self._terms.story and not self._loop.talk:
+            self._loop.voice.tell("noted", text=FORGOT)
         begun: tuple[int, LaidWords] | RestReason = (0, LaidWords(text=task, by=self._terms.by))
         while not isinstance(begun, RestReason):
             self._turn(*begun)

@@ -198,12 +198,16 @@ def _bytes(at: int, name: str) -> bytes:
 MOST_BYTES, MOST_FILES = 64 << 20, 2000
 """The limits of one session; a larger one is not kept."""
 MOST_SESSIONS, LONGEST_DAYS = 32, 30
-"""The number and age of the sessions that a node keeps."""
+"""The number of the runs whose sessions a node keeps, and the age of all that it keeps."""
+MOST_TALKED = MOST_SESSIONS * MOST_BYTES
+"""The bytes of the sessions that people talk with. None is let go of for a newer one: that is not kept."""
 _FACTS, _BEFORE = "session.json", "resumed.json"
 
 
 class KeptSessions:
     """The Sessions port: one for each run that told one, its newest attempt's, in `<home>/sessions`.
+
+    Of a chain of sittings the newest two are kept. People come back to them: they do not give way to others.
 
     Paths are part of a conversation, and some programs file it under one. So whoever goes on with it has its
     files where those of before lay. `names`: of a runtime, what of a home is its session.
@@ -228,25 +232,42 @@ class KeptSessions:
             return ""
         if size > MOST_BYTES or len(found) > MOST_FILES:
             return f"its session is not kept: it has {size >> 20} MiB in {len(found)} files"
+        before = order.resume.run if order.turns is not None and order.resume is not None else ""
+        kept = self._kept()
+        talked = sum(one.get("talked", 0) for name, one in kept.items() if name not in (run, before))
+        if order.turns is not None and talked + size > MOST_TALKED:
+            return f"its session is not kept: this node keeps {talked >> 20} MiB of others that may go on"
         new = self._root / f".{run}"
         erase(new)
         whole = _sum(self.used_before(order), used).model_dump(mode="json")
-        facts = {"session": session, "runtime": order.runtime, "used": whole, "place": places.folder.name}
+        facts: dict[str, Any] = {
+            "session": session,
+            "runtime": order.runtime,
+            "used": whole,
+            "place": places.folder.name,
+        }
+        if order.turns is not None:
+            facts |= {"talked": size, "before": before}
         write_below(new, _FACTS, json.dumps(facts).encode())
         for name in found:
             _copy(places.home / name, new / "home" / name)
         erase(self._root / run)
         os.rename(new, self._root / run)
-        for path in self._oldest_first()[:-MOST_SESSIONS]:
-            erase(path)
+        runs = [name for name, one in kept.items() if "talked" not in one and name != run]
+        over = runs[: max(0, len(runs) + (order.turns is None) - MOST_SESSIONS)]
+        older = kept.get(before, {}).get("before")  # a lost sitting is begun anew with the one before it
+        for name in (*over, *([older] if older else ())):
+            erase(self._root / name)
         return ""
 
     @translated("session of an earlier run")
     def go_on(self, order: Order) -> None:
         if order.resume is None:
             return
-        run, facts = order.resume.run, self._facts(self._root / order.resume.run / _FACTS)
-        if (facts.get("session"), facts.get("runtime")) != (order.resume.session, order.runtime):
+        run, facts = order.resume.run, self._facts_for(order)
+        if not facts and order.turns is not None:  # it begins with the story of before, and says so
+            return
+        if not facts:
             kept = f"it keeps the newest {MOST_SESSIONS} sessions, {MOST_BYTES >> 20} MiB each, "
             kept += f"for {LONGEST_DAYS} days"
             words = f"the session of {run} is not on this node ({kept}); without it: pancode runs retry {run}"
@@ -259,6 +280,8 @@ class KeptSessions:
         if order.resume is None:
             return
         kept, places = self._root / order.resume.run, self._home.places(order.identity)
+        if order.turns is not None and not self._facts_for(order):
+            return
         tops = os.listdir(kept / "home")
         for name in files_below(kept / "home", tops):
             _copy(kept / "home" / name, places.home / name)
@@ -282,9 +305,18 @@ class KeptSessions:
             if days > LONGEST_DAYS or (path.name.startswith(".") and days > 1):
                 erase(path)
 
-    def _oldest_first(self) -> list[Path]:
-        kept = [path for path in self._root.iterdir() if not path.name.startswith(".")]
-        return sorted(kept, key=lambda path: path.lstat().st_mtime_ns)
+    def _kept(self) -> dict[str, dict[str, Any]]:
+        """The facts of all that is kept, by run, that was used longest ago first."""
+        kept = [path for path in self._root.iterdir() if path.name[0] != "."] if self._root.is_dir() else []
+        kept.sort(key=lambda path: path.lstat().st_mtime_ns)
+        return {path.name: self._facts(path / _FACTS) for path in kept}
+
+    def _facts_for(self, order: Order) -> dict[str, Any]:
+        """Those of the session that the order goes on with; empty where it is not kept."""
+        assert order.resume is not None
+        facts = self._facts(self._root / order.resume.run / _FACTS)
+        wanted = (order.resume.session, order.runtime)
+        return facts if (facts.get("session"), facts.get("runtime")) == wanted else {}
 
     def _facts(self, path: Path) -> dict[str, Any]:
         try:

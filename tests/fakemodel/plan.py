@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -50,6 +51,8 @@ class Plan:
         if self.delay:
             self.h.pause(self.delay)
         if self.sent >= 1:
+            while self.fault.get("hold") and not os.path.exists(self.fault["hold"]):
+                self.h.pause(0.05)
             if self.fault.get("disconnect") == "mid":
                 self.h.kill("disconnect mid-stream")
             if self.fault.get("stream_error"):

@@ -35,6 +35,7 @@ FAULT_KEYS = {
     "times",
     "disconnect",
     "hang",
+    "hold",
     "garbage",
     "stream_error",
     "headers",

@@ -8,7 +8,7 @@ from pancode.cli.commands import Commands
 from pancode.cli.face import who
 from pancode.cli.params import Json, Run, option
 from pancode.cli.sessions.chat import attach
-from pancode.cli.sessions.talk import spent_in_all
+from pancode.cli.sessions.talk import lost_turn, spent_in_all
 from pancode.cli.terminal import Columns, listing, safe, short_time, usd
 from pancode.client import path_of
 from pancode.plain import clip, counted
@@ -67,6 +67,8 @@ def _shown(one: dict[str, Any]) -> str:
         change = f", commit {sitting['commit'][:12]}" if sitting["commit"] else ""
         end = sitting["outcome"] or sitting["state"]
         lines.append(f"  sitting {sitting['run']}  {counted(sitting['turns'], 'turn')}, {end}{change}")
+    if one["state"] == "turn lost":
+        lines.append(f"  {lost_turn(one)}")
     if one["asks"]:
         lines.append(f"  it asks: {safe(one['asks']['words'])}\n    {one['asks']['command']}")
     lines.append(f"  come back: pancode attach {one['session']}   change: pancode runs diff {one['run']}")

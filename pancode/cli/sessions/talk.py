@@ -32,6 +32,17 @@ HELP = """\
 """
 
 
+def lost_turn(shape: dict[str, Any]) -> str:
+    """What a person decides about a turn that was cut, with the commands."""
+    run, turn = shape["run"], shape["turn"]
+    if shape["sittings"][-1]["outcome"] == "lost":
+        return f"say its words again: pancode runs retry {run}"
+    which = f"turn {turn['number']}" if turn else "a turn"
+    again = f'its words again, or others: pancode attach {shape["session"]} "..."'
+    look = f"look what it did: pancode runs diff {run}"
+    return f"{which} was cut, and is not repeated by itself; {look}; say {again}"
+
+
 def read_line() -> str | None:
     """The next line of standard input; None: it has ended.
 
@@ -134,7 +145,7 @@ class ChatLoop:
             if kind == "broken":
                 raise data
             self._take(kind, data)
-            if kind == "end" or (kind == "session" and over()):
+            if kind == "end" or (self._state and over()):  # a state may come before the bytes of its turn
                 return
 
     def _told(self, turn: Turn | None) -> int:
@@ -254,6 +265,8 @@ class ChatLoop:
         elif failed or self._state in ("waits for a slot", "starts", "turn lost", "ended"):
             why = f": {safe(shape['reason'])}" if shape["reason"] else ""
             self._face.note(f"[{shape['session']} {self._state}{why}]")
+            if self._state == "turn lost":
+                self._face.note(f"[{lost_turn(shape)}]")
             self._prompted = False
         self._shown = shown
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from node_agent.native.sitting import FORGOT
+from node_agent.shim import process
 from node_agent.shim.spool import Running
 from node_agent.wire.control import PersonSays, TurnControl
 from node_agent.wire.event import PersonHeard, Turned
@@ -157,6 +159,40 @@ def test_a_killed_program_loses_its_turn_and_keeps_its_memory(world: GatewayWorl
     again = Person(world, sitting(world, "r-after", "go on", resume=resume, idle_ms=50))
     after = again.ended()
     assert after.answer == "pear", f"its model knew the first answer: {after}"
+
+
+def test_a_restart_of_the_machine_loses_the_turn_at_work_and_no_memory(
+    world: GatewayWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = Person(world, sitting(world, "r-power"))
+    person.turned(1)
+    person.says(1, "linger")
+    person.begun(2)
+    world.leave()
+    assert world.parts is not None
+    world.parts.runner.sweep(str(person.identity))
+    with monkeypatch.context() as booted:
+        booted.setattr(process, "_boot", "of-another-boot")
+        world.start()
+        claims = person.ended()
+        world.leave()
+    world.start()
+    assert claims.failure is FailureKind.NODE_REBOOTED
+    assert [one.stop for one in claims.turns] == [TurnStop.END_TURN, TurnStop.LOST]
+    resume = Resumed(run="r-power", session=str(claims.session))
+    after = Person(world, sitting(world, "r-booted", "go on", resume=resume, idle_ms=50, story="x")).ended()
+    assert after.answer == "pear", f"its model knew the first answer: {after}"
+
+
+def test_without_its_memory_a_sitting_begins_with_the_story_and_says_so(world: GatewayWorld) -> None:
+    resume = Resumed(run="r-elsewhere", session="s-1")
+    person = Person(world, sitting(world, "r-anew", "and now?", resume=resume, idle_ms=50, story="Of old."))
+    claims = person.ended()
+    assert (claims.outcome, claims.answer) == (Outcome.DONE, "plum"), claims.reason
+    lines = [json.loads(line) for line in world.log(person.identity).splitlines()]
+    kinds = [one["type"] for one in lines]
+    assert lines[kinds.index("noted")]["text"] == FORGOT and kinds.index("noted") < kinds.index("turn")
+    assert "Of old." in world.model.requests[-1]["prompt_tail"]
 
 
 @pytest.mark.slow

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from node_agent.attempt.ports import NotYet, StepFailed
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.order import Order, Resumed
+from node_agent.wire.order import Order, Resumed, TurnTerms
 from node_agent.wire.receipt import Usage
 from node_agent.workspace import homes
 from node_agent.workspace.folders import AttemptFolders, WorkspaceFolders, erase
@@ -64,15 +65,18 @@ class Node:
     def __init__(self, root: Path) -> None:
         self.home, self.kept = WorkspaceFolders(root), KeptSessions(root, lambda runtime: NAMES)
 
-    def worked(self, run: str, text: str = "hello", session: str = "s-1", **more: Resumed) -> Order:
+    def worked(self, run: str, text: str = "hello", session: str = "s-1", **more: Any) -> Order:
         """An attempt whose program has remembered this; its files go at the end."""
-        order = order_of(run, **more)
+        order = self.ready(order_of(run, **more), text)
+        assert self.kept.keep(order, session, USED) == ""
+        self.end(order)
+        return order
+
+    def ready(self, order: Order, text: str = "hello") -> Order:
         places = self.home.places(order.identity)
         (places.home / "c/projects/-x").mkdir(parents=True, exist_ok=True)
         (places.home / "c/projects/-x/s.jsonl").write_text(text)
         (places.home / "c/settings.json").write_text("{}")
-        assert self.kept.keep(order, session, USED) == ""
-        self.end(order)
         return order
 
     def end(self, order: Order) -> None:
@@ -85,10 +89,9 @@ def node(tmp_path: Path) -> Node:
     return Node(tmp_path)
 
 
-def order_of(run: str, resume: Resumed | None = None) -> Order:
-    return ORDER.model_copy(
-        update={"identity": AttemptId(run=run, attempt=1, fence=1), "resume": resume, "runtime": "claude"}
-    )
+def order_of(run: str, resume: Resumed | None = None, turns: TurnTerms | None = None) -> Order:
+    named = {"identity": AttemptId(run=run, attempt=1, fence=1), "runtime": "claude"}
+    return ORDER.model_copy(update={**named, "resume": resume, "turns": turns})
 
 
 def test_the_next_run_has_its_files_at_the_same_place(node: Node) -> None:
@@ -104,7 +107,7 @@ def test_the_next_run_has_its_files_at_the_same_place(node: Node) -> None:
     assert (places.home / "c/projects/-x/s.jsonl").read_text() == "hello"
     assert not (places.home / "c/settings.json").exists(), "settings are no part of a session"
     assert node.kept.used_before(order) == USED
-    node.worked("r-0002", "hello again", resume=order.resume)  # type: ignore[arg-type]
+    node.worked("r-0002", "hello again", resume=order.resume)
     third = order_of("r-0003", Resumed(run="r-0002", session="s-1"))
     node.kept.go_on(third)
     node.home.places(third.identity).home.mkdir()
@@ -166,6 +169,40 @@ def test_a_node_keeps_the_newest_and_lets_go_of_the_old(
     assert sorted(os.listdir(tmp_path / "sessions")) == ["r-0003", "r-0004"]
     node.kept.trim(31 * 86_400_000)
     assert os.listdir(tmp_path / "sessions") == []
+
+
+def talked(before: str = "") -> dict[str, Any]:
+    """What makes the order one of a sitting, which goes on from the one before."""
+    terms = TurnTerms(idle_ms=1, turn_ms=1, by="ana")
+    return {"turns": terms, "resume": Resumed(run=before, session="s-1") if before else None}
+
+
+def test_no_session_that_people_come_back_to_is_let_go_of_for_a_newer_one(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(homes, "MOST_SESSIONS", 1)
+    monkeypatch.setattr(homes, "MOST_TALKED", 2 * len("hello"))
+    node.worked("r-0001", **talked())
+    node.worked("r-0002", **talked("r-0001"))
+    node.worked("r-0003", **talked("r-0002"))
+    assert sorted(os.listdir(tmp_path / "sessions")) == ["r-0002", "r-0003"], "the newest two of a chain"
+    for number in (4, 5):
+        node.worked(f"r-000{number}")
+    assert sorted(os.listdir(tmp_path / "sessions")) == ["r-0002", "r-0003", "r-0005"]
+    order = node.ready(order_of("r-0006", **talked()))
+    assert "keeps 0 MiB of others that may go on" in node.kept.keep(order, "s-1", USED)
+    assert sorted(os.listdir(tmp_path / "sessions")) == ["r-0002", "r-0003", "r-0005"]
+
+
+def test_a_sitting_whose_memory_is_gone_begins_without(node: Node) -> None:
+    node.worked("r-0001")
+    for resume in (Resumed(run="r-0009", session="s-1"), Resumed(run="r-0001", session="other")):
+        order = order_of("r-0002", resume, TurnTerms(idle_ms=1, turn_ms=1, by="ana"))
+        node.kept.go_on(order)
+        home = node.home.places(order.identity).home
+        home.mkdir(parents=True, exist_ok=True)
+        node.kept.put_back(order)
+        assert os.listdir(home) == [], "nor does it have another session's"
 
 
 @pytest.mark.parametrize("name", RUNTIMES)

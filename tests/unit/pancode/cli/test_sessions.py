@@ -310,7 +310,10 @@ def test_once_prints_the_answer_alone(
     rests = ("session", shape("rests", "done"))
     assert one_turn(monkeypatch, log(*LINES), ("session", shape("waits for you")), rests) == ExitCode.DONE
     assert capsys.readouterr().out == "Because of this.\n"
-    told = (log(*LINES), ("session", shape("waits for you")))
+    waits = ("session", shape("waits for you"))
+    assert one_turn(monkeypatch, waits, log(*LINES), rests) == ExitCode.DONE, "a state before its bytes"
+    assert capsys.readouterr().out == "Because of this.\n"
+    told = (log(*LINES), waits)
     assert one_turn(monkeypatch, *told, refuses="no_turn") == ExitCode.DONE, "it rests already"
     assert capsys.readouterr().out == "Because of this.\n"
     with pytest.raises(ApiError):
