@@ -53,12 +53,13 @@ class Asker:
             return ""
         asked = CallAsked(call=self._ids.token(8), command=command, pattern=rule.pattern)
         self._lay(asked)
+        answer = None
         try:
             answer = self._awaited(asked, until)
-        except BaseException:  # the turn was cancelled: nobody waits for the answer
-            with contextlib.suppress(OSError):
-                os.unlink(os.path.join(self._folder, f"{asked.call}{ASKED}"))
-            raise
+        finally:
+            if answer is None:  # too late, or the turn was cancelled: nobody waits for the answer any more
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.join(self._folder, f"{asked.call}{ASKED}"))
         if answer is None:
             return f"{NOBODY}: {rule_words(rule)}"
         said = f": {answer.words}" if answer.words else ""

@@ -14,7 +14,7 @@ from pancode.core.records import Run, RunState, RunTerms
 from pancode.core.values import replace
 from pancode.errors import RefusedError, UsageError
 
-MOST_CHARS, MOST_KEPT = 10_000, 20
+MOST_CHARS = 10_000
 WITH_TASK = "with its task"
 AT_A_TURN = "at a turn of attempt "
 
@@ -42,7 +42,12 @@ def _must_hear(run: Run, text: str) -> None:
     if not text.strip() or len(text) > MOST_CHARS:
         fix = f"say it in 1 to {MOST_CHARS} characters; longer: pancode runs continue {run.id}"
         raise UsageError("there are no words, or too many", fix=fix, code="bad_words")
-    if len(kept(run)) >= MOST_KEPT or len(run.task.encode()) + len(text.encode()) > MAX_TASK_BYTES - 1_000:
+    waiting = sum(
+        len(f"{one['by']} said: {one['text']}\n\n".encode()) for one in rows(run) if not one["delivered"]
+    )
+    if (
+        len(run.task.encode()) + waiting + len(text.encode()) > MAX_TASK_BYTES - 1_000
+    ):  # of the next run's task
         fix = f"pancode runs continue {run.id}"
         raise UsageError(f"{run.id} can keep no more words", fix=fix, code="too_much_told")
 

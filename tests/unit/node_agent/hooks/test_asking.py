@@ -114,7 +114,9 @@ def test_a_yes_and_a_no(tmp_path: Path) -> None:
     ],
 )
 def test_nothing_but_an_answer_to_this_question_lets_it_through(tmp_path: Path, react: React) -> None:
-    assert World(tmp_path, react).asker.refusal("git push", [PUSH]).startswith(NOBODY)
+    world = World(tmp_path, react)
+    assert world.asker.refusal("git push", [PUSH]).startswith(NOBODY)
+    assert not list(tmp_path.rglob("*.json")), "nobody waits for the answer any more"
 
 
 def test_a_yes_to_the_rule_asks_no_more_and_only_for_this_rule(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pancode.errors import PancodeError
-from pancode.life.continuing import MOST_CHARS, MOST_KEPT, continued, delivered, kept, with_words
+from pancode.life.continuing import MOST_CHARS, continued, delivered, kept, with_words
 from pancode.runs.retry import request_of
 from tests.unit.pancode.life.test_continuing import ended
 
@@ -33,14 +33,14 @@ def test_later_they_are_kept_and_given_once_to_the_next() -> None:
 
 def test_what_takes_no_words_says_so() -> None:
     full = ended()
-    for _ in range(MOST_KEPT):
-        full = with_words(full, "x", "ana", 5, waits=False)
+    for _ in range(99):  # a task of a run holds them all
+        full = with_words(full, "x" * MOST_CHARS, "ana", 5, waits=False)
     long = replace(ended(), task="x" * 999_500)
     cases = [
         (ended("shell"), "hi", "takes_no_words"),
         (ended(), " ", "bad_words"),
         (ended(), "x" * (MOST_CHARS + 1), "bad_words"),
-        (full, "x", "too_much_told"),
+        (full, "x" * MOST_CHARS, "too_much_told"),
         (long, "x", "too_much_told"),
     ]
     for run, text, code in cases:
