@@ -90,6 +90,22 @@ class Loop:
     def __post_init__(self) -> None:
         self.deeds = Deeds(self.box, self.voice)
 
+    @property
+    def remembers(self) -> bool:
+        """Whether there was a conversation before."""
+        return bool(self.talk)
+
+    def hear(self, words: Callable[[], str]) -> None:
+        """Look there for words with each call of the model."""
+        self.words = words
+
+    def close(self, why: str) -> None:
+        """Every turn ends with words of the model: many servers want them between a person's."""
+        if not self.talk or not isinstance(self.talk[-1], Answered):
+            said = "".join(self.voice.answer).strip()
+            self.talk.append(Answered(f"{said}\n[this turn ended early: {why}]".lstrip()))
+        self.saved(self.talk)
+
     def run(self, task: str) -> str:
         """The final answer. Raises Over."""
         self.talk.append(Asked(task))

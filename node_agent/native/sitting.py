@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
 from node_agent.chat.client import BEAT_S
-from node_agent.chat.limits import MOST_CALLS, MOST_TURNS, Over
-from node_agent.chat.messages import Answered
+from node_agent.chat.limits import MOST_CALLS, MOST_TURNS, ChatLimits, Over
 from node_agent.native.equipment import WorkerBeat
-from node_agent.native.loop import CapReached, Loop, ModelDeclined
-from node_agent.native.voice import PersonWords
+from node_agent.native.loop import CapReached, ModelDeclined
+from node_agent.native.tools.offer import Deeds
+from node_agent.native.voice import PersonWords, Voice
 from node_agent.runtimes.workerspec import GOES_ON
+from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import LaidWords
 from node_agent.wire.order import TurnTerms
@@ -27,7 +30,14 @@ _LIMITS = frozenset(
         FailureKind.TURN_LIMIT,
     }
 )
-_FOR_GOOD = frozenset({FailureKind.MODEL_AUTH, FailureKind.CANNOT_START})
+_FOR_GOOD = frozenset(
+    {
+        FailureKind.MODEL_AUTH,
+        FailureKind.CANNOT_START,
+        FailureKind.RUNTIME_MISSING,
+        FailureKind.RUNTIME_UNREADABLE,
+    }
+)
 """Failures that further words would meet, too: the next sitting has the node's new key, say."""
 _RESTS = (("rest", RestReason.ASKED), ("cap", RestReason.CAP))
 FORGOT = (
@@ -46,17 +56,41 @@ class TurnOver(BaseException):
         self.stop, self.why = stop, why
 
 
+class TakesTurns(Protocol):
+    """Whom a person talks with: our own loop, or another program. `turns`, `used`: of all turns so far."""
+
+    voice: Voice
+    clock: Clock
+    limits: ChatLimits
+    deeds: Deeds
+    turns: int
+    used: dict[str, int]
+
+    @property
+    def remembers(self) -> bool:
+        """Whether it knows what was said before this sitting."""
+
+    def hear(self, words: Callable[[], str]) -> None:
+        """Look there for words that come during a turn; who takes none leaves them to the next turn."""
+
+    def run(self, task: str) -> str:
+        """The answer to these words. Raises Over, and TurnOver from the sitting's beat."""
+
+    def close(self, why: str) -> None:
+        """The turn is over; `why`: early, and for this reason."""
+
+
 class Sitting:
     """The turns of one run. `answer`: the last one. The loop's limits hold for all turns together."""
 
-    def __init__(self, loop: Loop, words: PersonWords, terms: TurnTerms, beat: WorkerBeat) -> None:
+    def __init__(self, loop: TakesTurns, words: PersonWords, terms: TurnTerms, beat: WorkerBeat) -> None:
         self._loop, self._words, self._terms, self._beat = loop, words, terms, beat
         self._whole, self._began_ms = loop.limits, loop.clock.mono_ms()
         self._number = self._taken = 0
         self._failure: Over | None = None
         self._has_answered = False
         self.answer = ""
-        loop.words = self._more
+        loop.hear(self._more)
         loop.voice.latest_ms = int(BEAT_S * 1000)
 
     def run(self, task: str) -> Over | None:
@@ -103,23 +137,15 @@ class Sitting:
             stop, why = _stop_of(over), str(over)
         finally:
             self._beat.on = None
-        self._close(stop, why)
+        self._loop.close("" if stop is TurnStop.END_TURN else why or stop.value)
         return stop, why
 
     def _with_memory(self, text: str) -> str:
         """The first words of a sitting, behind what its model has to know of before."""
         if self._number > 1:
             return text
-        before = GOES_ON if self._loop.talk else self._terms.story
+        before = GOES_ON if self._loop.remembers else self._terms.story
         return f"{before}\n\n{text}" if before else text
-
-    def _close(self, stop: TurnStop, why: str) -> None:
-        """Every turn ends with words of the model: many servers want them between a person's."""
-        loop = self._loop
-        if not loop.talk or not isinstance(loop.talk[-1], Answered):
-            said = "".join(loop.voice.answer).strip()
-            loop.talk.append(Answered(f"{said}\n[this turn ended early: {why or stop.value}]".lstrip()))
-        loop.saved(loop.talk)
 
     def _look(self) -> None:
         """While the worker waits for its model, a command or a person's yes."""

@@ -283,12 +283,13 @@ class NodeRuntimes:
         if runtime.capabilities.prompted:
             request = replace(request, prompt=with_guide(request.prompt, guide))
         made = runtime.launch(request, place)
+        hears = runtime.capabilities.hears or order.turns is not None
         return ports.Launch(
             argv=made.argv,
             env={**made.env, AGENT_ONLY: " ".join(logins)} if logins else made.env,
             stdin=made.stdin,
             files=made.files,
-            login={**made.login, **(around.words_key(order) if runtime.capabilities.hears else {})},
+            login={**made.login, **(around.words_key(order) if hears else {})},
             enforced=(
                 *enforced(order, runtime, isolation, owners),
                 *loose,

@@ -26,6 +26,7 @@ from node_agent.wire.order import Limits
 from node_agent.wire.policy import Mode, Safety
 from node_agent.wire.receipt import Usage
 
+OURS = "native"
 MOST_OPEN = 50
 MOST_DETAIL = 160
 MOST_LINES = 5
@@ -115,9 +116,19 @@ class Transcript:
         return f"  [{in_words(usage)}]"
 
 
-def transcript_of(runtime: str) -> Transcript | None:
+def is_of_our_worker(runtime: str, begins: bytes) -> bool:
+    """Check whether output of that runtime that begins so is in the form of our own worker: in a sitting
+    others have it, too. None of them writes a space there."""
+    known = RUNTIMES.get(runtime)
+    return runtime == OURS or (
+        known is not None and known.capabilities.takes_turns and begins.startswith(b'{"type": "')
+    )
+
+
+def transcript_of(runtime: str, begins: bytes = b"") -> Transcript | None:
     """The transcript of one attempt of that runtime; None when its output is plain text, or the runtime is
     not known."""
+    runtime = OURS if is_of_our_worker(runtime, begins) else runtime
     known = RUNTIMES.get(runtime)
     if known is None or not known.capabilities.stream:
         return None

@@ -36,7 +36,9 @@ from node_agent.wire.receipt import RestReason, TurnStop, Usage
 MAX_CALLS_OPEN, MAX_FILES = 200, 30
 _ACTIONS = {
     **dict.fromkeys(("read", "grep", "find", "ls"), ActionClass.FILE_READ),
-    **dict.fromkeys(("write", "edit"), ActionClass.FILE_WRITE),
+    **dict.fromkeys(("write", "edit", "move"), ActionClass.FILE_WRITE),
+    "delete": ActionClass.FILE_DELETE,
+    "fetch": ActionClass.NETWORK,
 }
 _STOPS, _RESTS = frozenset(TurnStop), frozenset(RestReason)
 _KINDS = {kind.value: kind for kind in FailureKind}
@@ -144,8 +146,8 @@ def _wall_ms(event: dict[str, Any]) -> int:
 
 
 def _call(tool: str, given: dict[str, Any]) -> ToolCall:
-    if tool == "bash":
-        return shell_call(tool, text_of(given.get("command")))
+    if tool == "bash" and (command := text_of(given.get("command"))):
+        return shell_call(tool, command)
     path = text_of(given.get("path"))
     detail = clip(path or text_of(given.get("pattern")), DETAIL_CHARS)
     return ToolCall(tool, _ACTIONS.get(tool, ActionClass.UNKNOWN), detail, paths=(path,) if path else ())

@@ -86,7 +86,14 @@ RUNTIMES: dict[str, RuntimeKind] = {
             provider="google",
             reasons=_EVERY - {Reasoning.OFF, Reasoning.XHIGH},
         ),
-        RuntimeKind("opencode", holds=_ALL_BUT_OPEN, needs_model=True, reasons=_EVERY, asks_people=True),
+        RuntimeKind(
+            "opencode",
+            holds=_ALL_BUT_OPEN,
+            needs_model=True,
+            reasons=_EVERY,
+            asks_people=True,
+            takes_turns=True,
+        ),
         RuntimeKind(
             "copilot",
             holds=_ALL_BUT_OPEN,

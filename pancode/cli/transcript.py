@@ -9,12 +9,19 @@ from collections.abc import Callable
 from contextlib import suppress
 
 # Pure, and the one reading that there is of what each program prints: docs/adr/0032-one-transcript.md.
-from node_agent.runtimes.transcript import MARK, Transcript, transcript_of
+from node_agent.runtimes.transcript import MARK, Transcript, is_of_our_worker, transcript_of
 from pancode.cli.terminal import Sink
 from pancode.client import Client, path_of
 from pancode.errors import PancodeError
 
-__all__ = ["MARK", "LiveTranscript", "TranscriptWriter", "story_for", "transcript_writer"]
+__all__ = [
+    "MARK",
+    "LiveTranscript",
+    "TranscriptWriter",
+    "is_of_our_worker",
+    "story_for",
+    "transcript_writer",
+]
 
 JOIN_S = 3.0
 AGAIN_S = 1.0
@@ -33,7 +40,7 @@ class TranscriptWriter:
     def write(self, attempt: str, data: bytes) -> None:
         if attempt != self._attempt:
             self.end()
-            self._attempt, self._transcript = attempt, transcript_of(self._runtime)
+            self._attempt, self._transcript = attempt, transcript_of(self._runtime, data)
         self._bytes += len(data)
         transcript = self._transcript
         self._hand_on(self._plain.decode(data) if transcript is None else transcript.feed(data))

@@ -12,7 +12,7 @@ from node_agent.wire.policy import NetworkAccess, narrowest
 from pancode.agents.agents import Agent, Walls
 from pancode.agents.options import OPTIONS
 from pancode.agents.request import Catalogue, DispatchRequest
-from pancode.agents.runtimes import RUNTIMES, RuntimeKind
+from pancode.agents.runtimes import OUR_OWN, RUNTIMES, RuntimeKind
 from pancode.core.names import not_found
 from pancode.core.values import replace
 from pancode.core.words import split_words
@@ -209,7 +209,7 @@ def check_turns(request: DispatchRequest, runtime: RuntimeKind) -> None:
         raise UsageError(
             f"the runtime {runtime.name} takes no turns, so nobody can chat with it",
             why=f"its program ends after its answer; words between answers are taken by: {', '.join(able)}",
-            fix=f"pancode chat --runtime {able[0]} --model PROVIDER/NAME (models: pancode models); "
+            fix=f"pancode chat --runtime {OUR_OWN} --model PROVIDER/NAME (models: pancode models); "
             "or one task without a chat: pancode dispatch",
             code="takes_no_turns",
         )

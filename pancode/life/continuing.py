@@ -108,6 +108,11 @@ def is_sitting(run: Run) -> bool:
     return bool(run.terms.get("turns"))
 
 
+def hears(run: Run) -> bool:
+    """Whether its agent is given words of a person while it works."""
+    return RUNTIMES[run.runtime].hears or is_sitting(run)
+
+
 IDLE_MS, TURN_MS = 600_000, 1_800_000
 """A sitting waits so long for words before it rests, and a turn of it may be so long."""
 

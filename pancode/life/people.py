@@ -6,13 +6,12 @@ from node_agent.wire.control import PersonAnswers, PersonSays, TurnControl
 from node_agent.wire.identity import Mark
 from node_agent.wire.policy import CallAsked
 from node_agent.wire.receipt import TurnRecord
-from pancode.agents.runtimes import RUNTIMES
 from pancode.core.records import ActionKind, Fence, FenceState, RunState, WaitReason
 from pancode.core.values import replace
 from pancode.errors import UsageError
 from pancode.life import continuing, inbox
 from pancode.life.changes import Changes
-from pancode.life.continuing import NEXT, is_blocked, must_be_free, nexts, unheard, with_words
+from pancode.life.continuing import NEXT, hears, is_blocked, must_be_free, nexts, unheard, with_words
 from pancode.life.inbox import FIRST, ItemKind, must_wait
 from pancode.life.orders import identity_of, name_of
 from pancode.life.signals import Continued, SessionCapped, SessionClosed, ToldByPerson, TurnAsked
@@ -83,7 +82,7 @@ def listens(made: Changes) -> Fence | None:
     """The fence whose agent works and takes words at its next turn; None: there is no such agent."""
     fence = made.case.fences.get(made.run.fence)
     works = fence is not None and fence.state is FenceState.RUNNING and fence.mark == Mark.SPAWNED
-    return fence if works and RUNTIMES[made.run.runtime].hears else None
+    return fence if works and hears(made.run) else None
 
 
 def say(made: Changes) -> Changes:

@@ -8,7 +8,6 @@ from typing import Literal
 
 from pancode.agents.agents import DEFAULT_AGENT
 from pancode.agents.request import DispatchRequest
-from pancode.agents.runtimes import RUNTIMES
 from pancode.control.core import Core
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import Work, unit_of_work
@@ -16,7 +15,7 @@ from pancode.core.records import Action, ActionKind, ApiToken, Run, RunState
 from pancode.core.visitors import AccessScope, must_allow
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.errors import PancodeError, RefusedError, UnavailableError, UsageError
-from pancode.life.continuing import as_sitting, is_sitting, kept, nexts, rows
+from pancode.life.continuing import as_sitting, hears, is_sitting, kept, nexts, rows
 from pancode.life.signals import SessionClosed, ToldByPerson, TurnAsked
 from pancode.runs.stop import stop
 from pancode.sessions.session import SessionState, load
@@ -84,8 +83,8 @@ def said_in(run: Run) -> SaidWords:
     """How the words that were said last in this run reach its agent."""
     if rows(run)[-1]["delivered"]:
         return SaidWords(run, "with its task")
-    hears = RUNTIMES[run.runtime].hears and run.state in (RunState.PENDING, RunState.RUNNING)
-    return SaidWords(run, "sent" if hears else "kept", len(rows(run)))
+    heard = hears(run) and run.state in (RunState.PENDING, RunState.RUNNING)
+    return SaidWords(run, "sent" if heard else "kept", len(rows(run)))
 
 
 def lands(core: Core, text: str) -> bool:

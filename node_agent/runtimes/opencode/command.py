@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from node_agent.runtimes import hooks
+from node_agent.runtimes.acp import AcpWay, talked
 from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, Program, base_env
 from node_agent.runtimes.logins import FILE as LOGIN_FILE
 from node_agent.runtimes.logins import OPENCODE as LOGIN
 from node_agent.runtimes.logins import for_opencode
+from node_agent.runtimes.opencode.tools import DENIED
 from node_agent.runtimes.starting import NEVER, is_fenced, keyed, prompt_in, task_of
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Safety
@@ -28,6 +30,9 @@ PROGRAM = Program(
     "OPENAI_API_KEY if it wants one (kept in ~/.pancode-node/*/secrets.json there); with a ChatGPT account: "
     "pancode node login NODE opencode",
 )
+ACP = AcpWay(name="opencode", argv=("opencode", "acp"), install=PROGRAM.install, denials=DENIED)
+"""Commands are judged by our hook, and not where it asks for a permission: its own question misses some
+(`[[ 'a[$(rm x)]' -eq 1 ]]`, `> file`)."""
 PROMPT = "prompt.md"
 LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | {Reasoning.OFF: "none"}
 
@@ -84,9 +89,11 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     if request.resume:
         argv += ["--session", request.resume.session]
     quiet = _QUIET if login else _QUIET | _OWN_PLUGINS
-    return ProcessSpec(
-        tuple(argv), {**quiet, **_env(request, place, env, model)}, task_of(request), files, login
-    )
+    around = {**quiet, **_env(request, place, env, model)}
+    headless = ProcessSpec(tuple(argv), around, task_of(request), files, login)
+    if request.sitting is None:
+        return headless
+    return talked(ACP.model_copy(update={"argv": (*ACP.argv, *pure)}), request, place, headless)
 
 
 # Thrown is denied: the model gets the words as the result of its call, and the run goes on.

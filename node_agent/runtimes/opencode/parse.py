@@ -23,19 +23,12 @@ from node_agent.runtimes.base import (
     how_it_ended,
     whole,
 )
-from node_agent.runtimes.hooks import REFUSED
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of, total_of, usd_of
-from node_agent.runtimes.opencode.tools import call_of
+from node_agent.runtimes.opencode.tools import DENIED, call_of
 from node_agent.runtimes.outcome import DETAIL_CHARS, EventParser, spent, without_end
 from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.receipt import Usage
 
-_DENIED = (
-    "Model tried to call unavailable tool",
-    "The user has specified a rule which prevents",
-    "rejected permission",
-    REFUSED,
-)
 _BY_NAME = {
     "ProviderAuthError": FailureKind.MODEL_AUTH,
     "ContentFilterError": FailureKind.AGENT_FAILED,
@@ -96,7 +89,7 @@ class OpencodeParser(EventParser):
         yield call
         self._denied_last = None
         why, failed = text_of(state.get("error")), state.get("status") == "error"
-        if failed and any(words in why for words in _DENIED):
+        if failed and any(words in why for words in DENIED):
             yield self._denied(Denial(tool, call.action, clip(why, DETAIL_CHARS), call.detail))
         else:
             yield Ran(call, not failed, answer_of(why if failed else state.get("output")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from node_agent.runtimes.acp import headless_or_talked
 from node_agent.runtimes.base import Brought, Capabilities, Runtime
 from node_agent.runtimes.opencode import command
 from node_agent.runtimes.opencode.parse import OpencodeParser
@@ -27,9 +28,10 @@ RUNTIME = Runtime(
         reasoning=frozenset(command.LEVELS),
         narrows=True,
         tells_turns=True,
+        takes_turns=True,
     ),
     command.launch,
-    OpencodeParser,
+    headless_or_talked(OpencodeParser),
     held_but_full_auto,
     command.PROBE,
     command.CREDENTIALS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from node_agent.runtimes.base import ToolCall, clip
+from node_agent.runtimes.hooks import REFUSED
 from node_agent.runtimes.lines import text_of
 from node_agent.runtimes.outcome import DETAIL_CHARS, shell_call
 from node_agent.wire.policy import ActionClass
@@ -15,6 +16,13 @@ _ACTIONS = {
     **dict.fromkeys(("webfetch", "websearch"), ActionClass.NETWORK),
     "task": ActionClass.DISPATCH,
 }
+DENIED = (
+    "Model tried to call unavailable tool",
+    "The user has specified a rule which prevents",
+    "rejected permission",
+    REFUSED,
+)
+"""In the outcome of a call that was not let through."""
 _DETAILS = ("filePath", "command", "pattern", "path", "url", "description")
 
 

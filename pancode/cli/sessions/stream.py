@@ -11,6 +11,7 @@ from typing import Any
 
 from pancode.cli.face import Face
 from pancode.cli.follow import resumed
+from pancode.cli.transcript import is_of_our_worker
 from pancode.client import Client, path_of
 
 TASK_HEAD = "Task:\n"
@@ -128,6 +129,7 @@ class SessionReader:
         self._run = self._attempt = ""
         self._rest = bytearray()
         self._read: list[str] = []
+        self._takes_turns = False
         self.turn: Turn | None = None
         """The turn at work that was read last."""
 
@@ -138,8 +140,9 @@ class SessionReader:
             self._read.append(self._run)
         if (run, attempt) != (self._run, self._attempt):
             self._run, self._attempt, self.turn = run, attempt, None
+            self._takes_turns = is_of_our_worker(runtime, data)
             self._rest.clear()
-        if runtime != "native":
+        if not self._takes_turns:
             self._take(ProgramOutput(run, attempt, runtime, data, None))
             return
         for line in self._lines(data):

@@ -1,0 +1,178 @@
+"""The tool calls of another program: told in our stream as they come, and judged where it asks."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from typing import Any
+
+from node_agent.native.judge import Denied
+from node_agent.native.places import NotFound, Outside
+from node_agent.native.tools.files import Failed
+from node_agent.native.tools.offer import Deeds
+from node_agent.native.voice import Voice
+from node_agent.policy.commands.programs import Use
+from node_agent.runtimes.acp import AcpWay
+from node_agent.runtimes.lines import dict_of, list_of, text_of
+
+MOST_OPEN, MOST_DETAIL, MOST_WHY = 200, 200, 500
+_TOOLS = {
+    "read": "read",
+    "edit": "edit",
+    "delete": "delete",
+    "move": "move",
+    "search": "grep",
+    "execute": "bash",
+    "fetch": "fetch",
+}
+"""Our names for the protocol's kinds of calls."""
+_USES = {"read": Use.READ, "edit": Use.WRITE, "delete": Use.DELETE, "move": Use.WRITE, "search": Use.READ}
+_OVER = ("completed", "failed")
+_MERGED = ("title", "kind", "locations", "rawInput")
+
+
+class AcpCalls:
+    """The calls of one process of the program. A call is told once, when all of it is known."""
+
+    def __init__(self, way: AcpWay, deeds: Deeds, voice: Voice) -> None:
+        self._way, self._deeds, self._voice = way, deeds, voice
+        self._open: dict[str, dict[str, Any]] = {}
+        self._told: set[str] = set()
+        self.refused = False
+        """A call was refused, and none has been let through since."""
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a call has begun and is not over."""
+        return bool(self._open)
+
+    def over(self) -> None:
+        """The turn is over, and whatever it had begun."""
+        self._open.clear()
+        self._told.clear()
+        self.refused = False
+
+    def take(self, update: Mapping[str, Any]) -> None:
+        """A `tool_call` or `tool_call_update`."""
+        name, status = text_of(update.get("toolCallId")), text_of(update.get("status"))
+        call = self._merged(name, update)
+        if call is None or status not in (*_OVER, "in_progress"):
+            return
+        self._tell(name, call)
+        if status in _OVER:
+            self._end(name, call, status == "completed", _said(update))
+
+    def permit(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to a `session/request_permission`: yes or no to this one call. May wait for a person."""
+        asked = dict_of(params.get("toolCall"))
+        name = text_of(asked.get("toolCallId"))
+        call = self._merged(name, asked) or dict(asked)
+        self._tell(name, call)
+        why = self._refusal(call)
+        if not why and (option := _option(params, "allow_once")):
+            return {"outcome": {"outcome": "selected", "optionId": option}}
+        self._deny(name, call, why or "it can be allowed for all times only")
+        return rejected(params)
+
+    # ---- the judgement
+    def _refusal(self, call: Mapping[str, Any]) -> str:
+        """Why the call is not let through; empty: it is."""
+        kind, box = text_of(call.get("kind")), self._deeds.box
+        try:
+            if kind == "execute":
+                if not (command := self._command(call)):
+                    return "its exact command is not known, so nobody can judge it"
+                box.commands += not box.judge.command(command).only_looks
+                return ""
+            paths = _paths(call)
+            if kind not in _USES or not paths:
+                return f"PanCode does not know what the call would do ({kind or 'no kind'})"
+            for path in paths:
+                self._judge_path(path, _USES[kind])
+        except (Denied, Outside, Failed, OSError) as exc:
+            return str(exc)
+        return ""
+
+    def _judge_path(self, path: str, use: Use) -> None:
+        """By its given name and by its real one, or that of the file that it would be."""
+        box = self._deeds.box
+        try:
+            with box.look(path, use):
+                return
+        except NotFound:
+            with box.tree.folder_for(path) as (spot, names):
+                top = () if spot.name == "." else (spot.name,)
+                box.judge.path(posixpath.join(*top, *names), use)
+
+    def _command(self, call: Mapping[str, Any]) -> str:
+        """The exact command; empty where it is not known."""
+        return text_of(dict_of(call.get("rawInput")).get("command")) if self._way.exact else ""
+
+    # ---- the stream
+    def _merged(self, name: str, update: Mapping[str, Any]) -> dict[str, Any] | None:
+        """All that is known of a call. None for one that is over, or one too many."""
+        if name not in self._open and (len(self._open) >= MOST_OPEN or name in self._told):
+            return None
+        call = self._open.setdefault(name, {})
+        for key in _MERGED:
+            if update.get(key):
+                known, new = call.get(key), update[key]
+                both = isinstance(known, dict) and isinstance(new, dict)
+                call[key] = {**dict_of(known), **new} if both else new
+        return call
+
+    def _tell(self, name: str, call: Mapping[str, Any]) -> None:
+        if name in self._told:
+            return
+        self._told.add(name)
+        self._deeds.calls += 1
+        kind, title = text_of(call.get("kind")), text_of(call.get("title"))
+        about: dict[str, str] = {}
+        if command := self._command(call) if kind == "execute" else "":
+            about["command"] = command
+        elif (paths := _paths(call)) and kind in _USES:
+            about["path"] = paths[0]
+        else:
+            about["pattern"] = title[:MOST_DETAIL]
+        self._voice.tell("called", id=name, tool=_TOOLS.get(kind) or title[:MOST_DETAIL] or "?", **about)
+
+    def _end(self, name: str, call: Mapping[str, Any], ok: bool, said: str) -> None:
+        if not ok and any(words in said for words in self._way.denials):
+            return self._deny(name, call, said)
+        del self._open[name]
+        self.refused = False
+        if ok and text_of(call.get("kind")) in ("edit", "delete", "move"):
+            for path in _paths(call):
+                self._deeds.box.changed[path.removeprefix(f"{self._deeds.box.tree.top}/")] = None
+        self._voice.tell("ran", id=name, ok=ok)
+
+    def _deny(self, name: str, call: Mapping[str, Any], why: str) -> None:
+        self._open.pop(name, None)
+        self._deeds.denied += 1
+        self.refused = True
+        tool = _TOOLS.get(text_of(call.get("kind"))) or text_of(call.get("title"))[:MOST_DETAIL]
+        self._voice.tell("denied", id=name, tool=tool, why=why[:MOST_WHY])
+
+
+def rejected(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer no, to this one call."""
+    option = _option(params, "reject_once")
+    outcome = {"outcome": "selected", "optionId": option} if option else {"outcome": "cancelled"}
+    return {"outcome": outcome}
+
+
+def _option(params: Mapping[str, Any], kind: str) -> str:
+    """Options have other names in each program, and one kind may be there twice."""
+    options = map(dict_of, list_of(params.get("options")))
+    return next((text_of(one.get("optionId")) for one in options if one.get("kind") == kind), "")
+
+
+def _paths(call: Mapping[str, Any]) -> list[str]:
+    places = map(dict_of, list_of(call.get("locations")))
+    return [path for one in places if (path := text_of(one.get("path")))]
+
+
+def _said(update: Mapping[str, Any]) -> str:
+    """What the call gave back, as text."""
+    parts = (dict_of(dict_of(one).get("content")) for one in list_of(update.get("content")))
+    return "\n".join(text_of(one.get("text")) for one in parts)

@@ -1,0 +1,329 @@
+"""Talks with one agent program: starts it or goes on with its session, gives it words, follows its turn."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from node_agent.acp.calls import AcpCalls, rejected
+from node_agent.acp.pipe import AcpPipe, Broken, Message
+from node_agent.chat.client import BEAT_S
+from node_agent.chat.limits import ChatLimits, Over
+from node_agent.native.equipment import WorkerBeat
+from node_agent.native.loop import ModelDeclined
+from node_agent.native.sitting import TurnOver
+from node_agent.native.tools.offer import Deeds
+from node_agent.native.tools.shell import CHILDREN
+from node_agent.native.voice import Voice
+from node_agent.runtimes.acp import AcpWay
+from node_agent.runtimes.lines import count_of, dict_of, list_of, text_of
+from node_agent.wire.clock import Clock
+from node_agent.wire.failure import FailureKind, by_status
+
+VERSION = 1
+"""Of the protocol."""
+STARTS_MS, CANCELS_MS = 120_000, 800
+"""A busy machine needs half a minute for a start. A turn that is not over so soon after its cancel is ended
+with the program."""
+AUTH_REQUIRED, NO_METHOD = -32000, -32601
+MOST_WHY = 400
+_ABLE = {"fs": {"readTextFile": False, "writeTextFile": False}, "terminal": False}
+"""We serve no files and no terminals: what the program does, it does by itself, inside its sandbox."""
+
+
+class AcpRefused(Exception):
+    """The program answers a request with an error."""
+
+    def __init__(self, error: Mapping[str, Any]) -> None:
+        data = error.get("data")
+        more = text_of(dict_of(data).get("details")) or (data if isinstance(data, str) else "")
+        super().__init__(": ".join(filter(None, (text_of(error.get("message")), more)))[:MOST_WHY])
+        self.code = error.get("code")
+        self.status = _status_of(error)
+
+
+@dataclass
+class AcpConversation:
+    """As `TakesTurns`. `session`: the one to go on with, then its own; `folder`: where it works."""
+
+    way: AcpWay
+    env: Mapping[str, str]
+    folder: str
+    model: str
+    session: str
+    voice: Voice
+    clock: Clock
+    limits: ChatLimits
+    deeds: Deeds
+    beat: WorkerBeat
+    turns: int = 0
+    used: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("input", "cached", "output"), 0))
+    remembers: bool = False
+
+    def __post_init__(self) -> None:
+        self._pipe: AcpPipe | None = None
+        self._calls = AcpCalls(self.way, self.deeds, self.voice)
+        self._number = 0
+        self._beaten_ms = self._heard_ms = 0
+
+    # ---- the program
+    def begin(self) -> None:
+        """Start it, and go on with its session where there is one. Raises Over."""
+        try:
+            environ = {**self.env, "PWD": self.folder}
+            process = CHILDREN.start(
+                self.way.argv, cwd=self.folder, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, start_new_session=True, bufsize=0,
+            )  # fmt: skip
+        except OSError as exc:
+            words = f"{self.way.argv[0]} could not be started: {exc.strerror}; fix: {self.way.install}"
+            raise Over(FailureKind.RUNTIME_MISSING, words) from exc
+        self._pipe = AcpPipe(process, self.way.name, self.clock)
+        try:
+            self._greet()
+        except Broken as exc:
+            self.end()
+            kind = FailureKind.CANNOT_START if exc.speaks else FailureKind.RUNTIME_UNREADABLE
+            raise Over(kind, f"{exc}; {self._fix()}") from exc
+        except AcpRefused as exc:
+            self.end()
+            raise self._over(exc, FailureKind.CANNOT_START) from exc
+        except BaseException:
+            self.end()
+            raise
+
+    def end(self, gently: bool = False) -> None:
+        """End its process."""
+        if self._pipe is not None:
+            self._pipe.end(gently)
+        self._pipe = None
+
+    def _greet(self) -> None:
+        able = self._asked("initialize", protocolVersion=VERSION, clientCapabilities=_ABLE)
+        version = able.get("protocolVersion")
+        if version != VERSION:
+            words = f"{self.way.name} speaks version {version!r} of ACP, and PanCode speaks {VERSION}"
+            raise Over(FailureKind.RUNTIME_UNREADABLE, f"{words}; {self._fix()}")
+        where = {"cwd": self.folder, "mcpServers": []}
+        wanted = self.session
+        begun = self._resumed(dict_of(able.get("agentCapabilities")), where) if wanted else None
+        self.remembers = begun is not None
+        if begun is None:
+            begun = self._asked("session/new", **where)
+            self.session = text_of(begun.get("sessionId"))
+        if not self.session:
+            raise Over(FailureKind.RUNTIME_UNREADABLE, f"{self.way.name} began no session; {self._fix()}")
+        self._set_mode(begun)
+        agent = dict_of(able.get("agentInfo"))
+        details = {"session": self.session, "version": text_of(agent.get("version"))}
+        self.voice.tell("session", model=self.model, **details)
+        if wanted and not self.remembers:
+            self.voice.tell("noted", text=f"[{self.way.name} does not remember what was said before]")
+
+    def _resumed(self, able: Mapping[str, Any], where: Mapping[str, Any]) -> Message | None:
+        """The session goes on; None: it could not."""
+        has = {
+            "resume": "resume" in dict_of(able.get("sessionCapabilities")),
+            "load": able.get("loadSession") is True,
+        }
+        how = next((one for one in self.way.resumes if has[one]), None)
+        if how is None:
+            return None
+        try:
+            return self._asked(f"session/{how}", sessionId=self.session, **where)
+        except AcpRefused as exc:
+            self.voice.tell("noted", text=f"[{self.way.name} could not go on with its session: {exc}]")
+            return None
+
+    def _set_mode(self, begun: Mapping[str, Any]) -> None:
+        """A mode that it does not list is no mode of it: its limits would be unknown."""
+        if not self.way.mode:
+            return
+        modes = map(dict_of, list_of(dict_of(begun.get("modes")).get("availableModes")))
+        listed = [text_of(one.get("id")) for one in modes]
+        if self.way.mode not in listed:
+            words = f"{self.way.name} has no mode {self.way.mode}, only {', '.join(listed) or 'none'}"
+            raise Over(FailureKind.CANNOT_START, f"{words}; {self._fix()}")
+        self._asked("session/set_mode", sessionId=self.session, modeId=self.way.mode)
+
+    def _fix(self) -> str:
+        return f"fix: install a version that speaks ACP: {self.way.install}"
+
+    def _asked(self, method: str, **params: Any) -> Message:
+        """The answer, before the first turn. What it says meanwhile is of before, or of no interest."""
+        number = self._send(method, **params)
+        until = self.clock.mono_ms() + STARTS_MS
+        while (left := until - self.clock.mono_ms()) > 0:
+            message = self._receive(min(left / 1000, 1.0))
+            if message is not None and _is_answer(message, number):
+                return _result(message)
+            if message is not None and "id" in message and "method" in message:
+                self._answer(message, permits=False)
+        words = f"{self.way.name} did not answer {method} within {STARTS_MS // 1000} s"
+        raise Over(FailureKind.RUNTIME_UNREADABLE, f"{words}; {self._fix()}")
+
+    # ---- a turn
+    def run(self, task: str) -> str:
+        """Its last words."""
+        if self._pipe is None:  # it was ended, or ended itself, in the turn before
+            self.begin()
+        number = self._number + 1
+        try:
+            self._send("session/prompt", sessionId=self.session, prompt=[_text(task)])
+            self._heard_ms = self.clock.mono_ms()
+            while True:
+                message = self._receive(BEAT_S)
+                self._look()
+                if message is not None and _is_answer(message, number):
+                    return self._finished(_result(message))
+                if message is not None:
+                    self._take(message)
+        except TurnOver:
+            self._cancel(number)
+            raise
+        except AcpRefused as exc:
+            raise self._over(exc, FailureKind.MODEL_FAILED) from exc
+        except Broken as exc:
+            self.end()
+            raise Over(FailureKind.AGENT_FAILED, str(exc)) from exc
+
+    def hear(self, words: Callable[[], str]) -> None:
+        """Words that come during a turn begin the next one."""
+
+    def close(self, why: str) -> None:
+        """It keeps its conversation by itself."""
+        self._calls.over()
+
+    def _look(self) -> None:
+        now = self.clock.mono_ms()
+        if now - self._beaten_ms >= BEAT_S * 1000:
+            self._beaten_ms = now
+            self.beat()
+        if self._calls.at_work:
+            self._heard_ms = now
+        if self.way.silent_ms and now - self._heard_ms >= self.way.silent_ms:
+            seconds = self.way.silent_ms // 1000
+            self._cancel(self._number)
+            words = f"the model gave no answer: {self.way.name} has said nothing for {seconds} s"
+            raise Over(FailureKind.MODEL_FAILED, words)
+
+    def _take(self, message: Message) -> None:
+        if "method" in message and "id" in message:
+            self._answer(message)
+            self._heard_ms = self.clock.mono_ms()
+        elif message.get("method") == "session/update":
+            params = dict_of(message.get("params"))
+            if params.get("sessionId") == self.session:
+                self._update(dict_of(params.get("update")))
+
+    def _update(self, update: Mapping[str, Any]) -> None:
+        kind = update.get("sessionUpdate")
+        if kind == "agent_message_chunk":
+            self.voice.say(text_of(dict_of(update.get("content")).get("text")))
+        elif kind in ("tool_call", "tool_call_update"):
+            self._calls.take(update)
+        elif kind not in ("agent_thought_chunk", "plan"):
+            return  # facts about itself are no sign that its model answers
+        self._heard_ms = self.clock.mono_ms()
+
+    def _answer(self, request: Message, permits: bool = True) -> None:
+        """What the program asks of us."""
+        params = dict_of(request.get("params"))
+        if request["method"] != "session/request_permission":
+            error = {"code": NO_METHOD, "message": "method not found"}
+            self._write({"id": request["id"], "error": error})
+            return
+        try:
+            result = self._calls.permit(params) if permits else rejected(params)
+        except TurnOver:
+            self._write({"id": request["id"], "result": {"outcome": {"outcome": "cancelled"}}})
+            raise
+        self._write({"id": request["id"], "result": result})
+
+    def _finished(self, result: Mapping[str, Any]) -> str:
+        answer = "".join(self.voice.answer)
+        self._count(dict_of(result.get("usage")))
+        stop = result.get("stopReason")
+        if stop == "end_turn":
+            return answer
+        if stop == "refusal":
+            raise ModelDeclined(FailureKind.AGENT_FAILED, "the model declined to answer")
+        if stop == "max_turn_requests":
+            raise Over(FailureKind.REQUEST_LIMIT, f"{self.way.name} asked its model as often as it may")
+        if stop == "max_tokens":
+            raise Over(FailureKind.AGENT_FAILED, "the model's answer was cut off: it was too long")
+        if self._calls.refused:
+            raise Over(FailureKind.TOOL_DENIED, f"{self.way.name} ended the turn after a call was refused")
+        raise Over(FailureKind.AGENT_FAILED, f"{self.way.name} ended the turn by itself: {stop!r}")
+
+    def _count(self, usage: Mapping[str, Any]) -> None:
+        cached = count_of(usage.get("cachedReadTokens"))
+        counts = {"input": count_of(usage.get("inputTokens")), "cached": cached}
+        counts["output"] = count_of(usage.get("outputTokens")) + count_of(usage.get("thoughtTokens"))
+        if not any(counts.values()):
+            return
+        self.turns += 1
+        for name, count in counts.items():
+            self.used[name] += count
+        self.voice.tell("usage", **self.used, turns=self.turns, told=True, model=self.model)
+
+    def _cancel(self, number: int) -> None:
+        """The turn is over, or the process is: the next words begin a new one with the same session."""
+        try:
+            self._write({"method": "session/cancel", "params": {"sessionId": self.session}})
+            until = self.clock.mono_ms() + CANCELS_MS
+            while (left := until - self.clock.mono_ms()) > 0:
+                message = self._receive(left / 1000)
+                if message is not None and _is_answer(message, number):
+                    return self._count(dict_of(dict_of(message.get("result")).get("usage")))
+                if message is not None and "method" in message and "id" in message:
+                    self._answer(message, permits=False)
+        except Broken:
+            pass
+        self.end()
+
+    # ---- messages
+    def _send(self, method: str, **params: Any) -> int:
+        self._number += 1
+        self._write({"id": self._number, "method": method, "params": params})
+        return self._number
+
+    def _write(self, message: Mapping[str, object]) -> None:
+        assert self._pipe is not None
+        self._pipe.send(message)
+
+    def _receive(self, seconds: float) -> Message | None:
+        assert self._pipe is not None
+        return self._pipe.receive(seconds)
+
+    def _over(self, refused: AcpRefused, other: FailureKind) -> Over:
+        if refused.code == AUTH_REQUIRED:
+            return Over(FailureKind.MODEL_AUTH, f"{self.way.name}: {refused}")
+        kind = by_status(refused.status) if refused.status else other
+        return Over(kind, f"{self.way.name}: {refused}")
+
+
+def _text(words: str) -> dict[str, str]:
+    return {"type": "text", "text": words}
+
+
+def _is_answer(message: Message, number: int) -> bool:
+    return message.get("id") == number and "method" not in message
+
+
+def _result(message: Message) -> Message:
+    """Raises AcpRefused."""
+    if "error" in message:
+        raise AcpRefused(dict_of(message["error"]))
+    return dict_of(message.get("result"))
+
+
+def _status_of(error: Mapping[str, Any]) -> int:
+    """The HTTP status of the model server, where the error has one; else 0."""
+    data = dict_of(error.get("data"))
+    for value in (error.get("code"), *(data.get(name) for name in ("statusCode", "status", "code"))):
+        if isinstance(value, int) and 400 <= value < 600:
+            return value
+    return 0

@@ -1,0 +1,141 @@
+"""The pipes to an agent program that speaks ACP: one message a line, bounded, and no wait without end."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from node_agent.native.tools.shell import CHILDREN, kill_group
+from node_agent.wire.clock import Clock
+
+Message = dict[str, Any]
+PIECE, MOST_LINE = 1 << 16, 16 << 20
+"""A diff of a whole file is one line."""
+LISTENS_MS, ENDS_MS = 10_000, 1_000
+"""It must take a message, and end when nobody speaks any more, within so long."""
+MOST_WORDS, SHOWN = 4_000, 300
+
+
+class Broken(Exception):
+    """No further message will come. `speaks`: it had spoken the protocol; the text has its own words."""
+
+    def __init__(self, why: str, speaks: bool) -> None:
+        super().__init__(why)
+        self.speaks = speaks
+
+
+class AcpPipe:
+    """One process of the program, started with pipes and a group of its own."""
+
+    def __init__(self, process: subprocess.Popen[bytes], name: str, clock: Clock) -> None:
+        assert process.stdin and process.stdout and process.stderr
+        self._process, self._name, self._clock = process, name, clock
+        self._in, self._out, self._err = (
+            one.fileno() for one in (process.stdin, process.stdout, process.stderr)
+        )
+        os.set_blocking(self._in, False)
+        self._listened = [self._out, self._err]
+        self._rest = bytearray()
+        self._messages: deque[Message] = deque()
+        self._complaints = b""
+        self._speaks = False
+
+    def send(self, message: Mapping[str, object]) -> None:
+        """Raises Broken for a program that is gone, or does not listen."""
+        left = memoryview(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+        until = self._clock.mono_ms() + LISTENS_MS
+        while left:
+            wait_s = (until - self._clock.mono_ms()) / 1000
+            if wait_s <= 0:
+                raise self._broken(f"it has not listened for {LISTENS_MS // 1000} s")
+            self._hear(0.0)  # it may wait until somebody reads what it says
+            if not select.select([], [self._in], [], min(wait_s, 0.05))[1]:
+                continue
+            try:
+                left = left[os.write(self._in, left[:PIECE]) :]
+            except BrokenPipeError as exc:
+                raise self._ended() from exc
+
+    def receive(self, seconds: float) -> Message | None:
+        """The next message; None: none came in time. Raises Broken."""
+        if not self._messages:
+            self._hear(seconds)
+        if self._messages:
+            return self._messages.popleft()
+        if self._out not in self._listened:
+            raise self._ended()
+        return None
+
+    def end(self, gently: bool = False) -> None:
+        """Nothing of it works on. `gently`: it may save what it keeps first."""
+        process = self._process
+        if process not in CHILDREN.alive:
+            return
+        assert process.stdin and process.stderr
+        with suppress(OSError):
+            process.stdin.close()
+        if gently:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(ENDS_MS / 1000)
+        kill_group(process)
+        process.stderr.close()
+        CHILDREN.over(process)
+
+    # ---- what it says
+    def _hear(self, seconds: float) -> None:
+        for fd in select.select(self._listened, [], [], seconds)[0] if self._listened else ():
+            data = os.read(fd, PIECE)
+            if not data:
+                self._listened.remove(fd)
+            elif fd == self._err:
+                self._complaints = (self._complaints + data)[-MOST_WORDS:]
+                os.write(2, data)
+            else:
+                self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        *whole, rest = data.split(b"\n")
+        for line in whole:
+            self._rest += line
+            if self._rest.strip():
+                self._messages.append(self._read(bytes(self._rest)))
+            self._rest.clear()
+        self._rest += rest
+        if len(self._rest) > MOST_LINE:
+            raise self._broken(f"it said more than {MOST_LINE >> 20} MiB in one message")
+
+    def _read(self, line: bytes) -> Message:
+        try:
+            message = json.loads(line)
+        except (ValueError, RecursionError) as exc:
+            raise self._broken(f"it does not speak ACP: it said {_shown(line)!r}") from exc
+        if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
+            raise self._broken(f"it does not speak ACP: it said {_shown(line)!r}")
+        self._speaks = True
+        return message
+
+    # ---- its end
+    def _ended(self) -> Broken:
+        """It has closed its output, and so is at its end."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(ENDS_MS / 1000)
+        while self._err in self._listened and select.select([self._err], [], [], 0)[0]:
+            self._hear(0)
+        status = self._process.returncode
+        how = "closed its output" if status is None else f"ended with signal {-status}" if status < 0 else ""
+        return self._broken(how or f"ended by itself, exit {status}")
+
+    def _broken(self, why: str) -> Broken:
+        said = _shown(self._complaints.strip().rpartition(b"\n")[2] or self._rest)
+        words = f": {said}" if said else ""
+        return Broken(f"{self._name} {why.removeprefix('it ')}{words}", self._speaks)
+
+
+def _shown(data: bytes | bytearray) -> str:
+    return bytes(data[: SHOWN * 4]).decode("utf-8", "replace").strip()[:SHOWN]

@@ -1,0 +1,73 @@
+"""Our program of a sitting with another one: `python -I -S program.py PACKAGE LIBRARIES SPEC WAY`.
+
+The first words come by standard input. It starts the agent program, speaks ACP with it through pipes, and
+tells what comes in the stream of the native worker. It judges what the program asks for; words of people,
+cancelled turns and the rest are as there.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+if not __package__:
+    sys.path[:0] = [os.path.dirname(sys.argv[1]), sys.argv[2]]
+    sys.path = list(dict.fromkeys(sys.path))
+
+from node_agent.native.secrecy import hide
+from node_agent.native.tools.shell import CHILDREN
+
+if not __package__:
+    hide()  # before all else is loaded: the key lies in our environment
+
+from node_agent.acp.conversation import AcpConversation
+from node_agent.chat.limits import Over
+from node_agent.native.equipment import WorkerBeat, equipment_of, pause, tell_end
+from node_agent.native.sitting import Sitting
+from node_agent.native.tools.offer import Deeds
+from node_agent.runtimes.acp import AcpWay
+from node_agent.runtimes.workerspec import WorkerSpec
+from node_agent.wire.clock import SystemClock
+
+
+def main(argv: list[str]) -> int:
+    """Its exit status."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _ended)
+    spec = WorkerSpec.model_validate_json(Path(argv[3]).read_bytes())
+    way = AcpWay.model_validate_json(Path(argv[4]).read_bytes())
+    assert spec.sitting is not None, "a run without turns is headless"
+    clock, beat = SystemClock(), WorkerBeat(pause)
+    equipped = equipment_of(spec, clock, beat.wait)
+    talk = AcpConversation(
+        way=way,
+        env=os.environ,
+        folder=os.path.join(spec.top, spec.folder).rstrip("/"),
+        model=spec.model,
+        session=spec.resume,
+        voice=equipped.voice,
+        clock=clock,
+        limits=equipped.limits,
+        deeds=Deeds(equipped.box, equipped.voice),
+        beat=beat,
+    )
+    sitting, over = Sitting(talk, equipped.words, spec.sitting, beat), None
+    try:
+        talk.begin()  # before the first turn: where it cannot be started, no words are lost
+        over = sitting.run(sys.stdin.buffer.read().decode("utf-8", "replace"))
+    except Over as ended:
+        over = ended
+    talk.end(gently=True)
+    return tell_end(equipped.voice, spec, talk.deeds, talk.turns, sitting.answer, over)
+
+
+def _ended(number: int, frame: FrameType | None) -> None:
+    """End at once, with the program and what it has started."""
+    CHILDREN.end(128 + number)
+
+
+if __name__ == "__main__":
+    os._exit(main(sys.argv))

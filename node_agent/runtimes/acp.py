@@ -1,0 +1,50 @@
+"""Starts our program that talks with another one over the Agent Client Protocol (ACP), for a sitting."""
+
+from __future__ import annotations
+
+from node_agent.runtimes.base import LaunchRequest, Parser, ParserFactory, Place, ProcessSpec
+from node_agent.runtimes.vendors import ANY
+from node_agent.runtimes.workers import made, spec_of
+from node_agent.runtimes.workerstream import WorkerParser
+from node_agent.wire.model import WireModel
+
+PROGRAM, FILE = "acp/program.py", "acp.json"
+
+
+class AcpWay(WireModel):
+    """How one program is talked with, as it was measured.
+
+    `argv` starts it. `install`: the command that installs it. `mode`: the mode that it is put into first;
+    empty: it stays in its own. `denials`: how the outcome of a call begins that was not let through.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    install: str
+    mode: str = ""
+    denials: tuple[str, ...] = ()
+    exact: bool = True
+    """A request for a permission holds the whole command: `rawInput.command`."""
+    resumes: tuple[str, ...] = ("resume", "load")
+    """The methods of `session/` that go on with a session; the first one that it has is used."""
+    silent_ms: int = 0
+    """Without a message for so long, and with no call at work, its model gives no answer."""
+
+
+def talked(way: AcpWay, request: LaunchRequest, place: Place, launch: ProcessSpec) -> ProcessSpec:
+    """The launch of our program in the place of `launch`, whose environment and files stay as they are."""
+    spec = spec_of(request, place, (ANY, request.model or ""), launch.env, True)
+    silent_ms = request.limits.idle_ms * 4 // 5  # before the shim ends the whole sitting for it
+    ours = made(PROGRAM, request, place, launch.env, spec, f"{request.home}/{FILE}")
+    told = way.model_copy(update={"silent_ms": silent_ms}).model_dump_json().encode()
+    files = {**ours.files, **launch.files, FILE: told}
+    return ProcessSpec(ours.argv, launch.env, ours.stdin, files, launch.login)
+
+
+def headless_or_talked(headless: ParserFactory) -> ParserFactory:
+    """The reader of a program's own stream, or in a sitting that of ours."""
+
+    def parser(request: LaunchRequest) -> Parser:
+        return headless(request) if request.sitting is None else WorkerParser(request)
+
+    return parser

@@ -1,0 +1,102 @@
+"""Sessions of other programs over real hosts: the real one, spoken with over ACP, and a scripted model."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.clis.hands import HANDS
+from tests.clis.launched import EVERY
+from tests.e2e.owner import Owner, until
+from tests.e2e.programs import await_state, give_prices, give_secrets, installed, model_on, project
+from tests.e2e.test_people import ASKING
+from tests.e2e.test_programs import PRICE, K, secrets
+from tests.e2e.test_sessions import at_a_terminal, says, state
+from tests.lab import Lab
+
+pytestmark = pytest.mark.slow
+CLI = next(cli for cli in EVERY if cli.runtime == "opencode")
+HAND = HANDS["opencode"]
+WHERE = ("--runtime", "opencode", "--model", CLI.model, "--node", f"node{K}", "--budget", "0.50")
+
+
+def turns_of(fleet: Owner, run: str) -> list[tuple[str, str]]:
+    receipt = fleet.ask("receipt", "show", run)["statement"]["predicate"]
+    return [(turn["stop"], turn["why"]) for turn in receipt["turns"]]
+
+
+def test_a_chat_with_opencode_works_is_come_back_to_and_remembers(fleet: Owner, lab: Lab) -> None:
+    """It takes more than 30 s: two sittings, and each starts the real program."""
+    top = project(fleet, "talked-opencode")
+    turns = [
+        HAND.shell("printf one > made.txt; cat made.txt"),
+        HAND.write("${cwd}/notes.txt", "BETA\n"),
+        HAND.shell("git push origin main"),
+        says("I made it."),
+        says("It says one."),
+    ]
+    with installed(lab, CLI.runtime, [K]):
+        give_secrets(lab, K, secrets(CLI))
+        give_prices(lab, K, {CLI.model: PRICE})
+        await_state(fleet, K, CLI.runtime, "ok")
+        with model_on(lab, K, {"count": "assistant", "turns": turns}):
+            first = fleet.run("chat", *WHERE, "make a file", cwd=top, timeout_s=120).ok()
+            session = fleet.ask("sessions", "show", "last")["session"]
+            assert "I made it." in first.out and "printf one > made.txt" in first.out
+            assert state(fleet, session) == "waits for you", "who leaves ends nothing"
+            again = fleet.ask("attach", "--once", session, "what does it say?", timeout_s=120)
+            assert (again["answer"], again["stop"], again["state"]) == ("It says one.", "end_turn", "rests")
+        turns.append(says("I remember: one."))
+        with model_on(lab, K, {"count": "assistant", "turns": turns}) as log:
+            later = fleet.ask("attach", "--once", session, "and now?", timeout_s=120)
+            asked = max((log.parent / "bodies").iterdir()).read_text()
+    assert (later["answer"], later["stop"]) == ("I remember: one.", "end_turn")
+    assert "make a file" in asked and "what does it say?" in asked and "and now?" in asked
+    shown = fleet.show(later["run"])
+    assert (shown["continues"], shown["session"]) == (session, "same")
+    for run in (session, later["run"]):
+        assert fleet.ask("receipt", "verify", run)["verdict"] == "PASS"
+    receipt = fleet.ask("receipt", "show", session)["statement"]["predicate"]
+    assert receipt["isolation"] == "sandbox" and receipt["rests"] == "asked"
+    assert turns_of(fleet, session) == [("end_turn", "")] * 2
+    assert any("git push" in finding for finding in receipt["findings"])
+    fleet.run("sessions", "end", session).ok()
+    fleet.run("land", later["run"], cwd=top).ok()
+    assert ((top / "made.txt").read_text(), (top / "notes.txt").read_text()) == ("one", "BETA\n")
+
+
+def test_a_command_waits_for_a_person_and_a_cancelled_turn_ends(fleet: Owner, lab: Lab) -> None:
+    """It takes more than 30 s: the real program starts on a real host, and two people are waited for."""
+    top = project(fleet, "asked-opencode")
+    (top / "pansafety.yaml").write_text(ASKING)
+    turns = [HAND.shell("printf asked-it > yes.txt"), HAND.shell("printf asked-no > no.txt"), says("Done.")]
+    turns += [HAND.shell("printf asked-again > again.txt"), HAND.shell("sleep 611"), says("Going on.")]
+    with installed(lab, CLI.runtime, [K]), model_on(lab, K, {"count": "assistant", "turns": turns}):
+        give_secrets(lab, K, secrets(CLI))
+        give_prices(lab, K, {CLI.model: PRICE})
+        await_state(fleet, K, CLI.runtime, "ok")
+        begun = fleet.begin("chat", *WHERE, "go", cwd=top)
+        until(lambda: asked(fleet) != [], "a person is asked", 120)
+        ((run, call),) = asked(fleet)
+        fleet.run("approve", "--call", str(call), run).ok()
+        until(lambda: asked(fleet) == [(run, call + 1)], "call 2 waits", 60)
+        fleet.run("deny", "--call", str(call + 1), run, "one is enough").ok()
+        until(lambda: state(fleet, run) == "waits for you", "the turn ends", 60)
+        types = [("Done.", b"again\n"), ("printf asked-again", b"/cancel\n"), ("cancelled]", b"sleep\n")]
+        types += [
+            ("sleep 611", b"/cancel\n"),
+            ("turn 3 ended: cancelled]", b"more\n"),
+            ("Going on.", b"\x04"),
+        ]
+        at_a_terminal(fleet, "attach", run, types=types)
+        begun.communicate(timeout=60)
+        assert asked(fleet) == []
+        fleet.run("sessions", "end", run).ok()
+        ended = fleet.ended(run)
+    assert [stop for stop, _ in turns_of(fleet, run)] == ["end_turn", "cancelled", "cancelled", "end_turn"]
+    assert "yes.txt" in ended["files_changed"] and not {"no.txt", "again.txt"} & set(ended["files_changed"])
+
+
+def asked(fleet: Owner) -> list[tuple[str, int]]:
+    """The calls that wait for a person: run and number."""
+    items = fleet.ask("inbox")["items"]
+    return [(one["run"], one["call"]) for one in items if one["kind"] == "call"]

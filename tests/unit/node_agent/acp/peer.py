@@ -1,0 +1,162 @@
+"""A small program that speaks ACP, or something else: `peer.py CASE`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+CASE = sys.argv[1]
+COUNT = os.path.join(os.path.dirname(os.path.abspath(sys.argv[2])), "starts")
+"""The file with a character for each start."""
+INITIALIZED = {
+    "protocolVersion": 1,
+    "agentCapabilities": {"loadSession": True},
+    "agentInfo": {"version": "7"},
+}
+OPTIONS = [
+    {"optionId": "forever", "kind": "allow_always"},
+    {"optionId": "yes", "kind": "allow_once"},
+    {"optionId": "no", "kind": "reject_once"},
+]
+
+
+def tell(**message: Any) -> None:
+    sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+    sys.stdout.flush()
+
+
+def update(what: str, **fields: Any) -> None:
+    params = {"sessionId": "s-1", "update": {"sessionUpdate": what, **fields}}
+    tell(method="session/update", params=params)
+
+
+def says(text: str) -> None:
+    update("agent_message_chunk", content={"type": "text", "text": text})
+
+
+def heard() -> dict[str, Any]:
+    line = sys.stdin.readline()
+    if not line:
+        sys.exit(0)
+    message: dict[str, Any] = json.loads(line)
+    return message
+
+
+def ask(number: str, kind: str, raw: dict[str, Any], path: str = "") -> str:
+    """The option that is chosen; empty: none is."""
+    call: dict[str, Any] = {"toolCallId": number, "kind": kind, "title": "about it", "rawInput": raw}
+    call["locations"] = [{"path": path}] if path else []
+    update("tool_call", **call, status="pending")
+    tell(id=f"q{number}", method="session/request_permission", params={"toolCall": call, "options": OPTIONS})
+    while (answer := heard()).get("id") != f"q{number}":
+        pass
+    chosen = answer["result"]["outcome"].get("optionId", "")
+    if chosen == "yes":
+        update("tool_call_update", toolCallId=number, status="completed")
+    return str(chosen)
+
+
+def turn(number: int, words: str) -> None:
+    done: dict[str, Any] = {"stopReason": "end_turn", "usage": {"inputTokens": 5, "outputTokens": 2}}
+    match CASE:
+        case "permissions":
+            folder = os.getcwd()
+            tries = [
+                ask("1", "execute", {"command": "ls"}),
+                ask("2", "execute", {"command": "git push origin main"}),
+                ask("3", "execute", {}),
+                ask("4", "edit", {}, f"{folder}/new.txt"),
+                ask("5", "read", {}, "/etc/passwd"),
+                ask("6", "edit", {}, f"{folder}/.git/config"),
+                ask("7", "other", {"what": "anything"}),
+            ]
+            says(" ".join(tries))
+        case "serves":
+            tell(id="f1", method="fs/read_text_file", params={"path": "/etc/passwd"})
+            says(str(heard()["error"]["code"]))
+        case "silent-end":
+            pass
+        case "dies" if started() == 1:
+            sys.stderr.write("the stack is deep\nout of luck\n")
+            sys.exit(3)
+        case "deaf" | "mute":
+            says("half")
+            while heard().get("method") != "session/cancel" or CASE == "deaf":
+                pass
+            done["stopReason"] = "cancelled"
+        case "refused":
+            error = {
+                "code": -32603,
+                "message": "Internal error",
+                "data": {"statusCode": 401, "details": "no key"},
+            }
+            return tell(id=number, error=error)
+        case "declines" | "cuts":
+            done["stopReason"] = {"declines": "refusal", "cuts": "max_tokens"}[CASE]
+        case "flood":
+            sys.stdout.write("x" * (64 << 20))
+            sys.stdout.flush()
+        case "foreign":
+            params = {
+                "sessionId": "s-2",
+                "update": {"sessionUpdate": "agent_message_chunk", "content": {"text": "x"}},
+            }
+            tell(method="session/update", params=params)
+            says("mine")
+        case _:
+            says(f"you said {words}")
+    tell(id=number, result=done)
+
+
+def started() -> int:
+    return os.path.getsize(COUNT)
+
+
+def answer(message: dict[str, Any]) -> None:
+    number, params = message.get("id"), message.get("params", {})
+    match message.get("method"):
+        case "initialize":
+            version = {"protocolVersion": 2} if CASE == "newer" else {}
+            tell(id=number, result={**INITIALIZED, **version})
+        case "session/new" if CASE == "login":
+            tell(id=number, error={"code": -32000, "message": "Authentication required"})
+        case "session/new":
+            tell(id=number, result={"sessionId": "s-1", "modes": {"availableModes": [{"id": "default"}]}})
+        case "session/load":
+            says("what was said before")
+            result = (
+                {"result": {}} if CASE != "forgets" else {"error": {"code": -32602, "message": "not found"}}
+            )
+            tell(id=number, **result)
+        case "session/set_mode":
+            tell(id=number, result={})
+        case "session/prompt":
+            turn(int(number or 0), params["prompt"][0]["text"])
+
+
+def main() -> None:
+    with open(COUNT, "a") as file:
+        file.write(".")
+    match CASE:
+        case "usage":
+            print("Usage: peer [--help]")
+            return
+        case "nothing":
+            return
+        case "complains":
+            sys.stderr.write("peer: no such option: acp\n")
+            sys.exit(2)
+        case "gigabyte":
+            while True:
+                sys.stdout.write("x" * (1 << 20))
+        case "silence":
+            while True:
+                heard()
+    while True:
+        answer(heard())
+
+
+if __name__ == "__main__":
+    main()

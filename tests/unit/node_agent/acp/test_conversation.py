@@ -1,0 +1,239 @@
+"""Our program's talk with others: what they ask, how their turns end, and what else they may do."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.acp import conversation
+from node_agent.acp.conversation import AcpConversation
+from node_agent.chat.limits import Over
+from node_agent.native.equipment import WorkerBeat, pause
+from node_agent.native.loop import ModelDeclined
+from node_agent.native.sitting import TurnOver
+from node_agent.native.tools.offer import Deeds
+from node_agent.runtimes.acp import AcpWay
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.receipt import TurnStop
+from tests.unit.node_agent.native.test_loop import Script, Stage
+
+PEER = Path(__file__).with_name("peer.py")
+INSTALL = "npm install -g peer@latest"
+Makes = Callable[..., AcpConversation]
+
+
+class Talks:
+    """Conversations with the small program, each in a checkout of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self.all = folder, list[AcpConversation]()
+        self.stage = Stage(folder, Script())
+
+    def __call__(self, case: str, session: str = "", **way: Any) -> AcpConversation:
+        loop, work = self.stage.loop, self.stage.loop.box.tree.top
+        start = (sys.executable, "-I", str(PEER), case, str(self._folder / "x"))
+        talk = AcpConversation(
+            way=AcpWay(name="peer", argv=start, install=INSTALL, **way),
+            env=os.environ,
+            folder=work,
+            model="m",
+            session=session,
+            voice=loop.voice,
+            clock=loop.clock,
+            limits=loop.limits,
+            deeds=Deeds(loop.box, loop.voice),
+            beat=WorkerBeat(pause),
+        )
+        self.all.append(talk)
+        return talk
+
+    def told(self, kind: str) -> list[dict[str, Any]]:
+        return self.stage.told(kind)
+
+    @property
+    def starts(self) -> int:
+        return (self._folder / "starts").stat().st_size
+
+
+@pytest.fixture
+def talks(tmp_path: Path) -> Iterator[Talks]:
+    made = Talks(tmp_path)
+    yield made
+    for talk in made.all:
+        talk.end()
+
+
+def test_words_are_answered_and_the_session_is_told(talks: Talks) -> None:
+    talk = talks("plain")
+    talk.begin()
+    assert [talk.run("one"), talk.run("two")] == ["you said one", "you said two"]
+    assert not talk.remembers and talk.session == "s-1"
+    (told,) = talks.told("session")
+    assert (told["session"], told["version"], told["model"]) == ("s-1", "7", "m")
+    assert talks.told("usage")[-1]["input"] == 10 and talks.starts == 1
+
+
+def test_it_goes_on_with_a_session_and_tells_nothing_of_before(talks: Talks) -> None:
+    talk = talks("plain", session="s-1")
+    talk.begin()
+    assert talk.remembers and talk.run("go on") == "you said go on"
+    assert not any("before" in one["text"] for one in talks.told("said"))
+
+
+def test_a_session_that_is_gone_is_told_and_a_new_one_begins(talks: Talks) -> None:
+    talk = talks("forgets", session="s-0")
+    talk.begin()
+    assert not talk.remembers and talk.session == "s-1"
+    notes = [one["text"] for one in talks.told("noted")]
+    assert "not found" in notes[0] and "does not remember" in notes[1]
+
+
+def test_a_permission_is_given_once_by_policy_and_never_for_ever(talks: Talks) -> None:
+    talk = talks("permissions")
+    talk.begin()
+    assert talk.run("try") == "yes no no yes no no no"
+    assert [one["tool"] for one in talks.told("called")] == ["bash"] * 3 + [
+        "edit",
+        "read",
+        "edit",
+        "about it",
+    ]
+    why = [one["why"] for one in talks.told("denied")]
+    assert "git_push" in why[0] and "exact command" in why[1] and "outside" in why[2]
+    assert [one["ok"] for one in talks.told("ran")] == [True, True]
+    assert list(talk.deeds.box.changed) == ["new.txt"]
+
+
+def test_a_command_whose_exact_words_are_not_told_is_refused(talks: Talks) -> None:
+    talk = talks("permissions", exact=False)
+    talk.begin()
+    assert talk.run("try").split()[:2] == ["no", "no"]
+
+
+def test_files_and_terminals_are_not_served(talks: Talks) -> None:
+    talk = talks("serves")
+    talk.begin()
+    assert talk.run("read it") == "-32601"
+
+
+def test_what_belongs_to_another_session_is_not_shown(talks: Talks) -> None:
+    talk = talks("foreign")
+    talk.begin()
+    assert talk.run("speak") == "mine"
+
+
+@pytest.mark.parametrize(
+    ("case", "kind", "words"),
+    [
+        ("usage", FailureKind.RUNTIME_UNREADABLE, "Usage: peer [--help]"),
+        ("nothing", FailureKind.RUNTIME_UNREADABLE, "ended by itself, exit 0"),
+        ("complains", FailureKind.RUNTIME_UNREADABLE, "exit 2: peer: no such option: acp"),
+        ("gigabyte", FailureKind.RUNTIME_UNREADABLE, "more than 16 MiB in one message"),
+        ("newer", FailureKind.RUNTIME_UNREADABLE, "speaks version 2 of ACP, and PanCode speaks 1"),
+        ("silence", FailureKind.RUNTIME_UNREADABLE, "did not answer initialize within"),
+    ],
+)
+def test_what_speaks_no_acp_ends_with_its_own_words_and_the_fix(
+    talks: Talks, monkeypatch: pytest.MonkeyPatch, case: str, kind: FailureKind, words: str
+) -> None:
+    if case == "silence":
+        monkeypatch.setattr(conversation, "STARTS_MS", 300)
+    with pytest.raises(Over) as over:
+        talks(case).begin()
+    assert over.value.kind is kind and words in str(over.value) and INSTALL in str(over.value)
+
+
+def test_a_program_that_is_not_there_is_named_with_the_fix(talks: Talks) -> None:
+    talk = talks("plain")
+    talk.way = talk.way.model_copy(update={"argv": ("/nowhere/peer",)})
+    with pytest.raises(Over, match="could not be started") as over:
+        talk.begin()
+    assert over.value.kind is FailureKind.RUNTIME_MISSING and INSTALL in str(over.value)
+
+
+def test_a_program_that_wants_a_login_says_so(talks: Talks) -> None:
+    with pytest.raises(Over, match="Authentication required") as over:
+        talks("login").begin()
+    assert over.value.kind is FailureKind.MODEL_AUTH
+
+
+def test_a_mode_that_it_does_not_list_is_refused(talks: Talks) -> None:
+    talks("plain", mode="default").begin()
+    with pytest.raises(Over, match="no mode yolo, only default"):
+        talks("plain", mode="yolo").begin()
+
+
+@pytest.mark.parametrize(
+    ("case", "kind", "words"),
+    [
+        ("refused", FailureKind.MODEL_AUTH, "Internal error: no key"),
+        ("cuts", FailureKind.AGENT_FAILED, "cut off"),
+        ("flood", FailureKind.AGENT_FAILED, "more than 16 MiB"),
+    ],
+)
+def test_a_turn_that_fails_says_why(talks: Talks, case: str, kind: FailureKind, words: str) -> None:
+    talk = talks(case)
+    talk.begin()
+    with pytest.raises(Over, match=words) as over:
+        talk.run("go")
+    assert over.value.kind is kind
+
+
+def test_a_model_that_declines_is_told_as_that(talks: Talks) -> None:
+    talk = talks("declines")
+    talk.begin()
+    with pytest.raises(ModelDeclined):
+        talk.run("go")
+
+
+def test_a_program_that_dies_is_started_again_with_its_session(talks: Talks) -> None:
+    talk = talks("dies")
+    talk.begin()
+    with pytest.raises(Over, match="exit 3: out of luck") as over:
+        talk.run("go")
+    assert over.value.kind is FailureKind.AGENT_FAILED
+    talk.close("failed")
+    assert talk.run("again") == "you said again" and talk.remembers and talks.starts == 2
+
+
+@pytest.mark.parametrize(("case", "starts"), [("mute", 1), ("deaf", 2)])
+def test_a_cancelled_turn_ends_and_who_does_not_hear_it_is_ended(
+    talks: Talks, case: str, starts: int
+) -> None:
+    talk = talks(case)
+    talk.begin()
+
+    def cancelled() -> None:
+        if any(one["text"] == "half" for one in talks.told("said")):
+            talk.beat.on = None
+            raise TurnOver(TurnStop.CANCELLED)
+        talk.voice.flush()
+
+    talk.beat.on = cancelled
+    with pytest.raises(TurnOver):
+        talk.run("go")
+    talk.way = talk.way.model_copy(update={"argv": (*talk.way.argv[:3], "plain", *talk.way.argv[4:])})
+    if case == "deaf":
+        assert talk.run("again") == "you said again"
+    assert talks.starts == starts
+
+
+def test_a_model_that_gives_no_answer_ends_the_turn(talks: Talks) -> None:
+    talk = talks("mute", silent_ms=300)
+    talk.begin()
+    with pytest.raises(Over, match="no answer: peer has said nothing") as over:
+        talk.run("go")
+    assert over.value.kind is FailureKind.MODEL_FAILED
+
+
+def test_its_stream_is_json_lines_only(talks: Talks) -> None:
+    talk = talks("permissions")
+    talk.begin()
+    talk.run("try")
+    assert all(json.loads(line)["type"] for line in talks.stage.file.read_text().splitlines())
