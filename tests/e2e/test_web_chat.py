@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -205,5 +208,44 @@ def test_a_question_is_answered_once_and_a_turn_is_cancelled(
         fleet.run("sessions", "end", session).ok()
         expect(state(page)).to_contain_text("ended")
     beside.context.close()
+    page.context.close()
+    console.quiet()
+
+
+def kill_worker(session: str) -> bool:
+    """Kill -9 of the program that takes the session's turns; whether it was there."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            first = next((word for word in words if word.endswith(b".py")), b"")
+            is_python = (entry / "exe").resolve().name.startswith("python")
+            if is_python and first.endswith(b"/native/program.py") and session.encode() in b" ".join(words):
+                os.kill(int(entry.name), signal.SIGKILL)
+                return True
+    return False
+
+
+def test_a_lost_turn_is_said_again_by_nobody_but_a_person(console: Console, worker: None, lab: Lab) -> None:
+    fleet = console.owner
+    top = project(fleet, "lost-in-chat")
+    page = console.enter(viewport={"width": 360, "height": 740})
+    turns = [says("Ready."), {**says("Too late."), "latency": 300}]
+    with model_on(lab, K, {"count": "assistant", "turns": turns}):
+        session = begin(console, page, top, "be ready")
+        expect(page.get_by_role("log")).to_contain_text("Ready.")
+        say(page, "do the long thing")
+        expect(page.get_by_role("article", name="turn 2")).to_contain_text("do the long thing")
+        assert kill_worker(session)
+        lost = page.get_by_role("region", name="Its last turn is lost")
+        expect(lost).to_contain_text("nobody knows how far it came")
+        expect(state(page)).to_contain_text("turn lost")
+    with model_on(lab, K, {"count": "assistant", "turns": [says("Ready."), says("Done now.")]}):
+        lost.get_by_role("button", name="Say it again").click()
+        expect(page.get_by_role("log")).to_contain_text("Done now.")
+        expect(lost).to_have_count(0)
+        expect(page.get_by_text("do the long thing")).to_have_count(2)
+        page.get_by_role("button", name="End", exact=True).click()
+        page.get_by_role("dialog").get_by_role("button", name="End").click()
+        expect(state(page)).to_contain_text("ended")
     page.context.close()
     console.quiet()

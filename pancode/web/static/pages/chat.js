@@ -82,11 +82,11 @@ function Acts({ shape, can }) {
 
 function About({ shape, talk }) {
   const run = useLive(at("runs", shape.run), undefined, (event) => event.run === shape.run).data;
-  const most = run?.limits.usd, spent = run?.usage.cost_usd;
+  const { ceiling_usd: ceiling, left_usd: left, sitting_usd: sitting } = shape.money, last = shape.turn;
   return html`<${Panel} title="This session"><div class="pad stack"><dl class="pairs">${fact("with", visible([shape.agent, shape.runtime, shape.model].filter(Boolean).join(" / ")))}${fact("machine", shape.node || "none yet")}
     ${fact("mode, safety", run && `${run.mode}, ${run.safety}`)}${fact("project", visible(shape.project))}${fact("begun", html`${visible(shape.created_by)} <${When} at=${shape.created_at} />`)}${fact("turns", shape.sittings.reduce((sum, one) => sum + one.turns, 0))}
-    ${fact("cost", html`${cost(shape.usage)}${shape.usage.disputed_usd ? `, ${usd(shape.usage.disputed_usd)} disputed` : ""}`)}${fact("tokens", many(tokens(shape.usage)))}${most && fact("left", spent === null ? html`<span class="ghost tone">unknown, of ${usd(most)} for this sitting</span>` : `${usd(Math.max(0, most - spent))} of ${usd(most)} for this sitting`)}</dl>
-    ${most && spent !== null && html`<${Bar} used=${spent} most=${most} />`}
+    ${fact("cost", html`${cost(shape.usage)}${shape.usage.disputed_usd ? `, ${usd(shape.usage.disputed_usd)} disputed` : ""}`)}${fact("tokens", many(tokens(shape.usage)))}${last?.tokens && fact("last turn", `${last.cost_usd === null ? "cost unknown" : usd(last.cost_usd)}, ${many(last.tokens)} tokens`)}
+    ${ceiling && fact("left", shape.usage.cost_usd === null ? html`<span class="ghost tone">unknown, at most ${usd(left)} of ${usd(ceiling)}</span>` : `${usd(left)} of ${usd(ceiling)}`)}${sitting && fact("a sitting", `at most ${usd(sitting)}`)}</dl>${ceiling && shape.usage.cost_usd !== null && html`<${Bar} used=${ceiling - left} most=${ceiling} label=${`${usd(left)} of ${usd(ceiling)} left`} />`}
     ${shape.sittings.length > 1 && html`<details class="small"><summary><${Glyph} name="fold" />${counted(shape.sittings.length, "sitting")}</summary><ul class="plain">${shape.sittings.map((one) => html`<li><${RunLink} run=${one.run} /> ${counted(one.turns, "turn")}, ${plain(one.outcome || one.state)}</li>`)}</ul></details>`}</div><//>`;
 }
 
@@ -106,18 +106,24 @@ const Words = ({ by, text, moment }) => html`<div class="mine"><p class="small q
 function Part({ part, me }) {
   switch (part.kind) {
     case "words": return html`<${Words} by=${named(part.by, me)} text=${part.text} />`;
-    case "text": return html`<div class="words">${visibleLines(part.text.trim())}</div>`;
+    case "text": return html`<${Said} text=${part.text} />`;
     case "call": return html`<${Call} part=${part} />`;
     case "asked": return html`<p class="small quiet"><${Glyph} name="done" tone="ok" /> ${part.how || "answered"}: ${visible(part.words.split("\n")[0])}</p>`;
     default: return html`<p class=${`small ${part.tone ? `${part.tone} tone` : "quiet"}`}>${visible(part.text)}</p>`;
   }
 }
 
+/** Text of a model: a fence is a block of code, `code` and **bold** are so; all else is the text that it is, and no link. */
+function Said({ text }) {
+  return text.trim().split(/^ *```(.*\n[^]*?)(?:^ *```.*$|$(?![^]))/m).map((block, i) => (i % 2 ? html`<pre class="well words" tabindex="0">${visibleLines(block.slice(block.indexOf("\n") + 1))}</pre>`
+    : block.trim() && html`<div class="words">${block.trim().split(/(`[^`\n]+`|\*\*[^*\n]+\*\*)/).map((piece, k) => (k % 2 ? (piece[0] === "`" ? html`<code>${visible(piece.slice(1, -1))}</code>` : html`<b>${visible(piece.slice(2, -2))}</b>`) : visibleLines(piece)))}</div>`));
+}
+
 /** One line; its command whole, and why it was denied, below. */
 function Call({ part }) {
   const state = part.ok === undefined ? "" : part.denied ? "denied" : part.ok ? "ok" : "failed";
   return html`<details class="small quiet"><summary><${Glyph} name="fold" /><${Glyph} name="tool" /><span class="cut">${visible(part.tool)} ${visible(part.what)}</span><span class=${`push tone ${part.ok === false ? "bad" : ""}`}>${state}</span></summary>
-    <pre class="well words">${visibleLines(part.what) || "no more is told of this call"}</pre>${part.why && html`<p class="bad tone">${visible(part.why)}</p>`}</details>`;
+    ${part.diff ? html`<div class="diff well">${part.diff.split("\n").map((line) => html`<code class=${`words ${line[0] === "+" ? "add" : line[0] === "-" ? "del" : ""}`}>${visible(line)}</code>`)}</div>` : html`<pre class="well words">${visibleLines(part.what)}</pre>`}${part.why && html`<p class="bad tone">${visible(part.why)}</p>`}</details>`;
 }
 
 // -- what waits for a person -------------------------------------------------------------------------
