@@ -40,7 +40,8 @@ def dispatch_again(
     _must_be_no_sitting(old)
     request = request_of(old, by)
     if is_sitting(old):
-        request = replace(continued(old, request, "", reachable(core, old)), retry_of=old.id)
+        again = continued(old, request, "", reachable(core, old))
+        request = replace(unpinned(core, again), retry_of=old.id)
     if old.workflow is not None and not alone:
         with core.ports.ledger.transaction() as tx:
             rejoining.must_take(tx, old)  # before anything is paid for a snapshot; and again as it is queued
@@ -69,6 +70,14 @@ def reachable(core: Core, old: Run) -> bool:
     with core.ports.ledger.transaction() as tx:
         node = tx.get(Node, name) if isinstance(name, str) else None
         return node is not None and node.removed is None and can_be_had(core.view_of(node))
+
+
+def unpinned(core: Core, request: DispatchRequest) -> DispatchRequest:
+    """The next sitting without a pin to a machine that has left the fleet: elsewhere, with the story."""
+    with core.ports.ledger.transaction() as tx:
+        node = tx.get(Node, request.node) if request.node is not None else None
+    stays = node is not None and node.removed is None
+    return request if stays or not request.turns else replace(request, node=None)
 
 
 def _must_be_no_settling(old: Run) -> None:

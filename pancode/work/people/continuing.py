@@ -9,7 +9,7 @@ from pancode.control.surroundings import Surroundings
 from pancode.core.records import Run
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.life.continuing import as_sitting, continued, must_be_free, must_have_ended
-from pancode.runs.retry import reachable, request_of
+from pancode.runs.retry import reachable, request_of, unpinned
 
 
 def continue_run(
@@ -33,4 +33,5 @@ def continue_run(
     again = request_of(old, by)
     if session and RUNTIMES[old.runtime].takes_turns:
         again = as_sitting(again, session)
-    return dispatch(core, around, continued(old, again, remark, reachable(core, old), answers, program))
+    request = continued(old, again, remark, reachable(core, old), answers, program)
+    return dispatch(core, around, unpinned(core, request))

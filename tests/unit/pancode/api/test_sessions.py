@@ -24,11 +24,12 @@ from pancode.api.session_routes import _events
 from pancode.control.work import unit_of_work
 from pancode.core.records import Action, ActionKind, FeedEvent, Run
 from pancode.core.values import replace
+from pancode.fleet import inventory
 from pancode.sessions.stream import SessionPlace
 from pancode.sessions.words import GoingOn
 from tests.unit.pancode.api.test_door import DoorWorld, code_of
 from tests.unit.pancode.api.world import World, app_of, events_of
-from tests.unit.pancode.control.world import facts, failed
+from tests.unit.pancode.control.world import Puppet, facts, failed
 
 MODEL = "anthropic/claude-sonnet-4-5"
 
@@ -320,6 +321,21 @@ def test_the_retry_of_a_lost_sitting_has_what_its_session_had(world: World) -> N
     assert session(world, again.id) == shown and shown["waiting"] == 0
     twice = world.problem("POST", f"/v1/runs/{lost}/retry", {"by": "ben"})
     assert twice["code"] == "already_continued"
+
+
+def test_a_session_whose_machine_has_left_the_fleet_goes_on_elsewhere(world: World) -> None:
+    run = begin(world, node="n1")["run"]
+    rested(world, sitting(world), record(1, 0))
+    second = say(world, run, "go on")["run"]
+    rested(world, sitting(world), record(1, 0))
+    assert world.context.row(Run, second).node == "n1"
+    other = Puppet(world.context, "n2")
+    other.facts = world.node.facts
+    other.breathe()
+    inventory.revoke(world.context.core, "n1")
+    third = world.context.row(Run, say(world, run, "and now")["run"])
+    assert third.node is None and "resume" not in third.terms, "no machine has its memory"
+    assert third.task == "and now" and "go on" in third.terms["story"]
 
 
 def test_words_of_several_people_name_who_said_them(world: World) -> None:
