@@ -155,6 +155,10 @@ class DispatchRequest(WorkOptions):
     """The run that it goes on from."""
     turns: Mapping[str, int] = field(default_factory=dict)
     """It is a sitting: `idle_ms` and `turn_ms`, as TurnTerms has them; empty: a headless run."""
+    on_cap: str = ""
+    """rest or ask, where its cap cuts a turn; empty: as the settings say."""
+    rounds: int = 0
+    """So many sittings go on by themselves, each after one turn, until the gates pass; 0: a person speaks."""
     session: str = ""
     """The first run of its session; empty: a sitting begins a new one."""
     story: str = ""
@@ -278,6 +282,8 @@ class Defaults:
     per_run_usd: Decimal | None = None
     sitting_usd: Decimal = Decimal(2)
     """The most that one sitting of a session may cost; all of it is held."""
+    on_cap: str = "rest"
+    """What a sitting does whose cap has cut a turn: rest or ask."""
     estimate_usd: Decimal = Decimal("0.75")
     estimate_tokens: int = 200_000
     estimate_ms: int = 600_000

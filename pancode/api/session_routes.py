@@ -26,6 +26,8 @@ from pancode.sessions.session import SessionState, sessions, show
 from pancode.sessions.stream import SessionPlace, place_in, read, read_on
 from pancode.sessions.words import begin, end, lands, say, turn
 
+AT_ONCE_MS, MOST_ROUNDS = 1, 20
+"""Left alone, a sitting rests behind its turn, and so many follow by themselves."""
 Duration = Annotated[int | None, Field(ge=1, le=MOST_MS)]
 
 
@@ -39,15 +41,21 @@ class SessionBody(WorkBody, CallerSettings):
     cwd: Annotated[str, Field(max_length=4096)] | None = None
     idle_ms: Duration = None
     turn_ms: Duration = None
+    on_cap: Literal["rest", "ask"] | None = None
+    """Where its cap cuts a turn: it rests, or a person is asked. None: as the settings say."""
+    until_verified: bool = False
+    """It rests after each turn, and goes on by itself until its gates pass or its ceiling is reached."""
     yes: bool = False
     """A person has said yes to this very dispatch."""
 
     def request(self) -> DispatchRequest:
-        turns = {"idle_ms": self.idle_ms, "turn_ms": self.turn_ms}
+        turns = {"idle_ms": AT_ONCE_MS if self.until_verified else self.idle_ms, "turn_ms": self.turn_ms}
         return replace(
             self.asked(self.by),
             cwd=self.cwd,
             confirmed=self.yes,
+            on_cap=self.on_cap or "",
+            rounds=MOST_ROUNDS if self.until_verified else 0,
             turns={name: ms for name, ms in turns.items() if ms is not None},
         )
 

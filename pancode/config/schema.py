@@ -164,6 +164,7 @@ class SessionSettings(Part):
 
     sitting_usd: Annotated[Money, Field(gt=0)] = Decimal(2)
     max_usd: Money | None = None
+    on_cap: Literal["rest", "ask"] = "rest"
 
 
 class Dispatch(Part):
@@ -363,6 +364,7 @@ class Settings(Part):
             disk_bytes=self.limits.disk,
             per_run_usd=self.budget.per_run,
             sitting_usd=self.sessions.sitting_usd,
+            on_cap=self.sessions.on_cap,
             estimate_usd=self.budget.estimate,
             estimate_tokens=self.budget.estimate_tokens,
             estimate_ms=self.budget.estimate_time,

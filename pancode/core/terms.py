@@ -114,6 +114,10 @@ class RunTerms(TypedDict, total=False):
     """It is a sitting, whose program waits for words after an answer: `idle_ms`, `turn_ms`, as TurnTerms."""
     max_usd: str
     """The most that its session may cost; only the first run of the session has it."""
+    more_usd: str
+    """Where its cap cuts a turn, a person is asked whether it goes on with so much more; absent: it rests."""
+    rounds: int
+    """It rests after one turn, and while its gates fail so many sittings may follow by themselves."""
     story: str
     """The session so far, for a sitting whose program does not remember it."""
     turn: dict[str, Any]

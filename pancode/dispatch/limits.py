@@ -42,8 +42,9 @@ def run_limits(request: DispatchRequest, agent: Agent, defaults: Defaults, runti
     own, (wall_ms, idle_ms) = agent.limits, paced(defaults, agent.speed)
     output = own.output_bytes or defaults.output_bytes
     caps = [usd for usd in (own.usd, defaults.per_run_usd) if usd is not None]
-    if request.turns:  # what was asked for is the ceiling of its session
-        usd: Decimal | None = min((*caps, defaults.sitting_usd))
+    if request.turns:  # what was asked for is the ceiling of its session, which one left alone may use up
+        alone = request.rounds and request.most_usd is not None
+        usd = min(caps, default=None) if alone else min((*caps, defaults.sitting_usd))
     else:
         usd = request.budget if request.budget is not None else min(caps, default=None)
     if request.most_usd is not None:

@@ -215,6 +215,17 @@ def check_turns(request: DispatchRequest, runtime: RuntimeKind) -> None:
         )
 
 
+def check_rounds(request: DispatchRequest, gates: tuple[tuple[str, ...], ...]) -> None:
+    """UsageError for a session that is left alone, where nothing would ever say that it is done."""
+    if request.rounds and not gates:
+        raise UsageError(
+            "nothing verifies this work, so it cannot be left alone until it is verified",
+            why="the project has no gates, and none were named",
+            fix='name one: --verify "pytest -q"',
+            code="no_gates",
+        )
+
+
 def check_argv(request: DispatchRequest, runtime: RuntimeKind) -> None:
     if request.argv is None:
         return

@@ -138,6 +138,8 @@ class Resolution:
     expected: str = ""
     """The evidence of the estimate, in words."""
     explore: float = EXPLORE
+    more_usd: str = ""
+    """What a person is asked for where its cap cuts a turn; empty: nobody is asked."""
     free: bool = False
     """Whether its endpoint costs nothing, as far as is known: no money is held."""
     trusted: tuple[str, ...] = ()
@@ -234,6 +236,8 @@ class Resolution:
             carries=asked.begins is not None and asked.begins.carries,
             turns=dict(asked.turns),
             max_usd="" if asked.session or not asked.turns or asked.budget is None else f"{asked.budget:f}",
+            more_usd=self.more_usd,
+            rounds=asked.rounds,
             story=asked.story,
             session=asked.session or (run if asked.turns else ""),
             origin=str(asked.resolves.get("origin", "")),
@@ -285,6 +289,7 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unre
     found = None if agent is None else _try(problems, lambda: runtime_and_model(request, agent, catalogue))
     if gates is not None:
         _try(problems, lambda: requested.verify_on(request, catalogue, gates, workspace))
+        _try(problems, lambda: requested.check_rounds(request, gates))
     runtime, ref = found if found is not None else (None, None)
     if runtime is not None and runtime.name != "shell" and request.argv is not None:
         request = requested.as_task(request)
@@ -387,7 +392,9 @@ def _settled(
     """The consequences of the settings: the share that explores, who verifies, and what is landed."""
     defaults = catalogue.defaults
     on = requested.verify_on(request, catalogue, gates, workspace)
-    settings = {"explore": defaults.explore, "strict_tiers": defaults.strict_tiers, "verify_on": on}
+    asks = request.turns and (request.on_cap or defaults.on_cap) == "ask"
+    more = {"more_usd": f"{defaults.sitting_usd:f}" if asks else ""}
+    settings = {**more, "explore": defaults.explore, "strict_tiers": defaults.strict_tiers, "verify_on": on}
     lands = _lands(request, agent, defaults, workspace, gates)
     return {**settings, "land": defaults.land, "lands": lands}
 

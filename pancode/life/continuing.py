@@ -7,7 +7,7 @@ from typing import Any
 
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import MAX_ANSWER, MAX_TASK_BYTES
-from node_agent.wire.receipt import TurnRecord
+from node_agent.wire.receipt import RestReason, TurnRecord, TurnStop
 from pancode.agents.request import Beginning, DispatchRequest
 from pancode.agents.runtimes import RUNTIMES
 from pancode.core.records import Run, RunState, RunTerms
@@ -133,6 +133,25 @@ def is_between_turns(run: Run) -> bool:
     return ended_turns(run) > 0 and all("turn" in row or row["delivered"] == WITH_TASK for row in rows(run))
 
 
+def is_cut_by_cap(run: Run) -> bool:
+    """Whether the sitting's cap has cut its turn, and a person is to be asked whether it goes on."""
+    cut = run.terms.get("turn", {}).get("stop") == TurnStop.LIMIT
+    capped = run.result.get("rests") == RestReason.CAP or run.outcome is Outcome.BUDGET_EXCEEDED
+    return bool(run.terms.get("more_usd")) and "closed" not in run.terms and cut and capped
+
+
+GATES = "the gates"
+"""Who says the words about failed gates."""
+
+
+def with_failed_gates(run: Run, text: str, now_ms: int) -> Run:
+    """The sitting that is left alone, after its gates failed: the next one begins with their words."""
+    if not run.terms.get("rounds") or not text:
+        return run
+    row = {"by": GATES, "at_ms": now_ms, "text": text, "delivered": ""}
+    return replace(run, terms={**run.terms, "told": [*rows(run), row]})
+
+
 _A_PERSONS = (Outcome.INTERRUPTED, Outcome.BLOCKED, Outcome.BUDGET_EXCEEDED, Outcome.LOST)
 """Ends after which a person decides whether a session goes on."""
 
@@ -140,7 +159,8 @@ _A_PERSONS = (Outcome.INTERRUPTED, Outcome.BLOCKED, Outcome.BUDGET_EXCEEDED, Out
 def goes_on_by_itself(run: Run, outcome: Outcome | None) -> bool:
     """Whether the next sitting begins without a person: this one ends so, and has words that no turn got."""
     wanted = is_sitting(run) and "closed" not in run.terms and run.stop_asked is None
-    return wanted and bool(kept(run)) and not nexts(run) and outcome not in _A_PERSONS
+    asks = outcome in _A_PERSONS or is_cut_by_cap(run)
+    return wanted and bool(kept(run)) and not nexts(run) and not asks
 
 
 def _open(row: Mapping[str, Any]) -> bool:

@@ -14,7 +14,7 @@ from node_agent.wire.policy import CallAsked
 from pancode.core.records import Action, ActionKind, Run, RunState
 from pancode.core.values import replace
 from pancode.errors import RefusedError, UsageError
-from pancode.life.continuing import is_blocked, must_be_free
+from pancode.life.continuing import is_blocked, is_cut_by_cap, must_be_free
 from pancode.plain import counted
 
 
@@ -224,7 +224,9 @@ def item_of(run: Run, action: Action) -> InboxItem:
         words = _landing(run)
     if kind is ItemKind.CALL:
         return _call_of(run, action)
-    asks = kind in (ItemKind.QUESTION, ItemKind.PERMISSION)
+    capped = kind is ItemKind.PERMISSION and is_cut_by_cap(run)
+    words = _capped(run) if capped else words
+    asks = kind in (ItemKind.QUESTION, ItemKind.PERMISSION) and not capped
     command = f'pancode answer {run.id} "..."' if asks else approval_of(run)
     plan = plan_of(run) if kind in BEFORE_START else None
     words = words if plan is None else words_of(run)
@@ -276,6 +278,8 @@ def kind_of(run: Run) -> ItemKind:
         return ItemKind(run.terms.get("asks") or ItemKind.DISPATCH)
     if run.state is not RunState.ENDED and open_calls(run):
         return ItemKind.CALL
+    if is_cut_by_cap(run) and run.landed is None:
+        return ItemKind.PERMISSION
     if run.outcome is not Outcome.BLOCKED:
         return ItemKind.LANDING
     return ItemKind.QUESTION if question_of(run) else ItemKind.PERMISSION
@@ -298,6 +302,17 @@ def _landing(run: Run) -> str:
     return f"agent {run.agent} is {run.terms.get('autonomy')}: {change}"
 
 
+def _capped(run: Run) -> str:
+    """What was used, what for, and what a yes allows."""
+    found = run.result.get("usage")
+    usage = found if isinstance(found, dict) else {}
+    used, cap = (Decimal(str(usd or 0)) for usd in (usage.get("cost_usd"), run.limits.get("usd")))
+    return (
+        f"the sitting has used ${used:.2f} of ${cap:.2f}, and its turn was cut; may it go on with "
+        f"${Decimal(run.terms['more_usd']):.2f} more? It works on: {run.task}"
+    )
+
+
 def _held(run: Run) -> str:
     """The words for held files: the count and the flags come before the paths, which the agent chose and
     which may be long."""
@@ -314,7 +329,7 @@ def must_wait(run: Run, action: Action | None, *kinds: ItemKind) -> Action:
     RefusedError when somebody has answered: it names the run that goes on.
     """
     if action is None:
-        if is_blocked(run):
+        if is_blocked(run) or is_cut_by_cap(run):
             must_be_free(run)
         yes, fix = run.terms.get("approved"), f"look: pancode inbox, and pancode why {run.id}"
         why = f"{yes['by']} has approved it already" if yes else f"it is {run.outcome or run.state}"

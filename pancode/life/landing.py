@@ -11,7 +11,7 @@ from pancode.core.values import replace
 from pancode.errors import WorkspaceError
 from pancode.life import people, verifying
 from pancode.life.changes import Changes
-from pancode.life.continuing import has_change
+from pancode.life.continuing import has_change, is_cut_by_cap
 from pancode.life.inbox import ItemKind, must_wait
 from pancode.life.signals import CalledOff, Dropped, Landed, LandingAsked, LandingOver, Reverted
 from pancode.life.verified import ResultTrust, verified, wants_verification
@@ -53,7 +53,7 @@ def after_verification(made: Changes) -> Changes:
 
 def waits_for_person(run: Run) -> bool:
     """Whether a run that has just ended needs a person: it asks, or its agent lands nothing by itself."""
-    if run.outcome is Outcome.BLOCKED:
+    if run.outcome is Outcome.BLOCKED or is_cut_by_cap(run):
         return True
     return run.outcome is Outcome.DONE and has_change(run) and "autonomy" in run.terms and run.landed is None
 

@@ -18,7 +18,7 @@ from pancode.core import books
 from pancode.core.books import ZERO, Spent
 from pancode.core.records import Attempt, Closed, Fence, FenceState, Node, Run
 from pancode.core.values import replace
-from pancode.life import people
+from pancode.life import continuing, people
 from pancode.life.case import NOT_STARTED, close_fence
 from pancode.life.changes import Changes
 from pancode.life.ends import GIVEN_UP, end_attempt, end_run, fail_attempt, next_attempt, not_tried_again
@@ -29,6 +29,7 @@ from pancode.life.retries import (
     NoRetry,
     RetryCause,
     after_failure,
+    failed_gates,
     fitting,
     moved,
     with_preface,
@@ -330,6 +331,9 @@ def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
             return made
     for turn in claims.turns:  # an event of a killed node agent may have been lost
         made = people.turned(made, turn, made.now.ms)
+    if claims.failure is FailureKind.GATE_FAILED:
+        told = failed_gates(claims, signal.output)
+        made = made.put(continuing.with_failed_gates(made.run, told, made.now.ms))
     made = end_run(
         _withdraw_next(made), **result_of(claims), receipt=signal.stored.digest, node=made.fence.node
     )

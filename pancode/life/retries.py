@@ -38,18 +38,24 @@ def with_preface(run: Run, cause: RetryCause, claims: Claims, output: str) -> Ru
     return prefaced if _is_carried(prefaced) else run
 
 
-def _verification(claims: Claims, output: str) -> str:
+def failed_gates(claims: Claims, output: str) -> str:
+    """The words about them for the next sitting, which goes on with the work."""
+    return "Your work is finished, and then these checks failed:\n\n" + _checks(claims, output) + "\nMend it."
+
+
+def _checks(claims: Claims, output: str) -> str:
     failed = [
         f"- {gate.name}: {_ended(gate.exit_code, gate.signal)}" for gate in claims.gates if not gate.passed
     ]
     shown = (
         f"\nThe end of their output:\n\n```\n{output[-MOST_OUTPUT:].strip()}\n```\n" if output.strip() else ""
     )
-    return (
-        "An earlier attempt at the task below was finished, and then these checks failed:\n\n"
-        + "\n".join(failed)
-        + f"\n{shown}{_changed(claims)}\n"
-    )
+    return "\n".join(failed) + f"\n{shown}"
+
+
+def _verification(claims: Claims, output: str) -> str:
+    head = "An earlier attempt at the task below was finished, and then these checks failed:\n\n"
+    return f"{head}{_checks(claims, output)}{_changed(claims)}\n"
 
 
 def _task(claims: Claims) -> str:

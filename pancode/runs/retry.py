@@ -148,6 +148,8 @@ def request_of(run: Run, by: str) -> DispatchRequest:
         answers=terms.get("answers") if own else None,
         land=run.land and run.landed is None,
         budget=None if is_sitting(run) else request.budget,  # its session has the ceiling
+        on_cap="ask" if run.terms.get("more_usd") else "rest" if is_sitting(run) else "",
+        rounds=max(0, run.terms.get("rounds", 0) - 1),
         turns=run.terms.get("turns", {}),
         session=run.terms.get("session", ""),
         walled=is_walled(run),

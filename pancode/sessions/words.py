@@ -15,7 +15,7 @@ from pancode.core.records import Action, ActionKind, ApiToken, Run, RunState
 from pancode.core.visitors import AccessScope, must_allow
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.errors import PancodeError, RefusedError, UnavailableError, UsageError
-from pancode.life.continuing import as_sitting, hears, is_sitting, kept, nexts, rows
+from pancode.life.continuing import GATES, as_sitting, hears, is_sitting, kept, nexts, rows
 from pancode.life.signals import SessionClosed, ToldByPerson, TurnAsked
 from pancode.runs.stop import stop
 from pancode.sessions.session import SessionState, load
@@ -130,7 +130,8 @@ class GoingOn:
             old = tx.get(Run, run)
         assert old is not None  # no run is ever deleted
         if not nexts(old) and kept(old) and "closed" not in old.terms:
-            by = next(str(row["by"]) for row in rows(old) if not row["delivered"])
+            said = next(str(row["by"]) for row in rows(old) if not row["delivered"])
+            by = old.created_by if said == GATES else said
             try:
                 continue_run(self._core, self._around({}), old, "", by)
             except UnavailableError:

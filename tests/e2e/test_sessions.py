@@ -205,6 +205,49 @@ def test_at_its_cap_a_sitting_rests_and_its_session_takes_no_more_until_it_may(
     assert Decimal(rows[session]) == Decimal("2.5")
 
 
+def test_a_session_that_is_left_alone_asks_at_its_cap_and_ends_when_its_gates_pass(
+    fleet: Owner, lab: Lab
+) -> None:
+    """It takes more than 30 s: three sittings on a real host. Each call costs half a dollar."""
+    given, top = CLI.env(f"http://127.0.0.1:{PORT}"), project(fleet, "left-alone")
+    where = (
+        "--runtime",
+        "native",
+        "--model",
+        CLI.model,
+        "--node",
+        f"node{K}",
+        "--verify",
+        "test -f made.txt",
+    )
+    call = {"input": 1000, "output": 0}
+    look = {**HANDS["native"].shell("ls"), "usage": call}
+    write = {**HANDS["native"].write("${cwd}/made.txt", "one"), "usage": call}
+    done, cut = {"text": "It is done.", "usage": call}, {"text": "[cut]", "usage": call}
+    with installed(lab, "native", [K]):
+        give_secrets(lab, K, {name: value for name, value in given.items() if "RETRIES" not in name})
+        give_prices(lab, K, {CLI.model: "500 500 500 500"})
+        await_state(fleet, K, "native", "ok")
+        with model_on(lab, K, {"count": "assistant", "turns": [look, look, cut, done, write, done]}):
+            alone = ("--until-verified", "--budget", "1", "--on-cap", "ask", "make it")
+            begun = fleet.run("chat", *where, *alone, cwd=top, stdin="", timeout_s=120)
+            session = fleet.ask("sessions", "show", "last")["session"]
+            until(lambda: state(fleet, session) == "asks", f"it asks at its cap: {begun}", 90)
+            asked = fleet.ask("sessions", "show", session)["asks"]
+            assert asked["command"] == f"pancode approve {session}", asked
+            assert "used $1.00 of $1.00" in asked["words"] and "$2.00 more?" in asked["words"]
+            fleet.run(*asked["command"].split()[1:]).ok()
+
+            def ends() -> list[str | None]:
+                return [one["outcome"] for one in fleet.ask("sessions", "show", session)["sittings"]]
+
+            wanted = ["budget_exceeded", "verify_failed", "done"]
+            until(lambda: ends() == wanted, "its gates pass in the third sitting", 120, ends)
+    shown = fleet.ask("sessions", "show", session)
+    assert (shown["state"], shown["money"]["ceiling_usd"]) == ("rests", "3.0")
+    assert "the gates said:" in fleet.show(shown["run"])["task"]
+
+
 def test_what_takes_no_turns_is_refused_with_the_fix(fleet: Owner) -> None:
     top = project(fleet, "no-turns")
     said = fleet.run("chat", "--runtime", "claude", "--once", "hello", cwd=top)

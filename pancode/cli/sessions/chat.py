@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,6 +25,14 @@ from pancode.errors import UsageError
 
 if TYPE_CHECKING:
     from pancode.cli.sessions.screen.desk import Begin
+
+
+class OnCap(StrEnum):
+    """What a session does where the cap of a sitting cuts a turn."""
+
+    REST = "rest"
+    ASK = "ask"
+
 
 app = Commands()
 Words = Annotated[str | None, Argument(help="The first words; without them you are asked.")]
@@ -50,6 +59,14 @@ def chat(
     once: Once = False,
     plain: Plain = False,
     agent: Agent = None,
+    on_cap: Annotated[
+        OnCap | None,
+        option("At the cap of a sitting: rest (default), or ask a person in the inbox whether to go on."),
+    ] = None,
+    until_verified: Annotated[
+        bool,
+        option("Go on without words until the gates pass, at most for --budget.", "--until-verified"),
+    ] = False,
     yes: options.Yes = False,
     face: Json,
     **_options: Any,
@@ -64,6 +81,8 @@ def chat(
     """
     about = {name: value for name, value in of_caller(ctx.params).items() if name in _CALLER}
     body = {**options.said(ctx.params), **about, "yes": yes}
+    body |= {"on_cap": on_cap.value} if on_cap is not None else {}
+    body |= {"until_verified": True} if until_verified else {}
 
     def begin(face: Face, client: Client, task: str) -> dict[str, Any]:
         begun: dict[str, Any] = post_agreed(face, client, "/v1/sessions", {"task": task, **body})

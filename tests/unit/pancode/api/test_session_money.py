@@ -9,15 +9,18 @@ from typing import Any
 import pytest
 
 from node_agent.wire.event import Progress
+from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation
-from node_agent.wire.receipt import RestReason, Usage
-from pancode.core.records import Balance
+from node_agent.wire.receipt import GateResult, RestReason, TurnStop, Usage
+from pancode.core.records import Balance, Run
+from pancode.life.continuing import GO_ON
+from pancode.sessions.words import GoingOn
 from tests.unit.pancode.api.test_door import DoorWorld
-from tests.unit.pancode.api.test_sessions import begin, record, say, session, sitting
+from tests.unit.pancode.api.test_sessions import MODEL, begin, record, say, session, sitting
 from tests.unit.pancode.api.world import World
-from tests.unit.pancode.control.world import facts
+from tests.unit.pancode.control.world import facts, failed
 
 
 @pytest.fixture
@@ -110,3 +113,96 @@ def test_the_limit_of_a_headless_run_is_the_ceiling_of_the_session_that_goes_on_
     first = say(world, done, "and now?")["run"]
     assert sitting(world).limits.usd == Decimal("0.40")
     assert session(world, first)["money"]["ceiling_usd"] == "0.40"
+
+
+CUT = {"outcome": Outcome.BUDGET_EXCEEDED, "failure": FailureKind.USD_LIMIT, "reason": "$2 is spent"}
+
+
+def cut(world: World, order: Order, usd: str) -> None:
+    turn = record(1, 0, stop=TurnStop.LIMIT)
+    world.node.deliver(order, turns=(turn,), rests=RestReason.CAP, usage=used(usd), session="s-1", **CUT)
+    world.context.turn()
+
+
+def test_where_its_cap_cuts_a_turn_a_person_is_asked_and_a_yes_goes_on(world: World) -> None:
+    run = begin(world, on_cap="ask", budget="3")["run"]
+    cut(world, sitting(world), "2")
+    shown = session(world, run)
+    assert (shown["state"], shown["asks"]["kind"]) == ("asks", "permission")
+    (item,) = world.http.get("/v1/inbox").json()["items"]
+    assert item["command"] == f"pancode approve {run}"
+    assert (
+        "has used $2.00 of $2.00" in item["words"]
+        and "go on with $2.00 more? It works on: hello" in item["words"]
+    )
+    done = world.http.post(f"/v1/runs/{run}/approve", {"by": "ben"})
+    assert done.status_code == 200, done.text
+    order = sitting(world)
+    assert (order.task, order.limits.usd, order.identity.run) == (GO_ON, Decimal(2), done.json()["run"])
+    assert session(world, run)["money"]["ceiling_usd"] == "4", "it was raised by what the yes named"
+    again = world.http.post(f"/v1/runs/{run}/approve", {"by": "ana"})
+    assert again.json()["code"] == "already_continued"
+    cut(world, order, "2")
+    denied = world.http.post(f"/v1/runs/{order.identity.run}/deny", {"by": "ana"})
+    assert denied.status_code == 200 and session(world, run)["state"] == "rests"
+    assert world.http.get("/v1/inbox").json()["items"] == []
+
+
+def test_words_of_a_person_answer_the_question_of_the_cap_too(world: World) -> None:
+    run = begin(world, on_cap="ask")["run"]
+    order = sitting(world)
+    say(world, run, "kept until then")
+    cut(world, order, "2")
+    assert not session(world, run)["goes_on"], "a person was asked"
+    say(world, run, "yes, but be brief")
+    assert sitting(world).task == "kept until then\n\nyes, but be brief"
+    assert world.http.get("/v1/inbox").json()["items"] == []
+
+
+def test_without_a_wish_nobody_is_asked_at_the_cap(world: World) -> None:
+    run = begin(world)["run"]
+    cut(world, sitting(world), "2")
+    assert (session(world, run)["state"], session(world, run)["asks"]) == ("rests", None)
+
+
+GATE = ("pytest -q",)
+
+
+def gated(order: Order, *, passed: bool) -> dict[str, Any]:
+    (gate,) = order.gates
+    made = {
+        "gates": (
+            GateResult(
+                name=gate.name, argv=gate.argv, exit_code=int(not passed), passed=passed, duration_ms=1
+            ),
+        )
+    }
+    return made if passed else {**made, **failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED)}
+
+
+def test_a_session_that_is_left_alone_goes_on_until_its_gates_pass(world: World) -> None:
+    none = world.http.post(
+        "/v1/sessions",
+        {"task": "x", "runtime": "native", "model": MODEL, "workspace": "none", "until_verified": True},
+    )
+    assert none.json()["code"] == "no_gates"
+    run = begin(world, until_verified=True, verify=list(GATE), budget="3")["run"]
+    order = sitting(world)
+    assert order.turns is not None and (order.turns.idle_ms, order.limits.usd) == (1, Decimal(3))
+    rests(world, order, "1", **gated(order, passed=False))
+    assert session(world, run)["goes_on"]
+    doer = GoingOn(world.context.core, world.coordinator.around)
+    doer.do(run, lambda: False)
+    world.context.turn()
+    order = sitting(world)
+    assert "the gates said: Your work is finished" in order.task and "- pytest -q: exit 1" in order.task
+    assert (order.limits.usd, world.context.row(Run, order.identity.run).created_by) == (Decimal(2), "ana")
+    rests(world, order, "1", **gated(order, passed=True))
+    assert (session(world, run)["state"], session(world, run)["goes_on"]) == ("rests", False)
+    say(world, run, "and now this")
+    order = sitting(world)
+    rests(world, order, "1", **gated(order, passed=False))
+    doer.do(order.identity.run, lambda: False)
+    shown = session(world, run)
+    assert (shown["run"], shown["state"], shown["goes_on"]) == (order.identity.run, "rests", False)
+    assert shown["waiting"] == 1, "its ceiling is used up: the words of the gates are kept for a person"
