@@ -95,7 +95,7 @@ class Sitting:
 
     def run(self, task: str) -> Over | None:
         """Turn after turn until it rests. Over: no turn has ended with an answer, and why."""
-        if self._terms.story and not self._loop.talk:
+        if self._terms.story and not self._loop.remembers:
             self._loop.voice.tell("noted", text=FORGOT)
         begun: tuple[int, LaidWords] | RestReason = (0, LaidWords(text=task, by=self._terms.by))
         while not isinstance(begun, RestReason):
