@@ -15,7 +15,9 @@ class Tempo:
     look_ms: int = 1_000
     """The interval of looks at a running attempt."""
     turn_look_ms: int = 100
-    """The interval of looks at a sitting, whose people wait for the answer."""
+    """The interval of looks at a sitting in its turn: people wait for the answer, and for a question."""
+    idle_look_ms: int = 250
+    """The interval of looks at a sitting that waits for words."""
     progress_ms: int = 2_000
     """The shortest time between two progress events of one attempt."""
     follow_ms: int = 1_000

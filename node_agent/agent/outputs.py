@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from node_agent.attempt.plans import SHOWN, STREAMS
+from node_agent.attempt.plans import OUT, SHOWN, STREAMS
 from node_agent.attempt.ports import DepotLink, JournalPort, LinkDown, StepFailed
 from node_agent.vault.redact import Redactor
 from node_agent.wire.failure import FailureKind
@@ -168,13 +168,16 @@ class Follower:
         return bool(self._sittings)
 
     def turn(self, sittings: bool = False) -> None:
-        """One look at every running attempt, or at sittings alone. A link that is down ends the turn."""
-        live = [entry.identity for entry in self._journal.live() if entry.mark in _WRITING]
-        self._sizes = {key: size for key, size in self._sizes.items() if key[0] in live}
+        """One look at every running attempt, or, as it is done often, at the text of the sittings that
+        the last such look has found. A link that is down ends the turn."""
+        live, names = self._sittings, [OUT]
         if not sittings:
+            live = [entry.identity for entry in self._journal.live() if entry.mark in _WRITING]
+            names = list(STREAMS)
+            self._sizes = {key: size for key, size in self._sizes.items() if key[0] in live}
             self._sittings = [one for one in live if self._journal.order(one).turns is not None]
-        for identity in self._sittings if sittings else live:
-            for name in STREAMS:
+        for identity in live:
+            for name in names:
                 try:
                     self._send(identity, name)
                 except LinkDown:

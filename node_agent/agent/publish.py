@@ -69,7 +69,9 @@ class Outbox:
 
     def note(self, identity: AttemptId) -> None:
         """There may be new events of this attempt."""
-        self._due[identity] = None
+        entry = self._journal.get(identity)
+        if entry is None or entry.last_event > self._sent.get(identity, (0, 0))[0]:
+            self._due[identity] = None
 
     def again(self, identity: AttemptId, above: int = 0) -> None:
         """Send everything above that number once more."""

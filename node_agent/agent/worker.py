@@ -80,7 +80,7 @@ class ThreadDrive:
         self._idle_ms = idle_ms
         self.moved: Callable[[AttemptId, Turn], None] = lambda identity, turn: None
         self.murmured: Callable[[bool], None] = lambda soon: None
-        """Called when events have to go out; `soon`: a slot is free, so that others wait for the word."""
+        """Called when events have to go out; `soon`: somebody waits for the word, for a slot or in a talk."""
         self._lock = threading.Lock()
         self._due: dict[AttemptId, int] = {}
         self._busy: set[AttemptId] = set()
@@ -148,7 +148,7 @@ class ThreadDrive:
         while not self._leaving.is_set():
             turn = self._job.advance(identity)
             self.moved(identity, turn)
-            self.murmured(not self._holds_slot(identity))
+            self.murmured(not self._holds_slot(identity) or self._is_sitting(identity))
             if isinstance(turn, Finished):
                 return None
             if isinstance(turn, Wait):
@@ -160,6 +160,9 @@ class ThreadDrive:
     def _holds_slot(self, identity: AttemptId) -> bool:
         entry = self._journal.get(identity)
         return entry is not None and entry.mark in HOLDS_SLOT
+
+    def _is_sitting(self, identity: AttemptId) -> bool:
+        return self._journal.order(identity).turns is not None
 
     def _attend(self, turn: Wait) -> None:
         """Sleep until the phase is over or it is time to look."""

@@ -159,6 +159,8 @@ def _running(case: Case) -> Turn:
     if watch.is_news(context.clock.mono_ms(), context.tempo.progress_ms):
         _tell_progress(case, watch)
     pause = context.tempo.look_ms if case.order.turns is None else context.tempo.turn_look_ms
+    if case.order.turns is not None and is_waiting(watch.spent):
+        pause = context.tempo.idle_look_ms
     return Wait("running", pause if done else 1, case.work)
 
 

@@ -46,8 +46,9 @@ class SeenText:
     def add(self, data: bytes) -> None:
         now, done = time.time(), len(self.text)
         self.text += data
+        known = {stamp for _, stamp in self.pieces}  # a terminal is painted again
         for found in STAMP.finditer(self.text, max(0, done - 14)):
-            if not self.pieces or self.pieces[-1][1] != found[0]:
+            if found[0] not in known:
                 self.pieces.append(((now - float(found[0])) * 1000, found[0]))
 
     def ask(self, words: str) -> None:
@@ -140,6 +141,7 @@ def talking(tell: Callable[[str], None], turns: int, idle_s: float) -> list[Row]
             session = owner.ask("sessions", "show", "last")["session"]
             with _streamed(ours, session) as face, _attached(ours, session) as terminal:
                 api = ours.api()
+                _until(lambda: b"Done." in terminal.text, "the terminal is attached")
                 for turn in range(2, 2 * turns + 2):
                     _say(api, session, turn, face)
                 _until(lambda: len(terminal.pieces) >= len(face.pieces), "the terminal has all of it")
