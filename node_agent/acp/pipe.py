@@ -17,8 +17,9 @@ from node_agent.wire.clock import Clock
 Message = dict[str, Any]
 PIECE, MOST_LINE = 1 << 16, 16 << 20
 """A diff of a whole file is one line."""
-LISTENS_MS, ENDS_MS = 10_000, 1_000
-"""It must take a message, and end when nobody speaks any more, within so long."""
+LISTENS_MS, ENDS_MS, GONE_S = 10_000, 1_000, 10
+"""It must take a message, and end when nobody speaks any more, within so long. A process that has closed its
+output is gone after a moment, and on a busy machine after several."""
 MOST_WORDS, SHOWN = 4_000, 300
 
 
@@ -124,7 +125,7 @@ class AcpPipe:
     def _ended(self) -> Broken:
         """It has closed its output, and so is at its end."""
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(ENDS_MS / 1000)
+            self._process.wait(GONE_S)
         while self._err in self._listened and select.select([self._err], [], [], 0)[0]:
             self._hear(0)
         status = self._process.returncode
