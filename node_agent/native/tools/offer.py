@@ -62,6 +62,8 @@ def forms(names: Sequence[str]) -> list[ToolForm]:
 
 
 MOST_CALLS_AT_ONCE = 32
+MOST_CHANGE = 4_000
+"""Characters of a change that the stream tells."""
 
 
 class Deeds:
@@ -91,7 +93,7 @@ class Deeds:
             text, ok = f"Error: {failed}", False
         except Exception as fault:  # a fault of ours in a tool costs that call, not the run
             text, ok = f"Error: {type(fault).__name__}: {fault}", False
-        self._voice.tell("ran", id=call.id, ok=ok)
+        self._voice.tell("ran", id=call.id, ok=ok, **(_changed(call.name, given or {}) if ok else {}))
         return Result(call.id, call.name, text)
 
     def stray(self, call: Call) -> None:
@@ -115,3 +117,12 @@ class Deeds:
         if isinstance(given.get("pattern"), str):
             about["pattern"] = given["pattern"][:200]
         return about
+
+
+def _changed(name: str, given: dict[str, Any]) -> dict[str, str]:
+    """For people who watch: what an edit took away and put in, as the begin of a diff."""
+    if name not in ("edit", "write"):
+        return {}
+    sides = (("-", given.get("old")), ("+", given.get("new" if name == "edit" else "content")))
+    lines = [f"{sign}{line}" for sign, text in sides if isinstance(text, str) for line in text.splitlines()]
+    return {"diff": "\n".join(lines)[:MOST_CHANGE]}

@@ -23,16 +23,17 @@ from pancode.cli.sessions.screen.field import COMMANDS, Field, Popup
 from pancode.cli.sessions.screen.look import GLYPHS, LIVE, QUIET, STATES, clock, glyph, rule, spread
 from pancode.cli.sessions.screen.story import AnswerBlock, CallsBlock, TalkStory, plain_of
 from pancode.cli.sessions.stream import SessionReader
+from pancode.cli.sessions.talk import spent_in_all
 from pancode.errors import PancodeError
-from pancode.plain import clip, count, counted, safe, usd
+from pancode.plain import clip, counted, safe
 from pancode.tui.dialogs import drawn
 from pancode.tui.page import Line
 
 if TYPE_CHECKING:
     from node_agent.wire.clock import Clock
 
-PAINT_MS = 50
-"""Between two repaints of what streams."""
+PAINT_MS, CALM = 50, 2
+"""Between two repaints of what streams: so long at least, and so many times as long as the last one took."""
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 HELP = """\
 Enter sends, Ctrl-J begins a new line. Esc ends the turn at work. Ctrl-D leaves, and nothing ends.
@@ -105,7 +106,7 @@ class ChatScreen(App[int]):
         self._state = "starts" if desk.run else ""
         self._since_ms = self._key_ms = clock.mono_ms()
         self._away_ms: int | None = None
-        self._painted_ms, self._paints = 0, False
+        self._next_ms, self._paints = 0, False
         self._note: tuple[str, str] = ("", "")
         self._runtime = ""
         self._waits: list[tuple[str, Any]] = []
@@ -119,7 +120,7 @@ class ChatScreen(App[int]):
 
     def compose(self) -> ComposeResult:
         self._head, self._pulse, self._edge, self._foot = map(OneLine, ("head", "pulse", "edge", "foot"))
-        self.view = TalkView(self.talk.blocks)
+        self.view = TalkView(self.talk.blocks, safe(self._by))
         self.card = AskCard(self._answered, self._type)
         self._popup = Popup()
         self.field = Field(self._popup)
@@ -243,13 +244,19 @@ class ChatScreen(App[int]):
         """The first piece at once, then so many repaints a second; keys come before them."""
         if not self._paints:
             self._paints = True
-            wait_ms = self._painted_ms + PAINT_MS - self._clock.mono_ms()
-            self.set_timer(max(1, wait_ms) / 1000, self._paint)
+            self.set_timer(max(1, self._next_ms - self._clock.mono_ms()) / 1000, self._paint)
 
     async def _paint(self) -> None:
-        self._paints, self._painted_ms = False, self._clock.mono_ms()
+        begin = self._clock.mono_ms()
         changed, self.talk.changed[:] = list(self.talk.changed), []
-        await self.view.sync(changed, len(self.talk.people) > 1)
+        await self.view.sync(changed)
+        self.call_after_refresh(self._painted, begin)
+
+    def _painted(self, begin: int) -> None:
+        now = self._clock.mono_ms()
+        self._paints, self._next_ms = False, now + max(PAINT_MS, CALM * (now - begin))
+        if self.talk.changed:
+            self._wants_paint()
 
     def _frame(self) -> None:
         """The lines around the conversation."""
@@ -285,10 +292,7 @@ class ChatScreen(App[int]):
         return spread(columns - 1, left, ((right, QUIET),))
 
     def _foot_line(self, columns: int) -> Line:
-        usage = self.shape.get("usage") or {}
-        tokens = max(usage.get("input_tokens", 0) + usage.get("output_tokens", 0), self.talk.tokens)
-        cost = usd(usage["cost_usd"]) if usage.get("cost_usd") is not None else "$?"
-        left = f" {count(tokens)} tokens   {cost}" if self.shape else ""
+        left = f" {spent_in_all(self.shape)}" if self.shape else ""
         leave = " detach, work goes on" if columns >= 100 else " detach"
         return spread(columns - 1, ((left, ""),), (("Ctrl-D", "bold"), (leave, QUIET), ("  /help", "bold")))
 
@@ -433,7 +437,7 @@ class ChatScreen(App[int]):
         self._frame()
 
     def _say(self, text: str) -> None:
-        self.talk.sent(text, self._by)
+        self.talk.sent(text, safe(self._by))
         self.view.mark(None)
         self.view.anchor()
         if self._desk.run:
@@ -467,11 +471,9 @@ class ChatScreen(App[int]):
         return None
 
     def _tell_cost(self) -> None:
-        usage = self.shape.get("usage") or {}
-        cost = usd(usage.get("cost_usd"))
         turns = sum(one["turns"] for one in self.shape.get("sittings", ()))
-        told = f"{counted(turns, 'turn')}, {count(usage.get('input_tokens', 0))} tokens in, "
-        self.talk.tell(f"{told}{count(usage.get('output_tokens', 0))} out, cost {cost}")
+        told = f"{counted(turns, 'turn')}, {spent_in_all(self.shape)}" if self.shape else "nothing yet"
+        self.talk.tell(told)
 
     def _type(self, character: str) -> None:
         """A letter for the words, while the card has the keys."""

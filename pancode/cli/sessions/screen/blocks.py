@@ -37,10 +37,10 @@ PersonBar Static { width: 1fr; text-style: bold; }
 PersonBar .when { width: auto; text-style: dim; padding: 0 0 0 2; }
 AnswerText { padding: 0 0 0 2; max-width: 102; background: ansi_default; color: ansi_default; }
 AnswerText MarkdownBlock { background: ansi_default; color: ansi_default; }
-AnswerText MarkdownFence { border-left: solid ansi_bright_black; padding: 0 0 0 1; }
-AnswerText MarkdownHeader { content-align: left middle; text-style: bold; margin: 1 0; }
-AnswerText > *:first-child { margin-top: 0; }
-AnswerText > *:last-child { margin-bottom: 0; }
+AnswerText MarkdownFence { border-left: solid ansi_bright_black; padding: 0 0 0 1; margin: 0 0 1 0; }
+AnswerText MarkdownHeader { content-align: left middle; text-style: bold; margin: 0 0 1 0; }
+AnswerText MarkdownFence > Label { padding: 0; }
+TalkView > AnswerText { margin: 0; }
 CallsRow, TellRow, OutputText { padding: 0 1 0 2; }
 #earlier { text-style: dim; padding: 0 2; display: none; }
 """
@@ -60,7 +60,7 @@ def _make_plain(state: StateCore) -> None:
 
 
 class PersonBar(Horizontal):
-    """Words of a person; `named`: several people talk."""
+    """Words of a person; `named`: of another one than who sits here."""
 
     def __init__(self, block: PersonBlock, named: bool) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class PersonBar(Horizontal):
 
     def compose(self) -> ComposeResult:
         block = self._block
-        text = Text(f"{block.by}: " if self._named and not block.is_sent else "", QUIET)
+        text = Text(f"{block.by}: " if self._named else "", QUIET)
         when = "sent" if block.is_sent else ""
         if block.at_ms:
             when = PageMoment.of(block.at_ms).now.strftime("%H:%M")
@@ -134,10 +134,11 @@ class OutputText(Static):
         self.update(Text(text.rstrip("\n")))
 
 
-def widget_of(block: TalkBlock, named: bool) -> Widget:
+def widget_of(block: TalkBlock, by: str) -> Widget:
+    """`by`: who sits here."""
     match block:
         case PersonBlock():
-            return PersonBar(block, named)
+            return PersonBar(block, block.by != by)
         case AnswerBlock():
             return AnswerText(block.text)
         case CallsBlock():
@@ -152,9 +153,9 @@ def widget_of(block: TalkBlock, named: bool) -> Widget:
 class TalkView(VerticalScroll, can_focus=False):
     """Shows the blocks from `first` on. Its end follows until one scrolls away from it."""
 
-    def __init__(self, blocks: Sequence[TalkBlock]) -> None:
+    def __init__(self, blocks: Sequence[TalkBlock], by: str) -> None:
         super().__init__()
-        self._blocks, self.first = blocks, 0
+        self._blocks, self._by, self.first = blocks, by, 0
         self._shown: dict[TalkBlock, Widget] = {}
         self._earlier = Static("", id="earlier", markup=False)
         self.marked: TalkBlock | None = None
@@ -169,7 +170,7 @@ class TalkView(VerticalScroll, can_focus=False):
     def follows(self) -> bool:
         return self.max_scroll_y - self.scroll_offset.y <= 1 or not self.max_scroll_y
 
-    async def sync(self, changed: Sequence[TalkBlock], named: bool) -> None:
+    async def sync(self, changed: Sequence[TalkBlock]) -> None:
         """Bring the widgets to what the blocks are; `changed`: those that are new or have grown."""
         if len(self._blocks) - self.first > MOST + STEP and (self.follows or not self._shown):
             self.first = len(self._blocks) - MOST
@@ -184,24 +185,19 @@ class TalkView(VerticalScroll, can_focus=False):
                     shown.grow(text)
                 case CallsRow() as shown, _:
                     shown.draw()
-        await self._mount(wanted, named)
+        await self._mount(wanted)
         self._earlier.update(f"\u25b2 {self.first} earlier \u00b7 PageUp")
         self._earlier.display = self.first > 0
 
-    async def _mount(self, wanted: Sequence[TalkBlock], named: bool) -> None:
-        """New blocks are at the end, or else before all others."""
-        new = {block: widget_of(block, named) for block in wanted if block not in self._shown}
-        if not new:
-            return
-        after = self._shown.get(wanted[0])
-        if after is not None and wanted[-1] in self._shown:
-            await self.mount_all(new.values(), before=after)
-        elif new and wanted[0] in new and self._shown:
-            later = next(block for block in wanted if block in self._shown)
-            await self.mount_all(new.values(), before=self._shown[later])
-        else:
-            await self.mount_all(new.values())
-        self._shown.update(new)
+    async def _mount(self, wanted: Sequence[TalkBlock]) -> None:
+        """Earlier blocks stand before all that is shown, later ones behind."""
+        here = next((at for at, block in enumerate(wanted) if block in self._shown), 0)
+        first = self._shown.get(wanted[here]) if wanted else None
+        for blocks, before in ((wanted[:here], first), (wanted[here:], None)):
+            new = {block: widget_of(block, self._by) for block in blocks if block not in self._shown}
+            self._shown.update(new)
+            if new:
+                await self.mount_all(new.values(), before=before)
 
     def page(self, by: int) -> bool:
         """A page up or down; whether earlier blocks are wanted."""

@@ -60,7 +60,7 @@ class AskCard(Static, can_focus=True):
             text.append("\n")
             for key, what in self._keys():
                 text.append(f" {key} {what} ", "reverse bold" if key == "y" else "bold").append("  ")
-            text.append("Esc to the words", QUIET)
+            text.append("Esc back", QUIET)
         else:
             text.append("\nTab", "bold").append(" to this card, which has its keys", QUIET)
         self.update(text)
@@ -75,9 +75,9 @@ class AskCard(Static, can_focus=True):
             case "call":
                 return [
                     ("y", "allow once"),
-                    ("a", "always in this run"),
+                    ("a", "always here"),
                     ("x", "deny"),
-                    ("n", "deny, say why"),
+                    ("n", "say why"),
                 ]
         return [("y", "yes"), ("x", "no")]
 

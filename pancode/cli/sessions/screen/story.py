@@ -99,9 +99,6 @@ class TalkStory:
     def __init__(self) -> None:
         self.blocks: list[TalkBlock] = []
         self.changed: list[TalkBlock] = []
-        self.people: set[str] = set()
-        self.tokens = 0
-        """Of this sitting so far, as its program counts them."""
         self._story: tuple[str, TranscriptWriter] | None = None
 
     def sent(self, text: str, by: str) -> None:
@@ -158,7 +155,6 @@ class TalkStory:
             self.changed.append(block)
 
     def _person(self, by: str, text: str, at_ms: int) -> None:
-        self.people.add(by)
         for block in self.blocks:
             if isinstance(block, PersonBlock) and block.is_sent and block.text.strip() == text.strip():
                 self.blocks.remove(block)  # they stand where the agent got them
@@ -183,9 +179,6 @@ class TalkStory:
                 self._called(event)
             case "ran" | "denied":
                 self._ran(event)
-            case "usage":
-                counts = [event.get(name) for name in ("input", "output")]
-                self.tokens = sum(one for one in counts if type(one) is int)
             case "noted" | "compacted":
                 self.tell(_words(event, "text"))
             case "retrying":

@@ -104,7 +104,7 @@ def test_calls_are_done_told_and_answered(folder: Path) -> None:
     assert (stage.top / "notes.txt").read_text() == "alpha\nB\ngamma\n"
     (called,), (ran,) = stage.told("called"), stage.told("ran")
     assert (called["tool"], called["path"]) == ("edit", f"{stage.top}/notes.txt")
-    assert ran == {"type": "ran", "id": "c", "ok": True}
+    assert ran == {"type": "ran", "id": "c", "ok": True, "diff": "-beta\n+B"}
     assert stage.told("usage")[-1] == {
         "type": "usage", "input": 200, "cached": 100, "output": 20, "turns": 2, "told": True, "model": "m"
     }  # fmt: skip

@@ -36,6 +36,8 @@ def shape(state: str, **more: Any) -> dict[str, Any]:
     told |= {"goes_on": False, "takes_turns": True, "agent": "builder", "node": "gpubox", "model": "qwen3"}
     told |= {"runtime": "native", "title": "why is the build slow?"}
     told["usage"] = {"input_tokens": 1200, "output_tokens": 34, "cost_usd": "0.0125"}
+    told["usage"]["cost_source"] = "metered"
+    told["money"] = {"ceiling_usd": "2.00", "left_usd": "1.85", "sitting_usd": "0.50"}
     told["sittings"] = [{"run": RUN, "outcome": None, "turns": 1}]
     return told | more
 
@@ -146,7 +148,7 @@ class ChatScene:
             if self.app.crash is not None:
                 raise self.app.crash
             await pilot.pause(0.02)
-        raise AssertionError(f"{what!r} did not come:\n{self.screen}")
+        raise AssertionError(f"{what} did not come:\n{self.screen}")
 
 
 def _begun(face: Face, client: Client, words: str) -> dict[str, Any]:

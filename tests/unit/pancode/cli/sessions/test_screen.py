@@ -30,7 +30,7 @@ def test_a_state_is_told_by_its_words(state: str) -> None:
         scene.api.becomes(shape(state))
         await scene.shows(pilot, "$0.0125")
         shown = await scene.shows(pilot, STATES[state][1])
-        assert "builder \u00b7 gpubox \u00b7 r-abc123" in shown and "$0.0125" in shown
+        assert "builder \u00b7 gpubox \u00b7 r-abc123" in shown and "$0.0125, $1.85 of $2.00 left" in shown
 
     played(ChatScene(), play)
 
@@ -163,7 +163,7 @@ def test_words_commands_and_lines() -> None:
         await pilot.press(*"/nothing", "enter")
         await scene.shows(pilot, "there is no /nothing")
         await pilot.press("ctrl+c", *"/cost", "enter")
-        await scene.shows(pilot, "1.2 k tokens in")
+        await scene.shows(pilot, "1 turn, 1.2 k tokens")
         await pilot.press("up")
         assert scene.app.field.text == "/cost"
         await pilot.press("up", "up")

@@ -58,7 +58,7 @@ def test_the_blocks_of_a_conversation_however_its_bytes_are_cut() -> None:
         ]
         assert plain_of(talk.blocks[2]) == "bash make -j\nedit /w/a.py: not let through: a rule"
         assert plain_of(talk.blocks[4]) == "Because of this."
-        assert talk.people == {"ana", "ben"} and talk.tokens == 1234
+        assert [one.by for one in talk.blocks if isinstance(one, PersonBlock)] == ["ana", "ben"]
 
 
 def test_words_that_wait_stand_where_the_agent_got_them() -> None:
