@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from node_agent.native.sitting import FORGOT
+from node_agent.runner.runner import spawned_in
 from node_agent.shim import process
 from node_agent.shim.spool import Running
 from node_agent.wire.control import PersonSays, TurnControl
@@ -170,6 +171,9 @@ def test_a_restart_of_the_machine_loses_the_turn_at_work_and_no_memory(
     person.begun(2)
     world.leave()
     assert world.parts is not None
+    shim = spawned_in(world.parts.world.journal.folder(person.identity))
+    assert shim is not None
+    os.kill(shim.pid, signal.SIGKILL)  # before it can see the others end
     world.parts.runner.sweep(str(person.identity))
     with monkeypatch.context() as booted:
         booted.setattr(process, "_boot", "of-another-boot")
