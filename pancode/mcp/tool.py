@@ -19,6 +19,10 @@ from pancode.plain import unhidden
 from pancode.remote.place import remote_of
 
 Json = dict[str, Any]
+WAIT_MOST_S, LOOK_S = 50, 1.0
+"""Some clients give up on a call after 60 s."""
+ROWS = 50
+"""The most rows of one answer."""
 
 
 @dataclass(frozen=True, slots=True)

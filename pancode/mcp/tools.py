@@ -12,14 +12,26 @@ from pancode.client import LAND_S, Client
 from pancode.errors import PancodeError
 from pancode.mcp.protocol import CallProgress, ParamsError
 from pancode.mcp.schedule_tools import SCHEDULE_TOOLS
-from pancode.mcp.tool import CWD, RUN, WORK, McpTool, McpToolCall, integer, refusal, shown, string
+from pancode.mcp.session_tools import SESSION_TOOLS
+from pancode.mcp.tool import (
+    CWD,
+    LOOK_S,
+    ROWS,
+    RUN,
+    WAIT_MOST_S,
+    WORK,
+    McpTool,
+    McpToolCall,
+    integer,
+    refusal,
+    shown,
+    string,
+)
 from pancode.mcp.workflow_tools import WORKFLOW_TOOLS
 from pancode.plain import unhidden
 
 Json = dict[str, Any]
-WAIT_MOST_S, LOOK_S = 50, 1.0
-"""Some clients give up on a call after 60 s."""
-LOG_BYTES, DIFF_CHARS, ROWS = 20_000, 60_000, 50
+LOG_BYTES, DIFF_CHARS = 20_000, 60_000
 """Bounds of one answer; a client cuts answers of more than about 25,000 tokens."""
 
 
@@ -268,6 +280,7 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     *WORKFLOW_TOOLS,
     *SCHEDULE_TOOLS,
+    *SESSION_TOOLS,
 )
 BY_NAME = {tool.name: tool for tool in TOOLS}
 

@@ -17,6 +17,7 @@ from tests.clis.launched import EVERY
 from tests.crowd import crowded
 from tests.e2e.owner import Owner, until
 from tests.e2e.programs import PORT, await_state, give_secrets, installed, model_on, project
+from tests.e2e.test_mcp import ask, talking
 from tests.e2e.test_people import ASKING
 from tests.e2e.test_programs import K
 from tests.lab import Lab
@@ -96,7 +97,8 @@ def test_an_editor_talks_asks_cancels_and_finds_its_session_again(fleet: Owner, 
     turns = [hands.write("${cwd}/made.txt", "one"), says("I made it.")]
     turns += [hands.shell("printf asked-%s 1 > yes.txt"), says("It ran.")]
     turns += [hands.shell("printf asked-%s 2 > no.txt"), says("It did not.")]
-    turns += [hands.shell("sleep 300"), says("After the cancel.")]
+    turns += [hands.shell("sleep 300"), says("what was cut counts as an answer")]
+    turns += [says("After the cancel."), says("For the other agent.")]
     with installed(lab, "native", [K]):
         give_secrets(lab, K, {name: value for name, value in given.items() if "RETRIES" not in name})
         await_state(fleet, K, "native", "ok")
@@ -136,6 +138,7 @@ def test_an_editor_talks_asks_cancels_and_finds_its_session_again(fleet: Owner, 
                 assert "It ran." in shown(replayed, "agent_message_chunk")
                 more = again.do("say", session=session, text="and now?")
                 assert shown(more, "agent_message_chunk") == "After the cancel."
+                _another_agent_speaks(fleet, run)
                 rested = again.do("say", session=session, text="/rest")
                 assert f"pancode land {run}" in shown(rested, "agent_message_chunk")
             fleet.run("land", run, cwd=top).ok()
@@ -158,6 +161,25 @@ def _answers_here_and_elsewhere(fleet: Owner, zed: Editor, session: str) -> None
         denied, "agent_message_chunk"
     )
     assert len(denied["cards"]) >= 1
+
+
+def _another_agent_speaks(fleet: Owner, run: str) -> None:
+    """Through the MCP server: words, their turn, and all that was said since a number."""
+    with talking(fleet) as process:
+        ask(process, "initialize", protocolVersion="2025-06-18", clientInfo={"name": "a-test"})
+
+        def call(name: str, **given: Any) -> Any:
+            return ask(process, "tools/call", name=name, arguments=given)["structuredContent"]
+
+        assert run in [one["session"] for one in call("sessions")["sessions"]]
+        before = call("session_read", run=run)
+        assert {"agent": "It ran."} in before["told"]
+        call("say", run=run, text="anything else?", seconds=50)
+        until(lambda: call("sessions")["sessions"][0]["state"] == "waits for you", "it has answered", 60)
+        told = call("session_read", run=run, since=before["since"])["told"]
+        assert [one.get("said", one.get("agent")) for one in told] == [
+            *("anything else?", "For the other agent.", None)
+        ]
 
 
 def test_a_refusal_has_its_reason_and_nothing_begins(fleet: Owner) -> None:

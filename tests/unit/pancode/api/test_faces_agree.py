@@ -25,7 +25,6 @@ WITHOUT_TOOL = {
     "POST /v1/runs/{run}/deny": "as approve",
     "POST /v1/runs/{run}/verify": "not there yet",
     "POST /v1/sessions": "not there yet",
-    "POST /v1/sessions/{run}/words": "not there yet",
     "POST /v1/sessions/{run}/turn": "not there yet",
     "POST /v1/sessions/{run}/end": "not there yet",
     "POST /v1/workflows/{workflow}/resume": "not there yet",

@@ -81,6 +81,7 @@ def test_each_tool_says_what_it_does_and_whether_it_only_looks() -> None:
             "schedule_pause",
             "schedule_resume",
             "schedule_remove",
+            "say",
         )
     }
 
@@ -135,7 +136,8 @@ def test_wrong_arguments_are_named(name: str, given: dict[str, Any], words: str)
 def test_only_tools_that_begin_work_bring_up_a_fleet_that_was_taken_down() -> None:
     begin = {tool.name for tool in tools.TOOLS if tool.begins}
     assert begin == {
-        *("dispatch", "dispatch_batch", "run_workflow", "answer", "tell", "continue_run", "schedule_add")
+        *("dispatch", "dispatch_batch", "run_workflow", "answer", "tell", "continue_run", "schedule_add"),
+        "say",
     }
     asked: list[bool] = []
 

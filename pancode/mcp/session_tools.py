@@ -1,0 +1,147 @@
+"""The tools of the MCP server for sessions: which there are, words for one, and what was said in it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from pancode.access.rights import ANSWERS
+from pancode.client import path_of
+from pancode.mcp.tool import LOOK_S, ROWS, RUN, WAIT_MOST_S, Json, McpTool, McpToolCall, integer, string
+
+READ_BYTES, SAID_CHARS = 20_000, 40_000
+"""Bounds of one answer: of a session's output, and of the words of one turn."""
+MOST_LINE = 1 << 20
+"""Bytes. A longer line of the output is left out."""
+WAITING = ("waits for you", "asks", "rests", "turn lost", "ended")
+"""States of a session in which nothing comes without more words of somebody."""
+_SHOWN = ("session", "state", "reason", "run", "node", "agent", "model", "title", "asks", "changed_at")
+
+
+def _sessions(call: McpToolCall) -> Any:
+    limit = min(int(call.given.get("limit", 20)), ROWS)
+    return {"sessions": [_about(one) for one in call.client.get("/v1/sessions", limit=limit)["sessions"]]}
+
+
+def _about(shape: Json) -> Json:
+    return {**{name: shape[name] for name in _SHOWN}, "cost_usd": shape["usage"]["cost_usd"]}
+
+
+def _say(call: McpToolCall) -> Any:
+    """Words, and with `seconds` the turn that has them, as far as it came in that time."""
+    path = path_of("sessions", call.text("run"), "words")
+    said = call.client.post(path, {"by": call.by, "text": call.text("text")})
+    run, shape = str(said["run"]), call.client.get(path_of("sessions", said["run"]))
+    for waited in range(min(int(call.given.get("seconds", 0)), WAIT_MOST_S)):
+        if shape["state"] in WAITING and not shape["goes_on"]:
+            break
+        call.progress.report(waited, str(shape["state"]))
+        call.progress.wait(LOOK_S)
+        shape = call.client.get(path_of("sessions", run))
+    told: Json = {"run": run, "how": said["how"], "warnings": said["warnings"], **_about(shape)}
+    if not call.given.get("seconds"):
+        return {**told, "next": f"call session_read with run {run} until its state waits for somebody"}
+    turn: list[Json] = []
+    end = begin = f"{run}:0"
+    for mark, event in _events(call, run, begin):
+        end, turn = mark, [] if event.get("type") == "turn" else turn
+        _tell(turn, event)
+    while len(turn) > 1 and sum(len(json.dumps(one)) for one in turn) > SAID_CHARS:
+        turn.pop(0)
+    return {**told, "turn": turn, "since": end}
+
+
+def _read(call: McpToolCall) -> Any:
+    """What was said since a number, and the number to go on at."""
+    since = mark = str(call.given.get("since", ""))
+    told: list[Json] = []
+    size = 0
+    for mark, event in _events(call, call.text("run"), since):
+        _tell(told, event)
+        size += len(json.dumps(event))
+        if size > READ_BYTES:
+            return {"told": told, "since": mark, "more": True}
+    shape = call.client.get(path_of("sessions", call.text("run")))
+    return {"told": told, "since": mark, "more": False, **_about(shape)}
+
+
+def _events(call: McpToolCall, run: str, since: str) -> Iterator[tuple[str, Json]]:
+    """Each line of the output that is there now, with the number of the byte behind it."""
+    name, rest = "", b""
+    path = path_of("sessions", run, "stream")
+    for happened in call.client.events("GET", path, query={"since": since or None}):
+        if happened.kind != "log":
+            return
+        run, data = happened.data["run"], base64.b64decode(happened.data["b64"])
+        rest = rest if run == name else b""
+        name, at = run, happened.data["next"] - len(data) - len(rest)
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            at += len(line) + 1
+            yield f"{run}:{at}", _json(line)
+        rest = b"" if len(rest) > MOST_LINE else rest
+
+
+def _json(line: bytes) -> Json:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _tell(told: list[Json], event: Json) -> None:
+    """One entry for what a reader of the session would see; pieces of one text are one entry."""
+    match event:
+        case {"type": "turn" | "heard", "text": str(text)} if text:
+            told.append({"person": str(event.get("by") or "somebody"), "said": text})
+        case {"type": "said", "text": str(text)}:
+            if not told or "agent" not in told[-1]:
+                told.append({"agent": ""})
+            told[-1]["agent"] += text
+        case {"type": "called", "tool": str(tool)}:
+            about = event.get("command") or event.get("path") or event.get("pattern") or ""
+            told.append({"call": tool, "about": str(about)})
+        case {"type": "denied", "why": str(why)}:
+            told.append({"denied": why})
+        case {"type": "turn_end", "stop": str(stop)}:
+            told.append({"turn_ended": stop, "why": str(event.get("why") or "")})
+        case {"type": "rests", "why": str(why)}:
+            told.append({"rests": why})
+
+
+SESSION_TOOLS: tuple[McpTool, ...] = (
+    McpTool(
+        "sessions",
+        "The newest sessions: agents that people talk with, what each does now, and what it asks.",
+        _sessions,
+        "GET /v1/sessions",
+        {"limit": integer("how many", ROWS)},
+    ),
+    McpTool(
+        "session_read",
+        "What people and the agent have said in a session since a number, with its calls of tools; go on at "
+        "the number that comes back.",
+        _read,
+        "GET /v1/sessions/{run}/stream",
+        {"run": RUN, "since": string("the number of an earlier answer; without it: from the beginning")},
+        ("run",),
+    ),
+    McpTool(
+        "say",
+        "Words of the user for the agent of a session: they begin its next turn, join the one at work, or "
+        f"begin its next sitting. With seconds it waits for the turn's end, at most {WAIT_MOST_S} s, and its "
+        "answer has what was said.",
+        _say,
+        "POST /v1/sessions/{run}/words",
+        {
+            "run": RUN,
+            "text": string("the words"),
+            "seconds": integer("how long to wait for the answer", WAIT_MOST_S),
+        },
+        ("run", "text"),
+        right=ANSWERS,
+    ),
+)

@@ -1,0 +1,106 @@
+"""The tools for sessions: words and their turn, and what was said since a number, each line once."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+
+from pancode.client import Client, ServerEvent
+from pancode.mcp import session_tools, tools
+from pancode.mcp.protocol import CallProgress
+
+Json = dict[str, Any]
+SHAPE: Json = {
+    **{"session": "r-1", "state": "works", "reason": "", "run": "r-1", "node": "n", "agent": "builder"},
+    **{"model": "m", "title": "t", "asks": None, "changed_at": "2026-01-01", "goes_on": False},
+    "usage": {"cost_usd": "0.10"},
+}
+LINES: list[Json] = [
+    {"type": "turn", "number": 1, "by": "ana", "text": "look"},
+    {"type": "said", "text": "I "},
+    {"type": "said", "text": "look."},
+    {"type": "called", "tool": "bash", "command": "ls"},
+    {"type": "turn_end", "number": 1, "stop": "end_turn", "why": ""},
+    {"type": "turn", "number": 2, "by": "ben", "text": "and now?"},
+    {"type": "said", "text": "Done."},
+    {"type": "turn_end", "number": 2, "stop": "end_turn", "why": ""},
+]
+OUTPUT = b"".join(json.dumps(line).encode() + b"\n" for line in LINES)
+
+
+class Coordinator:
+    """One session whose output comes in pieces of `cut` bytes; `states` are told one after the other."""
+
+    def __init__(self, cut: int, *states: str) -> None:
+        self.cut, self.states, self.said = cut, [*states, "waits for you"], list[Json]()
+
+    def get(self, path: str, **query: object) -> Any:
+        shape = {**SHAPE, "state": self.states.pop(0) if len(self.states) > 1 else self.states[0]}
+        return shape if path.startswith("/v1/sessions/") else {"sessions": [shape]}
+
+    def post(self, path: str, body: Json) -> Any:
+        self.said.append({"path": path, **body})
+        return {"run": "r-1", "how": "sent", "warnings": []}
+
+    def events(self, method: str, path: str, query: Json) -> Iterator[ServerEvent]:
+        begin = int((query["since"] or "r-1:0").partition(":")[2])
+        for at in range(begin, len(OUTPUT), self.cut):
+            piece = OUTPUT[at : at + self.cut]
+            data = {"run": "r-1", "next": at + len(piece), "b64": base64.b64encode(piece).decode()}
+            yield ServerEvent("log", data)
+        yield ServerEvent("session", SHAPE)
+
+
+def called(client: Coordinator, name: str, **given: Any) -> Any:
+    told = tools.call(
+        lambda works: cast("Client", client), name, given, "me (test)", CallProgress(lambda sent: None)
+    )
+    assert not told["isError"], told
+    return told["structuredContent"]
+
+
+@pytest.mark.parametrize("cut", [1, 7, 65_536])
+@pytest.mark.parametrize("most", [1, 60, 20_000])
+def test_all_that_was_said_is_read_once_however_it_is_cut(
+    monkeypatch: pytest.MonkeyPatch, cut: int, most: int
+) -> None:
+    monkeypatch.setattr(session_tools, "READ_BYTES", most)
+    client, told = Coordinator(cut), list[Json]()
+    answer = called(client, "session_read", run="r-1")
+    told += answer["told"]
+    while answer["more"]:
+        answer = called(client, "session_read", run="r-1", since=answer["since"])
+        told += answer["told"]
+    assert "".join(one.get("agent", "") for one in told) == "I look.Done."
+    assert [one["person"] for one in told if "person" in one] == ["ana", "ben"]
+    assert {"call": "bash", "about": "ls"} in told and answer["since"] == f"r-1:{len(OUTPUT)}"
+    assert called(client, "session_read", run="r-1", since=answer["since"])["told"] == []
+
+
+def test_words_are_waited_for_with_their_turn_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_tools, "LOOK_S", 0.0)
+    client = Coordinator(9, "works", "works")
+    answer = called(client, "say", run="last", text="and now?", seconds=5)
+    assert client.said == [{"path": "/v1/sessions/last/words", "by": "me (test)", "text": "and now?"}]
+    assert (answer["state"], answer["since"]) == ("waits for you", f"r-1:{len(OUTPUT)}")
+    assert [one.get("agent") for one in answer["turn"]] == [None, "Done.", None]
+    assert answer["untrusted"]
+
+
+def test_words_are_not_waited_for_unless_asked() -> None:
+    answer = called(Coordinator(9, "works"), "say", run="r-1", text="go")
+    assert answer["state"] == "works" and "turn" not in answer and "session_read" in answer["next"]
+
+
+def test_the_list_has_states_and_costs_and_no_command_by_which_a_person_says_yes() -> None:
+    client = Coordinator(9, "asks")
+    SHAPE["asks"] = {"run": "r-1", "words": "rm x", "command": "pancode approve r-1"}
+    try:
+        (one,) = called(client, "sessions")["sessions"]
+    finally:
+        SHAPE["asks"] = None
+    assert (one["state"], one["cost_usd"], one["asks"]) == ("asks", "0.10", {"run": "r-1", "words": "rm x"})
