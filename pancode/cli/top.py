@@ -28,7 +28,8 @@ def top(
         str, Argument(help="Where to begin: now, runs, machines, queue, workflows, inbox, money ...")
     ] = "now",
 ) -> int:
-    """The fleet on one screen, live: machines, runs, queue, logs, diffs, workflows, inbox, money.
+    """The fleet on one screen, live: machines, runs, sessions, queue, logs, diffs, workflows, inbox,
+    money.
 
     `?` shows the keys, `:` goes to a resource, `/` filters, `q` leaves. Nothing ends when you leave.
     """
@@ -112,6 +113,11 @@ class _Readers:
         from pancode.tui.logreader import LogReader
 
         return LogReader(self._client, run, _story)
+
+    def attach(self, session: str) -> None:
+        import subprocess
+
+        subprocess.run([sys.executable, "-m", "pancode", "attach", session], check=False)
 
 
 def _client(*, starts: bool) -> Client:

@@ -471,6 +471,8 @@ class SessionMoney(TypedDict):
 class SessionShape(TypedDict):
     """A session. `run`: its newest run; `waiting`: words that no turn got; `takes_turns`: it is a sitting.
 
+    `last_words`: how the newest words of a person begin.
+
     `turn`: the newest turn of that run that has ended: number, stop, why, tokens, cost_usd and cost_source
     (`metered` by the gateway of its node, `reported` by the program itself ...). `goes_on`: the next sitting
     begins by itself, with the words that wait.
@@ -486,6 +488,7 @@ class SessionShape(TypedDict):
     model: str | None
     project: str | None
     title: str
+    last_words: str
     takes_turns: bool
     turn: Json | None
     waiting: int

@@ -16,7 +16,7 @@ from pancode.core import books
 from pancode.core.names import LAST, not_found
 from pancode.core.ports import Transaction
 from pancode.core.records import Action, ActionKind, Attempt, Fence, FenceState, Run, RunState
-from pancode.life.continuing import ended_turns, is_between_turns, is_sitting, kept, nexts
+from pancode.life.continuing import ended_turns, is_between_turns, is_sitting, kept, nexts, rows
 from pancode.life.ends import GIVEN_UP
 from pancode.life.inbox import InboxItem, ItemKind, item_of, open_item
 from pancode.life.receipts import usage_of_all
@@ -171,7 +171,8 @@ def shape(core: Core, tx: Transaction, session: SessionChain) -> SessionShape:
         "runtime": run.runtime,
         "model": run.model,
         "project": run.project,
-        "title": " ".join((first.task or " ".join(first.argv or ())).split())[:MOST_TITLE],
+        "title": _line(first.task or " ".join(first.argv or ())),
+        "last_words": _line(str(rows(run)[-1]["text"]) if rows(run) else run.task),
         "takes_turns": is_sitting(run),
         "turn": None if turn is None else {name: turn.get(name) for name in _OF_A_TURN},
         "waiting": len(kept(run)),
@@ -184,6 +185,10 @@ def shape(core: Core, tx: Transaction, session: SessionChain) -> SessionShape:
         "created_at": at(first.created_ms),
         "changed_at": at(run.finished_ms or run.terms.get("turn", {}).get("at_ms") or run.created_ms),
     }
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:MOST_TITLE]
 
 
 _OF_A_TURN = ("number", "stop", "why", "tokens", "cost_usd", "cost_source")

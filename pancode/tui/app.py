@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from textual.app import ComposeResult
+from textual.app import ComposeResult, SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
@@ -37,6 +37,9 @@ class Source(Protocol):
 
     def reader(self, say: Say) -> Reader: ...
     def log(self, run: str) -> LogReader: ...
+
+    def attach(self, session: str) -> None:
+        """Talk with it on this terminal, until the person leaves."""
 
 
 @dataclass(slots=True)
@@ -296,8 +299,25 @@ class Console(NotingApp):
 
     def _go_in(self) -> None:
         row = self._canvas.row
-        if row is not None and row.enters is not None:
+        if row is not None and row.kind == "session":
+            self._talk_with(row.key)
+        elif row is not None and row.enters is not None:
             self.go(row.enters)
+
+    def _talk_with(self, session: str) -> None:
+        """The terminal is the session's while the person talks; a Ctrl-C there is not one for this screen."""
+        loop = asyncio.get_running_loop()
+        loop.remove_signal_handler(signal.SIGINT)
+        before = signal.signal(signal.SIGINT, lambda number, frame: None)
+        try:
+            with self.suspend():
+                self._source.attach(session)
+        except SuspendNotSupported:
+            self.note(f"this terminal cannot be handed over; talk there: pancode attach {session}", "red")
+        finally:
+            signal.signal(signal.SIGINT, before)
+            loop.add_signal_handler(signal.SIGINT, self.action_leave, 128 + signal.SIGINT)
+        self._enter()
 
     def _go_out(self) -> None:
         """Out of the prompt, else of the filter, else of the place."""

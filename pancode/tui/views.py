@@ -9,7 +9,7 @@ from pancode.client import path_of
 from pancode.tui.page import Json, Page, PageMoment
 from pancode.tui.pages import machines, money, runs, texts, work
 
-MOST_RUNS, MOST_WORKFLOWS = 200, 50
+MOST_RUNS, MOST_WORKFLOWS, MOST_SESSIONS = 200, 50, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,11 @@ VIEWS: Mapping[str, PageView] = {
         _with(workflows=ApiAsk("/v1/workflows", {"limit": MOST_WORKFLOWS})),
         "batches, chains and races",
     ),
+    "sessions": PageView(
+        work.sessions,
+        _with(sessions=ApiAsk("/v1/sessions", {"limit": MOST_SESSIONS})),
+        "agents that you talk with; Enter goes on with one",
+    ),
     "inbox": PageView(work.inbox, _with(), "questions and approvals that wait for you"),
     "money": PageView(money.money, _with(cost=ApiAsk("/v1/cost", {"by": "agent"})), "budget and cost"),
     "agents": PageView(money.agents, _with(workers=_WORKERS), "who works where"),
@@ -102,6 +107,7 @@ ALSO = {
     "run": "runs",
     "budget": "money",
     "cost": "money",
+    "chats": "sessions",
     "top": "now",
     "workers": "agents",
     "q": "quit",

@@ -9,10 +9,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.clis.launched import EVERY
 from tests.crowd import crowded
 from tests.e2e.ground import kill_coordinator
 from tests.e2e.owner import Owner
 from tests.e2e.pane import Pane
+from tests.e2e.programs import PORT, await_state, give_secrets, installed, model_on
+from tests.e2e.test_programs import K
+from tests.lab import Lab
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +53,30 @@ def test_a_person_looks_stops_a_run_and_leaves(fleet: Owner, pane: Pane) -> None
     pane.press("q")
     pane.is_a_shell_again()
     assert pane.modes() == "0 1 0"
+
+
+def test_enter_talks_with_a_session_and_comes_back(fleet: Owner, lab: Lab, pane: Pane) -> None:
+    cli = next(one for one in EVERY if one.runtime == "native")
+    given = cli.env(f"http://127.0.0.1:{PORT}")
+    where = ("--runtime", "native", "--model", cli.model, "--node", f"node{K}", "--workspace", "none")
+    answer = {"text": "The linker is.", "usage": {"input": 1200, "output": 34}}
+    with installed(lab, "native", [K]):
+        give_secrets(lab, K, {name: value for name, value in given.items() if "RETRIES" not in name})
+        await_state(fleet, K, "native", "ok")
+        with model_on(lab, K, {"turns": [answer]}):
+            fleet.run("chat", *where, stdin="what is slow?\n", timeout_s=120).ok()
+            session = fleet.ask("sessions", "show", "last")["session"]
+            pane.types(" ".join(fleet.argv("top", "sessions")))
+            pane.shows("waits for you")
+            pane.press("Enter")
+            pane.shows("The linker is.")
+            pane.press("C-d")
+            pane.shows("WORDS")
+            pane.shows(session)
+            pane.press("q")
+            pane.is_a_shell_again()
+            assert pane.modes() == "0 1 0"
+            fleet.run("sessions", "end", session).ok()
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])

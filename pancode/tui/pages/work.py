@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.plain import safe, style_of, usd, whole
+from pancode.plain import cost_of, safe, style_of, usd, whole
 from pancode.tui.page import Json, Line, Page, PageMoment, PagePlace, PageRow, fact, line, span
 
 
@@ -74,6 +74,29 @@ def _step(step: Json, moment: PageMoment) -> PageRow:
     enters = PagePlace("run", step["run"]) if step["run"] else None
     shape = {"run": step["run"]} if step["run"] else {}
     return PageRow(step["name"], "step", (*cells, step["reason"]), shape, enters)
+
+
+def sessions(answers: Json, about: str, moment: PageMoment) -> Page:
+    """The newest sessions, the one that was at work last first; Enter talks with one."""
+    rows = tuple(
+        PageRow(
+            one["session"], "session",
+            (
+                one["session"], one["state"], one["node"] or "", one["agent"], one["model"] or one["runtime"],
+                str(sum(sitting["turns"] for sitting in one["sittings"])), _cost(one),
+                moment.ago(one["changed_at"]), one["asks"]["words"] if one["asks"] else one["last_words"],
+            ),
+            one,
+        )
+        for one in answers["sessions"]["sessions"]
+    )  # fmt: skip
+    head = ("SESSION", "STATE", "NODE", "AGENT", "MODEL", "TURNS", "COST", "SINCE", "WORDS")
+    spare = ("MODEL", "TURNS", "AGENT", "SINCE")
+    return Page((), head, rows, spare, "WORDS", "no session yet; begin one: pancode chat")
+
+
+def _cost(session: Json) -> str:
+    return cost_of({"usage": session["usage"], "outcome": session["sittings"][-1]["outcome"]})
 
 
 def inbox(answers: Json, about: str, moment: PageMoment) -> Page:

@@ -18,3 +18,11 @@ def scene(tmp_path: Path) -> Scene:
 def still(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     """Nobody changes it."""
     return Scene(tmp_path_factory.mktemp("still"))
+
+
+@pytest.fixture(scope="module")
+def talked(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """As `still`, with a session."""
+    made = Scene(tmp_path_factory.mktemp("talked"))
+    made.talk()
+    return made

@@ -17,6 +17,7 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.order import Order
+from node_agent.wire.policy import Isolation
 from node_agent.wire.receipt import PersonQuestion
 from pancode.client import Client, NotRunningError
 from pancode.runs.fleet_settings import pause_queue
@@ -96,6 +97,7 @@ class Scene:
         self.flows = Flows(home)
         self.world, self.desk = self.flows.world, self.flows.world.context
         self.client = WorldClient(self.world)
+        self.attached: list[str] = []
         self._silent_machine()
         self.asks = self._asks()
         self.done = self._done()
@@ -145,11 +147,34 @@ class Scene:
         self.working = order.identity
         return run
 
+    def talk(self) -> str:
+        """A session that waits for its slot, with words beside the first ones."""
+        node = self.world.node
+        served = (*node.facts.runtimes, RuntimeFact(name="native", state="ok"))
+        node.facts = node.facts.model_copy(update={"runtimes": served, "isolation": Isolation.SANDBOX})
+        node.breathe()
+        first = {
+            "task": "why is the build slow?",
+            "runtime": "native",
+            "model": "anthropic/claude-sonnet-4-5",
+        }
+        begun = self.world.http.post("/v1/sessions", {**first, "workspace": "none", "by": "ada"})
+        assert begun.status_code == 201, begun.text
+        run = str(begun.json()["run"])
+        said = self.world.http.post(
+            f"/v1/sessions/{run}/words", {"text": f"and now? {SPITEFUL}", "by": "ben"}
+        )
+        assert said.status_code == 200, said.text
+        return run
+
     def log(self, identity: AttemptId, data: bytes) -> None:
         self.world.coordinator.streams.put(identity, "out", data)
 
     def reader(self, say: Say) -> Reader:
         return Reader(self.client, self.client, say, (0.05, 0.5))
+
+    def attach(self, session: str) -> None:
+        self.attached.append(session)
 
     def log_reader(self, run: str) -> LogReader:
         return LogReader(self.client, run, lambda runtime, show: None, 0.05)
@@ -157,7 +182,7 @@ class Scene:
 
 class Readers:
     def __init__(self, scene: Scene) -> None:
-        self.reader, self.log = scene.reader, scene.log_reader
+        self.reader, self.log, self.attach = scene.reader, scene.log_reader, scene.attach
 
 
 def console(scene: Scene, begin: str = "now") -> Console:

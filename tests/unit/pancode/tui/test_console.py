@@ -37,6 +37,16 @@ def test_in_and_out_keeps_the_marked_row(still: Scene) -> None:
     played(still, play, "runs")
 
 
+def test_a_terminal_that_cannot_be_handed_over_says_the_command(talked: Scene) -> None:
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, "and now?")
+        await pilot.press("enter")
+        await shows(app, pilot, "talk there: pancode attach r-")
+        assert talked.attached == []
+
+    played(talked, play, "sessions")
+
+
 @pytest.mark.parametrize(
     ("presses", "words"),
     [

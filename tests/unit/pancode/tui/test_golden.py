@@ -22,6 +22,7 @@ SCREENS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "money": ("money", (), "agent builder"),
     "workflows": ("workflows", (), "checks"),
     "steps": ("workflows", ("enter",), "lint"),
+    "sessions": ("sessions", (), "and now?"),
     "run": ("runs", ("j", "j", "j", "enter"), "STORY"),
     "log": ("runs", ("j", "j", "j", "l"), "(end of the log)"),
     "diff": ("runs", ("j", "j", "j", "d"), "+++ b"),
@@ -33,7 +34,8 @@ SCREENS: dict[str, tuple[str, tuple[str, ...], str]] = {
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("name", sorted(SCREENS))
-def test_a_screen_is_as_it_was(still: Scene, name: str, size: tuple[int, int]) -> None:
+def test_a_screen_is_as_it_was(request: pytest.FixtureRequest, name: str, size: tuple[int, int]) -> None:
+    scene: Scene = request.getfixturevalue("talked" if name == "sessions" else "still")
     begin, presses, words = SCREENS[name]
     golden = GOLDEN / f"{name}-{size[0]}x{size[1]}.txt"
 
@@ -47,7 +49,7 @@ def test_a_screen_is_as_it_was(still: Scene, name: str, size: tuple[int, int]) -
             golden.write_text(shown, encoding="utf-8")
         assert shown == golden.read_text(encoding="utf-8")
 
-    played(still, play, begin, size)
+    played(scene, play, begin, size)
 
 
 def test_every_golden_screen_has_its_case() -> None:
