@@ -28,7 +28,7 @@ def turn(number: int = 1, words: int = 0, **more: Any) -> Json:
 
 
 def test_a_turn_is_text_calls_and_their_ends() -> None:
-    path = "/home/ops/.pancode-node/f-1/work/r-1.1.1/tree/src/a.py"
+    path = "/home/ops/.pancode-node/f-1/jobs/r-1.1.1/tree/src/a.py"
     updates = read(
         lines(
             turn(),
@@ -53,7 +53,7 @@ def test_a_turn_is_text_calls_and_their_ends() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/etc/passwd", "", "relative.py", "/n/work/r-10.1.1/tree/a", "/n/work/r-1.1.1/tree/../../b"]
+    "path", ["/etc/passwd", "", "relative.py", "/n/jobs/r-10.1.1/tree/a", "/n/jobs/r-1.1.1/tree/../../b"]
 )
 def test_a_file_outside_of_the_checkout_is_no_file_of_the_editor(path: str) -> None:
     (call,) = read(lines({"type": "called", "id": "c", "tool": "read", "path": path}))
