@@ -15,7 +15,7 @@ from pancode.agents.agents import Agents
 from pancode.agents.agents import Pick as Pick
 from pancode.agents.options import OPTIONS, Option, WorkOptions
 from pancode.agents.tiers import ModelTier
-from pancode.core.books import NO_CEILING, ZERO, Amount, Ceilings, minus, plus
+from pancode.core.books import NO_CEILING, ZERO, Amount, Ceilings, counted_usd, minus
 from pancode.core.land_rule import LandRule
 from pancode.core.records import Balance
 from pancode.nodes.breakers import EndedTries
@@ -53,12 +53,14 @@ class ScopeView:
 
     balance: Balance
     ceilings: Ceilings = NO_CEILING
+    unsettled: tuple[str, ...] = ()
+    """Of a session: the runs in it whose cost is unknown or disputed."""
 
     @property
     def left(self) -> Decimal | None:
         """What its ceiling leaves in USD; None: it has none."""
-        used = plus(self.balance.spent_usd, self.balance.held_usd)
-        return None if self.ceilings.usd is None else max(minus(self.ceilings.usd, used), ZERO)
+        usd = self.ceilings.usd
+        return None if usd is None else max(minus(usd, counted_usd(self.balance)), ZERO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ class Parent:
     """The rest of its own limit, less the shares of its children; None: it has no limit."""
     walled: bool = False
     """It runs behind a sandbox or not at all."""
+    session: str = ""
+    """The session in whose books its children are, too; empty: none."""
     rules: Rules = NO_RULES
     """Those it is under: a child is under them too, whatever the files beside it say now."""
 
@@ -147,6 +151,8 @@ class DispatchRequest(WorkOptions):
     """It takes the step of the run that it retries."""
     parent: str | None = None
     """The run from inside which it was asked for."""
+    charged_to: str = ""
+    """The session in whose books it is, too, without being a sitting; empty: none."""
     resume: Mapping[str, str] = field(default_factory=dict)
     """`run` and `session` that it goes on with, on the node that is asked for; empty: a new session."""
     begins: Beginning | None = None

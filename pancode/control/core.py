@@ -19,9 +19,9 @@ from pancode.control.live import Beats, Feed, Live
 from pancode.core import books
 from pancode.core.ports import Bus, DepotPort, Epochs, Ledger, ReceiptArchive, Transaction
 from pancode.core.quota import ForeignReceipts
-from pancode.core.records import Balance, Fence, FenceState, Node, Run, Setting, Workflow
+from pancode.core.records import Balance, BookEntry, Fence, FenceState, Node, Run, RunState, Setting, Workflow
 from pancode.core.values import replace
-from pancode.life.continuing import is_sitting
+from pancode.life.continuing import payer_of
 from pancode.life.orders import NUMBERS_IN_AN_EPOCH
 from pancode.life.signals import Purse
 from pancode.nodes.node import REACHED, Deadlines, Listening, NodeView, Reaching, awake_since, view
@@ -245,24 +245,33 @@ class Core:
         names = (f"{prefix}{scope}", f"{prefix}{scope.partition(':')[0]}")
         return next((found for name in names if (found := tx.get(Setting, name)) is not None), None)
 
-    def ceilings(self, tx: Transaction, scope: str) -> books.Ceilings:
-        """The same in every currency; tokens and time have the ceilings that their owner has set."""
+    def ceilings(self, tx: Transaction, scope: str, new: Run | None = None) -> books.Ceilings:
+        """The same in every currency; tokens and time have the ceilings that their owner has set.
+
+        `new`: a run that is being queued, and may be the first of its session.
+        """
         workflow = tx.get(Workflow, scope.partition(":")[2]) if books.is_workflow(scope) else None
         if workflow is not None:
             return books.Ceilings(workflow.budget)
-        own = self._own_ceiling(tx, scope) if books.is_session(scope) else None
+        own = self._own_ceiling(tx, scope, new) if books.is_session(scope) else None
         usd = self.ceiling(tx, scope) if own is None else own
         work = self.ceiling_set(tx, scope, WORK_CEILING)
         limits = work.value if work is not None and isinstance(work.value, dict) else {}
         return books.Ceilings(usd, limits.get("tokens"), limits.get("ms"))
 
-    def _own_ceiling(self, tx: Transaction, scope: str) -> Decimal | None:
-        """What a person has given this session, or the limit of the headless run that it goes on from."""
-        first = tx.get(Run, scope.partition(":")[2])
-        if first is None:
+    def _own_ceiling(self, tx: Transaction, scope: str, new: Run | None) -> Decimal | None:
+        """What a person has given this session. Else, where its books have nothing of its first run (it is
+        headless, or older than books of sessions), the rest of that run's limit."""
+        name = scope.partition(":")[2]
+        first = new if new is not None and new.id == name else tx.get(Run, name)
+        given = None if first is None else first.terms.get("max_usd")
+        if first is None or first is new or given is not None:
+            return None if given is None else Decimal(given)
+        usd, entries = first.limits.get("usd"), tx.find(BookEntry, {"run": name})
+        if usd is None or any(entry.scope == scope for entry in entries):
             return None
-        usd = first.terms.get("max_usd", None if is_sitting(first) else first.limits.get("usd"))
-        return None if usd is None else Decimal(str(usd))
+        spent = books.used(entries, first.attempt + (first.state is RunState.ENDED))
+        return max(books.minus(Decimal(str(usd)), spent), books.ZERO)
 
     def ceilings_set(self, tx: Transaction) -> set[str]:
         """Scopes, or kinds of scopes, that have a ceiling which was set by hand."""
@@ -280,15 +289,23 @@ class Core:
         return books.together(scope, (balance for balance in known if balance is not None))
 
     def purses(self, tx: Transaction, run: Run) -> list[Purse]:
-        """The scopes in which an attempt of this run is held from its admission on; then week and month."""
+        """The scopes in which an attempt of this run is held from its admission on; then week and month.
+
+        What a sitting dispatches is paid from the sitting's hold: it is booked in the session, and the
+        session's ceiling does not refuse it.
+        """
         scopes = [books.day_scope(self.wall_ms(), self.tz), books.agent_scope(run.agent)]
         scopes += [books.repo_scope(run.project)] if run.project is not None else []
         scopes += [books.workflow_scope(run.workflow)] if run.workflow is not None else []
-        scopes += [books.session_scope(run.terms["session"])] if "session" in run.terms else []
-        return [*self.held_in(tx, scopes), *self.period_purses(tx)]
+        payer = payer_of(run)
+        session = self.held_in(tx, [books.session_scope(payer)], run) if payer else []
+        if "session" not in run.terms:
+            session = [replace(purse, ceilings=books.NO_CEILING) for purse in session]
+        return [*self.held_in(tx, scopes), *session, *self.period_purses(tx)]
 
-    def held_in(self, tx: Transaction, scopes: Iterable[str]) -> list[Purse]:
-        return [Purse(tx.get(Balance, s) or Balance(s), self.ceilings(tx, s)) for s in scopes]
+    def held_in(self, tx: Transaction, scopes: Iterable[str], new: Run | None = None) -> list[Purse]:
+        """`new`: as in `ceilings`."""
+        return [Purse(tx.get(Balance, s) or Balance(s), self.ceilings(tx, s, new)) for s in scopes]
 
     def period_purses(self, tx: Transaction) -> list[Purse]:
         """This week's and this month's, where they have a ceiling."""
@@ -299,7 +316,8 @@ class Core:
     def limited(self, tx: Transaction, changed: Iterable[Balance]) -> list[Purse]:
         """Of these balances those that may have a ceiling; with today's come the week and the month."""
         kinds, today = self.ceilings_set(tx), books.day_scope(self.wall_ms(), self.tz)
-        found = [b for b in changed if {b.scope, b.scope.partition(":")[0]} & {*kinds, "day"}]
+        always = {*kinds, "day", "session"}
+        found = [b for b in changed if {b.scope, b.scope.partition(":")[0]} & always]
         if any(balance.scope == today for balance in found):
             found += [self.period_balance(tx, period) for period in books.PERIODS if period in kinds]
         return [Purse(balance, self.ceilings(tx, balance.scope)) for balance in found]

@@ -19,7 +19,7 @@ from pancode.account.track_records import kind_of
 from pancode.control import passed_over, reminding
 from pancode.control.core import Core
 from pancode.core import books
-from pancode.core.books import Ceilings, minutes, plus
+from pancode.core.books import Ceilings, counted_usd, minus, minutes
 from pancode.core.ports import Transaction
 from pancode.core.records import (
     Action,
@@ -78,7 +78,10 @@ def alert_of(balance: Balance, ceilings: Ceilings) -> Alert | None:
 def _shares(balance: Balance, ceilings: Ceilings) -> list[tuple[Decimal, str, str]]:
     shares = []
     if ceilings.usd:
-        used = plus(balance.spent_usd, balance.held_usd)
+        all_held = books.is_session(
+            balance.scope
+        )  # a sitting holds all that it may cost, and rarely needs it
+        used = minus(counted_usd(balance), balance.held_usd if all_held else books.ZERO)
         shares.append((used / ceilings.usd, f"${used:.2f}", f"${ceilings.usd:.2f}"))
     if ceilings.tokens:
         tokens = balance.tokens + balance.held_tokens

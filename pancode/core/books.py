@@ -174,6 +174,20 @@ def repo_scope(project: str) -> str:
     return f"repo:{project}"
 
 
+def counted_usd(balance: Balance) -> Decimal:
+    """What counts against its ceiling. A session has many caps, so what passed them counts, too."""
+    beyond = balance.disputed_usd if is_session(balance.scope) else ZERO
+    return plus(balance.spent_usd, balance.held_usd, beyond)
+
+
+def in_words(balance: Balance) -> str:
+    """What counts against its ceiling, part by part."""
+    parts = {"spent": balance.spent_usd, "held": balance.held_usd}
+    if is_session(balance.scope) and balance.disputed_usd:
+        parts["disputed"] = balance.disputed_usd
+    return ", ".join(f"{name}: ${usd:.2f}" for name, usd in parts.items())
+
+
 def fits(balance: Balance, ceilings: Ceilings, amount: Amount) -> bool:
     """Whether a hold of `amount` keeps what is used and held within each ceiling."""
     return not refusal(balance, ceilings, amount)
@@ -181,10 +195,10 @@ def fits(balance: Balance, ceilings: Ceilings, amount: Amount) -> bool:
 
 def refusal(balance: Balance, ceilings: Ceilings, amount: Amount) -> str:
     """The reason why a hold is not granted, with the numbers; empty when it is."""
-    if ceilings.usd is not None and plus(balance.spent_usd, balance.held_usd, amount.usd) > ceilings.usd:
+    if ceilings.usd is not None and plus(counted_usd(balance), amount.usd) > ceilings.usd:
         return (
-            f"Dispatch blocked: Budget ceiling would be exceeded (spent: ${balance.spent_usd:.2f}, "
-            f"held: ${balance.held_usd:.2f}, estimated next: ${amount.usd:.2f}, ceiling: ${ceilings.usd:.2f})"
+            f"Dispatch blocked: Budget ceiling would be exceeded ({in_words(balance)}, "
+            f"estimated next: ${amount.usd:.2f}, ceiling: ${ceilings.usd:.2f})"
         )
     if ceilings.tokens is not None and balance.tokens + balance.held_tokens + amount.tokens > ceilings.tokens:
         numbers = (balance.tokens, balance.held_tokens, amount.tokens, ceilings.tokens)

@@ -110,6 +110,8 @@ class RunTerms(TypedDict, total=False):
     """Only while its order is built: the board of its workflow, in wire form."""
     session: str
     """The first run of its session: it is one of its sittings."""
+    charged_to: str
+    """The session in whose books it is, too: a sitting of it, or a run of theirs, has dispatched this run."""
     turns: dict[str, int]
     """It is a sitting, whose program waits for words after an answer: `idle_ms`, `turn_ms`, as TurnTerms."""
     max_usd: str

@@ -43,6 +43,7 @@ from pancode.dispatch.bind import bind_in
 from pancode.dispatch.requested import as_task
 from pancode.dispatch.resolve import Resolution, Unresolved, resolve, with_other
 from pancode.errors import ConfigError, NotFoundError, with_fix
+from pancode.life.continuing import payer_of
 from pancode.life.orders import rules_of
 from pancode.life.placement import is_unheld, is_walled
 from pancode.life.signals import Admitted, AskedFirst, Continued, GivenUp
@@ -415,7 +416,8 @@ def _as_child(request: DispatchRequest, above: Parent | None) -> DispatchRequest
     if above is None:
         return request
     depth = max(request.depth, above.depth + 1)
-    return replace(request, depth=depth, parent=above.run, most_usd=above.usd_left, walled=above.walled)
+    request = replace(request, charged_to=above.session or request.charged_to, walled=above.walled)
+    return replace(request, depth=depth, parent=above.run, most_usd=above.usd_left)
 
 
 def _session(core: Core, request: DispatchRequest) -> ScopeView | None:
@@ -424,8 +426,12 @@ def _session(core: Core, request: DispatchRequest) -> ScopeView | None:
         return None
     with core.ports.ledger.transaction() as tx:
         (purse,) = core.held_in(tx, [books.session_scope(request.session)])
+        balance = purse.balance
+        unsure = balance.unknown_runs or balance.disputed_usd
+        entries = tx.find(BookEntry, {"scope": balance.scope}, order=None) if unsure else []
     new = not request.session and request.budget is not None
-    return ScopeView(purse.balance, books.Ceilings(request.budget) if new else purse.ceilings)
+    unsettled = dict.fromkeys((*books.unknown_runs(entries), *books.disputed(entries)))
+    return ScopeView(balance, books.Ceilings(request.budget) if new else purse.ceilings, tuple(unsettled))
 
 
 def _as_sitting(request: DispatchRequest, session: ScopeView | None) -> DispatchRequest:
@@ -471,9 +477,8 @@ def _parent(core: Core, run_id: str | None) -> Parent | None:
         if run is None:
             raise NotFoundError(f"no run {run_id} that could be the parent", fix="pancode runs")
         left = left_for_children(tx, run)
-    rules = rules_of(run.rules)
-    walled = is_walled(run)
-    return Parent(run.id, run.mode, run.safety, run.read_only, run.depth, is_unheld(run), left, walled, rules)
+    facts = (run.id, run.mode, run.safety, run.read_only, run.depth, is_unheld(run), left, is_walled(run))
+    return Parent(*facts, session=payer_of(run), rules=rules_of(run.rules))
 
 
 def new_id(core: Core) -> str:

@@ -240,6 +240,7 @@ class Resolution:
             rounds=asked.rounds,
             story=asked.story,
             session=asked.session or (run if asked.turns else ""),
+            charged_to="" if asked.turns else asked.charged_to,
             origin=str(asked.resolves.get("origin", "")),
             resolves=dict(asked.resolves),
             asks=self.asks,

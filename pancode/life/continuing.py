@@ -113,6 +113,11 @@ def hears(run: Run) -> bool:
     return RUNTIMES[run.runtime].hears or is_sitting(run)
 
 
+def payer_of(run: Run) -> str:
+    """The session in whose books the run is: its own, or that of the sitting it comes from; empty: none."""
+    return run.terms.get("session") or run.terms.get("charged_to", "")
+
+
 IDLE_MS, TURN_MS = 600_000, 1_800_000
 """A sitting waits so long for words before it rests, and a turn of it may be so long."""
 

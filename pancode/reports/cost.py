@@ -18,6 +18,7 @@ from pancode.core.ports import Grouped, Grouping, Transaction
 from pancode.core.records import Balance, BookEntry, EndedRun, EntryKind, Run, RunState
 from pancode.core.values import replace
 from pancode.errors import UsageError
+from pancode.life.continuing import payer_of
 
 _SPENT = (EntryKind.SPEND.value, EntryKind.CORRECT.value, EntryKind.UNKNOWN.value)
 _DAY = costs.SCOPE_OF["day"]
@@ -243,7 +244,7 @@ def _keys(tx: Transaction, run_id: str, by: str, days: set[str]) -> Sequence[str
     if by == "node":
         return [node_of(tx, run)]
     if by == "session":
-        return [run.terms.get("session")]
+        return [payer_of(run) or None]
     return [getattr(run, "project" if by == "repository" else by)]
 
 

@@ -152,6 +152,7 @@ def request_of(run: Run, by: str) -> DispatchRequest:
         rounds=max(0, run.terms.get("rounds", 0) - 1),
         turns=run.terms.get("turns", {}),
         session=run.terms.get("session", ""),
+        charged_to=run.terms.get("charged_to", ""),
         walled=is_walled(run),
         confirmed=True,  # by the person who names this very run; a run may not
         retry_of=run.id,

@@ -198,9 +198,10 @@ def _money(core: Core, tx: Transaction, session: SessionChain, attempts: list[At
     """What may be spent and what is left by the books; of the sitting at work counts what its node told."""
     run, now = session.newest, attempts[-1] if attempts else None
     (purse,) = core.held_in(tx, [books.session_scope(session.id)])
-    used = books.plus(purse.balance.spent_usd, purse.balance.held_usd)
+    used = books.counted_usd(purse.balance)
     if is_sitting(run) and run.state is not RunState.ENDED and now is not None and now.run == run.id:
-        used = books.plus(books.minus(used, now.held_usd), books.known_cost(now.usage) or books.ZERO)
+        held = min(now.held_usd, purse.balance.held_usd)  # a sitting of before sessions had books has none
+        used = books.plus(books.minus(used, held), books.known_cost(now.usage) or books.ZERO)
     ceiling, sitting = purse.ceilings.usd, run.limits.get("usd") if is_sitting(run) else None
     left = None if ceiling is None else max(books.minus(ceiling, used), books.ZERO)
     return {

@@ -29,7 +29,9 @@ def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
     session = () if view.session is None else (view.session,)
     for scope in session:
         if scope.left == 0 and not resolution.free:
-            return refused(NAME, _used_up(scope), _raised(scope, books.Amount(MORE_USD)))
+            raised = _raised(scope, books.Amount(MORE_USD))
+            settled = [f"say what {run} cost: pancode budget settle {run} --usd X" for run in scope.unsettled]
+            return refused(NAME, _used_up(scope), "; or ".join((*settled[:1], raised)))
     for scope in (*view.scopes, *session):
         if not books.fits(scope.balance, scope.ceilings, due):
             return refused(
@@ -51,7 +53,7 @@ def _used_up(scope: ScopeView) -> str:
     balance, ceiling = scope.balance, scope.ceilings.usd
     return (
         f"Dispatch blocked: nothing is left for {balance.scope.replace(':', ' ')} "
-        f"(spent: ${balance.spent_usd:.2f}, held: ${balance.held_usd:.2f}, ceiling: ${ceiling:.2f})"
+        f"({books.in_words(balance)}, ceiling: ${ceiling:.2f})"
     )
 
 
@@ -64,7 +66,7 @@ def _raised(scope: ScopeView, due: books.Amount) -> str:
     scope_word = kind if is_period(balance.scope) else quote(f"{kind}:{name}")
     where = "" if kind == "day" else f" --scope {scope_word}"
     if not books.fits(balance, books.Ceilings(usd=ceilings.usd), due):
-        most = f"{ceil(books.plus(balance.spent_usd, balance.held_usd, due.usd))}"
+        most = f"{ceil(books.plus(books.counted_usd(balance), due.usd))}"
     elif not books.fits(balance, books.Ceilings(tokens=ceilings.tokens), due):
         most = f"--tokens {balance.tokens + balance.held_tokens + due.tokens}"
     else:

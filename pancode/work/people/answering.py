@@ -100,7 +100,7 @@ def _make_room(core: Core, run: Run, by: str) -> None:
     more, scope = Decimal(run.terms["more_usd"]), books.session_scope(run.terms["session"])
     with unit_of_work(core) as work:
         (purse,) = core.held_in(work.tx, [scope])
-        needed = books.plus(purse.balance.spent_usd, purse.balance.held_usd, more)
+        needed = books.plus(books.counted_usd(purse.balance), more)
         first = work.tx.get(Run, run.terms["session"])
         assert first is not None  # no run is ever deleted
         if purse.ceilings.usd is not None and purse.ceilings.usd < needed:

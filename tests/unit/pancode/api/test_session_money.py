@@ -111,8 +111,9 @@ def test_the_limit_of_a_headless_run_is_the_ceiling_of_the_session_that_goes_on_
     world.node.deliver(order, session="s-1", usage=used("0.10"))
     world.context.turn()
     first = say(world, done, "and now?")["run"]
-    assert sitting(world).limits.usd == Decimal("0.40")
-    assert session(world, first)["money"]["ceiling_usd"] == "0.40"
+    assert sitting(world).limits.usd == Decimal("0.30"), "the run itself has cost a part of it"
+    money = session(world, first)["money"]
+    assert (money["ceiling_usd"], money["left_usd"]) == ("0.30", "0.30")
 
 
 CUT = {"outcome": Outcome.BUDGET_EXCEEDED, "failure": FailureKind.USD_LIMIT, "reason": "$2 is spent"}
