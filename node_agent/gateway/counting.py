@@ -37,13 +37,13 @@ class Count:
     """All model calls of one run so far.
 
     `unread`: answers that did not tell their tokens to the end, so that the sums are too low. `usd` None:
-    some answer had no price, or no end. `bound` is what limits go by: it has also what such an answer must be
-    assumed to have used. `limit`: which limit refused a call, in `words`. `ended`: regularly. `wrap_up`:
-    1 from when the last call was let through after a limit. `tunnelled`: by subscription, where connections
-    and bytes are all that is counted. `local`: nothing costs, told to its end or not. `waited_ms`: for a
-    free slot of the server. `failing`: tries in a row that have failed until now, for `failing_s`, the last
-    of them with `status` (0: no answer) and in the words of `trouble`; the server has asked
-    to wait `retry_s`.
+    some answer had no price. `assumed`: `usd` has what an answer without an end must be assumed to have
+    cost. `bound` is what limits go by: it has the tokens of such answers, too. `limit`: which limit
+    refused a call, in `words`. `ended`: regularly. `wrap_up`: 1 from when the last call was let through
+    after a limit. `tunnelled`: by subscription, where connections and bytes are all that is counted.
+    `local`: nothing costs, told to its end or not. `waited_ms`: for a free slot of the server. `failing`:
+    tries in a row that have failed until now, for `failing_s`, the last of them with `status` (0: no
+    answer) and in the words of `trouble`; the server has asked to wait `retry_s`.
     """
 
     requests: int = 0
@@ -68,32 +68,37 @@ class Count:
     status: int = 0
     trouble: str = ""
     retry_s: int = 0
+    assumed: bool = False
 
     @property
-    def source(self) -> Literal["unknown", "local", "metered"]:
+    def source(self) -> Literal["unknown", "local", "metered", "assumed"]:
         """How its cost is known."""
         if self.usd is None:
             return "unknown"
-        return "local" if self.local else "metered"
+        return "local" if self.local else "assumed" if self.assumed else "metered"
 
     def answered(self, reading: MeterReading, price: Price | None, model: str, used: TokenCount) -> Count:
         """The count after a paid answer of the server; `used`: the reported or assumed tokens."""
-        known = self.usd is not None and price is not None and reading.whole
-        usd = self.usd + price.cost(reading.tokens) if known and self.usd is not None and price else None
-        usd = self.usd if self.local else usd
+        usd = None if self.usd is None or price is None else self.usd + price.cost(used)
         return replace(
             self,
             tokens=self.tokens + reading.tokens,
-            usd=usd,
+            usd=self.usd if self.local else usd,
+            assumed=self.assumed or not reading.whole,
             unread=self.unread + (not reading.whole),
             unpriced=self.unpriced or (model[:200] if price is None else ""),
             bound=self.bound + UsageBound(used.total, price.cost(used) if price else Decimal(0)),
         )
 
-    def unanswered(self, assumed: UsageBound) -> Count:
+    def unanswered(self, expected: Expected) -> Count:
         """The count after a call whose answer nobody heard: it may cost money all the same."""
+        usd = None if self.usd is None or expected.price is None else self.usd + expected.bound.usd
         return replace(
-            self, unread=self.unread + 1, usd=self.usd if self.local else None, bound=self.bound + assumed
+            self,
+            unread=self.unread + 1,
+            usd=self.usd if self.local else usd,
+            assumed=True,
+            bound=self.bound + expected.bound,
         )
 
     def to_json(self) -> bytes:

@@ -276,11 +276,11 @@ class Gateway:
                 502, "", error_body(ask.route.wire, 502, f"the model server: {failed}")
             )
             if failed.sent:
-                self.count = self.count.unanswered(ask.expected.bound)
+                self.count = self.count.unanswered(ask.expected)
             self._failed_to(asked, 0, str(failed))
             raise
         except asyncio.CancelledError:
-            self.count = self.count.unanswered(ask.expected.bound)
+            self.count = self.count.unanswered(ask.expected)
             self._saved(self.count)
             raise
 

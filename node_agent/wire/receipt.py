@@ -47,7 +47,8 @@ Ordered = Annotated[str, Field(max_length=MAX_TASK_BYTES)]
 """The words of the order."""
 Names = Annotated[tuple[Annotated[str, Text(4_096)], ...], Few(500, chars=64_000)]
 """The names of files."""
-CostSource = Literal["reported", "metered", "priced", "local", "unknown"]
+CostSource = Literal["reported", "metered", "assumed", "priced", "local", "unknown"]
+"""`assumed`: metered, with what calls without an end must be assumed to have cost."""
 
 
 class Usage(WireModel):

@@ -36,8 +36,8 @@ from pancode.life.retries import (
 )
 from pancode.life.signals import Believed, Rejected
 
-MIXED = "mixed"
-"""The source of a sum whose parts have several sources."""
+MIXED, ASSUMED = "mixed", "assumed"
+"""The source of a sum whose parts have several sources; that of a cost with calls that told no tokens."""
 
 
 def cost_of(attempts: Iterable[Attempt]) -> tuple[Decimal, bool]:
@@ -59,6 +59,7 @@ def usage_of_all(attempts: Iterable[Attempt]) -> dict[str, Any]:
     usd, unknown = cost_of(rows)
     disputed = books.plus(*(Decimal(str(row.usage.get(books.DISPUTED) or 0)) for row in rows))
     sources = {str(source) for attempt in rows if (source := attempt.usage.get("cost_source"))}
+    sources -= {"metered"} if ASSUMED in sources else set()  # then so is the sum
     return {
         "input_tokens": sum(_count(attempt, "input_tokens") for attempt in rows),
         "output_tokens": sum(_count(attempt, "output_tokens") for attempt in rows),

@@ -22,7 +22,7 @@ from pancode.errors import ApiError, ExitCode, PancodeError
 from pancode.plain import counted
 
 MISSED = "no turn has taken these words; they are kept for the next ones"
-OWN_COUNT = "reported"
+OWN_COUNT, ASSUMED = "reported", "assumed"
 """The source of a cost that no gateway has metered: the program itself says so."""
 HELP = """\
   words          go to the agent; while it works, with the next call of its model
@@ -57,9 +57,11 @@ def read_line() -> str | None:
 
 
 def spent(usage: dict[str, Any], tokens: int) -> str:
-    """Tokens and dollars; those that a program has counted by itself are marked."""
-    own = " by its own count" if usage["cost_source"] == OWN_COUNT else ""
-    return f"{count(tokens)} tokens, {usd(usage['cost_usd'])}{own}"
+    """Tokens and dollars; what a program has counted by itself, or is assumed in part, is marked."""
+    source, dollars = usage["cost_source"], usd(usage["cost_usd"])
+    if source == ASSUMED:
+        return f"{count(tokens)} tokens, about {dollars}"
+    return f"{count(tokens)} tokens, {dollars}{' by its own count' if source == OWN_COUNT else ''}"
 
 
 def spent_in_all(shape: dict[str, Any]) -> str:

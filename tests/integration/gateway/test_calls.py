@@ -110,7 +110,7 @@ def test_a_broken_stream_is_broken_for_the_agent_and_unread_for_us(lab: Lab) -> 
         status, said = agent.post(path, body)
         assert status == 0 and b"half of an" in said
         count = agent.counted()
-        assert (count.calls.unread, count.calls.failed, count.usage.cost_source) == (1, 1, "unknown")
+        assert (count.calls.unread, count.calls.failed, count.usage.cost_source) == (1, 1, "assumed")
         assert tokens(count.usage)[0] > 0, "the input was told before it broke"
 
 

@@ -12,7 +12,7 @@ import { Choices, Where } from "./dispatch.js";
 const moves = (event) => /^run.(queued|placed|stage|turn|ended)|^inbox/.test(event.kind);
 const named = (by, me) => (by === me ? "you" : by || "somebody");
 const wordOf = (session) => session.state.replaceAll(" ", "_");
-const cost = (usage) => html`<span class=${`num ${usage.cost_usd === null ? "ghost tone" : ""}`}>${usage.cost_usd === null ? "cost unknown" : usd(usage.cost_usd)}</span>`;
+const cost = (usage) => html`<span class=${`num ${usage.cost_usd === null ? "ghost tone" : ""}`}>${usage.cost_usd === null ? "cost unknown" : `${usage.cost_source === "assumed" ? "about " : ""}${usd(usage.cost_usd)}`}</span>`;
 
 export function Chat({ parts }) {
   const list = useLive("sessions", { limit: 50 }, moves);

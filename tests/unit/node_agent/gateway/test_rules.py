@@ -17,6 +17,7 @@ from node_agent.gateway.counting import (
     PATIENT,
     Caps,
     Count,
+    Expected,
     Storm,
     UsageBound,
 )
@@ -231,27 +232,32 @@ def test_a_count_comes_back_as_it_was() -> None:
             Count.from_json(bad)
 
 
-def test_one_answer_without_a_price_or_an_end_makes_the_cost_unknown_for_good() -> None:
+def test_one_answer_without_a_price_makes_the_cost_unknown_for_good() -> None:
     price, read, used = price_of("1 1 1 1"), MeterReading(TokenCount(1_000_000), True), TokenCount(1_000_000)
     known = Count().answered(read, price, "m", used)
-    assert known.usd == 1
-    cut = replace(read, whole=False)
-    for broken in (known.answered(read, None, "odd", used), known.answered(cut, price, "m", used)):
-        assert broken.usd is None and broken.answered(read, price, "m", used).usd is None
-        assert broken.tokens.total == 2_000_000
-    assert known.answered(read, None, "odd", used).unpriced == "odd"
+    assert (known.usd, known.source) == (Decimal(1), "metered")
+    odd = known.answered(read, None, "odd", used)
+    assert (odd.usd, odd.source, odd.unpriced) == (None, "unknown", "odd")
+    assert odd.answered(read, price, "m", used).usd is None and odd.tokens.total == 2_000_000
+    assert known.unanswered(Expected(used, None)).usd is None
 
 
-def test_limits_go_by_what_must_be_assumed_although_the_cost_is_unknown() -> None:
+def test_an_answer_without_an_end_costs_what_must_be_assumed_and_limits_go_by_it() -> None:
     price, cut = price_of("1 1 1 1"), MeterReading(TokenCount(5), False)
     count = Count().answered(cut, price, "m", TokenCount(5, output=999_995))
-    assert (count.usd, count.tokens.total, count.bound) == (None, 5, UsageBound(1_000_000, Decimal(1)))
+    assert (count.usd, count.source, count.tokens.total) == (Decimal(1), "assumed", 5)
+    assert count.bound == UsageBound(1_000_000, Decimal(1))
     for caps, limit in ((Caps(usd=Decimal(1)), "usd"), (Caps(tokens=1_000_000), "tokens")):
         assert caps.reached(count)[0] == limit and "assumed" in caps.reached(count)[1]
-    gone = count.unanswered(UsageBound(10, Decimal("0.5")))
-    assert (gone.usd, gone.unread, gone.bound) == (None, 2, UsageBound(1_000_010, Decimal("1.5")))
+    gone = count.unanswered(Expected(TokenCount(500_000), price))
+    assert (gone.usd, gone.unread, gone.bound) == (
+        Decimal("1.5"),
+        2,
+        UsageBound(1_500_000, Decimal("1.5")),
+    )
     after = count.answered(MeterReading(TokenCount(1_000_000), True), price, "m", TokenCount(1_000_000))
-    assert Caps(usd=Decimal("1.5")).reached(after)[0] == "usd", "what is known later counts on"
+    assert (after.usd, after.source) == (Decimal(2), "assumed"), "what is known later counts on"
+    assert Count.from_json(after.to_json()) == after
 
 
 def test_limits_are_judged_before_a_call() -> None:

@@ -333,6 +333,9 @@ def test_the_end_of_a_turn_says_what_it_cost_and_what_is_left(capsys: pytest.Cap
     own = {**turn, "number": 3, "cost_source": "reported"}
     loop._told_state(shape("waits for you", turn=own))
     assert "[turn 3: 40 tokens, $0.02 by its own count; session" in capsys.readouterr().err
+    cut = {**turn, "number": 4, "cost_source": "assumed"}
+    loop._told_state(shape("waits for you", turn=cut))
+    assert "[turn 4: 40 tokens, about $0.02; session" in capsys.readouterr().err
 
 
 def test_once_ends_where_no_turn_comes(
