@@ -28,7 +28,8 @@ class Tempo:
     """After a link that is down, a full disk, a fault of ours."""
     publish_first_ms: int = 5_000
     publish_most_ms: int = 60_000
-    """A receipt is sent again after the first, then after twice that, at most after the second."""
+    """A receipt is sent again after the first, then after twice that, at most after the second.
+    An output that the depot refused: first after `retry_ms`, then in the same way."""
     resend_ms: int = 10_000
     """An event that the coordinator's cursor does not cover is sent again after this."""
     facts_ms: int = 30_000

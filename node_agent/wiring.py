@@ -147,7 +147,7 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
         sessions=sessions,
         calls=HomeCalls(home.root),
     )
-    return Parts(world, runner, Follower(journal, redacting), settings.log)
+    return Parts(world, runner, Follower(journal, redacting, clock, tempo), settings.log)
 
 
 def _redis(home: NodeHome, settings: NodeSettings, clock: Clock) -> RedisUplink:

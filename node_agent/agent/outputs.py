@@ -6,12 +6,14 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from node_agent.attempt.plans import OUT, SHOWN, STREAMS
+from node_agent.attempt.plans import OUT, SHOWN, SHOWN_BY_LINES, STREAMS
 from node_agent.attempt.ports import DepotLink, JournalPort, LinkDown, StepFailed
+from node_agent.tempo import Tempo
 from node_agent.vault.redact import Redactor
+from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.receipt import Blob
@@ -55,7 +57,7 @@ class SaidRedactor:
 
     def _shown(self, line: bytes) -> bytes:
         begins, self._begins = self._begins, True
-        text = _said(line) if begins else None
+        text = _said(line) if begins and len(line) <= MOST_SAID else None
         if text is None:
             return self._rest() + line
         told = self._text.feed(text)
@@ -83,7 +85,10 @@ def _piece(text: bytes) -> bytes:
 
 
 class RedactedStream:
-    """One output of one attempt. The copy is made from the first byte on by each start of the node agent."""
+    """One output of one attempt. Each start of the node agent makes the copy again, from the first byte on.
+
+    The depot keeps what it got, so the bytes must be the same: the copy's name says how they are made.
+    """
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
         self.lock = threading.Lock()
@@ -95,10 +100,12 @@ class RedactedStream:
         """The copy, as far as the raw file goes now; the raw file itself when there is nothing to hide."""
         if self._redactor.is_idle:
             return raw
-        copy = raw.with_name(raw.name + SHOWN)
-        if self._ended:  # it was read to its end before: whoever asks again gets the same again
-            self._said, self._redactor = SaidRedactor(self._secrets), Redactor(self._secrets)
-            self._offset, self._begun = 0, False
+        by_lines = raw.with_name(raw.name + SHOWN_BY_LINES)
+        joins = not by_lines.exists()
+        copy = raw.with_name(raw.name + SHOWN) if joins else by_lines
+        if self._ended or not self._begun:  # after its end, whoever asks again gets the same again
+            self._said = SaidRedactor(self._secrets if joins else {})
+            self._redactor, self._offset, self._begun = Redactor(self._secrets), 0, False
         how = os.O_APPEND if self._begun else os.O_TRUNC
         self._begun, self._ended = True, ended
         flags = os.O_CLOEXEC | os.O_NOFOLLOW
@@ -133,6 +140,9 @@ class RedactingDepot:
         with stream.lock:
             self._inner.follow(identity, name, _copied(stream, path, ended=False), stays)
 
+    def close_others(self, live: Collection[AttemptId]) -> None:
+        self._inner.close_others(live)
+
     def _stream(self, identity: AttemptId, name: str) -> RedactedStream:
         with self._lock:
             stream = self._streams.pop((identity, name), None) or RedactedStream(self._hidden(identity))
@@ -157,9 +167,11 @@ _WRITING = (Mark.SPAWNED, Mark.COMMITTED)
 class Follower:
     """Bytes that it misses come with the upload at the end."""
 
-    def __init__(self, journal: JournalPort, depot: DepotLink) -> None:
-        self._journal, self._depot = journal, depot
+    def __init__(self, journal: JournalPort, depot: DepotLink, clock: Clock, tempo: Tempo) -> None:
+        self._journal, self._depot, self._clock, self._tempo = journal, depot, clock, tempo
         self._sizes: dict[tuple[AttemptId, str], int] = {}
+        self._rests: dict[tuple[AttemptId, str], tuple[int, int]] = {}
+        """Of an output that could not be sent: when it is tried again, and the pause before that."""
         self._sittings: list[AttemptId] = []
 
     @property
@@ -169,21 +181,24 @@ class Follower:
 
     def turn(self, sittings: bool = False) -> None:
         """One look at every running attempt, or, as it is done often, at the text of the sittings that
-        the last such look has found. A link that is down ends the turn."""
+        the last such look has found. A link that is down ends the turn, and the next is a whole one."""
         live, names = self._sittings, [OUT]
         if not sittings:
             live = [entry.identity for entry in self._journal.live() if entry.mark in _WRITING]
             names = list(STREAMS)
             self._sizes = {key: size for key, size in self._sizes.items() if key[0] in live}
+            self._rests = {key: rest for key, rest in self._rests.items() if key[0] in live}
+            self._depot.close_others(live)
             self._sittings = [one for one in live if self._journal.order(one).turns is not None]
         for identity in live:
             for name in names:
                 try:
                     self._send(identity, name)
                 except LinkDown:
+                    self._sittings = []
                     return
                 except (StepFailed, OSError, KeyError):
-                    continue
+                    self._rest(identity, name)
 
     def _send(self, identity: AttemptId, name: str) -> None:
         path = self._journal.folder(identity) / name
@@ -191,6 +206,13 @@ class Follower:
             size = path.stat().st_size
         except FileNotFoundError:
             return
-        if size != self._sizes.get((identity, name), 0):
+        key = (identity, name)
+        if size != self._sizes.get(key, 0) and self._clock.mono_ms() >= self._rests.get(key, (0, 0))[0]:
             self._depot.follow(identity, name, path, stays=identity in self._sittings)
-            self._sizes[(identity, name)] = size
+            self._sizes[key] = size
+            self._rests.pop(key, None)
+
+    def _rest(self, identity: AttemptId, name: str) -> None:
+        _, last = self._rests.get((identity, name), (0, 0))
+        pause = min(max(2 * last, self._tempo.retry_ms), self._tempo.publish_most_ms)
+        self._rests[(identity, name)] = (self._clock.mono_ms() + pause, pause)

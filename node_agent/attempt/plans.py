@@ -17,11 +17,12 @@ SETUP, WORK, GATES = "set-up", "work", "gates"
 OUT, ERR, SETUP_LOG, GATES_LOG, ANSWER, SCORE = "out", "err", "setup", "gates.log", "answer", "score"
 STREAMS = (OUT, ERR, SETUP_LOG, GATES_LOG, ANSWER, SCORE)
 """Outputs in an attempt's folder, by the names under which the depot gets them."""
-SHOWN = ".shown"
-"""Behind an output's name: its copy without the values of secrets, which is what the depot gets."""
+SHOWN, SHOWN_BY_LINES = ".shown2", ".shown"
+"""Behind an output's name: its copy without the values of secrets, which is what the depot gets. A node agent
+that did not join an agent's text over its lines has begun the second; such a copy goes on as it began."""
 STDIN = "task"
 """The agent's input, a file in the attempt's folder, where set-up cannot replace its words."""
-KEPT = (*STREAMS, *(name + SHOWN for name in STREAMS), STDIN)
+KEPT = (*STREAMS, *(name + end for name in STREAMS for end in (SHOWN, SHOWN_BY_LINES)), STDIN)
 """Files that are deleted once the receipt is acknowledged."""
 RUN, DEPTH = "PANCODE_RUN", "PANCODE_DEPTH"
 """Variables of every phase; a value from elsewhere never takes their place."""

@@ -5,7 +5,7 @@ A node may die between any two calls, and during one: each is atomic, or may sim
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -290,6 +290,9 @@ class DepotLink(Protocol):
 
     def follow(self, identity: AttemptId, name: str, path: Path, stays: bool = False) -> None:
         """The new bytes of a file that still grows. `stays`: more comes soon, the way there stays open."""
+
+    def close_others(self, live: Collection[AttemptId]) -> None:
+        """Close the ways that stayed open for attempts that are not among these. It raises nothing."""
 
 
 @dataclass(frozen=True, slots=True)

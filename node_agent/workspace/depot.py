@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -245,6 +245,13 @@ class DepotClient:
         with self._lock:
             self._logs[identity] = log
             old = [self._logs.pop(next(iter(self._logs))) for _ in range(len(self._logs) - MOST_LOGS)]
+        for one in old:
+            hang_up(one.peer)
+
+    def close_others(self, live: Collection[AttemptId]) -> None:
+        """Close the streams that stayed open for attempts that are not among these."""
+        with self._lock:
+            old = [self._logs.pop(identity) for identity in self._logs.keys() - set(live)]
         for one in old:
             hang_up(one.peer)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -226,3 +226,6 @@ class MemoryDepotLink:
 
     def follow(self, identity: AttemptId, name: str, path: Path, stays: bool = False) -> None:
         self.upload(identity, name, path)
+
+    def close_others(self, live: Collection[AttemptId]) -> None:
+        """Nothing stays open."""

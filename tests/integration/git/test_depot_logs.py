@@ -196,6 +196,7 @@ def test_the_same_bytes_are_read_once_and_changed_ones_again(world: World, tmp_p
 
 def grows(world: World, log: Path, *pieces: bytes) -> bytes:
     """What the depot has of a log that a sitting writes piece by piece; each of them is sent."""
+    vars(world.server)["_limits"] = ServerLimits()  # nobody is so quiet, however slow the machine is
     for piece in pieces:
         with log.open("ab") as file:
             file.write(piece)
@@ -206,7 +207,6 @@ def grows(world: World, log: Path, *pieces: bytes) -> bytes:
 def test_the_pieces_of_a_sitting_go_over_one_stream_and_ring(world: World, tmp_path: Path) -> None:
     log, err, grown = tmp_path / "out", tmp_path / "err", list[str]()
     world.streams.listeners.append(grown.append)
-    vars(world.server)["_limits"] = ServerLimits()  # nobody is so quiet, however slow the machine is
     err.write_bytes(b"a warning")
     assert grows(world, log, b"one ", b"two ") == b"one two "
     world.client.follow(attempt(), "err", err, stays=True)
@@ -221,9 +221,21 @@ def test_the_pieces_of_a_sitting_go_over_one_stream_and_ring(world: World, tmp_p
 
 def test_a_sitting_goes_on_after_a_quiet_time(world: World, tmp_path: Path) -> None:
     assert grows(world, tmp_path / "out", b"one ") == b"one "
+    for peer in list(vars(world.server)["_open"].values()):
+        peer.settimeout(0.1)  # it is quiet for too long after what it reads next
+    assert grows(world, tmp_path / "out", b"two ") == b"one two "
     assert world.ended(1)[0].problem == "", "the depot has closed what was quiet, and that is no trouble"
-    assert grows(world, tmp_path / "out", b"two") == b"one two"
+    assert grows(world, tmp_path / "out", b"three") == b"one two three"
     assert world.hellos == 2
+
+
+def test_the_stream_of_a_sitting_that_is_over_is_closed(world: World, tmp_path: Path) -> None:
+    grows(world, tmp_path / "out", b"one ")
+    world.client.close_others([attempt()])
+    assert grows(world, tmp_path / "out", b"two ") == b"one two " and world.hellos == 1
+    world.client.close_others([])
+    assert world.ended(1)[0].problem == ""
+    assert grows(world, tmp_path / "out", b"three") == b"one two three" and world.hellos == 2
 
 
 def test_a_sitting_goes_on_where_the_depot_is_after_both_ends_were_gone(world: World, tmp_path: Path) -> None:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from node_agent.agent.outputs import MOST_STREAMS, RedactingDepot
-from node_agent.attempt.ports import StepFailed
+from node_agent.agent.outputs import MOST_SAID, MOST_STREAMS, Follower, RedactingDepot
+from node_agent.attempt.ports import LinkDown, StepFailed
+from node_agent.tempo import Tempo
+from node_agent.vault.redact import Redactor
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.identity import AttemptId
+from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.receipt import Blob
+from tests.fakes.node import MemoryClock
 
 ONE = AttemptId(run="r-test1", attempt=1, fence=1)
 
@@ -31,6 +37,8 @@ class Kept:
     def upload(self, identity: AttemptId, name: str, path: Path) -> Blob:
         self.follow(identity, name, path)
         return Blob(name=name, size=len(self.data[name]), sha256=hashlib.sha256(self.data[name]).hexdigest())
+
+    def close_others(self, live: Collection[AttemptId]) -> None: ...
 
 
 class Run:
@@ -100,6 +108,27 @@ def test_a_node_agent_that_comes_back_goes_on_where_it_was(run: Run) -> None:
     assert run.ends() == b"a [secret S] b [secret S] !"
 
 
+def test_a_copy_that_an_older_version_began_goes_on_as_it_began(run: Run) -> None:
+    run.out.write_bytes(said("a se"))
+    begun = Redactor(run.secrets).feed(said("a se"))
+    run.out.with_name("out.shown").write_bytes(begun)
+    run.kept.data["out"] = begun
+    whole = said("a se") + said("cond thing")
+    assert run.writes(said("cond thing")) == whole, "joined, the text would come in other pieces"
+    run.depot = run.fresh()
+    assert run.ends() == whole
+
+
+def test_a_long_line_is_the_same_however_it_came(run: Run) -> None:
+    text = "\u00e9 secret-value " + "x" * (MOST_SAID + 1000)
+    raw = json.dumps({"type": "said", "text": text}, ensure_ascii=False).encode() + b"\n"
+    run.writes(raw[: MOST_SAID + 10])
+    shown = run.writes(raw[MOST_SAID + 10 :])
+    assert b"[secret S]" in shown and b"secret-value" not in shown
+    run.depot = run.fresh()
+    assert run.ends() == shown
+
+
 def test_who_asks_for_it_again_gets_the_same(run: Run) -> None:
     run.writes(b"x secret-value secret-")
     first = run.ends()
@@ -131,3 +160,76 @@ def test_only_so_many_are_kept_in_memory(run: Run) -> None:
         run.depot.follow(AttemptId(run="r-test2", attempt=1, fence=number + 1), "out", run.out)
     assert len(vars(run.depot)["_streams"]) == MOST_STREAMS
     assert run.writes(b"!") == b"a [secret S]!"
+
+
+class Refusing(Kept):
+    """A depot that refuses one output, and all of them while there is trouble."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+        self.refused: set[str] = set()
+        self.trouble: Exception | None = None
+        self.live: Collection[AttemptId] = ()
+
+    def follow(self, identity: AttemptId, name: str, path: Path, stays: bool = False) -> None:
+        self.asked.append(name)
+        if self.trouble is not None:
+            raise self.trouble
+        if name in self.refused:
+            raise StepFailed(FailureKind.DEPOT, "the grant is full")
+        super().follow(identity, name, path, stays)
+
+    def close_others(self, live: Collection[AttemptId]) -> None:
+        self.live = live
+
+
+class Sitting:
+    """A follower of one sitting, which has written `out` and `err`; time goes on only by `looks`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.depot, self.clock = Refusing(), MemoryClock()
+        self.entries = [SimpleNamespace(identity=ONE, mark=Mark.SPAWNED)]
+        journal: Any = SimpleNamespace(
+            live=lambda: self.entries,
+            folder=lambda identity: folder,
+            order=lambda identity: SimpleNamespace(turns=1),
+        )
+        self.follower = Follower(journal, self.depot, self.clock, Tempo())
+        for name in ("out", "err"):
+            (folder / name).write_bytes(b"text")
+
+    def looks(self, seconds: int) -> list[str]:
+        """What the depot was asked in that time; as the node agent does it, most looks are at the text."""
+        begun = len(self.depot.asked)
+        for at in range(20 * seconds):
+            self.follower.turn(sittings=at % 20 != 0)
+            self.clock.advance(50)
+        return self.depot.asked[begun:]
+
+
+def test_a_refused_output_is_asked_for_ever_less_often(tmp_path: Path) -> None:
+    sitting = Sitting(tmp_path)
+    sitting.depot.refused = {"out"}
+    assert sitting.looks(60).count("out") == 5, "at once, and after 2, 6, 14 and 30 seconds"
+    assert sitting.depot.data == {"err": b"text"}, "the others go on"
+    assert sitting.looks(600).count("out") <= 11
+    sitting.depot.refused = set()
+    assert sitting.looks(61).count("out") == 1 and sitting.depot.data["out"] == b"text"
+
+
+def test_a_depot_that_takes_nothing_now_is_not_asked_by_the_frequent_looks(tmp_path: Path) -> None:
+    sitting = Sitting(tmp_path)
+    sitting.depot.trouble = LinkDown("the disk is full")
+    assert len(sitting.looks(10)) == 10 and not sitting.follower.has_sitting
+    sitting.depot.trouble = None
+    assert sitting.looks(1) == ["out", "err"] and sitting.follower.has_sitting
+
+
+def test_a_whole_look_closes_what_is_open_for_others(tmp_path: Path) -> None:
+    sitting = Sitting(tmp_path)
+    sitting.looks(1)
+    assert list(sitting.depot.live) == [ONE]
+    sitting.entries[0].mark = Mark.PUSHED
+    sitting.looks(1)
+    assert list(sitting.depot.live) == []
