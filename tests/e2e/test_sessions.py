@@ -48,7 +48,7 @@ def test_a_chat_is_left_and_come_back_to_and_the_next_sitting_remembers(
     """It takes more than 30 s: three sittings on a real host, each begun, committed and verified."""
     top = project(fleet, "talked")
     given = CLI.env(f"http://127.0.0.1:{PORT}")
-    where = ("--runtime", "native", "--model", CLI.model, "--node", f"node{K}", "--budget", "0.50")
+    where = ("--runtime", "native", "--model", CLI.model, "--node", f"node{K}")
     turns = [HANDS["native"].write("${cwd}/made.txt", "one"), says("I made it."), says("It says one.")]
     turns += [says("Ben may know."), says("As I said: one.")]
     with installed(lab, "native", [K]):

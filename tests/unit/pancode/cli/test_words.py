@@ -165,6 +165,7 @@ def test_every_command_has_help_and_a_way_to_ask_for_json(path: str, command: cl
         "pancode serve",
         "pancode top",
         "pancode mcp serve",
+        "pancode acp",
         "pancode api-stdio",
         "pancode completion",
         "pancode queue rq",
