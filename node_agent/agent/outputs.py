@@ -107,7 +107,7 @@ class RedactedStream:
             self._said = SaidRedactor(self._secrets if joins else {})
             self._redactor, self._offset, self._begun = Redactor(self._secrets), 0, False
         how = os.O_APPEND if self._begun else os.O_TRUNC
-        self._begun, self._ended = True, ended
+        self._begun, self._ended = False, ended  # a write that fails midway makes the next call begin again
         flags = os.O_CLOEXEC | os.O_NOFOLLOW
         with (
             open(os.open(raw, os.O_RDONLY | flags), "rb") as source,
@@ -119,6 +119,7 @@ class RedactedStream:
                 self._offset += len(chunk)
             if ended:
                 target.write(self._redactor.feed(self._said.close()) + self._redactor.close())
+        self._begun = True
         return copy
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import resource
 from collections.abc import Collection
 from pathlib import Path
 from types import SimpleNamespace
@@ -127,6 +128,20 @@ def test_a_long_line_is_the_same_however_it_came(run: Run) -> None:
     assert b"[secret S]" in shown and b"secret-value" not in shown
     run.depot = run.fresh()
     assert run.ends() == shown
+
+
+def test_a_full_disk_in_the_midst_of_the_copy_doubles_nothing(run: Run) -> None:
+    before = run.writes(b"a secret-value\n")
+    whole = before + b"x" * 500_000
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    run.out.write_bytes(b"a secret-value\n" + b"x" * 500_000)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(StepFailed):
+            run.depot.follow(ONE, "out", run.out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert run.ends() == whole
 
 
 def test_who_asks_for_it_again_gets_the_same(run: Run) -> None:
