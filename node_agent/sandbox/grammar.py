@@ -141,13 +141,15 @@ def _read(fd: int, size: int, wait_ms: int | None = None) -> bytes:
 
 
 def to_plain(script: ParsedScript) -> list[Any]:
-    return [script.whole, [_call_to_plain(call) for call in script.calls]]
+    calls = [_call_to_plain(call) for call in script.calls]
+    return [script.whole, calls, script.literals, script.sums]
 
 
 def from_plain(raw: Any) -> ParsedScript:
     """ValueError for what is none."""
     try:
-        return ParsedScript(tuple(_call_from_plain(call) for call in raw[1]), raw[0] is True)
+        calls = tuple(_call_from_plain(call) for call in raw[1])
+        return ParsedScript(calls, raw[0] is True, tuple(map(str, raw[2])), raw[3] is True)
     except (TypeError, IndexError, KeyError) as exc:
         raise ValueError("no script") from exc
 

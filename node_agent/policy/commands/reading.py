@@ -39,6 +39,12 @@ _RESERVED = frozenset(
 """Words of a shell's own; if one stands as a program, shell and parser do not read the same."""
 _REWRITTEN = re.compile(r"\(\(|\$\[|\[\[|\[ [^]]*-[vR] |\$\{[^}]*[^A-Za-z0-9_}]|\bfor\s+[a-z_]*[A-Z]")
 """Arithmetic, and texts made from a variable, whose content may be run; also a loop that may set PATH."""
+_EVALUATED = re.compile(r"[^\[]*\[.*?(\$+\(|`|\$\{[\s|]|@P\})", re.DOTALL)
+"""A literal with a substitution after a `[`: where bash evaluates it as arithmetic, the substitution runs."""
+_NAMERS = frozenset("let declare typeset local export readonly read unset wait mapfile readarray".split())
+_NAMERS_BY_OPTION = frozenset("printf test [".split())
+"""Commands of a shell's own that evaluate a subscript in a word, or only with `-v` or `-R`."""
+_NUMBERS = ("RANDOM", "OPTIND", "HISTCMD", "SECONDS", "LINENO")
 _HARMLESS = ("/dev/null", "/dev/stdout", "/dev/stderr", "/dev/tty", "/dev/zero", "/dev/fd")
 _OF_SYSTEM = (
     "/etc",
@@ -76,6 +82,9 @@ class ScriptReading:
     touches: list[Touched] = field(default_factory=list)
     plain: bool = True
     """Whether nothing in it changes the meaning of its calls, or writes where nobody can see."""
+    literals: list[str] = field(default_factory=list)
+    sums: bool = False
+    """Whether text is evaluated somewhere as arithmetic, or as a name with a subscript."""
 
     @property
     def gravest(self) -> CommandAction:
@@ -97,11 +106,17 @@ def read_command(text: str) -> ScriptReading:
     """The reading of any text; it never raises."""
     reading = ScriptReading()
     _script(reading, text, 0)
+    if reading.sums:
+        for hidden in filter(_EVALUATED.match, tuple(reading.literals)):
+            reading.acts.append(CommandAction(A.UNKNOWN, hidden[:500]))
+            _script(reading, f': "{hidden}"', 1)  # what bash runs of it
     return reading
 
 
 def _script(reading: ScriptReading, text: str, depth: int) -> None:
     script = parse(text)
+    reading.literals += script.literals
+    reading.sums = reading.sums or script.sums
     reading.plain = reading.plain and _REWRITTEN.search(text) is None
     if not script.whole or depth > MOST_NESTED or len(reading.acts) > MOST_CALLS:
         reading.acts.append(CommandAction(A.UNKNOWN, " ".join(text.split())[:500]))
@@ -121,7 +136,9 @@ def _call(reading: ScriptReading, call: ShellCommand, depth: int) -> None:
 
 def _variable(reading: ScriptReading, name: str, value: ShellWord, depth: int) -> None:
     """The class of setting a variable: some variables are commands, or name files that are run."""
-    if name.startswith(_HIDING_VARIABLES[4:]) or name in _HIDING_VARIABLES:
+    reading.sums = reading.sums or name in _NUMBERS
+    traced = name == "PS4" and (value.text is None or "$(" in value.text or "`" in value.text)
+    if traced or name.startswith(_HIDING_VARIABLES[4:]) or name in _HIDING_VARIABLES:
         reading.acts.append(CommandAction(A.UNKNOWN, f"{name}={value.text or '?'}"))
     elif name.endswith(_COMMAND_VARIABLES):
         if value.text is None:
@@ -169,6 +186,8 @@ def _words(reading: ScriptReading, words: Sequence[ShellWord], fed: bool, depth:
         reading.acts.append(CommandAction(A.UNKNOWN, line))
         return
     program = first.text.rpartition("/")[2]
+    by_option = any((word.text or "-v")[:2] in ("-v", "-R") for word in words[1:])
+    reading.sums = reading.sums or program in _NAMERS or (program in _NAMERS_BY_OPTION and by_option)
     found = inside(program, words[1:], fed)
     if found is None:
         own = _own(program, words[1:], fed)
@@ -180,6 +199,7 @@ def _words(reading: ScriptReading, words: Sequence[ShellWord], fed: bool, depth:
     for call in found.calls:
         _words(reading, call, fed, depth + 1)
     for text in found.scripts:
+        reading.literals = [one for one in reading.literals if one != text]  # it is judged as a script
         _script(reading, text, depth + 1)
     if not (found.calls or found.scripts) or program in ("find", "fd", "fdfind"):
         _touch(reading, program, words[1:], line)

@@ -33,6 +33,12 @@ _BEYOND = re.compile(r"[^\x00-\xff]")
 
 In a command they count as `_`; a rule for a path with such letters is checked on the result.
 """
+_SUM_TEST = re.compile(r"\s-(eq|ne|lt|le|gt|ge|v|R)\s")
+_REWORDS = re.compile(r"\$\{\w*[^\w}]")
+"""Tests and expansions that evaluate text as arithmetic: bash runs a `$(...)` in a subscript there, even a
+quoted one."""
+_HEARS = ("read", "mapfile", "readarray", "command", "builtin")
+"""Programs of a shell's own that put their input into variables."""
 _KNOWN_PLACES = {"HOME": "~", "PWD": "."}
 
 
@@ -75,10 +81,16 @@ class ShellCommand:
 @dataclass(frozen=True, slots=True)
 class ParsedScript:
     """All calls of a script, in loops, functions and substitutions too. `whole`: the parser understood all of
-    it."""
+    it.
+
+    `literals`: the texts that the script holds, without quotes, `$` for a variable. `sums`: it evaluates text
+    as arithmetic, or as a name with a subscript.
+    """
 
     calls: tuple[ShellCommand, ...]
     whole: bool
+    literals: tuple[str, ...] = ()
+    sums: bool = False
 
 
 UNREADABLE = ParsedScript((), False)
@@ -110,7 +122,8 @@ def take_apart(raw: bytes) -> ParsedScript:
     root = _parser().parse(raw).root_node
     reader = _Reader()
     reader.visit(root, _Around())
-    return ParsedScript(tuple(reader.calls), reader.whole and not root.has_error)
+    literals = tuple(one for one in "".join(reader.literals).split("\0") if "$" in one or "`" in one)
+    return ParsedScript(tuple(reader.calls), reader.whole and not root.has_error, literals, reader.sums)
 
 
 def _parser() -> Parser:
@@ -135,18 +148,24 @@ class _Around:
     depth: int = 0
     fed: bool = False
     redirects: tuple[Redirect, ...] = ()
+    in_sum: bool = False
 
 
 class _Reader:
     def __init__(self) -> None:
         self.calls: list[ShellCommand] = []
         self.whole = True
+        self.literals: list[str] = []
+        self.sums = False
 
     def visit(self, node: Node, around: _Around) -> None:
         if around.depth > MOST_DEPTH or len(self.calls) > MOST_CALLS:
             self.whole = False
             return
-        below = replace(around, depth=around.depth + 1)
+        in_sum = _is_sum(node) or (around.in_sum and node.type != "command_substitution")
+        below = replace(around, depth=around.depth + 1, in_sum=in_sum)
+        self.sums = self.sums or in_sum or node.type in ("c_style_for_statement", "array")
+        self._listen(node, in_sum)
         match node.type:
             case "command" | "declaration_command" | "unset_command":
                 self._call(node, below)
@@ -161,6 +180,20 @@ class _Reader:
                 self._all(node, replace(below, redirects=()))
             case _:
                 self._all(node, below)
+
+    def _listen(self, node: Node, in_sum: bool) -> None:
+        """Note a literal, and whether text is evaluated here."""
+        match node.type:
+            case "raw_string" | "ansi_c_string" | "word" | "string_content":
+                self.literals.append("[" * in_sum + (_piece(node).text or _text(node)))
+            case "heredoc_body" if _is_heard(node):
+                self.literals.append(f"\0{_text(node)}\0")
+            case "simple_expansion" | "expansion":
+                self.literals.append("$")
+                self.sums = self.sums or _REWORDS.search(_text(node)) is not None
+                self.whole = self.whole and not _text(node).endswith("@P}")
+            case "test_command":
+                self.sums = self.sums or _SUM_TEST.search(_text(node)) is not None
 
     def _all(self, node: Node, around: _Around) -> None:
         for child in node.named_children:
@@ -183,6 +216,8 @@ class _Reader:
             inner = child.named_children if child.type == "variable_assignment" else [child]
             for part in inner:
                 self.visit(part, replace(around, redirects=()))
+            if child.type != "variable_assignment":
+                self.literals.append("\0")
 
     def _redirected(self, node: Node, around: _Around) -> None:
         files = [child for child in node.named_children if child.type == "file_redirect"]
@@ -203,6 +238,22 @@ class _Reader:
     def _pipeline(self, node: Node, around: _Around) -> None:
         for number, child in enumerate(node.named_children):
             self.visit(child, replace(around, fed=around.fed or number > 0))
+
+
+def _is_sum(node: Node) -> bool:
+    """Check for a subscript, `$[ ]`, `(( ))`, and a `$(( ))` that the grammar takes for a substitution."""
+    if node.type in ("arithmetic_expansion", "subscript"):
+        return True
+    brackets = node.type in ("compound_statement", "subshell", "command_substitution")
+    return brackets and _text(node).startswith(("((", "$((")) and _text(node).endswith("))")
+
+
+def _is_heard(body: Node) -> bool:
+    """Check whether a here-document goes to the shell's own `read`, to a loop, or to a group."""
+    statement = body.parent.parent if body.parent is not None else None
+    taker = statement.child_by_field_name("body") if statement is not None else None
+    name = taker.child_by_field_name("name") if taker is not None else None
+    return name is None or _word(name.named_children[0]).text in _HEARS
 
 
 def _assigned(node: Node) -> tuple[str, ShellWord]:

@@ -101,7 +101,7 @@ def _prefix(program: str, words: Words) -> Inside:
         (word.text or "").startswith(("-S", "--split")) for word in words[: (at or 0) + 1]
     ):
         return _split(words)
-    if program in ("command", "exec") and any(word.text in _ASKS_ONLY for word in words):
+    if program in ("command", "exec") and words and words[0].text in _ASKS_ONLY:
         return Inside()
     if at is None:
         return _UNKNOWN
@@ -183,6 +183,12 @@ def _alias(words: Words) -> Inside:
     return _UNKNOWN if any(word.text is None or "=" in word.text for word in words) else Inside()
 
 
+def _calls_back(words: Words) -> Inside:
+    """`mapfile -C`, `compgen -C` and `-W`, `complete -C`: a word is run later, or expanded once more."""
+    options = [word.text for word in words if word.text is None or word.text[:1] == "-"]
+    return _UNKNOWN if any(one is None or set("CFW") & set(one) for one in options) else Inside()
+
+
 def _source(words: Words) -> Inside:
     return _UNKNOWN if not words or words[0].text is None else Inside()
 
@@ -199,6 +205,7 @@ _SPECIAL: dict[str, Callable[[Words], Inside]] = {
     "eval": _eval,
     "trap": _trap,
     "alias": _alias,
+    **dict.fromkeys(("mapfile", "readarray", "compgen", "complete"), _calls_back),
     "source": _source,
     ".": _source,
     **dict.fromkeys(("watch", "parallel", "entr", "script", "expect", "screen", "tmux"), _unreadable),

@@ -23,6 +23,7 @@ SCRIPTS = (
     "ls -la | wc -l > 'a b'",
     'A=b rm -rf "$HOME/x" <<E\n$(cat y)\nE',
     "a; (b",
+    "x='a[$(y)]'; (( x ))",
     "echo \u00e9 $'\\x00'",
 )
 STEEP = "! " * 24_000
