@@ -196,6 +196,8 @@ def _words(reading: ScriptReading, words: Sequence[ShellWord], fed: bool, depth:
         return
     looks = found.own is A.SHELL and only_looks(first.text, words[1:])
     reading.acts.append(CommandAction(found.own, line, looks))
+    for name, value in found.sets:
+        _variable(reading, name, value, depth)
     for call in found.calls:
         _words(reading, call, fed, depth + 1)
     for text in found.scripts:

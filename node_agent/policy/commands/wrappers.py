@@ -17,11 +17,13 @@ class Inside:
     """The calls that a call runs besides itself: some by their words, and scripts by their text.
 
     `own`: the class of the call itself. A script that is made at run time makes `own` unknown.
+    `sets`: the variables that it gives them.
     """
 
     calls: tuple[tuple[ShellWord, ...], ...] = ()
     scripts: tuple[str, ...] = ()
     own: ActionClass = A.SHELL
+    sets: tuple[tuple[str, ShellWord], ...] = ()
 
 
 _UNKNOWN = Inside(own=A.UNKNOWN)
@@ -111,7 +113,9 @@ def _prefix(program: str, words: Words) -> Inside:
         return _script(rest[1:2])
     if program == "xargs" and rest:
         rest = (*rest, ShellWord(None))
-    return Inside(calls=(rest,) if rest else (), own=action)
+    pairs = [(word.text or "").partition("=") for word in words[:at]] if program == "env" else []
+    sets = tuple((name, ShellWord(value)) for name, sign, value in pairs if sign and name[:1] != "-")
+    return Inside(calls=(rest,) if rest else (), own=action, sets=sets)
 
 
 def _after_options(words: Words, valued: Sequence[str], assigns: bool) -> int | None:
