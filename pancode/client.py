@@ -407,14 +407,22 @@ class Client:
         )
 
     def events(
-        self, method: str, path: str, body: Json | None = None, query: Mapping[str, object] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        query: Mapping[str, object] | None = None,
+        wanted: Callable[[], bool] = lambda: True,
     ) -> Iterator[ServerEvent]:
-        """Server-sent events to the end. ApiError for `problem`, StreamCutError when it is cut."""
+        """Server-sent events to the end. ApiError for `problem`, StreamCutError when it is cut.
+
+        `wanted` is asked before each line, and so every 10 s where nothing happens: False ends it.
+        """
         connection, response = self._send(method, _with(path, query or {}), body, STREAM_S)
         try:
             if response.status >= 400:
                 _check(response, _reading(response.read))
-            yield from _events(response)
+            yield from _events(response, wanted)
         finally:
             connection.close()
 
@@ -606,9 +614,9 @@ def _start_failed(log: Path, begin: int, code: int) -> PancodeError:
     )
 
 
-def _events(response: http.client.HTTPResponse) -> Iterator[ServerEvent]:
+def _events(response: http.client.HTTPResponse, wanted: Callable[[], bool]) -> Iterator[ServerEvent]:
     kind, data = "message", ""
-    while True:
+    while wanted():
         line = _reading(response.readline)
         if not line:
             return

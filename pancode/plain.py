@@ -68,9 +68,10 @@ def clip(text: str, columns: int) -> str:
     """At most this many columns, with `...` where something was cut."""
     if width(text) <= columns:
         return text
-    kept = ""
+    kept, room = "", columns - 3
     for char in text:
-        if width(kept + char) > columns - 3:
+        room -= width(char)
+        if room < 0:
             break
         kept += char
     return kept + "..."

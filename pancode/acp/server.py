@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from node_agent.wire.clock import Ids
+from node_agent.wire.clock import Clock, Ids
 from pancode import __version__
 from pancode.acp.choices import DEFAULT, fixed, offered
 from pancode.acp.session import COMMANDS, EditorFleet, EditorSession, names_of, run_of
@@ -46,14 +46,16 @@ class AcpServer:
         lines: JsonRpcLines,
         client: Callable[[bool], Client],
         ids: Ids,
+        clock: Clock,
         begins: Json,
         names: Path,
         *,
         is_remote: bool = False,
     ) -> None:
         self._lines, self._ids = lines, ids
-        self._fleet = EditorFleet(self, client, ids, begins, names, is_remote)
+        self._fleet = EditorFleet(self, client, ids, clock, begins, names, is_remote)
         self._sessions: dict[str, EditorSession] = {}
+        self._opening = threading.Lock()
         self._numbers = itertools.count(1)
         self._cards: dict[int, tuple[list[str], Callable[[str | None], None]]] = {}
         self._by = who()
@@ -152,12 +154,16 @@ class AcpServer:
         folder = _text(params, "cwd")
         if not folder.startswith("/"):
             raise UsageError(f"cwd must be an absolute path, not {folder[:100]!r}")
-        if len(self._sessions) >= MOST_SESSIONS and name not in self._sessions:
-            raise UsageError(f"{MOST_SESSIONS} sessions are open", fix="start this program anew")
         session = EditorSession(self._fleet, name, folder, self._by, run)
         if self._fleet.is_remote and not run:
             session.cwd = None if self._fleet.begins.get("workspace") == "none" else work_folder()
-        self._sessions[name] = session
+        with self._opening:
+            before = self._sessions.get(name)
+            if before is None and len(self._sessions) >= MOST_SESSIONS:
+                raise UsageError(f"{MOST_SESSIONS} sessions are open", fix="start this program anew")
+            self._sessions[name] = session
+        if before is not None:
+            before.leave()
         return session
 
     def _list(self, params: Json) -> Json:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from node_agent.wire.clock import Ids
+from node_agent.wire.clock import Clock, Ids
 from pancode.acp.updates import EditorTurn, UpdateReader, card_of, chunk, ending, permission
 from pancode.client import Client, FleetDownError, NotRunningError, StreamCutError, path_of
 from pancode.errors import ApiError, PancodeError, UsageError
@@ -23,8 +23,8 @@ OVER = ("rests", "turn lost", "ended")
 """States of a session without a program."""
 LOOK_S, AGAIN_S, TRIES = 0.5, 1.0, 60
 """Between two looks at a cancel; between two tries to reach a coordinator that is away; so many of them."""
-CANCEL_LOOKS = 30
-"""So many looks after a cancel the editor is answered, whether the machine has heard of it or not."""
+CANCEL_MS = 15_000
+"""So long after a cancel the editor is answered, whether the machine has heard of it or not."""
 _STOPS = {
     "end_turn": "end_turn",
     "cancelled": "cancelled",
@@ -62,6 +62,7 @@ class EditorFleet:
     link: EditorLink
     client: Callable[[bool], Client]
     ids: Ids
+    clock: Clock
     begins: Json
     names: Path
     is_remote: bool = False
@@ -82,6 +83,7 @@ class EditorSession:
         self._follows = False
         self._since = self._attempt = ""
         self._broken: Exception | None = None
+        self._over = False
         self._cancelled = threading.Event()
         self._card: tuple[int, str] | None = None
         """The card that is shown: its number, and the id of its tool call where that is of its own."""
@@ -110,9 +112,16 @@ class EditorSession:
         """Show all that was said, and go on from there. PancodeError."""
         with self._state:
             self._follow()
-            while not self.shape and self._broken is None:
+            while not self.shape and self._broken is None and not self._over:
                 self._state.wait(LOOK_S)
             self._unless_broken()
+
+    def leave(self) -> None:
+        """The editor has opened this session anew, in another object: nothing more is shown or asked here."""
+        with self._state:
+            self._ask({})
+            self._over = True
+            self._state.notify_all()
 
     # ---- words
     def _said(self, text: str) -> tuple[str, int]:
@@ -177,7 +186,7 @@ class EditorSession:
 
     # ---- the end of a turn
     def _ended(self, message: tuple[str, int]) -> Json:
-        looks = 0
+        patience_ms = 0
         while True:
             turn = next((one for one in self._reader.ended if one.has(*message)), None)
             if turn is not None:
@@ -189,11 +198,11 @@ class EditorSession:
                 if self.shape["state"] in OVER and not self.shape["goes_on"]:
                     return self._missed()
             if self._cancelled.is_set():
-                if looks == 0:
+                if not patience_ms:
                     self._cancel()
-                if looks >= CANCEL_LOOKS:
+                    patience_ms = self._fleet.clock.mono_ms() + CANCEL_MS
+                elif self._fleet.clock.mono_ms() >= patience_ms:
                     return {"stopReason": "cancelled"}
-                looks += 1
             self._state.wait(LOOK_S)
 
     def _result(self, turn: EditorTurn) -> Json:
@@ -227,7 +236,8 @@ class EditorSession:
     def _cancel(self) -> None:
         """End the turn at work; a sitting that has not begun never does."""
         client, turn = self._fleet.client(False), self._reader.turn
-        body: Json = {"by": self._by, "what": "cancel", **({"turn": turn.number} if turn else {})}
+        seen = turn is not None and turn.run == self.shape.get("run", self.run) and turn.number
+        body: Json = {"by": self._by, "what": "cancel", **({"turn": seen} if seen else {})}
         try:
             client.post(path_of("sessions", self.run, "turn"), body)
         except ApiError as refused:
@@ -267,6 +277,8 @@ class EditorSession:
         try:
             for kind, data in self._events():
                 with self._state:
+                    if self._over:
+                        return
                     self._take(kind, data)
                     self._state.notify_all()
         except Exception as error:  # who waits for a turn waits for this thread
@@ -277,10 +289,11 @@ class EditorSession:
     def _events(self) -> Iterator[tuple[str, Any]]:
         """The stream from the last number on; cut off, it is begun again there."""
         tries, client = 0, self._fleet.client(False)
-        while True:
+        path = path_of("sessions", self.run, "stream")
+        while not self._over:
             query = {"since": self._since or None, "attempt": self._attempt or None}
             try:
-                for event in client.events("GET", path_of("sessions", self.run, "stream"), query=query):
+                for event in client.events("GET", path, query=query, wanted=lambda: not self._over):
                     tries = 0
                     yield event.kind, event.data
                     if event.kind == "end":
@@ -323,6 +336,8 @@ class EditorSession:
     def _answered(self, asks: Json, option: str | None) -> None:
         """A person has chosen: the question that was shown is answered, and no other one."""
         if option is None:
+            if not self._cancelled.is_set():  # else the editor has closed the card: the turn ends
+                self._think(f"nobody has answered; it still waits: {asks['command']}\n")
             return
         body: Json = {"by": self._by, **({"call": asks["call"]} if asks["call"] is not None else {})}
         act = "deny" if option == "no" else "approve"
@@ -331,17 +346,26 @@ class EditorSession:
         try:
             self._fleet.client(True).post(path_of("runs", asks["run"], act), body)
         except PancodeError as refused:
-            self._think(f"your answer did not count: {refused.words}\n")
+            self._think(f"your answer did not count: {refused.words}. In a terminal: {asks['command']}\n")
+            with self._state:
+                if asks == self._asked:
+                    self._card = None
+                    self._ask(asks)
 
     # ---- what is shown
     def _show(self, update: Json) -> None:
-        self._fleet.link.update(self.name, update)
+        if not self._over:
+            self._fleet.link.update(self.name, update)
 
     def _think(self, text: str) -> None:
         """Words of PanCode itself, beside the agent's answer."""
         self._show(chunk("agent_thought_chunk", unhidden(text)))
 
     def _unless_broken(self) -> None:
+        if self._over:
+            raise PancodeError(
+                "the session was loaded again; its turn goes on, and is shown there", code="left"
+            )
         if self._broken is not None:
             broken, self._broken = self._broken, None
             raise broken

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
-from pancode.plain import counted, unhidden
+from pancode.plain import clip, counted, unhidden
 
 Json = dict[str, Any]
 MOST_LINE = 16 << 20
 """Bytes. A longer line of the output is dropped as a whole."""
 MOST_OPEN = 200
-"""So many calls of tools are known by their ids at once."""
+"""So many calls of tools are known by their ids at once, and so many turns that have ended."""
 MOST_TITLE = 300
 _GIVEN = ("tool", "command", "path", "pattern")
 _KINDS = {
@@ -60,8 +62,8 @@ class UpdateReader:
         self.mine: set[tuple[str, int]] = set()
         self.turn: EditorTurn | None = None
         """The turn at work."""
-        self.ended: list[EditorTurn] = []
-        """Turns that have ended and that nobody has taken from here yet."""
+        self.ended: deque[EditorTurn] = deque(maxlen=MOST_OPEN)
+        """The newest turns that have ended."""
 
     @property
     def call(self) -> Json | None:
@@ -122,15 +124,14 @@ class UpdateReader:
 
     def _called(self, event: Json) -> Json:
         self._calls += 1
-        tool, path, command = (_text(event.get(name)) for name in ("tool", "path", "command"))
-        about = command or path or _text(event.get("pattern"))
+        given = {name: _text(event.get(name)) for name in _GIVEN}
+        tool, command, path, pattern = given.values()
+        about = command or f"{tool} {path or pattern}"
         call: Json = {
             "toolCallId": f"{self._place[0]}-{self._calls}",
-            "title": " ".join(unhidden(about).split())[:MOST_TITLE] if command else f"{tool} {about}".strip(),
+            "title": _title(about),
             "kind": _KINDS.get(tool, "other"),
-            "rawInput": {
-                name: event[name] for name in ("tool", "command", "path", "pattern") if name in event
-            },
+            "rawInput": {name: text for name, text in given.items() if text},
         }
         if here := self._here(path):
             call["locations"] = [{"path": here}]
@@ -181,7 +182,7 @@ def words_of(blocks: Iterable[Any], folder: str) -> str:
             case {"type": "resource_link", "uri": str(uri)}:
                 words.append(f"@{_name(uri, folder)}")
             case {"type": "resource", "resource": {"uri": str(uri), "text": str(text)}}:
-                words.append(f"\n\n{_name(uri, folder)}:\n```\n{text}\n```\n")
+                words.append(f"\n\n{_name(uri, folder)}:\n{_fenced(text)}\n")
             case {"type": "resource", "resource": {"uri": str(uri)}}:
                 words.append(f"@{_name(uri, folder)}")
             case _:
@@ -190,7 +191,7 @@ def words_of(blocks: Iterable[Any], folder: str) -> str:
 
 
 def _name(uri: str, folder: str) -> str:
-    path = uri.removeprefix("file://")
+    path = unquote(uri.removeprefix("file://")) if uri.startswith("file://") else uri
     return path.removeprefix(f"{folder.rstrip('/')}/")
 
 
@@ -210,11 +211,11 @@ def ending(turn: EditorTurn, shape: Json) -> str:
 def permission(asks: Json, call: Json | None) -> Json:
     """The parameters of `session/request_permission` for what waits for a yes."""
     shown = unhidden(asks["words"])
-    about = {"toolCallId": card_of(asks, call), "title": shown[:MOST_TITLE], "kind": "execute"}
+    about = {"toolCallId": card_of(asks, call), "title": _title(shown), "kind": "execute"}
     options = [_option("once", "Yes, this once", "allow_once"), _option("no", "No", "reject_once")]
     if asks["kind"] == "call":
         options.insert(1, _option("run", "Yes, always in this run", "allow_always"))
-    body = [{"type": "content", "content": text_block(shown)}]
+    body = [{"type": "content", "content": text_block(_fenced(shown))}]
     return {"toolCall": {**about, "status": "pending", "content": body}, "options": options}
 
 
@@ -223,6 +224,17 @@ def card_of(asks: Json, call: Json | None) -> str:
     if asks["kind"] == "call" and call is not None:
         return str(call["toolCallId"])
     return f"{asks['run']}-{asks['kind']}"
+
+
+def _title(text: str) -> str:
+    """One line of it."""
+    return clip(" ".join(unhidden(text).split()), MOST_TITLE)
+
+
+def _fenced(text: str) -> str:
+    """As Markdown that shows each character: nothing in it ends the block, and nothing is markup."""
+    fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
+    return f"{fence}\n{text}\n{fence}"
 
 
 def _option(name: str, words: str, kind: str) -> Json:

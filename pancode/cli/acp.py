@@ -38,7 +38,7 @@ def acp(ctx: typer.Context, *, agent: Agent = None, **_options: Any) -> int:
     The options hold for each session that begins; agent, machine and model can also be chosen in the editor.
     A session stays when the editor ends: the editor opens it again, or pancode attach does.
     """
-    from node_agent.wire.clock import SystemIds
+    from node_agent.wire.clock import SystemClock, SystemIds
     from pancode.acp.server import AcpServer
     from pancode.client import Client, home_here, place_of
     from pancode.jsonrpc import JsonRpcLines, standard_input
@@ -55,7 +55,7 @@ def acp(ctx: typer.Context, *, agent: Agent = None, **_options: Any) -> int:
     lines = JsonRpcLines(standard_input(), sys.stdout)
     names = home_here(os.environ) / "editors"
     remote = remote_of(os.environ) is not None
-    AcpServer(lines, client, SystemIds(), begins, names, is_remote=remote).serve()
+    AcpServer(lines, client, SystemIds(), SystemClock(), begins, names, is_remote=remote).serve()
     return ExitCode.DONE
 
 

@@ -7,7 +7,7 @@ import io
 import json
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ import pytest
 from node_agent.wire.clock import SystemIds
 from pancode import jsonrpc
 from pancode.acp.server import AcpServer
+from pancode.acp.session import CANCEL_MS
 from pancode.client import ServerEvent
 from pancode.errors import ApiError
 from pancode.jsonrpc import JsonRpcLines
 from tests.crowd import until
+from tests.fakes.node.clock import MemoryClock
 
 Json = dict[str, Any]
 PATIENCE_S = 60
@@ -40,10 +42,11 @@ CALL: Json = {
 
 
 class Fleet:
-    """The coordinator as its client sees it; `happens` is the stream of the one session."""
+    """The coordinator as its client sees it; `happened` is the stream of the one session."""
 
     def __init__(self) -> None:
-        self.happens: queue.Queue[ServerEvent | Exception] = queue.Queue()
+        self.happened: list[ServerEvent] = []
+        self._changed = threading.Condition()
         self.posted: list[tuple[str, Json]] = []
         self.refuses: Exception | None = None
 
@@ -67,30 +70,40 @@ class Fleet:
     def post_work(self, path: str, body: Json, told: object) -> Any:
         return {**self.post(path, body), "warnings": [], "agent": "builder"}
 
-    def events(self, method: str, path: str, **more: object) -> Iterator[ServerEvent]:
-        while True:
-            happened = self.happens.get()
-            if isinstance(happened, Exception):
-                raise happened
-            yield happened
+    def events(
+        self, method: str, path: str, query: Json, wanted: Callable[[], bool]
+    ) -> Iterator[ServerEvent]:
+        """From the beginning for each who asks, as long as they want it."""
+        told = 0
+        while wanted():
+            with self._changed:
+                self._changed.wait_for(lambda told=told: len(self.happened) > told, 0.05)  # type: ignore[misc]
+            yield from self.happened[told:]
+            told = len(self.happened)
+
+    def _happens(self, event: ServerEvent) -> None:
+        with self._changed:
+            self.happened.append(event)
+            self._changed.notify_all()
 
     def log(self, *events: Json) -> None:
         data = b"".join(json.dumps(event).encode() + b"\n" for event in events)
         told = {"run": "r-1", "attempt": "1.1", "next": 9, "b64": base64.b64encode(data).decode()}
-        self.happens.put(ServerEvent("log", told))
+        self._happens(ServerEvent("log", told))
 
     def state(self, **changed: Any) -> None:
-        self.happens.put(ServerEvent("session", {**SHAPE, **changed}))
+        self._happens(ServerEvent("session", {**SHAPE, **changed}))
 
 
 class Editor:
     """The editor's end of the two streams."""
 
     def __init__(self, fleet: Fleet, names: Path) -> None:
-        self.fleet, self.sent = fleet, queue.Queue[str]()
+        self.fleet, self.sent, self.clock = fleet, queue.Queue[str](), MemoryClock()
         self.told: list[Json] = []
         self._changed = threading.Condition()
-        server = AcpServer(JsonRpcLines(self, self), lambda works: fleet, SystemIds(), {}, names)  # type: ignore[arg-type, return-value]
+        lines = JsonRpcLines(self, self)  # type: ignore[arg-type]
+        server = AcpServer(lines, lambda works: fleet, SystemIds(), self.clock, {}, names)  # type: ignore[arg-type, return-value]
         self.thread = threading.Thread(target=server.serve, daemon=True)
         self.thread.start()
 
@@ -144,6 +157,16 @@ TURN: tuple[Json, Json, Json] = (
 )
 
 
+def said(session: str, text: str, kind: str = "agent_message_chunk") -> Json:
+    update = {"sessionUpdate": kind, "content": {"type": "text", "text": text}}
+    return {"sessionId": session, "update": update}
+
+
+def texts(editor: Editor, kind: str) -> list[str]:
+    shown = [one["params"]["update"] for one in editor.told if one.get("method") == "session/update"]
+    return [one["content"]["text"] for one in shown if one["sessionUpdate"] == kind]
+
+
 def test_it_tells_what_it_can_do_and_no_more(editor: Editor) -> None:
     for number, version in enumerate((1, 0, 99), start=1):
         told = editor.ask(number, "initialize", protocolVersion=version)["result"]
@@ -195,7 +218,7 @@ def test_a_line_that_is_too_long_is_skipped_whole(
     asked = json.dumps({"id": 5, "method": "initialize", "params": {"protocolVersion": 1}})
     sink = io.StringIO()
     lines = JsonRpcLines(io.StringIO("x" * 100_000 + "\n" + asked + "\n"), sink)
-    AcpServer(lines, lambda works: None, SystemIds(), {}, tmp_path).serve()  # type: ignore[arg-type, return-value]
+    AcpServer(lines, lambda works: None, SystemIds(), MemoryClock(), {}, tmp_path).serve()  # type: ignore[arg-type, return-value]
     long, fine = (json.loads(line) for line in sink.getvalue().splitlines())
     assert (long["error"]["code"], fine["id"]) == (-32600, 5)
 
@@ -208,11 +231,7 @@ def test_a_turn_is_streamed_and_ends_with_its_reason(editor: Editor) -> None:
     path, body = editor.fleet.posted[0]
     assert path == "/v1/sessions" and (body["task"], body["cwd"]) == ("go", FOLDER)
     assert body["by"].endswith("(zed)")
-    shown = [one["params"]["update"] for one in editor.told if one.get("method") == "session/update"]
-    assert [one["content"]["text"] for one in shown if one["sessionUpdate"] == "agent_message_chunk"] == [
-        "Done."
-    ]
-    assert not [one for one in shown if one["sessionUpdate"] == "user_message_chunk"]
+    assert texts(editor, "agent_message_chunk") == ["Done."] and texts(editor, "user_message_chunk") == []
 
 
 @pytest.mark.parametrize("stop", ["failed", "lost", "none"])
@@ -284,8 +303,7 @@ def test_a_cancel_names_the_turn_and_a_sitting_that_waits_is_ended(editor: Edito
     session = editor.begun()
     editor.say(3, session, "go")
     editor.fleet.log(TURN[0], TURN[1])
-    text = {"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": "Done."}}
-    editor.until(method="session/update", params={"sessionId": session, "update": text})
+    editor.until(method="session/update", params=said(session, "Done."))
     editor.send(method="session/cancel", params={"sessionId": session})
     until(lambda: len(editor.fleet.posted) == 2, "it is cancelled", PATIENCE_S)
     assert editor.fleet.posted[1] == ("/v1/sessions/r-1/turn", {**editor.fleet.posted[1][1], "turn": 1})
@@ -298,6 +316,61 @@ def test_a_cancel_names_the_turn_and_a_sitting_that_waits_is_ended(editor: Edito
     editor.send(method="session/cancel", params={"sessionId": session})
     until(lambda: len(editor.fleet.posted) == 5, "it is ended", PATIENCE_S)
     assert [path for path, _ in editor.fleet.posted[3:]] == ["/v1/sessions/r-1/turn", "/v1/sessions/r-1/end"]
+
+
+def test_a_cancel_is_waited_for_by_the_clock_however_much_the_agent_says(editor: Editor) -> None:
+    session = editor.begun()
+    editor.say(3, session, "go")
+    editor.fleet.log(TURN[0])
+    editor.send(method="session/cancel", params={"sessionId": session})
+    until(lambda: len(editor.fleet.posted) == 2, "it is cancelled", PATIENCE_S)
+    for number in range(50):
+        editor.fleet.log({"type": "said", "text": f"piece {number}"})
+        editor.until(method="session/update", params=said(session, f"piece {number}"))
+    assert not [one for one in editor.told if one.get("id") == 3]
+    editor.clock.advance(CANCEL_MS)
+    assert editor.until(id=3)["result"] == {"stopReason": "cancelled"}
+
+
+def test_the_number_of_a_lost_turn_cancels_nothing_of_the_next_sitting(editor: Editor) -> None:
+    session = editor.begun()
+    editor.say(3, session, "go")
+    editor.fleet.log(TURN[0], TURN[1])
+    editor.fleet.state(run="r-2", state="starts", goes_on=True)
+    editor.fleet.state(run="r-2", state="asks", asks=CALL)
+    editor.until(method="session/request_permission")
+    editor.send(method="session/cancel", params={"sessionId": session})
+    until(lambda: len(editor.fleet.posted) == 2, "it is cancelled", PATIENCE_S)
+    assert editor.fleet.posted[1] == (
+        "/v1/sessions/r-1/turn",
+        {**editor.fleet.posted[1][1], "what": "cancel"},
+    )
+    assert "turn" not in editor.fleet.posted[1][1]
+
+
+def test_a_yes_that_fails_is_asked_for_again_and_a_closed_card_names_the_command(editor: Editor) -> None:
+    session = editor.begun()
+    editor.say(3, session, "go")
+    editor.fleet.log(TURN[0])
+    editor.fleet.state(state="asks", asks=CALL)
+    card = editor.until(method="session/request_permission")
+    editor.fleet.refuses = ApiError({"message": "the link is cut", "code": "unavailable"})
+    yes = {"outcome": {"outcome": "selected", "optionId": "once"}}
+    editor.send(id=card["id"], result=yes)
+    again = editor.until(method="session/request_permission", id=card["id"] + 1)
+    assert again["params"] == card["params"]
+    (words,) = texts(editor, "agent_thought_chunk")[1:]
+    assert "the link is cut" in words and CALL["command"] in words
+    editor.fleet.refuses = None
+    editor.send(id=again["id"], result=yes)
+    until(lambda: len(editor.fleet.posted) == 3, "it is approved", PATIENCE_S)
+
+    editor.fleet.state(state="asks", asks={**CALL, "call": 4, "command": "pancode approve --call 4 r-1"})
+    later = editor.until(method="session/request_permission", id=again["id"] + 1)
+    editor.send(id=later["id"], result={"outcome": {"outcome": "cancelled"}})
+    closed = "nobody has answered; it still waits: pancode approve --call 4 r-1\n"
+    editor.until(method="session/update", params=said(session, closed, "agent_thought_chunk"))
+    assert len(editor.fleet.posted) == 3
 
 
 def test_input_that_ends_in_a_turn_ends_nothing_on_the_fleet(editor: Editor) -> None:
@@ -322,8 +395,27 @@ def test_a_session_is_loaded_by_the_name_that_an_editor_gave_it(editor: Editor, 
     later.fleet.state(state="waits for you")
     options = later.ask(3, "session/load", sessionId=session, cwd=FOLDER, mcpServers=[])["result"]
     assert [one["currentValue"] for one in options["configOptions"]] == ["builder", "box", "m"]
-    texts = [one["params"]["update"].get("content", {}).get("text") for one in later.told if "params" in one]
-    assert {"Done."} < {*texts} and any((text or "").endswith(": go") for text in texts)
+    assert texts(later, "agent_message_chunk") == ["Done."]
+    assert texts(later, "user_message_chunk")[0].endswith(": go")
+
+
+def test_a_session_that_is_loaded_again_is_shown_and_asked_once(editor: Editor) -> None:
+    session = editor.begun()
+    editor.say(3, session, "go")
+    editor.fleet.log(TURN[0])
+    editor.fleet.state(state="asks", asks=CALL)
+    card = editor.until(method="session/request_permission")
+    for number in (4, 5, 6):
+        assert "result" in editor.ask(number, "session/load", sessionId=session, cwd=FOLDER, mcpServers=[])
+    assert editor.until(id=3)["error"]["data"]["code"] == "left"
+    until(lambda: [one.name for one in threading.enumerate()].count(session) == 1, "one listens", PATIENCE_S)
+    cards = [one["id"] for one in editor.told if one.get("method") == "session/request_permission"]
+    gone = [one["params"]["requestId"] for one in editor.told if one.get("method") == "$/cancel_request"]
+    assert cards == [card["id"] + more for more in range(4)] and gone == cards[:-1]
+    editor.fleet.log(TURN[1])
+    editor.fleet.log({"type": "said", "text": "the end"})
+    editor.until(method="session/update", params=said(session, "the end"))
+    assert texts(editor, "agent_message_chunk") == ["Done.", "the end"]
 
 
 def test_what_a_session_is_made_of_is_chosen_before_its_first_words(editor: Editor) -> None:

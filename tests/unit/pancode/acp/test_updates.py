@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pancode.acp.updates import EditorTurn, UpdateReader, ending, permission, words_of
+from pancode.acp.updates import MOST_OPEN, MOST_TITLE, EditorTurn, UpdateReader, ending, permission, words_of
 
 Json = dict[str, Any]
 FOLDER = "/home/ana/app"
@@ -104,11 +104,14 @@ def test_a_line_without_end_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_prompt_is_words_with_the_names_of_files() -> None:
     blocks: list[Json] = [
         {"type": "text", "text": "mend "},
-        {"type": "resource_link", "uri": f"file://{FOLDER}/src/a.py", "name": "a.py"},
+        {"type": "resource_link", "uri": f"file://{FOLDER}/src/my%20a.py", "name": "a.py"},
         {"type": "resource", "resource": {"uri": "file:///etc/hosts", "text": "127.0.0.1 localhost"}},
+        {"type": "resource", "resource": {"uri": "file:///b.md", "text": "```\nx\n```"}},
+        {"type": "resource_link", "uri": "https://a.example/b%20c", "name": "c"},
     ]
     said = words_of(blocks, FOLDER)
-    assert said.startswith("mend @src/a.py\n\n/etc/hosts:\n```\n127.0.0.1")
+    assert said.startswith("mend @src/my a.py\n\n/etc/hosts:\n```\n127.0.0.1")
+    assert said.endswith("\n\n/b.md:\n````\n```\nx\n```\n````\n@https://a.example/b%20c")
 
 
 @pytest.mark.parametrize("block", [{"type": "image", "data": "x"}, None, 7, {"type": "text"}, {}])
@@ -124,6 +127,41 @@ def test_always_is_offered_for_a_command_alone_and_the_whole_command_is_shown() 
     assert card["toolCall"]["toolCallId"] == "r-1-3" and "curl x | sh" in json.dumps(card["toolCall"])
     before = permission({**asks, "kind": "budget"}, None)
     assert [one["kind"] for one in before["options"]] == ["allow_once", "reject_once"]
+
+
+@pytest.mark.parametrize("words", ["ls <!-- x; rm -rf ~ -->", "ls ``` x", "echo '`````'\n```", "plain"])
+def test_the_whole_of_what_needs_a_yes_is_shown_as_it_is(words: str) -> None:
+    whole = f"{words}   (a rule) " + "x" * MOST_TITLE
+    asks = {"run": "r-1", "kind": "call", "words": whole, "call": 1}
+    card = permission(asks, None)["toolCall"]
+    opens, *body, closes = card["content"][0]["content"]["text"].split("\n")
+    assert opens == closes and {*opens} == {"`"} and opens not in whole
+    assert len(opens) >= 3 and "\n".join(body) == whole
+    assert card["title"].endswith("...") and "\n" not in card["title"] and len(card["title"]) == MOST_TITLE
+
+
+def test_a_call_is_told_with_text_that_every_parser_takes() -> None:
+    path = b"/a\\ud800\\u202e" + b"b" * MOST_TITLE
+    line = b'{"type": "called", "tool": "read", "path": "%s", "pattern": NaN, "command": [Infinity]}\n'
+    (call,) = read(line % path)
+    assert call["title"].startswith("read /a?<U+202E>bb") and call["title"].endswith("b...")
+    assert len(call["title"]) == MOST_TITLE
+    assert {name: text[:4] for name, text in call["rawInput"].items()} == {
+        "tool": "read",
+        "path": "/a?\u202e",
+    }
+    json.dumps(call, allow_nan=False, ensure_ascii=False).encode()
+
+
+def test_turns_of_a_long_session_are_forgotten() -> None:
+    reader = UpdateReader(FOLDER, "ana")
+    for number in range(1, MOST_OPEN + 51):
+        read(
+            lines(turn(number), {"type": "turn_end", "number": number, "stop": "end_turn"}),
+            reader,
+            cut=1 << 20,
+        )
+    assert [one.number for one in reader.ended] == [*range(51, MOST_OPEN + 51)]
 
 
 def test_an_answer_that_changed_nothing_has_nothing_below_it() -> None:

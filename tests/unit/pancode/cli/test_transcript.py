@@ -46,7 +46,9 @@ class Cut(Client):
         super().__init__(home, starts=False)
         self.asked: list[dict[str, Any]] = []
 
-    def events(self, method: str, path: str, body: Any = None, query: Any = None) -> Iterator[ServerEvent]:
+    def events(
+        self, method: str, path: str, body: Any = None, query: Any = None, wanted: Any = None
+    ) -> Iterator[ServerEvent]:
         self.asked.append(dict(query))
         begin, half = query["offset"], len(CLAUDE) // 2
         piece = CLAUDE[begin:half] if begin == 0 else CLAUDE[begin:]

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -115,3 +116,30 @@ def test_what_is_cut_off_is_sent_again_only_with_a_key(tmp_path: Path) -> None:
             client.post("/v1/x", {"text": "hello"})
         thread.join(10)
         assert len(asked) == 3 and b"Idempotency-Key" not in asked[2]
+
+
+def test_a_stream_that_nobody_wants_any_more_ends_at_its_next_line(tmp_path: Path) -> None:
+    with reachable(tmp_path, SOCKET) as place, socket.socket(socket.AF_UNIX) as server:
+        Path(place).parent.mkdir(exist_ok=True)
+        server.bind(place)
+        server.listen()
+        heard, over, told = threading.Event(), threading.Event(), list[object]()
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(ConnectionResetError):  # it is closed with a line that nobody reads
+                connection.recv(65536)
+                connection.sendall(b'HTTP/1.1 200 OK\r\n\r\nevent: log\ndata: {"a": 1}\n\n')
+                heard.wait(60)
+                over.set()
+                connection.sendall(b": still here\n\n")
+                while connection.recv(65536):
+                    pass
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        for event in Client(tmp_path, starts=False).events("GET", "/v1/x", wanted=lambda: not over.is_set()):
+            told.append(event.data)
+            heard.set()
+        thread.join(60)
+        assert told == [{"a": 1}] and not thread.is_alive(), "its connection is closed"

@@ -57,7 +57,9 @@ class ToolResults(Client):
             raise answer
         return answer
 
-    def events(self, method: str, path: str, body: Any = None, query: Any = None) -> Iterator[ServerEvent]:
+    def events(
+        self, method: str, path: str, body: Any = None, query: Any = None, wanted: Any = None
+    ) -> Iterator[ServerEvent]:
         self.tested.append((path, body["model"], body["node"]))
         yield ServerEvent("progress", {"text": "testing m on a, up to 60 s"})
         yield ServerEvent("result", {"tests": [self.test]})
