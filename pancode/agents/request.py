@@ -176,6 +176,8 @@ class DispatchRequest(WorkOptions):
     """A person's answer to the question of that run; nobody else can answer it then."""
     program: str = ""
     """The program that has answered instead of a person."""
+    by_itself: bool = False
+    """Nobody has asked for this sitting: it begins because words are left, unless its session is ended."""
     walled: bool = False
     """The run from inside which it was asked for is one that runs behind a sandbox or not at all."""
     confirmed: bool = False

@@ -101,6 +101,8 @@ class RunTerms(TypedDict, total=False):
     """A person's answer to the question of the run that it continues."""
     program: str
     """The program that has given that answer instead of a person."""
+    by_itself: bool
+    """Nobody has asked for this sitting: words were left, and its session was not ended."""
     asks: str
     """The reason why a person decides before it starts."""
     approved: Approval

@@ -204,7 +204,8 @@ def admit(work: Work, run: Run) -> Run:
         work.signal(replaced, GivenUp(run.id))
     if old is not None:
         sole = "answers" in run.terms or "turns" in run.terms or is_taken(tx, old)
-        work.signal(old, Continued(run.id, run.created_by, sole, run.terms.get("program", "")))
+        program, by_itself = run.terms.get("program", ""), run.terms.get("by_itself", False)
+        work.signal(old, Continued(run.id, run.created_by, sole, program, by_itself))
     if step is not None:
         rejoining.taken(work, step, admitted)
     return admitted

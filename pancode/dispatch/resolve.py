@@ -232,6 +232,7 @@ class Resolution:
             autonomy=_autonomy(self.agent),
             answers=asked.answers or "",
             program=asked.program,
+            by_itself=asked.by_itself,
             begins=asked.begins.run if asked.begins is not None else "",
             carries=asked.begins is not None and asked.begins.carries,
             turns=dict(asked.turns),

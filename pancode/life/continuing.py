@@ -149,9 +149,11 @@ GATES = "the gates"
 """Who says the words about failed gates."""
 
 
-def with_failed_gates(run: Run, text: str, now_ms: int) -> Run:
-    """The sitting that is left alone, after its gates failed: the next one begins with their words."""
-    if not run.terms.get("rounds") or not text:
+def with_failed_gates(run: Run, text: str, rests: RestReason | None, now_ms: int) -> Run:
+    """The sitting that is left alone, after its gates failed: the next one begins with their words, unless a
+    person has cancelled its turn or let it rest."""
+    halted = rests is RestReason.ASKED or run.terms.get("turn", {}).get("stop") == TurnStop.CANCELLED
+    if halted or not run.terms.get("rounds") or not text:
         return run
     row = {"by": GATES, "at_ms": now_ms, "text": text, "delivered": ""}
     return replace(run, terms={**run.terms, "told": [*rows(run), row]})
@@ -213,6 +215,16 @@ def must_be_free(old: Run) -> None:
             why="somebody was faster",
             fix=f"pancode runs show {newest}; to continue that one: pancode runs continue {newest}",
             code="already_continued",
+        )
+
+
+def must_be_open(old: Run) -> None:
+    """RefusedError when a person has ended its session."""
+    if "closed" in old.terms:
+        raise RefusedError(
+            f"{old.terms['closed']} has ended the session of {old.id}",
+            fix=f'go on with it: pancode attach {old.id} "..."',
+            code="session_ended",
         )
 
 

@@ -11,7 +11,16 @@ from pancode.core.values import replace
 from pancode.errors import UsageError
 from pancode.life import continuing, inbox
 from pancode.life.changes import Changes
-from pancode.life.continuing import NEXT, hears, is_blocked, must_be_free, nexts, unheard, with_words
+from pancode.life.continuing import (
+    NEXT,
+    hears,
+    is_blocked,
+    must_be_free,
+    must_be_open,
+    nexts,
+    unheard,
+    with_words,
+)
 from pancode.life.inbox import FIRST, ItemKind, must_wait
 from pancode.life.orders import identity_of, name_of
 from pancode.life.signals import Continued, SessionCapped, SessionClosed, ToldByPerson, TurnAsked
@@ -180,7 +189,9 @@ def given(made: Changes, run: str) -> Changes:
 
 def continued(made: Changes, signal: Continued) -> Changes:
     """Record the run that continues it. RefusedError or UsageError when only one may, and somebody has
-    answered or denied."""
+    answered or denied; RefusedError when it goes on by itself, and somebody has ended its session."""
+    if signal.by_itself:
+        must_be_open(made.run)  # somebody may have ended it since the words that are left were seen
     if signal.sole:
         must_be_free(made.run)
         asked = made.case.action(

@@ -334,7 +334,7 @@ def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
         made = people.turned(made, turn, made.now.ms)
     if claims.failure is FailureKind.GATE_FAILED:
         told = failed_gates(claims, signal.output)
-        made = made.put(continuing.with_failed_gates(made.run, told, made.now.ms))
+        made = made.put(continuing.with_failed_gates(made.run, told, claims.rests, made.now.ms))
     made = end_run(
         _withdraw_next(made), **result_of(claims), receipt=signal.stored.digest, node=made.fence.node
     )

@@ -176,13 +176,14 @@ class GivenUp:
 class Continued:
     """A new run goes on from the result. `sole`: it must be the only one, as with an answer.
 
-    `program`: the program that has answered; empty: a person has.
+    `program`: the program that has answered; empty: a person has. `by_itself`: nobody has asked for it.
     """
 
     run: str
     by: str
     sole: bool = False
     program: str = ""
+    by_itself: bool = False
 
 
 @dataclass(frozen=True, slots=True)

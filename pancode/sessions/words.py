@@ -19,7 +19,7 @@ from pancode.life.continuing import GATES, as_sitting, hears, is_sitting, kept, 
 from pancode.life.signals import SessionClosed, ToldByPerson, TurnAsked
 from pancode.runs.stop import stop
 from pancode.sessions.session import SessionState, load
-from pancode.work.people.continuing import continue_run
+from pancode.work.people.continuing import continue_run, go_on
 
 TRIES = 3
 """So often somebody else may begin the next sitting at the same moment."""
@@ -133,7 +133,7 @@ class GoingOn:
             said = next(str(row["by"]) for row in rows(old) if not row["delivered"])
             by = old.created_by if said == GATES else said
             try:
-                continue_run(self._core, self._around({}), old, "", by)
+                go_on(self._core, self._around({}), old, by)
             except UnavailableError:
                 raise
             except PancodeError as refused:

@@ -7,6 +7,7 @@ from pancode.control.core import Core
 from pancode.control.run import is_taken
 from pancode.control.surroundings import Surroundings
 from pancode.core.records import Run
+from pancode.core.values import replace
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.life.continuing import as_sitting, continued, must_be_free, must_have_ended
 from pancode.runs.retry import reachable, request_of, unpinned
@@ -35,3 +36,9 @@ def continue_run(
         again = as_sitting(again, session)
     request = continued(old, again, remark, reachable(core, old), answers, program)
     return dispatch(core, around, unpinned(core, request))
+
+
+def go_on(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
+    """The next sitting, with the words that are left. RefusedError where somebody has ended the session."""
+    again = replace(request_of(old, by), by_itself=True)
+    return dispatch(core, around, unpinned(core, continued(old, again, "", reachable(core, old))))

@@ -36,8 +36,8 @@ def used(usd: str) -> Usage:
     return Usage(input_tokens=1_000, output_tokens=10, cost_usd=Decimal(usd), cost_source="metered")
 
 
-def rests(world: World, order: Order, usd: str, **more: Any) -> None:
-    turn = record(1, 0).model_copy(update={"usage": used(usd)})
+def rests(world: World, order: Order, usd: str, stop: TurnStop = TurnStop.END_TURN, **more: Any) -> None:
+    turn = record(1, 0, stop=stop).model_copy(update={"usage": used(usd)})
     given = {"turns": (turn,), "rests": RestReason.IDLE, "usage": used(usd), "session": "s-1", **more}
     world.node.deliver(order, **given)
     world.context.turn()
@@ -207,3 +207,16 @@ def test_a_session_that_is_left_alone_goes_on_until_its_gates_pass(world: World)
     shown = session(world, run)
     assert (shown["run"], shown["state"], shown["goes_on"]) == (order.identity.run, "rests", False)
     assert shown["waiting"] == 1, "its ceiling is used up: the words of the gates are kept for a person"
+
+
+@pytest.mark.parametrize("halt", [{"stop": TurnStop.CANCELLED}, {"rests": RestReason.ASKED}])
+def test_a_cancel_or_a_rest_stops_a_session_that_is_left_alone(world: World, halt: dict[str, Any]) -> None:
+    run = begin(world, until_verified=True, verify=list(GATE))["run"]
+    order = sitting(world)
+    rests(world, order, "1", **gated(order, passed=False), **halt)
+    shown = session(world, run)
+    assert (shown["state"], shown["goes_on"], shown["waiting"]) == ("rests", False, 0)
+    say(world, run, "go on then")
+    order = sitting(world)
+    rests(world, order, "0.10", **gated(order, passed=False))
+    assert session(world, run)["goes_on"], "and a person's words let it go on alone"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +21,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.policy import CallAsked, Isolation
 from node_agent.wire.receipt import RestReason, TurnRecord, TurnStop, TurnWords, Usage
 from pancode.api.session_routes import _events
+from pancode.control.surroundings import Surroundings
 from pancode.control.work import unit_of_work
 from pancode.core.records import Action, ActionKind, FeedEvent, Run
 from pancode.core.values import replace
@@ -165,6 +166,25 @@ def test_words_that_came_too_late_begin_the_next_sitting_by_themselves(world: Wo
     doer.do(action.run, lambda: False)
     assert session(world, run)["run"] == shown["run"], "once"
     assert not [one for one in world.context.rows(Action) if one.kind is ActionKind.GO_ON]
+
+
+def test_an_end_while_the_next_sitting_is_being_begun_is_not_lost(world: World) -> None:
+    run = begin(world)["run"]
+    order = sitting(world)
+    turned(world, order, record(1, 0))
+    say(world, run, "too late")
+    rested(world, order, record(1, 0))
+
+    def around(settings: Mapping[str, object]) -> Surroundings:
+        """The doer has seen that the session is open."""
+        assert world.http.post(f"/v1/sessions/{run}/end", {"by": "ben"}).status_code == 200
+        return world.coordinator.around(settings)
+
+    GoingOn(world.context.core, around).do(run, lambda: False)
+    shown = session(world, run)
+    assert (shown["run"], shown["state"], shown["waiting"]) == (run, "ended", 1)
+    assert not world.context.rows(Action)
+    assert say(world, run, "go on")["how"] == "begins", "a person may"
 
 
 def test_what_a_stopped_session_did_not_get_waits_for_a_person(world: World) -> None:
