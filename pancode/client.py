@@ -508,6 +508,33 @@ class Client:
             self._child.wait()
 
 
+class RepeatedPost:
+    """Posts words that a person may send again: until the coordinator has answered them, the same ones go
+    the same way under the same idempotency key. `key`: a new one."""
+
+    def __init__(self, key: Callable[[], str]) -> None:
+        self._new_key = key
+        self._last: tuple[Json, str, str] | None = None
+
+    def post(self, client: Client, path: str, body: Json) -> Any:
+        """As `Client.post`. Words without an answer are begun once, by the path of the first time."""
+        last = self._last
+        if last is None or last[0] != body:
+            last = self._last = body, path, self._new_key()
+        try:
+            answer = client.post(last[1], body, key=last[2])
+        except ApiError as refused:
+            if refused.code != "key_at_work":  # the first one has no answer yet
+                self._last = None
+            raise
+        self._last = None
+        return answer
+
+    def forget(self) -> None:
+        """They arrived, as one has seen elsewhere: the same words are new ones from now on."""
+        self._last = None
+
+
 def _unless_down(home: Path, none: NotRunningError) -> None:
     """FleetDownError where somebody has taken the fleet down."""
     record = read_down(home)

@@ -14,7 +14,14 @@ from typing import Any, Protocol
 
 from node_agent.wire.clock import Clock, Ids
 from pancode.acp.updates import EditorTurn, UpdateReader, card_of, chunk, ending, permission
-from pancode.client import Client, FleetDownError, NotRunningError, StreamCutError, path_of
+from pancode.client import (
+    Client,
+    FleetDownError,
+    NotRunningError,
+    RepeatedPost,
+    StreamCutError,
+    path_of,
+)
 from pancode.errors import ApiError, PancodeError, UsageError
 from pancode.plain import unhidden
 
@@ -79,6 +86,7 @@ class EditorSession:
         self.shape: Json = {}
         self.cwd: str | None = folder
         self._state = threading.Condition()
+        self._words = RepeatedPost(lambda: fleet.ids.token(16))
         self._reader = UpdateReader(folder, by)
         self._follows = False
         self._since = self._attempt = ""
@@ -135,8 +143,8 @@ class EditorSession:
         if asked and asked == self._asked:
             done = client.post(path_of("runs", asked["run"], "answer"), {"by": self._by, "text": text})
             return str(done["run"]), 0
-        body, key = {"by": self._by, "text": text}, self._fleet.ids.token(16)
-        done = client.post(path_of("sessions", self.run, "words"), body, key=key)
+        body = {"by": self._by, "text": text}
+        done = self._words.post(client, path_of("sessions", self.run, "words"), body)
         return str(done["run"]), int(done["number"])
 
     def _begun(self, client: Client, text: str) -> Json:

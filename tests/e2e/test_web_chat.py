@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -13,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.clis.hands import HANDS
 from tests.clis.launched import EVERY
@@ -100,9 +101,41 @@ HIDE = """hidden => {
 
 def unfolds(call: Locator) -> None:
     expect(call.locator("summary")).to_contain_text("ok")
-    expect(call.locator("pre")).to_be_hidden()
+    expect(call.locator(".well")).to_be_hidden()
     call.locator("summary").click()
-    expect(call.locator("pre")).to_have_text("made.txt")
+    expect(call.locator(".well")).to_contain_text("+one")
+
+
+def typed_meanwhile(console: Console, page: Page, session: str) -> None:
+    """The draft outlives a reload, what is typed while words are sent stays, and they go where one looks."""
+    console.go(page, "#/chat/last")
+    log, field, held = page.get_by_role("log"), page.get_by_label("Words for builder"), list[Route]()
+    expect(log).to_contain_text("I made it.")
+    field.fill("what does\nit say?")
+    page.reload()
+    expect(field).to_have_value("what does\nit say?")
+    page.route("**/words", lambda route: held.append(route))
+    with page.expect_request("**/words") as sent:
+        field.press("Enter")
+    field.fill("typed meanwhile")
+    assert f"/{session}/" in sent.value.url, "whatever session is the last one now"
+    held[0].continue_()
+    page.unroute("**/words")
+    expect(log).to_contain_text("It says one.")
+    expect(page.get_by_role("button", name="Send")).to_be_enabled()
+    expect(field).to_have_value("typed meanwhile")
+
+
+def shown_at_no_time(console: Console, page: Page, session: str) -> None:
+    """A stream with a time that is none."""
+    turn = {"type": "turn", "number": 1, "words": 0, "by": "ana", "text": "said at no time", "at": "soon"}
+    b64 = base64.b64encode(json.dumps(turn).encode() + b"\n").decode()
+    told = json.dumps({"run": "r-1", "attempt": "1.1", "next": 99, "b64": b64})
+    stream = f"event: log\ndata: {told}\n\n"
+    page.route("**/stream*", lambda route: route.fulfill(body=stream, content_type="text/event-stream"))
+    console.go(page, f"#/chat/{session}")
+    page.reload()
+    expect(page.get_by_role("log")).to_contain_text("said at no time")
 
 
 def test_words_of_two_faces_are_seen_by_both_once_and_stay(console: Console, worker: None, lab: Lab) -> None:
@@ -119,12 +152,7 @@ def test_words_of_two_faces_are_seen_by_both_once_and_stay(console: Console, wor
         unfolds(log.locator("details", has_text="write made.txt"))
         expect(page.locator("main img, main script")).to_have_count(0)
 
-        page.get_by_label("Words for builder").fill("what does\nit say?")
-        page.reload()
-        expect(page.get_by_label("Words for builder")).to_have_value("what does\nit say?")
-        page.get_by_label("Words for builder").press("Enter")
-        expect(log).to_contain_text("It says one.")
-        expect(page.get_by_label("Words for builder")).to_have_value("")
+        typed_meanwhile(console, page, session)
 
         phone = at_phone(console, page, session)
         expect(phone.get_by_role("log")).to_contain_text("It says one.")
@@ -161,8 +189,24 @@ def test_words_of_two_faces_are_seen_by_both_once_and_stay(console: Console, wor
     console.go(page, "#/chat", "Chat")
     expect(page.locator("li.row", has_text="make a file")).to_contain_text("ended")
     phone.context.close()
+    shown_at_no_time(console, page, session)
     page.context.close()
     console.quiet()
+
+
+EARLY = """() => new MutationObserver((_, mine) => {
+  const cards = [...document.querySelectorAll('[role=alert]')];
+  const button = cards.find((one) => one.textContent.includes('asked-next'))?.querySelector('button');
+  if (!button) return;
+  mine.disconnect();
+  button.click();
+  const press = () => {
+    document.querySelector('main').dispatchEvent(new KeyboardEvent('keydown', {key: 'y', bubbles: true}));
+    window.early = true;
+  };
+  requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(press)));
+}).observe(document.body, {childList: true, subtree: true, characterData: true})"""
+"""A press that was meant for the question before."""
 
 
 def test_a_question_is_answered_once_and_a_turn_is_cancelled(
@@ -172,7 +216,8 @@ def test_a_question_is_answered_once_and_a_turn_is_cancelled(
     fleet, shell = console.owner, HANDS["native"].shell
     top = project(fleet, "asked-in-chat")
     (top / "pansafety.yaml").write_text(ASKING)
-    turns = [shell("printf asked-one > one.txt"), says("It is written."), shell("printf asked-two > two.txt")]
+    turns = [shell("printf asked-one > one.txt"), shell("printf asked-next > next.txt")]
+    turns += [says("It is written."), shell("printf asked-two > two.txt")]
     turns += [says("Then it is not."), {**says("Too late."), "latency": 300}]
     page = console.enter(viewport={"width": 1280, "height": 800})
     with model_on(lab, K, {"count": "assistant", "turns": turns}):
@@ -186,8 +231,17 @@ def test_a_question_is_answered_once_and_a_turn_is_cancelled(
         expect(beside.get_by_role("region", name="builder asks for a yes")).to_contain_text("only reads")
         expect(beside.locator("main")).to_contain_text("may not say anything")
         expect(beside.get_by_role("button", name=re.compile("Allow|Send|End|Stop"))).to_have_count(0)
+        page.evaluate(EARLY)
+        allowed = list[str]()
+        page.on("request", lambda request: allowed.extend(re.findall("/approve$", request.url)))
+        expect(card.get_by_role("button", name="Allow once")).to_be_enabled()
         page.locator("main").focus()
         page.keyboard.press("y")
+        expect(card).to_contain_text("printf asked-next > next.txt")
+        page.wait_for_function("() => window.early")
+        expect(card.get_by_role("button", name="Deny")).to_be_enabled()
+        assert len(allowed) == 1, "nobody has read the second one"
+        page.keyboard.press("x")
         for one in (page, beside):
             expect(one.get_by_role("log")).to_contain_text("It is written.")
             expect(one.get_by_role("region", name="builder asks for a yes")).to_have_count(0)
@@ -196,7 +250,7 @@ def test_a_question_is_answered_once_and_a_turn_is_cancelled(
 
         say(page, "and the second")
         expect(card).to_contain_text("printf asked-two > two.txt")
-        fleet.run("deny", "--call", "2", session, "one is enough").ok()
+        fleet.run("deny", "--call", "3", session, "one is enough").ok()
         expect(log).to_contain_text("Then it is not.")
         expect(card).to_have_count(0)
         expect(log.locator("details", has_text="asked-two")).to_contain_text("denied")

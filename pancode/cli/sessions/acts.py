@@ -7,7 +7,7 @@ from typing import Any
 from node_agent.wire.clock import Ids
 from pancode.cli.face import who
 from pancode.cli.sessions.stream import Turn
-from pancode.client import Client, path_of
+from pancode.client import Client, RepeatedPost, path_of
 
 OVER = ("rests", "turn lost", "ended")
 """States of a session without a program."""
@@ -19,12 +19,21 @@ class SessionActs:
     """Requests about one session. `run`: the newest one of it that is known."""
 
     def __init__(self, client: Client, ids: Ids, run: str) -> None:
-        self._client, self._ids, self.run = client, ids, run
+        self._client, self.run = client, run
+        self._words = RepeatedPost(lambda: ids.token(16))
 
     def say(self, text: str) -> dict[str, Any]:
-        """Words for the session: their run, their number there, warnings. They are sent once."""
-        done: dict[str, Any] = self._post("words", {"text": text}, self._ids.token(16))
+        """Words for the session: their run, their number there, warnings.
+
+        Said again after an answer that was lost, they are not doubled.
+        """
+        path = path_of("sessions", self.run, "words")
+        done: dict[str, Any] = self._words.post(self._client, path, {"by": who(), "text": text})
         return done
+
+    def arrived(self) -> None:
+        """The words whose answer was lost are in the stream: the same ones are new ones from now on."""
+        self._words.forget()
 
     def cancel(self, turn: Turn | None) -> None:
         """End the turn that the person sees; None, or one of an earlier run: the one at work."""
@@ -55,8 +64,8 @@ class SessionActs:
         words = {"text": why} if asks["kind"] == "call" and why else {}
         self._client.post(path_of("runs", asks["run"], "deny"), {**_named(asks), **words})
 
-    def _post(self, what: str, body: dict[str, Any], key: str = "") -> Any:
-        return self._client.post(path_of("sessions", self.run, what), {"by": who(), **body}, key=key)
+    def _post(self, what: str, body: dict[str, Any]) -> Any:
+        return self._client.post(path_of("sessions", self.run, what), {"by": who(), **body})
 
 
 def come_back(session: str, state: str) -> str:

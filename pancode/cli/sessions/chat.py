@@ -119,8 +119,13 @@ def _on_screen(face: Face, begin: Begin, run: str = "", since: str = "", first: 
     try:
         return on_screen(app)
     finally:
-        if app.left_words:
-            aside(f"not sent: {safe_block(app.left_words)}")
+        unsure = desk.leave()
+        for words in unsure:
+            what = safe_block(words or "what you chose last").rstrip()
+            aside(f"not known whether it was sent: {what}\n  look: pancode sessions\n")
+        for words in filter(None, (*desk.refused, app.left_words)):
+            if words not in unsure:
+                aside(f"not sent: {safe_block(words).rstrip()}\n")
         if desk.run:
             aside(f"{come_back(app.shape.get('session', desk.run), app.shape.get('state', ''))}\n")
 

@@ -14,8 +14,8 @@ from pancode.cli.follow import resumed
 from pancode.cli.transcript import is_of_our_worker
 from pancode.client import Client, path_of
 
-TASK_HEAD = "Task:\n"
-"""A node writes it before the task of a run. Behind it stand the words with which a person began."""
+LAST_MS = 4_000_000_000_000
+"""A later time, in Unix milliseconds, is none: a stream may say anything."""
 LINE_CAP = 16 << 20
 """A longer line is dropped as a whole."""
 Happening = tuple[str, Any]
@@ -203,10 +203,9 @@ class SessionReader:
 
 
 def _person(event: dict[str, Any]) -> PersonText:
-    text = _text(event.get("text"))
-    if event.get("type") == "turn" and not _count(event.get("words")):
-        text = text.removeprefix(TASK_HEAD).strip()
-    return PersonText(_text(event.get("by")) or "somebody", text, _count(event.get("at")))
+    at = _count(event.get("at"))
+    by = _text(event.get("by")) or "somebody"
+    return PersonText(by, _text(event.get("text")), at if at < LAST_MS else 0)
 
 
 def _event(line: bytes) -> dict[str, Any]:

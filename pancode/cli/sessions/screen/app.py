@@ -22,7 +22,7 @@ from pancode.cli.sessions.screen.desk import ChatDesk, Consent, News
 from pancode.cli.sessions.screen.field import COMMANDS, Field, Popup
 from pancode.cli.sessions.screen.look import GLYPHS, LIVE, QUIET, STATES, clock, glyph, rule, spread
 from pancode.cli.sessions.screen.story import AnswerBlock, CallsBlock, TalkStory, plain_of
-from pancode.cli.sessions.stream import SessionReader
+from pancode.cli.sessions.stream import PersonText, SessionReader, StreamItem
 from pancode.cli.sessions.talk import spent_in_all
 from pancode.errors import PancodeError
 from pancode.plain import clip, counted, safe
@@ -101,7 +101,7 @@ class ChatScreen(App[int]):
         super().__init__(ansi_color=True)
         self._desk, self._clock, self._by, self._folder, self._first = desk, clock, by, folder, first
         self.talk = TalkStory()
-        self._reader = SessionReader(self.talk.take, lambda turn: None)
+        self._reader = SessionReader(self._take, lambda turn: None)
         self.shape: dict[str, Any] = {}
         self._state = "starts" if desk.run else ""
         self._since_ms = self._key_ms = clock.mono_ms()
@@ -111,6 +111,8 @@ class ChatScreen(App[int]):
         self._runtime = ""
         self._waits: list[tuple[str, Any]] = []
         self._replies: CardAnswer | None = None
+        self._card_ms, self._had_keys = 0, False
+        """When this question appeared, and whether it had the keys already."""
         self._leaves = False
         self.left_words = ""
         """What was written and not sent."""
@@ -150,6 +152,8 @@ class ChatScreen(App[int]):
 
     def on_unmount(self) -> None:
         self._desk.stop()
+        if isinstance(self.card.asks, Consent):
+            self.card.asks.answer.put(False)
         self.left_words = self.field.text.strip()
 
     def _handle_exception(self, error: Exception) -> None:
@@ -167,6 +171,7 @@ class ChatScreen(App[int]):
         match kind:
             case "log":
                 self._output(*data)
+                self._desk.taken()
             case "session":
                 self._shaped(data)
             case "end":
@@ -199,6 +204,16 @@ class ChatScreen(App[int]):
                 self._desk.do(lambda acts: self.post_message(self.Heard(("session", acts.shape()))))
             self._waits.append((run, (attempt, data)))
 
+    def _take(self, item: StreamItem) -> None:
+        """Words whose answer was lost may have arrived all the same: they are not to be sent again then."""
+        if isinstance(item, PersonText) and item.by == self._by:
+            text = item.text.strip()
+            if text in self._desk.unsure:
+                self._desk.arrived(text)
+                if self.field.text.strip() == text:
+                    self.field.put("")
+        self.talk.take(item)
+
     def _shaped(self, shape: dict[str, Any]) -> None:
         """The session has changed."""
         self.shape, self._runtime = shape, shape["runtime"]
@@ -224,17 +239,19 @@ class ChatScreen(App[int]):
         self.talk.tell(". ".join(filter(None, (str(error), error.why, error.fix))), "error")
         if words:
             self.talk.unsent(words)
-            if not self.field.text:
-                self.field.put(words)
+        if words in (*self._desk.unsure, *self._desk.refused) and not self.field.text:
+            self.field.put(words)
+            if words in self._desk.refused:
+                self._desk.refused.remove(words)
         if not self._desk.run:
             self._state = ""
 
     def _asks(self, asks: Any) -> None:
         """Another question takes no key that was meant for the one before."""
         if self.card.show(asks):
+            self._card_ms = self._key_ms = self._clock.mono_ms()
+            self._had_keys = False
             self._reply_to(None)
-            if self.card.has_focus or self.focused is None:
-                self.field.focus()
             if isinstance(asks, Consent):
                 self.bell()
 
@@ -297,10 +314,11 @@ class ChatScreen(App[int]):
         return spread(columns - 1, ((left, ""),), (("Ctrl-D", "bold"), (leave, QUIET), ("  /help", "bold")))
 
     def _take_focus(self, now: int) -> None:
-        """The card takes the keys by itself only in a pause: a key on its way is never a yes."""
+        """The card takes the keys by itself once, in a pause: a key on its way is never a yes."""
         idle = not self.field.text and now - self._key_ms >= QUIET_MS and self.focused is self.field
-        if self.card.asks is not None and idle and self._replies is None:
-            self.card.focus()
+        if self.card.asks is not None and idle and not self._had_keys:
+            self._had_keys = True
+            self.screen.set_focus(self.card)
 
     def on_resize(self) -> None:
         self._frame()
@@ -341,9 +359,10 @@ class ChatScreen(App[int]):
         if self._popup.display:
             self.field._takes()
         elif self.card.asks is not None and self.focused is not self.card:
-            self.card.focus()
+            self._had_keys = True
+            self.screen.set_focus(self.card)
         else:
-            self.field.focus()
+            self.screen.set_focus(self.field)
 
     def action_escape(self) -> None:
         """Out of what is open; else the turn at work ends."""
@@ -351,10 +370,9 @@ class ChatScreen(App[int]):
             self._find.display = False
             self.view.mark(None)
             self.view.anchor()
-            self.field.focus()
+            self.screen.set_focus(self.field)
         elif self.focused is self.card:
-            self._key_ms = self._clock.mono_ms()
-            self.field.focus()
+            self.screen.set_focus(self.field)
         elif self._replies is not None:
             self._reply_to(None)
         elif self.view.marked is not None:
@@ -374,7 +392,7 @@ class ChatScreen(App[int]):
             self.view.redraw(one)
 
     def action_recall(self) -> None:
-        self.field.focus()
+        self.screen.set_focus(self.field)
         self.field.recall()
 
     def action_find(self) -> None:
@@ -477,11 +495,14 @@ class ChatScreen(App[int]):
 
     def _type(self, character: str) -> None:
         """A letter for the words, while the card has the keys."""
-        self.field.focus()
+        self.screen.set_focus(self.field)
         self.field.insert(character)
 
     def _answered(self, answered: CardAnswer) -> None:
         asks, how = answered.asks, answered.how
+        if self._clock.mono_ms() - self._card_ms < QUIET_MS:
+            self._note = ("this question has just come: read it, and press again", "")
+            return None
         if how == "words":
             return self._reply_to(answered)
         if isinstance(asks, Consent):
@@ -494,7 +515,7 @@ class ChatScreen(App[int]):
         else:
             self._desk.do(lambda acts: acts.approve(asks, "run" if how == "always" else "once"))
         self._note = ("sent", "")
-        self.field.focus()
+        self.screen.set_focus(self.field)
         return None
 
     def _reply_to(self, answered: CardAnswer | None) -> None:
@@ -503,12 +524,12 @@ class ChatScreen(App[int]):
         self._sign.update("\u276f " if answered is None else "? ")
         if answered is not None:
             self._note = ("your words answer this question; Esc takes that back", "")
-        self.field.focus()
+        self.screen.set_focus(self.field)  # now: a key that comes next is none for the card
 
     def _replied(self, answered: CardAnswer, text: str) -> None:
         asks = answered.asks
         denies = asks["kind"] != "question"
-        self._desk.do(lambda acts: acts.deny(asks, text) if denies else acts.answer(asks, text))
+        self._desk.do(lambda acts: acts.deny(asks, text) if denies else acts.answer(asks, text), text)
         self._reply_to(None)
 
     def on_markdown_link_clicked(self, event: AnswerText.LinkClicked) -> None:

@@ -20,7 +20,7 @@ AskCard { height: auto; max-height: 60%; display: none; margin: 0 1; padding: 0 
 AskCard:focus { border: heavy ansi_yellow; }
 """
 QUIET_MS = 700
-"""The card takes the keys by itself only when no key came for so long, and nothing is written."""
+"""The card takes the keys by itself only when it stands for so long, no key came, and nothing is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,8 @@ class AskCard(Static, can_focus=True):
         return [("y", "yes"), ("x", "no")]
 
     def on_key(self, event: events.Key) -> None:
-        """Its own keys; any other letter goes where one was writing."""
-        how = self._how(event.key)
+        """Its own keys; any other letter goes where one was writing, and what was typed behind it, too."""
+        how = self._how(event.key) if self.screen.focused is self else None
         if how is not None:
             event.stop()
             self._answered(how)

@@ -6,6 +6,7 @@ import queue
 import subprocess
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,10 @@ News = tuple[str, Any]
 MOST_THINGS = 20_000
 MOST_RUNS = 50
 AWAY_S = 2.0
+LEAVE_S = 5.0
+"""So long who leaves waits for what was sent last."""
+MOST_NEWS = 32
+"""Pieces of output that the screen has not taken yet: with more, the stream waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,14 @@ class ChatDesk:
         self.run, self._since = run, since
         self._follower: SessionFollower | None = None
         self._over = threading.Event()
+        self._room = threading.Semaphore(MOST_NEWS)
+        self._jobs: queue.Queue[tuple[Callable[[], object], str]] = queue.Queue()
+        self._way = threading.Condition()
+        self._on_way: list[str] = []
+        self.unsure: list[str] = []
+        """Words whose answer was lost."""
+        self.refused: list[str] = []
+        """Words that were refused, and that the field does not have."""
 
     def start(self, tell: Callable[[News], object]) -> None:
         """Follow the session, if there is one. `tell` may be called by any thread."""
@@ -71,11 +84,27 @@ class ChatDesk:
         self._client.note = self._face.note
         self._looks = self._plain.client(starts=False)
         self.acts = SessionActs(self._client, self._ids, self.run)
+        threading.Thread(target=self._carry_out, name="acts", daemon=True).start()
         if self.run:
             self.follow()
 
     def stop(self) -> None:
         self._over.set()
+
+    def leave(self) -> list[str]:
+        """Wait a moment for what is on its way. Returns what nobody knows of: words; empty for an act."""
+        with suppress(KeyboardInterrupt), self._way:
+            self._way.wait_for(lambda: not self._on_way, LEAVE_S)
+        return [*self.unsure, *self._on_way]
+
+    def arrived(self, words: str) -> None:
+        """The stream has them, whatever became of the answer."""
+        self.unsure.remove(words)
+        self.acts.arrived()
+
+    def taken(self) -> None:
+        """The screen has taken a piece of output."""
+        self._room.release()
 
     def begin(self, words: str) -> None:
         """The first words; `begun` or `refused` tells how it went."""
@@ -88,20 +117,24 @@ class ChatDesk:
             self._tell(("begun", begun))
             self.follow()
 
-        self._beside(work, words)
+        self._in_turn(work, words)
 
     def say(self, words: str) -> None:
+        for words_back in (self.unsure, self.refused):
+            if words in words_back:
+                words_back.remove(words)
+
         def work() -> None:
             for warning in self.acts.say(words)["warnings"]:
                 self._face.note(f"warning: {warning}")
             if self._follower is not None and not self._follower.is_alive():  # the stream had ended
                 self.follow()
 
-        self._beside(work, words)
+        self._in_turn(work, words)
 
-    def do(self, act: Callable[[SessionActs], object]) -> None:
-        """Any other act; `refused` where it was."""
-        self._beside(lambda: act(self.acts))
+    def do(self, act: Callable[[SessionActs], object], words: str = "") -> None:
+        """Any other act, maybe with words; `refused` where it was."""
+        self._in_turn(lambda: act(self.acts), words)
 
     def look(self, folder: str) -> None:
         """What `@` can name: runs, and the files of the repository in this folder."""
@@ -111,7 +144,7 @@ class ChatDesk:
             found = [(str(run["run"]), str(run["task"] or run["runtime"])) for run in runs]
             self._tell(("things", [*found, *((name, "") for name in _files(folder))]))
 
-        self._beside(work)
+        threading.Thread(target=self._carried, args=(work,), daemon=True).start()
 
     def follow(self) -> None:
         """From the last number on; what is there is not told again."""
@@ -125,6 +158,9 @@ class ChatDesk:
         kind, data = news
         if kind == "session":
             self.run = self.acts.run = data["run"]
+        while kind == "log" and not self._room.acquire(True, AWAY_S):
+            if self._over.is_set():
+                return
         if kind != "broken":
             self._tell(news)
         elif isinstance(data, UnavailableError) and not self._over.wait(AWAY_S):
@@ -133,16 +169,29 @@ class ChatDesk:
         elif not self._over.is_set():
             self._tell(("crash", data))
 
-    def _beside(self, work: Callable[[], object], words: str = "") -> None:
-        def run() -> None:
-            try:
-                work()
-            except PancodeError as error:
-                self._tell(("refused", (error, words)))
-            except Exception as error:  # a defect: the screen ends with it
-                self._tell(("crash", error))
+    def _in_turn(self, work: Callable[[], object], words: str = "") -> None:
+        """Behind what was asked before."""
+        with self._way:
+            self._on_way.append(words)
+        self._jobs.put((work, words))
 
-        threading.Thread(target=run, daemon=True).start()
+    def _carry_out(self) -> None:
+        while True:
+            self._carried(*self._jobs.get())
+            with self._way:
+                del self._on_way[0]
+                self._way.notify_all()
+
+    def _carried(self, work: Callable[[], object], words: str = "") -> None:
+        try:
+            work()
+        except PancodeError as error:
+            back = self.unsure if isinstance(error, UnavailableError) else self.refused
+            back += [words] if words else []
+            self._tell(("refused", (error, words)))
+        except Exception as error:  # a defect: the screen ends with it
+            self.unsure += [words] if words else []
+            self._tell(("crash", error))
 
 
 def _files(folder: str) -> list[str]:

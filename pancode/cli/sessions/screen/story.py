@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +19,8 @@ from pancode.plain import counted, safe, unhidden
 
 MOST_DETAIL, MOST_DIFF = 400, 400
 """Characters of what a call is about, and lines of its change."""
+MOST_OUTPUT = 16_000
+"""Characters of a block of output, which is drawn anew whenever it grows; what follows is another one."""
 
 
 @dataclass(slots=True, eq=False)
@@ -138,10 +139,10 @@ class TalkStory:
         self.blocks.append(block)
         self.changed.append(block)
 
-    def _grow(self, kind: type[TalkBlock], text: str) -> None:
+    def _grow(self, kind: type[TalkBlock], text: str, *, anew: bool = False) -> None:
         """More of the newest block, or a new one."""
         last = self.blocks[-1] if self.blocks else None
-        if type(last) is not kind:
+        if anew or type(last) is not kind:
             text = text.lstrip("\n")
             if not text.strip():
                 return
@@ -168,9 +169,18 @@ class TalkStory:
 
     def _output(self, item: ProgramOutput) -> None:
         if self._story is None or self._story[0] != item.run:
-            write: Callable[[str], None] = lambda text: self._grow(OutputBlock, text)  # noqa: E731
-            self._story = (item.run, TranscriptWriter(item.runtime, write))
+            self._story = (item.run, TranscriptWriter(item.runtime, self._pour))
         self._story[1].write(item.attempt, item.data)
+
+    def _pour(self, text: str) -> None:
+        """Output. A block ends with a line, if that is not endless."""
+        for line in text.splitlines(keepends=True):
+            for at in range(0, len(line), MOST_OUTPUT):
+                last = self.blocks[-1] if self.blocks else None
+                whole = isinstance(last, OutputBlock) and (
+                    len(last.text) >= MOST_OUTPUT * (1 if last.text.endswith("\n") else 2)
+                )
+                self._grow(OutputBlock, line[at : at + MOST_OUTPUT], anew=whole)
 
     def _event(self, event: dict[str, Any]) -> None:
         """A line of a worker of ours that is neither text nor turn."""

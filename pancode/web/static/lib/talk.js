@@ -5,7 +5,6 @@ import { ask, at, withQuery } from "./api.js";
 import { follow } from "./feed.js";
 import { spoken, strip } from "./lines.js";
 
-const HEAD = "Task:\n"; // before a task that a program reads; nobody said it
 const MOST_LINE = 1 << 24, MOST_TEXT = 200_000, MOST_PARTS = 5_000;
 const RESTS = { idle: "nobody has said anything for a while", asked: "somebody asked for it", cap: "its budget or a limit is nearly used", size: "its output is nearly as long as it may be" };
 
@@ -21,7 +20,7 @@ function now(talk) {
 }
 
 function begun(talk, event) {
-  const turn = { key: `${talk.run}/${talk.attempt}/${event.number}`, run: talk.run, number: event.number, by: words(event.by), text: event.words ? words(event.text) : words(event.text).replace(HEAD, "").trim(), at: event.at, parts: [], stop: "", n: 0 };
+  const turn = { key: `${talk.run}/${talk.attempt}/${event.number}`, run: talk.run, number: event.number, by: words(event.by), text: words(event.text), at: event.at > 0 && event.at < 4e12 ? +event.at : 0, parts: [], stop: "", n: 0 };
   talk.turns.push(turn);
   while (talk.parts > MOST_PARTS && talk.turns.length > 1) { talk.parts -= talk.turns.shift().parts.length; talk.cut = true; }
   return turn;

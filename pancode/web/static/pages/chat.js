@@ -69,8 +69,8 @@ function Talking({ id, list, me, can }) {
         ${talk.cut && html`<p class="small quiet">What was said before stands in <a href=${link(["runs", shape.session, "log"])}>the log</a>.</p>`}
         ${talk.turns.map((turn, i) => html`<${Turn} key=${turn.key} turn=${turn} n=${turn.n} shape=${shape} me=${me} begins=${turn.run !== talk.turns[i - 1]?.run} live=${turn === talk.turns.at(-1) && shape.state === "works"} />`)}
         ${talk.sent.map((one) => html`<div class="mine"><p class="small quiet">you: ${one.how}</p><p class="words">${visibleLines(one.text)}</p></div>`)}
-        ${shape.asks && html`<${Asks} shape=${shape} can=${can} />`}${shape.state === "turn lost" && html`<${Lost} id=${id} talk=${talk} shape=${shape} can=${can} again=${again} />`}</div></div>
-      ${can("answer") ? html`<${Compose} id=${id} talk=${talk} shape=${shape} again=${again} />` : html`<div class="panel"><${MayNot} what="say anything" /></div>`}</section>
+        ${shape.asks && html`<${Asks} key=${[shape.asks.run, shape.asks.kind, shape.asks.call, shape.asks.words].join()} shape=${shape} can=${can} />`}${shape.state === "turn lost" && html`<${Lost} id=${shape.session} talk=${talk} shape=${shape} can=${can} again=${again} />`}</div></div>
+      ${can("answer") ? html`<${Compose} id=${shape.session} talk=${talk} shape=${shape} again=${again} />` : html`<div class="panel"><${MayNot} what="say anything" /></div>`}</section>
     <aside class="stack desk" aria-label="This session"><${About} shape=${shape} talk=${talk} /><${Panel} title="Sessions" act=${html`<a class="btn bare" href="#/chat" aria-label="New chat"><${Glyph} name="dispatch" /></a>`}><${Sessions} list=${list} here=${shape.session} /><//></aside></div>`}<//>`;
 }
 
@@ -128,11 +128,12 @@ function Call({ part }) {
 
 // -- what waits for a person -------------------------------------------------------------------------
 
-/** The question, answered where it stands. A yes names it: whoever is late is told so, and permits nothing. */
+/** The question, answered where it stands. A yes names it: whoever is late is told so, and permits nothing. A press that was meant for the one before comes too early. */
 function Asks({ shape, can }) {
   const { asks } = shape;
   const [text, put] = useState("");
-  const [busy, set] = useState(false);
+  const [busy, set] = useState(true);
+  useEffect(() => { setTimeout(set, 700, false); }, []);
   const may = can("answer"), question = asks.kind === "question";
   const act = async (verb, body, how) => {
     if (busy) return;
@@ -175,13 +176,15 @@ async function say(id, talk, text, again) {
 function Compose({ id, talk, shape, again }) {
   const [text, keep] = useKept(`pancode-draft-${id}`, "");
   const [busy, set] = useState(false);
+  const now = useRef();
+  now.current = text;
   const phone = usePhone();
   const turn = talk.turns.at(-1);
   const send = async (event) => {
     event.preventDefault();
     if (busy || !text.trim()) return;
     set(true);
-    try { await say(id, talk, text, again); keep(""); } catch (problem) { tell(problem); }
+    try { await say(id, talk, text, again); if (now.current === text) keep(""); } catch (problem) { tell(problem); }
     set(false);
   };
   const typed = (event) => { if (event.key === "Enter" && !event.isComposing && (phone ? event.ctrlKey || event.metaKey : !event.shiftKey)) send(event); };

@@ -17,7 +17,7 @@ from node_agent.wire.clock import SystemIds
 from pancode import jsonrpc
 from pancode.acp.server import AcpServer
 from pancode.acp.session import CANCEL_MS
-from pancode.client import ServerEvent
+from pancode.client import ServerEvent, StreamCutError
 from pancode.errors import ApiError
 from pancode.jsonrpc import JsonRpcLines
 from tests.crowd import until
@@ -48,6 +48,7 @@ class Fleet:
         self.happened: list[ServerEvent] = []
         self._changed = threading.Condition()
         self.posted: list[tuple[str, Json]] = []
+        self.keys = list[object]()
         self.refuses: Exception | None = None
 
     def get(self, path: str, **query: object) -> Any:
@@ -63,6 +64,7 @@ class Fleet:
 
     def post(self, path: str, body: Json, **more: object) -> Any:
         self.posted.append((path, body))
+        self.keys += [more["key"]] if "key" in more else []
         if self.refuses is not None:
             raise self.refuses
         return {"run": "r-1", "number": len(self.posted)}
@@ -249,6 +251,24 @@ def test_words_that_no_turn_took_are_an_error(editor: Editor, state: str) -> Non
     editor.say(3, session, "go")
     editor.fleet.state(state=state, reason="its machine is gone")
     assert "its machine is gone" in editor.until(id=3)["error"]["message"]
+
+
+def test_words_whose_answer_was_lost_are_said_again_under_their_key(editor: Editor) -> None:
+    session = editor.begun()
+    editor.say(3, session, "hi")
+    editor.fleet.state()
+    editor.fleet.log(*TURN)
+    editor.until(id=3)
+    editor.fleet.refuses = StreamCutError("it went away")
+    for number in (4, 5):
+        editor.say(number, session, "go on")
+        assert "went away" in str(editor.until(id=number)["error"])
+    editor.fleet.refuses = ApiError({"message": "no", "code": "no_room", "exit_code": 7})
+    for number in (6, 7):
+        editor.say(number, session, "go on")
+        assert "error" in editor.until(id=number)
+    first, again, refused, new = editor.fleet.keys
+    assert first == again == refused != new, "a refusal has begun nothing"
 
 
 def test_a_card_is_answered_by_its_number_and_only_as_it_offers(editor: Editor) -> None:

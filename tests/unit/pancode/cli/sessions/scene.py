@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import queue
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -55,7 +56,11 @@ class SessionApi:
 
     def __init__(self) -> None:
         self.posts: list[tuple[str, dict[str, Any]]] = []
+        self.keys: list[str] = []
         self.refuses: Exception | None = None
+        self.loses = False
+        self.goes = threading.Event()
+        self.goes.set()
         self.state = shape("works")
         self.asked_from: list[str] = []
         self._log = self._last = b""
@@ -63,9 +68,14 @@ class SessionApi:
         self.is_away = False
 
     def post(self, path: str, body: dict[str, Any], key: str = "") -> dict[str, Any]:
+        """`goes`: requests are answered; `loses`: each is taken, and its answer is lost."""
+        self.goes.wait()
         if self.refuses is not None:
             raise self.refuses
         self.posts.append((path, {name: value for name, value in body.items() if name != "by"}))
+        self.keys += [key] if key else []
+        if self.loses:
+            raise StreamCutError("it went away")
         return {"run": RUN, "number": 1, "warnings": []}
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
 
 from pancode.cli.sessions.screen.card import QUIET_MS
-from pancode.cli.sessions.screen.desk import Consent
+from pancode.cli.sessions.screen.desk import MOST_NEWS, Consent
 from pancode.cli.sessions.screen.look import STATES
 from pancode.errors import RefusedError
 from tests.unit.pancode.cli.sessions.scene import RUN, ChatScene, asks, played, shape
@@ -114,18 +116,23 @@ def test_a_y_that_was_typed_before_the_question_is_a_letter() -> None:
 
 def test_the_card_takes_the_keys_in_a_pause_and_another_question_gives_them_back() -> None:
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        await scene.shows(pilot, "works")
+        scene.clock.advance(QUIET_MS * 10)
         scene.api.becomes(asks("call", "git push", 3))
         await scene.shows(pilot, "git push")
-        assert not scene.app.card.has_focus, "a key may be on its way"
-        scene.clock.advance(QUIET_MS + 1)
+        scene.app._frame()
+        assert scene.app.focused is scene.app.field, "idle or not, nobody has read it"
+        scene.clock.advance(QUIET_MS)
         await scene.shows(pilot, "y allow once")
         scene.api.becomes(asks("call", "rm -rf /", 4))
         await scene.shows(pilot, "rm -rf /")
+        scene.app._frame()
         await pilot.press("y")
         assert scene.api.posts == [] and scene.app.field.text == "y"
-        await pilot.press("backspace")
-        scene.clock.advance(QUIET_MS + 1)
-        await scene.shows(pilot, "y allow once")
+        await pilot.press("backspace", "tab", "y", "n")
+        await scene.shows(pilot, "this question has just come")
+        assert scene.api.posts == [] and scene.app._replies is None
+        scene.clock.advance(QUIET_MS)
         await pilot.press("n", *"too far", "enter")
         await scene.until(pilot, lambda: bool(scene.api.posts), "the no")
 
@@ -133,14 +140,47 @@ def test_the_card_takes_the_keys_in_a_pause_and_another_question_gives_them_back
     assert scene.api.posts == [(f"/v1/runs/{RUN}/deny", {"call": 4, "text": "too far"})]
 
 
+def test_who_leaves_the_card_has_the_keys_until_tab() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        scene.api.becomes(asks("call", "git push", 3))
+        await scene.shows(pilot, "git push")
+        scene.clock.advance(QUIET_MS)
+        await scene.shows(pilot, "y allow once")
+        await pilot.press("escape")
+        scene.clock.advance(QUIET_MS * 10)
+        scene.app._frame()
+        await pilot.press(*"yes")
+        assert scene.app.field.text == "yes"
+        await pilot.press("ctrl+c", "tab", "escape", "tab", "y")
+        await scene.until(pilot, lambda: bool(scene.api.posts), "the yes")
+
+    scene = played(ChatScene(), play)
+    assert scene.api.posts == [(f"/v1/runs/{RUN}/approve", {"call": 3, "scope": "once"})]
+
+
+def test_letters_that_come_at_once_are_words() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        scene.api.becomes(asks("call", "git push", 3))
+        await scene.shows(pilot, "git push")
+        scene.clock.advance(QUIET_MS)
+        await scene.shows(pilot, "y allow once")
+        for letter in "way":
+            scene.app.post_message(events.Key(letter, letter))
+        await scene.until(pilot, lambda: scene.app.field.text == "way", "the words")
+
+    assert played(ChatScene(), play).api.posts == []
+
+
 def test_a_question_is_answered_by_a_choice_or_by_words() -> None:
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
         scene.api.becomes(asks("question", "Which port?", None, "8080", "9090"))
         await scene.shows(pilot, "2 9090")
+        scene.clock.advance(QUIET_MS)
         await pilot.press("tab", "3", "tab", "2")
         await scene.until(pilot, lambda: len(scene.api.posts) == 1, "the choice")
         scene.api.becomes(asks("question", "Which host?", None))
         await scene.shows(pilot, "Which host?")
+        scene.clock.advance(QUIET_MS)
         await pilot.press("backspace", "tab", "enter", *"desk", "enter")
         await scene.until(pilot, lambda: len(scene.api.posts) == 2, "the words")
 
@@ -189,6 +229,92 @@ def test_words_that_were_refused_are_in_the_field_again() -> None:
     assert played(ChatScene(), play).api.posts == []
 
 
+def test_words_whose_answer_was_lost_are_said_again_under_their_key_or_have_arrived() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        await scene.shows(pilot, "works")
+        scene.api.loses = True
+        await pilot.press(*"hello", "enter")
+        await scene.shows(pilot, "it went away")
+        assert scene.app.field.text == "hello"
+        scene.api.becomes(shape("works", run="r-next00"))
+        await scene.until(pilot, lambda: scene.desk.run == "r-next00", "the next sitting")
+        await pilot.press("enter")
+        await scene.until(pilot, lambda: len(scene.api.posts) == 2, "again")
+        await scene.until(pilot, lambda: scene.app.field.text == "hello", "lost again")
+        scene.api.writes({**TURN, "words": 1, "text": "hello"})
+        await scene.until(pilot, lambda: scene.app.field.text == "", "it has arrived")
+        scene.api.loses = False
+        await pilot.press(*"hello", "enter")
+        await scene.until(pilot, lambda: len(scene.api.posts) == 3, "the same words, new")
+
+    scene = played(ChatScene(), play)
+    assert [path for path, _ in scene.api.posts[:2]] == [f"/v1/sessions/{RUN}/words"] * 2
+    first, again, new = scene.api.keys
+    assert first == again != new and not scene.desk.leave()
+
+
+def test_who_leaves_waits_for_words_on_their_way_and_they_keep_their_order() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        await scene.shows(pilot, "works")
+        scene.api.goes.clear()
+        await pilot.press("1", "enter", "2", "enter", "ctrl+d")
+
+    scene = ChatScene()
+    try:
+        played(scene, play)
+        assert scene.api.posts == [] and scene.desk._on_way == ["1", "2"]
+    finally:
+        scene.api.goes.set()
+    assert scene.desk.leave() == [] and [body["text"] for _, body in scene.api.posts] == ["1", "2"]
+
+
+def test_words_of_which_nobody_knows_are_told_to_who_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pancode.cli.sessions.screen.desk.LEAVE_S", 0.01)
+
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        await scene.shows(pilot, "works")
+        scene.api.goes.clear()
+        await pilot.press("1", "enter", "ctrl+d")
+
+    scene = ChatScene()
+    try:
+        played(scene, play)
+        assert scene.desk.leave() == ["1"]
+    finally:
+        scene.api.goes.set()
+
+
+def test_a_consent_that_nobody_gave_begins_nothing() -> None:
+    def begin(face: Any, client: Any, words: str) -> dict[str, Any]:
+        raise RefusedError(f"agreed: {face.agreed('It costs $5. Dispatch it?', '--yes')}")
+
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        await scene.shows(pilot, "say what shall be done")
+        await pilot.press(*"hi", "enter")
+        await scene.shows(pilot, "It costs $5.")
+        await pilot.press("ctrl+d")
+
+    scene = played(ChatScene(run="", begin=begin), play)
+    assert scene.desk.leave() == [] and scene.desk.refused == ["hi"]
+
+
+def test_output_waits_for_a_screen_that_is_slow() -> None:
+    scene, told = ChatScene(), list[Any]()
+    scene.desk.start(told.append)
+    for _ in range(MOST_NEWS):
+        scene.desk._heard(("log", ()))
+    late = threading.Thread(target=scene.desk._heard, args=(("log", ()),), daemon=True)
+    late.start()
+    late.join(0.1)
+    scene.desk._heard(("session", shape("works")))
+    assert [kind for kind, _ in told if kind == "log"] == ["log"] * MOST_NEWS
+    scene.desk.taken()
+    late.join()
+    assert [kind for kind, _ in told if kind == "log"] == ["log"] * (MOST_NEWS + 1)
+    scene.desk.stop()
+    scene.api.cut()
+
+
 def test_a_lost_link_is_told_and_gone_on_from_the_last_number() -> None:
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
         scene.api.writes(TURN, said("Before. "))
@@ -219,12 +345,16 @@ def test_the_first_words_begin_a_session_and_a_no_begins_none() -> None:
         await pilot.press(*"hi", "enter")
         await scene.shows(pilot, "It costs $5.")
         assert isinstance(scene.app.card.asks, Consent)
-        await pilot.press("tab", "x")
+        scene.clock.advance(QUIET_MS)
+        await scene.shows(pilot, "y begin it")
+        await pilot.press("x")
         await scene.shows(pilot, "nobody has agreed")
         assert scene.app.field.text == "hi"
         await pilot.press("enter")
         await scene.shows(pilot, "It costs $5.")
-        await pilot.press("tab", "y")
+        scene.clock.advance(QUIET_MS)
+        await scene.shows(pilot, "y begin it")
+        await pilot.press("y")
         await scene.shows(pilot, "agent builder, as nobody has named an agent")
         await scene.shows(pilot, "works")
 

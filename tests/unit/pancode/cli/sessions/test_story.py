@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
+from pancode.cli.sessions.screen.blocks import widget_of
 from pancode.cli.sessions.screen.field import TypedHistory, offer
 from pancode.cli.sessions.screen.story import (
+    MOST_OUTPUT,
     AnswerBlock,
     CallsBlock,
     OutputBlock,
@@ -15,7 +19,7 @@ from pancode.cli.sessions.screen.story import (
     TellBlock,
     plain_of,
 )
-from pancode.cli.sessions.stream import SessionReader
+from pancode.cli.sessions.stream import ProgramOutput, SessionReader
 
 
 def read(*events: dict[str, Any], runtime: str = "native", cut: int = 10_000) -> TalkStory:
@@ -113,3 +117,24 @@ def test_what_was_typed_comes_back_and_so_does_the_draft() -> None:
         typed.add(text)
     assert [typed.move(-1, "dra"), typed.move(-1, "two"), typed.move(-1, "one")] == ["two", "one", None]
     assert [typed.move(1, "one"), typed.move(1, "two"), typed.move(1, "dra")] == ["two", "dra", None]
+
+
+def test_a_block_of_output_has_a_bound_and_nothing_is_lost() -> None:
+    talk, lines = TalkStory(), "".join(f"{number} {'x' * 70}\n" for number in range(2_000))
+    data = (lines + "y" * 10 * MOST_OUTPUT).encode()
+    for at in range(0, len(data), 7_777):
+        talk.take(ProgramOutput("r-1", "1.1", "shell", data[at : at + 7_777], None))
+    assert max(len(one.text) for one in talk.blocks) <= 3 * MOST_OUTPUT
+    assert "".join(one.text for one in talk.blocks) == data.decode()
+    assert len(talk.blocks) > 10
+
+
+@pytest.mark.parametrize("at", [10**15, 10**40, -1, "soon", None, 1.5, [1]])
+def test_a_time_that_is_none_ends_nothing(at: object) -> None:
+    (block,) = read({**EVENTS[0], "at": at}).blocks
+    assert isinstance(block, PersonBlock) and block.at_ms == 0
+    widget_of(block, "ana")
+
+
+def test_the_words_of_a_person_are_as_they_were_said() -> None:
+    assert read({**EVENTS[0], "text": "Task:\ndo it"}).blocks[0].text == "Task:\ndo it"
