@@ -24,10 +24,9 @@ from pancode.client import (
 )
 from pancode.errors import ApiError, PancodeError, UsageError
 from pancode.plain import unhidden
+from pancode.sessions.output import NO_TURN, OVER
 
 Json = dict[str, Any]
-OVER = ("rests", "turn lost", "ended")
-"""States of a session without a program."""
 LOOK_S, AGAIN_S, TRIES = 0.5, 1.0, 60
 """Between two looks at a cancel; between two tries to reach a coordinator that is away; so many of them."""
 CANCEL_MS = 15_000
@@ -38,7 +37,7 @@ _STOPS = {
     "refusal": "refusal",
     "limit": "max_turn_requests",
 }
-_NO_TURN, _NEEDS_YES, _UNTESTED = "no_turn", "needs_yes", "model_untested"
+_NEEDS_YES, _UNTESTED = "needs_yes", "model_untested"
 """Codes of the coordinator."""
 COMMANDS = {
     "rest": "the session rests: its machine is free, and its change can be landed",
@@ -249,7 +248,7 @@ class EditorSession:
         try:
             client.post(path_of("sessions", self.run, "turn"), body)
         except ApiError as refused:
-            if refused.code != _NO_TURN:
+            if refused.code != NO_TURN:
                 raise
             client.post(path_of("sessions", self.run, "end"), {"by": self._by})
 
@@ -263,7 +262,7 @@ class EditorSession:
             else:
                 client.post(path_of("sessions", self.run, "turn"), {**body, "what": "rest"})
         except ApiError as refused:
-            if refused.code != _NO_TURN:
+            if refused.code != NO_TURN:
                 raise
         self._follow()
         self.shape = client.get(path_of("sessions", self.run))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -11,10 +10,9 @@ from typing import Any
 from urllib.parse import unquote
 
 from pancode.plain import clip, counted, unhidden
+from pancode.sessions.output import ReadTurn, WholeLines, count_of, event_of, text_of
 
 Json = dict[str, Any]
-MOST_LINE = 16 << 20
-"""Bytes. A longer line of the output is dropped as a whole."""
 MOST_OPEN = 200
 """So many calls of tools are known by their ids at once, and so many turns that have ended."""
 MOST_TITLE = 300
@@ -26,23 +24,11 @@ _KINDS = {
 
 
 @dataclass
-class EditorTurn:
-    """A turn as the output tells it. `stop`: why it has ended; empty: it has not."""
+class EditorTurn(ReadTurn):
+    """A turn, and what was done in it: files that were changed, and how many commands ran."""
 
-    run: str
-    number: int
-    words: set[int] = field(default_factory=set)
-    """The numbers of its messages; 0: the task."""
-    before: tuple[str, ...] = ()
-    """The runs of the session that were read before this one."""
     files: set[str] = field(default_factory=set)
     commands: int = 0
-    stop: str = ""
-    why: str = ""
-
-    def has(self, run: str, message: int) -> bool:
-        """Whether the message is one of its words; one that came too late opens the next run."""
-        return message in self.words if self.run == run else self.number == 1 and run in self.before
 
 
 class UpdateReader:
@@ -56,7 +42,7 @@ class UpdateReader:
         self.folder, self._by = folder, by
         self._place = ("", "")
         self._before: list[str] = []
-        self._rest = bytearray()
+        self._lines = WholeLines()
         self._open: dict[str, Json] = {}
         self._calls = 0
         self.mine: set[tuple[str, int]] = set()
@@ -76,55 +62,49 @@ class UpdateReader:
             if run != self._place[0] and self._place[0]:
                 self._before.append(self._place[0])
             self._place, self.turn = (run, attempt), None
-            self._rest.clear()
+            self._lines.rest.clear()
             self._open.clear()
-        *ends, last = data.split(b"\n")
-        for end in ends:
-            self._rest += end
-            if len(self._rest) <= MOST_LINE:
-                yield from self._event(_json(bytes(self._rest)))
-            self._rest.clear()
-        if len(self._rest) <= MOST_LINE:
-            self._rest += last
+        for line in self._lines.feed(data):
+            yield from self._event(event_of(line))
 
     def _event(self, event: Json) -> Iterator[Json]:
-        text = _text(event.get("text"))
+        text = text_of(event.get("text"))
         match event.get("type"):
             case "turn":
-                number, words = _count(event.get("number")), {_count(event.get("words"))}
+                number, words = count_of(event.get("number")), {count_of(event.get("words"))}
                 self.turn = EditorTurn(self._place[0], number, words, tuple(self._before))
                 yield from self._said(event, text, begins=True)
             case "heard" if text and self.turn is not None:
-                self.turn.words.add(_count(event.get("number")))
+                self.turn.words.add(count_of(event.get("number")))
                 yield from self._said(event, text, begins=False)
             case "said" if text:
                 yield chunk("agent_message_chunk", text)
             case "noted" | "compacted" if text:
                 yield chunk("agent_thought_chunk", f"{text}\n")
             case "retrying":
-                why = _text(event.get("why"))
+                why = text_of(event.get("why"))
                 yield chunk("agent_thought_chunk", f"Its model failed, and it asks again: {why}\n")
             case "called":
                 yield self._called(event)
             case "ran" | "denied" as kind:
                 yield from self._over(event, kind == "denied")
             case "turn_end" if self.turn is not None:
-                self.turn.stop, self.turn.why = _text(event.get("stop")) or "none", _text(event.get("why"))
+                self.turn.end(event)
                 self.ended.append(self.turn)
                 self.turn = None
 
     def _said(self, event: Json, text: str, *, begins: bool) -> Iterator[Json]:
         """Words of people; who said them, where that was somebody else."""
         assert self.turn is not None
-        number = _count(event.get("words" if begins else "number"))
+        number = count_of(event.get("words" if begins else "number"))
         if (self.turn.run, number) in self.mine or (begins and any(self.turn.has(*one) for one in self.mine)):
             return
-        by = _text(event.get("by"))
+        by = text_of(event.get("by"))
         yield chunk("user_message_chunk", text if by == self._by else f"{by or 'somebody'}: {text}")
 
     def _called(self, event: Json) -> Json:
         self._calls += 1
-        given = {name: _text(event.get(name)) for name in _GIVEN}
+        given = {name: text_of(event.get(name)) for name in _GIVEN}
         tool, command, path, pattern = given.values()
         about = command or f"{tool} {path or pattern}"
         call: Json = {
@@ -136,7 +116,7 @@ class UpdateReader:
         if here := self._here(path):
             call["locations"] = [{"path": here}]
         if len(self._open) < MOST_OPEN:
-            self._open[_text(event.get("id"))] = {**call, "path": path}
+            self._open[text_of(event.get("id"))] = {**call, "path": path}
         return {"sessionUpdate": "tool_call", **call, "status": "in_progress"}
 
     def _here(self, path: str) -> str:
@@ -147,7 +127,7 @@ class UpdateReader:
         return f"{self.folder.rstrip('/')}/{found[1]}"
 
     def _over(self, event: Json, denied: bool) -> Iterator[Json]:
-        call = self._open.pop(_text(event.get("id")), None)
+        call = self._open.pop(text_of(event.get("id")), None)
         if call is None:
             return
         ok = not denied and event.get("ok") is True
@@ -156,7 +136,7 @@ class UpdateReader:
             self.turn.commands += call["kind"] == "execute"
         told: Json = {"toolCallId": call["toolCallId"], "status": "completed" if ok else "failed"}
         if denied:
-            told["content"] = [{"type": "content", "content": text_block(_text(event.get("why")))}]
+            told["content"] = [{"type": "content", "content": text_block(text_of(event.get("why")))}]
         yield {"sessionUpdate": "tool_call_update", **told}
 
 
@@ -239,20 +219,3 @@ def _fenced(text: str) -> str:
 
 def _option(name: str, words: str, kind: str) -> Json:
     return {"optionId": name, "name": words, "kind": kind}
-
-
-def _json(line: bytes) -> Json:
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _text(value: Any) -> str:
-    """The value if it is a string, without halves of surrogate pairs."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
-
-
-def _count(value: Any) -> int:
-    return value if type(value) is int and value > 0 else 0

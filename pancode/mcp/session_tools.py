@@ -10,6 +10,7 @@ from typing import Any
 from pancode.access.rights import ANSWERS
 from pancode.client import path_of
 from pancode.mcp.tool import LOOK_S, ROWS, RUN, WAIT_MOST_S, Json, McpTool, McpToolCall, integer, string
+from pancode.sessions.output import event_of
 
 READ_BYTES, SAID_CHARS = 20_000, 40_000
 """Bounds of one answer: of a session's output, and of the words of one turn."""
@@ -80,16 +81,8 @@ def _events(call: McpToolCall, run: str, since: str) -> Iterator[tuple[str, Json
         *lines, rest = (rest + data).split(b"\n")
         for line in lines:
             at += len(line) + 1
-            yield f"{run}:{at}", _json(line)
+            yield f"{run}:{at}", event_of(line)
         rest = b"" if len(rest) > MOST_LINE else rest
-
-
-def _json(line: bytes) -> Json:
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _tell(told: list[Json], event: Json) -> None:

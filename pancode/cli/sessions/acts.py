@@ -9,11 +9,6 @@ from pancode.cli.face import who
 from pancode.cli.sessions.stream import Turn
 from pancode.client import Client, RepeatedPost, path_of
 
-OVER = ("rests", "turn lost", "ended")
-"""States of a session without a program."""
-NO_TURN = "no_turn"
-"""The coordinator's code for a session whose program has ended already."""
-
 
 class SessionActs:
     """Requests about one session. `run`: the newest one of it that is known."""

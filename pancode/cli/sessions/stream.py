@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import base64
-import json
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from pancode.cli.face import Face
 from pancode.cli.follow import resumed
 from pancode.cli.transcript import is_of_our_worker
 from pancode.client import Client, path_of
+from pancode.sessions.output import ReadTurn, WholeLines, count_of, event_of, text_of
 
 LAST_MS = 4_000_000_000_000
 """A later time, in Unix milliseconds, is none: a stream may say anything."""
-LINE_CAP = 16 << 20
-"""A longer line is dropped as a whole."""
 Happening = tuple[str, Any]
 """`session` and its shape, `log` and (run, attempt, bytes), `end`, `broken` and the error; others as put."""
 
@@ -51,23 +49,10 @@ class SessionFollower(threading.Thread):
 
 
 @dataclass
-class Turn:
+class Turn(ReadTurn):
     """A turn as the stream tells it. `answer`: what its agent said after its last call."""
 
-    run: str
-    number: int
-    words: set[int] = field(default_factory=set)
-    """The numbers of its messages; 0: the task."""
     answer: str = ""
-    stop: str = ""
-    """Why it has ended; empty: it has not."""
-    why: str = ""
-    after: tuple[str, ...] = ()
-    """The runs of the session that were read before this turn's run."""
-
-    def has(self, run: str, message: int) -> bool:
-        """Whether the message is one of its words; one that came too late opens the next run."""
-        return message in self.words if self.run == run else self.number == 1 and run in self.after
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +112,7 @@ class SessionReader:
     def __init__(self, take: Callable[[StreamItem], object], turned: Callable[[Turn], object]) -> None:
         self._take, self._turned = take, turned
         self._run = self._attempt = ""
-        self._rest = bytearray()
+        self._lines = WholeLines()
         self._read: list[str] = []
         self._takes_turns = False
         self.turn: Turn | None = None
@@ -141,26 +126,15 @@ class SessionReader:
         if (run, attempt) != (self._run, self._attempt):
             self._run, self._attempt, self.turn = run, attempt, None
             self._takes_turns = is_of_our_worker(runtime, data)
-            self._rest.clear()
+            self._lines.rest.clear()
         if not self._takes_turns:
             self._take(ProgramOutput(run, attempt, runtime, data, None))
             return
-        for line in self._lines(data):
-            found = _event(line)
+        for line in self._lines.feed(data):
+            found = event_of(line)
             if found.get("type") not in ("final", "session"):
                 self._take(self._item(found) or ProgramOutput(run, attempt, runtime, line + b"\n", found))
             self._listen(found)
-
-    def _lines(self, data: bytes) -> Iterator[bytes]:
-        """Whole lines. One that is longer than LINE_CAP is dropped, so that memory has a bound."""
-        *ends, last = data.split(b"\n")
-        for end in ends:
-            self._rest += end
-            if len(self._rest) <= LINE_CAP:
-                yield bytes(self._rest)
-            self._rest.clear()
-        if len(self._rest) <= LINE_CAP:
-            self._rest += last
 
     def end(self) -> None:
         """The run's output ends here."""
@@ -170,19 +144,19 @@ class SessionReader:
         """The agent's text, turns and people's words; None for all else."""
         match event.get("type"):
             case "said":
-                return AgentText(_text(event.get("text")))
+                return AgentText(text_of(event.get("text")))
             case "turn":
-                number, words = _count(event.get("number")), {_count(event.get("words"))}
-                self.turn = Turn(self._run, number, words, after=tuple(self._read))
+                number, words = count_of(event.get("number")), {count_of(event.get("words"))}
+                self.turn = Turn(self._run, number, words, tuple(self._read))
                 return _person(event)
             case "heard" if event.get("text"):
                 return _person(event)
             case "turn_end":
                 return TurnStopped(
-                    _count(event.get("number")), _text(event.get("stop")), _text(event.get("why"))
+                    count_of(event.get("number")), text_of(event.get("stop")), text_of(event.get("why"))
                 )
             case "rests":
-                return Resting(_text(event.get("why")))
+                return Resting(text_of(event.get("why")))
         return None
 
     def _listen(self, event: dict[str, Any]) -> None:
@@ -191,35 +165,18 @@ class SessionReader:
             return
         match event.get("type"):
             case "said":
-                turn.answer += _text(event.get("text"))
+                turn.answer += text_of(event.get("text"))
             case "called":
                 turn.answer = ""
             case "heard":
-                turn.words.add(_count(event.get("number")))
+                turn.words.add(count_of(event.get("number")))
             case "turn_end":
-                turn.stop, turn.why = _text(event.get("stop")) or "none", _text(event.get("why"))
+                turn.end(event)
                 self.turn = None
                 self._turned(turn)
 
 
 def _person(event: dict[str, Any]) -> PersonText:
-    at = _count(event.get("at"))
-    by = _text(event.get("by")) or "somebody"
-    return PersonText(by, _text(event.get("text")), at if at < LAST_MS else 0)
-
-
-def _event(line: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _text(value: Any) -> str:
-    """The value if it is a string; half a surrogate pair, which UTF-8 cannot have, becomes `?`."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
-
-
-def _count(value: Any) -> int:
-    return value if type(value) is int and value > 0 else 0
+    at = count_of(event.get("at"))
+    by = text_of(event.get("by")) or "somebody"
+    return PersonText(by, text_of(event.get("text")), at if at < LAST_MS else 0)

@@ -12,7 +12,7 @@ from typing import Any
 
 from node_agent.wire.clock import Ids
 from pancode.cli.face import Face, aside, exit_of, tell_error
-from pancode.cli.sessions.acts import NO_TURN, OVER, SessionActs, come_back
+from pancode.cli.sessions.acts import SessionActs, come_back
 from pancode.cli.sessions.lines import LineStory
 from pancode.cli.sessions.stream import Happening, SessionFollower, SessionReader, Turn
 from pancode.cli.terminal import Sink, count, safe, safe_block, usd
@@ -20,6 +20,7 @@ from pancode.cli.transcript import MARK
 from pancode.client import Client, path_of
 from pancode.errors import ApiError, ExitCode, PancodeError
 from pancode.plain import counted
+from pancode.sessions.output import NO_TURN, OVER
 
 MISSED = "no turn has taken these words; they are kept for the next ones"
 OWN_COUNT, ASSUMED = "reported", "assumed"

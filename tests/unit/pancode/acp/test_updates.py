@@ -95,7 +95,7 @@ def test_what_is_no_event_of_a_worker_is_nothing(data: bytes) -> None:
 
 
 def test_a_line_without_end_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pancode.acp.updates.MOST_LINE", 1_000)
+    monkeypatch.setattr("pancode.sessions.output.MOST_LINE", 1_000)
     reader = UpdateReader(FOLDER, "ana")
     assert read(b"x" * 5_000, reader) == []
     assert len(read(b"\n" + lines({"type": "said", "text": "still here"}), reader)) == 1

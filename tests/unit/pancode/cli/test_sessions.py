@@ -11,10 +11,11 @@ import pytest
 
 from pancode.cli.face import Face
 from pancode.cli.sessions.lines import LineStory
-from pancode.cli.sessions.stream import LINE_CAP, SessionReader, Turn
+from pancode.cli.sessions.stream import SessionReader, Turn
 from pancode.cli.sessions.talk import MISSED, ChatLoop
 from pancode.client import Client, path_of
 from pancode.errors import ApiError, ExitCode
+from pancode.sessions.output import MOST_LINE
 from tests.fakes.node.clock import CountingIds
 
 LINES = (
@@ -97,9 +98,9 @@ def test_hostile_lines_end_nothing() -> None:
 def test_a_line_without_an_end_is_dropped_and_the_next_one_is_read() -> None:
     piece = b"x" * (1 << 20)
     reader = SessionReader(lambda text: None, lambda turn: None)
-    for _ in range(LINE_CAP // len(piece) + 4):
+    for _ in range(MOST_LINE // len(piece) + 4):
         reader.feed("r-1", "1.1", piece, "native")
-    assert len(reader._rest) <= LINE_CAP + len(piece)
+    assert len(reader._lines.rest) <= MOST_LINE + len(piece)
     turns: list[Turn] = []
     reader._turned = turns.append
     reader.feed("r-1", "1.1", b"\n" + DATA, "native")
