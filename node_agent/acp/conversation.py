@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from node_agent.native.tools.shell import CHILDREN
 from node_agent.native.voice import Voice
 from node_agent.runtimes.acp import AcpWay
 from node_agent.runtimes.lines import count_of, dict_of, list_of, text_of
+from node_agent.runtimes.starting import HEAD
 from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind, by_status
 
@@ -29,6 +31,8 @@ STARTS_MS, CANCELS_MS = 120_000, 800
 with the program."""
 AUTH_REQUIRED, NO_METHOD = -32000, -32601
 MOST_WHY = 400
+_UNSEEN = "CMZ"
+"""Kinds of characters that nobody sees, and that a program may leave out before it reads words."""
 _ABLE = {"fs": {"readTextFile": False, "writeTextFile": False}, "terminal": False}
 """We serve no files and no terminals: what the program does, it does by itself, inside its sandbox."""
 
@@ -171,7 +175,7 @@ class AcpConversation:
             self.begin()
         number = self._number + 1
         try:
-            self._send("session/prompt", sessionId=self.session, prompt=[_text(task)])
+            self._send("session/prompt", sessionId=self.session, prompt=[self._text(task)])
             self._heard_ms = self.clock.mono_ms()
             while True:
                 message = self._receive(BEAT_S)
@@ -285,6 +289,12 @@ class AcpConversation:
         self.end()
 
     # ---- messages
+    def _text(self, words: str) -> dict[str, str]:
+        """Words are for the model: a command of the program would run shells that no hook judges."""
+        seen = (one for one in words if unicodedata.category(one)[0] not in _UNSEEN)
+        head = HEAD if self.way.slashes and next(seen, "") == "/" else ""
+        return {"type": "text", "text": f"{head}{words}"}
+
     def _send(self, method: str, **params: Any) -> int:
         self._number += 1
         self._write({"id": self._number, "method": method, "params": params})
@@ -303,10 +313,6 @@ class AcpConversation:
             return Over(FailureKind.MODEL_AUTH, f"{self.way.name}: {refused}")
         kind = by_status(refused.status) if refused.status else other
         return Over(kind, f"{self.way.name}: {refused}")
-
-
-def _text(words: str) -> dict[str, str]:
-    return {"type": "text", "text": words}
 
 
 def _is_answer(message: Message, number: int) -> bool:

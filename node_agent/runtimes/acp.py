@@ -27,6 +27,8 @@ class AcpWay(WireModel):
     """A request for a permission holds the whole command: `rawInput.command`."""
     resumes: tuple[str, ...] = ("resume", "load")
     """The methods of `session/` that go on with a session; the first one that it has is used."""
+    slashes: bool = True
+    """It takes words that begin with a slash for a command of its own, so they are sent behind a head."""
     silent_ms: int = 0
     """Without a message for so long, and with no call at work, its model gives no answer."""
 

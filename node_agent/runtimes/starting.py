@@ -43,7 +43,7 @@ HEAD = "Task:\n"
 
 def task_of(request: LaunchRequest) -> bytes:
     """The task as standard input: no text of a user is ever on a command line. In a sitting it is as a person
-    said it."""
+    said it: who speaks with the program puts the head before each turn's words that need it."""
     if request.sitting is not None:
         return request.task.encode("utf-8", "surrogateescape")
     return f"{HEAD}{request.task}\n".encode("utf-8", "surrogateescape")

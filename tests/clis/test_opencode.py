@@ -9,6 +9,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 
 from node_agent.runtimes.base import EndedBy
 from node_agent.wire.failure import FailureKind as F
+from node_agent.wire.identity import TurnTerms
 from node_agent.wire.policy import Safety
 from tests.clis.conftest import MakeBench
 from tests.clis.hands import HANDS
@@ -73,6 +75,17 @@ def test_it_starts_what_we_say_that_it_starts_of_a_repository_and_nothing_more(b
     (b.work / "opencode.json").write_text(json.dumps({"plugins": ["./top/e.js"]}))
     assert b.run(b.request(read_only=True)).failure is None
     assert names(b.outside) == ["a", "b", "c", "e"]
+
+
+def test_a_persons_words_are_no_command_of_its_own_that_runs_a_shell(bench: OneBench, tmp_path: Path) -> None:
+    """Its commands run what stands in `!`, and neither a hook nor a permission is asked."""
+    b, _ = bench({"turns": [DONE]})
+    words = f"\ufeff /init !`touch {b.outside}/x {b.work}/x`"
+    terms = TurnTerms(idle_ms=1, turn_ms=60_000)
+    verdict = b.run(replace(b.request(words, read_only=True), sitting=terms))
+    assert verdict.failure is None, verdict.reason
+    assert names(b.outside) == [] and names(b.work) == [".git", "notes.txt"]
+    assert "/init !`touch" in "".join(path.read_text() for path in (tmp_path / "d").iterdir())
 
 
 def test_an_endless_run_of_broken_answers_is_the_model_servers_fault(bench: OneBench) -> None:

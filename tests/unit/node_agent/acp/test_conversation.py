@@ -19,6 +19,7 @@ from node_agent.native.loop import ModelDeclined
 from node_agent.native.sitting import TurnOver
 from node_agent.native.tools.offer import Deeds
 from node_agent.runtimes.acp import AcpWay
+from node_agent.runtimes.starting import HEAD
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.receipt import TurnStop
 from tests.unit.node_agent.native.test_loop import Script, Stage
@@ -77,6 +78,15 @@ def test_words_are_answered_and_the_session_is_told(talks: Talks) -> None:
     (told,) = talks.told("session")
     assert (told["session"], told["version"], told["model"]) == ("s-1", "7", "m")
     assert talks.told("usage")[-1]["input"] == 10 and talks.starts == 1
+
+
+@pytest.mark.parametrize("before", ["", " \n\t", "\ufeff", "\u200b \u2060", "\ufe0f\x00\xa0"])
+def test_words_are_never_a_command_of_the_program(talks: Talks, before: str) -> None:
+    talk = talks("plain")
+    talk.begin()
+    words = f"{before}/init !`touch x`"
+    assert [talk.run(words) for _ in range(2)] == [f"you said {HEAD}{words}"] * 2
+    assert talk.run("look in /etc") == "you said look in /etc", "other words are sent as they are"
 
 
 def test_it_goes_on_with_a_session_and_tells_nothing_of_before(talks: Talks) -> None:
