@@ -155,11 +155,13 @@ class Session:
 def bring_up(owner: Owner, lab: Lab) -> None:
     """The session's fleet: node1 and node2 have 4 slots, the last one has 2 and the label rack=b.
 
-    An order stays good for two minutes in spite of the scale: a test may hold a node up on a busy machine.
+    An order stays good for two minutes in spite of the scale: a test may hold a node up on a busy machine. Many
+    sittings without a price keep what they hold, so the day has room for them.
     """
     owner.fleet_home.mkdir(mode=0o700, exist_ok=True)
     lay_out_bundles(owner.fleet_home / "bundles")
-    (owner.fleet_home / "pancode.yaml").write_text(json.dumps({"timing": {"start_by": "20m"}}))
+    settings = {"timing": {"start_by": "20m"}, "budget": {"ceiling": 1_000}}
+    (owner.fleet_home / "pancode.yaml").write_text(json.dumps(settings))
     for k, host in lab.hosts.items():
         more = ["--slots", "2", "--label", "rack=b"] if k == len(lab.hosts) else ["--label", "rack=a"]
         pin = fingerprint(host["host_key"])
