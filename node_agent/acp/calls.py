@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,9 @@ from node_agent.runtimes.acp import AcpWay
 from node_agent.runtimes.lines import dict_of, list_of, text_of
 
 MOST_OPEN, MOST_DETAIL, MOST_WHY = 200, 200, 500
+MOST_KEPT = 1 << 20
+"""The characters of one fact about a call, as JSON. A longer one counts as not told, and so nothing is let
+through for it."""
 _TOOLS = {
     "read": "read",
     "edit": "edit",
@@ -43,8 +47,8 @@ class AcpCalls:
 
     @property
     def at_work(self) -> bool:
-        """Whether a call has begun and is not over."""
-        return bool(self._open)
+        """Whether a call has begun and is not over. A model may fall silent before all of one is told."""
+        return not self._told.isdisjoint(self._open)
 
     def over(self) -> None:
         """The turn is over, and whatever it had begun."""
@@ -118,7 +122,7 @@ class AcpCalls:
             if update.get(key):
                 known, new = call.get(key), update[key]
                 both = isinstance(known, dict) and isinstance(new, dict)
-                call[key] = {**dict_of(known), **new} if both else new
+                call[key] = _kept({**dict_of(known), **new} if both else new)
         return call
 
     def _tell(self, name: str, call: Mapping[str, Any]) -> None:
@@ -170,6 +174,15 @@ def _option(params: Mapping[str, Any], kind: str) -> str:
 def _paths(call: Mapping[str, Any]) -> list[str]:
     places = map(dict_of, list_of(call.get("locations")))
     return [path for one in places if (path := text_of(one.get("path")))]
+
+
+def _kept(fact: Any) -> Any:
+    """The fact, or nothing of its kind."""
+    try:
+        fits = len(json.dumps(fact)) <= MOST_KEPT
+    except RecursionError:
+        fits = False
+    return fact if fits else type(fact)()
 
 
 def _said(update: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from node_agent.acp.calls import AcpCalls, rejected
-from node_agent.acp.pipe import AcpPipe, Broken, Message
+from node_agent.acp.pipe import AcpPipe, Broken, Message, kill_commands
 from node_agent.chat.client import BEAT_S
 from node_agent.chat.limits import ChatLimits, Over
 from node_agent.native.equipment import WorkerBeat
@@ -160,7 +160,8 @@ class AcpConversation:
         number = self._send(method, **params)
         until = self.clock.mono_ms() + STARTS_MS
         while (left := until - self.clock.mono_ms()) > 0:
-            message = self._receive(min(left / 1000, 1.0))
+            message = self._receive(min(left / 1000, BEAT_S))
+            self.beat()
             if message is not None and _is_answer(message, number):
                 return _result(message)
             if message is not None and "id" in message and "method" in message:
@@ -171,8 +172,7 @@ class AcpConversation:
     # ---- a turn
     def run(self, task: str) -> str:
         """Its last words."""
-        if self._pipe is None:  # it was ended, or ended itself, in the turn before
-            self.begin()
+        self._await_ready()
         number = self._number + 1
         try:
             self._send("session/prompt", sessionId=self.session, prompt=[self._text(task)])
@@ -192,6 +192,17 @@ class AcpConversation:
         except Broken as exc:
             self.end()
             raise Over(FailureKind.AGENT_FAILED, str(exc)) from exc
+
+    def _await_ready(self) -> None:
+        """It was ended, or ended itself, in the turn before or since."""
+        try:
+            while self._pipe is not None and (message := self._receive(0)) is not None:
+                self._take(message)
+                self.beat()
+        except Broken:
+            self.end()
+        if self._pipe is None:
+            self.begin()
 
     def hear(self, words: Callable[[], str]) -> None:
         """Words that come during a turn begin the next one."""
@@ -274,7 +285,10 @@ class AcpConversation:
         self.voice.tell("usage", **self.used, turns=self.turns, told=True, model=self.model)
 
     def _cancel(self, number: int) -> None:
-        """The turn is over, or the process is: the next words begin a new one with the same session."""
+        """The turn is over, or the process is: the next words begin a new one with the same session. No
+        command works on, even one that takes no mild signal."""
+        assert self._pipe is not None
+        commands = self._pipe.commands()
         try:
             self._write({"method": "session/cancel", "params": {"sessionId": self.session}})
             until = self.clock.mono_ms() + CANCELS_MS
@@ -286,6 +300,8 @@ class AcpConversation:
                     self._answer(message, permits=False)
         except Broken:
             pass
+        finally:
+            kill_commands(commands)
         self.end()
 
     # ---- messages

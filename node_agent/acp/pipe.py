@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import subprocess
+import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from node_agent.native.tools.shell import CHILDREN, kill_group
+from node_agent.shim.process import members
 from node_agent.wire.clock import Clock
 
 Message = dict[str, Any]
@@ -73,18 +76,29 @@ class AcpPipe:
             raise self._ended()
         return None
 
+    def commands(self) -> set[int]:
+        """The process groups below it that are not its own: it starts commands so. One that ended may have
+        left others behind that still work, and nothing but the group tells of them then."""
+        found = set[int]()
+        for pid, _ in members("", self._process.pid, sys.maxsize):
+            with suppress(OSError):  # it is gone
+                found.add(os.getpgid(pid))
+        return found - {0, 1, os.getpgid(0), self._process.pid}  # a signal to 0 or 1 would go to many others
+
     def end(self, gently: bool = False) -> None:
         """Nothing of it works on. `gently`: it may save what it keeps first."""
         process = self._process
         if process not in CHILDREN.alive:
             return
         assert process.stdin and process.stderr
+        commands = self.commands()
         with suppress(OSError):
             process.stdin.close()
         if gently:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(ENDS_MS / 1000)
         kill_group(process)
+        kill_commands(commands)
         process.stderr.close()
         CHILDREN.over(process)
 
@@ -136,6 +150,13 @@ class AcpPipe:
         said = _shown(self._complaints.strip().rpartition(b"\n")[2] or self._rest)
         words = f": {said}" if said else ""
         return Broken(f"{self._name} {why.removeprefix('it ')}{words}", self._speaks)
+
+
+def kill_commands(groups: Iterable[int]) -> None:
+    """End them at once: they may take no milder signal."""
+    for group in groups:
+        with suppress(OSError):  # it is over
+            os.killpg(group, signal.SIGKILL)
 
 
 def _shown(data: bytes | bytearray) -> str:

@@ -450,12 +450,17 @@ def _check_network(
 
 def _check_turns(order: Order, runtime: Runtime, door: GatewayAccess | None) -> None:
     """A limit that nobody here could hold is a reason not to begin."""
+    able = runtime.capabilities
     counted = door is not None and not door.is_tunnel
-    if order.limits.turns is None or counted or runtime.capabilities.tells_turns:
+    # Over ACP a program tells what it used when the words are answered, however often its model was asked.
+    told = able.tells_turns and (order.turns is None or able.turn_limit)
+    if order.limits.turns is None or counted or told:
         return
+    where = "" if order.turns is None else " in a sitting"
     raise StepFailed(
         FailureKind.MODEL_AUTH,
-        f"{order.runtime} does not tell its turns, and goes past the count of this node's model gateway: "
+        f"{order.runtime} does not tell its turns{where}, "
+        "and goes past the count of this node's model gateway: "
         f"give the node an API key or a model server, or take max_turns out of agent {order.agent.name}",
     )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.clis.hands import HANDS
-from tests.clis.launched import EVERY
+from tests.clis.launched import EVERY, runs
 from tests.e2e.owner import Owner, until
 from tests.e2e.programs import await_state, give_prices, give_secrets, installed, model_on, project
 from tests.e2e.test_people import ASKING
@@ -69,7 +71,9 @@ def test_a_command_waits_for_a_person_and_a_cancelled_turn_ends(fleet: Owner, la
     top = project(fleet, "asked-opencode")
     (top / "pansafety.yaml").write_text(ASKING)
     turns = [HAND.shell("printf asked-it > yes.txt"), HAND.shell("printf asked-no > no.txt"), says("Done.")]
-    turns += [HAND.shell("printf asked-again > again.txt"), HAND.shell("sleep 611"), says("Going on.")]
+    works = f"sleep 611.{os.getpid()}"
+    turns += [HAND.shell("printf asked-again > again.txt"), HAND.shell(f"trap '' TERM; {works}")]
+    turns.append(says("Going on."))
     with installed(lab, CLI.runtime, [K]), model_on(lab, K, {"count": "assistant", "turns": turns}):
         give_secrets(lab, K, secrets(CLI))
         give_prices(lab, K, {CLI.model: PRICE})
@@ -81,15 +85,16 @@ def test_a_command_waits_for_a_person_and_a_cancelled_turn_ends(fleet: Owner, la
         until(lambda: asked(fleet) == [(run, call + 1)], "call 2 waits", 60)
         fleet.run("deny", "--call", str(call + 1), run, "one is enough").ok()
         until(lambda: state(fleet, run) == "waits for you", "the turn ends", 60)
-        types = [("Done.", b"again\n"), ("printf asked-again", b"/cancel\n"), ("cancelled]", b"sleep\n")]
+        types = [("Done.", b"again\n"), ("printf asked-again", b"/cancel\n"), ("cancelled]", b"work\n")]
         types += [
-            ("sleep 611", b"/cancel\n"),
+            (works, b"/cancel\n"),
             ("turn 3 ended: cancelled]", b"more\n"),
             ("Going on.", b"\x04"),
         ]
         at_a_terminal(fleet, "attach", run, types=types)
         begun.communicate(timeout=60)
         assert asked(fleet) == []
+        until(lambda: not runs(works), "the command of the cancelled turn is over", 30)
         fleet.run("sessions", "end", run).ok()
         ended = fleet.ended(run)
     assert [stop for stop, _ in turns_of(fleet, run)] == ["end_turn", "cancelled", "cancelled", "end_turn"]

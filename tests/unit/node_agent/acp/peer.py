@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import sys
 from typing import Any
 
@@ -20,6 +22,9 @@ OPTIONS = [
     {"optionId": "yes", "kind": "allow_once"},
     {"optionId": "no", "kind": "reject_once"},
 ]
+
+OUTLIVES = """sh -c 'trap "" TERM; echo $$; exec sleep 613' & wait"""
+"""A command whose child process outlives it, and tells its number."""
 
 
 def tell(**message: Any) -> None:
@@ -58,6 +63,26 @@ def ask(number: str, kind: str, raw: dict[str, Any], path: str = "") -> str:
     return str(chosen)
 
 
+def await_cancel() -> None:
+    command = None
+    if CASE.startswith("commands"):
+        command = subprocess.Popen(["sh", "-c", OUTLIVES], stdout=subprocess.PIPE, start_new_session=True)
+        assert command.stdout is not None
+        says(command.stdout.readline().decode().strip())
+    elif CASE == "pending":
+        call = {"toolCallId": "1", "kind": "execute", "title": "t", "rawInput": {"command": "l"}}
+        update("tool_call", **call, status="pending")
+    else:
+        says("half")
+    while heard().get("method") != "session/cancel" or CASE == "deaf":
+        pass
+    if command is not None:
+        os.killpg(command.pid, signal.SIGTERM)
+        command.wait()
+    while CASE == "commands-deaf":
+        heard()
+
+
 def turn(number: int, words: str) -> None:
     done: dict[str, Any] = {"stopReason": "end_turn", "usage": {"inputTokens": 5, "outputTokens": 2}}
     match CASE:
@@ -81,10 +106,11 @@ def turn(number: int, words: str) -> None:
         case "dies" if started() == 1:
             sys.stderr.write("the stack is deep\nout of luck\n")
             sys.exit(3)
-        case "deaf" | "mute":
-            says("half")
-            while heard().get("method") != "session/cancel" or CASE == "deaf":
-                pass
+        case "leaves" if started() == 1:
+            tell(id=number, result=done)
+            sys.exit(0)
+        case "deaf" | "mute" | "pending" | "commands" | "commands-deaf":
+            await_cancel()
             done["stopReason"] = "cancelled"
         case "refused":
             error = {

@@ -12,16 +12,20 @@ from typing import Any
 import pytest
 
 from node_agent.acp import conversation
+from node_agent.acp.calls import MOST_KEPT, AcpCalls
 from node_agent.acp.conversation import AcpConversation
 from node_agent.chat.limits import Over
 from node_agent.native.equipment import WorkerBeat, pause
 from node_agent.native.loop import ModelDeclined
 from node_agent.native.sitting import TurnOver
 from node_agent.native.tools.offer import Deeds
+from node_agent.native.tools.shell import CHILDREN
 from node_agent.runtimes.acp import AcpWay
 from node_agent.runtimes.starting import HEAD
+from node_agent.shim.process import stat
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.receipt import TurnStop
+from tests.crowd import until
 from tests.unit.node_agent.native.test_loop import Script, Stage
 
 PEER = Path(__file__).with_name("peer.py")
@@ -234,6 +238,63 @@ def test_a_cancelled_turn_ends_and_who_does_not_hear_it_is_ended(
     if case == "deaf":
         assert talk.run("again") == "you said again"
     assert talks.starts == starts
+
+
+@pytest.mark.parametrize("case", ["commands", "commands-deaf"])
+def test_no_command_of_a_cancelled_turn_works_on(talks: Talks, case: str) -> None:
+    talk = talks(case)
+    talk.begin()
+
+    def cancelled() -> None:
+        if talks.told("said"):
+            raise TurnOver(TurnStop.CANCELLED)
+        talk.voice.flush()
+
+    talk.beat.on = cancelled
+    with pytest.raises(TurnOver):
+        talk.run("go")
+    command = int(talks.told("said")[0]["text"])
+    until(lambda: (found := stat(command)) is None or found.gone, "the command is over")
+
+
+def test_a_program_that_dies_between_turns_eats_no_words(talks: Talks) -> None:
+    talk = talks("leaves")
+    talk.begin()
+    assert talk.run("one") == ""
+    os.waitid(os.P_PID, CHILDREN.alive[-1].pid, os.WEXITED | os.WNOWAIT)
+    assert talk.run("two") == "you said two" and talk.remembers and talks.starts == 2
+
+
+def test_a_start_in_the_midst_of_a_sitting_hears_a_cancel(
+    talks: Talks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation, "STARTS_MS", 3_000)
+    talk = talks("silence")
+
+    def cancelled() -> None:
+        raise TurnOver(TurnStop.CANCELLED)
+
+    talk.beat.on = cancelled
+    with pytest.raises(TurnOver):
+        talk.run("go")
+
+
+def test_a_call_that_was_not_told_whole_is_no_work(talks: Talks) -> None:
+    talk = talks("pending", silent_ms=300)
+    talk.begin()
+    with pytest.raises(Over, match="no answer: peer has said nothing"):
+        talk.run("go")
+
+
+def test_what_is_too_long_to_keep_is_not_known_and_lets_nothing_through(talks: Talks) -> None:
+    talk = talks("plain")
+    calls = AcpCalls(talk.way, talk.deeds, talk.voice)
+    options = [{"optionId": "yes", "kind": "allow_once"}]
+    for number, more in ("1", ""), ("2", "x" * MOST_KEPT):
+        calls.take({"toolCallId": number, "kind": "execute", "rawInput": {"command": "ls"}})
+        calls.take({"toolCallId": number, "rawInput": {"more": more}})
+    asked = [calls.permit({"toolCall": {"toolCallId": one}, "options": options}) for one in "12"]
+    assert [one["outcome"]["outcome"] for one in asked] == ["selected", "cancelled"]
 
 
 def test_a_model_that_gives_no_answer_ends_the_turn(talks: Talks) -> None:

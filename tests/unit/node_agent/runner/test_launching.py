@@ -31,6 +31,7 @@ from node_agent.shim.process import AGENT_ONLY
 from node_agent.tempo import Tempo
 from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact
 from node_agent.wire.failure import FailureKind
+from node_agent.wire.identity import TurnTerms
 from node_agent.wire.node import no_sandbox
 from node_agent.wire.order import Reasoning, Workspace
 from node_agent.wire.policy import (
@@ -310,6 +311,18 @@ def test_a_limit_of_turns_needs_somebody_who_counts_them() -> None:
     assert RUNTIMES.launch(order, WORK, HOME, door=GatewayAccess(1, "t")).argv
     told = RUNTIMES.launch(order.model_copy(update={"runtime": "claude"}), WORK, HOME)
     assert told.argv[told.argv.index("--max-turns") + 1] == "5"
+
+
+def test_a_sitting_over_acp_tells_no_turns_while_they_last() -> None:
+    order = order_of(runtime="opencode", safety=Safety.AUTO_EDIT)
+    order = order.model_copy(update={"limits": order.limits.model_copy(update={"turns": 5})})
+    by_login = GatewayAccess(1, "t", is_tunnel=True)
+    sitting = order.model_copy(update={"turns": TurnTerms(idle_ms=1, turn_ms=1)})
+    with pytest.raises(StepFailed, match="opencode does not tell its turns in a sitting") as failed:
+        RUNTIMES.launch(sitting, WORK, HOME, door=by_login)
+    assert failed.value.kind is FailureKind.MODEL_AUTH
+    assert RUNTIMES.launch(sitting, WORK, HOME, door=GatewayAccess(1, "t")).argv
+    assert RUNTIMES.launch(order, WORK, HOME, door=by_login).argv, "a headless run tells each"
 
 
 class Lesser:
