@@ -156,8 +156,11 @@ class Sitting:
             raise TurnOver(TurnStop.LIMIT, "the turn took longer than it may, or the sitting did")
 
     def _more(self) -> str:
-        """Words that came during the turn go to the model with its next call."""
-        return self._words.new(MOST_TURN_WORDS - 1 - (self._words.taken - self._taken))
+        """Words that came during the turn go to the model with its next call, and never to another one."""
+        words = self._words.new(MOST_TURN_WORDS - 1 - (self._words.taken - self._taken))
+        if words:
+            self._loop.voice.sync()
+        return words
 
     # ---- between turns
     def _awaited(self) -> tuple[int, LaidWords] | RestReason:

@@ -155,8 +155,8 @@ class Session:
 def bring_up(owner: Owner, lab: Lab) -> None:
     """The session's fleet: node1 and node2 have 4 slots, the last one has 2 and the label rack=b.
 
-    An order stays good for two minutes in spite of the scale: a test may hold a node up on a busy machine. Many
-    sittings without a price keep what they hold, so the day has room for them.
+    An order stays good for two minutes in spite of the scale: a test may hold a node up on a busy machine.
+    Many sittings without a price keep what they hold, so the day has room for them.
     """
     owner.fleet_home.mkdir(mode=0o700, exist_ok=True)
     lay_out_bundles(owner.fleet_home / "bundles")
