@@ -91,6 +91,8 @@ class AcpServer:
         elif not self._at_work.acquire(blocking=False):
             self._lines.refuse(number, INTERNAL, f"{MOST_AT_WORK} requests are at work already")
         else:
+            if method == "session/prompt" and (found := self._sessions.get(str(params.get("sessionId")))):
+                found.prompted()
             threading.Thread(target=self._work, args=(number, method, params), daemon=True).start()
 
     def _work(self, number: str | int, method: str, params: Json) -> None:

@@ -101,7 +101,6 @@ class EditorSession:
     # ---- what the editor asks
     def prompt(self, text: str) -> Json:
         """Say words, and wait for the end of their turn; the result of `session/prompt`. PancodeError."""
-        self._cancelled.clear()
         command = text.strip().removeprefix("/") if text.startswith("/") else ""
         with self._state:
             if command in COMMANDS:
@@ -110,6 +109,10 @@ class EditorSession:
             self._reader.mine.add(message)
             self._follow()
             return self._ended(message)
+
+    def prompted(self) -> None:
+        """A prompt has come, and is about to be answered: only a cancel behind it is meant for it."""
+        self._cancelled.clear()
 
     def cancel(self) -> None:
         """The turn of the prompt at work is to end."""

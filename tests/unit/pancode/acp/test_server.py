@@ -80,8 +80,9 @@ class Fleet:
         while wanted():
             with self._changed:
                 self._changed.wait_for(lambda told=told: len(self.happened) > told, 0.05)  # type: ignore[misc]
-            yield from self.happened[told:]
-            told = len(self.happened)
+            new = self.happened[told:]
+            yield from new
+            told += len(new)
 
     def _happens(self, event: ServerEvent) -> None:
         with self._changed:
