@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
@@ -407,6 +408,10 @@ def test_a_long_conversation_shows_its_end_and_more_on_demand() -> None:
     played(ChatScene(), play)
 
 
+def _fits(scene: ChatScene, width: int) -> bool:
+    return "END" in scene.screen and all(len(line) <= width for line in scene.screen.splitlines())
+
+
 def test_it_is_resized_and_nothing_is_lost() -> None:
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
         scene.api.writes(TURN, said("word " * 60 + "END"))
@@ -414,9 +419,9 @@ def test_it_is_resized_and_nothing_is_lost() -> None:
         await pilot.press(*"typed")
         for size in ((40, 12), (200, 50), (80, 24)):
             await pilot.resize_terminal(*size)
-            await scene.shows(pilot, "END")
-            assert all(len(line) <= size[0] for line in scene.screen.splitlines())
-        assert scene.app.field.text == "typed"
+            fits = partial(_fits, scene, size[0])
+            await scene.until(pilot, fits, "the new size")
+        await scene.until(pilot, lambda: scene.app.field.text == "typed", "the typed words")
 
     played(ChatScene(), play)
 
