@@ -201,6 +201,10 @@ class Follower:
                 except (StepFailed, OSError, KeyError):
                     self._rest(identity, name)
 
+    def leave(self) -> None:
+        """Close the streams of the sittings; the next node agent opens its own."""
+        self._depot.close_others(())
+
     def _send(self, identity: AttemptId, name: str) -> None:
         path = self._journal.folder(identity) / name
         try:

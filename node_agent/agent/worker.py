@@ -196,14 +196,16 @@ class Worker:
 
     def run(self) -> None:
         """Turn after turn; only `leave` ends it."""
-        for name, work in (("follow", self._follow), ("speak", self._speak)):
-            threading.Thread(target=work, name=name, daemon=True).start()
+        following = threading.Thread(target=self._follow, name="follow", daemon=True)
+        for thread in (following, threading.Thread(target=self._speak, name="speak", daemon=True)):
+            thread.start()
         while not self._leaving.is_set():
             self._turn()
             self._beat()
         self._drive.leave()
         self._soon.set()
         self._murmur.set()
+        following.join(LEAVE_S)
 
     def _turn(self) -> None:
         tempo, began = self._agent.world.tempo, self._agent.world.clock.mono_ms()
@@ -249,3 +251,4 @@ class Worker:
                 due = due if clock.mono_ms() < due else clock.mono_ms() + tempo.follow_ms
             except Exception:  # only the live view depends on it
                 _log.exception("a fault while following outputs")
+        self._follower.leave()
