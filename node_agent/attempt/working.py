@@ -184,6 +184,8 @@ def _over(case: Case, watch: OutputWatch) -> StopNote | None:
     if (limits.wrap_up or case.order.turns is not None) and _is_metered(case, watch):
         priced = watch.count is not None and watch.count.usage.cost_usd is not None
         limits = limits.model_copy(update={"tokens": None, "usd": None if priced else limits.usd})
+    if watch.spent.usage.cost_source == "assumed":  # perhaps nothing was paid: the gateway refuses more calls
+        limits = limits.model_copy(update={"usd": None})
     return over_limit(limits, watch.spent.usage)
 
 
