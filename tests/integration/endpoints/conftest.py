@@ -22,7 +22,8 @@ Look = Callable[..., EndpointTable]
 def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Look:
     """A node's table that looks at these ports, with the owner's `endpoints`, and has looked once."""
     # A server beside us is as slow as the machine; a look that is given up tells nothing of a server.
-    for module, name in ((waits, "FIRST_S"), (asking, "HERE_S"), (asking, "READ_S")):
+    slow = ((waits, "FIRST_S"), (waits, "ROUND_S"), (asking, "HERE_S"), (asking, "READ_S"))
+    for module, name in slow:
         monkeypatch.setattr(module, name, getattr(module, name) * crowded())
 
     def make(
