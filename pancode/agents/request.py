@@ -164,7 +164,7 @@ class DispatchRequest(WorkOptions):
     on_cap: str = ""
     """rest or ask, where its cap cuts a turn; empty: as the settings say."""
     rounds: int = 0
-    """So many sittings go on by themselves, each after one turn, until the gates pass; 0: a person speaks."""
+    """It is left alone: so many sittings, itself the first, take one turn each until the gates pass."""
     session: str = ""
     """The first run of its session; empty: a sitting begins a new one."""
     story: str = ""
@@ -178,6 +178,8 @@ class DispatchRequest(WorkOptions):
     """The program that has answered instead of a person."""
     by_itself: bool = False
     """Nobody has asked for this sitting: it begins because words are left, unless its session is ended."""
+    past_cap: bool = False
+    """A person has said yes to the question of the cap: the ceiling of its session makes room for that."""
     walled: bool = False
     """The run from inside which it was asked for is one that runs behind a sandbox or not at all."""
     confirmed: bool = False

@@ -27,7 +27,7 @@ from pancode.sessions.stream import SessionPlace, place_in, read, read_on
 from pancode.sessions.words import begin, end, lands, say, turn
 
 AT_ONCE_MS, MOST_ROUNDS = 1, 20
-"""Left alone, a sitting rests behind its turn, and so many follow by themselves."""
+"""Left alone, a sitting rests behind its turn, and there are so many of them."""
 Duration = Annotated[int | None, Field(ge=1, le=MOST_MS)]
 
 

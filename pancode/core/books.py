@@ -180,6 +180,11 @@ def counted_usd(balance: Balance) -> Decimal:
     return plus(balance.spent_usd, balance.held_usd, beyond)
 
 
+def with_room(ceiling: Decimal | None, balance: Balance, usd: Decimal) -> Decimal | None:
+    """The ceiling, raised as far as a hold of so much needs it; None: there is none."""
+    return None if ceiling is None else max(ceiling, plus(counted_usd(balance), usd))
+
+
 def in_words(balance: Balance) -> str:
     """What counts against its ceiling, part by part."""
     parts = {"spent": balance.spent_usd, "held": balance.held_usd}

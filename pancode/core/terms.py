@@ -103,6 +103,8 @@ class RunTerms(TypedDict, total=False):
     """The program that has given that answer instead of a person."""
     by_itself: bool
     """Nobody has asked for this sitting: words were left, and its session was not ended."""
+    past_cap: bool
+    """With the yes to it, the ceiling of its session got room for what the question of the cap named."""
     asks: str
     """The reason why a person decides before it starts."""
     approved: Approval
@@ -121,7 +123,7 @@ class RunTerms(TypedDict, total=False):
     more_usd: str
     """Where its cap cuts a turn, a person is asked whether it goes on with so much more; absent: it rests."""
     rounds: int
-    """It rests after one turn, and while its gates fail so many sittings may follow by themselves."""
+    """It is left alone: so many sittings, itself the first, take one turn each while the gates fail."""
     story: str
     """The session so far, for a sitting whose program does not remember it."""
     turn: dict[str, Any]

@@ -46,7 +46,7 @@ from pancode.errors import ConfigError, NotFoundError, with_fix
 from pancode.life.continuing import payer_of
 from pancode.life.orders import rules_of
 from pancode.life.placement import is_unheld, is_walled
-from pancode.life.signals import Admitted, AskedFirst, Continued, GivenUp
+from pancode.life.signals import Admitted, AskedFirst, Continued, GivenUp, SessionCapped
 from pancode.workflow import rejoining
 
 
@@ -193,6 +193,8 @@ def admit(work: Work, run: Run) -> Run:
     A run that goes on from the question of a workflow's step is that step's next run, and so is its retry.
     """
     tx, before = work.tx, run.terms.get("continues")
+    if before is not None and "past_cap" in run.terms:
+        _make_room(work, before, run)
     old = tx.get(Run, before) if before is not None else None
     replaced = tx.get(Run, run.retry_of) if run.retry_of is not None else None
     step = rejoining.place_of(tx, old) if old is not None else None
@@ -205,10 +207,27 @@ def admit(work: Work, run: Run) -> Run:
     if old is not None:
         sole = "answers" in run.terms or "turns" in run.terms or is_taken(tx, old)
         program, by_itself = run.terms.get("program", ""), run.terms.get("by_itself", False)
-        work.signal(old, Continued(run.id, run.created_by, sole, program, by_itself))
+        past_cap = "past_cap" in run.terms
+        work.signal(old, Continued(run.id, run.created_by, sole, program, by_itself, past_cap))
     if step is not None:
         rejoining.taken(work, step, admitted)
     return admitted
+
+
+def _make_room(work: Work, before: str, run: Run) -> None:
+    """The ceiling of its session has room for what the question of the run before named, from now on."""
+    session = run.terms["session"]
+    (purse,), first = work.core.held_in(work.tx, [books.session_scope(session)]), work.tx.get(Run, session)
+    assert first is not None  # no run is ever deleted
+    usd = books.with_room(purse.ceilings.usd, purse.balance, _asked_for(work.tx, before))
+    if usd != purse.ceilings.usd:
+        work.signal(first, SessionCapped(usd, run.created_by))
+
+
+def _asked_for(tx: Transaction, before: str | None) -> Decimal:
+    """What the question of this run's cap named."""
+    old = tx.get(Run, before) if before is not None else None
+    return Decimal("0" if old is None else old.terms.get("more_usd", "0"))
 
 
 HISTORY = 200
@@ -427,12 +446,15 @@ def _session(core: Core, request: DispatchRequest) -> ScopeView | None:
         return None
     with core.ports.ledger.transaction() as tx:
         (purse,) = core.held_in(tx, [books.session_scope(request.session)])
-        balance = purse.balance
+        balance, usd = purse.balance, purse.ceilings.usd
+        if request.past_cap:  # as it is once this is queued
+            usd = books.with_room(usd, balance, _asked_for(tx, request.continues))
         unsure = balance.unknown_runs or balance.disputed_usd
         entries = tx.find(BookEntry, {"scope": balance.scope}, order=None) if unsure else []
     new = not request.session and request.budget is not None
     unsettled = dict.fromkeys((*books.unknown_runs(entries), *books.disputed(entries)))
-    return ScopeView(balance, books.Ceilings(request.budget) if new else purse.ceilings, tuple(unsettled))
+    ceilings = books.Ceilings(request.budget) if new else replace(purse.ceilings, usd=usd)
+    return ScopeView(balance, ceilings, tuple(unsettled))
 
 
 def _as_sitting(request: DispatchRequest, session: ScopeView | None) -> DispatchRequest:

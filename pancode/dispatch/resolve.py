@@ -233,6 +233,7 @@ class Resolution:
             answers=asked.answers or "",
             program=asked.program,
             by_itself=asked.by_itself,
+            past_cap=asked.past_cap,
             begins=asked.begins.run if asked.begins is not None else "",
             carries=asked.begins is not None and asked.begins.carries,
             turns=dict(asked.turns),

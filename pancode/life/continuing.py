@@ -153,7 +153,7 @@ def with_failed_gates(run: Run, text: str, rests: RestReason | None, now_ms: int
     """The sitting that is left alone, after its gates failed: the next one begins with their words, unless a
     person has cancelled its turn or let it rest."""
     halted = rests is RestReason.ASKED or run.terms.get("turn", {}).get("stop") == TurnStop.CANCELLED
-    if halted or not run.terms.get("rounds") or not text:
+    if halted or run.terms.get("rounds", 0) < 2 or not text:
         return run
     row = {"by": GATES, "at_ms": now_ms, "text": text, "delivered": ""}
     return replace(run, terms={**run.terms, "told": [*rows(run), row]})

@@ -140,6 +140,7 @@ def closed(made: Changes, signal: SessionClosed) -> Changes:
     """A person ends the session: what works now rests at once, and what waits never begins. Idempotent."""
     if "closed" in made.run.terms:
         return made
+    made = over(made) if continuing.is_cut_by_cap(made.run) else made
     made = made.put(replace(made.run, terms={**made.run.terms, "closed": signal.by}))
     made = made.tell("person", "session", "ended", f"by {signal.by}")
     made = made.record("people", "info", "session ended", by=signal.by)
@@ -197,7 +198,7 @@ def continued(made: Changes, signal: Continued) -> Changes:
         asked = made.case.action(
             ActionKind.PERSON
         )  # somebody may have denied it since the answer was checked
-        if is_blocked(made.run):
+        if is_blocked(made.run) or signal.past_cap:
             must_wait(made.run, asked, ItemKind.QUESTION, ItemKind.PERMISSION)
     result = {**made.run.result, NEXT: [*nexts(made.run), signal.run]}
     made = given(made.put(replace(made.run, result=result)), signal.run).done(

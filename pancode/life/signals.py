@@ -177,6 +177,7 @@ class Continued:
     """A new run goes on from the result. `sole`: it must be the only one, as with an answer.
 
     `program`: the program that has answered; empty: a person has. `by_itself`: nobody has asked for it.
+    `past_cap`: a person has said yes to the question of the cap.
     """
 
     run: str
@@ -184,6 +185,7 @@ class Continued:
     sole: bool = False
     program: str = ""
     by_itself: bool = False
+    past_cap: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from node_agent.wire.failure import Outcome
@@ -18,7 +19,7 @@ from pancode.core.records import Node, Run, RunState
 from pancode.core.values import replace
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.errors import UsageError, WorkspaceError
-from pancode.life.continuing import continued, is_sitting
+from pancode.life.continuing import IDLE_MS, continued, is_sitting
 from pancode.life.placement import can_be_had, is_walled
 from pancode.workflow import rejoining
 from pancode.workflow.retrying import begins_at
@@ -149,8 +150,8 @@ def request_of(run: Run, by: str) -> DispatchRequest:
         land=run.land and run.landed is None,
         budget=None if is_sitting(run) else request.budget,  # its session has the ceiling
         on_cap="ask" if run.terms.get("more_usd") else "rest" if is_sitting(run) else "",
-        rounds=max(0, run.terms.get("rounds", 0) - 1),
-        turns=run.terms.get("turns", {}),
+        rounds=_rounds(run),
+        turns=_turns(run),
         session=run.terms.get("session", ""),
         charged_to=run.terms.get("charged_to", ""),
         walled=is_walled(run),
@@ -158,6 +159,17 @@ def request_of(run: Run, by: str) -> DispatchRequest:
         retry_of=run.id,
         ask="asks" in terms,
     )
+
+
+def _rounds(run: Run) -> int:
+    """How many sittings are still left alone: none, once its gates have passed."""
+    return 0 if run.outcome is Outcome.DONE else max(0, run.terms.get("rounds", 0) - 1)
+
+
+def _turns(run: Run) -> Mapping[str, int]:
+    """Who speaks from now on gets the usual wait for words, where the run had none as it was left alone."""
+    turns = run.terms.get("turns", {})
+    return {**turns, "idle_ms": IDLE_MS} if run.terms.get("rounds") and not _rounds(run) else turns
 
 
 def _kept(run: Run, one: Option) -> object:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import Decimal
 
 from pancode.control.core import Core
 from pancode.control.shapes import InboxShape
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import unit_of_work
-from pancode.core import books
 from pancode.core.records import Action, ActionKind, Run, Setting
 from pancode.dispatch.dispatch import Dispatched
 from pancode.errors import RefusedError
@@ -25,8 +23,8 @@ from pancode.life.inbox import (
     must_wait,
     open_item,
 )
-from pancode.life.signals import Approved, CallDecided, Declined, SessionCapped, Signal, ToldByPerson
-from pancode.work.people.continuing import continue_run
+from pancode.life.signals import Approved, CallDecided, Declined, Signal, ToldByPerson
+from pancode.work.people.continuing import continue_run, go_on
 from pancode.work.workflow.workflows import inbox_shape
 
 _ASKING = (ItemKind.QUESTION, ItemKind.PERMISSION)
@@ -89,22 +87,9 @@ def permit(core: Core, around: Surroundings, run: Run, by: str, whole: bool) -> 
     must_be_free(run)
     must_wait(run, _item(core, run), ItemKind.PERMISSION)
     if is_cut_by_cap(run):
-        _make_room(core, run, by)
-        return continue_run(core, around, run, "", by, session=run.terms["session"])
+        return go_on(core, around, run, by, past_cap=True)
     words = PERMITTED[whole]
     return continue_run(core, around, run, answered(run, words), by, answers=words)
-
-
-def _make_room(core: Core, run: Run, by: str) -> None:
-    """The ceiling of its session has room for what the question named, from now on. Idempotent."""
-    more, scope = Decimal(run.terms["more_usd"]), books.session_scope(run.terms["session"])
-    with unit_of_work(core) as work:
-        (purse,) = core.held_in(work.tx, [scope])
-        needed = books.plus(books.counted_usd(purse.balance), more)
-        first = work.tx.get(Run, run.terms["session"])
-        assert first is not None  # no run is ever deleted
-        if purse.ceilings.usd is not None and purse.ceilings.usd < needed:
-            work.signal(first, SessionCapped(needed, by))
 
 
 def still_waits(core: Core, run: Run) -> bool:

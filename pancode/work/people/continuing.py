@@ -38,7 +38,11 @@ def continue_run(
     return dispatch(core, around, unpinned(core, request))
 
 
-def go_on(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
-    """The next sitting, with the words that are left. RefusedError where somebody has ended the session."""
-    again = replace(request_of(old, by), by_itself=True)
+def go_on(core: Core, around: Surroundings, old: Run, by: str, past_cap: bool = False) -> Dispatched:
+    """The next sitting by itself, with the words that are left. RefusedError where its session is ended.
+
+    `past_cap`: by a person's yes to the question of its cap, for which the ceiling of its session makes room;
+    UsageError where nothing asks any more.
+    """
+    again = replace(request_of(old, by), by_itself=not past_cap, past_cap=past_cap)
     return dispatch(core, around, unpinned(core, continued(old, again, "", reachable(core, old))))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,13 @@ from node_agent.wire.node import RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation
 from node_agent.wire.receipt import GateResult, RestReason, TurnStop, Usage
+from pancode.api import session_routes
+from pancode.control.surroundings import Surroundings
 from pancode.core.records import Balance, Run
-from pancode.life.continuing import GO_ON
+from pancode.errors import UsageError
+from pancode.life.continuing import GO_ON, IDLE_MS
 from pancode.sessions.words import GoingOn
+from pancode.work.people import answering
 from tests.unit.pancode.api.test_door import DoorWorld
 from tests.unit.pancode.api.test_sessions import MODEL, begin, record, say, session, sitting
 from tests.unit.pancode.api.world import World
@@ -149,6 +155,54 @@ def test_where_its_cap_cuts_a_turn_a_person_is_asked_and_a_yes_goes_on(world: Wo
     assert world.http.get("/v1/inbox").json()["items"] == []
 
 
+class Meanwhile:
+    """What the dispatch reads, and what happens once while it does."""
+
+    def __init__(self, around: Surroundings, happens: Callable[[], object]) -> None:
+        self._around, self._happens = around, happens
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._around, name)
+
+    def paths(self, *asked: Any) -> Any:
+        self._happens()
+        return self._around.paths(*asked)
+
+
+@pytest.mark.parametrize("path", ["runs/{run}/deny", "sessions/{run}/end"])
+def test_a_no_that_comes_while_a_yes_is_carried_out_counts(world: World, path: str) -> None:
+    run = begin(world, on_cap="ask", budget="3")["run"]
+    cut(world, sitting(world), "2")
+
+    def no() -> None:
+        assert world.http.post(f"/v1/{path.format(run=run)}", {"by": "ben"}).status_code == 200
+
+    around: Any = Meanwhile(world.coordinator.around({}), no)
+    core, old = world.context.core, world.context.row(Run, run)
+    with pytest.raises(UsageError, match="does not wait for a person"):
+        answering.permit(core, around, old, "ana", False)
+    shown = session(world, run)
+    assert (shown["run"], shown["money"]["ceiling_usd"]) == (run, "3")
+    assert world.http.get("/v1/inbox").json()["items"] == []
+
+
+def test_a_yes_that_is_refused_raises_no_ceiling_and_two_raise_it_once(world: World) -> None:
+    run = begin(world, on_cap="ask", budget="3")["run"]
+    cut(world, sitting(world), "2")
+    world.http.post("/v1/fleet/drain", {"reason": "maintenance", "by": "ana"})
+    refused = world.http.post(f"/v1/runs/{run}/approve", {"by": "ana"})
+    assert refused.json()["code"] == "refused_drain", refused.text
+    assert session(world, run)["money"]["ceiling_usd"] == "3"
+    assert len(world.http.get("/v1/inbox").json()["items"]) == 1, "it still asks"
+    world.http.post("/v1/fleet/resume", {"by": "ana"})
+    with ThreadPoolExecutor(4) as all_at_once:
+        said = list(
+            all_at_once.map(lambda by: world.http.post(f"/v1/runs/{run}/approve", {"by": by}), "abcd")
+        )
+    assert sorted(one.status_code == 200 for one in said) == [False, False, False, True]
+    assert session(world, run)["money"]["ceiling_usd"] == "4"
+
+
 def test_words_of_a_person_answer_the_question_of_the_cap_too(world: World) -> None:
     run = begin(world, on_cap="ask")["run"]
     order = sitting(world)
@@ -187,9 +241,9 @@ def test_a_session_that_is_left_alone_goes_on_until_its_gates_pass(world: World)
         {"task": "x", "runtime": "native", "model": MODEL, "workspace": "none", "until_verified": True},
     )
     assert none.json()["code"] == "no_gates"
-    run = begin(world, until_verified=True, verify=list(GATE), budget="3")["run"]
+    run = begin(world, until_verified=True, verify=list(GATE), budget="2")["run"]
     order = sitting(world)
-    assert order.turns is not None and (order.turns.idle_ms, order.limits.usd) == (1, Decimal(3))
+    assert order.turns is not None and (order.turns.idle_ms, order.limits.usd) == (1, Decimal(2))
     rests(world, order, "1", **gated(order, passed=False))
     assert session(world, run)["goes_on"]
     doer = GoingOn(world.context.core, world.coordinator.around)
@@ -197,16 +251,34 @@ def test_a_session_that_is_left_alone_goes_on_until_its_gates_pass(world: World)
     world.context.turn()
     order = sitting(world)
     assert "the gates said: Your work is finished" in order.task and "- pytest -q: exit 1" in order.task
-    assert (order.limits.usd, world.context.row(Run, order.identity.run).created_by) == (Decimal(2), "ana")
-    rests(world, order, "1", **gated(order, passed=True))
-    assert (session(world, run)["state"], session(world, run)["goes_on"]) == ("rests", False)
-    say(world, run, "and now this")
-    order = sitting(world)
+    assert (order.limits.usd, world.context.row(Run, order.identity.run).created_by) == (Decimal(1), "ana")
     rests(world, order, "1", **gated(order, passed=False))
     doer.do(order.identity.run, lambda: False)
     shown = session(world, run)
     assert (shown["run"], shown["state"], shown["goes_on"]) == (order.identity.run, "rests", False)
     assert shown["waiting"] == 1, "its ceiling is used up: the words of the gates are kept for a person"
+
+
+@pytest.mark.parametrize("passed", [True, False])
+def test_what_is_left_alone_no_more_is_an_ordinary_chat(
+    world: World, passed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_routes, "MOST_ROUNDS", 2)
+    run = begin(world, until_verified=True, verify=list(GATE))["run"]
+    order = sitting(world)
+    rests(world, order, "0.10", **gated(order, passed=False))
+    GoingOn(world.context.core, world.coordinator.around).do(run, lambda: False)
+    world.context.turn()
+    order = sitting(world)
+    assert order.turns is not None and order.turns.idle_ms == 1, "the last one"
+    rests(world, order, "0.10", **gated(order, passed=passed))
+    shown = session(world, run)
+    assert (shown["state"], shown["goes_on"], shown["waiting"]) == ("rests", False, 0)
+    say(world, run, "and now this")
+    order = sitting(world)
+    assert order.turns is not None and order.turns.idle_ms == IDLE_MS, "it waits for words"
+    rests(world, order, "0.10", **gated(order, passed=False))
+    assert not session(world, run)["goes_on"]
 
 
 @pytest.mark.parametrize("halt", [{"stop": TurnStop.CANCELLED}, {"rests": RestReason.ASKED}])
