@@ -478,7 +478,8 @@ class Sessions(Protocol):
     """The kept sessions of programs. Every call may be repeated after a crash in it."""
 
     def keep(self, order: Order, session: str | None, used: Usage) -> str:
-        """Keep what the attempt's program remembers, with what this run alone has used; why not, in words.
+        """Keep what the attempt's program remembers, with what this run alone has used; in words why not, or
+        what gave way to it.
 
         Only while no process of the attempt lives. Raises nothing.
         """

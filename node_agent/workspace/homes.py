@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from node_agent.attempt.ports import NotYet, StepFailed
+from node_agent.files.durable import sync_folder
 from node_agent.files.walk import walk
 from node_agent.shim.shim import PATIENCE
 from node_agent.wire.failure import FailureKind
@@ -200,14 +201,15 @@ MOST_BYTES, MOST_FILES = 64 << 20, 2000
 MOST_SESSIONS, LONGEST_DAYS = 32, 30
 """The number of the runs whose sessions a node keeps, and the age of all that it keeps."""
 MOST_TALKED = MOST_SESSIONS * MOST_BYTES
-"""The bytes of the sessions that people talk with. None is let go of for a newer one: that is not kept."""
+"""The bytes of the sessions that people talk with. Of others, who was used longest ago gives way first."""
 _FACTS, _BEFORE = "session.json", "resumed.json"
 
 
 class KeptSessions:
     """The Sessions port: one for each run that told one, its newest attempt's, in `<home>/sessions`.
 
-    Of a chain of sittings the newest two are kept. People come back to them: they do not give way to others.
+    Of a chain of sittings the newest two are kept. People come back to them: they give way to each other
+    alone, and only where all together are too large.
 
     Paths are part of a conversation, and some programs file it under one. So whoever goes on with it has its
     files where those of before lay. `names`: of a runtime, what of a home is its session.
@@ -234,9 +236,6 @@ class KeptSessions:
             return f"its session is not kept: it has {size >> 20} MiB in {len(found)} files"
         before = order.resume.run if order.turns is not None and order.resume is not None else ""
         kept = self._kept()
-        talked = sum(one.get("talked", 0) for name, one in kept.items() if name not in (run, before))
-        if order.turns is not None and talked + size > MOST_TALKED:
-            return f"its session is not kept: this node keeps {talked >> 20} MiB of others that may go on"
         new = self._root / f".{run}"
         erase(new)
         whole = _sum(self.used_before(order), used).model_dump(mode="json")
@@ -251,14 +250,34 @@ class KeptSessions:
         write_below(new, _FACTS, json.dumps(facts).encode())
         for name in found:
             _copy(places.home / name, new / "home" / name)
+        if order.turns is not None:
+            _sync(new)
         erase(self._root / run)
         os.rename(new, self._root / run)
+        if order.turns is not None:
+            sync_folder(self._root)
         runs = [name for name, one in kept.items() if "talked" not in one and name != run]
         over = runs[: max(0, len(runs) + (order.turns is None) - MOST_SESSIONS)]
         older = kept.get(before, {}).get("before")  # a lost sitting is begun anew with the one before it
         for name in (*over, *([older] if older else ())):
             erase(self._root / name)
-        return ""
+        return "" if order.turns is None else self._made_room(size, run, before)
+
+    def _made_room(self, size: int, run: str, before: str) -> str:
+        """Let go of what others used longest ago, as far as this one needs it. What that was, in words."""
+        kept = self._kept()
+        sizes = {name: one["talked"] for name, one in kept.items() if "talked" in one}
+        others = [name for name in sizes if name not in (run, before)]
+        over, gone = size + sum(sizes[name] for name in others) - MOST_TALKED, list[str]()
+        while over > 0 and others:
+            gone.append(others.pop(0))
+            over -= sizes[gone[-1]]
+            erase(self._root / gone[-1])
+        if not gone:
+            return ""
+        most, names = MOST_TALKED >> 20, ", ".join(gone)
+        words = f"this node keeps {most} MiB of sessions, so it let go of what was used longest ago: {names}"
+        return f"{words}; their next sittings begin with the story"[:500]
 
     @translated("session of an earlier run")
     def go_on(self, order: Order) -> None:
@@ -352,6 +371,15 @@ def files_below(top: Path, names: Sequence[str]) -> Iterator[str]:
             seen = os.stat(one.name, dir_fd=one.at, follow_symlinks=False)
             if stat.S_ISREG(seen.st_mode):
                 yield "/".join((name, *one.way, one.name))
+
+
+def _sync(folder: Path) -> None:
+    """Make all below the folder outlive a power cut."""
+    for at, _, names in os.walk(folder):
+        for name in names:
+            with open(Path(at) / name, "rb") as file:
+                os.fsync(file.fileno())
+        sync_folder(at)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -177,7 +177,7 @@ def talked(before: str = "") -> dict[str, Any]:
     return {"turns": terms, "resume": Resumed(run=before, session="s-1") if before else None}
 
 
-def test_no_session_that_people_come_back_to_is_let_go_of_for_a_newer_one(
+def test_a_session_that_people_come_back_to_gives_way_to_another_one_alone(
     node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(homes, "MOST_SESSIONS", 1)
@@ -189,9 +189,44 @@ def test_no_session_that_people_come_back_to_is_let_go_of_for_a_newer_one(
     for number in (4, 5):
         node.worked(f"r-000{number}")
     assert sorted(os.listdir(tmp_path / "sessions")) == ["r-0002", "r-0003", "r-0005"]
+    for number in (2, 3, 5):
+        os.utime(tmp_path / f"sessions/r-000{number}", (number, number))
     order = node.ready(order_of("r-0006", **talked()))
-    assert "keeps 0 MiB of others that may go on" in node.kept.keep(order, "s-1", USED)
-    assert sorted(os.listdir(tmp_path / "sessions")) == ["r-0002", "r-0003", "r-0005"]
+    said = node.kept.keep(order, "s-1", USED)
+    assert said.endswith("used longest ago: r-0002; their next sittings begin with the story")
+    assert sorted(os.listdir(tmp_path / "sessions")) == ["r-0003", "r-0005", "r-0006"]
+    monkeypatch.setattr(homes, "MOST_TALKED", 1)
+    order = node.ready(order_of("r-0007", **talked("r-0006")))
+    assert "longest ago: r-0003;" in node.kept.keep(order, "s-1", USED)
+    left = sorted(os.listdir(tmp_path / "sessions"))
+    assert left == ["r-0005", "r-0006", "r-0007"], "never what was used last"
+
+
+def test_the_memory_of_a_sitting_is_on_the_disk_before_it_has_its_name(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    fsync, rename = os.fsync, os.rename
+
+    def synced(handle: int) -> None:
+        done.append(os.readlink(f"/proc/self/fd/{handle}").removeprefix(f"{tmp_path}/sessions"))
+        fsync(handle)
+
+    def renamed(*names: Any, **more: Any) -> None:
+        done.append("rename")
+        rename(*names, **more)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "rename", renamed)
+    node.kept.keep(node.ready(order_of("r-0001", **talked())), "s-1", USED)
+    before, after = done[: done.index("rename")], done[done.index("rename") + 1 :]
+    top = "/.r-0001"
+    files = {f"{top}/session.json", f"{top}/home/c/projects/-x/s.jsonl"}
+    folders = {top, *(f"{top}/home{below}" for below in ("", "/c", "/c/projects", "/c/projects/-x"))}
+    assert set(before) == files | folders and after == [""]
+    done.clear()
+    node.kept.keep(node.ready(order_of("r-0002")), "s-1", USED)
+    assert done == ["rename"], "a run that nobody talks with loses no time on it"
 
 
 def test_a_sitting_whose_memory_is_gone_begins_without(node: Node) -> None:
