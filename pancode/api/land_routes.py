@@ -1,4 +1,4 @@
-"""Routes of landings: ask for one, the queues, what could be landed, call one off."""
+"""Routes of changes: their diff, the word of another machine, landings and their queues."""
 
 from __future__ import annotations
 
@@ -6,29 +6,34 @@ import shlex
 from typing import Annotated, Any
 
 from pydantic import Field
+from starlette.responses import Response
 
 from node_agent.wire.failure import Outcome
-from pancode.access.rights import LANDS, OPERATES
+from pancode.access.rights import DISPATCHES, LANDS, OPERATES
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import (
     CalledOffAnswer,
     GreenAnswer,
     LandingsAnswer,
     Object,
+    Octets,
     PullRequestShape,
     QueuedAnswer,
     RunShape,
 )
-from pancode.api.request.bodies import ActBody, LandBody, Line, ReasonBody
+from pancode.api.request.bodies import ActBody, LandBody, Line, ReasonBody, VerifyBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.code.landing.forge import ForgeKind
 from pancode.code.landing.listing import drop, green, to_review
 from pancode.code.landing.pull_request import PullAsked
-from pancode.control.run import brief, find
+from pancode.code.landing.verifying import ask
+from pancode.control.run import brief
 from pancode.core.names import LAST
 from pancode.core.records import Run
+from pancode.core.visitors import AccessScope, must_allow
 from pancode.errors import WorkspaceError
 from pancode.life.land_values import How
+from pancode.sessions.session import at_rest, meant
 
 
 class PullRequestBody(ActBody):
@@ -41,12 +46,16 @@ class PullRequestBody(ActBody):
 
 
 def _meant(context: ApiContext, call: ApiCall) -> Run:
-    return find(context.core, call.path["run"], to_land=True)
+    return meant(context.core, call.path["run"], to_land=True)
+
+
+def _at_rest(context: ApiContext, call: ApiCall) -> Run:
+    return at_rest(context.core, call.path["run"], to_land=True)
 
 
 def _land(context: ApiContext, call: ApiCall) -> Any:
     body: LandBody = call.body
-    run = _meant(context, call)
+    run = _at_rest(context, call)
     if not body.elsewhere:
         _unless_elsewhere(context, call, run)
     if run.outcome not in (None, Outcome.DONE) and not body.anyway:
@@ -80,7 +89,7 @@ def _unless_elsewhere(context: ApiContext, call: ApiCall, run: Run) -> None:
 
 def _resolve(context: ApiContext, call: ApiCall) -> Any:
     body: LandBody = call.body
-    run, around = _meant(context, call), context.coordinator.around({})
+    run, around = _at_rest(context, call), context.coordinator.around({})
     if not body.elsewhere:
         _unless_elsewhere(context, call, run)
     way = body.landing(How(around.defaults(run.project).land_how))
@@ -90,12 +99,12 @@ def _resolve(context: ApiContext, call: ApiCall) -> Any:
 def _pull_request(context: ApiContext, call: ApiCall) -> Any:
     body: PullRequestBody = call.body
     asked = PullAsked(body.by, body.remote, body.branch, body.message, body.forge)
-    return context.coordinator.pull_request(_meant(context, call), asked)
+    return context.coordinator.pull_request(_at_rest(context, call), asked)
 
 
 def _landings(context: ApiContext, call: ApiCall) -> Any:
     named = call.query.get("before")
-    before = find(context.core, named) if named else None
+    before = meant(context.core, named) if named else None
     return {"landings": context.coordinator.code.landings(before)}
 
 
@@ -129,7 +138,32 @@ def _call_off(context: ApiContext, call: ApiCall) -> Any:
     return {"run": run.id, "landings": context.coordinator.code.call_off(run)}
 
 
+def _diff(context: ApiContext, call: ApiCall) -> Any:
+    change = context.coordinator.code.diff(at_rest(context.core, call.path["run"]), call.flag("stat"))
+    return Response(change, media_type="application/octet-stream")
+
+
+def _verify_elsewhere(context: ApiContext, call: ApiCall) -> Any:
+    body: VerifyBody = call.body
+    token = None if call.visitor is None else call.visitor.token
+    if body.again and token is not None:
+        must_allow(token, AccessScope.OPERATE, "another verdict on a disputed result")
+    run = at_rest(context.core, call.path["run"])
+    ask(context.core, run, body.on, body.by, body.again)
+    return brief(context.core, run.id)
+
+
 LAND_VERBS: tuple[Verb, ...] = (
+    Verb("GET", "/v1/runs/{run}/diff", _diff, query=("stat",), answers=Octets),
+    Verb(
+        "POST",
+        "/v1/runs/{run}/verify",
+        _verify_elsewhere,
+        VerifyBody,
+        pokes=True,
+        right=DISPATCHES,
+        answers=RunShape,
+    ),
     Verb("GET", "/v1/landings", _landings, query=("before",), answers=LandingsAnswer),
     Verb("GET", "/v1/landings/green", _green, query=("folder",), answers=GreenAnswer),
     Verb("GET", "/v1/landings/review", _review, query=("folder",), answers=GreenAnswer),

@@ -1,4 +1,4 @@
-"""Routes of runs: dispatch, look, follow, stop, retry, diff."""
+"""Routes of runs: dispatch, look, follow, stop, retry."""
 
 from __future__ import annotations
 
@@ -24,16 +24,14 @@ from pancode.api.document.answers import (
     WhyShape,
 )
 from pancode.api.pages import PAGED, Cursors
-from pancode.api.request.bodies import DispatchBody, ReasonBody, RetryBody, VerifyBody
+from pancode.api.request.bodies import DispatchBody, ReasonBody, RetryBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import log_events, run_events, sse
-from pancode.code.landing.verifying import ask
 from pancode.control.paging import MOST_ROWS, RUN_FILTERS
 from pancode.control.run import brief, find, show
 from pancode.control.surroundings import Surroundings
 from pancode.core.records import Run, RunState
 from pancode.core.values import replace
-from pancode.core.visitors import AccessScope, must_allow
 from pancode.dispatch.dispatch import dispatch, dry_run, under_way
 from pancode.dispatch.report import queued, report
 from pancode.reports.story import why
@@ -145,23 +143,8 @@ def _retry(context: ApiContext, call: ApiCall) -> Any:
     return queued(dispatch_again(context.core, around, old, body.by, body.resume, body.alone))
 
 
-def _diff(context: ApiContext, call: ApiCall) -> Any:
-    change = context.coordinator.code.diff(_meant(context, call), call.flag("stat"))
-    return Response(change, media_type="application/octet-stream")
-
-
 def _verify(context: ApiContext, call: ApiCall) -> Any:
     return verify(context.core, call.path["run"], context.coordinator.streams)
-
-
-def _verify_elsewhere(context: ApiContext, call: ApiCall) -> Any:
-    body: VerifyBody = call.body
-    token = None if call.visitor is None else call.visitor.token
-    if body.again and token is not None:
-        must_allow(token, AccessScope.OPERATE, "another verdict on a disputed result")
-    run = _meant(context, call)
-    ask(context.core, run, body.on, body.by, body.again)
-    return brief(context.core, run.id)
 
 
 RUN_VERBS: tuple[Verb, ...] = (
@@ -196,15 +179,5 @@ RUN_VERBS: tuple[Verb, ...] = (
         lands=lands_again,
         answers=QueuedAnswer,
     ),
-    Verb("GET", "/v1/runs/{run}/diff", _diff, query=("stat",), answers=Octets),
     Verb("GET", "/v1/runs/{run}/verify", _verify, answers=VerdictShape),
-    Verb(
-        "POST",
-        "/v1/runs/{run}/verify",
-        _verify_elsewhere,
-        VerifyBody,
-        pokes=True,
-        right=DISPATCHES,
-        answers=RunShape,
-    ),
 )

@@ -14,7 +14,14 @@ from pancode.access.rights import ANSWERS, DISPATCHES, TELLS
 from pancode.agents.options import MOST_MS
 from pancode.agents.request import DispatchRequest
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import EventStream, QueuedAnswer, SaidAnswer, SessionsAnswer, SessionShape
+from pancode.api.document.answers import (
+    EventStream,
+    QueuedAnswer,
+    SaidAnswer,
+    SessionsAnswer,
+    SessionShape,
+    SessionVerdictShape,
+)
 from pancode.api.problems import body_of, problem_of
 from pancode.api.request.bodies import ActBody, By, CallerSettings, TellBody, WorkBody
 from pancode.api.routing import ApiCall, Verb
@@ -22,6 +29,7 @@ from pancode.api.streaming import LOOK_S, QUIET_S, event, sse
 from pancode.control.paging import MOST_ROWS
 from pancode.core.values import replace
 from pancode.dispatch.report import queued
+from pancode.sessions.receipts import verify
 from pancode.sessions.session import SessionState, sessions, show
 from pancode.sessions.stream import SessionPlace, place_in, read, read_on
 from pancode.sessions.words import begin, end, lands, say, turn
@@ -113,6 +121,10 @@ def _end(context: ApiContext, call: ApiCall) -> Any:
     return show(context.core, end(context.core, call.path["run"], body.by).id)
 
 
+def _verify(context: ApiContext, call: ApiCall) -> Any:
+    return verify(context.core, call.path["run"], context.coordinator.streams)
+
+
 def _stream(context: ApiContext, call: ApiCall) -> Any:
     place = place_in(context.core, call.path["run"], call.query, call.last_event)
     return sse(_events(context, place))
@@ -193,5 +205,6 @@ SESSION_VERBS: tuple[Verb, ...] = (
     ),
     Verb("POST", "/v1/sessions/{run}/turn", _turn, TurnBody, pokes=True, right=TELLS, answers=SessionShape),
     Verb("POST", "/v1/sessions/{run}/end", _end, ActBody, pokes=True, right=TELLS, answers=SessionShape),
+    Verb("GET", "/v1/sessions/{run}/verify", _verify, answers=SessionVerdictShape),
     Verb("GET", "/v1/sessions/{run}/stream", _stream, query=("since", "attempt"), answers=EventStream),
 )

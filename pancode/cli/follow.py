@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,6 +100,57 @@ def follow_new(face: Face, path: str, body: dict[str, Any], detach: bool) -> int
 FINE = ("landed", "nothing to land")
 """The good ends of a landing."""
 LAND_LOOK_S = 0.3
+
+
+NOT_AT_REST = "not_at_rest"
+"""The coordinator's code for a refusal that a rest of the session lifts."""
+_REST_S, _REST_LOOK_S = 2 * 3600.0, 0.5
+"""As long as a turn, its commit and its gates may take."""
+
+
+def at_rest(face: Face, client: Client, run: str, act: Callable[[str], Any]) -> Any:
+    """What `act` answers for this run; where that is a session with a program, it rests first. ApiError."""
+    try:
+        return act(run)
+    except ApiError as refused:
+        if refused.code != NOT_AT_REST:
+            raise
+        sitting = refused.details["run"]  # `last` may be another one by then
+    rest(face, client, sitting)
+    return act(sitting)
+
+
+def rest(face: Face, client: Client, run: str) -> dict[str, Any]:
+    """Let this sitting rest behind its turn at work, and wait for its end: the session then.
+
+    WorkspaceError where its turn waits for a person; UnavailableError where it does not end.
+    """
+    asked = False
+    for _ in range(int(_REST_S / _REST_LOOK_S)):
+        shape: dict[str, Any] = client.get(path_of("sessions", run))
+        mine = next((one for one in shape["sittings"] if one["run"] == run), shape["sittings"][-1])
+        if mine["state"] == "ended":
+            return shape
+        if shape["asks"] is not None:
+            what = f"{run} rests after its turn, which waits for an answer: {safe(shape['asks']['words'])}"
+            raise WorkspaceError(what, fix=f"{shape['asks']['command']}; then the same command again")
+        if not asked and shape["state"] in ("works", "waits for you"):
+            behind = "behind the turn at work" if shape["state"] == "works" else "first"
+            face.note(f"  the conversation rests {behind}: it goes on with your next words")
+            asked = _asked_to_rest(client, run)
+        time.sleep(_REST_LOOK_S)
+    fix = f"wait for it: pancode attach {run}; or end its turn: pancode sessions end {run}"
+    raise UnavailableError(f"{run} does not come to rest", fix=fix)
+
+
+def _asked_to_rest(client: Client, run: str) -> bool:
+    """True: also where it has ended by itself a moment ago."""
+    try:
+        client.post(path_of("sessions", run, "turn"), {"by": who(), "what": "rest"})
+    except ApiError as refused:
+        if refused.code != "no_turn":
+            raise
+    return True
 
 
 class Snapshots:

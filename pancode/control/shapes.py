@@ -708,6 +708,24 @@ class VerdictShape(TypedDict):
     checks: list[CheckShape]
 
 
+class SittingVerdict(TypedDict):
+    """Of one sitting. `receipt`: the digest; None: there is none, as while it is at work."""
+
+    run: str
+    state: str
+    outcome: str | None
+    receipt: str | None
+    verdict: str
+    checks: list[CheckShape]
+
+
+class SessionVerdictShape(VerdictShape):
+    """One verdict over all sittings of a session, oldest first; BROKEN where one does not go on from the one
+    before. Of a run that is no session: its own verdict, and no sittings."""
+
+    sittings: list[SittingVerdict]
+
+
 class ReceiptRow(TypedDict):
     run: str
     attempt: int

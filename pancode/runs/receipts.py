@@ -221,7 +221,8 @@ def _statement(envelope: Envelope) -> Json | None:
         return None
 
 
-_NEVER_RAN = (Closed.REFUSED, Closed.REVOKED, Closed.NOT_NOW, Closed.NEVER_ACCEPTED)
+NEVER_RAN = (Closed.REFUSED, Closed.REVOKED, Closed.NOT_NOW, Closed.NEVER_ACCEPTED)
+"""Ends of an attempt for which no receipt is due."""
 
 
 def chain(core: Core, node: str) -> VerdictShape:
@@ -250,6 +251,6 @@ def _checks(tx: Transaction, key: PublicKey) -> Iterator[VerificationCheck]:
             links.append(ChainLink(row.digest, attempt, claims.previous))
     if stored:
         answered = {(row.run, row.fence) for row in stored}
-        fences = [f for f in tx.find(Fence, {"tag": key.tag}) if f.closed not in _NEVER_RAN]
+        fences = [f for f in tx.find(Fence, {"tag": key.tag}) if f.closed not in NEVER_RAN]
         silent = [f"{f.run}.{f.attempt}.{f.fence}" for f in fences if (f.run, f.fence) not in answered]
         yield from judge_chain(f"key {key.tag}", links, silent)

@@ -16,6 +16,7 @@ from pancode.core import books
 from pancode.core.names import LAST, not_found
 from pancode.core.ports import Transaction
 from pancode.core.records import Action, ActionKind, Attempt, Fence, FenceState, Run, RunState
+from pancode.errors import WorkspaceError
 from pancode.life.continuing import ended_turns, is_between_turns, is_sitting, kept, nexts, rows
 from pancode.life.ends import GIVEN_UP
 from pancode.life.inbox import InboxItem, ItemKind, item_of, open_item
@@ -109,6 +110,33 @@ def of_run(tx: Transaction, run: Run) -> SessionChain:
     actions = tuple(tx.find(Action, {"run": runs[-1].id}))
     goes_on = any(action.kind is ActionKind.GO_ON for action in actions)
     return SessionChain(runs, newest_fence(tx, runs[-1]), open_item(actions), goes_on)
+
+
+def meant(core: Core, text: str, *, to_land: bool = False) -> Run:
+    """The run that this names, as `find_run` finds it; of a session the newest sitting, which has the whole
+    change."""
+    with core.ports.ledger.transaction() as tx:
+        run = find_run(tx, text, to_land=to_land)
+        after = list(_after(tx, run))
+    return after[-1] if after and is_sitting(after[-1]) else run
+
+
+NOT_AT_REST = "not_at_rest"
+"""The code of the refusal that a rest of the session lifts; `run` of its details is the session."""
+
+
+def at_rest(core: Core, text: str, *, to_land: bool = False) -> Run:
+    """As `meant`. WorkspaceError for a sitting in a repository that has not ended: it has no change yet."""
+    run = meant(core, text, to_land=to_land)
+    if not is_sitting(run) or run.project is None or run.state is RunState.ENDED:
+        return run
+    raise WorkspaceError(
+        f"{run.id} has not ended: its session has a change when it rests",
+        why=f"it is {run.state}; a session that rests goes on with your next words",
+        fix=f"pancode sessions rest {run.id}; then the same command again",
+        code=NOT_AT_REST,
+        details={"run": run.id},
+    )
 
 
 def newest(tx: Transaction, limit: int) -> list[SessionChain]:

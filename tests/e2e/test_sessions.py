@@ -248,6 +248,38 @@ def test_a_session_that_is_left_alone_asks_at_its_cap_and_ends_when_its_gates_pa
     assert "the gates said:" in fleet.show(shown["run"])["task"]
 
 
+def test_a_session_is_landed_and_proven_while_it_goes_on(fleet: Owner, lab: Lab) -> None:
+    """It takes more than 30 s: two sittings on a real host, each committed and landed."""
+    given, top = CLI.env(f"http://127.0.0.1:{PORT}"), project(fleet, "landed-live")
+    where = ("--runtime", "native", "--model", CLI.model, "--node", f"node{K}")
+    turns = [HANDS["native"].write("${cwd}/one.txt", "one"), says("I made it.")]
+    turns += [HANDS["native"].write("${cwd}/two.txt", "two"), says("And two.")]
+    with installed(lab, "native", [K]):
+        give_secrets(lab, K, {name: value for name, value in given.items() if "RETRIES" not in name})
+        await_state(fleet, K, "native", "ok")
+        with model_on(lab, K, {"count": "assistant", "turns": turns}):
+            fleet.run("chat", *where, "make a file", cwd=top, timeout_s=90).ok()
+            session = fleet.ask("sessions", "show", "last")["session"]
+            assert state(fleet, session) == "waits for you"
+            early = fleet.run("runs", "diff", session)
+            assert early.code != 0 and f"pancode sessions rest {session}" in early.err, early
+            landed = fleet.run("land", session, cwd=top, timeout_s=180).ok()
+            assert "it goes on with your next words" in landed.err, landed
+            assert (top / "one.txt").read_text() == "one" and state(fleet, session) == "rests"
+
+            fleet.run("attach", session, "and another", timeout_s=120).ok()
+            assert state(fleet, session) == "waits for you"
+            rested = fleet.ask("sessions", "rest", session, timeout_s=120)
+    assert rested["state"] == "rests" and len(rested["sittings"]) == 2
+    change = fleet.run("runs", "diff", session).ok().out
+    assert "two.txt" in change and "one.txt" not in change, "what has landed is not counted again"
+    proof = fleet.ask("receipt", "verify", session)
+    assert proof["verdict"] == "PASS" and [one["verdict"] for one in proof["sittings"]] == ["PASS"] * 2, proof
+    assert f"{rested['run']} goes on from {session}" in [check["what"] for check in proof["checks"]]
+    fleet.run("land", session, cwd=top, timeout_s=120).ok()
+    assert (top / "two.txt").read_text() == "two"
+
+
 def test_what_takes_no_turns_is_refused_with_the_fix(fleet: Owner) -> None:
     top = project(fleet, "no-turns")
     said = fleet.run("chat", "--runtime", "claude", "--once", "hello", cwd=top)

@@ -27,6 +27,7 @@ from pancode.control.shapes import RunDetail as RunDetail
 from pancode.control.shapes import RunShape as RunShape
 from pancode.control.shapes import ScheduleShape as ScheduleShape
 from pancode.control.shapes import SessionShape as SessionShape
+from pancode.control.shapes import SessionVerdictShape as SessionVerdictShape
 from pancode.control.shapes import TrackRecordRow as TrackRecordRow
 from pancode.control.shapes import VerdictShape as VerdictShape
 from pancode.control.shapes import WhyShape as WhyShape

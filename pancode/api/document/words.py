@@ -25,8 +25,8 @@ ROUTES: Mapping[str, RouteWords] = {
     "GET /v1/runs/{run}/streams": RouteWords("which outputs it has", ""),
     "POST /v1/runs/{run}/stop": RouteWords("stop it", "runs stop"),
     "POST /v1/runs/{run}/retry": RouteWords("the same work as a new run", "runs retry"),
-    "GET /v1/runs/{run}/diff": RouteWords("what it changed", "runs diff"),
     "GET /v1/runs/{run}/verify": RouteWords("judge its receipt", "receipt verify"),
+    "GET /v1/runs/{run}/diff": RouteWords("what it changed", "runs diff"),
     "POST /v1/runs/{run}/verify": RouteWords("another node runs its gates", "runs verify"),
     "GET /v1/landings": RouteWords("the landings that wait, in order", "land"),
     "GET /v1/landings/green": RouteWords(
@@ -48,8 +48,11 @@ ROUTES: Mapping[str, RouteWords] = {
     "GET /v1/sessions": RouteWords("the newest sessions", "sessions ls"),
     "GET /v1/sessions/{run}": RouteWords("one of them, by any of its runs", "sessions show"),
     "POST /v1/sessions/{run}/words": RouteWords("words for it: all that people say", "attach"),
-    "POST /v1/sessions/{run}/turn": RouteWords("cancel its turn, or let it rest behind it", "chat"),
+    "POST /v1/sessions/{run}/turn": RouteWords("cancel its turn, or let it rest behind it", "sessions rest"),
     "POST /v1/sessions/{run}/end": RouteWords("end it; the next words begin it again", "sessions end"),
+    "GET /v1/sessions/{run}/verify": RouteWords(
+        "the verdict on its receipts, and on their chain", "receipt verify"
+    ),
     "GET /v1/sessions/{run}/stream": RouteWords("its output from `RUN:BYTE` on, and its state", "attach"),
     "GET /v1/workflows": RouteWords("the newest workflows", "workflow ls"),
     "POST /v1/workflows": RouteWords("begin one; with `dry_run` only judge", "chain"),

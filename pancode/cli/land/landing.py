@@ -7,6 +7,7 @@ from typing import Any
 
 from pancode.cli.face import Face, who
 from pancode.cli.follow import FINE as FINE
+from pancode.cli.follow import at_rest
 from pancode.cli.terminal import safe
 from pancode.client import LAND_S, Client, path_of
 from pancode.errors import ApiError, PancodeError
@@ -21,7 +22,7 @@ BEHIND = 5
 def land(face: Face, client: Client, run: str, body: dict[str, Any]) -> dict[str, Any]:
     """Ask for it and wait, and ask the person who sits there where it needs a yes; Ctrl-C calls it off."""
     try:
-        return _land(client, run, body)
+        return _land(face, client, run, body)
     except ApiError as refused:
         if refused.code == ELSEWHERE and face.can_ask():
             if not face.agreed(f"{safe(str(refused))}. Land it there?", refused.fix):
@@ -31,14 +32,17 @@ def land(face: Face, client: Client, run: str, body: dict[str, Any]) -> dict[str
         if refused.code != HELD or not face.can_ask() or not face.agreed(_question(refused.why), yes):
             raise
         flags = {flag.removeprefix("--").replace("-", "_"): True for flag in yes.split()}
-        return _land(client, run, {**body, **flags})
+        return _land(face, client, run, {**body, **flags})
     except KeyboardInterrupt:
         call_off(face, run)
         raise
 
 
-def _land(client: Client, run: str, body: dict[str, Any]) -> dict[str, Any]:
-    answer: dict[str, Any] = client.post(path_of("runs", run, "land"), {"by": who(), **body}, LAND_S)
+def _land(face: Face, client: Client, run: str, body: dict[str, Any]) -> dict[str, Any]:
+    asked = {"by": who(), **body}
+    answer: dict[str, Any] = at_rest(
+        face, client, run, lambda name: client.post(path_of("runs", name, "land"), asked, LAND_S)
+    )
     return answer
 
 

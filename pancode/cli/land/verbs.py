@@ -16,7 +16,7 @@ from pancode.caller import folder_here, work_folder
 from pancode.cli import completions
 from pancode.cli.commands import Commands
 from pancode.cli.face import Face, exit_of, who
-from pancode.cli.follow import FINE, LAND_LOOK_S, admitted, landed, summary, unless_landed, wait
+from pancode.cli.follow import FINE, LAND_LOOK_S, admitted, at_rest, landed, summary, unless_landed, wait
 from pancode.cli.land import landing
 from pancode.cli.land.landing import landing_line
 from pancode.cli.params import Json, WithCommands, WithSecret, option
@@ -117,8 +117,12 @@ def push(face: Face, remote: str, branch: str, report: dict[str, Any]) -> dict[s
 
 def settle(face: Face, run: str, body: dict[str, Any], *, detach: bool) -> int:
     """The exit status is that of the run's outcome, or of a landing that failed after it."""
-    path = path_of("runs", run, "land", "resolve")
-    answer = admitted(face, face.client(works=True), path, {"by": who(), **body})
+
+    def ask(name: str) -> Any:
+        return admitted(face, client, path_of("runs", name, "land", "resolve"), {"by": who(), **body})
+
+    client = face.client(works=True)
+    answer = at_rest(face, client, run, ask)
     for warning in answer.pop("warnings", []):
         face.note(f"warning: {safe(warning)}")
     if detach:
@@ -254,6 +258,8 @@ def land(
 ) -> int:
     """Merge a run's change into your files; on a conflict, or Ctrl-C, your files stay as they are.
 
+    Of a session the whole change is landed. It rests first, behind the turn at work,
+    and goes on with your next words.
     Landings of one repository wait for each other, also over a restart of the coordinator.
     """
     _check_resolve(push_to, resolve=resolve, all_green=all_green)

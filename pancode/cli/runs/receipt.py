@@ -81,6 +81,7 @@ def verify(
     """PASS, TAMPERED, UNSIGNED, UNKNOWN_KEY or NOT_FOUND, with each check.
 
     RUN may be a workflow: then its receipt is judged with those of its runs.
+    RUN may be a session, by any of its runs: then the receipts and the chain of its sittings are judged.
     RUN may be an exported file: then nothing but that file and the --keys is looked at.
 
     With --chain the receipts of a node are held against each other: PASS, or BROKEN where one is missing,
@@ -104,7 +105,7 @@ def _verdict(face: Face, run: str, keys: Path | None) -> dict[str, Any]:
 
         judged = verify_file(Path(run), keys)
         return {**judged}
-    kind = "workflows" if run.startswith("w-") else "runs"
+    kind = "workflows" if run.startswith("w-") else "sessions"  # or any other run
     try:
         answer: dict[str, Any] = face.client().get(path_of(kind, run, "verify"))
         return answer

@@ -10,7 +10,7 @@ from typer import Argument
 from pancode.cli import completions
 from pancode.cli.commands import Commands
 from pancode.cli.face import exit_of, who
-from pancode.cli.follow import follow_new, gate_lines, landed, lasted, report_lines, summary
+from pancode.cli.follow import at_rest, follow_new, gate_lines, landed, lasted, report_lines, summary
 from pancode.cli.params import Cursor, Json, Run, Whole, option, page
 from pancode.cli.terminal import (
     Columns,
@@ -205,10 +205,13 @@ def verify(
 ) -> int:
     """Have another machine run the gates on a run's result, and sign what it sees.
 
+    Of a session the newest sitting is meant. It rests first, behind the turn at work,
+    and goes on with your next words.
     A disputed result stays disputed until you ask with --again, and that it was is shown from then on.
     """
     client = face.client(works=True)
-    answer = client.post(path_of("runs", run, "verify"), {"by": who(), "on": on, "again": again})
+    body = {"by": who(), "on": on, "again": again}
+    answer = at_rest(face, client, run, lambda name: client.post(path_of("runs", name, "verify"), body))
     shown = answer if detach else landed(face, client, answer["run"])
     if shown is None:
         return ExitCode.DETACHED
@@ -257,7 +260,7 @@ def diff(
     stat: Annotated[bool, option("Show only the files, with counted lines.", "--stat")] = False,
     face: Json,
 ) -> None:
-    """What a run changed, as a patch that git apply takes."""
+    """What a run changed, as a patch that git apply takes; of a session the whole change, once it rests."""
     change = face.client().raw(path_of("runs", run, "diff"), stat=stat)
     if face.as_json:
         face.show({"run": run, "diff": change.decode("utf-8", "replace")}, str)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pancode.cli.commands import Commands
 from pancode.cli.face import who
+from pancode.cli.follow import rest
 from pancode.cli.params import Json, Run, option
 from pancode.cli.sessions.chat import attach
 from pancode.cli.sessions.talk import lost_turn, spent_in_all
@@ -76,6 +77,19 @@ def _shown(one: dict[str, Any]) -> str:
 
 
 _group.verb("attach", "pancode sessions attach last")(attach)
+
+
+@_group.verb("rest", "pancode sessions rest last")
+def let_rest(run: Run, *, face: Json) -> None:
+    """Let a session rest behind its turn at work, and wait for it: its slot is free, its change is committed.
+
+    It goes on with your next words.
+    """
+    client = face.client()
+    done = rest(face, client, client.get(path_of("sessions", run))["run"])
+    face.show(
+        done, lambda: f"{done['session']}  {done['state']}  change: pancode runs diff {done['session']}\n"
+    )
 
 
 @_group.verb("end", "pancode sessions end last")

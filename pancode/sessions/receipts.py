@@ -1,0 +1,96 @@
+"""Judges the receipts of a session's sittings, and whether each of them goes on from the one before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from node_agent.wire.signing import WireRefusal, parse_envelope
+from pancode.control.core import Core
+from pancode.control.run import find_run
+from pancode.control.shapes import CheckShape, Json, SessionVerdictShape, SittingVerdict
+from pancode.control.surroundings import Streams
+from pancode.core.records import Fence, Run, RunState
+from pancode.errors import NotFoundError
+from pancode.life.continuing import is_sitting
+from pancode.life.verification import ReceiptVerdict
+from pancode.runs import receipts
+from pancode.sessions.session import of_run
+
+_BAD = (ReceiptVerdict.TAMPERED, ReceiptVerdict.UNSIGNED, ReceiptVerdict.UNKNOWN_KEY)
+
+
+def verify(core: Core, text: str, streams: Streams) -> SessionVerdictShape:
+    """One verdict over all sittings of a session, by any of its runs; of another run that of its receipt.
+
+    BROKEN: a sitting has worked and has no receipt, or does not go on from the one before. A sitting at work
+    has no receipt yet, and is listed so. NotFoundError.
+    """
+    with core.ports.ledger.transaction() as tx:
+        run = find_run(tx, text)
+        session = of_run(tx, run)
+    runs = session.runs if is_sitting(session.newest) else (run,)
+    rows = [_row(core, one, streams) for one in runs]
+    if len(runs) == 1:
+        judged = receipts.verify(core, run.id, streams)
+        return {**judged, "sittings": rows if is_sitting(run) else []}
+    checks = [_held(core, one, row) for one, row in zip(runs, rows, strict=True)]
+    checks += _links(core, [row["run"] for row in rows if row["receipt"] is not None])
+    bad = next((row["verdict"] for row in rows if row["verdict"] in _BAD), None)
+    whole = ReceiptVerdict.PASS if all(check["ok"] for check in checks) else ReceiptVerdict.BROKEN
+    there = any(row["receipt"] is not None for row in rows)
+    verdict = bad or (whole if there else ReceiptVerdict.NOT_FOUND)
+    return {"run": session.id, "verdict": str(verdict), "checks": checks, "sittings": rows}
+
+
+def _row(core: Core, run: Run, streams: Streams) -> SittingVerdict:
+    judged, found = receipts.verify(core, run.id, streams), _receipt(core, run.id)
+    return {
+        "run": run.id,
+        "state": run.state.value,
+        "outcome": None if run.outcome is None else run.outcome.value,
+        "receipt": None if found is None else str(found["digest"]),
+        "verdict": judged["verdict"],
+        "checks": judged["checks"],
+    }
+
+
+def _receipt(core: Core, run: str) -> Json | None:
+    try:
+        return receipts.receipt(core, run)
+    except (NotFoundError, WireRefusal):
+        return None
+
+
+def _held(core: Core, run: Run, row: SittingVerdict) -> CheckShape:
+    """What has not ended, or was never begun, owes no receipt."""
+    what = f"the receipt of {run.id} holds"
+    if row["verdict"] != ReceiptVerdict.NOT_FOUND:
+        wrong = [f"{one['what']}: {one['detail']}" for one in row["checks"] if not one["ok"]]
+        ok = row["verdict"] == ReceiptVerdict.PASS
+        return {"what": what, "ok": ok, "detail": "; ".join([row["verdict"], *wrong])}
+    if run.state is not RunState.ENDED:
+        return {"what": what, "ok": True, "detail": f"it has none yet: it is {run.state}"}
+    with core.ports.ledger.transaction() as tx:
+        begun = [one for one in tx.find(Fence, {"run": run.id}) if one.closed not in receipts.NEVER_RAN]
+    words = f"it ended as {run.outcome}" if begun else "it was never begun"
+    return {"what": what, "ok": not begun, "detail": f"it has none: {words}"}
+
+
+def _links(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
+    """By what is signed: a sitting's files are those of the one before, its memory is of this session."""
+    left: str | None = None
+    for number, run in enumerate(runs):
+        found = _receipt(core, run)
+        with core.ports.ledger.transaction() as tx:
+            fence = tx.get(Fence, run, found["fence"]) if found is not None else None
+        if found is None or fence is None or found["statement"] is None:
+            continue  # its own check has failed
+        order = json.loads(parse_envelope(fence.order).body())
+        begins, memory = order["workspace"]["snapshot"], (order["resume"] or {}).get("run")
+        if number:
+            ok = begins == left and (memory is None or memory in runs[:number])
+            files = f"its files at {begins}" if begins else "without files of a repository"
+            words = f"{files}, {f'with the memory of {memory}' if memory else 'without a memory'}"
+            yield {"what": f"{run} goes on from {runs[number - 1]}", "ok": ok, "detail": words}
+        left = found["statement"]["predicate"]["commit"] or begins
