@@ -106,6 +106,12 @@ def disk_full(w: World) -> None:
     machine.host.full = machine.shelf.full = True
 
 
+def kill_programs(w: World) -> None:
+    machine = w.machine()
+    w.say(f"{machine.name} programs of sittings killed")
+    machine.programs.kill()
+
+
 def kill_shims(w: World) -> None:
     machine = w.machine()
     w.say(f"{machine.name} shims killed")

@@ -30,8 +30,6 @@ from tests.fakes.node import (
     MemoryDepotLink,
     MemoryFacts,
     MemoryHost,
-    MemoryRunner,
-    MemoryRuntimes,
     MemoryShelf,
     MemoryWorkspaces,
     NoSessions,
@@ -41,6 +39,7 @@ from tests.fakes.node import (
     die,
 )
 from tests.simulation.coordinator import FLEET
+from tests.simulation.sittings import Models, Programs, SittingRunner, SittingRuntimes
 from tests.simulation.trees import Trees
 
 SHAPES = NodeShapes(LinkDown, Claimed, Sent, News)
@@ -70,6 +69,7 @@ class Machine:
         """`far`: what nodes deliver to, and what is in the commits."""
         self.name, self.redis, self.slots = name, redis, slots
         self.arrived, self.trees = far
+        self.models = Models()
         self.most_slots = slots
         self.tempo = TEMPO
         self.clock = MemoryClock(ms=int.from_bytes(name.encode(), "big") % 5_000_000)
@@ -87,10 +87,15 @@ class Machine:
         self.agent, self.key, self.tag = None, key, key.public.tag
         self.disks += 1
         self.shelf = MemoryShelf()
-        self.host = MemoryHost(self.clock, lambda who: self.scripts.get(str(who.run), Script()))
+        self.programs = Programs(self)
+        self.host = MemoryHost(self.clock, self._script)
         self.host.boot = f"boot-{100 * self.disks}"
         self.redis.bus().admit_node(self.tag, "password")
         self._open_journal()
+
+    def _script(self, who: AttemptId) -> Script:
+        sitting = self.programs.of(str(who))
+        return self.scripts.get(str(who.run), Script()) if sitting is None else sitting.script
 
     def row(self, labels: dict[str, str]) -> Node:
         """The node as the inventory has it after its enrolment."""
@@ -105,8 +110,8 @@ class Machine:
     def start(self, keys: dict[str, PublicKey]) -> None:
         """A new node agent on the same disk."""
         me, fleet = self._open_journal()
-        runner = MemoryRunner(self.host)
-        self.facts = MemoryFacts(self.host)
+        runner = SittingRunner(self)
+        self.facts = MemoryFacts(self.host, ("shell", "scripted", "native"))
         self.facts.top = self.top
 
         def behind(port: object, name: str) -> Any:
@@ -120,7 +125,7 @@ class Machine:
             runner=behind(runner, "runner"),
             workspaces=behind(SimWorkspaces(self.host, self.link, self.trees), "workspaces"),
             depot=behind(MemoryDepotLink(self.link, runner), "depot"),
-            runtimes=MemoryRuntimes(),
+            runtimes=SittingRuntimes(self.programs),
             gateways=NoGateways(),
             uplink=behind(self.redis.uplink(self.tag, SHAPES), "uplink"),
             facts=self.facts,
@@ -142,7 +147,10 @@ class Machine:
         self.top = self.facts.top = top
 
     def tick(self) -> None:
-        if self.agent is None or self.frozen or self.gone:
+        if self.frozen or self.gone:
+            return
+        self.programs.go()
+        if self.agent is None:
             return
         try:
             self.agent.tick()
@@ -174,6 +182,7 @@ class Machine:
     def power_cut(self) -> None:
         """Everything that ran is gone; the boot clock begins anew, the wall clock goes on."""
         self.agent = None
+        self.programs.lose_power()
         self.host.power_cut()
         self.shelf.power_cut()
         wall = self.clock.wall_ms()
@@ -183,7 +192,7 @@ class Machine:
     def alive(self) -> list[tuple[AttemptId, str]]:
         """(attempt, phase) of what really runs on this machine now."""
         found = []
-        runner = MemoryRunner(self.host)
+        runner = SittingRunner(self)
         for folder, phase in list(self.host.phases.items()):
             if phase.boot != self.host.boot or phase.gone or phase.ended is not None:
                 continue

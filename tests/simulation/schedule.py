@@ -6,11 +6,12 @@ import hashlib
 from collections.abc import Callable
 
 from pancode.core.records import ALL, Audit, AuditAnchor, FeedEvent, Run, RunState
-from tests.simulation import enemy, faults, flows, work
+from tests.simulation import enemy, faults, flows, talks, work
 from tests.simulation.ending import at_the_end, reasons_are_true
 from tests.simulation.flow_truth import FlowTruth
 from tests.simulation.invariants import Broken, Invariants
 from tests.simulation.kinds import KINDS, WORK, kind_of
+from tests.simulation.talk_truth import TalkTruth
 from tests.simulation.world import World
 
 SETTLE_STEPS = 700
@@ -22,7 +23,7 @@ Act = Callable[[World], None]
 
 def act_named(name: str) -> Act:
     """The act of that name, in whichever file it is."""
-    for place in (work, faults, enemy, flows):
+    for place in (work, faults, enemy, flows, talks):
         if hasattr(place, name):
             act: Act = getattr(place, name)
             return act
@@ -37,6 +38,7 @@ class Schedule(World):
         self.seed = seed
         self.invariants = Invariants(self)
         self.flow_truth = FlowTruth(self)
+        self.talk_truth = TalkTruth(self)
         weights = {**WORK, **self.kind.acts}
         self._acts = [act_named(name) for name, weight in weights.items() for _ in range(weight)]
 
@@ -50,6 +52,7 @@ class Schedule(World):
             self._settle()
             at_the_end(self)
             self.flow_truth.at_the_end()
+            self.talk_truth.at_the_end()
         except Exception as exc:
             told = "\n  ".join(self.story[-80:])
             where = f"seed {self.seed} ({self.kind.name})"
@@ -59,6 +62,7 @@ class Schedule(World):
         super().step(ms)
         self.invariants.after_step()
         self.flow_truth.after_step()
+        self.talk_truth.after_step()
         reasons_are_true(self)
 
     def ledger_is_another(self) -> None:
@@ -103,5 +107,8 @@ class Schedule(World):
         with self.coordinator.seen() as tx:
             ended = all(r.state is RunState.ENDED for r in tx.find(Run))
         return (
-            ended and flows.at_rest(self) and not any(m.journal.live() for m in self.machines if not m.gone)
+            ended
+            and flows.at_rest(self)
+            and talks.at_rest(self)
+            and not any(m.journal.live() for m in self.machines if not m.gone)
         )

@@ -11,6 +11,7 @@ import os
 
 import pytest
 
+from tests.simulation.kinds import SITTINGS
 from tests.simulation.schedule import Schedule
 
 COUNT = int(os.environ.get("PANCODE_SIM_COUNT", "1040"))
@@ -23,3 +24,11 @@ CHUNK = 20
 def test_every_invariant_holds(first: int) -> None:
     for seed in (first,) if ONE else range(first, min(COUNT, first + CHUNK)):
         Schedule(seed).run()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", [int(ONE)] if ONE else range(0, COUNT // 8, CHUNK))
+def test_every_invariant_holds_of_sessions(first: int) -> None:
+    """People talk with sessions while all of that happens."""
+    for seed in (first,) if ONE else range(first, first + CHUNK):
+        Schedule(seed, SITTINGS).run()

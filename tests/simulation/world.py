@@ -10,12 +10,13 @@ from node_agent.wire.signing import SigningKey
 from pancode.fleet import inventory
 from tests.fakes.bus import MemoryRedis
 from tests.fakes.node import MemoryClock, MemoryDepot
-from tests.simulation import flows
+from tests.simulation import flows, talks
 from tests.simulation.channel import Channel
 from tests.simulation.coordinator import RULES, Desk, Rows, SimDepot
 from tests.simulation.kinds import Kind
 from tests.simulation.machines import TEMPO, Machine
 from tests.simulation.postman import Postman
+from tests.simulation.sittings import Models
 from tests.simulation.trees import Trees
 from tests.simulation.truth import Truth
 
@@ -28,6 +29,7 @@ class World:
         self.clock, self.server = MemoryClock(ms=10_000_000), MemoryClock(ms=10_000_000)
         self.swallowed: set[str] = set()
         self.arrived, self.trees = MemoryDepot(), Trees()
+        self.models = Models()
         self.channel = Channel(Random(seed + 1))
         self.postman = Postman(Random(seed + 2))
         self.redis = MemoryRedis(self.server.boot_ms)
@@ -42,6 +44,7 @@ class World:
         ]
         for machine in self.machines:
             machine.tempo = replace(TEMPO, **kind.tempo)
+            machine.models = self.models
         self.truth = Truth(self.coordinator, self.machines)
         self.unenrolled: set[str] = set()
         self.runs: list[str] = []
@@ -50,6 +53,7 @@ class World:
         self.number = 0
         self.after_this_step: list[Callable[[], None]] = []
         self.flows = flows.Flows()
+        self.talks = talks.Talks()
         self.quiet_enemy = False
         """The enemy draws his cards and plays none that only a believer would notice (see test_clones)."""
 
@@ -78,6 +82,7 @@ class World:
             nonlocal turned
             turned = self.coordinator.turn()
             flows.follow(self)
+            talks.follow(self)
 
         actors: list[Callable[[], None]] = [coordinator, *(m.tick for m in self.machines)]
         self.random.shuffle(actors)

@@ -1,0 +1,95 @@
+"""Bugs of sessions planted on purpose, one rule taken away each: the schedules of sittings must see them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from node_agent.attempt.job import Job
+from node_agent.native.sitting import Sitting
+from pancode.core.records import RunState
+from pancode.core.values import replace as changed
+from pancode.dispatch import resolve
+from pancode.life import continuing as life
+from pancode.sessions import words
+from pancode.sessions.session import load
+from pancode.work.people import continuing
+from tests.simulation.kinds import SITTINGS
+from tests.simulation.planted import Bug, Plant, _to
+
+
+def _tries_again(patch: pytest.MonkeyPatch) -> None:
+    as_sitting = life.as_sitting
+
+    def patient(*said: Any, **more: Any) -> Any:
+        return replace(as_sitting(*said, **more), attempts=3)
+
+    patch.setattr(words, "as_sitting", patient)
+    patch.setattr(continuing, "as_sitting", patient)
+
+
+_turn = Sitting._turn
+
+
+def _synced_late(sitting: Sitting, *said: Any) -> None:
+    voice: Any = sitting._loop.voice
+    sync, voice.sync = voice.sync, lambda: None
+    _turn(sitting, *said)
+    voice.sync = sync
+    sync()
+
+
+def _heard_unsynced(sitting: Sitting) -> str:
+    return sitting._words.new()
+
+
+def _looks_at_no_wish(sitting: Sitting) -> None:
+    sitting._loop.voice.flush()
+
+
+_say = words.say
+
+
+def _begins_at_once(core: Any, around: Any, text: str, said: str, by: str, token: Any = None) -> Any:
+    with core.ports.ledger.transaction() as tx:
+        session = load(tx, text)
+    if session.newest.state is not RunState.RUNNING:
+        return _say(core, around, text, said, by, token)
+    old = changed(session.newest, state=RunState.ENDED)
+    begun = continuing.continue_run(core, around, old, said, by, session=session.id)
+    return words.SaidWords(begun.run, "begins", begun=begun)
+
+
+_tell = Job.tell
+
+
+def _told_to_another(job: Job, message: Any) -> None:
+    others = [entry.identity for entry in job._context.journal.live() if entry.identity != message.identity]
+    _tell(job, message.model_copy(update={"identity": others[0]}) if others else message)
+
+
+def _holds_an_estimate(patch: pytest.MonkeyPatch) -> None:
+    estimate = resolve.estimate
+
+    def small(*said: Any) -> Any:
+        return replace(estimate(*said), usd=Decimal("0.30"))
+
+    patch.setattr(resolve, "estimate", small)
+
+
+def _bug(name: str, plant: Plant, first: int = 0) -> Bug:
+    return Bug(name, SITTINGS, plant, first=first)
+
+
+SITTING_BUGS = (
+    _bug("words are sent again after a reboot", _tries_again),
+    _bug("a turn is synced after its model was asked", _to(Sitting, "_turn", _synced_late)),
+    _bug("words that are heard in a turn are not synced", _to(Sitting, "_more", _heard_unsynced), 90),
+    _bug("a cancelled turn calls on", _to(Sitting, "_look", _looks_at_no_wish)),
+    _bug("the next sitting begins before the receipt of the one before", _to(words, "say", _begins_at_once)),
+    _bug("words of another session are taken", _to(Job, "tell", _told_to_another)),
+    _bug("a sitting holds what is expected of it", _holds_an_estimate),
+)

@@ -1,0 +1,138 @@
+"""Sessions in the simulation: people who talk with them, and the coordinator that goes on by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from pancode.access.keyed import RequestMark
+from pancode.agents.request import DispatchRequest
+from pancode.api.routing import once
+from pancode.control.core import Core
+from pancode.core.records import Action, ActionKind, Run
+from pancode.life.continuing import is_sitting
+from pancode.sessions import words
+from tests.simulation.flows import AROUND
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+MOST_SESSIONS = 4
+MODEL = "anthropic/claude-sonnet-4-5"
+
+
+@dataclass(frozen=True)
+class Said:
+    """Words that somebody has typed, and the key with which a face sends them, again if need be."""
+
+    session: str
+    text: str
+    by: str
+
+
+@dataclass
+class Talks:
+    """What people have said. `taken`: the words whose face got an answer; `typed`: those that wait in one."""
+
+    count: int = 0
+    sessions: int = 0
+    taken: set[str] = field(default_factory=set)
+    typed: list[Said] = field(default_factory=list)
+
+    def word(self) -> str:
+        """Words that nobody has said before."""
+        self.count += 1
+        return f"word{self.count:04d}"
+
+
+# -- what people do --------------------------------------------------------------------------------
+
+
+def talk(w: World) -> None:
+    """Open a session, or say something in one, or send what was typed when nobody answered."""
+    r, talks = w.random, w.talks
+    text, by = talks.word(), r.choice(("ana", "ben"))
+    found = sessions(w)
+    if not found or (talks.sessions < MOST_SESSIONS and r.random() < 0.15):
+        talks.sessions += 1
+        terms = {"idle_ms": r.choice((3_000, 20_000)), "turn_ms": r.choice((10_000, 60_000))}
+        request = DispatchRequest(
+            text, by, runtime="native", model=MODEL, workspace="none", told_only=True, turns=terms
+        )
+        if w.coordinator.ask(lambda core: words.begin(core, AROUND, request)):
+            talks.taken.add(text)
+        w.say(f"{by} opens a session with {text}: {'answered' if text in talks.taken else 'no answer'}")
+        w.runs += [one for one in sessions(w) if one not in w.runs]
+        return
+    said = talks.typed.pop(0) if talks.typed and r.random() < 0.5 else Said(r.choice(found), text, by)
+    for _ in range(r.choice((1, 1, 2))):
+        send(w, said)
+
+
+def send(w: World, said: Said) -> None:
+    """As a face sends words, with their key: of two answers the second is that of the first."""
+    mark = RequestMark("sim", said.text, "words", said.text)
+
+    def verb(core: Core) -> None:
+        context: Any = SimpleNamespace(core=core)
+        once(context, mark, 200, lambda: _said(core, said))
+
+    done = w.coordinator.ask(verb)
+    w.say(f"{said.by} says {said.text} in {said.session}: {'taken' if done else 'no answer, or refused'}")
+    if done:
+        w.talks.taken.add(said.text)
+    elif said not in w.talks.typed:
+        w.talks.typed.append(said)
+
+
+def _said(core: Core, said: Said) -> str:
+    return words.say(core, AROUND, said.session, said.text, said.by).how
+
+
+def hush(w: World) -> None:
+    found = sessions(w)
+    if not found:
+        return
+    session, what = w.random.choice(found), w.random.choice(("cancel", "cancel", "rest", "end"))
+    w.say(f"{what} {session}")
+    match what:
+        case "cancel":
+            w.coordinator.ask(lambda core: words.turn(core, session, "cancel", "sim"))
+        case "rest":
+            w.coordinator.ask(lambda core: words.turn(core, session, "rest", "sim"))
+        case _:
+            w.coordinator.ask(lambda core: words.end(core, session, "sim"))
+
+
+def sessions(w: World) -> list[str]:
+    """By their first runs, oldest first."""
+    with w.coordinator.seen() as tx:
+        runs = tx.find(Run, order="created_ms")
+    return list(dict.fromkeys(run.terms["session"] for run in runs if is_sitting(run)))
+
+
+# -- what the coordinator does ---------------------------------------------------------------------
+
+
+def follow(w: World) -> None:
+    """One round of the thread that begins the next sittings; it may die between any two calls."""
+    core = w.coordinator.awake
+    if core is None or not w.talks.sessions:
+        return
+    going = words.GoingOn(core, lambda callers: AROUND)
+    for run in due(w):
+        w.coordinator.guarded(partial(going.do, run, lambda: False))
+        if w.coordinator.core is not core:
+            return
+
+
+def due(w: World) -> list[str]:
+    with w.coordinator.seen() as tx:
+        found = [one for one in tx.find(Action) if one.kind is ActionKind.GO_ON]
+    return list(dict.fromkeys(one.run for one in found))
+
+
+def at_rest(w: World) -> bool:
+    return not due(w)
