@@ -85,7 +85,7 @@ def test_what_is_cancelled_leaves_nothing_behind(machine: Owner, tmp_path: Path,
     process.send_signal(number)
     _, told = process.communicate(timeout=120 * crowded())
     assert process.returncode == ExitCode.DETACHED, told
-    assert not _alive(machine)
+    assert not _alive(machine), told
     shown = json.loads((tmp_path / "out/run.json").read_text())
     assert shown["outcome"] == "interrupted"
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -75,15 +76,43 @@ def run(
 
 def _done(face: Face, ctx: typer.Context, artifacts: Path | None, *, headless: bool) -> int:
     """Queue it, wait, and keep what is left of it, however the waiting ends."""
-    answer = queued(face, ctx, asks=not headless)
+    answer: dict[str, Any] | None = None
     try:
+        with _undisturbed() if headless else nullcontext():
+            answer = queued(face, ctx, asks=not headless)
         return finished(face, answer)
     finally:
-        client = face.client(starts=False)
-        ended = _stopped(face, client, answer["run"]) if headless else _has_ended(client, answer["run"])
-        if artifacts is not None and ended:
-            names = write_artifacts(client, answer["run"], artifacts)
-            face.note(f"artifacts in {artifacts}: {', '.join(names)}")
+        if answer is not None:
+            _keep(face, answer["run"], artifacts, headless=headless)
+
+
+def _keep(face: Face, run: str, artifacts: Path | None, *, headless: bool) -> None:
+    client = face.client(starts=False)
+    ended = _stopped(face, client, run) if headless else _has_ended(client, run)
+    if artifacts is not None and ended:
+        names = write_artifacts(client, run, artifacts)
+        face.note(f"artifacts in {artifacts}: {', '.join(names)}")
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Hold the first Ctrl-C or SIGTERM back until the run is known by name: one that nobody could stop would
+    keep the fleet up. A second signal interrupts at once."""
+    came: list[int] = []
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        if came:
+            signal.default_int_handler(number, frame)
+        came.append(number)
+
+    before = {number: signal.signal(number, hold) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _has_ended(client: Client, run: str) -> bool:
