@@ -31,6 +31,7 @@ from node_agent.shim.spool import (
 )
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.identity import AttemptId
+from tests.crowd import until
 from tests.fakes.node import MemoryClock, MemoryHost, MemoryRunner, Script
 
 MARKER = "r-contract.1.1"
@@ -46,6 +47,8 @@ class World:
     cwd: Path
     let_pass: Callable[[int], None]
     kill: Callable[[], None]
+    has_begun: Callable[[], bool]
+    """Whether the program of the first step runs: a shim that runs may not have started it yet."""
     scripts: list[Script] = field(default_factory=list)
 
     def plan(self, *codes: int, seconds: float = 0.05, kind: StepKind = StepKind.AGENT) -> PhasePlan:
@@ -92,12 +95,13 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
         clock, scripts = MemoryClock(), list[Script]()
         host = MemoryHost(clock, lambda identity: scripts[-1])
         runner = MemoryRunner(host)
-        yield World(runner, Path("/j/work"), tmp_path, clock.advance, host.kill_shims, scripts)
+        yield World(runner, Path("/j/work"), tmp_path, clock.advance, host.kill_shims, lambda: True, scripts)
         return
     (tmp_path / "j").mkdir()
     real = ShimRunner(sys.executable, Path(shim.__file__), SystemClock())
     folder = tmp_path / "j" / "work"
-    yield World(real, folder, tmp_path, lambda ms: None, lambda: _kill(real, folder))
+    begun = (tmp_path / "ran").exists
+    yield World(real, folder, tmp_path, lambda ms: None, lambda: _kill(real, folder), begun)
     real.sweep(MARKER)
 
 
@@ -207,6 +211,7 @@ def test_a_stop_while_it_runs(world: World) -> None:
     plan = world.plan(0, seconds=LONG_S)
     world.runner.start(world.folder, plan)
     assert isinstance(world.runner.look(world.folder), Running)
+    until(world.has_begun, "the step has begun")
     world.runner.stop(world.folder, "enough")
     record = world.end()
     assert record.ended is PhaseEnd.STOPPED and record.reason == "in step s0"
