@@ -146,7 +146,7 @@ def test_words_of_two_faces_are_seen_by_both_once_and_stay(console: Console, wor
     turns += [says("It says one."), says("Ben may know."), says("Said while nobody looked.")]
     page = console.enter(viewport={"width": 1280, "height": 800})
     with model_on(lab, K, {"count": "assistant", "turns": turns}):
-        session = begin(console, page, top, f"make a file {MARKUP}")
+        session = begin(console, page, top, f"make a first file {MARKUP}")
         log = page.get_by_role("log")
         expect(log).to_contain_text(f"I made it. {MARKUP} \u27e8202e\u27e9then")
         unfolds(log.locator("details", has_text="write made.txt"))
@@ -187,7 +187,7 @@ def test_words_of_two_faces_are_seen_by_both_once_and_stay(console: Console, wor
             expect(state(one)).to_contain_text("ended")
     assert [one["turns"] for one in fleet.ask("sessions", "show", session)["sittings"]] == [4, 1]
     console.go(page, "#/chat", "Chat")
-    expect(page.locator("li.row", has_text="make a file")).to_contain_text("ended")
+    expect(page.locator("li.row", has_text="make a first file")).to_contain_text("ended")
     phone.context.close()
     shown_at_no_time(console, page, session)
     page.context.close()
