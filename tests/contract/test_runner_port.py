@@ -34,7 +34,8 @@ from node_agent.wire.identity import AttemptId
 from tests.crowd import until
 from tests.fakes.node import MemoryClock, MemoryHost, MemoryRunner, Script
 
-MARKER = "r-contract.1.1"
+MARKER = f"r-contract{os.getpid()}.1.1"
+"""Of this process alone: what is swept goes by its name, wherever on the machine it runs."""
 LONG_S = 30
 
 

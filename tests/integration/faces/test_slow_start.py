@@ -59,7 +59,8 @@ def test_another_command_says_what_to_run_and_that_finds_it(
     assert done.returncode == 6 and "fix: pancode fleet status" in done.stderr
     told = pancode("fleet", "status", "--json", timeout_s=3 * PATIENCE_S)
     assert told.status == 0, told.err
-    pancode("fleet", "down", "--now")
+    down = pancode("fleet", "down", "--now", timeout_s=3 * PATIENCE_S)
+    assert down.status == 0, down.err
     assert holder_of(pancode.home) is None
 
 
