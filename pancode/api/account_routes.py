@@ -46,17 +46,20 @@ def _ceiling(context: ApiContext, call: ApiCall) -> Any:
         must_exist(context.core, (name,))
     if kind == "agent":
         find_agent(context.coordinator.around({}).agents(None), name)
-    scope = repo_scope(_repository(context, name)) if kind == "repo" else _whole(context, kind, name)
-    set_ceilings(context.core, scope, ceilings, body.by)
+    if kind == "repo" and context.project_of(name) is None:
+        fix = "name a folder of the repository: pancode budget set 20 --scope repo:."
+        raise UsageError(f"{name} is in no git repository", fix=fix, code="no_repository")
+    set_ceilings(context.core, _whole(context, kind, name), ceilings, body.by)
     return _budget(context, call)
+
+
+_ALONE, _NAMED = ("day", *PERIODS, "session"), ("node", "agent", "repo", "session")
+"""The kinds of a scope without a name, and with one."""
 
 
 def _budget_scope(scope: str) -> tuple[str, str]:
     kind, _, name = scope.partition(":")
-    alone = kind in ("day", *PERIODS)
-    if not (alone or kind in ("node", "agent", "repo", "session")) or (
-        kind != "session" and alone == bool(name)
-    ):
+    if kind not in (_NAMED if name else _ALONE):
         raise UsageError(
             f"there is no budget scope {scope!r}",
             fix="day, week, month, node:NAME, agent:NAME, repo:PATH, session or session:ID",
@@ -66,27 +69,21 @@ def _budget_scope(scope: str) -> tuple[str, str]:
 
 
 def _whole(context: ApiContext, kind: str, name: str) -> str:
-    """The scope with the id of a session, where any of its runs was named. NotFoundError."""
-    if kind != "session" or not name:
-        return f"{kind}:{name}" if name else kind
-    return session_scope(show(context.core, name)["session"])
+    """The scope as the books name it: a session by any of its runs, a repository by a folder in it.
 
-
-def _repository(context: ApiContext, folder: str) -> str:
-    """The top of the repository around a folder, as runs name it; UsageError where there is none."""
-    project = context.project_of(folder)
-    if project is None:
-        fix = "name a folder of the repository: pancode budget set 20 --scope repo:."
-        raise UsageError(f"{folder} is in no git repository", fix=fix, code="no_repository")
-    return project
+    NotFoundError for a session that is none.
+    """
+    if kind == "session" and name:
+        return session_scope(show(context.core, name)["session"])
+    if kind == "repo":
+        return repo_scope(context.project_of(name) or name)
+    return f"{kind}:{name}" if name else kind
 
 
 def _unset(context: ApiContext, call: ApiCall) -> Any:
     """A machine, an agent or a repository that is gone may have left a ceiling: it is not looked for."""
     body: ScopeBody = call.body
-    kind, name = _budget_scope(body.scope)
-    scope = repo_scope(context.project_of(name) or name) if kind == "repo" else _whole(context, kind, name)
-    unset_ceiling(context.core, scope, body.by)
+    unset_ceiling(context.core, _whole(context, *_budget_scope(body.scope)), body.by)
     return _budget(context, call)
 
 
