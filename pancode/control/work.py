@@ -78,10 +78,9 @@ def alert_of(balance: Balance, ceilings: Ceilings) -> Alert | None:
 def _shares(balance: Balance, ceilings: Ceilings) -> list[tuple[Decimal, str, str]]:
     shares = []
     if ceilings.usd:
-        all_held = books.is_session(
-            balance.scope
-        )  # a sitting holds all that it may cost, and rarely needs it
-        used = minus(counted_usd(balance), balance.held_usd if all_held else books.ZERO)
+        # A sitting holds all that it may cost, and rarely needs it: of a session only what is spent is told.
+        held = balance.held_usd if books.is_session(balance.scope) else books.ZERO
+        used = minus(counted_usd(balance), held)
         shares.append((used / ceilings.usd, f"${used:.2f}", f"${ceilings.usd:.2f}"))
     if ceilings.tokens:
         tokens = balance.tokens + balance.held_tokens

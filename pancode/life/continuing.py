@@ -42,12 +42,9 @@ def _must_hear(run: Run, text: str) -> None:
     if not text.strip() or len(text) > MOST_CHARS:
         fix = f"say it in 1 to {MOST_CHARS} characters; longer: pancode runs continue {run.id}"
         raise UsageError("there are no words, or too many", fix=fix, code="bad_words")
-    waiting = sum(
-        len(f"{one['by']} said: {one['text']}\n\n".encode()) for one in rows(run) if not one["delivered"]
-    )
-    if (
-        len(run.task.encode()) + waiting + len(text.encode()) > MAX_TASK_BYTES - 1_000
-    ):  # of the next run's task
+    waiting = [f"{one['by']} said: {one['text']}\n\n" for one in rows(run) if not one["delivered"]]
+    of_the_next = "".join((run.task, *waiting, text))  # the task of the next run has them all
+    if len(of_the_next.encode()) > MAX_TASK_BYTES - 1_000:
         fix = f"pancode runs continue {run.id}"
         raise UsageError(f"{run.id} can keep no more words", fix=fix, code="too_much_told")
 
