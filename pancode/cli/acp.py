@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from pancode.cli import completions
 from pancode.cli.commands import Commands
-from pancode.cli.params import option
 from pancode.cli.runs import options
 from pancode.cli.runs.dispatch import of_caller
 from pancode.errors import ExitCode
 
 app = Commands()
-Agent = Annotated[
-    str | None,
-    option(
-        "Agent of new sessions (default: dispatch.agent, else builder).", "A", complete=completions.agents
-    ),
-]
 _CALLER = ("settings", "parent", "depth")
 
 
@@ -32,7 +24,7 @@ _CALLER = ("settings", "parent", "depth")
     cls=options.WorkCommand,
 )
 @options.takes("chat", after="agent")
-def acp(ctx: typer.Context, *, agent: Agent = None, **_options: Any) -> int:
+def acp(ctx: typer.Context, *, agent: options.SessionAgent = None, **_options: Any) -> int:
     """The fleet's agents in your editor (Agent Client Protocol), for an editor that starts this by itself.
 
     The options hold for each session that begins; agent, machine and model can also be chosen in the editor.

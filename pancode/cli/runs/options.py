@@ -29,6 +29,11 @@ Preset = Annotated[
         complete=completions.presets,
     ),
 ]
+SessionAgent = Annotated[
+    str | None,
+    option("Agent definition (default: dispatch.agent, else builder).", "A", complete=completions.agents),
+]
+"""Of a session, where the settings and builder stand in for one that nobody names."""
 NoVerify = Annotated[bool, option("Leave out the project's gates.", "--no-verify")]
 Detach = Annotated[bool, option("Do not wait for the result.", "--detach/--wait")]
 DryRun = Annotated[bool, option("Show the ten gates and what would happen; start nothing.", "--dry-run")]

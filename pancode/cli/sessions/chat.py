@@ -11,7 +11,6 @@ import typer
 from typer import Argument
 
 from node_agent.wire.clock import SystemIds
-from pancode.cli import completions
 from pancode.cli.commands import Commands
 from pancode.cli.face import Face, aside, folder_here, who
 from pancode.cli.params import Json, Run, option
@@ -38,10 +37,6 @@ app = Commands()
 Words = Annotated[str | None, Argument(help="The first words; without them you are asked.")]
 Once = Annotated[bool, option("Take one turn, print its answer, and let the session rest.", "--once")]
 Plain = Annotated[bool, option("Line by line, as in a pipe, and no whole screen.", "--plain")]
-Agent = Annotated[
-    str | None,
-    option("Agent definition (default: dispatch.agent, else builder).", "A", complete=completions.agents),
-]
 _CALLER = ("by", "cwd", "settings")
 
 
@@ -58,7 +53,7 @@ def chat(
     words: Words = None,
     once: Once = False,
     plain: Plain = False,
-    agent: Agent = None,
+    agent: options.SessionAgent = None,
     on_cap: Annotated[
         OnCap | None,
         option("At the cap of a sitting: rest (default), or ask a person in the inbox whether to go on."),
