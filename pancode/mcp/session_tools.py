@@ -10,14 +10,12 @@ from typing import Any
 from pancode.access.rights import ANSWERS
 from pancode.client import path_of
 from pancode.mcp.tool import LOOK_S, ROWS, RUN, WAIT_MOST_S, Json, McpTool, McpToolCall, integer, string
-from pancode.sessions.output import event_of
+from pancode.sessions.output import WAITING, WholeLines, event_of
 
 READ_BYTES, SAID_CHARS = 20_000, 40_000
 """Bounds of one answer: of a session's output, and of the words of one turn."""
 MOST_LINE = 1 << 20
 """Bytes. A longer line of the output is left out."""
-WAITING = ("waits for you", "asks", "rests", "turn lost", "ended")
-"""States of a session in which nothing comes without more words of somebody."""
 _SHOWN = ("session", "state", "reason", "run", "node", "agent", "model", "title", "asks", "changed_at")
 
 
@@ -70,19 +68,16 @@ def _read(call: McpToolCall) -> Any:
 
 def _events(call: McpToolCall, run: str, since: str) -> Iterator[tuple[str, Json]]:
     """Each line of the output that is there now, with the number of the byte behind it."""
-    name, rest = "", b""
+    place, lines = "", WholeLines(MOST_LINE)
     path = path_of("sessions", run, "stream")
     for happened in call.client.events("GET", path, query={"since": since or None}):
         if happened.kind != "log":
             return
-        run, data = happened.data["run"], base64.b64decode(happened.data["b64"])
-        rest = rest if run == name else b""
-        name, at = run, happened.data["next"] - len(data) - len(rest)
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            at += len(line) + 1
-            yield f"{run}:{at}", event_of(line)
-        rest = b"" if len(rest) > MOST_LINE else rest
+        told = happened.data
+        if (here := f"{told['run']} {told['attempt']}") != place:
+            place, lines = here, WholeLines(MOST_LINE)
+        for line in lines.feed(base64.b64decode(told["b64"])):
+            yield f"{told['run']}:{told['next'] - lines.behind}", event_of(line)
 
 
 def _tell(told: list[Json], event: Json) -> None:

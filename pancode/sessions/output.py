@@ -5,12 +5,34 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 MOST_LINE = 16 << 20
-"""Bytes. A longer line of the output is dropped as a whole."""
-OVER = ("rests", "turn lost", "ended")
-"""States of a session without a program."""
+
+
+class SessionState(StrEnum):
+    """What a session does now, in the words of its faces."""
+
+    WAITS_FOR_SLOT = "waits for a slot"
+    STARTS = "starts"
+    WORKS = "works"
+    ASKS = "asks"
+    """A question waits for a person's answer."""
+    WAITS_FOR_YOU = "waits for you"
+    """Its program is there, and has answered everything."""
+    RESTS = "rests"
+    """No program, no slot: the next words begin the next sitting."""
+    TURN_LOST = "turn lost"
+    """Its program ended in the middle of a turn: a person decides whether to say it again."""
+    ENDED = "ended"
+    """A person has ended it, or it is a run without turns."""
+
+
+OVER = (SessionState.RESTS, SessionState.TURN_LOST, SessionState.ENDED)
+"""Without a program."""
+WAITING = (SessionState.WAITS_FOR_YOU, SessionState.ASKS, *OVER)
+"""Nothing comes without more words of somebody."""
 NO_TURN = "no_turn"
 """The coordinator's code for a session whose program has ended already."""
 
@@ -39,20 +61,27 @@ class ReadTurn:
 
 
 class WholeLines:
-    """Bytes that come cut anywhere. `rest`: the beginning of a line whose end has not come."""
+    """Bytes that come cut anywhere. `rest`: the beginning of a line whose end has not come.
 
-    def __init__(self) -> None:
-        self.rest = bytearray()
+    A line of more than `most` bytes is dropped as a whole.
+    """
+
+    def __init__(self, most: int = MOST_LINE) -> None:
+        self._most, self.rest = most, bytearray()
+        self.behind = 0
+        """So many of the bytes that were fed last stand behind the line that was yielded last."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The lines that end in these bytes, without their ends."""
         *ends, last = data.split(b"\n")
+        self.behind = len(data)
         for end in ends:
             self.rest += end
-            if len(self.rest) <= MOST_LINE:
+            self.behind -= len(end) + 1
+            if len(self.rest) <= self._most:
                 yield bytes(self.rest)
             self.rest.clear()
-        if len(self.rest) <= MOST_LINE:
+        if len(self.rest) <= self._most:
             self.rest += last
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 
 from node_agent.wire.failure import Outcome
 from node_agent.wire.identity import Mark
@@ -21,30 +20,13 @@ from pancode.life.continuing import ended_turns, is_between_turns, is_sitting, k
 from pancode.life.ends import GIVEN_UP
 from pancode.life.inbox import InboxItem, ItemKind, item_of, open_item
 from pancode.life.receipts import usage_of_all
+from pancode.sessions.output import SessionState as SessionState
 
 LONGEST = 1_000
 """So many sittings of one session are followed."""
 LOOKED_AT = 2_000
 """So many of the newest runs are looked through for sessions."""
 MOST_TITLE = 200
-
-
-class SessionState(StrEnum):
-    """What a session does now, in the words of its faces."""
-
-    WAITS_FOR_SLOT = "waits for a slot"
-    STARTS = "starts"
-    WORKS = "works"
-    ASKS = "asks"
-    """A question waits for a person's answer."""
-    WAITS_FOR_YOU = "waits for you"
-    """Its program is there, and has answered everything."""
-    RESTS = "rests"
-    """No program, no slot: the next words begin the next sitting."""
-    TURN_LOST = "turn lost"
-    """Its program ended in the middle of a turn: a person decides whether to say it again."""
-    ENDED = "ended"
-    """A person has ended it, or it is a run without turns."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,8 @@ OUTPUT = b"".join(json.dumps(line).encode() + b"\n" for line in LINES)
 class Coordinator:
     """One session whose output comes in pieces of `cut` bytes; `states` are told one after the other."""
 
+    output = OUTPUT
+
     def __init__(self, cut: int, *states: str) -> None:
         self.cut, self.states, self.said = cut, [*states, "waits for you"], list[Json]()
 
@@ -48,9 +50,10 @@ class Coordinator:
 
     def events(self, method: str, path: str, query: Json) -> Iterator[ServerEvent]:
         begin = int((query["since"] or "r-1:0").partition(":")[2])
-        for at in range(begin, len(OUTPUT), self.cut):
-            piece = OUTPUT[at : at + self.cut]
-            data = {"run": "r-1", "next": at + len(piece), "b64": base64.b64encode(piece).decode()}
+        for at in range(begin, len(self.output), self.cut):
+            piece = self.output[at : at + self.cut]
+            b64 = base64.b64encode(piece).decode()
+            data = {"run": "r-1", "attempt": "1.1", "next": at + len(piece), "b64": b64}
             yield ServerEvent("log", data)
         yield ServerEvent("session", SHAPE)
 
@@ -79,6 +82,17 @@ def test_all_that_was_said_is_read_once_however_it_is_cut(
     assert [one["person"] for one in told if "person" in one] == ["ana", "ben"]
     assert {"call": "bash", "about": "ls"} in told and answer["since"] == f"r-1:{len(OUTPUT)}"
     assert called(client, "session_read", run="r-1", since=answer["since"])["told"] == []
+
+
+@pytest.mark.parametrize("cut", [1, 7, 65_536])
+def test_a_line_that_is_too_long_is_left_out_whole_and_the_next_one_is_read(
+    monkeypatch: pytest.MonkeyPatch, cut: int
+) -> None:
+    monkeypatch.setattr(session_tools, "MOST_LINE", 400)
+    client = Coordinator(cut)
+    client.output = b"x" * 500 + OUTPUT[:20] + b"\n" + OUTPUT
+    answer = called(client, "session_read", run="r-1")
+    assert answer["told"][0]["person"] == "ana" and answer["since"] == f"r-1:{len(client.output)}"
 
 
 def test_words_are_waited_for_with_their_turn_alone(monkeypatch: pytest.MonkeyPatch) -> None:
