@@ -355,31 +355,21 @@ class Client:
 
         Asked once more when it is cut off: the socket of a coordinator that dies still takes a question.
         """
-        try:
-            return self._json("GET", _with(path, query), None)
-        except SilentError:
-            raise
-        except StreamCutError:
-            return self._json("GET", _with(path, query), None)
+        return self._json("GET", _with(path, query), None)
 
     def post(self, path: str, body: Json | None = None, wait_s: float = ANSWER_S, key: str = "") -> Any:
         """As `get`, for a request that changes something. It is sent twice only with an idempotency `key`."""
-        try:
-            return self._json("POST", path, body or {}, wait_s, key=key)
-        except SilentError:
-            raise
-        except StreamCutError:
-            if not key:
-                raise
-            return self._json("POST", path, body or {}, wait_s, key=key)
+        return self._json("POST", path, body or {}, wait_s, key=key)
 
-    def post_work(self, path: str, body: Json, told: Callable[[Json], None], wait_s: float = ANSWER_S) -> Any:
+    def post_work(
+        self, path: str, body: Json, told: Callable[[Json], None], wait_s: float = ANSWER_S, key: str = ""
+    ) -> Any:
         """As `post`, for a request without a time limit: it waits while the coordinator answers others.
 
         Each time `told` gets the snapshots under way. SilentError after `wait_s` without a word from the
         coordinator.
         """
-        return self._json("POST", path, body, wait_s, told)
+        return self._json("POST", path, body, wait_s, told, key)
 
     def raw(self, path: str, **query: object) -> bytes:
         """The answer's bytes as they are."""
@@ -435,7 +425,19 @@ class Client:
         progress: Callable[[Json], None] | None = None,
         key: str = "",
     ) -> Any:
-        connection, response = self._send(method, path, body, wait_s, progress, key)
+        """The answer. A request that is cut off is sent once more where nothing can begin twice by that."""
+        asked = (method, path, body, wait_s, progress, key)
+        try:
+            return self._answer(*asked)
+        except SilentError:
+            raise
+        except StreamCutError:
+            if method != "GET" and not key:
+                raise
+            return self._answer(*asked)
+
+    def _answer(self, *asked: Any) -> Any:
+        connection, response = self._send(*asked)
         try:
             data = _reading(response.read)
         finally:
@@ -516,13 +518,17 @@ class RepeatedPost:
         self._new_key = key
         self._last: tuple[Json, str, str] | None = None
 
-    def post(self, client: Client, path: str, body: Json) -> Any:
-        """As `Client.post`. Words without an answer are begun once, by the path of the first time."""
+    def post(self, client: Client, path: str, body: Json, told: Callable[[Json], None] | None = None) -> Any:
+        """As `Client.post`; with `told` as `Client.post_work`. Words without an answer are begun once, by the
+        path of the first time."""
         last = self._last
         if last is None or last[0] != body:
             last = self._last = body, path, self._new_key()
         try:
-            answer = client.post(last[1], body, key=last[2])
+            if told is None:
+                answer = client.post(last[1], body, key=last[2])
+            else:
+                answer = client.post_work(last[1], body, told, key=last[2])
         except ApiError as refused:
             if refused.code != "key_at_work":  # the first one has no answer yet
                 self._last = None

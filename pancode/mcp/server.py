@@ -9,9 +9,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from node_agent.wire.clock import Ids, SystemIds
 from pancode import __version__
 from pancode.caller import who
-from pancode.client import Client, path_of, place_of
+from pancode.client import Client, RepeatedPost, path_of, place_of
 from pancode.jsonrpc import standard_input
 from pancode.mcp import server as resources
 from pancode.mcp import tools
@@ -79,7 +80,7 @@ INSTRUCTIONS = (
 
 def serve() -> None:
     """Answer on standard input and output until the input ends. Everything else goes to standard error."""
-    McpServer(offer(_client), standard_input(), sys.stdout).serve()
+    McpServer(offer(_client, SystemIds()), standard_input(), sys.stdout).serve()
 
 
 def _client(works: bool) -> Client:
@@ -87,13 +88,14 @@ def _client(works: bool) -> Client:
     return Client(place_of(os.environ), works=works, note=_note)
 
 
-def offer(client: Callable[[bool], Client]) -> ServerOffer:
+def offer(client: Callable[[bool], Client], ids: Ids) -> ServerOffer:
     """The server's content; the coordinator is asked at the first call, and not before."""
+    words = RepeatedPost(lambda: ids.token(16))
     return ServerOffer(
         info=INFO,
         instructions=INSTRUCTIONS,
         tools=lambda: [tool.listed() for tool in tools.TOOLS],
-        call=lambda name, given, by, progress: tools.call(client, name, given, _who(by), progress),
+        call=lambda name, given, by, progress: tools.call(client, words, name, given, _who(by), progress),
         templates=resources.templates,
         read=lambda address: resources.read(client(False), address),
     )

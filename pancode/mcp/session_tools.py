@@ -30,8 +30,11 @@ def _about(shape: Json) -> Json:
 
 def _say(call: McpToolCall) -> Any:
     """Words, and with `seconds` the turn that has them, as far as it came in that time."""
-    path = path_of("sessions", call.text("run"), "words")
-    said = call.client.post(path, {"by": call.by, "text": call.text("text")})
+    path, body = path_of("sessions", call.text("run"), "words"), {"by": call.by, "text": call.text("text")}
+    if call.given.get("key"):
+        said = call.client.post(path, body, key=call.text("key"))
+    else:
+        said = call.words.post(call.client, path, body)
     run, shape = str(said["run"]), call.client.get(path_of("sessions", said["run"]))
     for waited in range(min(int(call.given.get("seconds", 0)), WAIT_MOST_S)):
         if shape["state"] in WAITING and not shape["goes_on"]:
@@ -128,6 +131,7 @@ SESSION_TOOLS: tuple[McpTool, ...] = (
             "run": RUN,
             "text": string("the words"),
             "seconds": integer("how long to wait for the answer", WAIT_MOST_S),
+            "key": string("a new UUID; the same call again with the same key says nothing twice"),
         },
         ("run", "text"),
         right=ANSWERS,

@@ -11,7 +11,7 @@ from typing import Any
 from pancode.access.rights import ANSWERS, DISPATCHES, READS, Right
 from pancode.agents.options import OPTIONS
 from pancode.caller import folder, work_folder
-from pancode.client import Client, path_of
+from pancode.client import Client, RepeatedPost, path_of
 from pancode.core.visitors import Risk
 from pancode.errors import PancodeError, without_fix
 from pancode.mcp.protocol import CallProgress, ParamsError
@@ -30,6 +30,8 @@ class McpToolCall:
     """One call of a tool."""
 
     client: Client
+    words: RepeatedPost
+    """For words: those whose answer was lost go under the same key when they are said again."""
     given: Json
     by: str
     """The caller, as runs and audit show it."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from pancode.access.rights import DISPATCHES, DROPS, LANDS
 from pancode.caller import above
-from pancode.client import LAND_S, Client
+from pancode.client import LAND_S, Client, RepeatedPost
 from pancode.errors import PancodeError
 from pancode.mcp.protocol import CallProgress, ParamsError
 from pancode.mcp.schedule_tools import SCHEDULE_TOOLS
@@ -285,14 +285,21 @@ TOOLS: tuple[McpTool, ...] = (
 BY_NAME = {tool.name: tool for tool in TOOLS}
 
 
-def call(client: Callable[[bool], Client], name: str, given: Json, by: str, progress: CallProgress) -> Json:
+def call(
+    client: Callable[[bool], Client],
+    words: RepeatedPost,
+    name: str,
+    given: Json,
+    by: str,
+    progress: CallProgress,
+) -> Json:
     """Result of `tools/call`. A refusal is a result, too: the model reads its reason."""
     tool = BY_NAME.get(name)
     if tool is None:
         raise ParamsError(f"there is no tool {name[:100]}; there are {', '.join(BY_NAME)}")
     tool.check(given)
     try:
-        answer = tool.do(McpToolCall(client(tool.begins), given, by, progress))
+        answer = tool.do(McpToolCall(client(tool.begins), words, given, by, progress))
     except PancodeError as refused:
         return {**_result(refusal(refused, tool.untrusted)), "isError": True}
     return _result(shown(answer, tool.untrusted))

@@ -92,6 +92,20 @@ def sent(world: World) -> list[Any]:
     return [one.body for one in world.node.controls() if isinstance(one.body, kinds)]
 
 
+def test_the_same_call_under_one_key_makes_one_session_and_one_message(world: World) -> None:
+    """As a face sends it again whose answer was lost."""
+    words = {"task": "hello", "runtime": "native", "model": MODEL, "workspace": "none", "by": "ana"}
+    first, again = (world.http.post("/v1/sessions", words, {"Idempotency-Key": "k-1"}) for _ in range(2))
+    assert first.status_code == again.status_code == 201 and first.content == again.content
+    assert len(world.http.get("/v1/sessions").json()["sessions"]) == 1
+    run, order = first.json()["run"], sitting(world)
+    turned(world, order, record(1, 0))
+    more, path = {"text": "more", "by": "ana"}, f"/v1/sessions/{run}/words"
+    first, again = (world.http.post(path, more, {"Idempotency-Key": "k-2"}) for _ in range(2))
+    assert first.status_code == 200 and first.content == again.content
+    assert [one.text for one in sent(world)] == ["more"] and session(world, run)["waiting"] == 1
+
+
 def test_a_session_from_its_first_words_to_the_next_sitting(world: World) -> None:
     begun = begin(world)
     run = begun["run"]

@@ -9,9 +9,10 @@ from typing import Any, cast
 
 import pytest
 
-from pancode.client import Client, ServerEvent
+from pancode.client import Client, RepeatedPost, ServerEvent, StreamCutError
 from pancode.mcp import session_tools, tools
 from pancode.mcp.protocol import CallProgress
+from tests.fakes.node.clock import CountingIds
 
 Json = dict[str, Any]
 SHAPE: Json = {
@@ -39,13 +40,17 @@ class Coordinator:
 
     def __init__(self, cut: int, *states: str) -> None:
         self.cut, self.states, self.said = cut, [*states, "waits for you"], list[Json]()
+        self.keys, self.loses = list[str](), False
 
     def get(self, path: str, **query: object) -> Any:
         shape = {**SHAPE, "state": self.states.pop(0) if len(self.states) > 1 else self.states[0]}
         return shape if path.startswith("/v1/sessions/") else {"sessions": [shape]}
 
-    def post(self, path: str, body: Json) -> Any:
+    def post(self, path: str, body: Json, key: str) -> Any:
         self.said.append({"path": path, **body})
+        self.keys.append(key)
+        if self.loses:
+            raise StreamCutError("it went away")
         return {"run": "r-1", "how": "sent", "warnings": []}
 
     def events(self, method: str, path: str, query: Json) -> Iterator[ServerEvent]:
@@ -58,11 +63,14 @@ class Coordinator:
         yield ServerEvent("session", SHAPE)
 
 
-def called(client: Coordinator, name: str, **given: Any) -> Any:
-    told = tools.call(
-        lambda works: cast("Client", client), name, given, "me (test)", CallProgress(lambda sent: None)
-    )
-    assert not told["isError"], told
+IDS = CountingIds()
+WORDS = RepeatedPost(lambda: IDS.token(4))
+
+
+def called(client: Coordinator, name: str, *, fails: bool = False, **given: Any) -> Any:
+    progress = CallProgress(lambda sent: None)
+    told = tools.call(lambda works: cast("Client", client), WORDS, name, given, "me (test)", progress)
+    assert told["isError"] is fails, told
     return told["structuredContent"]
 
 
@@ -108,6 +116,24 @@ def test_words_are_waited_for_with_their_turn_alone(monkeypatch: pytest.MonkeyPa
 def test_words_are_not_waited_for_unless_asked() -> None:
     answer = called(Coordinator(9, "works"), "say", run="r-1", text="go")
     assert answer["state"] == "works" and "turn" not in answer and "session_read" in answer["next"]
+
+
+def test_words_are_said_under_the_key_that_comes_with_them() -> None:
+    client = Coordinator(9)
+    for _ in range(2):
+        called(client, "say", run="r-1", text="go", key="k-1")
+    assert client.keys == ["k-1", "k-1"], "the coordinator takes them once"
+
+
+def test_words_whose_answer_was_lost_go_under_their_key_again_and_later_ones_under_another() -> None:
+    client = Coordinator(9)
+    client.loses = True
+    called(client, "say", run="r-1", text="go", fails=True)
+    client.loses = False
+    for _ in range(2):
+        called(client, "say", run="r-1", text="go")
+    lost, again, later = client.keys
+    assert lost == again != later
 
 
 def test_the_list_has_states_and_costs_and_no_command_by_which_a_person_says_yes() -> None:

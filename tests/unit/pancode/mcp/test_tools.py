@@ -7,12 +7,14 @@ from typing import Any, cast
 
 import pytest
 
-from pancode.client import Client, LogPart
+from pancode.client import Client, LogPart, RepeatedPost
 from pancode.errors import ApiError
 from pancode.mcp import server as resources
 from pancode.mcp import tools
 from pancode.mcp.protocol import CallProgress, ParamsError
 from pancode.mcp.server import INSTRUCTIONS
+
+WORDS = RepeatedPost(str)
 
 
 class Answers:
@@ -55,7 +57,7 @@ class Pieces(Answers):
 def called(client: Answers, name: str, /, **given: Any) -> Any:
     sent: list[Any] = []
     result = tools.call(
-        lambda works: cast("Client", client), name, given, "me (test)", CallProgress(sent.append, "t")
+        lambda works: cast("Client", client), WORDS, name, given, "me (test)", CallProgress(sent.append, "t")
     )
     return result["structuredContent"], result["isError"], sent
 
@@ -129,7 +131,12 @@ def test_work_on_another_machine_needs_a_folder_there(monkeypatch: pytest.Monkey
 def test_wrong_arguments_are_named(name: str, given: dict[str, Any], words: str) -> None:
     with pytest.raises(ParamsError, match=words):
         tools.call(
-            lambda works: cast("Client", Answers()), name, given, "me", CallProgress(lambda message: None)
+            lambda works: cast("Client", Answers()),
+            WORDS,
+            name,
+            given,
+            "me",
+            CallProgress(lambda message: None),
         )
 
 
@@ -145,7 +152,7 @@ def test_only_tools_that_begin_work_bring_up_a_fleet_that_was_taken_down() -> No
         asked.append(works)
         return cast("Client", Answers(get=[{"items": []}]))
 
-    tools.call(client, "inbox", {}, "me", CallProgress(lambda message: None))
+    tools.call(client, WORDS, "inbox", {}, "me", CallProgress(lambda message: None))
     assert asked == [False]
 
 
