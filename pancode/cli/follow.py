@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pancode import asking
 from pancode.cli.face import Face, aside, exit_of, who
 from pancode.cli.progress import ProgressRow, SetUpLine, SetUpTimer
 from pancode.cli.terminal import count, safe, tone, took, usd
-from pancode.client import Client, FleetDownError, NotRunningError, ServerEvent, StreamCutError, path_of
+from pancode.client import Client, RepeatedPost, path_of
 from pancode.errors import ApiError, ExitCode, UnavailableError, WorkspaceError
 from pancode.plain import counted, gate_state
 
@@ -20,60 +20,21 @@ if TYPE_CHECKING:
     from pancode.cli.transcript import LiveTranscript
 
 
-MODEL_UNTESTED = "model_untested"
-"""The coordinator's code for a refusal that a passport resolves."""
+def admitted(
+    face: Face,
+    client: Client,
+    path: str,
+    body: dict[str, Any],
+    agreed: Callable[[ApiError], bool] = lambda refused: False,
+    words: RepeatedPost | None = None,
+) -> Any:
+    """As `asking.admitted`, with the snapshots under way. `words`: what is begun by them is begun once."""
+    told = Snapshots(face, str(body.get("cwd") or "")).show
 
+    def post(body: dict[str, Any]) -> Any:
+        return client.post_work(path, body, told) if words is None else words.post(client, path, body, told)
 
-def tested(face: Face, client: Client, asked: dict[str, Any]) -> list[dict[str, Any]]:
-    """Have it tested, with each step as it happens. UnavailableError, NotFoundError."""
-    try:
-        for event in client.events("POST", "/v1/models/test", {"by": who(), **asked}):
-            if event.kind == "progress":
-                face.note(f"  {safe(event.data['text'])}")
-            elif event.kind == "result":
-                tests: list[dict[str, Any]] = event.data["tests"]
-                return tests
-    except KeyboardInterrupt:
-        face.note("\nthe test goes on without you; its result: pancode models")
-        raise
-    raise UnavailableError("the coordinator went away in the middle", fix="the same command again")
-
-
-def admitted(face: Face, client: Client, path: str, body: dict[str, Any]) -> Any:
-    """The coordinator's answer after each model that needs a passport has been tested. ApiError.
-
-    A model that fails takes its node out; where there is another one, that one's turn comes.
-    """
-    seen: set[str] = set()
-    while True:
-        try:
-            return client.post_work(path, body, Snapshots(face, str(body.get("cwd") or "")).show)
-        except ApiError as refused:
-            place = _place_of_untested(refused)
-            if place is None or place in seen:
-                raise
-        seen.add(place)
-        node, _, _ = place.partition("/")
-        (one,) = tested(face, client, {"model": place, "node": node})
-        unless_tested(one)
-
-
-def _place_of_untested(refused: ApiError) -> str | None:
-    """Of the model that wants a test, as `models test` takes it."""
-    if refused.code != MODEL_UNTESTED or os.environ.get("PANCODE_RUN"):
-        return None
-    parts = [refused.details.get(name, "") for name in ("node", "endpoint", "model")]
-    return "/".join(parts) if all(parts) else None
-
-
-def unless_tested(one: dict[str, Any]) -> None:
-    """UnavailableError for a test that found nothing out."""
-    if one["passed"] is None:
-        raise UnavailableError(
-            f"{one['model']} on {one['node']} could not be tested: {one['words']}",
-            fix=one["fix"] or f"pancode models test {one['node']}/{one['endpoint']}/{one['model']}",
-            code="not_tested",
-        )
+    return asking.admitted(face.note, client, body, post, agreed)
 
 
 def follow_new(face: Face, path: str, body: dict[str, Any], detach: bool) -> int:
@@ -203,11 +164,6 @@ def _finding(one: dict[str, Any]) -> str:
     return "  ".join(filter(None, (one["level"], f"{one['file']}{line}", one["rule"], one["text"])))
 
 
-AGAIN_S = 1.0
-TRIES = 60
-"""The number of attempts to reach a coordinator that went away, before waiting ends."""
-
-
 def wait(face: Face, client: Client, run: str) -> dict[str, Any] | None:
     """The run at its end, with the output that was `shown` meanwhile; None when the person has detached."""
     try:
@@ -248,46 +204,9 @@ def detached(face: Face, run: str) -> int:
 
 def changes(face: Face, client: Client, run: str) -> Iterator[dict[str, Any]]:
     """The run whenever it changes, over restarts of the coordinator, until it has ended."""
-    for event in resumed(face, run, lambda: client.events("GET", path_of("runs", run, "events"))):
+    for event in asking.resumed(face.note, run, lambda: client.events("GET", path_of("runs", run, "events"))):
         if event.kind == "run":
             yield event.data
-
-
-def resumed(face: Face, run: str, begin: Any) -> Iterator[ServerEvent]:
-    """Events of a run's stream that is begun again where it was cut; a person is told of the gap.
-
-    FleetDownError, with what becomes of the run, where the fleet was taken down meanwhile.
-    """
-    tries = 0
-    while True:
-        try:
-            ended = False
-            for event in begin():
-                tries = 0
-                ended = ended or _last(event)
-                yield event
-            if ended:
-                return
-        except FleetDownError as down:
-            raise _went_down(down, run) from down
-        except (StreamCutError, NotRunningError) as cut:
-            if tries >= TRIES:
-                raise
-            if tries == 0:
-                face.note(
-                    f"the coordinator is away ({cut.why or cut}); the run is not, waiting for it to be back"
-                )
-        tries += 1
-        time.sleep(AGAIN_S)
-
-
-def _went_down(down: FleetDownError, run: str) -> FleetDownError:
-    why = f"{down.why}; running work goes on, waiting runs are kept, {run} is told when it is up again"
-    return FleetDownError(str(down), why=why, fix=f"pancode fleet up; then pancode runs logs -f {run}")
-
-
-def _last(event: ServerEvent) -> bool:
-    return event.kind == "end" or (event.kind == "run" and event.data["state"] == "ended")
 
 
 _STAGES = {

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 from typer import Argument
 
-from pancode.caller import folder
+from pancode.asking import tested
+from pancode.caller import folder, who
 from pancode.cli import completions
 from pancode.cli.commands import Commands
 from pancode.cli.face import Face
-from pancode.cli.follow import tested
 from pancode.cli.params import Json, option
 from pancode.cli.terminal import Columns, advice, listing, safe, short_time, size, tokens
 from pancode.client import home_of
@@ -173,7 +173,7 @@ def test_model(
     It asks the model, up to 60 s; one that is not loaded is loaded for it, which may take minutes. The
     first dispatch to a model does this by itself where it is free. Exit code 5 when a check failed.
     """
-    tests = tested(face, face.client(), {"model": model, "node": node, "again": again})
+    tests = tested(face.note, face.client(), {"by": who(), "model": model, "node": node, "again": again})
     face.show({"tests": tests}, lambda: "".join(_test_result(one) for one in tests))
     return _exit_of_tests(tests)
 

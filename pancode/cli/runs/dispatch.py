@@ -19,13 +19,11 @@ from pancode.cli.follow import admitted, landed, summary, unless_landed, wait
 from pancode.cli.params import Json
 from pancode.cli.runs import options
 from pancode.cli.terminal import listing, safe, safe_block
-from pancode.client import Client
+from pancode.client import Client, RepeatedPost
 from pancode.errors import ApiError, ExitCode, UsageError
 
 app = Commands()
 
-NEEDS_YES = "needs_yes"
-"""The refusal that a person can lift by a word."""
 # A variable of this one command counts more than a file and less than a flag.
 _SETTINGS = {
     "PANCODE_SAFETY": "dispatch.safety",
@@ -143,23 +141,22 @@ def task_text(task: str | None, file: str | None) -> str | None:
         ) from exc
 
 
-def post_agreed(face: Face, client: Client, path: str, body: dict[str, Any]) -> Any:
+def post_agreed(
+    face: Face, client: Client, path: str, body: dict[str, Any], words: RepeatedPost | None = None
+) -> Any:
     """An agent that asks first is answered by whoever sits there; where nobody does, the refusal stands."""
-    try:
-        return _post(face, client, path, body)
-    except ApiError as refused:
-        if refused.code != NEEDS_YES or not face.can_ask():
-            raise
-        words = str(refused).removeprefix("Dispatch blocked: ")
-        if not face.agreed(f"{safe(words)}. Dispatch it?", "--yes"):
-            raise
-    return _post(face, client, path, {**body, "yes": True})
+
+    def agreed(refused: ApiError) -> bool:
+        why = safe(str(refused).removeprefix("Dispatch blocked: "))
+        return face.can_ask() and face.agreed(f"{why}. Dispatch it?", "--yes")
+
+    return _post(face, client, path, body, agreed, words)
 
 
-def _post(face: Face, client: Client, path: str, body: dict[str, Any]) -> Any:
+def _post(face: Face, client: Client, path: str, body: dict[str, Any], *more: Any) -> Any:
     """Admission and snapshot; Ctrl-C here leaves a question that only the list of runs answers."""
     try:
-        return admitted(face, client, path, body)
+        return admitted(face, client, path, body, *more)
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted before the answer came; whether it was queued: pancode runs\n")
         raise

@@ -8,9 +8,10 @@ import threading
 from contextlib import suppress
 from typing import Annotated, Any
 
+from pancode.asking import resumed
 from pancode.cli.commands import Commands
 from pancode.cli.face import Face, exit_of
-from pancode.cli.follow import detached, resumed
+from pancode.cli.follow import detached
 from pancode.cli.params import Json, Run, option
 from pancode.cli.terminal import Sink
 from pancode.cli.transcript import MARK, TranscriptWriter, story_for
@@ -120,7 +121,7 @@ def _stream(
         return client.events("GET", path_of("runs", run, "log"), query=query)
 
     with suppress(FleetDownError):  # `_follow` asks once more, and tells
-        for event in resumed(face, run, begin):
+        for event in resumed(face.note, run, begin):
             if event.kind == "attempt":
                 place.update(attempt=event.data["attempt"], offset=0)
             elif event.kind == "log":

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+from pancode.asking import AGAIN_S, TRIES
 from pancode.cli.face import Face, aside, say_no_more
-from pancode.cli.follow import AGAIN_S, TRIES, lasted
+from pancode.cli.follow import lasted
 from pancode.cli.land import landing as landings
 from pancode.cli.progress import ProgressRow
 from pancode.cli.runs.events import changes

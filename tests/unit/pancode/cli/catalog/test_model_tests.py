@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 
 from pancode.agents import passports
+from pancode.asking import MODEL_UNTESTED
 from pancode.cli.catalog.models import _exit_of_tests, _test_result, _tested
 from pancode.cli.face import Face
-from pancode.cli.follow import MODEL_UNTESTED, admitted
+from pancode.cli.follow import admitted
 from pancode.client import Client, ServerEvent
 from pancode.errors import ApiError, ExitCode, UnavailableError
 
 FACE = Face(as_json=False)
 DONE = {"run": "r-1"}
+WORK = {"by": "ana"}
 
 
 def test_a_code_that_both_sides_know() -> None:
@@ -67,12 +69,12 @@ class ToolResults(Client):
 
 def test_what_needs_no_test_is_asked_once() -> None:
     client = ToolResults(DONE)
-    assert admitted(FACE, client, "/v1/runs", {}) == DONE and client.tested == []
+    assert admitted(FACE, client, "/v1/runs", WORK) == DONE and client.tested == []
 
 
 def test_a_model_is_tested_and_then_dispatched(capsys: pytest.CaptureFixture[str]) -> None:
     client = ToolResults(untested("a"), DONE)
-    assert admitted(FACE, client, "/v1/runs", {}) == DONE
+    assert admitted(FACE, client, "/v1/runs", WORK) == DONE
     assert client.tested == [("/v1/models/test", "a/ollama/hf.co/qwen", "a")]
     assert capsys.readouterr().err == "  testing m on a, up to 60 s\n"
 
@@ -80,14 +82,14 @@ def test_a_model_is_tested_and_then_dispatched(capsys: pytest.CaptureFixture[str
 def test_each_place_is_tested_once_and_the_last_word_is_the_coordinators() -> None:
     client = ToolResults(untested("a"), untested("b"), untested("a"))
     with pytest.raises(ApiError) as no:
-        admitted(FACE, client, "/v1/runs", {})
+        admitted(FACE, client, "/v1/runs", WORK)
     assert no.value.code == MODEL_UNTESTED and [node for _, _, node in client.tested] == ["a", "b"]
 
 
 def test_a_test_that_could_not_be_made_is_an_error_with_its_words() -> None:
     given_up = result(state="given up", passed=None, checks=[], words="no slot was free", fix="later")
     with pytest.raises(UnavailableError, match="could not be tested: no slot was free") as no:
-        admitted(FACE, ToolResults(untested("a"), test=given_up), "/v1/runs", {})
+        admitted(FACE, ToolResults(untested("a"), test=given_up), "/v1/runs", WORK)
     assert no.value.fix == "later"
 
 
@@ -95,7 +97,7 @@ def test_a_test_that_could_not_be_made_is_an_error_with_its_words() -> None:
 def test_any_other_refusal_is_passed_on(error: ApiError) -> None:
     client = ToolResults(error)
     with pytest.raises(ApiError):
-        admitted(FACE, client, "/v1/runs", {})
+        admitted(FACE, client, "/v1/runs", WORK)
     assert client.tested == []
 
 
@@ -103,7 +105,7 @@ def test_a_run_does_not_test_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PANCODE_RUN", "r-1")
     client = ToolResults(untested("a"))
     with pytest.raises(ApiError):
-        admitted(FACE, client, "/v1/runs", {})
+        admitted(FACE, client, "/v1/runs", WORK)
     assert client.tested == []
 
 
