@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import queue
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,21 +12,16 @@ from typing import Any, Protocol
 
 from node_agent.wire.clock import Clock, Ids
 from pancode.acp.updates import EditorTurn, UpdateReader, card_of, chunk, ending, permission
-from pancode.client import (
-    Client,
-    FleetDownError,
-    NotRunningError,
-    RepeatedPost,
-    StreamCutError,
-    path_of,
-)
+from pancode.asking import admitted
+from pancode.client import Client
 from pancode.errors import ApiError, PancodeError, UsageError
 from pancode.plain import unhidden
-from pancode.sessions.output import NO_TURN, OVER
+from pancode.sessions.attached import Happening, SessionActs, SessionFollower, in_turn
+from pancode.sessions.output import OVER
 
 Json = dict[str, Any]
-LOOK_S, AGAIN_S, TRIES = 0.5, 1.0, 60
-"""Between two looks at a cancel; between two tries to reach a coordinator that is away; so many of them."""
+LOOK_S = 0.5
+"""Between two looks at a cancel."""
 CANCEL_MS = 15_000
 """So long after a cancel the editor is answered, whether the machine has heard of it or not."""
 _STOPS = {
@@ -37,8 +30,6 @@ _STOPS = {
     "refusal": "refusal",
     "limit": "max_turn_requests",
 }
-_NEEDS_YES, _UNTESTED = "needs_yes", "model_untested"
-"""Codes of the coordinator."""
 COMMANDS = {
     "rest": "the session rests: its machine is free, and its change can be landed",
     "end": "end the session; what it made is kept",
@@ -79,16 +70,17 @@ class EditorSession:
     it; `run`: any run of the session, empty where nobody has said anything yet."""
 
     def __init__(self, fleet: EditorFleet, name: str, folder: str, by: str, run: str = "") -> None:
-        self._fleet, self.name, self.folder, self._by, self.run = fleet, name, folder, by, run
+        self._fleet, self.name, self.folder, self._by = fleet, name, folder, by
         self.wants: Json = {}
         """What was chosen in the editor for a session that has not begun."""
         self.shape: Json = {}
         self.cwd: str | None = folder
         self._state = threading.Condition()
-        self._words = RepeatedPost(lambda: fleet.ids.token(16))
+        self._client = fleet.client(True)
+        self._acts = SessionActs(self._client, fleet.ids, by, run)
+        looks = fleet.client(False)
+        self._follower = SessionFollower(self._think, looks, self._heard, wanted=lambda: not self._over)
         self._reader = UpdateReader(folder, by)
-        self._follows = False
-        self._since = self._attempt = ""
         self._broken: Exception | None = None
         self._over = False
         self._cancelled = threading.Event()
@@ -97,6 +89,11 @@ class EditorSession:
         self._asked: Json = {}
         self._question: Json = {}
         """The question with which the last answer ended: the next words answer it."""
+
+    @property
+    def run(self) -> str:
+        """The newest run of the session that is known; empty: nobody has said anything yet."""
+        return self._acts.run
 
     # ---- what the editor asks
     def prompt(self, text: str) -> Json:
@@ -136,44 +133,28 @@ class EditorSession:
     # ---- words
     def _said(self, text: str) -> tuple[str, int]:
         """Where the words are: their run, and their number there."""
-        client = self._fleet.client(True)
         if not self.run:
-            self.run = str(self._begun(client, text)["run"])
+            self._acts.run = str(self._begun(text)["run"])
             keep(self._fleet.names, self.name, self.run)
             return self.run, 0
         asked, self._question = self._question, {}
         if asked and asked == self._asked:
-            done = client.post(path_of("runs", asked["run"], "answer"), {"by": self._by, "text": text})
-            return str(done["run"]), 0
-        body = {"by": self._by, "text": text}
-        done = self._words.post(client, path_of("sessions", self.run, "words"), body)
+            return str(self._acts.answer(asked, text)["run"]), 0
+        done = self._acts.say(text)
         return str(done["run"]), int(done["number"])
 
-    def _begun(self, client: Client, text: str) -> Json:
+    def _begun(self, text: str) -> Json:
         """The first sitting. What a person or a model has to say first is asked."""
         where = {} if self.cwd is None else {"cwd": self.cwd}
         chosen = {
             name: value for name, value in {**self._fleet.begins, **self.wants}.items() if value is not None
         }
         body: Json = {"task": text, **chosen, **where, "by": self._by}
-        tested: set[str] = set()
-        while True:
-            try:
-                begun: Json = client.post_work("/v1/sessions", body, lambda under_way: None)
-            except ApiError as refused:
-                node, place = refused.details.get("node", ""), _place_of(refused)
-                if refused.code == _NEEDS_YES and "yes" not in body and self._agreed(refused):
-                    body["yes"] = True
-                elif refused.code == _UNTESTED and place and place not in tested:
-                    tested.add(place)
-                    self._test(client, {"by": self._by, "model": place, "node": node})
-                else:
-                    raise
-                continue
-            for warning in begun["warnings"]:
-                self._think(f"warning: {warning}\n")
-            self._think(f"session {begun['run']}: agent {begun['agent']}\n")
-            return begun
+        begun: Json = admitted(self._think, self._client, body, self._acts.begin, self._agreed)
+        for warning in begun["warnings"]:
+            self._think(f"warning: {warning}")
+        self._think(f"session {begun['run']}: agent {begun['agent']}")
+        return begun
 
     def _agreed(self, refused: ApiError) -> bool:
         """Whether a person says yes to this dispatch."""
@@ -187,12 +168,6 @@ class EditorSession:
                 continue
         self._fleet.link.withdraw(number)
         return False
-
-    def _test(self, client: Client, asked: Json) -> None:
-        """A model that nobody has tested is tested, each step as it happens."""
-        for event in client.events("POST", "/v1/models/test", asked):
-            if event.kind == "progress":
-                self._think(f"{event.data['text']}\n")
 
     # ---- the end of a turn
     def _ended(self, message: tuple[str, int]) -> Json:
@@ -221,7 +196,7 @@ class EditorSession:
                 f"the turn has ended: {turn.stop}", why=turn.why, fix=f"pancode why {turn.run}", code="turn"
             )
         if turn.why:
-            self._think(f"{turn.why}\n")
+            self._think(f"{turn.why}")
         if below := ending(turn, self.shape):
             self._show(chunk("agent_message_chunk", below))
         return {"stopReason": _STOPS[turn.stop]}
@@ -245,30 +220,15 @@ class EditorSession:
 
     def _cancel(self) -> None:
         """End the turn at work; a sitting that has not begun never does."""
-        client, turn = self._fleet.client(False), self._reader.turn
-        seen = turn is not None and turn.run == self.shape.get("run", self.run) and turn.number
-        body: Json = {"by": self._by, "what": "cancel", **({"turn": seen} if seen else {})}
-        try:
-            client.post(path_of("sessions", self.run, "turn"), body)
-        except ApiError as refused:
-            if refused.code != NO_TURN:
-                raise
-            client.post(path_of("sessions", self.run, "end"), {"by": self._by})
+        if not in_turn(partial(self._acts.cancel, self._reader.turn)):
+            self._acts.end()
 
     def _command(self, command: str) -> Json:
         if not self.run:
             raise UsageError("this session has not begun", fix="say something first")
-        client, body = self._fleet.client(False), {"by": self._by}
-        try:
-            if command == "end":
-                client.post(path_of("sessions", self.run, "end"), body)
-            else:
-                client.post(path_of("sessions", self.run, "turn"), {**body, "what": "rest"})
-        except ApiError as refused:
-            if refused.code != NO_TURN:
-                raise
+        in_turn(self._acts.end if command == "end" else self._acts.rest)
         self._follow()
-        self.shape = client.get(path_of("sessions", self.run))
+        self.shape = self._acts.shape()
         while self.shape["state"] not in OVER and not self._cancelled.is_set():
             self._unless_broken()
             self._state.wait(LOOK_S)
@@ -279,54 +239,30 @@ class EditorSession:
 
     # ---- the stream
     def _follow(self) -> None:
-        if not self._follows:
-            self._follows, self._broken = True, None
-            threading.Thread(target=self._listen, name=self.name, daemon=True).start()
+        self._broken = None
+        self._follower.follow(self.run)
 
-    def _listen(self) -> None:
-        try:
-            for kind, data in self._events():
-                with self._state:
-                    if self._over:
-                        return
-                    self._take(kind, data)
-                    self._state.notify_all()
-        except Exception as error:  # who waits for a turn waits for this thread
-            with self._state:
-                self._follows, self._broken = False, error
-                self._state.notify_all()
-
-    def _events(self) -> Iterator[tuple[str, Any]]:
-        """The stream from the last number on; cut off, it is begun again there."""
-        tries, client = 0, self._fleet.client(False)
-        path = path_of("sessions", self.run, "stream")
-        while not self._over:
-            query = {"since": self._since or None, "attempt": self._attempt or None}
-            try:
-                for event in client.events("GET", path, query=query, wanted=lambda: not self._over):
-                    tries = 0
-                    yield event.kind, event.data
-                    if event.kind == "end":
-                        return
-            except (StreamCutError, NotRunningError) as cut:
-                if tries >= TRIES or isinstance(cut, FleetDownError):
-                    raise
-            tries += 1
-            time.sleep(AGAIN_S)
+    def _heard(self, happened: Happening) -> None:
+        kind, data = happened
+        with self._state:
+            if self._over:
+                return
+            if kind == "broken":
+                self._broken = data
+            else:
+                self._take(kind, data)
+            self._state.notify_all()
 
     def _take(self, kind: str, data: Any) -> None:
         if kind == "log":
-            self._since, self._attempt = f"{data['run']}:{data['next']}", data["attempt"]
-            for update in self._reader.feed(data["run"], data["attempt"], base64.b64decode(data["b64"])):
+            for update in self._reader.feed(*data):
                 self._show(update)
         elif kind == "session":
-            self.shape = data
+            self.shape, self._acts.run = data, data["run"]
             if data["project"] and not self._fleet.is_remote:
                 self._reader.folder = data["project"]
             if (data["asks"] or {}) != self._asked:
                 self._ask(data["asks"] or {})
-        elif kind == "end":
-            self._follows = False
 
     def _ask(self, asks: Json) -> None:
         """Show a card for what waits now; the one before is over, whoever has answered it."""
@@ -347,16 +283,14 @@ class EditorSession:
         """A person has chosen: the question that was shown is answered, and no other one."""
         if option is None:
             if not self._cancelled.is_set():  # else the editor has closed the card: the turn ends
-                self._think(f"nobody has answered; it still waits: {asks['command']}\n")
+                self._think(f"nobody has answered; it still waits: {asks['command']}")
             return
-        body: Json = {"by": self._by, **({"call": asks["call"]} if asks["call"] is not None else {})}
-        act = "deny" if option == "no" else "approve"
-        if act == "approve":
-            body["scope"] = "run" if option == "run" else "once"
+        yes = partial(self._acts.approve, asks, "run" if option == "run" else "once")
+        act = partial(self._acts.deny, asks) if option == "no" else yes
         try:
-            self._fleet.client(True).post(path_of("runs", asks["run"], act), body)
+            act()
         except PancodeError as refused:
-            self._think(f"your answer did not count: {refused.words}. In a terminal: {asks['command']}\n")
+            self._think(f"your answer did not count: {refused.words}. In a terminal: {asks['command']}")
             with self._state:
                 if asks == self._asked:
                     self._card = None
@@ -368,8 +302,8 @@ class EditorSession:
             self._fleet.link.update(self.name, update)
 
     def _think(self, text: str) -> None:
-        """Words of PanCode itself, beside the agent's answer."""
-        self._show(chunk("agent_thought_chunk", unhidden(text)))
+        """A line of PanCode itself, beside the agent's answer."""
+        self._show(chunk("agent_thought_chunk", f"{unhidden(text)}\n"))
 
     def _unless_broken(self) -> None:
         if self._over:
@@ -379,12 +313,6 @@ class EditorSession:
         if self._broken is not None:
             broken, self._broken = self._broken, None
             raise broken
-
-
-def _place_of(refused: ApiError) -> str:
-    """Of a model that wants a test."""
-    parts = [refused.details.get(name, "") for name in ("node", "endpoint", "model")]
-    return "/".join(parts) if all(parts) else ""
 
 
 MOST_NAMES = 1_000

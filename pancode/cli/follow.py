@@ -15,6 +15,7 @@ from pancode.cli.terminal import count, safe, tone, took, usd
 from pancode.client import Client, RepeatedPost, path_of
 from pancode.errors import ApiError, ExitCode, UnavailableError, WorkspaceError
 from pancode.plain import counted, gate_state
+from pancode.sessions.attached import in_turn
 
 if TYPE_CHECKING:
     from pancode.cli.transcript import LiveTranscript
@@ -98,20 +99,11 @@ def rest(face: Face, client: Client, run: str) -> dict[str, Any]:
         if not asked and shape["state"] in ("works", "waits for you"):
             behind = "behind the turn at work" if shape["state"] == "works" else "first"
             face.note(f"  the conversation rests {behind}: it goes on with your next words")
-            asked = _asked_to_rest(client, run)
+            in_turn(lambda: client.post(path_of("sessions", run, "turn"), {"by": who(), "what": "rest"}))
+            asked = True  # also where it has ended by itself a moment ago
         time.sleep(_REST_LOOK_S)
     fix = f"wait for it: pancode attach {run}; or end its turn: pancode sessions end {run}"
     raise UnavailableError(f"{run} does not come to rest", fix=fix)
-
-
-def _asked_to_rest(client: Client, run: str) -> bool:
-    """True: also where it has ended by itself a moment ago."""
-    try:
-        client.post(path_of("sessions", run, "turn"), {"by": who(), "what": "rest"})
-    except ApiError as refused:
-        if refused.code != "no_turn":
-            raise
-    return True
 
 
 class Snapshots:

@@ -16,10 +16,9 @@ from pancode.cli.face import Face, aside, folder_here, who
 from pancode.cli.params import Json, Run, option
 from pancode.cli.runs import options
 from pancode.cli.runs.dispatch import of_caller, post_agreed
-from pancode.cli.sessions.acts import come_back
-from pancode.cli.sessions.talk import ChatLoop, read_line
+from pancode.cli.sessions.talk import ChatLoop, come_back, read_line
 from pancode.cli.terminal import safe, safe_block
-from pancode.client import Client, path_of
+from pancode.client import Client, RepeatedPost, path_of
 from pancode.errors import UsageError
 
 if TYPE_CHECKING:
@@ -79,8 +78,11 @@ def chat(
     body |= {"on_cap": on_cap.value} if on_cap is not None else {}
     body |= {"until_verified": True} if until_verified else {}
 
+    once_only = RepeatedPost(lambda: SystemIds().token(16))
+
     def begin(face: Face, client: Client, task: str) -> dict[str, Any]:
-        begun: dict[str, Any] = post_agreed(face, client, "/v1/sessions", {"task": task, **body})
+        """Words that are sent again after an answer that was lost begin no second session."""
+        begun: dict[str, Any] = post_agreed(face, client, "/v1/sessions", {"task": task, **body}, once_only)
         return begun
 
     if not once and not plain and _draws(face):

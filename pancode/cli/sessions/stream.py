@@ -1,51 +1,16 @@
-"""Follows a session's stream from its last number, and reads it: what was said, by whom, turns, answers."""
+"""Reads the output of a session for a terminal: what was said, by whom, turns, answers."""
 
 from __future__ import annotations
 
-import base64
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pancode.cli.face import Face
-from pancode.cli.follow import resumed
 from pancode.cli.transcript import is_of_our_worker
-from pancode.client import Client, path_of
 from pancode.sessions.output import ReadTurn, WholeLines, count_of, event_of, text_of
 
 LAST_MS = 4_000_000_000_000
 """A later time, in Unix milliseconds, is none: a stream may say anything."""
-Happening = tuple[str, Any]
-"""`session` and its shape, `log` and (run, attempt, bytes), `end`, `broken` and the error; others as put."""
-
-
-class SessionFollower(threading.Thread):
-    """Hands on what a session's stream tells; cut off, it goes on at the number of the next byte."""
-
-    def __init__(
-        self, face: Face, client: Client, run: str, tell: Callable[[Happening], object], since: str
-    ) -> None:
-        super().__init__(name="session", daemon=True)
-        self._face, self._run, self._tell = face, run, tell
-        self._client = client
-        self.since, self._attempt = since, ""
-
-    def run(self) -> None:
-        try:
-            for event in resumed(self._face, self._run, self._begin):
-                if event.kind == "log":
-                    data = event.data
-                    self.since, self._attempt = f"{data['run']}:{data['next']}", data["attempt"]
-                    self._tell(("log", (data["run"], data["attempt"], base64.b64decode(data["b64"]))))
-                else:
-                    self._tell((event.kind, event.data))
-        except Exception as error:  # who waits for news waits for this thread
-            self._tell(("broken", error))
-
-    def _begin(self) -> Iterator[Any]:
-        query = {"since": self.since or None, "attempt": self._attempt or None}
-        return self._client.events("GET", path_of("sessions", self._run, "stream"), query=query)
 
 
 @dataclass

@@ -11,15 +11,15 @@ from contextlib import suppress
 from typing import Any
 
 from node_agent.wire.clock import Ids
-from pancode.cli.face import Face, aside, exit_of, tell_error
-from pancode.cli.sessions.acts import SessionActs, come_back
+from pancode.cli.face import Face, aside, exit_of, tell_error, who
 from pancode.cli.sessions.lines import LineStory
-from pancode.cli.sessions.stream import Happening, SessionFollower, SessionReader, Turn
+from pancode.cli.sessions.stream import SessionReader, Turn
 from pancode.cli.terminal import Sink, count, safe, safe_block, usd
 from pancode.cli.transcript import MARK
 from pancode.client import Client, path_of
-from pancode.errors import ApiError, ExitCode, PancodeError
+from pancode.errors import ExitCode, PancodeError
 from pancode.plain import counted
+from pancode.sessions.attached import Happening, SessionActs, SessionFollower, in_turn
 from pancode.sessions.output import NO_TURN, OVER
 
 MISSED = "no turn has taken these words; they are kept for the next ones"
@@ -74,12 +74,19 @@ def spent_in_all(shape: dict[str, Any]) -> str:
     return text
 
 
+def come_back(session: str, state: str) -> str:
+    """What is said to who leaves."""
+    goes_on = "has ended" if state == "ended" else "goes on"
+    back = f"come back: pancode attach {session}   end it: pancode sessions end {session}"
+    return f"{session} {goes_on}.  {back}"
+
+
 class ChatLoop:
     """One person at one session. `run`: the newest run that is known; `since`: `RUN:BYTE` to show it from."""
 
     def __init__(self, face: Face, client: Client, ids: Ids, run: str, since: str = "") -> None:
         self._face, self._client = face, client
-        self._acts = SessionActs(client, ids, run)
+        self._acts = SessionActs(client, ids, who(), run)
         self._looks = Client(client.place, starts=False)
         self._queue: queue.Queue[Happening] = queue.Queue()
         self._story = LineStory(self._show)
@@ -97,15 +104,14 @@ class ChatLoop:
         self._eof = self._prompted = self._once = self._missed = False
         self._tty = sys.stdin.isatty()
         self.turns: list[Turn] = []
-        self._follower = SessionFollower(face, self._looks, run, self._queue.put, since)
+        self._follower = SessionFollower(face.note, self._looks, self._queue.put, since)
 
     # ---- one turn, and out
     def once(self, message: tuple[str, int]) -> int:
         """Wait for the end of the turn with this message, let the sitting rest, print the answer."""
         run, number = message
         self._once = True
-        self._follower = SessionFollower(self._face, self._looks, run, self._queue.put, f"{run}:0")
-        self._follower.start()
+        SessionFollower(self._face.note, self._looks, self._queue.put, f"{run}:0").follow(run)
         try:
             turn = self._until_turned(run, number)
             if turn is not None and self._shape["takes_turns"] and self._state not in OVER:
@@ -116,12 +122,9 @@ class ChatLoop:
 
     def _rest(self) -> None:
         """Let the sitting rest, and wait for it; one that rests by itself at this moment is fine."""
-        try:
-            self._acts.rest()
+        if in_turn(self._acts.rest):
             self._until(lambda: self._state in (*OVER, "asks"))
-        except ApiError as refused:
-            if refused.code != NO_TURN:
-                raise
+        else:
             self._told_state(self._acts.shape())
 
     def _until_turned(self, run: str, number: int) -> Turn | None:
@@ -181,7 +184,7 @@ class ChatLoop:
         """Until the person leaves. `sent`: words that are on their way already, `typed` on this terminal."""
         self._sent += [sent] if sent is not None else []
         self._story.mine += [typed.strip()] if typed else []
-        self._follower.start()
+        self._follower.follow(self._acts.run)
         threading.Thread(target=self._listen, name="keys", daemon=True).start()
         try:
             while True:
@@ -345,7 +348,8 @@ class ChatLoop:
             case _ if self._asked and shown == self._shown and self._answers(text):
                 return
             case _:
-                self.say(text)
+                run, _ = self.say(text)
+                self._follower.follow(run)  # the stream may have ended
 
     def say(self, text: str) -> tuple[str, int]:
         """Words for the session. Returns their run, and their number there."""
@@ -356,11 +360,6 @@ class ChatLoop:
         self._sent.append(message)
         if self._tty:
             self._story.mine.append(text)
-        if self._follower.ident is not None and not self._follower.is_alive():  # the stream had ended
-            self._follower = SessionFollower(
-                self._face, self._looks, done["run"], self._queue.put, self._follower.since
-            )
-            self._follower.start()
         return message
 
     def _answers(self, text: str) -> bool:

@@ -14,7 +14,6 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from pancode.cli.sessions.acts import SessionActs
 from pancode.cli.sessions.screen import blocks, card
 from pancode.cli.sessions.screen.blocks import AnswerText, TalkView
 from pancode.cli.sessions.screen.card import QUIET_MS, AskCard, CardAnswer
@@ -26,6 +25,7 @@ from pancode.cli.sessions.stream import PersonText, SessionReader, StreamItem
 from pancode.cli.sessions.talk import spent_in_all
 from pancode.errors import PancodeError
 from pancode.plain import clip, counted, safe
+from pancode.sessions.attached import SessionActs
 from pancode.sessions.output import OVER
 from pancode.tui.dialogs import drawn
 from pancode.tui.page import Line

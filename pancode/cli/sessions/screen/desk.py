@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from node_agent.wire.clock import Ids
-from pancode.cli.face import Face
-from pancode.cli.sessions.acts import SessionActs
-from pancode.cli.sessions.stream import SessionFollower
+from pancode.cli.face import Face, who
 from pancode.client import Client
 from pancode.errors import PancodeError, UnavailableError
+from pancode.sessions.attached import SessionActs, SessionFollower
 
 News = tuple[str, Any]
 """As the follower's; and `begun` and the answer, `note` and a text, `away` and the error, `refused` and
@@ -65,7 +64,6 @@ class ChatDesk:
     def __init__(self, face: Face, ids: Ids, begin: Begin, run: str = "", since: str = "") -> None:
         self._plain, self._ids, self._begin = face, ids, begin
         self.run, self._since = run, since
-        self._follower: SessionFollower | None = None
         self._over = threading.Event()
         self._room = threading.Semaphore(MOST_NEWS)
         self._jobs: queue.Queue[tuple[Callable[[], object], str]] = queue.Queue()
@@ -82,11 +80,14 @@ class ChatDesk:
         self._face = ScreenFace(as_json=False, tell=tell)
         self._client = self._plain.client()
         self._client.note = self._face.note
-        self._looks = self._plain.client(starts=False)
-        self.acts = SessionActs(self._client, self._ids, self.run)
+        self.acts = SessionActs(self._client, self._ids, who(), self.run)
+        looks = self._plain.client(starts=False)
+        self._follower = SessionFollower(
+            self._face.note, looks, self._heard, self._since, lambda: not self._over.is_set()
+        )
         threading.Thread(target=self._carry_out, name="acts", daemon=True).start()
         if self.run:
-            self.follow()
+            self._follower.follow(self.run)
 
     def stop(self) -> None:
         self._over.set()
@@ -115,7 +116,7 @@ class ChatDesk:
             begun = self._begin(self._face, client, words)
             self.run = self.acts.run = begun["run"]
             self._tell(("begun", begun))
-            self.follow()
+            self._follower.follow(self.run)
 
         self._in_turn(work, words)
 
@@ -127,8 +128,7 @@ class ChatDesk:
         def work() -> None:
             for warning in self.acts.say(words)["warnings"]:
                 self._face.note(f"warning: {warning}")
-            if self._follower is not None and not self._follower.is_alive():  # the stream had ended
-                self.follow()
+            self._follower.follow(self.run)  # the stream may have ended
 
         self._in_turn(work, words)
 
@@ -146,14 +146,6 @@ class ChatDesk:
 
         threading.Thread(target=self._carried, args=(work,), daemon=True).start()
 
-    def follow(self) -> None:
-        """From the last number on; what is there is not told again."""
-        if self._follower is not None:
-            self._since = self._follower.since
-        follower = SessionFollower(self._face, self._looks, self.run, self._heard, self._since)
-        self._follower = follower
-        follower.start()
-
     def _heard(self, news: News) -> None:
         kind, data = news
         if kind == "session":
@@ -165,7 +157,7 @@ class ChatDesk:
             self._tell(news)
         elif isinstance(data, UnavailableError) and not self._over.wait(AWAY_S):
             self._tell(("away", data))
-            self.follow()
+            self._follower.follow(self.run)
         elif not self._over.is_set():
             self._tell(("crash", data))
 

@@ -49,6 +49,7 @@ class Fleet:
         self._changed = threading.Condition()
         self.posted: list[tuple[str, Json]] = []
         self.keys = list[object]()
+        self.listening = list[object]()
         self.refuses: Exception | None = None
 
     def get(self, path: str, **query: object) -> Any:
@@ -69,20 +70,22 @@ class Fleet:
             raise self.refuses
         return {"run": "r-1", "number": len(self.posted)}
 
-    def post_work(self, path: str, body: Json, told: object) -> Any:
-        return {**self.post(path, body), "warnings": [], "agent": "builder"}
+    def post_work(self, path: str, body: Json, told: object, **more: object) -> Any:
+        return {**self.post(path, body, **more), "warnings": [], "agent": "builder"}
 
     def events(
         self, method: str, path: str, query: Json, wanted: Callable[[], bool]
     ) -> Iterator[ServerEvent]:
         """From the beginning for each who asks, as long as they want it."""
         told = 0
+        self.listening.append(wanted)
         while wanted():
             with self._changed:
                 self._changed.wait_for(lambda told=told: len(self.happened) > told, 0.05)  # type: ignore[misc]
             new = self.happened[told:]
             yield from new
             told += len(new)
+        self.listening.remove(wanted)
 
     def _happens(self, event: ServerEvent) -> None:
         with self._changed:
@@ -268,8 +271,21 @@ def test_words_whose_answer_was_lost_are_said_again_under_their_key(editor: Edit
     for number in (6, 7):
         editor.say(number, session, "go on")
         assert "error" in editor.until(id=number)
-    first, again, refused, new = editor.fleet.keys
+    _, first, again, refused, new = editor.fleet.keys
     assert first == again == refused != new, "a refusal has begun nothing"
+
+
+def test_first_words_whose_answer_was_lost_begin_one_session(editor: Editor) -> None:
+    session = editor.begun()
+    editor.fleet.refuses = StreamCutError("it went away")
+    editor.say(3, session, "go")
+    assert "went away" in str(editor.until(id=3)["error"])
+    editor.fleet.refuses = None
+    editor.say(4, session, "go")
+    editor.fleet.log(*TURN)
+    editor.until(id=4)
+    lost, again = editor.fleet.keys
+    assert lost == again and {path for path, _ in editor.fleet.posted} == {"/v1/sessions"}
 
 
 def test_a_card_is_answered_by_its_number_and_only_as_it_offers(editor: Editor) -> None:
@@ -363,7 +379,7 @@ def test_the_number_of_a_lost_turn_cancels_nothing_of_the_next_sitting(editor: E
     editor.send(method="session/cancel", params={"sessionId": session})
     until(lambda: len(editor.fleet.posted) == 2, "it is cancelled", PATIENCE_S)
     assert editor.fleet.posted[1] == (
-        "/v1/sessions/r-1/turn",
+        "/v1/sessions/r-2/turn",
         {**editor.fleet.posted[1][1], "what": "cancel"},
     )
     assert "turn" not in editor.fleet.posted[1][1]
@@ -429,7 +445,7 @@ def test_a_session_that_is_loaded_again_is_shown_and_asked_once(editor: Editor) 
     for number in (4, 5, 6):
         assert "result" in editor.ask(number, "session/load", sessionId=session, cwd=FOLDER, mcpServers=[])
     assert editor.until(id=3)["error"]["data"]["code"] == "left"
-    until(lambda: [one.name for one in threading.enumerate()].count(session) == 1, "one listens", PATIENCE_S)
+    until(lambda: len(editor.fleet.listening) == 1, "one listens", PATIENCE_S)
     cards = [one["id"] for one in editor.told if one.get("method") == "session/request_permission"]
     gone = [one["params"]["requestId"] for one in editor.told if one.get("method") == "$/cancel_request"]
     assert cards == [card["id"] + more for more in range(4)] and gone == cards[:-1]

@@ -176,6 +176,7 @@ def asks(kind: str, call: int | None, words: str = "git push") -> dict[str, Any]
 def chat(client: Asked, tty: bool = True) -> ChatLoop:
     loop = ChatLoop(Face(as_json=False), cast("Client", client), CountingIds(), "r-1")
     loop._tty = tty
+    loop._follower = cast("Any", SimpleNamespace(follow=lambda run: None))
     return loop
 
 
@@ -227,7 +228,6 @@ def piped(*happens: tuple[str, Any], refuses: str = "") -> tuple[int, Asked, Cha
     """The status of a pipe's chat in which this happens."""
     client = Asked(refuses)
     loop = chat(client, tty=False)
-    loop._follower = cast("Any", SimpleNamespace(start=lambda: None, ident=None))
     loop._listen = lambda: None  # type: ignore[method-assign]
     for one in happens:
         loop._queue.put(one)
@@ -296,9 +296,9 @@ def one_turn(monkeypatch: pytest.MonkeyPatch, *happens: tuple[str, Any], refuses
     class Follower:
         def __init__(self, *given: Any) -> None:
             for one in happens:
-                given[3](one)
+                given[2](one)
 
-        def start(self) -> None: ...
+        def follow(self, run: str) -> None: ...
 
     loop = chat(Asked(refuses), tty=False)
     monkeypatch.setattr("pancode.cli.sessions.talk.SessionFollower", Follower)

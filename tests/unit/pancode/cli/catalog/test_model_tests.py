@@ -13,8 +13,9 @@ from pancode.asking import MODEL_UNTESTED
 from pancode.cli.catalog.models import _exit_of_tests, _test_result, _tested
 from pancode.cli.face import Face
 from pancode.cli.follow import admitted
-from pancode.client import Client, ServerEvent
+from pancode.client import Client, RepeatedPost, ServerEvent, StreamCutError
 from pancode.errors import ApiError, ExitCode, UnavailableError
+from tests.fakes.node.clock import CountingIds
 
 FACE = Face(as_json=False)
 DONE = {"run": "r-1"}
@@ -52,8 +53,10 @@ class ToolResults(Client):
         super().__init__(Path("/nowhere"))
         self.answers, self.test = list(answers), test or result()
         self.tested: list[Any] = []
+        self.keys: list[str] = []
 
-    def post_work(self, path: str, body: Any, told: Any, wait_s: float = 0) -> Any:
+    def post_work(self, path: str, body: Any, told: Any, wait_s: float = 0, key: str = "") -> Any:
+        self.keys.append(key)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -99,6 +102,18 @@ def test_any_other_refusal_is_passed_on(error: ApiError) -> None:
     with pytest.raises(ApiError):
         admitted(FACE, client, "/v1/runs", WORK)
     assert client.tested == []
+
+
+def test_first_words_whose_answer_was_lost_begin_one_session() -> None:
+    ids = CountingIds()
+    words = RepeatedPost(lambda: ids.token(4))
+    client = ToolResults(StreamCutError("it went away"), untested("a"), DONE, DONE)
+    with pytest.raises(StreamCutError):
+        admitted(FACE, client, "/v1/sessions", WORK, words=words)
+    for _ in range(2):
+        assert admitted(FACE, client, "/v1/sessions", WORK, words=words) == DONE
+    lost, again, tested, later = client.keys
+    assert lost == again and len({again, tested, later}) == 3, "a refusal has begun nothing"
 
 
 def test_a_run_does_not_test_models(monkeypatch: pytest.MonkeyPatch) -> None:

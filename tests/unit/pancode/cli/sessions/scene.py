@@ -83,7 +83,7 @@ class SessionApi:
             return {"runs": [{"run": "r-m2w8vd", "task": "Annotate billing", "runtime": "native"}]}
         return self.state
 
-    def events(self, method: str, path: str, query: dict[str, Any]) -> Iterator[ServerEvent]:
+    def events(self, method: str, path: str, query: dict[str, Any], wanted: object) -> Iterator[ServerEvent]:
         since = str(query["since"] or "")
         self.asked_from.append(since)
         if self.is_away:

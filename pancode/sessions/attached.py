@@ -1,0 +1,142 @@
+"""A face at a session: what a person does in it, and its stream from the last number on."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from pancode.asking import Note, resumed
+from pancode.client import Client, RepeatedPost, ServerEvent, path_of
+from pancode.errors import ApiError
+from pancode.sessions.output import NO_TURN, ReadTurn
+
+if TYPE_CHECKING:
+    from node_agent.wire.clock import Ids
+
+Json = dict[str, Any]
+Happening = tuple[str, Any]
+"""`session` and its shape, `log` and (run, attempt, bytes), `end`, `broken` and the error; others as put."""
+
+
+class SessionActs:
+    """Requests about one session. `run`: the newest one of it that is known; `by`: who asks."""
+
+    def __init__(self, client: Client, ids: Ids, by: str, run: str) -> None:
+        self._client, self._by, self.run = client, by, run
+        self._words = RepeatedPost(lambda: ids.token(16))
+
+    def begin(self, body: Json) -> Json:
+        """The first sitting, by this request; begun once, as words are said once."""
+        begun: Json = self._words.post(self._client, "/v1/sessions", body, lambda under_way: None)
+        return begun
+
+    def say(self, text: str) -> Json:
+        """Words for the session: their run, their number there, warnings.
+
+        Said again after an answer that was lost, they are not doubled.
+        """
+        body = {"by": self._by, "text": text}
+        done: Json = self._words.post(self._client, path_of("sessions", self.run, "words"), body)
+        return done
+
+    def arrived(self) -> None:
+        """The words whose answer was lost are in the stream: the same ones are new ones from now on."""
+        self._words.forget()
+
+    def cancel(self, turn: ReadTurn | None) -> None:
+        """End the turn that the person sees; None, or one of an earlier run: the one at work."""
+        known = turn is not None and turn.run == self.run and turn.number > 0
+        self._post("turn", {"what": "cancel", **({"turn": turn.number} if turn and known else {})})
+
+    def rest(self) -> None:
+        self._post("turn", {"what": "rest"})
+
+    def end(self) -> None:
+        self._post("end", {})
+
+    def shape(self) -> Json:
+        """The session as it is now."""
+        told: Json = self._client.get(path_of("sessions", self.run))
+        return told
+
+    def answer(self, asks: Json, text: str) -> Json:
+        """Words that answer this question; the run that has them."""
+        return self._decide(asks, "answer", {"text": text})
+
+    def approve(self, asks: Json, scope: str = "once") -> None:
+        """A yes to this very question; `scope` run: and to the same rule in this run."""
+        self._decide(asks, "approve", {**_call(asks), "scope": scope})
+
+    def deny(self, asks: Json, why: str = "") -> None:
+        """A no to this very question; only a call takes words with it."""
+        words = {"text": why} if asks["kind"] == "call" and why else {}
+        self._decide(asks, "deny", {**_call(asks), **words})
+
+    def _decide(self, asks: Json, how: str, body: Json) -> Json:
+        done: Json = self._client.post(path_of("runs", asks["run"], how), {"by": self._by, **body})
+        return done
+
+    def _post(self, what: str, body: Json) -> None:
+        self._client.post(path_of("sessions", self.run, what), {"by": self._by, **body})
+
+
+def _call(asks: Json) -> Json:
+    return {} if asks["call"] is None else {"call": asks["call"]}
+
+
+def in_turn(act: Callable[[], object]) -> bool:
+    """Do it; False: it was refused, as the session has no program any more."""
+    try:
+        act()
+    except ApiError as refused:
+        if refused.code != NO_TURN:
+            raise
+        return False
+    return True
+
+
+class SessionFollower:
+    """Hands on what a session's stream tells, in a thread; cut off, it goes on at the next byte.
+
+    `since`: `RUN:BYTE` of the first byte; empty: all of it. `wanted`: False ends it at the next line.
+    """
+
+    def __init__(
+        self,
+        note: Note,
+        client: Client,
+        tell: Callable[[Happening], object],
+        since: str = "",
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._note, self._client, self._tell, self._wanted = note, client, tell, wanted
+        self._since, self._attempt = since, ""
+        self._follows = False
+
+    def follow(self, run: str) -> None:
+        """By any of its runs, unless it is followed already; what was told is not told again."""
+        if not self._follows:
+            self._follows = True
+            threading.Thread(target=self._listen, args=(run,), name=f"session {run}", daemon=True).start()
+
+    def _listen(self, run: str) -> None:
+        try:
+            for event in resumed(self._note, run, lambda: self._begin(run), self._wanted):
+                if event.kind == "log":
+                    data = event.data
+                    self._since, self._attempt = f"{data['run']}:{data['next']}", data["attempt"]
+                    self._tell(("log", (data["run"], data["attempt"], base64.b64decode(data["b64"]))))
+                else:
+                    self._follows = event.kind != "end"
+                    self._tell((event.kind, event.data))
+        except Exception as error:  # who waits for news waits for this thread
+            self._follows = False
+            self._tell(("broken", error))
+
+    def _begin(self, run: str) -> Iterator[ServerEvent]:
+        query = {"since": self._since or None, "attempt": self._attempt or None}
+        return self._client.events(
+            "GET", path_of("sessions", run, "stream"), query=query, wanted=self._wanted
+        )
