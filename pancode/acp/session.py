@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from node_agent.wire.clock import Clock, Ids
-from pancode.acp.updates import EditorTurn, UpdateReader, card_of, chunk, ending, permission
+from pancode.acp.updates import UpdateReader, card_of, chunk, ending, permission
 from pancode.asking import admitted
 from pancode.client import Client
 from pancode.errors import ApiError, PancodeError, UsageError
 from pancode.plain import unhidden
 from pancode.sessions.attached import Happening, SessionActs, SessionFollower, in_turn
-from pancode.sessions.output import OVER
+from pancode.sessions.output import OVER, ReadTurn
 
 Json = dict[str, Any]
 LOOK_S = 0.5
@@ -190,7 +190,7 @@ class EditorSession:
                     return {"stopReason": "cancelled"}
             self._state.wait(LOOK_S)
 
-    def _result(self, turn: EditorTurn) -> Json:
+    def _result(self, turn: ReadTurn) -> Json:
         if turn.stop not in _STOPS:
             raise PancodeError(
                 f"the turn has ended: {turn.stop}", why=turn.why, fix=f"pancode why {turn.run}", code="turn"

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
 from pancode.plain import clip, counted, unhidden
-from pancode.sessions.output import ReadTurn, WholeLines, count_of, event_of, text_of
+from pancode.sessions.output import ReadTurn, TurnReader, WorkerEvent
 
 Json = dict[str, Any]
 MOST_OPEN = 200
@@ -23,14 +22,6 @@ _KINDS = {
 }  # fmt: skip
 
 
-@dataclass
-class EditorTurn(ReadTurn):
-    """A turn, and what was done in it: files that were changed, and how many commands ran."""
-
-    files: set[str] = field(default_factory=set)
-    commands: int = 0
-
-
 class UpdateReader:
     """The output of a session's runs, one after the other, cut anywhere.
 
@@ -40,16 +31,17 @@ class UpdateReader:
 
     def __init__(self, folder: str, by: str) -> None:
         self.folder, self._by = folder, by
-        self._place = ("", "")
-        self._before: list[str] = []
-        self._lines = WholeLines()
         self._open: dict[str, Json] = {}
         self._calls = 0
         self.mine: set[tuple[str, int]] = set()
-        self.turn: EditorTurn | None = None
-        """The turn at work."""
-        self.ended: deque[EditorTurn] = deque(maxlen=MOST_OPEN)
+        self.ended: deque[ReadTurn] = deque(maxlen=MOST_OPEN)
         """The newest turns that have ended."""
+        self._turns = TurnReader(self.ended.append)
+
+    @property
+    def turn(self) -> ReadTurn | None:
+        """The turn at work."""
+        return self._turns.turn
 
     @property
     def call(self) -> Json | None:
@@ -58,85 +50,71 @@ class UpdateReader:
 
     def feed(self, run: str, attempt: str, data: bytes) -> Iterator[Json]:
         """The updates for these bytes."""
-        if (run, attempt) != self._place:
-            if run != self._place[0] and self._place[0]:
-                self._before.append(self._place[0])
-            self._place, self.turn = (run, attempt), None
-            self._lines.rest.clear()
+        if self._turns.at(run, attempt):
             self._open.clear()
-        for line in self._lines.feed(data):
-            yield from self._event(event_of(line))
+        for _, event in self._turns.feed(data):
+            yield from self._event(event)
 
-    def _event(self, event: Json) -> Iterator[Json]:
-        text = text_of(event.get("text"))
-        match event.get("type"):
+    def _event(self, event: WorkerEvent) -> Iterator[Json]:
+        match event.kind:
             case "turn":
-                number, words = count_of(event.get("number")), {count_of(event.get("words"))}
-                self.turn = EditorTurn(self._place[0], number, words, tuple(self._before))
-                yield from self._said(event, text, begins=True)
-            case "heard" if text and self.turn is not None:
-                self.turn.words.add(count_of(event.get("number")))
-                yield from self._said(event, text, begins=False)
-            case "said" if text:
-                yield chunk("agent_message_chunk", text)
-            case "noted" | "compacted" if text:
-                yield chunk("agent_thought_chunk", f"{text}\n")
+                yield from self._said(event, event.words)
+            case "heard" if event.text and self.turn is not None:
+                yield from self._said(event, event.number)
+            case "said" if event.text:
+                yield chunk("agent_message_chunk", event.text)
+            case "noted" | "compacted" if event.text:
+                yield chunk("agent_thought_chunk", f"{event.text}\n")
             case "retrying":
-                why = text_of(event.get("why"))
-                yield chunk("agent_thought_chunk", f"Its model failed, and it asks again: {why}\n")
+                yield chunk("agent_thought_chunk", f"Its model failed, and it asks again: {event.why}\n")
             case "called":
                 yield self._called(event)
-            case "ran" | "denied" as kind:
-                yield from self._over(event, kind == "denied")
-            case "turn_end" if self.turn is not None:
-                self.turn.end(event)
-                self.ended.append(self.turn)
-                self.turn = None
+            case "ran" | "denied":
+                yield from self._over(event)
 
-    def _said(self, event: Json, text: str, *, begins: bool) -> Iterator[Json]:
+    def _said(self, event: WorkerEvent, number: int) -> Iterator[Json]:
         """Words of people; who said them, where that was somebody else."""
-        assert self.turn is not None
-        number = count_of(event.get("words" if begins else "number"))
-        if (self.turn.run, number) in self.mine or (begins and any(self.turn.has(*one) for one in self.mine)):
-            return
-        by = text_of(event.get("by"))
-        yield chunk("user_message_chunk", text if by == self._by else f"{by or 'somebody'}: {text}")
+        turn = self.turn
+        assert turn is not None
+        begun_here = event.kind == "turn" and any(turn.has(*one) for one in self.mine)
+        if (turn.run, number) not in self.mine and not begun_here:
+            text = event.text if event.by == self._by else f"{event.by}: {event.text}"
+            yield chunk("user_message_chunk", text)
 
-    def _called(self, event: Json) -> Json:
+    def _called(self, event: WorkerEvent) -> Json:
         self._calls += 1
-        given = {name: text_of(event.get(name)) for name in _GIVEN}
-        tool, command, path, pattern = given.values()
-        about = command or f"{tool} {path or pattern}"
+        given = {name: getattr(event, name) for name in _GIVEN}
         call: Json = {
-            "toolCallId": f"{self._place[0]}-{self._calls}",
-            "title": _title(about),
-            "kind": _KINDS.get(tool, "other"),
+            "toolCallId": f"{self._turns.run}-{self._calls}",
+            "title": _title(event.command or f"{event.tool} {event.about}"),
+            "kind": _KINDS.get(event.tool, "other"),
             "rawInput": {name: text for name, text in given.items() if text},
         }
-        if here := self._here(path):
+        if here := self._here(event.path):
             call["locations"] = [{"path": here}]
         if len(self._open) < MOST_OPEN:
-            self._open[text_of(event.get("id"))] = {**call, "path": path}
+            self._open[event.id] = {**call, "path": event.path}
         return {"sessionUpdate": "tool_call", **call, "status": "in_progress"}
 
     def _here(self, path: str) -> str:
         """The editor's own file with that name in the run's checkout; empty: it lies outside of that."""
-        found = re.search(rf"/{re.escape(self._place[0])}\b[^/]*/tree/(.+)", path)
+        found = re.search(rf"/{re.escape(self._turns.run)}\b[^/]*/tree/(.+)", path)
         if found is None or ".." in found[1].split("/"):
             return ""
         return f"{self.folder.rstrip('/')}/{found[1]}"
 
-    def _over(self, event: Json, denied: bool) -> Iterator[Json]:
-        call = self._open.pop(text_of(event.get("id")), None)
+    def _over(self, event: WorkerEvent) -> Iterator[Json]:
+        call = self._open.pop(event.id, None)
         if call is None:
             return
-        ok = not denied and event.get("ok") is True
+        denied = event.kind == "denied"
+        ok = event.ok and not denied
         if ok and self.turn is not None:
             self.turn.files |= {call["path"]} if call["kind"] == "edit" else set()
             self.turn.commands += call["kind"] == "execute"
         told: Json = {"toolCallId": call["toolCallId"], "status": "completed" if ok else "failed"}
         if denied:
-            told["content"] = [{"type": "content", "content": text_block(text_of(event.get("why")))}]
+            told["content"] = [{"type": "content", "content": text_block(event.why)}]
         yield {"sessionUpdate": "tool_call_update", **told}
 
 
@@ -175,7 +153,7 @@ def _name(uri: str, folder: str) -> str:
     return path.removeprefix(f"{folder.rstrip('/')}/")
 
 
-def ending(turn: EditorTurn, shape: Json) -> str:
+def ending(turn: ReadTurn, shape: Json) -> str:
     """What a person reads below an answer that has changed files: where they are, and how to get them."""
     if not turn.files and not turn.commands:
         return ""

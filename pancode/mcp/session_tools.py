@@ -10,7 +10,7 @@ from typing import Any
 from pancode.access.rights import ANSWERS
 from pancode.client import path_of
 from pancode.mcp.tool import LOOK_S, ROWS, RUN, WAIT_MOST_S, Json, McpTool, McpToolCall, integer, string
-from pancode.sessions.output import WAITING, WholeLines, event_of
+from pancode.sessions.output import WAITING, WholeLines, WorkerEvent, event_of
 
 READ_BYTES, SAID_CHARS = 20_000, 40_000
 """Bounds of one answer: of a session's output, and of the words of one turn."""
@@ -47,8 +47,9 @@ def _say(call: McpToolCall) -> Any:
         return {**told, "next": f"call session_read with run {run} until its state waits for somebody"}
     turn: list[Json] = []
     end = begin = f"{run}:0"
-    for mark, event in _events(call, run, begin):
-        end, turn = mark, [] if event.get("type") == "turn" else turn
+    for mark, line in _lines(call, run, begin):
+        event = event_of(line)
+        end, turn = mark, [] if event.kind == "turn" else turn
         _tell(turn, event)
     while len(turn) > 1 and sum(len(json.dumps(one)) for one in turn) > SAID_CHARS:
         turn.pop(0)
@@ -60,16 +61,16 @@ def _read(call: McpToolCall) -> Any:
     since = mark = str(call.given.get("since", ""))
     told: list[Json] = []
     size = 0
-    for mark, event in _events(call, call.text("run"), since):
-        _tell(told, event)
-        size += len(json.dumps(event))
+    for mark, line in _lines(call, call.text("run"), since):
+        _tell(told, event_of(line))
+        size += len(line)
         if size > READ_BYTES:
             return {"told": told, "since": mark, "more": True}
     shape = call.client.get(path_of("sessions", call.text("run")))
     return {"told": told, "since": mark, "more": False, **_about(shape)}
 
 
-def _events(call: McpToolCall, run: str, since: str) -> Iterator[tuple[str, Json]]:
+def _lines(call: McpToolCall, run: str, since: str) -> Iterator[tuple[str, bytes]]:
     """Each line of the output that is there now, with the number of the byte behind it."""
     place, lines = "", WholeLines(MOST_LINE)
     path = path_of("sessions", run, "stream")
@@ -80,27 +81,26 @@ def _events(call: McpToolCall, run: str, since: str) -> Iterator[tuple[str, Json
         if (here := f"{told['run']} {told['attempt']}") != place:
             place, lines = here, WholeLines(MOST_LINE)
         for line in lines.feed(base64.b64decode(told["b64"])):
-            yield f"{told['run']}:{told['next'] - lines.behind}", event_of(line)
+            yield f"{told['run']}:{told['next'] - lines.behind}", line
 
 
-def _tell(told: list[Json], event: Json) -> None:
+def _tell(told: list[Json], event: WorkerEvent) -> None:
     """One entry for what a reader of the session would see; pieces of one text are one entry."""
-    match event:
-        case {"type": "turn" | "heard", "text": str(text)} if text:
-            told.append({"person": str(event.get("by") or "somebody"), "said": text})
-        case {"type": "said", "text": str(text)}:
+    match event.kind:
+        case "turn" | "heard" if event.text:
+            told.append({"person": event.by, "said": event.text})
+        case "said":
             if not told or "agent" not in told[-1]:
                 told.append({"agent": ""})
-            told[-1]["agent"] += text
-        case {"type": "called", "tool": str(tool)}:
-            about = event.get("command") or event.get("path") or event.get("pattern") or ""
-            told.append({"call": tool, "about": str(about)})
-        case {"type": "denied", "why": str(why)}:
-            told.append({"denied": why})
-        case {"type": "turn_end", "stop": str(stop)}:
-            told.append({"turn_ended": stop, "why": str(event.get("why") or "")})
-        case {"type": "rests", "why": str(why)}:
-            told.append({"rests": why})
+            told[-1]["agent"] += event.text
+        case "called":
+            told.append({"call": event.tool, "about": event.about})
+        case "denied":
+            told.append({"denied": event.why})
+        case "turn_end":
+            told.append({"turn_ended": event.stop, "why": event.why})
+        case "rests":
+            told.append({"rests": event.why})
 
 
 SESSION_TOOLS: tuple[McpTool, ...] = (

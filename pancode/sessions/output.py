@@ -1,9 +1,9 @@
-"""Reads the output of a session for its faces: whole lines as events, and turns with their words."""
+"""Reads the output of a session for its faces: lines as events of a worker, and turns with their words."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -35,6 +35,38 @@ WAITING = (SessionState.WAITS_FOR_YOU, SessionState.ASKS, *OVER)
 """Nothing comes without more words of somebody."""
 NO_TURN = "no_turn"
 """The coordinator's code for a session whose program has ended already."""
+LAST_MS = 4_000_000_000_000
+"""A later time, in Unix milliseconds, is none: a stream may say anything."""
+_TEXTS = ("id", "text", "stop", "why", "tool", "command", "path", "pattern", "diff")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerEvent:
+    """A line of a worker. What it does not say, or says in another type, is empty, 0 or False."""
+
+    kind: str = ""
+    number: int = 0
+    """Of the turn; of words that were heard: theirs."""
+    words: int = 0
+    """With which message the turn begins; 0: the task."""
+    by: str = "somebody"
+    at_ms: int = 0
+    """In Unix time."""
+    ok: bool = False
+    id: str = ""
+    text: str = ""
+    stop: str = ""
+    why: str = ""
+    tool: str = ""
+    command: str = ""
+    path: str = ""
+    pattern: str = ""
+    diff: str = ""
+
+    @property
+    def about(self) -> str:
+        """What a call of a tool is about."""
+        return self.command or self.path or self.pattern
 
 
 @dataclass
@@ -50,14 +82,15 @@ class ReadTurn:
     stop: str = ""
     """Why it has ended; empty: it has not."""
     why: str = ""
+    answer: str = ""
+    """What its agent said after its last call."""
+    files: set[str] = field(default_factory=set)
+    commands: int = 0
+    """What was done in it, where a face counts that: files that were changed, commands that ran."""
 
     def has(self, run: str, message: int) -> bool:
         """Whether the message is one of its words; one that came too late opens the next run."""
         return message in self.words if self.run == run else self.number == 1 and run in self.before
-
-    def end(self, event: dict[str, Any]) -> None:
-        """It has ended as this event of its worker says."""
-        self.stop, self.why = text_of(event.get("stop")) or "none", text_of(event.get("why"))
 
 
 class WholeLines:
@@ -85,20 +118,73 @@ class WholeLines:
             self.rest += last
 
 
-def event_of(line: bytes) -> dict[str, Any]:
-    """The event of a worker in this line; empty where it holds none."""
+class TurnReader:
+    """The output of a session's runs, one after the other. `turned` gets each turn that has ended."""
+
+    def __init__(self, turned: Callable[[ReadTurn], object]) -> None:
+        self._turned = turned
+        self.run = self.attempt = ""
+        self._before: list[str] = []
+        self._lines = WholeLines()
+        self.turn: ReadTurn | None = None
+        """The turn at work."""
+
+    def at(self, run: str, attempt: str) -> bool:
+        """Read on in this attempt; whether it is another one than before."""
+        if (run, attempt) == (self.run, self.attempt):
+            return False
+        if self.run not in ("", run):
+            self._before.append(self.run)
+        self.run, self.attempt, self.turn = run, attempt, None
+        self._lines.rest.clear()
+        return True
+
+    def feed(self, data: bytes) -> Iterator[tuple[bytes, WorkerEvent]]:
+        """The lines that end in these bytes, which are cut anywhere."""
+        for line in self._lines.feed(data):
+            event = event_of(line)
+            self._listen(event)
+            yield line, event
+
+    def _listen(self, event: WorkerEvent) -> None:
+        turn = self.turn
+        if event.kind == "turn":
+            self.turn = ReadTurn(self.run, event.number, {event.words}, tuple(self._before))
+        if turn is None:
+            return
+        match event.kind:
+            case "said":
+                turn.answer += event.text
+            case "called":
+                turn.answer = ""
+            case "heard":
+                turn.words.add(event.number)
+            case "turn_end":
+                turn.stop, turn.why = event.stop or "none", event.why
+                self.turn = None
+                self._turned(turn)
+
+
+def event_of(line: bytes) -> WorkerEvent:
+    """The event in this line; of no kind where it holds none."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        return WorkerEvent()
+    if not isinstance(found, dict):
+        return WorkerEvent()
+    texts = {name: _text(found.get(name)) for name in _TEXTS}
+    by, at = _text(found.get("by")) or "somebody", _count(found.get("at"))
+    number, words = _count(found.get("number")), _count(found.get("words"))
+    at_ms, ok = at if at < LAST_MS else 0, found.get("ok") is True
+    return WorkerEvent(_text(found.get("type")), number, words, by, at_ms, ok, **texts)
 
 
-def text_of(value: Any) -> str:
+def _text(value: Any) -> str:
     """The value if it is a string; half a surrogate pair, which UTF-8 cannot have, becomes `?`."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
-def count_of(value: Any) -> int:
+def _count(value: Any) -> int:
     """The value if it is a whole number above 0, else 0."""
     return value if type(value) is int and value > 0 else 0

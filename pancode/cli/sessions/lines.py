@@ -5,17 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from pancode.cli.sessions.stream import (
-    AgentText,
-    OutputOver,
-    PersonText,
-    ProgramOutput,
-    Resting,
-    StreamItem,
-    TurnStopped,
-)
+from pancode.cli.sessions.stream import OutputOver, ProgramOutput, StreamItem
 from pancode.cli.terminal import safe
 from pancode.cli.transcript import TranscriptWriter
+from pancode.sessions.output import WorkerEvent
 
 OURS = "\u00bb "
 """The mark before words of people and of PanCode. A line of a model that begins with it is indented."""
@@ -33,26 +26,33 @@ class LineStory:
         """Words that stand on this terminal already, as they were typed there."""
 
     def take(self, item: StreamItem) -> None:
-        match item:
-            case AgentText(text):
-                self._say(text)  # pieces of one text, not lines
-            case PersonText(by, text):
-                if text.strip() in self.mine:
-                    self.mine.remove(text.strip())
-                else:
-                    self._tell(f"{by}: {text}")
-            case TurnStopped(number, stop, why):
+        if isinstance(item, OutputOver):
+            if self._of is not None:
+                self._of[1].end()
+            self._line()
+        elif item.event is None or not self._told(item.event):
+            self._output(item)
+
+    def _told(self, event: WorkerEvent) -> bool:
+        """Whether it is text of the agent, a turn, or words of a person."""
+        match event.kind:
+            case "said":
+                self._say(event.text)  # pieces of one text, not lines
+            case "turn" | "heard":
+                if event.text.strip() in self.mine:
+                    self.mine.remove(event.text.strip())
+                elif event.text or event.kind == "turn":
+                    self._tell(f"{event.by}: {event.text}")
+            case "turn_end":
                 self._line()
-                if stop != "end_turn":
-                    self._tell(f"[turn {number} ended: {stop}{f': {why}' if why else ''}]")
-            case Resting(why):
-                self._tell(f"[it rests: {why}; your next words go on with it]")
-            case ProgramOutput():
-                self._output(item)
-            case OutputOver():
-                if self._of is not None:
-                    self._of[1].end()
-                self._line()
+                if event.stop != "end_turn":
+                    why = f": {event.why}" if event.why else ""
+                    self._tell(f"[turn {event.number} ended: {event.stop}{why}]")
+            case "rests":
+                self._tell(f"[it rests: {event.why}; your next words go on with it]")
+            case _:
+                return False
+        return True
 
     def _output(self, item: ProgramOutput) -> None:
         """As `runs logs` shows it."""

@@ -13,14 +13,14 @@ from typing import Any
 from node_agent.wire.clock import Ids
 from pancode.cli.face import Face, aside, exit_of, tell_error, who
 from pancode.cli.sessions.lines import LineStory
-from pancode.cli.sessions.stream import SessionReader, Turn
+from pancode.cli.sessions.stream import SessionReader
 from pancode.cli.terminal import Sink, count, safe, safe_block, usd
 from pancode.cli.transcript import MARK
 from pancode.client import Client, path_of
 from pancode.errors import ExitCode, PancodeError
 from pancode.plain import counted
 from pancode.sessions.attached import Happening, SessionActs, SessionFollower, in_turn
-from pancode.sessions.output import NO_TURN, OVER
+from pancode.sessions.output import NO_TURN, OVER, ReadTurn
 
 MISSED = "no turn has taken these words; they are kept for the next ones"
 OWN_COUNT, ASSUMED = "reported", "assumed"
@@ -103,7 +103,7 @@ class ChatLoop:
         """Lines of a pipe that wait for the turn before them."""
         self._eof = self._prompted = self._once = self._missed = False
         self._tty = sys.stdin.isatty()
-        self.turns: list[Turn] = []
+        self.turns: list[ReadTurn] = []
         self._follower = SessionFollower(face.note, self._looks, self._queue.put, since)
 
     # ---- one turn, and out
@@ -127,7 +127,7 @@ class ChatLoop:
         else:
             self._told_state(self._acts.shape())
 
-    def _until_turned(self, run: str, number: int) -> Turn | None:
+    def _until_turned(self, run: str, number: int) -> ReadTurn | None:
         """The turn; None: none has ended with it, and none will."""
         self._until(lambda: bool(self._found(run, number)) or self._state == "asks" or self._is_over())
         found = self._found(run, number)
@@ -141,7 +141,7 @@ class ChatLoop:
         """Whether the newest sitting, or the newest run, has ended otherwise than well."""
         return bool(self._shape) and self._shape["sittings"][-1]["outcome"] not in (None, "done")
 
-    def _found(self, run: str, number: int) -> list[Turn]:
+    def _found(self, run: str, number: int) -> list[ReadTurn]:
         return [turn for turn in self.turns if turn.has(run, number)]
 
     def _until(self, over: Any) -> None:
@@ -154,7 +154,7 @@ class ChatLoop:
             if kind == "end" or (self._state and over()):  # a state may come before the bytes of its turn
                 return
 
-    def _told(self, turn: Turn | None) -> int:
+    def _told(self, turn: ReadTurn | None) -> int:
         """The answer and the status of `--once`."""
         run = self._client.get(path_of("runs", self._shape["run"]))
         missed = turn is None and self._shape["takes_turns"]
@@ -301,7 +301,7 @@ class ChatLoop:
         self._face.note(f"[it asks: {safe(asks['words'])}{choices}\n  {how}]")
         self._prompted = False
 
-    def _turned(self, turn: Turn) -> None:
+    def _turned(self, turn: ReadTurn) -> None:
         self.turns.append(turn)
         self._sent = [one for one in self._sent if not turn.has(*one)]
         self._prompted = False

@@ -21,7 +21,7 @@ from pancode.cli.sessions.screen.desk import ChatDesk, Consent, News
 from pancode.cli.sessions.screen.field import COMMANDS, Field, Popup
 from pancode.cli.sessions.screen.look import GLYPHS, LIVE, QUIET, STATES, clock, glyph, rule, spread
 from pancode.cli.sessions.screen.story import AnswerBlock, CallsBlock, TalkStory, plain_of
-from pancode.cli.sessions.stream import PersonText, SessionReader, StreamItem
+from pancode.cli.sessions.stream import ProgramOutput, SessionReader, StreamItem
 from pancode.cli.sessions.talk import spent_in_all
 from pancode.errors import PancodeError
 from pancode.plain import clip, counted, safe
@@ -207,8 +207,9 @@ class ChatScreen(App[int]):
 
     def _take(self, item: StreamItem) -> None:
         """Words whose answer was lost may have arrived all the same: they are not to be sent again then."""
-        if isinstance(item, PersonText) and item.by == self._by:
-            text = item.text.strip()
+        event = item.event if isinstance(item, ProgramOutput) else None
+        if event is not None and event.kind in ("turn", "heard") and event.by == self._by:
+            text = event.text.strip()
             if text in self._desk.unsure:
                 self._desk.arrived(text)
                 if self.field.text.strip() == text:

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
-from pancode.cli.sessions.stream import (
-    AgentText,
-    OutputOver,
-    PersonText,
-    ProgramOutput,
-    Resting,
-    StreamItem,
-    TurnStopped,
-)
+from pancode.cli.sessions.stream import OutputOver, ProgramOutput, StreamItem
 from pancode.cli.transcript import TranscriptWriter
 from pancode.plain import counted, safe, unhidden
+from pancode.sessions.output import WorkerEvent
 
 MOST_DETAIL, MOST_DIFF = 400, 400
 """Characters of what a call is about, and lines of its change."""
@@ -118,22 +110,33 @@ class TalkStory:
         self._add(TellBlock(safe(text), state))
 
     def take(self, item: StreamItem) -> None:
-        match item:
-            case AgentText(text):
-                self._grow(AnswerBlock, text)
-            case PersonText(by, text, at_ms):
-                self._person(by, _plain(text), at_ms)
-            case TurnStopped(number, stop, why):
-                self._stopped(number, stop, why)
-            case Resting(why):
-                self.tell(f"it rests: {why}; your next words go on with it", "waiting")
-            case ProgramOutput(event=None):
-                self._output(item)
-            case ProgramOutput(event=dict() as event):
-                self._event(event)
-            case OutputOver():
-                if self._story is not None:
-                    self._story[1].end()
+        if isinstance(item, OutputOver):
+            if self._story is not None:
+                self._story[1].end()
+        elif item.event is None:
+            self._output(item)
+        else:
+            self._event(item.event)
+
+    def _event(self, event: WorkerEvent) -> None:
+        match event.kind:
+            case "said":
+                self._grow(AnswerBlock, event.text)
+            case "turn" | "heard" if event.text or event.kind == "turn":
+                self._person(event.by, _plain(event.text), event.at_ms)
+            case "turn_end" if event.stop != "end_turn":
+                state, why = "stopped" if event.stop == "cancelled" else "failed", event.why
+                self.tell(f"turn {event.number} ended: {event.stop}{f': {why}' if why else ''}", state)
+            case "rests":
+                self.tell(f"it rests: {event.why}; your next words go on with it", "waiting")
+            case "called":
+                self._called(event)
+            case "ran" | "denied":
+                self._ran(event)
+            case "noted" | "compacted":
+                self.tell(event.text)
+            case "retrying":
+                self.tell(f"its model failed, it asks again: {event.why}", "error")
 
     def _add(self, block: TalkBlock) -> None:
         self.blocks.append(block)
@@ -162,11 +165,6 @@ class TalkStory:
                 break
         self._add(PersonBlock(text, safe(by), at_ms))
 
-    def _stopped(self, number: int, stop: str, why: str) -> None:
-        if stop != "end_turn":
-            state = "stopped" if stop == "cancelled" else "failed"
-            self.tell(f"turn {number} ended: {stop}{f': {why}' if why else ''}", state)
-
     def _output(self, item: ProgramOutput) -> None:
         if self._story is None or self._story[0] != item.run:
             self._story = (item.run, TranscriptWriter(item.runtime, self._pour))
@@ -182,21 +180,8 @@ class TalkStory:
                 )
                 self._grow(OutputBlock, line[at : at + MOST_OUTPUT], anew=whole)
 
-    def _event(self, event: dict[str, Any]) -> None:
-        """A line of a worker of ours that is neither text nor turn."""
-        match event.get("type"):
-            case "called":
-                self._called(event)
-            case "ran" | "denied":
-                self._ran(event)
-            case "noted" | "compacted":
-                self.tell(_words(event, "text"))
-            case "retrying":
-                self.tell(f"its model failed, it asks again: {_words(event, 'why')}", "error")
-
-    def _called(self, event: dict[str, Any]) -> None:
-        about = _words(event, "command") or _words(event, "path") or _words(event, "pattern")
-        row = ToolRow(_words(event, "id"), safe(_words(event, "tool") or "?"), safe(about[:MOST_DETAIL]))
+    def _called(self, event: WorkerEvent) -> None:
+        row = ToolRow(event.id, safe(event.tool or "?"), safe(event.about[:MOST_DETAIL]))
         last = self.blocks[-1] if self.blocks else None
         if not isinstance(last, CallsBlock):
             last = CallsBlock()
@@ -204,15 +189,14 @@ class TalkStory:
         last.rows.append(row)
         self._touch(last)
 
-    def _ran(self, event: dict[str, Any]) -> None:
-        name = _words(event, "id")
+    def _ran(self, event: WorkerEvent) -> None:
         for block in reversed(self.blocks):
             for row in reversed(block.rows) if isinstance(block, CallsBlock) else ():
-                if row.id == name and row.state == "running":
-                    row.state = "verified" if event.get("ok") is True else "failed"
-                    if event.get("type") == "denied":
-                        row.state, row.why = "stopped", f"not let through: {safe(_words(event, 'why'))}"
-                    row.diff = tuple(map(safe, _words(event, "diff").splitlines()[:MOST_DIFF]))
+                if row.id == event.id and row.state == "running":
+                    row.state = "verified" if event.ok else "failed"
+                    if event.kind == "denied":
+                        row.state, row.why = "stopped", f"not let through: {safe(event.why)}"
+                    row.diff = tuple(map(safe, event.diff.splitlines()[:MOST_DIFF]))
                     self._touch(block)
                     return
 
@@ -227,9 +211,3 @@ def plain_of(block: TalkBlock) -> str:
 def _plain(text: str) -> str:
     """Lines of text in which each character that a reader does not see is named."""
     return unhidden(text.replace("\r\n", "\n"))
-
-
-def _words(event: dict[str, Any], name: str) -> str:
-    """A text of an event, with what UTF-8 cannot have made plain."""
-    value = event.get(name)
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from pancode.acp.updates import MOST_OPEN, MOST_TITLE, EditorTurn, UpdateReader, ending, permission, words_of
+from pancode.acp.updates import MOST_OPEN, MOST_TITLE, UpdateReader, ending, permission, words_of
+from pancode.sessions.output import ReadTurn
 
 Json = dict[str, Any]
 FOLDER = "/home/ana/app"
@@ -165,5 +166,5 @@ def test_turns_of_a_long_session_are_forgotten() -> None:
 
 
 def test_an_answer_that_changed_nothing_has_nothing_below_it() -> None:
-    assert ending(EditorTurn("r-1", 1), {"node": "n"}) == ""
-    assert "pancode land r-1" in ending(EditorTurn("r-1", 1, files={"a"}), {"node": "n"})
+    assert ending(ReadTurn("r-1", 1), {"node": "n"}) == ""
+    assert "pancode land r-1" in ending(ReadTurn("r-1", 1, files={"a"}), {"node": "n"})

@@ -11,11 +11,11 @@ import pytest
 
 from pancode.cli.face import Face
 from pancode.cli.sessions.lines import LineStory
-from pancode.cli.sessions.stream import SessionReader, Turn
+from pancode.cli.sessions.stream import SessionReader
 from pancode.cli.sessions.talk import MISSED, ChatLoop
 from pancode.client import Client, path_of
 from pancode.errors import ApiError, ExitCode
-from pancode.sessions.output import MOST_LINE
+from pancode.sessions.output import MOST_LINE, ReadTurn
 from tests.fakes.node.clock import CountingIds
 
 LINES = (
@@ -36,9 +36,9 @@ LINES = (
 DATA = b"".join(json.dumps(line).encode() + b"\n" for line in LINES)
 
 
-def read(*pieces: bytes, mine: tuple[str, ...] = (), runtime: str = "native") -> tuple[str, list[Turn]]:
+def read(*pieces: bytes, mine: tuple[str, ...] = (), runtime: str = "native") -> tuple[str, list[ReadTurn]]:
     shown: list[str] = []
-    turns: list[Turn] = []
+    turns: list[ReadTurn] = []
     story = LineStory(shown.append)
     story.mine += mine
     reader = SessionReader(story.take, turns.append)
@@ -63,7 +63,7 @@ def test_turns_are_shown_with_who_said_what_and_have_their_answers() -> None:
 
 
 def test_what_came_too_late_for_one_sitting_begins_the_next() -> None:
-    turns: list[Turn] = []
+    turns: list[ReadTurn] = []
     reader = SessionReader(lambda text: None, turns.append)
     reader.feed("r-1", "1.1", DATA, "native")
     reader.feed("r-2", "1.1", DATA, "native")
@@ -100,9 +100,9 @@ def test_a_line_without_an_end_is_dropped_and_the_next_one_is_read() -> None:
     reader = SessionReader(lambda text: None, lambda turn: None)
     for _ in range(MOST_LINE // len(piece) + 4):
         reader.feed("r-1", "1.1", piece, "native")
-    assert len(reader._lines.rest) <= MOST_LINE + len(piece)
-    turns: list[Turn] = []
-    reader._turned = turns.append
+    assert len(reader._turns._lines.rest) <= MOST_LINE + len(piece)
+    turns: list[ReadTurn] = []
+    reader._turns._turned = turns.append
     reader.feed("r-1", "1.1", b"\n" + DATA, "native")
     assert [one.number for one in turns] == [1, 2]
 
@@ -128,7 +128,7 @@ def test_another_programs_output_is_no_turn_of_ours() -> None:
 
 
 def test_a_new_attempt_begins_with_a_whole_line() -> None:
-    turns: list[Turn] = []
+    turns: list[ReadTurn] = []
     reader = SessionReader(lambda text: None, turns.append)
     reader.feed("r-1", "1.1", DATA[:150], "native")
     reader.feed("r-1", "2.1", DATA, "native")
