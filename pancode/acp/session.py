@@ -255,7 +255,7 @@ class EditorSession:
 
     def _take(self, kind: str, data: Any) -> None:
         if kind == "log":
-            for update in self._reader.feed(*data):
+            for update in self._reader.feed(*data[:3]):
                 self._show(update)
         elif kind == "session":
             self.shape, self._acts.run = data, data["run"]

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 Happening = tuple[str, Any]
-"""`session` and its shape, `log` and (run, attempt, bytes), `end`, `broken` and the error; others as put."""
+"""`session` and its shape, `log` and (run, attempt, bytes, runtime), `end`, `broken` and the error; others as
+put."""
 
 
 class SessionActs:
@@ -112,7 +113,7 @@ class SessionFollower:
         wanted: Callable[[], bool] = lambda: True,
     ) -> None:
         self._note, self._client, self._tell, self._wanted = note, client, tell, wanted
-        self._since, self._attempt = since, ""
+        self._since, self._attempt, self._runtime = since, "", ""
         self._follows = False
 
     def follow(self, run: str) -> None:
@@ -127,7 +128,8 @@ class SessionFollower:
                 if event.kind == "log":
                     data = event.data
                     self._since, self._attempt = f"{data['run']}:{data['next']}", data["attempt"]
-                    self._tell(("log", (data["run"], data["attempt"], base64.b64decode(data["b64"]))))
+                    piece = base64.b64decode(data["b64"])
+                    self._tell(("log", (data["run"], data["attempt"], piece, self._runtime)))
                 else:
                     self._follows = event.kind != "end"
                     self._tell((event.kind, event.data))
@@ -137,6 +139,6 @@ class SessionFollower:
 
     def _begin(self, run: str) -> Iterator[ServerEvent]:
         query = {"since": self._since or None, "attempt": self._attempt or None}
-        return self._client.events(
-            "GET", path_of("sessions", run, "stream"), query=query, wanted=self._wanted
-        )
+        self._runtime = self._runtime or self._client.get(path_of("sessions", run))["runtime"]
+        path = path_of("sessions", run, "stream")
+        return self._client.events("GET", path, query=query, wanted=self._wanted)

@@ -127,6 +127,12 @@ def _on_screen(face: Face, begin: Begin, run: str = "", since: str = "", first: 
             aside(f"{come_back(app.shape.get('session', desk.run), app.shape.get('state', ''))}\n")
 
 
+def _unless_json(face: Face, command: str, *, once: bool) -> None:
+    if face.as_json and not once:
+        fix = f'{command} --once --json "..."'
+        raise UsageError("a conversation is no JSON", fix=fix, code="needs_once")
+
+
 def _first(face: Face, words: str | None, *, once: bool) -> str:
     """The first words: an argument, or a line that is typed or piped. UsageError where there are none."""
     if words is None and not once:
@@ -134,10 +140,7 @@ def _first(face: Face, words: str | None, *, once: bool) -> str:
             sys.stderr.write("> ")
             sys.stderr.flush()
         words = (read_line() or "").strip()
-    if face.as_json and not once:
-        raise UsageError(
-            "a conversation is no JSON", fix='pancode chat --once --json "..."', code="needs_once"
-        )
+    _unless_json(face, "pancode chat", once=once)
     if not words:
         raise UsageError("a session begins with words, and there are none", fix='pancode chat "..."')
     return words
@@ -170,10 +173,7 @@ def attach(
         raise UsageError(
             "--once takes a turn, and there are no words", fix=f'pancode attach --once {run} "..."'
         )
-    if face.as_json and not once:
-        raise UsageError(
-            "a conversation is no JSON", fix=f'pancode attach --once --json {run} "..."', code="needs_once"
-        )
+    _unless_json(face, f"pancode attach {run}", once=once)
     shape = client.get(path_of("sessions", run))
     if not once and not plain and _draws(face):
         return _on_screen(face, _none_begins, shape["run"], since or "", words or "")

@@ -242,14 +242,9 @@ class ChatLoop:
             case "session":
                 self._told_state(data)
             case "log":
-                run, attempt, piece = data
-                self._reader.feed(run, attempt, piece, self._shape.get("runtime") or self._runtime())
+                self._reader.feed(*data)
             case "end":
                 self._reader.end()
-
-    def _runtime(self) -> str:
-        self._shape = self._acts.shape()
-        return str(self._shape["runtime"])
 
     def _told_state(self, shape: dict[str, Any]) -> None:
         """Say what it does now, where that has changed and the stream says nothing of it."""

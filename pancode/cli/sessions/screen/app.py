@@ -27,7 +27,7 @@ from pancode.errors import PancodeError
 from pancode.plain import clip, counted, safe
 from pancode.sessions.attached import SessionActs
 from pancode.sessions.output import OVER
-from pancode.tui.dialogs import drawn
+from pancode.tui.bars import Bar
 from pancode.tui.page import Line
 
 if TYPE_CHECKING:
@@ -44,19 +44,6 @@ Ctrl-O folds and unfolds all calls. Ctrl-Up and Ctrl-Down mark a block: Enter op
 PageUp reads back, End follows again. Ctrl-F finds, Enter there goes to the next."""
 
 
-class OneLine(Static):
-    """One line of spans; drawn only when it differs."""
-
-    def __init__(self, id: str) -> None:
-        super().__init__(id=id, markup=False)
-        self.told: Line = ()
-
-    def tell(self, told: Line) -> None:
-        if told != self.told:
-            self.told = told
-            self.update(drawn([told]))
-
-
 class ChatScreen(App[int]):
     """`by`: the person. `first`: words to begin with, or to say at once."""
 
@@ -64,7 +51,7 @@ class ChatScreen(App[int]):
     CSS = (
         """
     Screen { background: ansi_default; color: ansi_default; layers: base over; }
-    OneLine { height: 1; background: ansi_default; }
+    #head, #pulse, #edge, #foot { height: 1; background: ansi_default; }
     #write { height: auto; } #sign { width: 2; color: ansi_cyan; }
     Field, Field:focus { width: 1fr; height: auto; max-height: 8; border: none; padding: 0;
       background: ansi_default; color: ansi_default; }
@@ -109,8 +96,6 @@ class ChatScreen(App[int]):
         self._away_ms: int | None = None
         self._next_ms, self._paints = 0, False
         self._note: tuple[str, str] = ("", "")
-        self._runtime = ""
-        self._waits: list[tuple[str, Any]] = []
         self._replies: CardAnswer | None = None
         self._card_ms, self._had_keys = 0, False
         """When this question appeared, and whether it had the keys already."""
@@ -122,7 +107,7 @@ class ChatScreen(App[int]):
     # -- life ------------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
-        self._head, self._pulse, self._edge, self._foot = map(OneLine, ("head", "pulse", "edge", "foot"))
+        self._head, self._pulse, self._edge, self._foot = map(Bar, ("head", "pulse", "edge", "foot"))
         self.view = TalkView(self.talk.blocks, safe(self._by))
         self.card = AskCard(self._answered, self._type)
         self._popup = Popup()
@@ -171,7 +156,7 @@ class ChatScreen(App[int]):
             self._away_ms = None
         match kind:
             case "log":
-                self._output(*data)
+                self._reader.feed(*data)
                 self._desk.taken()
             case "session":
                 self._shaped(data)
@@ -196,15 +181,6 @@ class ChatScreen(App[int]):
         self._wants_paint()
         self._frame()
 
-    def _output(self, run: str, attempt: str, data: bytes) -> None:
-        """Output is read by the runtime of its session, which the first look at it tells."""
-        if self._runtime:
-            self._reader.feed(run, attempt, data, self._runtime)
-        else:
-            if not self._waits:
-                self._desk.do(lambda acts: self.post_message(self.Heard(("session", acts.shape()))))
-            self._waits.append((run, (attempt, data)))
-
     def _take(self, item: StreamItem) -> None:
         """Words whose answer was lost may have arrived all the same: they are not to be sent again then."""
         event = item.event if isinstance(item, ProgramOutput) else None
@@ -218,10 +194,7 @@ class ChatScreen(App[int]):
 
     def _shaped(self, shape: dict[str, Any]) -> None:
         """The session has changed."""
-        self.shape, self._runtime = shape, shape["runtime"]
-        waits, self._waits = self._waits, []
-        for run, (attempt, data) in waits:
-            self._reader.feed(run, attempt, data, self._runtime)
+        self.shape = shape
         state, failed = shape["state"], shape["sittings"][-1]["outcome"] not in (None, "done")
         if state != self._state:
             self._state, self._since_ms = state, self._clock.mono_ms()
@@ -288,11 +261,11 @@ class ChatScreen(App[int]):
         name = shape.get("session", self._desk.run)
         right = f" {place} \u00b7 {name} " if place and columns >= 80 else f" {name} " if name else ""
         title = f" {clip(title, max(8, columns - len(right) - 8))} "
-        self._head.tell(rule(columns, ((title, "bold"),), ((right, QUIET),)))
-        self._pulse.tell(self._pulse_line(columns, now))
+        self._head.tell((rule(columns, ((title, "bold"),), ((right, QUIET),)),))
+        self._pulse.tell((self._pulse_line(columns, now),))
         means = " ".join(filter(None, (shape.get("runtime"), shape.get("model"))))
-        self._edge.tell(rule(columns, ((f" {safe(means)} " if means else "", LIVE),)))
-        self._foot.tell(self._foot_line(columns))
+        self._edge.tell((rule(columns, ((f" {safe(means)} " if means else "", LIVE),)),))
+        self._foot.tell((self._foot_line(columns),))
         self._take_focus(now)
 
     def _pulse_line(self, columns: int, now: int) -> Line:

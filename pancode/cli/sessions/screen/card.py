@@ -58,28 +58,25 @@ class AskCard(Static, can_focus=True):
             text.append(f"\n {number}", "bold").append(f" {safe(choice)}")
         if self.has_focus:
             text.append("\n")
-            for key, what in self._keys():
+            for key, what, _ in self._keys():
                 text.append(f" {key} {what} ", "reverse bold" if key == "y" else "bold").append("  ")
             text.append("Esc back", QUIET)
         else:
             text.append("\nTab", "bold").append(" to this card, which has its keys", QUIET)
         self.update(text)
 
-    def _keys(self) -> list[tuple[str, str]]:
+    def _keys(self) -> list[tuple[str, str, str]]:
+        """Key, what it says, and what it does, as `CardAnswer.how`."""
         if isinstance(self.asks, Consent):
-            return [("y", "begin it"), ("x", "do not")]
+            return [("y", "begin it", "yes"), ("x", "do not", "no")]
         match self.asks["kind"]:
             case "question":
-                number = [("1\u2026", "choose")] if self.asks["choices"] else []
-                return [*number, ("Enter", "write the answer")]
+                number = [("1\u2026", "choose", "choice")] if self.asks["choices"] else []
+                return [*number, ("Enter", "write the answer", "words")]
             case "call":
-                return [
-                    ("y", "allow once"),
-                    ("a", "always here"),
-                    ("x", "deny"),
-                    ("n", "say why"),
-                ]
-        return [("y", "yes"), ("x", "no")]
+                once = [("y", "allow once", "yes"), ("a", "always here", "always")]
+                return [*once, ("x", "deny", "no"), ("n", "say why", "words")]
+        return [("y", "yes", "yes"), ("x", "no", "no")]
 
     def on_key(self, event: events.Key) -> None:
         """Its own keys; any other letter goes where one was writing, and what was typed behind it, too."""
@@ -92,13 +89,13 @@ class AskCard(Static, can_focus=True):
             self._typed(event.character)
 
     def _how(self, key: str) -> CardAnswer | None:
-        asks, allowed = self.asks, {name for name, _ in self._keys()} if self.asks is not None else set()
-        if isinstance(asks, dict) and asks["kind"] == "question":
-            if key.isdecimal() and 0 < int(key) <= len(asks["choices"]):
-                return CardAnswer(asks, "choice", key)
-            return CardAnswer(asks, "words") if key == "enter" else None
-        hows = {"y": "yes", "a": "always", "x": "no", "n": "words"}
-        return CardAnswer(asks, hows[key]) if key in hows and key in allowed else None
+        asks = self.asks
+        if asks is None:
+            return None
+        if isinstance(asks, dict) and asks["kind"] == "question" and key.isdecimal():
+            return CardAnswer(asks, "choice", key) if 0 < int(key) <= len(asks["choices"]) else None
+        hows = {name.lower(): how for name, _, how in self._keys()}
+        return CardAnswer(asks, hows[key]) if key in hows else None
 
     def watch_has_focus(self, has_focus: bool) -> None:
         super().watch_has_focus(has_focus)

@@ -66,9 +66,9 @@ class ChatDesk:
         self.run, self._since = run, since
         self._over = threading.Event()
         self._room = threading.Semaphore(MOST_NEWS)
-        self._jobs: queue.Queue[tuple[Callable[[], object], str]] = queue.Queue()
         self._way = threading.Condition()
-        self._on_way: list[str] = []
+        self._on_way: list[tuple[Callable[[], object], str]] = []
+        """What is asked and what is to be asked, with its words."""
         self.unsure: list[str] = []
         """Words whose answer was lost."""
         self.refused: list[str] = []
@@ -96,7 +96,7 @@ class ChatDesk:
         """Wait a moment for what is on its way. Returns what nobody knows of: words; empty for an act."""
         with suppress(KeyboardInterrupt), self._way:
             self._way.wait_for(lambda: not self._on_way, LEAVE_S)
-        return [*self.unsure, *self._on_way]
+        return [*self.unsure, *(words for _, words in self._on_way)]
 
     def arrived(self, words: str) -> None:
         """The stream has them, whatever became of the answer."""
@@ -164,12 +164,14 @@ class ChatDesk:
     def _in_turn(self, work: Callable[[], object], words: str = "") -> None:
         """Behind what was asked before."""
         with self._way:
-            self._on_way.append(words)
-        self._jobs.put((work, words))
+            self._on_way.append((work, words))
+            self._way.notify_all()
 
     def _carry_out(self) -> None:
         while True:
-            self._carried(*self._jobs.get())
+            with self._way:
+                self._way.wait_for(lambda: self._on_way)
+            self._carried(*self._on_way[0])
             with self._way:
                 del self._on_way[0]
                 self._way.notify_all()

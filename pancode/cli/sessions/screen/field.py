@@ -113,22 +113,23 @@ class Field(TextArea):
         return self.get_text_range((0, 0), self.cursor_location)
 
     async def _on_key(self, event: events.Key) -> None:
-        if self.popup.display and self._steers(event.key):
-            event.prevent_default()
-            event.stop()
-        elif event.key == "enter":
-            event.prevent_default()
-            event.stop()
-            self.post_message(self.Sent(self.text))
-        elif event.key in self.BREAKS:
-            event.prevent_default()
-            event.stop()
-            self.insert("\n")
-        elif event.key in ("up", "down") and self._remembers(-1 if event.key == "up" else 1):
+        if self._took(event.key):
             event.prevent_default()
             event.stop()
         else:
             await super()._on_key(event)
+
+    def _took(self, key: str) -> bool:
+        """Whether the key does something else here than in any field."""
+        if self.popup.display and self._steers(key):
+            return True
+        if key == "enter":
+            self.post_message(self.Sent(self.text))
+        elif key in self.BREAKS:
+            self.insert("\n")
+        else:
+            return key in ("up", "down") and self._remembers(-1 if key == "up" else 1)
+        return True
 
     def on_text_area_changed(self) -> None:
         if self.things is None and _AT.search(self.before):
@@ -138,15 +139,17 @@ class Field(TextArea):
 
     def suggest(self) -> None:
         """Show what fits the words before the cursor."""
-        self._offer = offer(self.before, self.things or ())
-        self.popup.show(self._offer.words if self._offer else ())
+        self._suggests(offer(self.before, self.things or ()))
 
     def recall(self) -> None:
-        """Suggestion what was typed before and has these words."""
+        """Suggest what was typed before and has these words."""
         wanted = self.text.casefold()
         found = list(dict.fromkeys(one for one in reversed(self.typed.texts) if wanted in one.casefold()))
-        self._offer = Suggestion(-1, [(one, "") for one in found[:MOST_SHOWN]]) if found else None
-        self.popup.show(self._offer.words if self._offer else ())
+        self._suggests(Suggestion(-1, [(one, "") for one in found[:MOST_SHOWN]]) if found else None)
+
+    def _suggests(self, offered: Suggestion | None) -> None:
+        self._offer = offered
+        self.popup.show(offered.words if offered else ())
 
     def put(self, text: str) -> None:
         """All of it anew, with the cursor at its end."""

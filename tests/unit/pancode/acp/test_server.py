@@ -29,7 +29,7 @@ FOLDER = "/home/ana/app"
 SHAPE: Json = {
     "session": "r-1", "run": "r-1", "state": "works", "reason": "", "node": "box", "agent": "builder",
     "model": "m", "project": None, "asks": None, "goes_on": False, "takes_turns": True,
-    "sittings": [{"run": "r-1"}],
+    "sittings": [{"run": "r-1"}], "runtime": "native",
 }  # fmt: skip
 CALL: Json = {
     "run": "r-1",

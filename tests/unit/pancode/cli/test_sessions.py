@@ -235,7 +235,7 @@ def piped(*happens: tuple[str, Any], refuses: str = "") -> tuple[int, Asked, Cha
 
 
 def log(*events: dict[str, Any]) -> tuple[str, Any]:
-    return "log", ("r-1", "1.1", lines(*events))
+    return "log", ("r-1", "1.1", lines(*events), "native")
 
 
 def test_a_pipe_stops_at_a_question_and_answers_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -283,9 +283,9 @@ def test_a_cancel_names_the_turn_that_is_seen() -> None:
     client = Asked()
     loop = chat(client)
     loop._told_state(shape("works"))
-    loop._take("log", ("r-1", "1.1", lines({"type": "turn", "number": 4, "words": 2, "text": "x"})))
+    loop._take("log", ("r-1", "1.1", lines({"type": "turn", "number": 4, "words": 2, "text": "x"}), "native"))
     loop._said("/cancel")
-    loop._take("log", ("r-1", "1.1", lines({"type": "turn_end", "number": 4, "stop": "end_turn"})))
+    loop._take("log", ("r-1", "1.1", lines({"type": "turn_end", "number": 4, "stop": "end_turn"}), "native"))
     loop._said("/cancel")
     assert [body for _, body in client.posts] == [{"what": "cancel", "turn": 4}, {"what": "cancel"}]
 

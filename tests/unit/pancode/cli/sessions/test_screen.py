@@ -263,7 +263,7 @@ def test_who_leaves_waits_for_words_on_their_way_and_they_keep_their_order() -> 
     scene = ChatScene()
     try:
         played(scene, play)
-        assert scene.api.posts == [] and scene.desk._on_way == ["1", "2"]
+        assert scene.api.posts == [] and [words for _, words in scene.desk._on_way] == ["1", "2"]
     finally:
         scene.api.goes.set()
     assert scene.desk.leave() == [] and [body["text"] for _, body in scene.api.posts] == ["1", "2"]
