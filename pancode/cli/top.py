@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument
 
@@ -18,6 +18,7 @@ from pancode.errors import UsageError
 if TYPE_CHECKING:
     from pancode.tui.logreader import LogReader, Story
     from pancode.tui.reader import Reader, Say
+    from pancode.tui.steady import SteadyApp
 
 app = Commands()
 
@@ -68,15 +69,7 @@ def _shown(begin: str) -> int:
     return on_screen(Console(_Readers(), who(), SystemClock(), begin))
 
 
-class CrashingApp(Protocol):
-    """An application on the whole terminal. `crash`: the defect that has ended it."""
-
-    crash: Exception | None
-
-    def run(self) -> int | None: ...
-
-
-def on_screen(app: CrashingApp) -> int:
+def on_screen(app: SteadyApp) -> int:
     """The screen until the person leaves; whatever ends it, the terminal is as it was."""
     import termios
 

@@ -5,24 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from textual.app import App
-
 from pancode.errors import PancodeError
 from pancode.tui.acts import ACTS, Act, ActKind, KeySubject, choices, held, way_of
 from pancode.tui.bars import Bar
 from pancode.tui.dialogs import Confirm, Words
 from pancode.tui.page import Json, line
 from pancode.tui.reader import Reader
+from pancode.tui.steady import SteadyApp
 
 HELD = "held"
 """The refusal of a landing that a person can lift by a word."""
 
 
-class NotingApp(App[int]):
+class NotingApp(SteadyApp):
     """An application with a line for words, which stands above its footer."""
 
-    def __init__(self, **more: Any) -> None:
-        super().__init__(**more)
+    def __init__(self) -> None:
+        super().__init__()
         self.note_bar = Bar("note")
 
     def note(self, words: str, style: str = "") -> None:

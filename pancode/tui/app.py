@@ -109,14 +109,13 @@ def trouble_lines(why: PancodeError) -> tuple[Line, ...]:
 
 
 TICK_S = 0.5
-_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _BY_PRESS = {key.press: key for key in KEYS}
 
 
 class Console(NotingApp):
     """`by`: the person, as runs and audit show it."""
 
-    ENABLE_COMMAND_PALETTE = False
+    SIGNALS: ClassVar = (*NotingApp.SIGNALS, signal.SIGINT)
     CSS = CSS
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key.press, f"press({key.press!r})", show=False) for key in KEYS if not key.moves),
@@ -132,14 +131,13 @@ class Console(NotingApp):
             self.news = news
 
     def __init__(self, source: Source, by: str, clock: Clock, begin: str = "now") -> None:
-        super().__init__(ansi_color=True)
+        super().__init__()
         self._clock, self._source = clock, source
         self._reader = source.reader(lambda news: self.post_message(self.FeedRead(news)))
         self._acting = Acting(self, self._reader, by)
         self.visits = [Visit(PagePlace(begin))]
         self._known, self._page, self._turn = KnownAnswers(heard_ms=clock.boot_ms()), Page(), 0
         self._log_view: LogView | None = None
-        self.crash: Exception | None = None
 
     # -- life ------------------------------------------------------------------------------------------
 
@@ -149,9 +147,6 @@ class Console(NotingApp):
         yield from (self._summary, self._title, self._canvas, self.note_bar, self._prompt, self._keys)
 
     def on_mount(self) -> None:
-        loop = asyncio.get_running_loop()
-        for one in _SIGNALS:
-            loop.add_signal_handler(one, self.action_leave, 128 + one)
         self.note("")
         self._canvas.sheet.focus()
         self._reader.start()
@@ -165,12 +160,6 @@ class Console(NotingApp):
 
     def action_leave(self, status: int) -> None:
         self.exit(status)
-
-    def _handle_exception(self, error: Exception) -> None:
-        """The terminal is restored; the command says the error, so nothing of it is drawn here."""
-        self.crash = self.crash or error
-        super()._handle_exception(error)
-        self._exit_renderables.clear()
 
     # -- news ------------------------------------------------------------------------------------------
 

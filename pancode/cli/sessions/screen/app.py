@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
@@ -29,13 +27,13 @@ from pancode.sessions.attached import SessionActs
 from pancode.sessions.output import OVER
 from pancode.tui.bars import Bar
 from pancode.tui.page import Line
+from pancode.tui.steady import SteadyApp
 
 if TYPE_CHECKING:
     from node_agent.wire.clock import Clock
 
 PAINT_MS, CALM = 50, 2
 """Between two repaints of what streams: so long at least, and so many times as long as the last one took."""
-_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 HELP = """\
 Enter sends, Ctrl-J begins a new line. Esc ends the turn at work. Ctrl-D leaves, and nothing ends.
 Tab goes to a question; its y, x, n and digits answer it, and no word that you type ever does.
@@ -44,10 +42,9 @@ Ctrl-O folds and unfolds all calls. Ctrl-Up and Ctrl-Down mark a block: Enter op
 PageUp reads back, End follows again. Ctrl-F finds, Enter there goes to the next."""
 
 
-class ChatScreen(App[int]):
+class ChatScreen(SteadyApp):
     """`by`: the person. `first`: words to begin with, or to say at once."""
 
-    ENABLE_COMMAND_PALETTE = False
     CSS = (
         """
     Screen { background: ansi_default; color: ansi_default; layers: base over; }
@@ -86,7 +83,7 @@ class ChatScreen(App[int]):
             self.news = news
 
     def __init__(self, desk: ChatDesk, clock: Clock, by: str, folder: str, first: str = "") -> None:
-        super().__init__(ansi_color=True)
+        super().__init__()
         self._desk, self._clock, self._by, self._folder, self._first = desk, clock, by, folder, first
         self.talk = TalkStory()
         self._reader = SessionReader(self._take, lambda turn: None)
@@ -102,7 +99,6 @@ class ChatScreen(App[int]):
         self._leaves = False
         self.left_words = ""
         """What was written and not sent."""
-        self.crash: Exception | None = None
 
     # -- life ------------------------------------------------------------------------------------------
 
@@ -122,9 +118,6 @@ class ChatScreen(App[int]):
         yield self._popup
 
     def on_mount(self) -> None:
-        loop = asyncio.get_running_loop()
-        for one in _SIGNALS:
-            loop.add_signal_handler(one, self.exit, 128 + one)
         self.field.focus()
         self.set_interval(0.5, self._frame)
         self._frame()
@@ -141,12 +134,6 @@ class ChatScreen(App[int]):
         if isinstance(self.card.asks, Consent):
             self.card.asks.answer.put(False)
         self.left_words = self.field.text.strip()
-
-    def _handle_exception(self, error: Exception) -> None:
-        """The terminal is restored; the command says the error, so nothing of it is drawn here."""
-        self.crash = self.crash or error
-        super()._handle_exception(error)
-        self._exit_renderables.clear()
 
     # -- what happens ----------------------------------------------------------------------------------
 

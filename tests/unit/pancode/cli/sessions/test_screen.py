@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import signal
 import subprocess
 import sys
 import threading
@@ -443,3 +445,11 @@ def test_a_pipe_loads_no_textual() -> None:
     code = "import sys, pancode.cli.sessions.chat, pancode.cli.sessions.talk; print('textual' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_a_terminal_that_goes_away_ends_it() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        loop = asyncio.get_running_loop()
+        assert [loop.remove_signal_handler(one) for one in (signal.SIGTERM, signal.SIGHUP)] == [True, True]
+
+    played(ChatScene(), play)
