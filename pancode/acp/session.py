@@ -16,7 +16,7 @@ from pancode.asking import admitted
 from pancode.client import Client
 from pancode.errors import ApiError, PancodeError, UsageError
 from pancode.plain import unhidden
-from pancode.sessions.attached import Happening, SessionActs, SessionFollower, in_turn
+from pancode.sessions.attached import MISSED, Happening, SessionActs, SessionFollower, in_turn
 from pancode.sessions.output import OVER, ReadTurn
 
 Json = dict[str, Any]
@@ -206,7 +206,7 @@ class EditorSession:
         if self._cancelled.is_set():
             return {"stopReason": "cancelled"}
         state, run = self.shape["state"], self.shape["run"]
-        what = "no turn has taken these words; they are kept for the next ones"
+        what = MISSED
         if state == "turn lost":
             what = "the turn is lost: its program ended in the middle of it. Say it again if you want that"
         raise PancodeError(what, why=self.shape["reason"], fix=f"pancode why {run}", code="no_answer")

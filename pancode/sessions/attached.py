@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from node_agent.wire.clock import Ids
 
 Json = dict[str, Any]
+MISSED = "no turn has taken these words; they are kept for the next ones"
 Happening = tuple[str, Any]
 """`session` and its shape, `log` and (run, attempt, bytes, runtime), `end`, `broken` and the error; others as
 put."""

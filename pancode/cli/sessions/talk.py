@@ -19,10 +19,9 @@ from pancode.cli.transcript import MARK
 from pancode.client import Client, path_of
 from pancode.errors import ExitCode, PancodeError
 from pancode.plain import counted
-from pancode.sessions.attached import Happening, SessionActs, SessionFollower, in_turn
+from pancode.sessions.attached import MISSED, Happening, SessionActs, SessionFollower, in_turn
 from pancode.sessions.output import NO_TURN, OVER, ReadTurn
 
-MISSED = "no turn has taken these words; they are kept for the next ones"
 OWN_COUNT, ASSUMED = "reported", "assumed"
 """The source of a cost that no gateway has metered: the program itself says so."""
 HELP = """\
@@ -72,6 +71,12 @@ def spent_in_all(shape: dict[str, Any]) -> str:
     if money["ceiling_usd"] is not None:
         text += f", {usd(money['left_usd'])} of {usd(money['ceiling_usd'])} left"
     return text
+
+
+def no_command(text: str) -> str:
+    """Why what looks like a command is none; empty: these are words, as a path is."""
+    command = text.startswith("/") and len(text.split()) == 1 and "/" not in text[1:]
+    return f"there is no {safe(text)}; words that begin with / have a second word" if command else ""
 
 
 def come_back(session: str, state: str) -> str:
@@ -338,8 +343,8 @@ class ChatLoop:
                 self._acts.rest()
             case "/end":
                 self._acts.end()
-            case _ if text.startswith("/") and " " not in text and "/" not in text[1:]:
-                aside(f"there is no {safe(text)}; words that begin with / have a second word\n{HELP}")
+            case _ if refused := no_command(text):
+                aside(f"{refused}\n{HELP}")
             case _ if self._asked and shown == self._shown and self._answers(text):
                 return
             case _:

@@ -20,7 +20,7 @@ from pancode.cli.sessions.screen.field import COMMANDS, Field, Popup
 from pancode.cli.sessions.screen.look import GLYPHS, LIVE, QUIET, STATES, clock, glyph, rule, spread
 from pancode.cli.sessions.screen.story import AnswerBlock, CallsBlock, TalkStory, plain_of
 from pancode.cli.sessions.stream import ProgramOutput, SessionReader, StreamItem
-from pancode.cli.sessions.talk import spent_in_all
+from pancode.cli.sessions.talk import no_command, spent_in_all
 from pancode.errors import PancodeError
 from pancode.plain import clip, counted, safe
 from pancode.sessions.attached import SessionActs
@@ -407,8 +407,8 @@ class ChatScreen(SteadyApp):
         self.field.put("")
         if text in COMMANDS:
             self._command(text)
-        elif text.startswith("/") and " " not in text and "\n" not in text and "/" not in text[1:]:
-            self._note = (f"there is no {safe(text)}; words that begin with / have a second word", "")
+        elif refused := no_command(text):
+            self._note = (refused, "")
             self.field.put(text)
         elif self._replies is not None:
             self._replied(self._replies, text)

@@ -21,7 +21,7 @@ export function Chat({ parts }) {
   return parts[1] ? html`<${Talking} key=${parts[1]} id=${parts[1]} list=${list} me=${`token ${me.name}`} can=${can} />` : html`<${Begin} list=${list} can=${can} />`;
 }
 
-/** The newest first. `small`: beside a conversation. */
+/** The newest first; `here` is marked. */
 function Sessions({ list, here }) {
   const sessions = list.data?.sessions || [];
   if (list.data && !sessions.length) return html`<${Empty} title="No session yet">Begin one here, or with <code>pancode chat</code>.<//>`;

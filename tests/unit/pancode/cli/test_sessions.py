@@ -12,9 +12,10 @@ import pytest
 from pancode.cli.face import Face
 from pancode.cli.sessions.lines import LineStory
 from pancode.cli.sessions.stream import SessionReader
-from pancode.cli.sessions.talk import MISSED, ChatLoop
+from pancode.cli.sessions.talk import ChatLoop
 from pancode.client import Client, path_of
 from pancode.errors import ApiError, ExitCode
+from pancode.sessions.attached import MISSED
 from pancode.sessions.output import MOST_LINE, ReadTurn
 from tests.fakes.node.clock import CountingIds
 
