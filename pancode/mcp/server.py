@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -90,7 +91,7 @@ def _client(works: bool) -> Client:
 
 def offer(client: Callable[[bool], Client], ids: Ids) -> ServerOffer:
     """The server's content; the coordinator is asked at the first call, and not before."""
-    words = RepeatedPost(lambda: ids.token(16))
+    words = defaultdict[str, RepeatedPost](lambda: RepeatedPost(lambda: ids.token(16)))
     return ServerOffer(
         info=INFO,
         instructions=INSTRUCTIONS,

@@ -34,7 +34,7 @@ def _say(call: McpToolCall) -> Any:
     if call.given.get("key"):
         said = call.client.post(path, body, key=call.text("key"))
     else:
-        said = call.words.post(call.client, path, body)
+        said = call.words[call.text("run")].post(call.client, path, body)
     run, shape = str(said["run"]), call.client.get(path_of("sessions", said["run"]))
     for waited in range(min(int(call.given.get("seconds", 0)), WAIT_MOST_S)):
         if shape["state"] in WAITING and not shape["goes_on"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,8 @@ class McpToolCall:
     """One call of a tool."""
 
     client: Client
-    words: RepeatedPost
-    """For words: those whose answer was lost go under the same key when they are said again."""
+    words: Mapping[str, RepeatedPost]
+    """By the name of a session: words whose answer was lost go under their key when they are said again."""
     given: Json
     by: str
     """The caller, as runs and audit show it."""

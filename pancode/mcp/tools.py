@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pancode.access.rights import DISPATCHES, DROPS, LANDS
@@ -287,7 +287,7 @@ BY_NAME = {tool.name: tool for tool in TOOLS}
 
 def call(
     client: Callable[[bool], Client],
-    words: RepeatedPost,
+    words: Mapping[str, RepeatedPost],
     name: str,
     given: Json,
     by: str,

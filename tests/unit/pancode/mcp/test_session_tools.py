@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -64,7 +65,7 @@ class Coordinator:
 
 
 IDS = CountingIds()
-WORDS = RepeatedPost(lambda: IDS.token(4))
+WORDS = defaultdict[str, RepeatedPost](lambda: RepeatedPost(lambda: IDS.token(4)))
 
 
 def called(client: Coordinator, name: str, *, fails: bool = False, **given: Any) -> Any:
@@ -134,6 +135,17 @@ def test_words_whose_answer_was_lost_go_under_their_key_again_and_later_ones_und
         called(client, "say", run="r-1", text="go")
     lost, again, later = client.keys
     assert lost == again != later
+
+
+def test_the_same_words_for_another_session_go_to_that_one_though_an_answer_was_lost() -> None:
+    client = Coordinator(9)
+    client.loses = True
+    called(client, "say", run="r-1", text="yes", fails=True)
+    client.loses = False
+    called(client, "say", run="r-2", text="yes")
+    assert [one["path"] for one in client.said] == ["/v1/sessions/r-1/words", "/v1/sessions/r-2/words"]
+    lost, other = client.keys
+    assert lost != other
 
 
 def test_the_list_has_states_and_costs_and_no_command_by_which_a_person_says_yes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from pancode.mcp import tools
 from pancode.mcp.protocol import CallProgress, ParamsError
 from pancode.mcp.server import INSTRUCTIONS
 
-WORDS = RepeatedPost(str)
+WORDS = defaultdict[str, RepeatedPost](lambda: RepeatedPost(str))
 
 
 class Answers:
