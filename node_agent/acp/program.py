@@ -8,10 +8,8 @@ cancelled turns and the rest are as there.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 
 if not __package__:
     sys.path[:0] = [os.path.dirname(sys.argv[1]), sys.argv[2]]
@@ -25,7 +23,7 @@ if not __package__:
 
 from node_agent.acp.conversation import AcpConversation
 from node_agent.chat.limits import Over
-from node_agent.native.equipment import WorkerBeat, equipment_of, pause, tell_end
+from node_agent.native.equipment import WorkerBeat, equipment_of, first_words, pause, tell_end
 from node_agent.native.sitting import Sitting
 from node_agent.native.tools.offer import Deeds
 from node_agent.runtimes.acp import AcpWay
@@ -35,8 +33,7 @@ from node_agent.wire.clock import SystemClock
 
 def main(argv: list[str]) -> int:
     """Its exit status."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, _ended)
+    CHILDREN.end_with_us()
     spec = WorkerSpec.model_validate_json(Path(argv[3]).read_bytes())
     way = AcpWay.model_validate_json(Path(argv[4]).read_bytes())
     assert spec.sitting is not None, "a run without turns is headless"
@@ -57,16 +54,11 @@ def main(argv: list[str]) -> int:
     sitting, over = Sitting(talk, equipped.words, spec.sitting, beat), None
     try:
         talk.begin()  # before the first turn: where it cannot be started, no words are lost
-        over = sitting.run(sys.stdin.buffer.read().decode("utf-8", "replace"))
+        over = sitting.run(first_words())
     except Over as ended:
         over = ended
     talk.end(gently=True)
     return tell_end(equipped.voice, spec, talk.deeds, talk.turns, sitting.answer, over)
-
-
-def _ended(number: int, frame: FrameType | None) -> None:
-    """End at once, with the program and what it has started."""
-    CHILDREN.end(128 + number)
 
 
 if __name__ == "__main__":

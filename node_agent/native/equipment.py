@@ -33,6 +33,11 @@ def pause(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
+def first_words() -> str:
+    """The task of the run, or the first words of its sitting: they come by standard input."""
+    return sys.stdin.buffer.read().decode("utf-8", "replace")
+
+
 class WorkerBeat:
     """Called wherever the worker waits. `on`: what happens then; None: nothing, for a run without turns."""
 

@@ -10,10 +10,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 
 if not __package__:
     sys.path[:0] = [os.path.dirname(sys.argv[1]), sys.argv[2]]
@@ -33,6 +31,7 @@ from node_agent.native.equipment import (  # noqa: E402
     Equipment,
     WorkerBeat,
     equipment_of,
+    first_words,
     pause,
     tell_end,
 )
@@ -47,8 +46,7 @@ def main(argv: list[str]) -> int:
     """Its exit status."""
     gc.freeze()
     gc.enable()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, _ended)
+    CHILDREN.end_with_us()
     spec = WorkerSpec.model_validate_json(Path(argv[3]).read_bytes())
     clock = SystemClock()
     beat = WorkerBeat(pause)
@@ -66,7 +64,7 @@ def main(argv: list[str]) -> int:
 
     model.beat = equipped.box.beat = beat
     sitting = Sitting(loop, equipped.words, spec.sitting, beat)
-    over = sitting.run(_task())
+    over = sitting.run(first_words())
     return tell_end(loop.voice, spec, loop.deeds, loop.turns, sitting.answer, over)
 
 
@@ -127,21 +125,12 @@ def _save(spec: WorkerSpec, session: str, turns: list[Turn]) -> None:
         file.with_suffix(".new").replace(file)
 
 
-def _task() -> str:
-    return sys.stdin.buffer.read().decode("utf-8", "replace")
-
-
 def _run(loop: Loop, spec: WorkerSpec) -> int:
     try:
-        result, ended = loop.run(_task()), None
+        result, ended = loop.run(first_words()), None
     except Over as over:
         result, ended = over.answer, over
     return tell_end(loop.voice, spec, loop.deeds, loop.turns, result, ended)
-
-
-def _ended(number: int, frame: FrameType | None) -> None:
-    """End at once: the node saves the work so far. The running command ends with us."""
-    CHILDREN.end(128 + number)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,9 @@ pipe: it is in no argument or file, and in no environment but that of Claude's p
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 if not __package__:
@@ -28,7 +26,7 @@ if not __package__:
 from node_agent.chat.limits import Over
 from node_agent.chat.messages import ToolForm
 from node_agent.machine.programs import found_environment
-from node_agent.native.equipment import equipment_of, tell_end
+from node_agent.native.equipment import equipment_of, first_words, tell_end
 from node_agent.native.tools.offer import Deeds
 from node_agent.runtimes.workerspec import SESSION, WorkerSpec
 from node_agent.sdk.host import Host, patience_ms
@@ -38,8 +36,7 @@ from node_agent.wire.failure import FailureKind
 
 def main(argv: list[str]) -> int:
     """Its exit status."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, _ended)
+    CHILDREN.end_with_us()
     spec = WorkerSpec.model_validate_json(Path(argv[3]).read_bytes())
     clock = SystemClock()
     equipped = equipment_of(spec, clock)
@@ -68,7 +65,7 @@ def _first(spec: WorkerSpec, tools: list[ToolForm], system: str, answer_tokens: 
         wipe(name)
     return {
         "system": system,
-        "task": sys.stdin.buffer.read().decode("utf-8", "replace"),
+        "task": first_words(),
         "tools": [{"name": one.name, "words": one.words, "schema": one.schema} for one in tools],
         "model": spec.model,
         "url": f"{url.rstrip('/')}{spec.suffix}",
@@ -96,11 +93,6 @@ def _driver(name: str, driver: str, env: dict[str, str]) -> subprocess.Popen[byt
         raise Over(FailureKind.RUNTIME_MISSING, words)
     argv = [os.path.join(environment, "bin", "python"), "-I", os.path.join(os.path.dirname(__file__), driver)]
     return CHILDREN.start(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-
-def _ended(number: int, frame: FrameType | None) -> None:
-    """End at once, with the running command and the driver."""
-    CHILDREN.end(128 + number)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,11 @@ class Children:
             process.stdout.close()
         self.alive.remove(process)
 
+    def end_with_us(self) -> None:
+        """From now on a signal ends this program at once, and all children with it."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda number, _: self.end(128 + number))
+
     def end(self, status: int) -> None:
         """End all children, and leave with this status. For a signal handler."""
         if self._starting:

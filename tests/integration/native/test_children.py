@@ -21,7 +21,7 @@ class Slow(subprocess.Popen):
         os.kill(os.getpid(), signal.SIGTERM)  # it runs, and nobody has been given it
 
 children.subprocess.Popen = Slow
-signal.signal(signal.SIGTERM, lambda number, frame: children.CHILDREN.end(128 + number))
+children.CHILDREN.end_with_us()
 children.CHILDREN.start(sys.argv[1:], start_new_session=True)
 sys.exit("the signal was not heard")
 """
