@@ -32,7 +32,7 @@ _TOOLS = {
 """Our names for the protocol's kinds of calls."""
 _USES = {"read": Use.READ, "edit": Use.WRITE, "delete": Use.DELETE, "move": Use.WRITE, "search": Use.READ}
 _OVER = ("completed", "failed")
-_MERGED = ("title", "kind", "locations", "rawInput")
+_MERGED = ("title", "kind", "locations", "rawInput", "content")
 
 
 class AcpCalls:
@@ -110,7 +110,9 @@ class AcpCalls:
 
     def _command(self, call: Mapping[str, Any]) -> str:
         """The exact command; empty where it is not known."""
-        return text_of(dict_of(call.get("rawInput")).get("command")) if self._way.exact else ""
+        if not self._way.titled:
+            return text_of(dict_of(call.get("rawInput")).get("command"))
+        return text_of(call.get("title")) if _said(call).startswith(self._way.titled) else ""
 
     # ---- the stream
     def _merged(self, name: str, update: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import unicodedata
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from node_agent.acp.calls import AcpCalls, rejected
@@ -31,6 +33,8 @@ STARTS_MS, CANCELS_MS = 120_000, 800
 with the program."""
 AUTH_REQUIRED, NO_METHOD = -32000, -32601
 MOST_WHY = 400
+_NEVER = "session-1970-01-01T00-00-{}.jsonl"
+"""A name with a minute that no start of Gemini CLI gives to a file."""
 _UNSEEN = "CMZ"
 """Kinds of characters that nobody sees, and that a program may leave out before it reads words."""
 _ABLE = {"fs": {"readTextFile": False, "writeTextFile": False}, "terminal": False}
@@ -135,11 +139,22 @@ class AcpConversation:
         how = next((one for one in self.way.resumes if has[one]), None)
         if how is None:
             return None
+        self._put_aside()
         try:
             return self._asked(f"session/{how}", sessionId=self.session, **where)
         except AcpRefused as exc:
             self.voice.tell("noted", text=f"[{self.way.name} could not go on with its session: {exc}]")
             return None
+
+    def _put_aside(self) -> None:
+        """Gemini CLI goes on in the file that it has loaded, whatever its name, and forgets the rest."""
+        if not self.way.chats:
+            return
+        with suppress(OSError):
+            found = sorted(Path(self.env["HOME"]).glob(self.way.chats.format(self.session[:8])))
+            if found:
+                first = max(found, key=lambda path: path.stat().st_size)
+                first.rename(first.with_name(_NEVER.format(self.session[:8])))
 
     def _set_mode(self, begun: Mapping[str, Any]) -> None:
         """A mode that it does not list is no mode of it: its limits would be unknown."""
@@ -259,7 +274,7 @@ class AcpConversation:
 
     def _finished(self, result: Mapping[str, Any]) -> str:
         answer = "".join(self.voice.answer)
-        self._count(dict_of(result.get("usage")))
+        self._count(_usage_in(result))
         stop = result.get("stopReason")
         if stop == "end_turn":
             return answer
@@ -295,7 +310,7 @@ class AcpConversation:
             while (left := until - self.clock.mono_ms()) > 0:
                 message = self._receive(left / 1000)
                 if message is not None and _is_answer(message, number):
-                    return self._count(dict_of(dict_of(message.get("result")).get("usage")))
+                    return self._count(_usage_in(dict_of(message.get("result"))))
                 if message is not None and "method" in message and "id" in message:
                     self._answer(message, permits=False)
         except Broken:
@@ -308,7 +323,7 @@ class AcpConversation:
     def _text(self, words: str) -> dict[str, str]:
         """Words are for the model: a command of the program would run shells that no hook judges."""
         seen = (one for one in words if unicodedata.category(one)[0] not in _UNSEEN)
-        head = HEAD if self.way.slashes and next(seen, "") == "/" else ""
+        head = HEAD if next(seen, " ") in self.way.signs else ""
         return {"type": "text", "text": f"{head}{words}"}
 
     def _send(self, method: str, **params: Any) -> int:
@@ -340,6 +355,13 @@ def _result(message: Message) -> Message:
     if "error" in message:
         raise AcpRefused(dict_of(message["error"]))
     return dict_of(message.get("result"))
+
+
+def _usage_in(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a turn used, in the protocol's place, or in Gemini CLI's own."""
+    told = dict_of(dict_of(dict_of(result.get("_meta")).get("quota")).get("token_count"))
+    own = {"inputTokens": told.get("input_tokens"), "outputTokens": told.get("output_tokens")}
+    return dict_of(result.get("usage")) or own
 
 
 def _status_of(error: Mapping[str, Any]) -> int:

@@ -194,10 +194,15 @@ def _name(text: str | None) -> str | None:
 
 
 def reader_of(
-    parser: Parser, policy: Policy, where: Where, able: Capabilities, hidden: Mapping[str, str]
+    parser: Parser,
+    policy: Policy,
+    where: Where,
+    able: Capabilities,
+    hidden: Mapping[str, str],
+    sitting: bool = False,
 ) -> StreamReader:
     """The reader of one attempt. `hidden`: as for the reader itself."""
-    return StreamReader(parser, Violations(policy, where, able.asks_people), able.tells_ran, hidden)
+    return StreamReader(parser, Violations(policy, where, able.asks(sitting)), able.tells_ran, hidden)
 
 
 OWN_WALL = frozenset({"codex"})
@@ -275,7 +280,9 @@ class NodeRuntimes:
         policy = with_rules(order.policy, owners)  # for who judges before it does
         _check_network(policy, runtime, isolation, door)
         asked = self._request(order, str(work), str(home))
-        desk = around.desk(order, str(home)) if asks_people(policy, runtime) else None
+        desk = (
+            around.desk(order, str(home)) if asks_people(policy, runtime, order.turns is not None) else None
+        )
         request = replace(asked, context=_room(around.server(order), order), policy=policy, desk=desk)
         if order.limits.wrap_up and door is not None and door.is_priced and not door.is_tunnel:
             # its own stop would come before the last turn
@@ -371,7 +378,8 @@ class NodeRuntimes:
         runtime = _must_find(order.runtime)
         parser = runtime.parser(self._request(order, "/", "/"))
         policy = with_rules(order.policy, bounds.rules)
-        return reader_of(parser, policy, bounds.where, runtime.capabilities, self.hidden(order))
+        able, sitting = runtime.capabilities, order.turns is not None
+        return reader_of(parser, policy, bounds.where, able, self.hidden(order), sitting)
 
     def _request(self, order: Order, work: str, home: str) -> LaunchRequest:
         if order.resume is None:

@@ -23,12 +23,16 @@ class AcpWay(WireModel):
     install: str
     mode: str = ""
     denials: tuple[str, ...] = ()
-    exact: bool = True
-    """A request for a permission holds the whole command: `rawInput.command`."""
+    titled: str = ""
+    """A call's title is the whole command, and the text beside it begins so where it runs in the run's
+    folder. Empty: the command is `rawInput.command`."""
     resumes: tuple[str, ...] = ("resume", "load")
     """The methods of `session/` that go on with a session; the first one that it has is used."""
-    slashes: bool = True
-    """It takes words that begin with a slash for a command of its own, so they are sent behind a head."""
+    signs: str = "/"
+    """Words that begin with one of these are a command of its own, so they are sent behind a head."""
+    chats: str = ""
+    """Where a load begins a file of the session's name and of this minute, and with it would reset a file of
+    that name: the pattern of the files in the home, with `{}` for how the session begins."""
     silent_ms: int = 0
     """Without a message for so long, and with no call at work, its model gives no answer."""
 

@@ -390,6 +390,11 @@ class Capabilities:
     reasoning: frozenset[Reasoning] = frozenset()
     """The reasoning efforts that its model takes."""
 
+    def asks(self, sitting: bool) -> bool:
+        """Check whether a call waits for a person: in a sitting also where the hook is not patient enough,
+        because the program itself waits for an answer to its question."""
+        return self.asks_people or (sitting and self.takes_turns)
+
     @property
     def flags(self) -> tuple[Flag, ...]:
         """The abilities in the form of a node's facts."""

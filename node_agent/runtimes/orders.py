@@ -89,7 +89,8 @@ def enforced(
     rule = order.safety.value if may_write(*asked) else READ_ONLY
     level = Enforced(rule=rule, how=runtime.enforcement(*asked, isolation))
     able = runtime.capabilities
-    where = _Where(order.workspace.kind == "git", able.stream, able.asks_first, able.asks_people, isolation)
+    people = able.asks(order.turns is not None)
+    where = _Where(order.workspace.kind == "git", able.stream, able.asks_first, people, isolation)
     mine = _of_rules(order.policy.paths, order.policy.commands, where)
     theirs = _of_rules(owners.paths, owners.commands, where, " of the machine's owner")
     return (level, *_of_tools(order, runtime), *mine, *theirs)
@@ -99,9 +100,9 @@ DeskOf = Callable[[Order, str], CallDesk | None]
 """The place where people are asked, by an order and its run's home."""
 
 
-def asks_people(policy: Policy, runtime: Runtime) -> bool:
+def asks_people(policy: Policy, runtime: Runtime, sitting: bool) -> bool:
     """Check whether a call of this run can wait for a person."""
-    return runtime.capabilities.asks_people and any(rule.ask for rule in policy.commands)
+    return runtime.capabilities.asks(sitting) and any(rule.ask for rule in policy.commands)
 
 
 def _of_tools(order: Order, runtime: Runtime) -> Iterator[Enforced]:

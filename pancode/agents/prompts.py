@@ -147,6 +147,7 @@ class Situation:
     safety: Safety
     runtime: str = ""
     rules: Rules = NO_RULES
+    sitting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +182,7 @@ def compile_prompt(agent: Agent, situation: Situation) -> Prompt:
         Category.CONSTITUTION: _constitution(agent, rule),
         Category.MODE: _mode(agent, situation.mode),
         Category.SAFETY: RULES[rule],
-        Category.RULES: "\n".join(_rules(situation.rules, _can_ask(situation.runtime))),
+        Category.RULES: "\n".join(_rules(situation.rules, _can_ask(situation))),
         Category.TOOLS: _tools(agent, rule, situation.runtime),
         Category.REPORT: REPORTS[agent.role],
     }
@@ -223,8 +224,9 @@ def _called(tools: Sequence[str], runtime: str) -> str:
     return CALLED_HEAD.format(names=", ".join(called)) if names else ""
 
 
-def _can_ask(runtime: str) -> bool:
-    return runtime in RUNTIMES and RUNTIMES[runtime].asks_people
+def _can_ask(situation: Situation) -> bool:
+    kind = RUNTIMES.get(situation.runtime)
+    return kind is not None and kind.asks(situation.sitting)
 
 
 def _rules(rules: Rules, can_ask: bool) -> Iterator[str]:

@@ -49,6 +49,10 @@ class RuntimeKind:
     takes_turns: bool = False
     """It can wait for words after an answer: its run can be a sitting."""
 
+    def asks(self, sitting: bool) -> bool:
+        """Whether a command waits for a person's yes: in a sitting it does with every runtime."""
+        return self.asks_people or (sitting and self.takes_turns)
+
     @property
     def resumes(self) -> bool:
         """Whether it can go on with a session: agent programs can, a program of the user's own has none."""
@@ -85,6 +89,7 @@ RUNTIMES: dict[str, RuntimeKind] = {
             holds=_ALL_BUT_OPEN,
             provider="google",
             reasons=_EVERY - {Reasoning.OFF, Reasoning.XHIGH},
+            takes_turns=True,
         ),
         RuntimeKind(
             "opencode",

@@ -334,7 +334,8 @@ def _put_together(
     (runtime, ref, reasoning, unasked), (workspace, gates) = what, rest
     mode, safety = request.mode or defaults.mode, request.safety or defaults.safety
     limits = run_limits(request, agent, catalogue.defaults, runtime)
-    compiled = compile_prompt(agent, Situation(mode, safety, runtime.name, catalogue.rules))
+    talks = bool(request.turns)
+    compiled = compile_prompt(agent, Situation(mode, safety, runtime.name, catalogue.rules, talks))
     prompt = "" if runtime.own else compiled.text
     wanted = _wanted(request, ref, runtime, prompt, catalogue)
     needs = Needs(wanted.endpoint, wanted.model, agent.read_only) if wanted is not None else None

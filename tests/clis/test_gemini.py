@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from node_agent.wire.failure import FailureKind as F
+from node_agent.wire.order import TurnTerms
 from node_agent.wire.policy import ActionClass as A
-from node_agent.wire.policy import Safety
+from node_agent.wire.policy import CommandRule, Isolation, PathAccess, PathRule, Rules, Safety, compile_policy
 from tests.clis.conftest import MakeBench
 from tests.clis.hands import HANDS, call
 from tests.clis.launched import GEMINI, Bench, first_request, names
@@ -22,6 +24,7 @@ from tests.fakemodel import FakeModel
 
 pytestmark = pytest.mark.slow
 
+TERMS = TurnTerms(idle_ms=1, turn_ms=60_000)
 DONE = {"text": "Done: the work is finished.", "usage": {"input": 1200, "output": 34, "cache_read": 500}}
 shell = HANDS["gemini"].shell
 OneBench = Callable[[dict], tuple[Bench, FakeModel]]
@@ -69,13 +72,14 @@ def hostile(work: Path) -> None:
     (work.parent / ".gemini" / ".env").write_text("THEIRS=3\n")
 
 
+@pytest.mark.parametrize("terms", [None, TERMS], ids=["headless", "sitting"])
 def test_neither_the_repository_nor_the_folders_above_it_tell_it_anything(
-    bench: OneBench, tmp_path: Path
+    bench: OneBench, tmp_path: Path, terms: TurnTerms | None
 ) -> None:
     b, _ = bench({"turns": [shell("echo ${THEIRS:-none} ${NODE_OPTIONS:-none} > told"), DONE]})
     hostile(b.work)
     before = names(b.work)
-    verdict = b.run(b.request(safety=Safety.FULL_AUTO))
+    verdict = b.run(replace(b.request(safety=Safety.FULL_AUTO), sitting=terms))
     assert verdict.failure is None, verdict.reason
     assert names(b.work) == sorted([*before, "told"]), "no hook, server or command of theirs ran"
     assert (b.work / "told").read_text() == "none none\n"
@@ -120,9 +124,10 @@ def test_auto_edit_stays_in_the_workspace_and_out_of_its_repository(bench: OneBe
     assert not (b.work / ".git" / "hooks" / "post-commit").exists()
 
 
-def test_its_shell_does_not_see_the_key(bench: OneBench) -> None:
+@pytest.mark.parametrize("terms", [None, TERMS], ids=["headless", "sitting"])
+def test_its_shell_does_not_see_the_key(bench: OneBench, terms: TurnTerms | None) -> None:
     b, _ = bench({"turns": [shell("echo key=$GEMINI_API_KEY > seen.txt"), DONE]})
-    verdict = b.run(b.request(safety=Safety.FULL_AUTO))
+    verdict = b.run(replace(b.request(safety=Safety.FULL_AUTO), sitting=terms))
     assert verdict.failure is None, verdict.reason
     assert (b.work / "seen.txt").read_text() == "key=\n"
 
@@ -131,3 +136,36 @@ def test_words_that_go_round_in_circles_are_no_success(bench: OneBench) -> None:
     b, _ = bench({"turns": [{"text": "the same words again and again " * 400}], "no_tools": "turns"})
     verdict = b.run(b.request())
     assert (verdict.failure, verdict.reason) == (F.AGENT_FAILED, "Loop detected, stopping execution")
+
+
+def test_in_a_sitting_it_asks_about_what_no_hook_sees(bench: OneBench, tmp_path: Path) -> None:
+    """The whole of a command of many lines is judged, and none that begins elsewhere than we know."""
+    lines = [f"printf 'line {number} of many' > long.txt" for number in range(40)]
+    long = "\n".join([*lines, "printf ruled-x"])
+    (read, elsewhere) = (HANDS["gemini"].read, call("run_shell_command", command="cat f", dir_path="sub"))
+    turns = [
+        read("${cwd}/secret.txt"),
+        read("${cwd}/notes.txt"),
+        shell(long),
+        shell("ls sub"),
+        elsewhere,
+        DONE,
+    ]
+    b, _ = bench({"turns": turns})
+    b.isolation = Isolation.SANDBOX
+    (b.work / "secret.txt").write_text("THE-SECRET")
+    (b.work / "sub").mkdir()
+    (b.work / "sub/f").write_text("IN-ANOTHER-FOLDER")
+    rules = Rules(
+        paths=(PathRule(pattern="secret.txt", access=PathAccess.NONE),),
+        commands=(CommandRule(pattern="printf ruled-"), CommandRule(pattern="ls sub")),
+    )
+    policy = compile_policy(Safety.AUTO_EDIT, False, rules=rules)
+    verdict = b.run(replace(b.request("$go"), sitting=TERMS, policy=policy))
+    assert verdict.failure is None, verdict.reason
+    assert not (b.work / "long.txt").exists()
+    why = [denial.why for denial in verdict.denials]
+    wanted = ("secret.txt", "ruled-", "ls sub", "exact command")
+    assert [words in one for words, one in zip(wanted, why, strict=True)] == [True] * 4, why
+    told = "".join(path.read_text() for path in (tmp_path / "d").iterdir())
+    assert "alpha" in told and "THE-SECRET" not in told and "IN-ANOTHER" not in told and "$go" in told

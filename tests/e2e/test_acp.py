@@ -7,7 +7,8 @@ import os
 import pytest
 
 from tests.clis.hands import HANDS
-from tests.clis.launched import EVERY, runs
+from tests.clis.launched import Cli, runs
+from tests.clis.test_talked import TALKS
 from tests.e2e.owner import Owner, until
 from tests.e2e.programs import await_state, give_prices, give_secrets, installed, model_on, project
 from tests.e2e.test_people import ASKING
@@ -16,9 +17,16 @@ from tests.e2e.test_sessions import at_a_terminal, says, state
 from tests.lab import Lab
 
 pytestmark = pytest.mark.slow
-CLI = next(cli for cli in EVERY if cli.runtime == "opencode")
-HAND = HANDS["opencode"]
-WHERE = ("--runtime", "opencode", "--model", CLI.model, "--node", f"node{K}", "--budget", "0.50")
+
+
+@pytest.fixture(params=TALKS, ids=lambda cli: cli.runtime)
+def cli(request: pytest.FixtureRequest) -> Cli:
+    chosen: Cli = request.param
+    return chosen
+
+
+def where(cli: Cli) -> tuple[str, ...]:
+    return ("--runtime", cli.runtime, "--model", cli.model, "--node", f"node{K}", "--budget", "0.50")
 
 
 def turns_of(fleet: Owner, run: str) -> list[tuple[str, str]]:
@@ -26,22 +34,23 @@ def turns_of(fleet: Owner, run: str) -> list[tuple[str, str]]:
     return [(turn["stop"], turn["why"]) for turn in receipt["turns"]]
 
 
-def test_a_chat_with_opencode_works_is_come_back_to_and_remembers(fleet: Owner, lab: Lab) -> None:
+def test_a_chat_works_is_come_back_to_and_remembers(fleet: Owner, lab: Lab, cli: Cli) -> None:
     """It takes more than 30 s: two sittings, and each starts the real program."""
-    top = project(fleet, "talked-opencode")
+    top = project(fleet, f"talked-{cli.runtime}")
+    hand = HANDS[cli.runtime]
     turns = [
-        HAND.shell("printf one > made.txt; cat made.txt"),
-        HAND.write("${cwd}/notes.txt", "BETA\n"),
-        HAND.shell("git push origin main"),
+        hand.shell("printf one > made.txt; cat made.txt"),
+        hand.write("${cwd}/notes.txt", "BETA\n"),
+        hand.shell("git push origin main"),
         says("I made it."),
         says("It says one."),
     ]
-    with installed(lab, CLI.runtime, [K]):
-        give_secrets(lab, K, secrets(CLI))
-        give_prices(lab, K, {CLI.model: PRICE})
-        await_state(fleet, K, CLI.runtime, "ok")
+    with installed(lab, cli.runtime, [K]):
+        give_secrets(lab, K, secrets(cli))
+        give_prices(lab, K, {cli.model: PRICE})
+        await_state(fleet, K, cli.runtime, "ok")
         with model_on(lab, K, {"count": "assistant", "turns": turns}):
-            first = fleet.run("chat", *WHERE, "make a file", cwd=top, timeout_s=120).ok()
+            first = fleet.run("chat", *where(cli), "make a file", cwd=top, timeout_s=120).ok()
             session = fleet.ask("sessions", "show", "last")["session"]
             assert "I made it." in first.out and "printf one > made.txt" in first.out
             assert state(fleet, session) == "waits for you", "who leaves ends nothing"
@@ -66,19 +75,20 @@ def test_a_chat_with_opencode_works_is_come_back_to_and_remembers(fleet: Owner, 
     assert ((top / "made.txt").read_text(), (top / "notes.txt").read_text()) == ("one", "BETA\n")
 
 
-def test_a_command_waits_for_a_person_and_a_cancelled_turn_ends(fleet: Owner, lab: Lab) -> None:
+def test_a_command_waits_for_a_person_and_a_cancelled_turn_ends(fleet: Owner, lab: Lab, cli: Cli) -> None:
     """It takes more than 30 s: the real program starts on a real host, and two people are waited for."""
-    top = project(fleet, "asked-opencode")
+    top = project(fleet, f"asked-{cli.runtime}")
     (top / "pansafety.yaml").write_text(ASKING)
-    turns = [HAND.shell("printf asked-it > yes.txt"), HAND.shell("printf asked-no > no.txt"), says("Done.")]
+    hand = HANDS[cli.runtime]
+    turns = [hand.shell("printf asked-it > yes.txt"), hand.shell("printf asked-no > no.txt"), says("Done.")]
     works = f"sleep 611.{os.getpid()}"
-    turns += [HAND.shell("printf asked-again > again.txt"), HAND.shell(f"trap '' TERM; {works}")]
+    turns += [hand.shell("printf asked-again > again.txt"), hand.shell(f"trap '' TERM; {works}")]
     turns.append(says("Going on."))
-    with installed(lab, CLI.runtime, [K]), model_on(lab, K, {"count": "assistant", "turns": turns}):
-        give_secrets(lab, K, secrets(CLI))
-        give_prices(lab, K, {CLI.model: PRICE})
-        await_state(fleet, K, CLI.runtime, "ok")
-        begun = fleet.begin("chat", *WHERE, "go", cwd=top)
+    with installed(lab, cli.runtime, [K]), model_on(lab, K, {"count": "assistant", "turns": turns}):
+        give_secrets(lab, K, secrets(cli))
+        give_prices(lab, K, {cli.model: PRICE})
+        await_state(fleet, K, cli.runtime, "ok")
+        begun = fleet.begin("chat", *where(cli), "go", cwd=top)
         until(lambda: asked(fleet) != [], "a person is asked", 120)
         ((run, call),) = asked(fleet)
         fleet.run("approve", "--call", str(call), run).ok()

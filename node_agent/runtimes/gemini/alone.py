@@ -8,6 +8,12 @@ from typing import Any
 
 from node_agent.runtimes.starting import guard
 
+GENERAL: Mapping[str, Any] = {
+    "enableAutoUpdate": False,
+    "enableAutoUpdateNotification": False,
+    # Left alone it asks again for more than 100 s; this is once more, after some seconds.
+    "maxAttempts": 2,
+}
 # Folder trust stays on and is skipped by a flag: so no settings of the repository, and with them no servers,
 # hooks or commands, are merged into these. Trust that is off would be trust in everything.
 _SETTINGS: Mapping[str, Any] = {
@@ -20,8 +26,7 @@ _SETTINGS: Mapping[str, Any] = {
         },
     },
     "privacy": {"usageStatisticsEnabled": False},
-    # Left alone it asks again for more than 100 s; this is once more, after some seconds.
-    "general": {"enableAutoUpdate": False, "enableAutoUpdateNotification": False, "maxAttempts": 2},
+    "general": GENERAL,
     "telemetry": {"enabled": False},
     "context": {"memoryBoundaryMarkers": []},
     "advanced": {"ignoreLocalEnv": True},

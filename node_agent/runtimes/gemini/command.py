@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from node_agent.runtimes import hooks
+from node_agent.runtimes.acp import AcpWay, talked
 from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, Program, base_env
-from node_agent.runtimes.gemini.alone import alone
+from node_agent.runtimes.gemini.alone import GENERAL, alone
 from node_agent.runtimes.gemini.thinking import overrides
 from node_agent.runtimes.starting import NEVER, guarded, is_fenced, keyed, prompt_in, task_of
 from node_agent.wire.policy import Safety
@@ -32,10 +33,25 @@ PROMPT = ".gemini/GEMINI.md"
 """The file that it reads as its user's standing instructions."""
 POLICY = "policy.toml"
 
+ACP = AcpWay(
+    name="gemini",
+    argv=("gemini", "--acp"),
+    install=PROGRAM.install,
+    mode="default",
+    denials=("denied by policy",),
+    titled="[current working directory ",
+    resumes=("load",),
+    signs="/$",
+    chats=".gemini/tmp/*/chats/session-*-{}.jsonl",
+)
+"""It calls no hook here, so it asks before each command, each change, and what path rules are about. Its
+folder is not trusted here: so it takes in nothing of the repository, and has no mode but its default."""
+
 _SHELL = "run_shell_command"
 _RUNS = f'[[rule]]\ntoolName = "{_SHELL}"\ndecision = "allow"\npriority = 100\nallowRedirection = true\n'
 _NETWORK = ("web_fetch", "google_web_search")
 _EDIT = ("replace", "write_file")
+_LOOKS = ("read_file", "read_many_files", "list_directory")
 _OURS = {
     "read_file": ("read",),
     "read_many_files": ("read",),
@@ -60,10 +76,12 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     mode, denied = _RULES[request.safety if request.may_write else Safety.SUGGEST]
     denied = tuple(dict.fromkeys((*denied, *(t for t, ours in _OURS.items() if not request.has(*ours)))))
-    rules = [_deny(tool) for tool in denied]
-    if is_fenced(request, place):
+    fenced = is_fenced(request, place)
+    if fenced:
         denied = tuple(tool for tool in denied if tool != _SHELL)
-        rules = [*map(_deny, denied), *map(_never, NEVER), _RUNS]
+    if request.sitting is not None:
+        return _talked(request, place, denied)
+    rules = [*map(_deny, denied), *((*map(_never, NEVER), _RUNS) if fenced else ())]
     given = alone(_settings(request), by_account(place.env), _hooks(request, place))
     files = {**BASE_FILES, **prompt_in(PROMPT, request), **given, **hooks.files("gemini", request, place)}
     argv = ["gemini", "-o", "stream-json"]
@@ -80,6 +98,24 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     return ProcessSpec(tuple(argv), _env(request, place), task_of(request), files)
 
 
+def _talked(request: LaunchRequest, place: Place, denied: tuple[str, ...]) -> ProcessSpec:
+    """Agents of its own would not ask, nor does it before `cat` or `ls`, unless a rule has a pattern. Its
+    clean-up takes a file that a load has begun for a broken session, and removes the session."""
+    rules = [*map(_deny, (*denied, *_MODE_SWITCHES, "invoke_agent"))]
+    asked = (_SHELL, *_EDIT, *hooks.tools(request, (), _LOOKS))
+    rules += [f'{_rule(tool, "ask_user", 500)}argsPattern = "."\n' for tool in asked]
+    rules += [_rule(tool, "allow", 500) for tool in _NETWORK if request.safety is Safety.FULL_AUTO]
+    kept = {"general": {**GENERAL, "sessionRetention": {"enabled": False}}}
+    given = alone({**_settings(request), **kept}, by_account(place.env))
+    files = {**BASE_FILES, **prompt_in(PROMPT, request), **given, POLICY: "\n".join(rules).encode()}
+    argv = [*ACP.argv, "--approval-mode", ACP.mode, "--extensions", "none"]
+    argv += ["--admin-policy", f"{request.home}/{POLICY}", *(("-m", request.model) if request.model else ())]
+    for folder in request.besides:
+        argv += ["--include-directories", folder]
+    headless = ProcessSpec(tuple(argv), _env(request, place), task_of(request), files)
+    return talked(ACP.model_copy(update={"argv": headless.argv}), request, place, headless)
+
+
 def _settings(request: LaunchRequest) -> dict[str, Any]:
     """The settings of this run beside those of every run: reasoning effort, number of turns."""
     turns = request.limits.turns
@@ -90,7 +126,7 @@ def _settings(request: LaunchRequest) -> dict[str, Any]:
 def _hooks(request: LaunchRequest, place: Place) -> dict[str, Any]:
     if not hooks.has_hook(request, place):
         return {}
-    asked = hooks.tools(request, (_SHELL,), (*_EDIT, "read_file", "read_many_files", "list_directory"))
+    asked = hooks.tools(request, (_SHELL,), (*_EDIT, *_LOOKS))
     return {"BeforeTool": hooks.entry(asked, hooks.command(request, place), hooks.TIMEOUT_S * 1000)}
 
 
@@ -99,8 +135,12 @@ def _never(words: str) -> str:
     return f'{head}decision = "deny"\npriority = 900\n'
 
 
+def _rule(tool: str, decision: str, priority: int) -> str:
+    return f'[[rule]]\ntoolName = "{tool}"\ndecision = "{decision}"\npriority = {priority}\n'
+
+
 def _deny(tool: str) -> str:
-    return f'[[rule]]\ntoolName = "{tool}"\ndecision = "deny"\npriority = 900\n'
+    return _rule(tool, "deny", 900)
 
 
 def _env(request: LaunchRequest, place: Place) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from node_agent.runtimes.acp import headless_or_talked
 from node_agent.runtimes.base import Capabilities, Runtime
 from node_agent.runtimes.gemini import command, thinking
 from node_agent.runtimes.gemini.parse import GeminiParser
@@ -21,9 +22,10 @@ RUNTIME = Runtime(
         reasoning=frozenset(thinking.LEVELS),
         narrows=True,
         tells_turns=True,
+        takes_turns=True,
     ),
     command.launch,
-    GeminiParser,
+    headless_or_talked(GeminiParser),
     held_but_full_auto,
     command.PROBE,
     command.CREDENTIALS,

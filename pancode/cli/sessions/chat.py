@@ -71,7 +71,7 @@ def chat(
     agent has all of it, and begins in the folder where you stand. Without --agent it is that of
     dispatch.agent, else builder. After ten minutes without words the session rests: its slot is free, its
     files and its memory are kept, and your next words go on with it. /help shows what else can be typed.
-    The runtimes native and opencode take turns.
+    A runtime that takes no turns is refused, with the names of those that do.
     """
     about = {name: value for name, value in of_caller(ctx.params).items() if name in _CALLER}
     body = {**options.said(ctx.params), **about, "yes": yes}

@@ -103,6 +103,9 @@ def turn(number: int, words: str) -> None:
             says(str(heard()["error"]["code"]))
         case "silent-end":
             pass
+        case "quota":
+            tokens = {"input_tokens": 7, "output_tokens": 3}
+            done = {"stopReason": "end_turn", "_meta": {"quota": {"token_count": tokens}}}
         case "dies" if started() == 1:
             sys.stderr.write("the stack is deep\nout of luck\n")
             sys.exit(3)

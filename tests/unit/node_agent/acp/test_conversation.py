@@ -84,6 +84,14 @@ def test_words_are_answered_and_the_session_is_told(talks: Talks) -> None:
     assert talks.told("usage")[-1]["input"] == 10 and talks.starts == 1
 
 
+def test_what_a_turn_used_is_counted_where_gemini_tells_it(talks: Talks) -> None:
+    talk = talks("quota")
+    talk.begin()
+    talk.run("one")
+    talk.run("two")
+    assert (talk.used, talk.turns) == ({"input": 14, "cached": 0, "output": 6}, 2)
+
+
 @pytest.mark.parametrize("before", ["", " \n\t", "\ufeff", "\u200b \u2060", "\ufe0f\x00\xa0"])
 def test_words_are_never_a_command_of_the_program(talks: Talks, before: str) -> None:
     talk = talks("plain")
@@ -125,9 +133,38 @@ def test_a_permission_is_given_once_by_policy_and_never_for_ever(talks: Talks) -
 
 
 def test_a_command_whose_exact_words_are_not_told_is_refused(talks: Talks) -> None:
-    talk = talks("permissions", exact=False)
+    talk = talks("permissions", titled="[current")
     talk.begin()
     assert talk.run("try").split()[:2] == ["no", "no"]
+
+
+def test_a_title_is_the_command_only_where_it_says_that_it_runs_in_our_folder(talks: Talks) -> None:
+    talk = talks("plain", titled="[in the folder]")
+    calls = AcpCalls(talk.way, talk.deeds, talk.voice)
+    beside = {"here": "[in the folder] (a look)", "there": "[in sub] (a look)", "none": ""}
+    for number, text in beside.items():
+        content = [{"type": "content", "content": {"type": "text", "text": text}}]
+        asked = {"toolCallId": number, "kind": "execute", "title": "ls", "content": content}
+        answer = calls.permit({"toolCall": asked, "options": [{"optionId": "yes", "kind": "allow_once"}]})
+        assert (answer["outcome"]["outcome"] == "selected") == (number == "here")
+
+
+def test_a_chat_is_put_aside_before_its_program_begins_a_file_of_its_name(
+    talks: Talks, tmp_path: Path
+) -> None:
+    """The larger one: what a start without words has left holds nothing."""
+    chats = tmp_path / "home/tmp/p/chats"
+    chats.mkdir(parents=True)
+    (chats / "session-2026-11-23T20-45-s-1.jsonl").write_text("what was said")
+    (chats / "session-2026-11-23T20-46-s-1.jsonl").write_text("")
+    (chats / "session-2026-11-23T20-46-s-2.jsonl").write_text("what another said, for long")
+    talk = talks("plain", session="s-1", chats="tmp/*/chats/session-*-{}.jsonl")
+    talk.env = {**os.environ, "HOME": str(tmp_path / "home")}
+    for _ in range(2):
+        talk.begin()
+        talk.end()
+    assert (chats / "session-1970-01-01T00-00-s-1.jsonl").read_text() == "what was said"
+    assert len(list(chats.iterdir())) == 3
 
 
 def test_files_and_terminals_are_not_served(talks: Talks) -> None:

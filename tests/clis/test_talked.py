@@ -1,0 +1,203 @@
+"""The real programs that take turns over ACP, as the node starts them, against the scripted model server.
+
+What one of them does alone is in its own file. Takes about a minute for each program.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from node_agent.acp.conversation import AcpConversation
+from node_agent.native.equipment import WorkerBeat, pause
+from node_agent.native.sitting import TurnOver
+from node_agent.native.tools.offer import Deeds
+from node_agent.runner.launching import brought_in
+from node_agent.runtimes.acp import FILE, AcpWay
+from node_agent.runtimes.base import LaunchRequest, Resume
+from node_agent.runtimes.hooks import desk_of
+from node_agent.runtimes.registry import RUNTIMES
+from node_agent.wire.clock import SystemClock
+from node_agent.wire.failure import FailureKind as F
+from node_agent.wire.order import TurnTerms
+from node_agent.wire.policy import CommandRule, Rules, Safety, compile_policy
+from node_agent.wire.receipt import TurnStop
+from node_agent.workspace.folders import write_below
+from tests.clis.conftest import MakeBench
+from tests.clis.hands import HANDS
+from tests.clis.launched import EVERY, Bench, Cli, await_end, names, runs
+from tests.clis.test_asks import NODE, WHO, person, says
+from tests.clis.test_below import hostile
+from tests.clis.test_hooks import asked, walled
+from tests.crowd import crowded
+from tests.fakemodel import preset
+from tests.unit.node_agent.native.test_loop import Script, Stage
+
+pytestmark = pytest.mark.slow
+
+TALKS = [cli for cli in EVERY if RUNTIMES[cli.runtime].capabilities.takes_turns and cli.runtime != "native"]
+TERMS = TurnTerms(idle_ms=1, turn_ms=60_000)
+RULES = Rules(
+    commands=(
+        CommandRule(pattern="printf ruled-", reason="the owner said so"),
+        CommandRule(pattern="printf asked-", ask=True, reason="look first"),
+    )
+)
+CANCELS_S = 1.0
+DONE = {"text": "Done."}
+READ_THEIR_WORDS = ()
+"""Programs that give the model what the repository says to agents, whatever their flags say."""
+
+
+@pytest.fixture(params=TALKS, ids=lambda cli: cli.runtime)
+def cli(request: pytest.FixtureRequest) -> Cli:
+    chosen: Cli = request.param
+    return chosen
+
+
+def sitting(bench: Bench, words: str, **more: object) -> LaunchRequest:
+    request = bench.request(words, safety=Safety.AUTO_EDIT)
+    policy = compile_policy(Safety.AUTO_EDIT, False, rules=RULES)
+    return replace(request, sitting=TERMS, policy=policy, **more)  # type: ignore[arg-type]
+
+
+def test_it_writes_runs_is_denied_asks_a_person_and_remembers(
+    make_bench: MakeBench, cli: Cli, tmp_path: Path
+) -> None:
+    """Each start goes on with the session of the one before, and there are three of them in a minute."""
+    hand = HANDS[cli.runtime]
+    commands = ["printf one > made.txt", "git push origin main", "printf ruled-x > ruled.txt"]
+    commands += [
+        "printf asked-yes > yes.txt",
+        "printf asked-no > no.txt",
+        "cd sub; printf 'two\n' > made.txt",
+    ]
+    turns = [hand.write("${cwd}/new.txt", "BETA\n"), *map(hand.shell, commands)]
+    b, model = make_bench(cli, {"turns": [*turns, {"text": "I did it."}]})
+    (b.work / "sub").mkdir()
+    desk = desk_of(str(b.home), WHO, NODE.public.text(), 600_000)
+    answering = Thread(target=person, args=(b, [says(True), says(False)]))
+    answering.start()
+    first = walled(b).run(sitting(b, "first words", desk=desk))
+    answering.join()
+    assert first.failure is None and first.answer.startswith("I did it.\n"), first.reason
+    assert (b.work / "new.txt").read_text() == "BETA\n"
+    left = {".git", "notes.txt", "new.txt", "made.txt", "yes.txt", "sub"}
+    assert set(names(b.work)) == left and (b.work / "sub/made.txt").read_text() == "two\n"
+    assert (b.work / "made.txt").read_text() == "one"
+    denied = [denial.why for denial in first.denials]
+    assert ["git_push" in denied[0], "the owner said so" in denied[1]] == [True, True] and len(denied) == 3
+    assert first.session
+    then = first
+    for words in ("second words", "third words"):
+        model.set_script({"turns": [{"text": "I remember."}]})
+        then = b.run(sitting(b, words, resume=Resume(first.session, then.usage)))
+        assert then.failure is None and then.answer.startswith("I remember."), then.reason
+        assert then.session == first.session
+    last = max((tmp_path / "d").iterdir()).read_text()
+    assert all(words in last for words in ("first words", "second words", "third words", "I remember."))
+    assert 0 < then.usage.output_tokens <= first.usage.output_tokens, "it counts what this sitting used"
+
+
+@pytest.mark.parametrize(
+    ("fault", "kinds"),
+    [
+        ("401", {F.MODEL_AUTH, F.MODEL_FAILED}),
+        ("429", {F.MODEL_BUSY, F.MODEL_FAILED}),
+        ("cut", {F.MODEL_FAILED, F.NO_ANSWER, F.AGENT_FAILED}),
+    ],
+)
+def test_a_model_server_that_fails_is_no_answer(
+    make_bench: MakeBench, cli: Cli, fault: str, kinds: set[F]
+) -> None:
+    b, _ = make_bench(cli, preset(fault))
+    request = sitting(b, "go")
+    verdict = b.run(replace(request, limits=request.limits.model_copy(update={"idle_ms": 20_000})))
+    assert verdict.failure in kinds, (verdict.failure, verdict.reason, verdict.answer)
+
+
+class Talk:
+    """A conversation with the real program in this process, whose beat a test can use."""
+
+    def __init__(self, bench: Bench, request: LaunchRequest, folder: Path) -> None:
+        made = bench.launch(request)
+        for name, data in made.files.items():
+            write_below(bench.home, name, data)
+        stage = Stage(folder, Script())
+        self.told, self.beat = stage.told, WorkerBeat(pause)
+        self.conversation = AcpConversation(
+            way=AcpWay.model_validate_json(made.files[FILE]),
+            env=made.env,
+            folder=str(bench.work),
+            model=bench.cli.model,
+            session="",
+            voice=stage.loop.voice,
+            clock=SystemClock(),
+            limits=stage.loop.limits,
+            deeds=Deeds(stage.loop.box, stage.loop.voice),
+            beat=self.beat,
+        )
+
+    def cancelled(self, words: str, ready: Callable[[], bool]) -> float:
+        """The seconds from a person's cancel to the end of the turn."""
+        began = 0.0
+
+        def look() -> None:
+            nonlocal began
+            if ready():
+                self.beat.on, began = None, time.monotonic()
+                raise TurnOver(TurnStop.CANCELLED)
+
+        self.beat.on = look
+        with pytest.raises(TurnOver):
+            self.conversation.run(words)
+        return time.monotonic() - began
+
+
+@pytest.fixture
+def talk_of(tmp_path: Path) -> Iterator[Callable[[Bench, LaunchRequest], Talk]]:
+    talks: list[Talk] = []
+
+    def make(bench: Bench, request: LaunchRequest) -> Talk:
+        talks.append(Talk(bench, request, tmp_path / "stage"))
+        return talks[-1]
+
+    (tmp_path / "stage").mkdir()
+    yield make
+    for talk in talks:
+        talk.conversation.end()
+
+
+def test_a_cancel_ends_the_turn_and_its_command_and_the_next_words_are_answered(
+    make_bench: MakeBench, cli: Cli, talk_of: Callable[[Bench, LaunchRequest], Talk], tmp_path: Path
+) -> None:
+    b, model = make_bench(cli, {"turns": [{"fault": {"hang": 600}}]})
+    works = f"sleep 612.{model.port}"
+    talk = talk_of(walled(b), replace(sitting(b, ""), safety=Safety.FULL_AUTO))
+    talk.conversation.begin()
+    assert talk.cancelled("words one", lambda: bool(model.state.fault_hits)) < CANCELS_S * crowded()
+    model.set_script({"turns": [HANDS[cli.runtime].shell(f"trap '' TERM; {works}")]})
+    assert talk.cancelled("words two", lambda: bool(runs(works))) < CANCELS_S * crowded()
+    await_end(works)
+    model.set_script({"turns": [{"text": "Going on."}]})
+    assert talk.conversation.run("words three") == "Going on."
+    last = max((tmp_path / "d").iterdir()).read_text()
+    assert "words two" in last and "words three" in last
+
+
+def test_what_a_repository_brings_runs_only_behind_a_wall(
+    make_bench: MakeBench, cli: Cli, tmp_path: Path
+) -> None:
+    """What its flags do not leave out is named in its table, and refused outside of a sandbox."""
+    b, _ = make_bench(cli, {"turns": [HANDS[cli.runtime].shell("true"), DONE]})
+    hostile(b.work, b.outside / "THEIRS")
+    verdict = walled(b).run(sitting(b, "go"))
+    assert verdict.failure is None, verdict.reason
+    brought = brought_in(b.work, "", RUNTIMES[cli.runtime].brought)
+    assert (names(b.outside) != []) == (brought is not None)
+    assert ("WORDS-OF-THE-REPOSITORY" in asked(tmp_path)) == (cli.runtime in READ_THEIR_WORDS)
