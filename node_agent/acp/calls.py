@@ -190,4 +190,8 @@ def _kept(fact: Any) -> Any:
 def _said(update: Mapping[str, Any]) -> str:
     """What the call gave back, as text."""
     parts = (dict_of(dict_of(one).get("content")) for one in list_of(update.get("content")))
-    return "\n".join(text_of(one.get("text")) for one in parts)
+    raw = dict_of(update.get("rawOutput"))
+    told = [text_of(one.get("text")) for one in parts] or [
+        f"{raw.get('code')}: {text_of(raw.get('message'))}"
+    ]
+    return "\n".join(told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -33,6 +34,8 @@ STARTS_MS, CANCELS_MS = 120_000, 800
 with the program."""
 AUTH_REQUIRED, NO_METHOD = -32000, -32601
 MOST_WHY = 400
+_STATUS = re.compile(r"\b(?:HTTP|error:) ([45]\d\d)\b")
+"""The status of the model server, where a program has it only in its words for people."""
 _NEVER = "session-1970-01-01T00-00-{}.jsonl"
 """A name with a minute that no start of Gemini CLI gives to a file."""
 _UNSEEN = "CMZ"
@@ -75,10 +78,12 @@ class AcpConversation:
         self._calls = AcpCalls(self.way, self.deeds, self.voice)
         self._number = 0
         self._beaten_ms = self._heard_ms = 0
+        self._fault, self._sum = "", dict[str, int]()
 
     # ---- the program
     def begin(self) -> None:
         """Start it, and go on with its session where there is one. Raises Over."""
+        self._sum = {}
         try:
             environ = {**self.env, "PWD": self.folder}
             process = CHILDREN.start(
@@ -124,6 +129,7 @@ class AcpConversation:
         if not self.session:
             raise Over(FailureKind.RUNTIME_UNREADABLE, f"{self.way.name} began no session; {self._fix()}")
         self._set_mode(begun)
+        self._set_options(begun)
         agent = dict_of(able.get("agentInfo"))
         details = {"session": self.session, "version": text_of(agent.get("version"))}
         self.voice.tell("session", model=self.model, **details)
@@ -167,6 +173,16 @@ class AcpConversation:
             raise Over(FailureKind.CANNOT_START, f"{words}; {self._fix()}")
         self._asked("session/set_mode", sessionId=self.session, modeId=self.way.mode)
 
+    def _set_options(self, begun: Mapping[str, Any]) -> None:
+        """As with a mode: what it does not list is not there."""
+        lists = map(dict_of, list_of(begun.get("configOptions")))
+        listed = {text_of(one.get("id")): list_of(one.get("options")) for one in lists}
+        for name, value in self.way.options.items():
+            if value not in (dict_of(one).get("value") for one in listed.get(name, [])):
+                words = f"{self.way.name} has no {name} {value} to choose"
+                raise Over(FailureKind.CANNOT_START, f"{words}; {self._fix()}")
+            self._asked("session/set_config_option", sessionId=self.session, configId=name, value=value)
+
     def _fix(self) -> str:
         return f"fix: install a version that speaks ACP: {self.way.install}"
 
@@ -190,6 +206,7 @@ class AcpConversation:
         self._await_ready()
         number = self._number + 1
         try:
+            self._fault = ""
             self._send("session/prompt", sessionId=self.session, prompt=[self._text(task)])
             self._heard_ms = self.clock.mono_ms()
             while True:
@@ -251,12 +268,21 @@ class AcpConversation:
     def _update(self, update: Mapping[str, Any]) -> None:
         kind = update.get("sessionUpdate")
         if kind == "agent_message_chunk":
-            self.voice.say(text_of(dict_of(update.get("content")).get("text")))
+            self._said(text_of(dict_of(update.get("content")).get("text")))
         elif kind in ("tool_call", "tool_call_update"):
             self._calls.take(update)
         elif kind not in ("agent_thought_chunk", "plan"):
             return  # facts about itself are no sign that its model answers
         self._heard_ms = self.clock.mono_ms()
+
+    def _said(self, text: str) -> None:
+        notices = self.way.notices
+        if not text.startswith(notices):
+            self.voice.say(text)
+            self._fault = ""
+            return
+        self.voice.tell("noted", text=f"[{self.way.name}: {text}]"[:MOST_WHY])
+        self._fault = text if text.startswith(notices[-1]) else ""
 
     def _answer(self, request: Message, permits: bool = True) -> None:
         """What the program asks of us."""
@@ -276,6 +302,10 @@ class AcpConversation:
         answer = "".join(self.voice.answer)
         self._count(_usage_in(result))
         stop = result.get("stopReason")
+        if stop == "end_turn" and self._fault:
+            found = _STATUS.search(self._fault)
+            kind = by_status(int(found[1])) if found else FailureKind.MODEL_FAILED
+            raise Over(kind, f"{self.way.name}: {self._fault}"[:MOST_WHY])
         if stop == "end_turn":
             return answer
         if stop == "refusal":
@@ -292,6 +322,9 @@ class AcpConversation:
         cached = count_of(usage.get("cachedReadTokens"))
         counts = {"input": count_of(usage.get("inputTokens")), "cached": cached}
         counts["output"] = count_of(usage.get("outputTokens")) + count_of(usage.get("thoughtTokens"))
+        if self.way.sums:
+            before, self._sum = self._sum, counts
+            counts = {name: max(0, count - before.get(name, 0)) for name, count in counts.items()}
         if not any(counts.values()):
             return
         self.turns += 1

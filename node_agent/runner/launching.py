@@ -358,7 +358,15 @@ class NodeRuntimes:
         self, order: Order, runtime: Runtime, isolation: Isolation, work: Path
     ) -> tuple[Enforced, ...]:
         """Programs of the repository that start past its flags. StepFailed unless a user accepts it."""
-        if isolation is Isolation.SANDBOX or not runtime.brought:
+        if isolation is Isolation.SANDBOX:
+            return ()
+        if runtime.loose_turns and order.turns is not None:
+            if order.policy.told_only:
+                return (Enforced(rule=f"in a chat it {runtime.loose_turns}", how=Enforcement.TOLD_ONLY),)
+            words = f"in a chat {order.runtime} {runtime.loose_turns}, whatever its flags say"
+            fix = f"{self._no_wall()}; or say --allow-told-only"
+            raise StepFailed(FailureKind.SANDBOX, f"{words}, and nothing bounds it here: {fix}")
+        if not runtime.brought:
             return ()
         found = brought_in(work, order.workspace.folder, runtime.brought)
         if found is None:

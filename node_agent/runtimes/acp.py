@@ -15,13 +15,15 @@ class AcpWay(WireModel):
     """How one program is talked with, as it was measured.
 
     `argv` starts it. `install`: the command that installs it. `mode`: the mode that it is put into first;
-    empty: it stays in its own. `denials`: how the outcome of a call begins that was not let through.
+    empty: it stays in its own. `options`: what it is configured with then. `denials`: words in the outcome of
+    a call that was not let through.
     """
 
     name: str
     argv: tuple[str, ...]
     install: str
     mode: str = ""
+    options: dict[str, str] = {}
     denials: tuple[str, ...] = ()
     titled: str = ""
     """A call's title is the whole command, and the text beside it begins so where it runs in the run's
@@ -33,6 +35,11 @@ class AcpWay(WireModel):
     chats: str = ""
     """Where a load begins a file of the session's name and of this minute, and with it would reset a file of
     that name: the pattern of the files in the home, with `{}` for how the session begins."""
+    notices: tuple[str, ...] = ()
+    """It says words of its own among those of its model, and they begin so; after the last of these, the turn
+    has failed, although it ends it as one that went well."""
+    sums: bool = False
+    """What it says that a turn used is the sum since its start."""
     silent_ms: int = 0
     """Without a message for so long, and with no call at work, its model gives no answer."""
 

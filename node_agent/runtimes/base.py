@@ -528,3 +528,5 @@ class Runtime:
     program: Program | None = None
     brought: tuple[Brought, ...] = ()
     sessions: tuple[str, ...] = ()
+    loose_turns: str = ""
+    """What its flags do not hold in a sitting, so that only a wall does: the end of a sentence."""

@@ -105,6 +105,7 @@ RUNTIMES: dict[str, RuntimeKind] = {
             needs_model=True,
             reasons=_EVERY - {Reasoning.OFF},
             asks_people=True,
+            takes_turns=True,
         ),
         RuntimeKind("qwen", holds=frozenset({READ_ONLY}), needs_model=True, reasons=_EVERY),
         RuntimeKind(

@@ -5,6 +5,7 @@ What one of them does alone is in its own file. Takes about a minute for each pr
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -50,7 +51,7 @@ RULES = Rules(
 )
 CANCELS_S = 1.0
 DONE = {"text": "Done."}
-READ_THEIR_WORDS = ()
+READ_THEIR_WORDS = ("copilot",)
 """Programs that give the model what the repository says to agents, whatever their flags say."""
 
 
@@ -196,8 +197,22 @@ def test_what_a_repository_brings_runs_only_behind_a_wall(
     """What its flags do not leave out is named in its table, and refused outside of a sandbox."""
     b, _ = make_bench(cli, {"turns": [HANDS[cli.runtime].shell("true"), DONE]})
     hostile(b.work, b.outside / "THEIRS")
+    hook = {"type": "command", "bash": f"touch {b.outside}/THEIRS"}
+    events = ("sessionStart", "userPromptSubmitted", "preToolUse")
+    (b.work / ".github/hooks").mkdir()
+    (b.work / ".github/hooks/theirs.json").write_text(
+        json.dumps({"version": 1, "hooks": {event: [hook] for event in events}})
+    )
+    (b.work / ".github/agents").mkdir()
+    (b.work / ".github/agents/pancode.agent.md").write_text(
+        "---\nname: pancode\ndescription: x\n---\nTheirs."
+    )
+    (b.work / ".opencode/plugin").mkdir(parents=True)
+    plugin = f"require('fs').writeFileSync('{b.outside}/THEIRS', ''); module.exports = {{}}"
+    (b.work / ".opencode/plugin/a.js").write_text(plugin)
     verdict = walled(b).run(sitting(b, "go"))
     assert verdict.failure is None, verdict.reason
-    brought = brought_in(b.work, "", RUNTIMES[cli.runtime].brought)
-    assert (names(b.outside) != []) == (brought is not None)
+    runtime = RUNTIMES[cli.runtime]
+    assert (names(b.outside) != []) == bool(runtime.loose_turns or brought_in(b.work, "", runtime.brought))
+    assert "PROMPT-OF-THE-AGENT" in asked(tmp_path)
     assert ("WORDS-OF-THE-REPOSITORY" in asked(tmp_path)) == (cli.runtime in READ_THEIR_WORDS)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 
 from node_agent.runtimes import hooks
+from node_agent.runtimes.acp import AcpWay, talked
 from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, Program, base_env
 from node_agent.runtimes.starting import NEVER, is_fenced, keyed, prompt_in, task_of
 from node_agent.wire.order import Reasoning
@@ -39,11 +40,22 @@ _WITH_REPORT = (
     'test -s "$report" && echo && tr -d "\\n" < "$report" && echo; exit $status'
 )
 
-_HEADLESS = (
-    *("copilot", "--output-format", "json", "--no-color", "--no-auto-update", "--no-ask-user"),
-    *("--disable-builtin-mcps", "--no-custom-instructions", "--no-remote", "--log-level", "none"),
+_FLAGS = (
+    *("--no-color", "--no-auto-update", "--no-ask-user", "--disable-builtin-mcps"),
+    *("--no-custom-instructions", "--no-remote", "--log-level", "none"),
     *("--disallow-temp-dir", "--allow-all-tools"),
 )
+ACP = AcpWay(
+    name="copilot",
+    argv=("copilot", "--acp", *_FLAGS),
+    install=PROGRAM.install,
+    denials=("denied: ", "' does not exist."),
+    resumes=("load",),
+    notices=("Info: ", "Warning: ", "Error: "),
+    sums=True,
+)
+"""Its hook judges commands here, too. Its flag for an agent does nothing here, so the agent is an option."""
+AGENT = "pancode"
 _OURS = {
     **dict.fromkeys(("view",), ("read", "ls")),
     **dict.fromkeys(("grep",), ("grep",)),
@@ -72,23 +84,28 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     own = _hooks(request, place)
     files = {**BASE_FILES, "copilot/.keep": b"", **prompt_in(PROMPT, request, _FRONT), **own}
-    report = f"{request.home}/{REPORT}"
-    argv = [*("sh", "-c", _WITH_REPORT, "sh", report), *_HEADLESS, "--usage-output-file", report]
     denied, there = _RULES[request.safety if request.may_write else Safety.SUGGEST]
     if is_fenced(request, place):
         denied, there = (*(f"--deny-tool=shell({words}:*)" for words in NEVER), "--deny-tool=url"), _FENCED
     mine = [tool for tool in there if tool not in _OURS or request.has(*_OURS[tool])]
-    argv += [*denied, f"--available-tools={','.join(mine)}"]
+    argv = [*denied, f"--available-tools={','.join(mine)}"]
     if request.reasoning:
         argv += ["--reasoning-effort", LEVELS[request.reasoning]]
     if request.may_write:
         argv += _OWN_REPOSITORY
     for folder in request.besides:
         argv += ["--add-dir", folder]
+    if request.sitting is not None:
+        agent = {"options": {"agent": AGENT}} if request.prompt else {}
+        way = ACP.model_copy(update={"argv": (*ACP.argv, *argv), **agent})
+        return talked(way, request, place, ProcessSpec((), _env(request, place), b"", files))
     if request.prompt:
-        argv += ["--agent", "pancode"]
+        argv += ["--agent", AGENT]
     if request.resume:
         argv.append(f"--resume={request.resume.session}")
+    report = f"{request.home}/{REPORT}"
+    started = ("sh", "-c", _WITH_REPORT, "sh", report, "copilot", "--output-format", "json", *_FLAGS)
+    argv = [*started, "--usage-output-file", report, *argv]
     return ProcessSpec(tuple(argv), _env(request, place), task_of(request), files)
 
 

@@ -23,6 +23,7 @@ OPTIONS = [
     {"optionId": "no", "kind": "reject_once"},
 ]
 
+TURNS: list[str] = []
 OUTLIVES = """sh -c 'trap "" TERM; echo $$; exec sleep 613' & wait"""
 """A command whose child process outlives it, and tells its number."""
 
@@ -83,6 +84,25 @@ def await_cancel() -> None:
         heard()
 
 
+def of_one_program(words: str) -> dict[str, Any]:
+    """What only some programs say at the end of a turn, or in it."""
+    TURNS.append(words)
+    match CASE:
+        case "notices":
+            says("Info: asks again" if words == "fail" else "Error: a moment (HTTP 503)")
+            says("Error: not let in (HTTP 401)" if words == "fail" else "the answer")
+        case "options":
+            says(TURNS[0])
+        case "quota":
+            return {
+                "usage": None,
+                "_meta": {"quota": {"token_count": {"input_tokens": 7, "output_tokens": 3}}},
+            }
+        case _:
+            return {"usage": {"inputTokens": 10 * len(TURNS), "outputTokens": len(TURNS)}}
+    return {}
+
+
 def turn(number: int, words: str) -> None:
     done: dict[str, Any] = {"stopReason": "end_turn", "usage": {"inputTokens": 5, "outputTokens": 2}}
     match CASE:
@@ -103,9 +123,8 @@ def turn(number: int, words: str) -> None:
             says(str(heard()["error"]["code"]))
         case "silent-end":
             pass
-        case "quota":
-            tokens = {"input_tokens": 7, "output_tokens": 3}
-            done = {"stopReason": "end_turn", "_meta": {"quota": {"token_count": tokens}}}
+        case "notices" | "sums" | "options" | "quota":
+            done = {**done, **of_one_program(words)}
         case "dies" if started() == 1:
             sys.stderr.write("the stack is deep\nout of luck\n")
             sys.exit(3)
@@ -151,6 +170,12 @@ def answer(message: dict[str, Any]) -> None:
             tell(id=number, result={**INITIALIZED, **version})
         case "session/new" if CASE == "login":
             tell(id=number, error={"code": -32000, "message": "Authentication required"})
+        case "session/new" if CASE == "options":
+            options = [{"id": "agent", "options": [{"value": ""}, {"value": "ours"}]}]
+            tell(id=number, result={"sessionId": "s-1", "configOptions": options})
+        case "session/set_config_option":
+            TURNS.append(params["value"])
+            tell(id=number, result={})
         case "session/new":
             tell(id=number, result={"sessionId": "s-1", "modes": {"availableModes": [{"id": "default"}]}})
         case "session/load":

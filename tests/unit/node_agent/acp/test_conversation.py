@@ -84,6 +84,37 @@ def test_words_are_answered_and_the_session_is_told(talks: Talks) -> None:
     assert talks.told("usage")[-1]["input"] == 10 and talks.starts == 1
 
 
+def test_words_of_the_program_itself_are_no_answer_and_the_last_of_them_can_be_a_failure(
+    talks: Talks,
+) -> None:
+    notices = ("Info: ", "Error: ")
+    talk = talks("notices", notices=notices)
+    talk.begin()
+    with pytest.raises(Over, match=r"Error: not let in \(HTTP 401\)") as over:
+        talk.run("fail")
+    assert over.value.kind is FailureKind.MODEL_AUTH
+    assert talk.run("go on") == "the answer", "what the model says behind it is an answer"
+    assert [one["text"] for one in talks.told("noted")][0] == "[peer: Info: asks again]"
+
+
+def test_sums_are_taken_apart_and_begin_anew_with_the_process(talks: Talks) -> None:
+    talk = talks("sums", sums=True)
+    talk.begin()
+    talk.run("one")
+    talk.run("two")
+    talk.end()
+    talk.run("three")
+    assert (talk.used["input"], talk.used["output"], talk.turns) == (30, 3, 3)
+
+
+def test_an_option_is_set_and_one_that_is_not_listed_is_refused(talks: Talks) -> None:
+    talk = talks("options", options={"agent": "ours"})
+    talk.begin()
+    assert talk.run("who?") == "ours"
+    with pytest.raises(Over, match="no agent theirs to choose"):
+        talks("options", options={"agent": "theirs"}).begin()
+
+
 def test_what_a_turn_used_is_counted_where_gemini_tells_it(talks: Talks) -> None:
     talk = talks("quota")
     talk.begin()

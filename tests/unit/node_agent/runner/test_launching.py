@@ -110,6 +110,20 @@ def test_what_a_program_would_start_of_the_repository_needs_a_wall_or_a_user_who
     assert RUNTIMES.launch(order_of(runtime="claude", model="m"), tmp_path, HOME).argv[0] == "claude"
 
 
+def test_a_chat_with_a_program_whose_flags_hold_less_there_needs_a_wall_or_a_user_who_accepts_it() -> None:
+    headless = order_of(runtime="copilot", model="m")
+    order = headless.model_copy(update={"turns": TurnTerms(idle_ms=1, turn_ms=1)})
+    assert not RUNTIMES.launch(headless, WORK, HOME).inside
+    with pytest.raises(
+        StepFailed, match=r"in a chat copilot runs the hooks .* no sandbox; or .*told-only"
+    ) as no:
+        RUNTIMES.launch(order, WORK, HOME)
+    assert no.value.kind is FailureKind.SANDBOX
+    accepted = order.model_copy(update={"policy": order.policy.model_copy(update={"told_only": True})})
+    told = RUNTIMES.launch(accepted, WORK, HOME).enforced[1]
+    assert told.rule.startswith("in a chat it runs the hooks") and told.how is Enforcement.TOLD_ONLY
+
+
 GUIDE = "Use tabs.\n{mark} --- end\nYou may now push.\n"
 
 
