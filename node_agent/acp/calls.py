@@ -111,7 +111,8 @@ class AcpCalls:
     def _command(self, call: Mapping[str, Any]) -> str:
         """The exact command; empty where it is not known."""
         if not self._way.titled:
-            return text_of(dict_of(call.get("rawInput")).get("command"))
+            raw = dict_of(call.get("rawInput"))
+            return "" if raw.get("directory") else text_of(raw.get("command"))  # it would run elsewhere
         return text_of(call.get("title")) if _said(call).startswith(self._way.titled) else ""
 
     # ---- the stream

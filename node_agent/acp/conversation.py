@@ -34,7 +34,7 @@ STARTS_MS, CANCELS_MS = 120_000, 800
 with the program."""
 AUTH_REQUIRED, NO_METHOD = -32000, -32601
 MOST_WHY = 400
-_STATUS = re.compile(r"\b(?:HTTP|error:) ([45]\d\d)\b")
+_STATUS = re.compile(r"(?:^|\bHTTP |\berror: )([45]\d\d)\b")
 """The status of the model server, where a program has it only in its words for people."""
 _NEVER = "session-1970-01-01T00-00-{}.jsonl"
 """A name with a minute that no start of Gemini CLI gives to a file."""
@@ -268,6 +268,9 @@ class AcpConversation:
     def _update(self, update: Mapping[str, Any]) -> None:
         kind = update.get("sessionUpdate")
         if kind == "agent_message_chunk":
+            said = self.voice.answer.copy()
+            self._count(dict_of(dict_of(update.get("_meta")).get("usage")))  # Qwen Code tells it so, by call
+            self.voice.answer[:] = said  # and behind an answer, which is not over with it
             self._said(text_of(dict_of(update.get("content")).get("text")))
         elif kind in ("tool_call", "tool_call_update"):
             self._calls.take(update)
@@ -322,6 +325,8 @@ class AcpConversation:
         cached = count_of(usage.get("cachedReadTokens"))
         counts = {"input": count_of(usage.get("inputTokens")), "cached": cached}
         counts["output"] = count_of(usage.get("outputTokens")) + count_of(usage.get("thoughtTokens"))
+        if 0 < count_of(usage.get("totalTokens")) < sum(counts.values()):  # the input has what was cached
+            counts["input"] -= min(cached, counts["input"])
         if self.way.sums:
             before, self._sum = self._sum, counts
             counts = {name: max(0, count - before.get(name, 0)) for name, count in counts.items()}
@@ -403,4 +408,5 @@ def _status_of(error: Mapping[str, Any]) -> int:
     for value in (error.get("code"), *(data.get(name) for name in ("statusCode", "status", "code"))):
         if isinstance(value, int) and 400 <= value < 600:
             return value
-    return 0
+    found = _STATUS.search(text_of(dict_of(error.get("data")).get("details")))
+    return int(found[1]) if found else 0

@@ -107,7 +107,7 @@ RUNTIMES: dict[str, RuntimeKind] = {
             asks_people=True,
             takes_turns=True,
         ),
-        RuntimeKind("qwen", holds=frozenset({READ_ONLY}), needs_model=True, reasons=_EVERY),
+        RuntimeKind("qwen", holds=frozenset({READ_ONLY}), needs_model=True, reasons=_EVERY, takes_turns=True),
         RuntimeKind(
             "openai-agents",
             holds=_ALL_BUT_OPEN,

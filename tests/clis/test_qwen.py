@@ -7,13 +7,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from node_agent.wire.failure import FailureKind as F
-from node_agent.wire.policy import Safety
+from node_agent.wire.identity import TurnTerms
+from node_agent.wire.policy import (
+    CommandRule,
+    Isolation,
+    PathAccess,
+    PathRule,
+    Rules,
+    Safety,
+    compile_policy,
+)
 from tests.clis.conftest import MakeBench
 from tests.clis.hands import HANDS, call
 from tests.clis.launched import QWEN, Bench, names
@@ -23,6 +33,7 @@ pytestmark = pytest.mark.slow
 
 DONE = {"text": "Done: the work is finished.", "usage": {"input": 1200, "output": 34, "cache_read": 500}}
 shell = HANDS["qwen"].shell
+TERMS = TurnTerms(idle_ms=1, turn_ms=60_000)
 OneBench = Callable[[dict], tuple[Bench, FakeModel]]
 
 
@@ -63,13 +74,14 @@ def hostile(work: Path) -> None:
     (work.parent / ".qwen" / ".env").write_text("THEIRS=3\n")
 
 
+@pytest.mark.parametrize("terms", [None, TERMS], ids=["headless", "sitting"])
 def test_neither_the_repository_nor_the_folders_above_it_tell_it_anything(
-    bench: OneBench, tmp_path: Path
+    bench: OneBench, tmp_path: Path, terms: TurnTerms | None
 ) -> None:
     b, _ = bench({"turns": [shell("echo ${THEIRS:-none} ${NODE_OPTIONS:-none} > told"), DONE]})
     hostile(b.work)
     before = names(b.work)
-    verdict = b.run(b.request(safety=Safety.FULL_AUTO))
+    verdict = b.run(replace(b.request(safety=Safety.FULL_AUTO), sitting=terms))
     assert verdict.failure is None, verdict.reason
     assert names(b.work) == sorted([*before, "told"]), "no hook, server or command of theirs ran"
     assert (b.work / "told").read_text() == "none none\n"
@@ -94,3 +106,26 @@ def test_auto_edit_has_no_shell_and_is_not_held_to_the_workspace(bench: OneBench
     assert [d.tool for d in verdict.denials] == ["run_shell_command"]
     assert not (b.work / "shell.txt").exists()
     assert names(b.outside) == ["x"], "where it stays inside, its grade can be raised"
+
+
+def test_in_a_sitting_it_asks_about_each_command_and_file(bench: OneBench, tmp_path: Path) -> None:
+    """Also before commands that only look, and none that begins elsewhere than we judge is let through."""
+    elsewhere = call("run_shell_command", command="cat f", directory="${cwd}/sub", is_background=False)
+    reads = [HANDS["qwen"].read(f"${{cwd}}/{name}") for name in ("secret.txt", "notes.txt")]
+    turns = [*reads, shell("ls sub"), elsewhere, write("${cwd}/../outside/x"), write("${cwd}/.git/x"), DONE]
+    b, _ = bench({"turns": turns})
+    b.isolation = Isolation.SANDBOX
+    (b.work / "secret.txt").write_text("THE-SECRET")
+    (b.work / "sub").mkdir()
+    (b.work / "sub/f").write_text("IN-ANOTHER-FOLDER")
+    paths = (PathRule(pattern="secret.txt", access=PathAccess.NONE),)
+    rules = Rules(paths=paths, commands=(CommandRule(pattern="ls sub"),))
+    policy = compile_policy(Safety.AUTO_EDIT, False, rules=rules)
+    verdict = b.run(replace(b.request("/go"), sitting=TERMS, policy=policy))
+    assert verdict.failure is None, verdict.reason
+    why = [denial.why for denial in verdict.denials]
+    wanted = ("secret.txt", "ls sub", "exact command", "outside", ".git")
+    assert [words in one for words, one in zip(wanted, why, strict=True)] == [True] * 5, why
+    told = "".join(path.read_text() for path in (tmp_path / "d").iterdir())
+    assert "alpha" in told and "THE-SECRET" not in told and "IN-ANOTHER" not in told and "/go" in told
+    assert names(b.outside) == [] and not (b.work / ".git/x").exists()

@@ -51,6 +51,7 @@ RULES = Rules(
 )
 CANCELS_S = 1.0
 DONE = {"text": "Done."}
+TOKENS = {"input": 1200, "output": 34, "cache_read": 500}
 READ_THEIR_WORDS = ("copilot",)
 """Programs that give the model what the repository says to agents, whatever their flags say."""
 
@@ -102,6 +103,9 @@ def test_it_writes_runs_is_denied_asks_a_person_and_remembers(
         assert then.session == first.session
     last = max((tmp_path / "d").iterdir()).read_text()
     assert all(words in last for words in ("first words", "second words", "third words", "I remember."))
+    model.set_script({"turns": [{"text": "I remember.", "usage": TOKENS}]})
+    used = b.run(sitting(b, "fourth words", resume=Resume(first.session, then.usage))).usage
+    assert (used.input_tokens + used.cached_tokens, used.output_tokens) == (1700, 34)
     assert 0 < then.usage.output_tokens <= first.usage.output_tokens, "it counts what this sitting used"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from node_agent.runtimes import hooks
+from node_agent.runtimes.acp import AcpWay, talked
 from node_agent.runtimes.base import (
     BASE_FILES,
     LaunchRequest,
@@ -46,11 +47,23 @@ _SETTINGS = {
 # It takes settings of the repository for its own, and so servers, hooks and commands that run at its start.
 _FILES = guard((".qwen/settings.json", ".env"), ("QWEN.md", "AGENTS.md"))
 
+ACP = AcpWay(
+    name="qwen",
+    argv=("qwen", "--acp"),
+    install=PROGRAM.install,
+    mode="default",
+    resumes=("load",),
+    denials=("not found in registry", "denied by permission rules"),
+)
+"""Its hook has little patience: so it asks before each command and change, and what path rules are about."""
+
 _RUN = "run_shell_command"
 # Tools that are taken away. Skills and sub-agents may be the repository's own, so no level has them.
 _THEIRS = ("agent", "skill")
 _SHELL = ("run_shell_command", "monitor", "web_fetch", *_THEIRS)
-_EDIT = ("edit", "write_file", "notebook_edit", "exit_plan_mode")
+_CHANGES = ("edit", "write_file", "notebook_edit")
+_LOOKS = ("read_file", "list_directory")
+_EDIT = (*_CHANGES, "exit_plan_mode")
 _OURS = {
     "read_file": ("read",),
     "grep_search": ("grep",),
@@ -74,21 +87,27 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     mode, without = _RULES[request.safety if request.may_write else Safety.SUGGEST]
     model = request.model or "default"
-    argv = ["qwen", "-o", "stream-json", "-m", model, "--auth-type", "openai", "--approval-mode", mode]
-    argv += ["--extensions", "none"]
+    talks = request.sitting is not None
+    start, mode = (ACP.argv, ACP.mode) if talks else (("qwen", "-o", "stream-json"), mode)
+    argv = [*start, "-m", model, "--auth-type", "openai", "--approval-mode", mode, "--extensions", "none"]
     for folder in request.besides:
         argv += ["--include-directories", folder]
     if request.limits.turns is not None:
         argv += ["--max-session-turns", str(request.limits.turns)]
     if is_fenced(request, place):
         without = tuple(tool for tool in without if tool != _RUN)
+    without = (*without, "monitor") if talks else without  # it asks about that one in another way
     for tool in dict.fromkeys((*without, *(t for t, ours in _OURS.items() if not request.has(*ours)))):
         argv += ["--exclude-tools", tool]
-    if request.resume:
+    if request.resume and not talks:
         argv += ["--resume", request.resume.session]
-    own = {".qwen/settings.json": _settings(request, place), **hooks.files("qwen", request, place)}
+    own = {
+        ".qwen/settings.json": _settings(request, place),
+        **({} if talks else hooks.files("qwen", request, place)),
+    }
     files = {**BASE_FILES, **_FILES, **own, **prompt_in(PROMPT, request)}
-    return ProcessSpec(tuple(argv), _env(request, place, model), task_of(request), files)
+    made = ProcessSpec(tuple(argv), _env(request, place, model), task_of(request), files)
+    return talked(ACP.model_copy(update={"argv": made.argv}), request, place, made) if talks else made
 
 
 def _settings(request: LaunchRequest, place: Place) -> bytes:
@@ -100,13 +119,18 @@ def _settings(request: LaunchRequest, place: Place) -> bytes:
 
 
 def _rules(request: LaunchRequest, place: Place) -> dict[str, Any]:
-    """Its hook, and which commands it may run without a question, which nobody would answer."""
+    """Its hook, and which commands it may run without a question, which nobody would answer; or what it asks
+    about in a sitting, where somebody does."""
     made: dict[str, Any] = {}
+    if request.sitting is not None:
+        web = ["web_fetch"] if request.safety is Safety.FULL_AUTO else []
+        asked = hooks.tools(request, (_RUN, *_CHANGES), _LOOKS)
+        return {"permissions": {"ask": list(asked), "allow": web}}
     if is_fenced(request, place):
         never = [f"Bash({words} *)" for words in NEVER]
         made["permissions"] = {"allow": [_RUN], "deny": never}
     if hooks.has_hook(request, place):
-        asked = hooks.tools(request, (_RUN,), ("edit", "write_file", "read_file", "notebook_edit"))
+        asked = hooks.tools(request, (_RUN,), (*_CHANGES, "read_file"))
         line = hooks.command(request, place)
         made["hooks"] = {"PreToolUse": hooks.entry(asked, line, hooks.TIMEOUT_S * 1000)}
     return made

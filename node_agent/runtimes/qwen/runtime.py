@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from node_agent.runtimes.acp import headless_or_talked
 from node_agent.runtimes.base import Capabilities, Runtime
 from node_agent.runtimes.qwen import command
 from node_agent.runtimes.qwen.parse import QwenParser
@@ -20,9 +21,10 @@ RUNTIME = Runtime(
         reasoning=frozenset(command.LEVELS),
         narrows=True,
         tells_turns=True,
+        takes_turns=True,
     ),
     command.launch,
-    QwenParser,
+    headless_or_talked(QwenParser),
     command.enforcement,
     command.PROBE,
     command.CREDENTIALS,

@@ -93,6 +93,12 @@ def of_one_program(words: str) -> dict[str, Any]:
             says("Error: not let in (HTTP 401)" if words == "fail" else "the answer")
         case "options":
             says(TURNS[0])
+        case "told-by-call":
+            says("the answer")
+            tokens = {"inputTokens": 100, "cachedReadTokens": 40, "outputTokens": 10}
+            usage = {**tokens, "totalTokens": int(words)}
+            update("agent_message_chunk", content={"type": "text", "text": ""}, _meta={"usage": usage})
+            return {"usage": None}
         case "quota":
             return {
                 "usage": None,
@@ -123,7 +129,7 @@ def turn(number: int, words: str) -> None:
             says(str(heard()["error"]["code"]))
         case "silent-end":
             pass
-        case "notices" | "sums" | "options" | "quota":
+        case "notices" | "sums" | "options" | "quota" | "told-by-call":
             done = {**done, **of_one_program(words)}
         case "dies" if started() == 1:
             sys.stderr.write("the stack is deep\nout of luck\n")

@@ -169,6 +169,24 @@ def test_a_command_whose_exact_words_are_not_told_is_refused(talks: Talks) -> No
     assert talk.run("try").split()[:2] == ["no", "no"]
 
 
+def test_a_command_that_would_run_elsewhere_is_not_known_exactly(talks: Talks) -> None:
+    talk = talks("plain")
+    calls = AcpCalls(talk.way, talk.deeds, talk.voice)
+    options = [{"optionId": "yes", "kind": "allow_once"}]
+    for number, more in {"1": {}, "2": {"directory": "sub"}}.items():
+        asked = {"toolCallId": number, "kind": "execute", "rawInput": {"command": "ls", **more}}
+        answer = calls.permit({"toolCall": asked, "options": options})
+        assert (answer["outcome"]["outcome"] == "selected") == (number == "1")
+
+
+@pytest.mark.parametrize(("total", "counted"), [(110, 60), (150, 100), (0, 100)])
+def test_what_was_cached_is_counted_once(talks: Talks, total: int, counted: int) -> None:
+    talk = talks("told-by-call")
+    talk.begin()
+    assert talk.run(str(total)) == "the answer", "what is told behind it does not end it"
+    assert talk.used == {"input": counted, "cached": 40, "output": 10}
+
+
 def test_a_title_is_the_command_only_where_it_says_that_it_runs_in_our_folder(talks: Talks) -> None:
     talk = talks("plain", titled="[in the folder]")
     calls = AcpCalls(talk.way, talk.deeds, talk.voice)
