@@ -56,6 +56,7 @@ WIDE = {
             "tests/clis/test_qwen.py",
             "tests/clis/test_reasoning.py",
             "tests/clis/test_skills.py",
+            "tests/clis/test_talked.py",
         ),
     ),
     "asks": Suite(0.5, ("tests/e2e/test_people.py::test_a_command_waits_",), r".*\[(native|claude)\]"),

@@ -7,6 +7,7 @@ APART = frozenset(
         "tests/clis/test_acts.py",
         "tests/clis/test_gateway.py",
         "tests/clis/test_matrix.py",
+        "tests/clis/test_talked.py",
         "tests/e2e/test_docs.py",
         "tests/e2e/test_fault_up.py",
         "tests/e2e/test_programs.py",

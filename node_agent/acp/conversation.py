@@ -268,10 +268,11 @@ class AcpConversation:
     def _update(self, update: Mapping[str, Any]) -> None:
         kind = update.get("sessionUpdate")
         if kind == "agent_message_chunk":
-            said = self.voice.answer.copy()
-            self._count(dict_of(dict_of(update.get("_meta")).get("usage")))  # Qwen Code tells it so, by call
-            self.voice.answer[:] = said  # and behind an answer, which is not over with it
             self._said(text_of(dict_of(update.get("content")).get("text")))
+            if usage := dict_of(dict_of(update.get("_meta")).get("usage")):  # Qwen Code: of each call
+                said = self.voice.answer.copy()
+                self._count(usage)
+                self.voice.answer[:] = said  # what is told behind an answer does not end it
         elif kind in ("tool_call", "tool_call_update"):
             self._calls.take(update)
         elif kind not in ("agent_thought_chunk", "plan"):
@@ -282,7 +283,7 @@ class AcpConversation:
         notices = self.way.notices
         if not text.startswith(notices):
             self.voice.say(text)
-            self._fault = ""
+            self._fault = self._fault if not text.strip() else ""
             return
         self.voice.tell("noted", text=f"[{self.way.name}: {text}]"[:MOST_WHY])
         self._fault = text if text.startswith(notices[-1]) else ""

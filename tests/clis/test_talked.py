@@ -1,6 +1,7 @@
 """The real programs that take turns over ACP, as the node starts them, against the scripted model server.
 
-What one of them does alone is in its own file. Takes about a minute for each program.
+What one of them does alone is in its own file. Takes about a minute for each program: each test starts it,
+one of them four times, and a rate limit is waited for in silence.
 """
 
 from __future__ import annotations
