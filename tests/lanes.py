@@ -115,6 +115,7 @@ ROWS: tuple[tuple[str, str], ...] = (
         "acts programs asks gateway matrix",
     ),
     ("node_agent/hooks/*", "asks programs"),
+    ("node_agent/acp/*", "programs"),
     (
         "node_agent/machine/programs.py node_agent/runner/launching.py",
         "acts programs",
