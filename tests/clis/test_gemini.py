@@ -24,7 +24,7 @@ from tests.fakemodel import FakeModel
 
 pytestmark = pytest.mark.slow
 
-TERMS = TurnTerms(idle_ms=1, turn_ms=60_000)
+TERMS = TurnTerms(idle_ms=1, turn_ms=600_000)
 DONE = {"text": "Done: the work is finished.", "usage": {"input": 1200, "output": 34, "cache_read": 500}}
 shell = HANDS["gemini"].shell
 OneBench = Callable[[dict], tuple[Bench, FakeModel]]

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 
 DONE = {"text": "Done: the work is finished.", "usage": {"input": 1200, "output": 34, "cache_read": 500}}
 shell = HANDS["qwen"].shell
-TERMS = TurnTerms(idle_ms=1, turn_ms=60_000)
+TERMS = TurnTerms(idle_ms=1, turn_ms=600_000)
 OneBench = Callable[[dict], tuple[Bench, FakeModel]]
 
 
