@@ -334,9 +334,8 @@ def _put_together(
     (runtime, ref, reasoning, unasked), (workspace, gates) = what, rest
     mode, safety = request.mode or defaults.mode, request.safety or defaults.safety
     limits = run_limits(request, agent, catalogue.defaults, runtime)
-    talks = bool(request.turns)
-    compiled = compile_prompt(agent, Situation(mode, safety, runtime.name, catalogue.rules, talks))
-    prompt = "" if runtime.own else compiled.text
+    made = compile_prompt(agent, Situation(mode, safety, runtime.name, catalogue.rules, bool(request.turns)))
+    prompt = "" if runtime.own else made.text
     wanted = _wanted(request, ref, runtime, prompt, catalogue)
     needs = Needs(wanted.endpoint, wanted.model, agent.read_only) if wanted is not None else None
     free = is_free(wanted, catalogue)
@@ -382,7 +381,7 @@ def _put_together(
         tiered=_tiered(ref, able, catalogue, needs),
         allowed_files=("*",) if request.secret_files else defaults.allowed_files,
         model_from=model_from(request, agent, catalogue) if ref is not None else "",
-        tokens={} if runtime.own else tokens_of(compiled, request.task, _guide(project, workspace)),
+        tokens={} if runtime.own else tokens_of(made, request.task, _guide(project, workspace)),
     )
 
 
