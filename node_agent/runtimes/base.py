@@ -152,6 +152,10 @@ class LaunchRequest:
         """Check whether its agent may use one of these; whether its level allows that is another question."""
         return any(tool in self.tools for tool in tools)
 
+    def without(self, stands_for: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+        """The program's tools that its agent is not to have: none of ours that they stand for is its own."""
+        return tuple(tool for tool, ours in stands_for.items() if not self.has(*ours))
+
     @property
     def may_write(self) -> bool:
         """Check whether this run may change files at all: mode, level and agent folded into one."""

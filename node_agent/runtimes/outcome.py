@@ -22,7 +22,7 @@ from node_agent.runtimes.base import (
     how_it_ended,
     whole,
 )
-from node_agent.runtimes.lines import JsonLines
+from node_agent.runtimes.lines import JsonLines, text_of
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import Usage
@@ -50,7 +50,8 @@ def _call(tool: str, command: str) -> ToolCall:
     return ToolCall(tool, shell_action(command), clip(command, DETAIL_CHARS), command=command)
 
 
-MAX_DENIALS = 100
+MAX_DENIALS, MAX_CALLS_OPEN = 100, 200
+_UNTOLD = ToolCall("?", ActionClass.UNKNOWN)
 COMPLAINT_CHARS = 200
 
 _REFUSED = frozenset({FailureKind.MODEL_AUTH, FailureKind.MODEL_BUSY})
@@ -59,6 +60,16 @@ _REFUSED = frozenset({FailureKind.MODEL_AUTH, FailureKind.MODEL_BUSY})
 def spent(failure: FailureKind | None, answered: bool, usage: Usage) -> Usage:
     """Nothing, where the model server took no request and had answered none before; else what was told."""
     return NOTHING if failure in _REFUSED and not answered else usage
+
+
+def since(before: Usage, fresh: int, cached: int, output: int, turns: int) -> Usage:
+    """What was used after `before`, where a program's numbers are of the whole session."""
+    return Usage(
+        input_tokens=max(fresh - before.input_tokens, 0),
+        cached_tokens=max(cached - before.cached_tokens, 0),
+        output_tokens=max(output - before.output_tokens, 0),
+        turns=turns,
+    )
 
 
 def without_end(end: ExitInfo, lines: JsonLines, known: bool, what: str) -> tuple[FailureKind, str]:
@@ -90,9 +101,10 @@ class EventParser(ABC):
         self._model = model
         self._version: str | None = None
         self._calls: Counter[ActionClass] = Counter()
+        self._open: dict[str, ToolCall] = {}
         self._denials: list[Denial] = []
         self._denied_last: Denial | None = None
-        """Set back to None by the program's own part where the agent found another way."""
+        """Set back to None where the agent found another way."""
 
     @property
     @abstractmethod
@@ -135,8 +147,21 @@ class EventParser(ABC):
             tuple(self._denials),
         )
 
-    def _denied(self, denial: Denial) -> Denial:
+    def _begun(self, number: Any, call: ToolCall) -> ToolCall:
+        """Count a call, and keep it until its outcome is told; too many at once are not kept."""
+        self._calls[call.action] += 1
+        if len(self._open) < MAX_CALLS_OPEN:
+            self._open[text_of(number)] = call
+        return call
+
+    def _ended(self, number: Any, unknown: ToolCall = _UNTOLD) -> ToolCall:
+        """The call whose outcome is told now: the last one so far."""
+        self._denied_last = None
+        return self._open.pop(text_of(number), unknown)
+
+    def _denied(self, call: ToolCall, why: Any) -> Denial:
         """Keep the first so many, and that this was the last call so far."""
+        denial = Denial(call.tool, call.action, clip(text_of(why), DETAIL_CHARS), call.detail)
         self._denied_last = denial
         if len(self._denials) < MAX_DENIALS:
             self._denials.append(denial)

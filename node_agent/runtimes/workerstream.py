@@ -8,7 +8,6 @@ from typing import Any
 from node_agent.runtimes.base import (
     REASON_CHARS,
     Activity,
-    Denial,
     ExitInfo,
     LaunchRequest,
     Ran,
@@ -33,7 +32,7 @@ from node_agent.wire.model import YEAR_3000_MS
 from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import RestReason, TurnStop, Usage
 
-MAX_CALLS_OPEN, MAX_FILES = 200, 30
+MAX_FILES = 30
 _ACTIONS = {
     **dict.fromkeys(("read", "grep", "find", "ls"), ActionClass.FILE_READ),
     **dict.fromkeys(("write", "edit", "move"), ActionClass.FILE_WRITE),
@@ -51,7 +50,6 @@ class WorkerParser(EventParser):
         super().__init__(request.model)
         self._usage = Usage()
         self._known = self._has_usage = self._rests = False
-        self._open: dict[str, ToolCall] = {}
         self._final: dict[str, Any] | None = None
 
     @property
@@ -103,19 +101,13 @@ class WorkerParser(EventParser):
                 self._known = False
 
     def _call(self, event: dict[str, Any]) -> Iterator[Activity]:
-        name = text_of(event.get("id"))
+        tool = text_of(event.get("tool"), "?")
         if event["type"] == "called":
-            call = _call(text_of(event.get("tool"), "?"), event)
-            self._calls[call.action] += 1
-            if len(self._open) < MAX_CALLS_OPEN:
-                self._open[name] = call
-            yield call
+            yield self._begun(event.get("id"), _call(tool, event))
             return
-        call = self._open.pop(name) if name in self._open else _call(text_of(event.get("tool"), "?"), {})
-        self._denied_last = None
+        call = self._ended(event.get("id"), _call(tool, {}))
         if event["type"] == "denied":
-            why = clip(text_of(event.get("why")), DETAIL_CHARS)
-            yield self._denied(Denial(call.tool, call.action, why, call.detail))
+            yield self._denied(call, event.get("why"))
         else:
             yield Ran(call, event.get("ok") is True)
 

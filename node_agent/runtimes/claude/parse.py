@@ -8,7 +8,6 @@ from typing import Any
 
 from node_agent.runtimes.base import (
     Activity,
-    Denial,
     ExitInfo,
     LaunchRequest,
     Ran,
@@ -17,7 +16,6 @@ from node_agent.runtimes.base import (
     TextPiece,
     ToolCall,
     UsageGrew,
-    clip,
     ended_for_us,
     how_it_ended,
     whole,
@@ -26,10 +24,7 @@ from node_agent.runtimes.claude.tools import call_of, is_denied
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, list_of, text_of, total_of, usd_of
 from node_agent.runtimes.outcome import EventParser, without_end
 from node_agent.wire.failure import FailureKind, by_status
-from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import Usage
-
-MAX_CALLS_OPEN = 200
 
 _BY_SUBTYPE = {
     "error_max_turns": FailureKind.TURN_LIMIT,
@@ -43,7 +38,6 @@ class ClaudeParser(EventParser):
     def __init__(self, request: LaunchRequest) -> None:
         super().__init__()
         self._cost_before = (request.resume and request.resume.before.cost_usd) or Decimal(0)
-        self._open: dict[str, ToolCall] = {}
         self._tokens = _LiveTokens()
         self._result: dict[str, Any] | None = None
 
@@ -91,10 +85,7 @@ class ClaudeParser(EventParser):
 
     def _called(self, block: dict[str, Any]) -> ToolCall:
         call = call_of(text_of(block.get("name"), "?"), dict_of(block.get("input")))
-        self._calls[call.action] += 1
-        if len(self._open) < MAX_CALLS_OPEN:
-            self._open[text_of(block.get("id"))] = call
-        return call
+        return self._begun(block.get("id"), call)
 
     def _user(self, event: dict[str, Any]) -> Iterator[Activity]:
         meta = {text_of(m.get("id")): m for m in map(dict_of, list_of(event.get("tool_result_meta")))}
@@ -102,13 +93,11 @@ class ClaudeParser(EventParser):
             if block.get("type") != "tool_result":
                 continue
             number = text_of(block.get("tool_use_id"))
-            call = self._open.pop(number, ToolCall("?", ActionClass.UNKNOWN))
-            if not is_denied(block, meta.get(number, {})):
-                self._denied_last = None  # it found another way
+            call = self._ended(number)
+            if is_denied(block, meta.get(number, {})):
+                yield self._denied(call, block.get("content"))
+            else:
                 yield Ran(call, block.get("is_error") is not True, answer_of(block.get("content")))
-                continue
-            why = clip(text_of(block.get("content")), 200)
-            yield self._denied(Denial(call.tool, call.action, why, call.detail))
 
     # ---- the outcome, in this order and no other
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:

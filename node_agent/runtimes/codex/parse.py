@@ -12,7 +12,6 @@ from typing import Any
 from node_agent.runtimes.base import (
     REASON_CHARS,
     Activity,
-    Denial,
     ExitInfo,
     LaunchRequest,
     Ran,
@@ -54,7 +53,7 @@ class CodexParser(EventParser):
         self._before = request.resume.before if request.resume else None
         self._known = self._answered = self._ran = False
         self._answer = self._no_sandbox = ""
-        self._open: set[str] = set()
+        self._items: set[str] = set()
         self._end: dict[str, Any] | None = None
 
     @property
@@ -103,8 +102,8 @@ class CodexParser(EventParser):
         call = call_of(item)
         if call is None:
             return ()
-        if len(self._open) < MAX_ITEMS_OPEN:
-            self._open.add(text_of(item.get("id")))
+        if len(self._items) < MAX_ITEMS_OPEN:
+            self._items.add(text_of(item.get("id")))
         self._called(call)
         return (call,)
 
@@ -118,8 +117,8 @@ class CodexParser(EventParser):
         self._note_sandbox(item, status)
         self._denied_last = None
         number = text_of(item.get("id"))
-        if number in self._open:
-            self._open.remove(number)
+        if number in self._items:
+            self._items.remove(number)
             return (self._over(call, item),)
         self._called(call)
         return (call, self._over(call, item))
@@ -137,7 +136,7 @@ class CodexParser(EventParser):
     def _over(self, call: ToolCall, item: dict[str, Any]) -> Activity:
         status = item.get("status")
         if status == "declined":
-            return self._denied(Denial(call.tool, call.action, "declined", call.detail))
+            return self._denied(call, "declined")
         return Ran(call, status == "completed", answer_of(item.get("aggregated_output")))
 
     def _note_sandbox(self, item: dict[str, Any], status: Any) -> None:

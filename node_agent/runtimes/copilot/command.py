@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from node_agent.runtimes import hooks
 from node_agent.runtimes.acp import AcpWay, talked
 from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, Program, base_env
+from node_agent.runtimes.copilot.tools import OURS
 from node_agent.runtimes.starting import NEVER, is_fenced, keyed, prompt_in, task_of
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Safety
@@ -56,15 +57,6 @@ ACP = AcpWay(
 )
 """Its hook judges commands here, too. Its flag for an agent does nothing here, so the agent is an option."""
 AGENT = "pancode"
-_OURS = {
-    **dict.fromkeys(("view",), ("read", "ls")),
-    **dict.fromkeys(("grep",), ("grep",)),
-    **dict.fromkeys(("glob",), ("find", "ls")),
-    **dict.fromkeys(("create",), ("write",)),
-    **dict.fromkeys(("edit", "str_replace_editor", "apply_patch"), ("edit",)),
-    **dict.fromkeys(("bash", "write_bash", "read_bash", "stop_bash", "list_bash"), ("bash",)),
-}
-"""Its tools, and which of ours each stands for; what stands for none is no agent's to lose."""
 _READ = ("view", "grep", "glob")
 _EDIT = (*_READ, "create", "edit", "str_replace_editor", "apply_patch")
 _OPEN = (*_EDIT, "bash", "write_bash", "read_bash", "stop_bash", "list_bash", "update_todo")
@@ -87,7 +79,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     denied, there = _RULES[request.safety if request.may_write else Safety.SUGGEST]
     if is_fenced(request, place):
         denied, there = (*(f"--deny-tool=shell({words}:*)" for words in NEVER), "--deny-tool=url"), _FENCED
-    mine = [tool for tool in there if tool not in _OURS or request.has(*_OURS[tool])]
+    mine = [tool for tool in there if tool not in request.without(OURS)]
     argv = [*denied, f"--available-tools={','.join(mine)}"]
     if request.reasoning:
         argv += ["--reasoning-effort", LEVELS[request.reasoning]]

@@ -9,7 +9,6 @@ from typing import Any
 from node_agent.runtimes.base import (
     REASON_CHARS,
     Activity,
-    Denial,
     ExitInfo,
     LaunchRequest,
     Ran,
@@ -25,12 +24,10 @@ from node_agent.runtimes.base import (
 )
 from node_agent.runtimes.copilot.tools import call_of, is_denied
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of, total_of
-from node_agent.runtimes.outcome import DETAIL_CHARS, EventParser, spent, without_end
+from node_agent.runtimes.outcome import EventParser, since, spent, without_end
 from node_agent.wire.failure import FailureKind, by_status
-from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import Usage
 
-MAX_CALLS_OPEN = 200
 _NOT_IN = re.compile(rb"authenticat", re.IGNORECASE)
 """Its words to people before its stream begins, where GitHub has refused the login."""
 _BY_TYPE = {
@@ -51,7 +48,6 @@ class CopilotParser(EventParser):
         self._known = self._answered = False
         self._turns = 0
         self._answer = ""
-        self._open: dict[str, ToolCall] = {}
         self._error: dict[str, Any] | None = None
         self._end: dict[str, Any] | None = None
         self._report: Usage | None = None
@@ -112,18 +108,13 @@ class CopilotParser(EventParser):
 
     def _called(self, data: dict[str, Any]) -> ToolCall:
         call = call_of(text_of(data.get("toolName"), "?"), dict_of(data.get("arguments")))
-        self._calls[call.action] += 1
-        if len(self._open) < MAX_CALLS_OPEN:
-            self._open[text_of(data.get("toolCallId"))] = call
-        return call
+        return self._begun(data.get("toolCallId"), call)
 
     def _over(self, data: dict[str, Any]) -> Iterator[Activity]:
-        self._denied_last = None
-        call = self._open.pop(text_of(data.get("toolCallId")), ToolCall("?", ActionClass.UNKNOWN))
+        call = self._ended(data.get("toolCallId"))
         error = dict_of(data.get("error"))
         if data.get("success") is False and is_denied(error):
-            why = clip(text_of(error.get("message")), DETAIL_CHARS)
-            yield self._denied(Denial(call.tool, call.action, why, call.detail))
+            yield self._denied(call, error.get("message"))
         else:
             output = dict_of(data.get("result")).get("content") or error.get("message")
             yield Ran(call, data.get("success") is not False, answer_of(output))
@@ -165,9 +156,4 @@ def _usage(models: dict[str, Any], before: Usage, turns: int) -> Usage:
         total_of(*(count_of(one.get(name)) for one in spent_on))
         for name in ("inputTokens", "cacheReadTokens", "outputTokens")
     )
-    return Usage(
-        input_tokens=max(asked - cached - before.input_tokens, 0),
-        cached_tokens=max(cached - before.cached_tokens, 0),
-        output_tokens=max(output - before.output_tokens, 0),
-        turns=turns,
-    )
+    return since(before, asked - cached, cached, output, turns)

@@ -16,6 +16,15 @@ _ACTIONS = {
     "web_fetch": ActionClass.NETWORK,
     "task": ActionClass.DISPATCH,
 }
+OURS = {
+    **dict.fromkeys(("view",), ("read", "ls")),
+    **dict.fromkeys(("grep",), ("grep",)),
+    **dict.fromkeys(("glob",), ("find", "ls")),
+    **dict.fromkeys(("create",), ("write",)),
+    **dict.fromkeys(("edit", "str_replace_editor", "apply_patch"), ("edit",)),
+    **dict.fromkeys(("bash", "write_bash", "read_bash", "stop_bash", "list_bash"), ("bash",)),
+}
+"""Its tools, and which of ours each stands for; what stands for none is no agent's to lose."""
 _DETAILS = ("path", "command", "pattern", "url", "input")
 _MISSING = ("Tool '", "' does not exist.")
 

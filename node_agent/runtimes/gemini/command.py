@@ -10,6 +10,7 @@ from node_agent.runtimes.acp import AcpWay, talked
 from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, Program, base_env
 from node_agent.runtimes.gemini.alone import GENERAL, alone
 from node_agent.runtimes.gemini.thinking import overrides
+from node_agent.runtimes.gemini.tools import OURS
 from node_agent.runtimes.starting import NEVER, guarded, is_fenced, keyed, prompt_in, task_of
 from node_agent.wire.policy import Safety
 
@@ -52,17 +53,6 @@ _RUNS = f'[[rule]]\ntoolName = "{_SHELL}"\ndecision = "allow"\npriority = 100\na
 _NETWORK = ("web_fetch", "google_web_search")
 _EDIT = ("replace", "write_file")
 _LOOKS = ("read_file", "read_many_files", "list_directory")
-_OURS = {
-    "read_file": ("read",),
-    "read_many_files": ("read",),
-    "grep_search": ("grep",),
-    "glob": ("find", "ls"),
-    "list_directory": ("find", "ls"),
-    "replace": ("edit",),
-    "write_file": ("write",),
-    "run_shell_command": ("bash",),
-}
-"""Its tools, and which of ours each stands for."""
 # Out of its plan mode a model lets itself, and is then under no rule at all.
 _MODE_SWITCHES = ("exit_plan_mode", "enter_plan_mode")
 _RULES = {
@@ -75,7 +65,7 @@ _RULES = {
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     mode, denied = _RULES[request.safety if request.may_write else Safety.SUGGEST]
-    denied = tuple(dict.fromkeys((*denied, *(t for t, ours in _OURS.items() if not request.has(*ours)))))
+    denied = tuple(dict.fromkeys((*denied, *request.without(OURS))))
     fenced = is_fenced(request, place)
     if fenced:
         denied = tuple(tool for tool in denied if tool != _SHELL)

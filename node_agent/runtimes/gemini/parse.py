@@ -12,7 +12,6 @@ from typing import Any
 from node_agent.runtimes.base import (
     MOST_ANSWER_CHARS,
     Activity,
-    Denial,
     ExitInfo,
     LaunchRequest,
     Ran,
@@ -29,10 +28,8 @@ from node_agent.runtimes.gemini.tools import call_of
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of
 from node_agent.runtimes.outcome import DETAIL_CHARS, EventParser, spent, without_end
 from node_agent.wire.failure import FailureKind, by_status
-from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import Usage
 
-MAX_CALLS_OPEN = 200
 _DENIED = frozenset({"tool_not_registered", "policy_violation", "permission_denied", "path_not_in_workspace"})
 _NOT_IN = re.compile(rb"^ +status: 40[13],", re.MULTILINE)
 """Its words to people before its stream begins, where a Google account is refused."""
@@ -53,7 +50,6 @@ class GeminiParser(EventParser):
         self._asked = True
         self._turns = 0
         self._answer = self._trouble = ""
-        self._open: dict[str, ToolCall] = {}
         self._end: dict[str, Any] | None = None
 
     @property
@@ -108,18 +104,14 @@ class GeminiParser(EventParser):
     def _called(self, event: dict[str, Any]) -> ToolCall:
         self._turn()
         call = call_of(text_of(event.get("tool_name"), "?"), dict_of(event.get("parameters")))
-        self._calls[call.action] += 1
-        if len(self._open) < MAX_CALLS_OPEN:
-            self._open[text_of(event.get("tool_id"))] = call
-        return call
+        return self._begun(event.get("tool_id"), call)
 
     def _over(self, event: dict[str, Any]) -> Iterator[Activity]:
-        self._asked, self._answer, self._trouble, self._denied_last = True, "", "", None
-        call = self._open.pop(text_of(event.get("tool_id")), ToolCall("?", ActionClass.UNKNOWN))
+        self._asked, self._answer, self._trouble = True, "", ""
+        call = self._ended(event.get("tool_id"))
         error = dict_of(event.get("error"))
         if event.get("status") == "error" and error.get("type") in _DENIED:
-            why = clip(text_of(error.get("message")), DETAIL_CHARS)
-            yield self._denied(Denial(call.tool, call.action, why, call.detail))
+            yield self._denied(call, error.get("message"))
         else:
             yield Ran(call, event.get("status") != "error", answer_of(event.get("output")))
 

@@ -18,6 +18,17 @@ _ACTIONS = {
     **dict.fromkeys(("web_fetch", "google_web_search"), ActionClass.NETWORK),
     "invoke_agent": ActionClass.DISPATCH,
 }
+OURS = {
+    "read_file": ("read",),
+    "read_many_files": ("read",),
+    "grep_search": ("grep",),
+    "glob": ("find", "ls"),
+    "list_directory": ("find", "ls"),
+    "replace": ("edit",),
+    "write_file": ("write",),
+    "run_shell_command": ("bash",),
+}
+"""Its tools, and which of ours each stands for."""
 _DETAILS = ("file_path", "command", "pattern", "dir_path", "path", "query", "url")
 
 

@@ -12,7 +12,7 @@ from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSp
 from node_agent.runtimes.logins import FILE as LOGIN_FILE
 from node_agent.runtimes.logins import OPENCODE as LOGIN
 from node_agent.runtimes.logins import for_opencode
-from node_agent.runtimes.opencode.tools import DENIED
+from node_agent.runtimes.opencode.tools import DENIED, OURS
 from node_agent.runtimes.starting import NEVER, is_fenced, keyed, prompt_in, task_of
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Safety
@@ -40,15 +40,6 @@ LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | 
 _READ: dict[str, Any] = {"*": "deny", "read": "allow", "grep": "allow", "glob": "allow", "list": "allow"}
 _EDIT = {**_READ, "edit": {"*": "allow", ".git/*": "deny", ".git/**": "deny"}}
 _RULES = {Safety.SUGGEST: _READ, Safety.AUTO_EDIT: _EDIT, Safety.FULL_AUTO: {**_EDIT, "bash": "allow"}}
-_OURS = {
-    "read": ("read",),
-    "grep": ("grep",),
-    "glob": ("find", "ls"),
-    "list": ("find", "ls"),
-    "edit": ("edit", "write"),
-    "bash": ("bash",),
-}
-"""Its permissions, and which of our tools each stands for."""
 _QUIET = dict.fromkeys(
     (
         "OPENCODE_DISABLE_AUTOUPDATE",
@@ -152,7 +143,7 @@ def _permission(request: LaunchRequest, place: Place) -> dict[str, Any]:
     allowed = _RULES[request.safety if request.may_write else Safety.SUGGEST]
     if is_fenced(request, place):
         allowed = {**allowed, "bash": {"*": "allow", **{f"{words}*": "deny" for words in NEVER}}}
-    return {tool: how for tool, how in allowed.items() if tool not in _OURS or request.has(*_OURS[tool])}
+    return {tool: how for tool, how in allowed.items() if tool not in request.without(OURS)}
 
 
 def _known(model: str, reasoning: Reasoning | None) -> dict[str, Any]:

@@ -11,21 +11,19 @@ from typing import Any
 
 from node_agent.runtimes.base import (
     Activity,
-    Denial,
     ExitInfo,
     LaunchRequest,
     Ran,
     SessionStarted,
     TextPiece,
     UsageGrew,
-    clip,
     ended_for_us,
     how_it_ended,
     whole,
 )
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of, total_of, usd_of
 from node_agent.runtimes.opencode.tools import DENIED, call_of
-from node_agent.runtimes.outcome import DETAIL_CHARS, EventParser, spent, without_end
+from node_agent.runtimes.outcome import EventParser, spent, without_end
 from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.receipt import Usage
 
@@ -90,7 +88,7 @@ class OpencodeParser(EventParser):
         self._denied_last = None
         why, failed = text_of(state.get("error")), state.get("status") == "error"
         if failed and any(words in why for words in DENIED):
-            yield self._denied(Denial(tool, call.action, clip(why, DETAIL_CHARS), call.detail))
+            yield self._denied(call, why)
         else:
             yield Ran(call, not failed, answer_of(why if failed else state.get("output")))
 

@@ -23,6 +23,15 @@ DENIED = (
     REFUSED,
 )
 """In the outcome of a call that was not let through."""
+OURS = {
+    "read": ("read",),
+    "grep": ("grep",),
+    "glob": ("find", "ls"),
+    "list": ("find", "ls"),
+    "edit": ("edit", "write"),
+    "bash": ("bash",),
+}
+"""Its permissions, and which of our tools each stands for."""
 _DETAILS = ("filePath", "command", "pattern", "path", "url", "description")
 
 

@@ -17,6 +17,7 @@ from node_agent.runtimes.base import (
     base_env,
     may_write,
 )
+from node_agent.runtimes.qwen.tools import OURS
 from node_agent.runtimes.starting import NEVER, guard, guarded, is_fenced, keyed, prompt_in, task_of
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
@@ -64,18 +65,6 @@ _SHELL = ("run_shell_command", "monitor", "web_fetch", *_THEIRS)
 _CHANGES = ("edit", "write_file", "notebook_edit")
 _LOOKS = ("read_file", "list_directory")
 _EDIT = (*_CHANGES, "exit_plan_mode")
-_OURS = {
-    "read_file": ("read",),
-    "grep_search": ("grep",),
-    "glob": ("find", "ls"),
-    "list_directory": ("find", "ls"),
-    "edit": ("edit",),
-    "notebook_edit": ("edit",),
-    "write_file": ("write",),
-    "run_shell_command": ("bash",),
-    "monitor": ("bash",),
-}
-"""Its tools, and which of ours each stands for."""
 _RULES = {
     Safety.SUGGEST: ("plan", (*_SHELL, *_EDIT)),
     Safety.AUTO_EDIT: ("auto-edit", _SHELL),
@@ -97,7 +86,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     if is_fenced(request, place):
         without = tuple(tool for tool in without if tool != _RUN)
     without = (*without, "monitor") if talks else without  # it asks about that one in another way
-    for tool in dict.fromkeys((*without, *(t for t, ours in _OURS.items() if not request.has(*ours)))):
+    for tool in dict.fromkeys((*without, *request.without(OURS))):
         argv += ["--exclude-tools", tool]
     if request.resume and not talks:
         argv += ["--resume", request.resume.session]

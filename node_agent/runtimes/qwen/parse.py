@@ -11,7 +11,6 @@ from typing import Any
 
 from node_agent.runtimes.base import (
     Activity,
-    Denial,
     ExitInfo,
     LaunchRequest,
     Ran,
@@ -19,19 +18,16 @@ from node_agent.runtimes.base import (
     TextPiece,
     ToolCall,
     UsageGrew,
-    clip,
     ended_for_us,
     how_it_ended,
     whole,
 )
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, list_of, text_of, total_of
-from node_agent.runtimes.outcome import DETAIL_CHARS, EventParser, spent, without_end
+from node_agent.runtimes.outcome import EventParser, since, spent, without_end
 from node_agent.runtimes.qwen.tools import call_of, is_denied
 from node_agent.wire.failure import FailureKind, by_status
-from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import Usage
 
-MAX_CALLS_OPEN = 200
 TURNS_SPENT = 53
 """Its exit status at a limit of its model's turns, without a result."""
 _API_ERROR = re.compile(r"\[API Error: (?:(?P<status>\d{3})\b)?[^\n]*\]\s*$")
@@ -46,7 +42,6 @@ class QwenParser(EventParser):
         self._before = request.resume.before if request.resume else Usage()
         self._known = self._answered = False
         self._answer = ""
-        self._open: dict[str, ToolCall] = {}
         self._live = Usage()
         self._result: dict[str, Any] | None = None
 
@@ -56,7 +51,7 @@ class QwenParser(EventParser):
         messages."""
         if self._result is None:
             return self._live
-        return _total(dict_of(self._result.get("usage")), self._before, self._live.turns)
+        return since(self._before, *_split(dict_of(self._result.get("usage"))), self._live.turns)
 
     def _said(self) -> str:
         return text_of(self._result.get("result")) if self._result else self._answer
@@ -100,20 +95,15 @@ class QwenParser(EventParser):
 
     def _called(self, block: dict[str, Any]) -> ToolCall:
         call = call_of(text_of(block.get("name"), "?"), dict_of(block.get("input")))
-        self._calls[call.action] += 1
-        if len(self._open) < MAX_CALLS_OPEN:
-            self._open[text_of(block.get("id"))] = call
-        return call
+        return self._begun(block.get("id"), call)
 
     def _user(self, message: dict[str, Any]) -> Iterator[Activity]:
         for block in map(dict_of, list_of(message.get("content"))):
             if block.get("type") != "tool_result":
                 continue
-            call = self._open.pop(text_of(block.get("tool_use_id")), ToolCall("?", ActionClass.UNKNOWN))
-            self._denied_last = None
+            call = self._ended(block.get("tool_use_id"))
             if is_denied(block):
-                why = clip(text_of(block.get("content")), DETAIL_CHARS)
-                yield self._denied(Denial(call.tool, call.action, why, call.detail))
+                yield self._denied(call, block.get("content"))
             else:
                 yield Ran(call, block.get("is_error") is not True, answer_of(block.get("content")))
 
@@ -161,15 +151,4 @@ def _added(usage: Usage, tokens: dict[str, Any]) -> Usage:
         cached_tokens=total_of(usage.cached_tokens, cached),
         output_tokens=total_of(usage.output_tokens, output),
         turns=usage.turns + 1,
-    )
-
-
-def _total(tokens: dict[str, Any], before: Usage, turns: int) -> Usage:
-    """The numbers are of the whole session."""
-    fresh, cached, output = _split(tokens)
-    return Usage(
-        input_tokens=max(fresh - before.input_tokens, 0),
-        cached_tokens=max(cached - before.cached_tokens, 0),
-        output_tokens=max(output - before.output_tokens, 0),
-        turns=turns,
     )

@@ -19,6 +19,18 @@ _ACTIONS = {
     "monitor": ActionClass.SHELL,
     "agent": ActionClass.DISPATCH,
 }
+OURS = {
+    "read_file": ("read",),
+    "grep_search": ("grep",),
+    "glob": ("find", "ls"),
+    "list_directory": ("find", "ls"),
+    "edit": ("edit",),
+    "notebook_edit": ("edit",),
+    "write_file": ("write",),
+    "run_shell_command": ("bash",),
+    "monitor": ("bash",),
+}
+"""Its tools, and which of ours each stands for."""
 _DETAILS = ("file_path", "command", "pattern", "path", "url")
 _DENIED = ("but that permission was declined", "Plan mode blocked", "not found in registry", REFUSED)
 

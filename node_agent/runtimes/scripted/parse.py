@@ -8,7 +8,6 @@ from typing import Any
 from node_agent.runtimes.base import (
     NOTHING,
     Activity,
-    Denial,
     ExitInfo,
     Ran,
     SessionStarted,
@@ -80,7 +79,7 @@ class ScriptedParser(EventParser):
             yield call
             yield Ran(call, event.get("ok") is not False)
         else:
-            yield self._denied(Denial(name, action, "", detail))
+            yield self._denied(ToolCall(name, action, detail), "")
 
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
         if ours := ended_for_us(end):
