@@ -17,8 +17,6 @@ from tests.e2e.test_sessions import at_a_terminal, says, state
 from tests.lab import Lab
 
 pytestmark = pytest.mark.slow
-UNASKED = {"qwen": [says("This is never asked for.")]}
-"""Qwen Code begins each conversation with an answer that no model gave."""
 
 
 @pytest.fixture(params=TALKS, ids=lambda cli: cli.runtime)
@@ -41,30 +39,28 @@ def test_a_chat_works_is_come_back_to_and_remembers(fleet: Owner, lab: Lab, cli:
     top = project(fleet, f"talked-{cli.runtime}")
     hand = HANDS[cli.runtime]
     turns = [
-        *UNASKED.get(cli.runtime, []),
         hand.shell("printf one > made.txt; cat made.txt"),
-        hand.write("${cwd}/notes.txt", "BETA\n"),
+        hand.write("${cwd}/new.txt", "BETA\n"),
         hand.shell("git push origin main"),
         says("I made it."),
-        says("It says one."),
     ]
+    later_words = {"if": {"prompt": "what does it say"}, "turns": [says("It says one.")]}
     with installed(lab, cli.runtime, [K]):
         give_secrets(lab, K, secrets(cli))
         give_prices(lab, K, {cli.model: PRICE})
         await_state(fleet, K, cli.runtime, "ok")
-        with model_on(lab, K, {"count": "assistant", "turns": turns}):
+        with model_on(lab, K, {"rules": [later_words], "turns": turns}):
             first = fleet.run("chat", *where(cli), "make a file", cwd=top, timeout_s=120).ok()
             session = fleet.ask("sessions", "show", "last")["session"]
             assert "I made it." in first.out and "printf one > made.txt" in first.out
             assert state(fleet, session) == "waits for you", "who leaves ends nothing"
             again = fleet.ask("attach", "--once", session, "what does it say?", timeout_s=120)
             assert (again["answer"], again["stop"], again["state"]) == ("It says one.", "end_turn", "rests")
-        turns.append(says("I remember: one."))
-        with model_on(lab, K, {"count": "assistant", "turns": turns}) as log:
+        with model_on(lab, K, {"turns": [says("I remember: one.")]}) as log:
             later = fleet.ask("attach", "--once", session, "and now?", timeout_s=120)
             bodies = [path.read_text() for path in (log.parent / "bodies").iterdir()]
     assert (later["answer"], later["stop"]) == ("I remember: one.", "end_turn")
-    said = ("make a file", "what does it say?", "and now?")
+    said = ("make a file", "printf one > made.txt", "I made it.", "what does it say?", "and now?")
     assert any(all(words in body for words in said) for body in bodies), "it remembers all of it"
     shown = fleet.show(later["run"])
     assert (shown["continues"], shown["session"]) == (session, "same")
@@ -76,7 +72,7 @@ def test_a_chat_works_is_come_back_to_and_remembers(fleet: Owner, lab: Lab, cli:
     assert any("git push" in finding for finding in receipt["findings"])
     fleet.run("sessions", "end", session).ok()
     fleet.run("land", later["run"], cwd=top).ok()
-    assert ((top / "made.txt").read_text(), (top / "notes.txt").read_text()) == ("one", "BETA\n")
+    assert ((top / "made.txt").read_text(), (top / "new.txt").read_text()) == ("one", "BETA\n")
 
 
 def test_a_command_waits_for_a_person_and_a_cancelled_turn_ends(fleet: Owner, lab: Lab, cli: Cli) -> None:
@@ -84,12 +80,15 @@ def test_a_command_waits_for_a_person_and_a_cancelled_turn_ends(fleet: Owner, la
     top = project(fleet, f"asked-{cli.runtime}")
     (top / "pansafety.yaml").write_text(ASKING)
     hand = HANDS[cli.runtime]
-    turns = [*UNASKED.get(cli.runtime, []), hand.shell("printf asked-it > yes.txt")]
-    turns += [hand.shell("printf asked-no > no.txt"), says("Done.")]
+    turns = [hand.shell("printf asked-it > yes.txt"), hand.shell("printf asked-no > no.txt"), says("Done.")]
     works = f"sleep 611.{os.getpid()}"
-    turns += [hand.shell("printf asked-again > again.txt"), hand.shell(f"trap '' TERM; {works}")]
-    turns.append(says("Going on."))
-    with installed(lab, cli.runtime, [K]), model_on(lab, K, {"count": "assistant", "turns": turns}):
+    answers = {
+        "say turn four": says("Going on."),
+        "work turn three": hand.shell(f"trap '' TERM; {works}"),
+        "try turn two": hand.shell("printf asked-again > again.txt"),
+    }
+    script = {"rules": [{"if": {"prompt": words}, "turns": [turn]} for words, turn in answers.items()]}
+    with installed(lab, cli.runtime, [K]), model_on(lab, K, {**script, "turns": turns}):
         give_secrets(lab, K, secrets(cli))
         give_prices(lab, K, {cli.model: PRICE})
         await_state(fleet, K, cli.runtime, "ok")
@@ -100,12 +99,9 @@ def test_a_command_waits_for_a_person_and_a_cancelled_turn_ends(fleet: Owner, la
         until(lambda: asked(fleet) == [(run, call + 1)], "call 2 waits", 60)
         fleet.run("deny", "--call", str(call + 1), run, "one is enough").ok()
         until(lambda: state(fleet, run) == "waits for you", "the turn ends", 60)
-        types = [("Done.", b"again\n"), ("printf asked-again", b"/cancel\n"), ("cancelled]", b"work\n")]
-        types += [
-            (works, b"/cancel\n"),
-            ("turn 3 ended: cancelled]", b"more\n"),
-            ("Going on.", b"\x04"),
-        ]
+        types = [("Done.", b"try turn two\n"), ("printf asked-again", b"/cancel\n")]
+        types += [("turn 2 ended: cancelled]", b"work turn three\n"), (works, b"/cancel\n")]
+        types += [("turn 3 ended: cancelled]", b"say turn four\n"), ("Going on.", b"\x04")]
         at_a_terminal(fleet, "attach", run, types=types)
         begun.communicate(timeout=60)
         assert asked(fleet) == []

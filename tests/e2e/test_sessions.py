@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import subprocess
 from contextlib import suppress
 from decimal import Decimal
@@ -15,6 +16,7 @@ import pytest
 from pancode.errors import ExitCode
 from tests.clis.hands import HANDS
 from tests.clis.launched import EVERY
+from tests.crowd import crowded
 from tests.e2e.owner import Owner, until
 from tests.e2e.programs import (
     PORT,
@@ -133,6 +135,7 @@ def at_a_terminal(fleet: Owner, *words: str, types: list[tuple[str, bytes]]) -> 
     try:
         for text, keys in types:
             while text.encode() not in shown:
+                assert select.select([above], [], [], 120 * crowded())[0], f"no {text!r} came: {shown!r}"
                 shown += os.read(above, 4096)
             os.write(above, keys)
         with suppress(OSError):  # the terminal is gone with the last who had it
