@@ -139,7 +139,7 @@ def at_a_terminal(fleet: Owner, *words: str, types: list[tuple[str, bytes]]) -> 
                 shown += os.read(above, 4096)
             os.write(above, keys)
         with suppress(OSError):  # the terminal is gone with the last who had it
-            while piece := os.read(above, 4096):
+            while select.select([above], [], [], 120 * crowded())[0] and (piece := os.read(above, 4096)):
                 shown += piece
         assert face.wait(60) == 0, shown
     finally:
