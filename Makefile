@@ -12,16 +12,12 @@ STAMP := .venv/.setup
 # Bytecode that is kept is made once, and not by every process that a test starts.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Tests that share nothing but the CPU run side by side; those with real servers do so by the parts of tests/together.py.
+# Two workers on two cores, one suite at a time. Tests with real servers stay together by the parts of tests/together.py.
+BY_PART := -n 2 --dist loadfile --no-loadscope-reorder
 LIGHT := -n 2 tests/unit tests/contract tests/simulation
-BY_PART := --dist loadfile --no-loadscope-reorder
-# All of them at once: tests on hosts mostly wait, so three go at a time, and the others take what these leave of the
-# processor (`idle`). The demo, which needs no host, is where less is to be done, and comes first there.
-DEMO := tests/e2e/test_demo.py
-HOSTS := -n 3 $(BY_PART) tests/e2e --ignore $(DEMO)
-HEAVY := -n 2 $(BY_PART) $(DEMO) tests/clis tests/integration
+REAL := $(BY_PART) tests/e2e tests/integration
 
-.PHONY: help ready setup system demo stack images test test-all check format lint types contracts rules fix unit contract integration e2e simulation matrix bench docs man docs-site dist lock vendor clean
+.PHONY: help ready setup system demo stack images test test-all slices slice check format lint types contracts rules fix unit contract integration e2e simulation matrix bench docs man docs-site dist lock vendor clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,15 +46,18 @@ stack: setup system ## the services of docker-compose.yml as plain processes (as
 images: setup ## the images of deploy/Containerfile by Debian's buildah (as root; minutes), each tried on its read-only root
 	@.ci/images
 
-test: setup system ## check, then all suites but the wide ones that no change since the last `make test-all` wakes
+test: setup system ## what every change must pass: check, all quick tests, the journeys of tests/journeys.py
 	@$(MAKE) -j 2 -O check
-	@wide=$$($(BIN)/python -m tests.lanes); .ci/tests --unsteady 2 --suites $$wide \
-	  "--wide $$wide $(HOSTS)" "idle --wide $$wide $(HEAVY)" "idle --wide $$wide $(LIGHT)"
+	@.ci/tests "--chosen $(LIGHT)" "--chosen $(REAL)"
 
-test-all: setup system ## everything, before an issue is called resolved; then .ci/passed-all names the commit
-	@$(MAKE) -j 2 -O check
-	@PANCODE_SIM_COUNT=2080 .ci/tests --suites all "$(HOSTS)" "idle $(HEAVY)" "idle $(LIGHT)"
-	@$(BIN)/python -m tests.lanes passed
+test-all: test ## everything: the same, then each slice that is not proven for these files
+	@$(BIN)/python -m tests.slices run
+
+slices: setup ## the slices of the other tests: minutes, and whether each is proven for these files
+	@$(BIN)/python -m tests.slices
+
+slice: setup system ## one slice: make slice NAME=faults
+	@$(BIN)/python -m tests.slices run $(NAME)
 
 # Separate targets, so that `make -k check` shows everything that is wrong at once.
 check: format lint types contracts rules ## format, lint, types, import contracts, architecture tests
@@ -92,10 +91,10 @@ simulation: setup ## tests/simulation: control plane and node under one seeded s
 	$(PYTEST) -n 2 tests/simulation
 
 integration: setup system ## tests/integration: real Valkey, RQ, git, SSH in this process
-	$(PYTEST) -n 2 $(BY_PART) tests/integration
+	$(PYTEST) $(BY_PART) tests/integration
 
 e2e: setup system ## tests/e2e: real SSH hosts, driven through the command line
-	@.ci/tests "-n 3 $(BY_PART) tests/e2e"
+	@.ci/tests --minutes 120 "$(BY_PART) tests/e2e"
 
 matrix: setup system ## what hostile models can do in the real programs, tried and written anew (minutes)
 	$(PYTEST) -n 2 tests/clis/test_matrix.py --write-evidence

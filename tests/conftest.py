@@ -75,41 +75,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--time-factor", type=float, default=0.1, help="scales the product's waits in tests (default 0.1)"
     )
-    parser.addoption(
-        "--failed-parts",
-        action="store_true",
-        help="only what stays together with a test that failed last time",
-    )
-    parser.addoption(
-        "--wide", help="of the wide suites (tests/lanes.py) only these, by name, with commas; all by default"
-    )
+    parser.addoption("--scopes", help="a file that names what stays together (tests/together.py): only that")
+    parser.addoption("--chosen", action="store_true", help="only what `make test` runs (tests/journeys.py)")
+    parser.addoption("--slice", help="only the tests of this slice (tests/slices.py)")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Not a failed test alone: the tests of some files go through one life in order."""
-    _leave_out_wide(config, items)
-    if not config.getoption("failed_parts"):
-        return
-    from tests.together import scope_of
+    """Not a failed test alone runs again: the tests of some files go through one life in order."""
+    if config.getoption("chosen"):
+        from tests.journeys import chosen
 
-    assert config.cache is not None
-    failed = {scope_of(nodeid) for nodeid in config.cache.get("cache/lastfailed", {})}
-    _keep(config, items, lambda nodeid: scope_of(nodeid) in failed)
+        _keep(config, items, chosen)
+    if wanted := config.getoption("slice"):
+        from tests.slices import slice_of
+
+        _keep(config, items, lambda nodeid: slice_of(nodeid) == wanted)
+    if scopes := config.getoption("scopes"):
+        from tests.together import scope_of
+
+        named = Path(scopes).read_text().splitlines()
+        _keep(config, items, lambda nodeid: scope_of(nodeid) in named)
 
 
 def pytest_collection_finish() -> None:
     """Modules and tests stay to the end: the collector of garbage need not look at them again and again."""
     gc.collect()
     gc.freeze()
-
-
-def _leave_out_wide(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if (wide := config.getoption("wide")) in (None, "all"):
-        return
-    from tests.lanes import left_out
-
-    _keep(config, items, lambda nodeid: not left_out(nodeid, wide.split(",")))
 
 
 def _keep(config: pytest.Config, items: list[pytest.Item], wanted: Callable[[str], bool]) -> None:
@@ -159,9 +151,19 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         why = f"({report.when}): {' '.join(why.split())[:REASON_CHARS]}"
         terminal.write_line("")
         terminal.write_line(f"FAILED {report.nodeid} {why}")
-    if _RESULTS and (report.when == "call" or not report.passed):
+    outcome = report.outcome if report.when == "call" or not report.passed else "took"
+    _note(outcome, report.nodeid, report.duration, why)
+
+
+def pytest_runtest_logstart(nodeid: str) -> None:
+    if _TERMINAL:
+        _note("began", nodeid)
+
+
+def _note(outcome: str, nodeid: str, seconds: float = 0, why: str = "") -> None:
+    if _RESULTS:
         with open(_RESULTS, "a", encoding="utf-8") as results:
-            results.write(f"{report.outcome}\t{report.nodeid}\t{why}\n")
+            results.write(f"{outcome}\t{nodeid}\t{seconds:.2f}\t{why}\n")
 
 
 _TERMINAL: dict[str, pytest.TerminalReporter] = {}

@@ -1,14 +1,10 @@
-"""Runs the tests: a pytest for each argument, side by side; once more what failed; then says what is red.
+"""Runs the tests: one pytest for each argument, one after the other; then says what is red, and why.
 
-`.ci/tests [--unsteady N] [--suites NAMES] WORDS...`: WORDS are those of one pytest. Most of our tests
-wait, so all of them run at once. Where the first word is `idle`, the others go before it on the
-processor. The first is shown at work, the others when they are through.
-
-A test that fails twice is red. A test that fails once and passes once is unsteady: it is named, and more
-than N of them are red. Tests that share one life (tests/together.py) run again together and count as one.
-A pytest that ends by anything but failed tests left others out, so it is red, as is a suite of NAMES
-(tests/lanes.py) of which no test ran. The last lines say it all once more, since a reader's window may
-cut the lines before.
+`.ci/tests [--minutes N] WORDS...`: WORDS are those of one pytest. What fails runs twice more, alone, when all
+have ended. A test that failed in two of its three tries is red. One that failed once is unsteady: the last
+lines name it, `.ci/unsteady` gets a line, and the run is green. More than 20 failed tests are red at once. A
+test ends after three minutes and all of them after N, times what this machine needs for the work that
+`tests.crowd` measures at the start. A pytest that ends by anything but failed tests is red.
 """
 
 from __future__ import annotations
@@ -21,17 +17,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.crowd import PACE, measured_pace
 from tests.together import scope_of
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = "TESTS_RESULTS"
-"""Names the file in which `tests/conftest.py` notes the outcome of each test."""
+"""Names the file in which `tests/conftest.py` notes what begins, and the outcome of each test."""
+UNSTEADY = ".ci/unsteady"
 FAILED_TESTS = 1
 """pytest's exit status when all tests ran and some failed."""
+MOST_RUN_AGAIN = 20
+TRIES_AGAIN = 2
+TEST_S = 180
 LOOK_S = 0.1
 
 
@@ -42,162 +43,141 @@ class Outcomes:
     passed: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
     """With the first reason."""
-    skipped: set[str] = field(default_factory=set)
-
-    @property
-    def ran(self) -> set[str]:
-        return self.passed | set(self.failed)
+    running: set[str] = field(default_factory=set)
+    """What began and has not ended."""
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 def read_outcomes(lines: Iterable[str]) -> Outcomes:
-    """From lines of outcome, id and reason with tabs between; a test that also failed did not pass."""
+    """From lines of outcome, id, seconds and reason, with tabs; a test that also failed did not pass."""
     seen = Outcomes()
     for line in lines:
-        outcome, nodeid, why = line.split("\t", 2)
+        outcome, nodeid, seconds, why = line.split("\t", 3)
+        if outcome == "began":
+            seen.running.add(nodeid)
+            continue
+        seen.running.discard(nodeid)
+        seen.seconds[nodeid] = seen.seconds.get(nodeid, 0) + float(seconds)
         if outcome == "failed":
             seen.failed.setdefault(nodeid, why)
-        else:
-            (seen.passed if outcome == "passed" else seen.skipped).add(nodeid)
+        elif outcome == "passed":
+            seen.passed.add(nodeid)
     seen.passed -= set(seen.failed)
     return seen
 
 
 @dataclass(slots=True)
 class Part:
-    """What one argument came to."""
+    """What one argument came to: the first run of all, and the runs of what failed in it."""
 
     words: str
     status: int
     first: Outcomes
-    again: Outcomes | None = None
-    again_status: int = 0
-    seconds: int = 0
-
-    @property
-    def broken(self) -> int:
-        """pytest's status where it left tests out; 0 where it did not."""
-        return next((s for s in (self.status, self.again_status) if s not in (0, FAILED_TESTS)), 0)
+    again: list[Outcomes] = field(default_factory=list)
+    seconds: float = 0
 
     @property
     def red(self) -> dict[str, str]:
-        """Tests that did not pass in two tries."""
-        if self.again is None:
+        """Tests that failed in two of three tries; without more tries, all that failed."""
+        if not self.again:
             return self.first.failed
-        return {name: why for name, why in self.first.failed.items() if name not in self.again.passed}
+        late = {name: why for tries in self.again for name, why in tries.failed.items()}
+        fell = {name: sum(name not in t.passed for t in self.again) for name in {**late, **self.first.failed}}
+        return {
+            name: self.first.failed.get(name) or late[name]
+            for name, times in fell.items()
+            if times + (name in self.first.failed) > 1
+        }
 
     @property
     def unsteady(self) -> dict[str, str]:
-        if self.again is None:
-            return {}
-        return {n: why for n, why in (self.again.failed | self.first.failed).items() if n not in self.red}
+        red = self.red
+        return {
+            n: why for tries in (self.first, *self.again) for n, why in tries.failed.items() if n not in red
+        }
 
 
-def not_run(suites: Mapping[str, Callable[[str], object]], parts: Sequence[Part]) -> list[str]:
-    """The suites of which no test ran."""
-    ran = {name for part in parts for name in part.first.ran}
-    return [suite for suite, has in suites.items() if not any(map(has, ran))]
-
-
-def judge(parts: Sequence[Part], left: Sequence[str], most_unsteady: int) -> tuple[int, list[str]]:
-    """The exit status, and the last lines; `left` are the suites of which no test ran."""
-    lines, unsteady = ["== in short"], set()
+def judge(parts: Sequence[Part], minutes: float) -> tuple[int, list[str]]:
+    """The exit status, and the last lines."""
+    lines, status = ["== in short"], 0
     for part in parts:
         how = "passed"
-        if part.broken:
-            how = f"FAILED: pytest ended with {part.broken}, not for tests that failed"
+        if part.status not in (0, FAILED_TESTS):
+            how = f"FAILED: pytest ended with {part.status}, not for tests that failed"
+            status = status or part.status
         elif part.red:
-            how = "FAILED"
-        elif part.unsteady:
-            how = "unsteady: failed, and passed when run again"
-        lines.append(f"{part.seconds} s, {how}: {part.words}")
-        lines += [f"  FAILED {name} {why}" for name, why in part.red.items()]
-        lines += [f"  unsteady {name} {why}" for name, why in part.unsteady.items()]
-        unsteady |= {scope_of(name) for name in part.unsteady}
-    lines += [f"FAILED: no test of the suite {suite} ran" for suite in left]
-    status = next((part.broken for part in parts if part.broken), 0)
-    status = status or int(bool(left) or any(part.red for part in parts))
-    if len(unsteady) > most_unsteady:
-        lines.append(f"FAILED: {len(unsteady)} unsteady, at most {most_unsteady} may be: mend each of them")
-        status = status or 1
+            how, status = "FAILED", status or 1
+        lines.append(f"{part.seconds / 60:.1f} minutes, {len(part.first.passed)} passed, {how}: {part.words}")
+        lines += [f"  FAILED {name} {why}" for name, why in sorted(part.red.items())]
+        lines += [f"  unsteady {name} {why}" for name, why in sorted(part.unsteady.items())]
+        lines += [
+            f"  was running: {name}" for name in sorted(part.first.running) if part.status > FAILED_TESTS
+        ]
+    lines.append(f"{'FAILED' if status else 'passed'} after {minutes:.1f} minutes")
     return status, lines
 
 
 class Session:
-    """The processes of pytest, their logs, and what each noted of its tests."""
+    """The process of pytest, and what it noted of its tests."""
 
-    def __init__(self, place: Path, python: str) -> None:
-        self.place, self.python = place, python
-        self.running: list[subprocess.Popen[bytes]] = []
+    def __init__(self, place: Path, pace: float, seconds: float) -> None:
+        self.place, self.pace = place, pace
+        self.until = time.monotonic() + seconds
+        self.count = 0
 
-    def start(self, index: int, words: str, *more: str) -> tuple[subprocess.Popen[bytes], Path]:
-        first, name = [], f"{index}{'.again' if more else ''}"
-        argv = shlex.split(words)
-        if argv[0] == "idle":  # not so far behind that a test is cut as hanging
-            argv, first = argv[1:], ["nice", "-n", "10"]
-        if not more:
-            Path(f".pytest_cache/{index}/v/cache/lastfailed").unlink(missing_ok=True)  # of another time
-        argv = [*first, self.python, "-m", "pytest", "-o", f"cache_dir=.pytest_cache/{index}", *argv, *more]
-        (self.place / f"{name}.results").touch()
+    def run(self, words: str, *more: str) -> tuple[int, Outcomes]:
+        """pytest's status (124: all the time is used up), and its outcomes."""
+        self.count += 1
+        results = self.place / f"{self.count}.results"
+        results.touch()
+        timeout = f"faulthandler_timeout={TEST_S * self.pace:.0f}"
+        argv = [sys.executable, "-m", "pytest", "-o", timeout, *shlex.split(words), *more]
         environ = {
             **os.environ,
-            RESULTS: str(self.place / f"{name}.results"),
+            RESULTS: str(results),
+            PACE: f"{self.pace:.2f}",
             "TESTS_SHARED": str(self.place),
         }
-        log = self.place / f"{name}.log"
-        with log.open("wb") as out:
-            child = subprocess.Popen(argv, stdout=out, stderr=subprocess.STDOUT, env=environ)
-        self.running.append(child)
-        return child, log
+        child = subprocess.Popen(argv, env=environ)
+        try:
+            status = child.wait(max(0, self.until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            status = 124
+        finally:
+            if child.poll() is None:  # it ends what it started
+                child.send_signal(signal.SIGINT)
+                child.wait()
+        return status, read_outcomes(results.read_text().splitlines())
 
-    def outcomes(self, name: str) -> Outcomes:
-        return read_outcomes((self.place / f"{name}.results").read_text().splitlines())
+    def part(self, words: str) -> Part:
+        began = time.monotonic()
+        status, first = self.run(words)
+        return Part(words, status, first, seconds=time.monotonic() - began)
 
-    def run(self, given: Sequence[str]) -> list[Part]:
-        began, parts = time.time(), []
-        started = [self.start(index, words) for index, words in enumerate(given)]
-        for index, (child, log) in enumerate(started):
-            show(child, log)
-            part = Part(given[index], child.wait(), self.outcomes(str(index)))
-            part.seconds = int(log.stat().st_mtime - began)
-            parts.append(part)
-        if any(part.broken for part in parts):
-            return parts
-        for index, part in enumerate(parts):
-            if part.status == FAILED_TESTS:
-                print("== what failed, once more", flush=True)
-                child, log = self.start(index, part.words, "--failed-parts")
-                show(child, log)
-                part.again_status, part.again = child.wait(), self.outcomes(f"{index}.again")
-        return parts
-
-    def end(self, number: int) -> None:
-        """Ctrl-C for all that still run, and wait for them: they end what they started."""
-        for child in self.running:
-            if child.poll() is None:
-                child.send_signal(number)
-        for child in self.running:
-            child.wait()
+    def try_again(self, part: Part) -> None:
+        """All that stays together with a test that failed, since some tests go on where another ended."""
+        scopes = self.place / f"{self.count}.scopes"
+        scopes.write_text("".join(f"{scope}\n" for scope in sorted({scope_of(n) for n in part.first.failed})))
+        for _ in range(TRIES_AGAIN):
+            print("== what failed, once more, alone", flush=True)
+            status, outcomes = self.run(part.words, "-n0", f"--scopes={scopes}")
+            part.status = max(part.status, status)
+            part.again.append(outcomes)
 
 
-def show(child: subprocess.Popen[bytes], log: Path) -> None:
-    """What it prints, until it has ended."""
-    with log.open("rb") as shown:
-        while True:
-            ended = child.poll() is not None
-            while text := shown.read(65536):
-                sys.stdout.buffer.write(text)
-                sys.stdout.buffer.flush()
-            if ended:
-                return
-            time.sleep(LOOK_S)
+def note(unsteady: dict[str, str]) -> None:
+    """A line for each in the tracked file: it rides with the next commit, and only committed lines count."""
+    said = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    commit = said.stdout.strip() or "unknown"
+    with open(UNSTEADY, "a", encoding="utf-8") as file:
+        file.writelines(f"{name}\t{commit}\t{why}\n" for name, why in sorted(unsteady.items()))
 
 
 def main() -> int:
-    from tests.lanes import members
-
     parser = argparse.ArgumentParser(prog=".ci/tests")
-    parser.add_argument("--unsteady", type=int, default=0, help="how many unsteady tests are not red")
-    parser.add_argument("--suites", default="none", help="wide suites that must run, with commas; all; none")
+    parser.add_argument("--minutes", type=float, default=40, help="for all, on a machine of the usual pace")
     parser.add_argument("words", nargs="+", help="the words of one pytest each")
     given = parser.parse_args()
     os.chdir(ROOT)
@@ -207,19 +187,22 @@ def main() -> int:
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, ended)
+    began, pace = time.monotonic(), measured_pace()
+    print(f"== this machine needs {pace:.1f} times as long as the usual one", flush=True)
     with tempfile.TemporaryDirectory() as place:
-        session = Session(Path(place), sys.executable)
+        session = Session(Path(place), pace, 60 * given.minutes * pace)
         try:
-            parts = session.run(given.words)
+            parts = [session.part(words) for words in given.words]
+            if sum(len(part.first.failed) for part in parts) <= MOST_RUN_AGAIN:
+                for part in parts:
+                    if part.status == FAILED_TESTS:
+                        session.try_again(part)
         except KeyboardInterrupt:
             return 130
-        finally:
-            session.end(signal.SIGINT)
-    left = not_run(members(given.suites), parts)
-    if left and os.geteuid() != 0:  # the hosts of a suite need root: a plain user is told
-        print(f"== not root, so no test of these suites ran: {', '.join(left)}")
-        left = []
-    status, lines = judge(parts, left, given.unsteady)
+    status, lines = judge(parts, (time.monotonic() - began) / 60)
+    unsteady = {name: why for part in parts for name, why in part.unsteady.items()}
+    if unsteady and not status:
+        note(unsteady)
     print(*lines, sep="\n", flush=True)
     return status
 

@@ -1,8 +1,8 @@
 """Thousands of seeded schedules of work and faults; a failing seed is printed and replays exactly.
 
 One seed by hand: PANCODE_SIM_SEED=123 pytest tests/simulation; more of them: PANCODE_SIM_COUNT=20000.
-`make test` runs 400 of them, 1,040 where a change wakes them (tests/lanes.py), and `make test-all` 2,080: a
-quarter of a second of processor time each. A wrong order of two events hides in one of many schedules.
+`make test` runs the first of them (tests/journeys.py), and the slice `simulation` 1,040: a quarter of a
+second of processor time each. A wrong order of two events hides in one of many schedules.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from pancode import plain
-from tests.lanes import ROOT
+from tests.architecture.sources import ROOT
 
 WORDS = ROOT / "pancode/web/static/lib/words.js"
 
