@@ -24,6 +24,7 @@ from node_agent.gateway.slots import folder_of, is_taken
 from node_agent.journal.journal import LoggedJournal
 from node_agent.journal.storage import JournalFiles
 from node_agent.link.bus import RedisUplink
+from node_agent.machine.chosen import others_of
 from node_agent.machine.discovery import Finder, MachineProbe, OtherFacts, search_path, with_local_fix
 from node_agent.machine.home import (
     End,
@@ -34,6 +35,7 @@ from node_agent.machine.home import (
     current_link,
     take_over,
 )
+from node_agent.machine.owner import OwnersFiles
 from node_agent.passport.exam import ExamTools, HttpChat, free_slot
 from node_agent.passport.queue import ExamQueue, PassportCache
 from node_agent.runner import scopes
@@ -110,9 +112,10 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
         runner.reap()  # nothing may be started for hours
         return _other_facts(groups, sandbox, endpoints, (*vault.problems(), *problems_of(home.root)))
 
+    owner = OwnersFiles(home.root, clock)
     machine = MachineProbe(
         home.root,
-        Finder(path, clock, vault.values),
+        Finder(path, clock, vault.values, others=lambda: others_of(owner.ceiling())),
         clock,
         settings.disk_reserve,
         other_facts,
@@ -120,7 +123,7 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
         vault.news,
     )
     depot = DepotClient(DepotAccess(lambda: _depot_end(home), _Sign(node, key)))
-    sessions = KeptSessions(home.root, lambda name: RUNTIMES[name].sessions if name in RUNTIMES else ())
+    sessions = KeptSessions(home.root, lambda name: _sessions(name, machine))
     surroundings = _surroundings(path, vault, machine, settings.name, key, endpoints)
     runtimes = NodeRuntimes(replace(surroundings, sandbox=sandbox, before=sessions.used_before))
     signer = EventSigner(node, key, clock, fleet)
@@ -233,10 +236,16 @@ def _surroundings(
         why_missing=vault.why_missing,
         node=node,
         rules=lambda: machine.ceiling().rules,
+        others=lambda: others_of(machine.ceiling()),
         words_key=partial(_words_key, key),
         desk=partial(_desk, key),
         server=partial(_fact, endpoints),
     )
+
+
+def _sessions(name: str, machine: MachineProbe) -> tuple[str, ...]:
+    runtime = RUNTIMES.get(name) or others_of(machine.ceiling()).get(name)
+    return () if runtime is None else runtime.sessions
 
 
 def _words_key(key: SigningKey, order: Order) -> dict[str, bytes]:

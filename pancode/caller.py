@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import termios
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +20,15 @@ def who() -> str:
     if there is not None:
         return there.facts().user
     return os.environ.get("USER") or os.environ.get("LOGNAME") or f"uid {os.getuid()}"
+
+
+def terminal_is_gone() -> bool:
+    """Whether standard input was a terminal, and its window is closed: to read it says the end for ever."""
+    try:
+        termios.tcgetattr(0)
+    except termios.error as exc:
+        return exc.args[0] in (errno.EIO, errno.ENXIO)
+    return False
 
 
 def handed_on(environ: Mapping[str, str]) -> dict[str, str]:

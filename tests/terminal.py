@@ -21,11 +21,21 @@ _CLOCK = SystemClock()
 class Terminal:
     """One command on a terminal of this size. `told`: all that was shown so far."""
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, size: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path,
+        size: tuple[int, int],
+        *,
+        hears: bool = True,
+    ) -> None:
+        """`hears`: the kernel sends it the signals of this terminal, as it does to what a shell runs."""
         self._own, far = os.openpty()
         self.resize(*size)
+        own = ["setsid", "-c"] if hears else ["setsid"]
         self.process = subprocess.Popen(
-            ["setsid", "-c", *argv], env={**env, "TERM": "xterm"}, cwd=cwd, stdin=far, stdout=far, stderr=far
+            [*own, *argv], env={**env, "TERM": "xterm"}, cwd=cwd, stdin=far, stdout=far, stderr=far
         )
         os.close(far)
         self.told = ""
@@ -52,6 +62,11 @@ class Terminal:
         while _CLOCK.boot_ms() < end:
             assert self._read(), f"it has ended: {self.told!r}"
 
+    def goes_away(self) -> None:
+        """Its window is closed: nobody has the other end any more, and the kernel says so where it can."""
+        os.close(self._own)
+        self._own = -1
+
     def ends(self) -> int:
         """Its exit status, once it is over; all that it still showed is read."""
         while self._read():
@@ -60,13 +75,11 @@ class Terminal:
 
     def close(self) -> None:
         """End it, if it still runs. Idempotent."""
-        if self._own < 0:
-            return
         if self.process.poll() is None:
             os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        os.close(self._own)
-        self._own = -1
+        if self._own >= 0:
+            self.goes_away()
 
     def _read(self) -> bool:
         """False when there will be no more."""

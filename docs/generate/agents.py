@@ -27,7 +27,8 @@ MEANINGS: Mapping[str, str] = {
     "prompt": "`default`, or NAME: the file `prompts/NAME.md` in `PANCODE_HOME` takes the place of "
     "`system_prompt`; both of your own for one agent are refused",
     "role": "the form of its final report; left out, an agent that writes is a `worker`, one that reads is a "
-    "`scout` when its speed is `fast` and a `reviewer` otherwise",
+    "`scout` when its speed is `fast` and a `reviewer` otherwise. A `lead` is talked with (`pancode chat`): "
+    "no task is given to it, and a dispatch to it is refused",
     "tools": "what it may use: told in its prompt and held by the flags of its program; Codex has one tool "
     "for all of them, its shell, so there they are only told, and the receipt says so",
     "readonly": "`true`: it changes nothing in any mode at any level; a writing tool is refused beside it",
@@ -36,7 +37,7 @@ MEANINGS: Mapping[str, str] = {
     "nothing is known. A model of the fleet's own is judged by what its server and its test tell, "
     "not by its name",
     "speed": "`fast`: a quarter of `limits.wall` and half of `limits.idle`; `thorough`: twice `limits.idle`; "
-    "and reasoning `low` or `high`, where the runtime can be asked for it and nothing else says so; "
+    "and reasoning `low` or `high`, in a vendor's own program that takes it, if nothing else says so; "
     "limits of its own and flags go first",
     "autonomy": "`autonomous`: `--land` may be asked for; `supervised`: `--land` is refused, a person lands; "
     "`confirmatory`: so, and each dispatch asks on a terminal first, or needs `--yes`, else it is refused "
@@ -49,6 +50,7 @@ MEANINGS: Mapping[str, str] = {
     "runtime": "which program runs it; names as `cli:claude-code` are known. Left out: by the model, else "
     "`dispatch.runtime`",
     "runtime_args": "refused, but for an empty list: a flag could lift a run's limits",
+    "node": "the machine on which all its runs are; `--node` counts more. Left out: any machine that fits",
     "model": "its model; `${VARIABLES}` are filled in here and nowhere else, and one alone that is not set "
     "is no model",
     "reasoning": "how hard its model thinks; a runtime that cannot be asked for that level refuses it",
@@ -84,9 +86,17 @@ In the modes {listed(BY_MODE)} only read-only agents are chosen; where the task 
 """
 PROMPTS = """
 Every agent's prompt is compiled, part by part, in this order, and is the same to the byte for the same
-definition, mode, level, runtime and rules. `pancode agents show NAME --prompt` prints it for a folder with
-its digest and an estimate of its tokens (a token for four characters). On the node the repository's
-`AGENTS.md` comes under it, marked as material; the receipt has the digest of all of it as `prompt_digest`.
+definition, mode, level, runtime, rules and notes. `pancode prompts show NAME` prints it for a folder with
+its digest and an estimate of its tokens (a token for four characters); `pancode prompts diff A B` compares
+two agents or runs, and `pancode prompts versions NAME` lists the prompts of its newest runs.
+
+Where the window of the model is known, prompt and task together take at most half of it. What does not fit
+is left out in this order: notes of earlier runs, the last one first; then the agent's own prompt, in whose
+place its name and description stand; then the explanations in the form of its report. The task is never left
+out, nor are mode, rules and tools. `dispatch --dry-run`, `prompts show` and `why` say what was left out.
+
+On the node the repository's `AGENTS.md` comes under the prompt, marked as material; the receipt has the
+digest of all of it as `prompt_digest`.
 """
 PARTS: Mapping[Category, str] = {
     Category.IDENTITY: "`system_prompt`, or the prompt's file, or name and description",
@@ -95,6 +105,7 @@ PARTS: Mapping[Category, str] = {
     Category.SAFETY: "what the run is held to: read-only, or its safety level",
     Category.RULES: "the safety rules of the workspace, where there are some",
     Category.TOOLS: "what it may use, by the names that its program gives them",
+    Category.CONTEXT: "notes of earlier runs in the repository, marked as material, where there are some",
     Category.REPORT: "the form of the final report, by its role",
 }
 

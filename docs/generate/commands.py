@@ -9,13 +9,13 @@ import click
 
 from docs.generate.markdown import block, code, page, table, words
 from pancode.cli.commands import Group
-from pancode.cli.main import LATER, cli
+from pancode.cli.main import cli
 
 INTRO = """
-Every command, as `pancode COMMAND -h` prints it. A RUN may be any unambiguous prefix of its id, or `last`.
-Progress and notes go to standard error, the result to standard output; `--json` makes the result, and an
-error, one JSON object. Exit statuses are on [a page of their own](exit-codes.md), the objects of `--json`
-on [another](json.md).
+Every command, as `pancode COMMAND -h` prints it. A RUN may be any unambiguous prefix of its id, `last`,
+or an agent with one run at work. Progress and notes go to standard error, the result to standard output;
+`--json` makes the result, and an error, one JSON object. Exit statuses are on
+[a page of their own](exit-codes.md), the objects of `--json` on [another](json.md).
 """
 
 
@@ -28,7 +28,7 @@ def commands_page() -> str:
     top = whole()
     parts = [words(INTRO), _contents(top)]
     parts += [part for path, command in walk(cli, top) for part in _one(path, command)]
-    return page("Commands", "`pancode/cli`", *parts, _later())
+    return page("Commands", "`pancode/cli`", *parts)
 
 
 def walk(group: click.Group, context: click.Context) -> Iterator[tuple[click.Context, click.Command]]:
@@ -81,11 +81,3 @@ def _option(context: click.Context, option: click.Option) -> tuple[str, str]:
     record = option.get_help_record(context)
     spelled, meaning = record if record is not None else ("/".join(option.opts), option.help or "")
     return code(re.sub(r"\s+", " ", spelled)), meaning
-
-
-def _later() -> str:
-    rows = [(code(f"pancode {name}"), why) for name, why in LATER.items()]
-    text = "These names are promised and answer that they are not there yet (exit status 2)."
-    return f"## Not there yet\n\n{text}\n\n" + table(
-        ("Command", "What it will be, or what does it today"), rows
-    )

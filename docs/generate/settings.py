@@ -56,12 +56,13 @@ PLACES = (
 INTRO = """
 Settings come in layers; the later wins, key by key: built in, `/etc/pancode/pancode.yaml`, `pancode.yaml`
 in `PANCODE_HOME`, `pancode.yaml` at the top of the repository (only the keys marked *repository*),
-environment variables, a preset, flags. `pancode config show --origin` prints every value with the file and
-line, the variable or the preset that set it.
+`settings.json` in `PANCODE_HOME`, environment variables, a preset, flags. `pancode config show --origin`
+prints every value with the file and line, the variable or the preset that set it.
 
 An unknown key is an error that names its file, line and the nearest right key (exit status 3). PanCode
 never writes these files, except that `pancode init` makes those that are not there and `pancode agents set`
-changes one value of `panagents.yaml`. A password in
+changes one value of `panagents.yaml`. `pancode config set` writes `settings.json`, which has the same keys
+([how](../howto/settings.md)); what only a repository says of itself is refused there. A password in
 `redis.url` or `ledger.url` is written as `${VARIABLE}`.
 """
 REPOSITORY = """
@@ -216,6 +217,7 @@ def _safety() -> list[str]:
     lists.append((code(rulefile.COMMANDS), "not run", "commands, each with `pattern` and perhaps `reason`"))
     actions = [(code("path"), code(action), code(f"{left}")) for action, left in rulefile.ACTIONS.items()]
     asked = "run after a person's yes, while the run waits"
+    lists.append((code(rulefile.ASK), asked, f"classes: {', '.join(map(code, rulefile.CLASSES))}"))
     bash = [(code("bash"), code("deny"), "not run"), (code("bash"), code(rulefile.ASK), asked)]
     return [
         "## Safety rules",

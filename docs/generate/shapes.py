@@ -10,8 +10,9 @@ from docs.generate.markdown import bases, code, page, table, told, words
 from pancode.api.document import answers
 from pancode.control import shapes as query_shapes
 from pancode.notices import shapes as outgoing_shapes
+from pancode.sessions import shapes as session_shapes
 
-MODULES = (query_shapes, outgoing_shapes, answers)
+MODULES = (query_shapes, outgoing_shapes, session_shapes, answers)
 """Where the objects are declared; a module of its own is not imported by the first one."""
 
 PRINTED = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os.path
 import posixpath
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from node_agent.native.judge import Denied
 from node_agent.native.places import NotFound, Outside
 from node_agent.native.tools.files import Failed
-from node_agent.native.tools.offer import Deeds
+from node_agent.native.tools.offer import MOST_CHANGE, Deeds, begin_of_diff, lines_of
 from node_agent.native.voice import Voice
 from node_agent.policy.commands.programs import Use
 from node_agent.runtimes.acp import AcpWay
@@ -31,6 +32,8 @@ _TOOLS = {
 }
 """Our names for the protocol's kinds of calls."""
 _USES = {"read": Use.READ, "edit": Use.WRITE, "delete": Use.DELETE, "move": Use.WRITE, "search": Use.READ}
+_WHERE = ("cwd", "workdir")
+"""Where a program says that a command runs."""
 _OVER = ("completed", "failed")
 _MERGED = ("title", "kind", "locations", "rawInput", "content")
 
@@ -112,8 +115,17 @@ class AcpCalls:
         """The exact command; empty where it is not known."""
         if not self._way.titled:
             raw = dict_of(call.get("rawInput"))
-            return "" if raw.get("directory") else text_of(raw.get("command"))  # it would run elsewhere
+            elsewhere = raw.get("directory") or any(self._leads_away(raw.get(name)) for name in _WHERE)
+            return "" if elsewhere else text_of(raw.get("command"))
         return text_of(call.get("title")) if _said(call).startswith(self._way.titled) else ""
+
+    def _leads_away(self, path: object) -> bool:
+        """Whether it names another folder than the run's own: there a command could mean something else."""
+        tree = self._deeds.box.tree
+        try:
+            return bool(path) and tree.name_of(text_of(path)) != (tree.folder.strip("/") or ".")
+        except Outside:
+            return True
 
     # ---- the stream
     def _merged(self, name: str, update: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -151,7 +163,7 @@ class AcpCalls:
         if ok and text_of(call.get("kind")) in ("edit", "delete", "move"):
             for path in _paths(call):
                 self._deeds.box.changed[path.removeprefix(f"{self._deeds.box.tree.top}/")] = None
-        self._voice.tell("ran", id=name, ok=ok)
+        self._voice.tell("ran", id=name, ok=ok, **(_changed(call, self._deeds.box.tree.top) if ok else {}))
 
     def _deny(self, name: str, call: Mapping[str, Any], why: str) -> None:
         self._open.pop(name, None)
@@ -175,8 +187,34 @@ def _option(params: Mapping[str, Any], kind: str) -> str:
 
 
 def _paths(call: Mapping[str, Any]) -> list[str]:
-    places = map(dict_of, list_of(call.get("locations")))
-    return [path for one in places if (path := text_of(one.get("path")))]
+    """As it names them; of one that names none, those of its diffs."""
+    diffs = (one for one in map(dict_of, list_of(call.get("content"))) if one.get("type") == "diff")
+    told = map(dict_of, list_of(call.get("locations"))), diffs
+    return next(
+        filter(None, ([path for one in many if (path := text_of(one.get("path")))] for many in told)), []
+    )
+
+
+def _changed(call: Mapping[str, Any], top: str) -> dict[str, str]:
+    """What its diffs take away and put in; of several files, each behind its path. A program may tell whole
+    files: what both sides begin and end with is no change."""
+    made = []
+    for one in map(dict_of, list_of(call.get("content"))):
+        if one.get("type") == "diff":
+            old, new = (lines_of(one.get(side)) for side in ("oldText", "newText"))
+            first = len(os.path.commonprefix([old, new]))
+            old, new = old[first:], new[first:]
+            last = len(os.path.commonprefix([old[::-1], new[::-1]]))
+            change = begin_of_diff(old[: len(old) - last], new[: len(new) - last])
+            made.append((text_of(one.get("path")).removeprefix(f"{top}/"), change))
+    if not made and text_of(call.get("kind")) == "edit":  # OpenCode tells no diff of a file that it writes
+        raw = dict_of(call.get("rawInput"))
+        new = lines_of(raw.get("newString", raw.get("content")))
+        made.append(("", begin_of_diff(lines_of(raw.get("oldString")), new)))
+    made = [(path, change) for path, change in made if change]
+    many = len({path for path, _ in made}) > 1
+    diff = "\n".join(f"{path}\n{change}" if many else change for path, change in made)[:MOST_CHANGE]
+    return {"diff": diff} if diff else {}
 
 
 def _kept(fact: Any) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import subprocess
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -12,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.acp.calls import AcpCalls, rejected
+from node_agent.acp.fleet import FleetServer
+from node_agent.acp.offers import ProgramOffer, news_of, offers_of, told
 from node_agent.acp.pipe import AcpPipe, Broken, Message, kill_commands
 from node_agent.chat.client import BEAT_S
 from node_agent.chat.limits import ChatLimits, Over
@@ -26,21 +30,22 @@ from node_agent.runtimes.lines import count_of, dict_of, list_of, text_of
 from node_agent.runtimes.starting import HEAD
 from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind, by_status
+from node_agent.wire.policy import asks_nobody
 
 VERSION = 1
 """Of the protocol."""
-STARTS_MS, CANCELS_MS = 120_000, 800
+STARTS_MS, CANCELS_MS, KEEPS_MS, KEPT_S = 120_000, 800, 20_000, 0.05
 """A busy machine needs half a minute for a start. A turn that is not over so soon after its cancel is ended
-with the program."""
+with the program. A busy disk may take long to write down an answer."""
 AUTH_REQUIRED, NO_METHOD = -32000, -32601
-MOST_WHY = 400
-_STATUS = re.compile(r"(?:^|\bHTTP |\berror: )([45]\d\d)\b")
+MOST_WHY, MOST_OFFERS = 400, 1_000
+_STATUS = re.compile(r"(?:^|\bHTTP |\berror: |\bstatus:? )([45]\d\d)\b")
 """The status of the model server, where a program has it only in its words for people."""
 _NEVER = "session-1970-01-01T00-00-{}.jsonl"
 """A name with a minute that no start of Gemini CLI gives to a file."""
 _UNSEEN = "CMZ"
 """Kinds of characters that nobody sees, and that a program may leave out before it reads words."""
-_ABLE = {"fs": {"readTextFile": False, "writeTextFile": False}, "terminal": False}
+ABLE = {"fs": {"readTextFile": False, "writeTextFile": False}, "terminal": False}
 """We serve no files and no terminals: what the program does, it does by itself, inside its sandbox."""
 
 
@@ -69,6 +74,8 @@ class AcpConversation:
     limits: ChatLimits
     deeds: Deeds
     beat: WorkerBeat
+    fleet: FleetServer | None = None
+    """The fleet's tools, for an orchestrator."""
     turns: int = 0
     used: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("input", "cached", "output"), 0))
     remembers: bool = False
@@ -79,13 +86,16 @@ class AcpConversation:
         self._number = 0
         self._beaten_ms = self._heard_ms = 0
         self._fault, self._sum = "", dict[str, int]()
+        self._trouble = self._failed = ""
+        self._answered, self._kept_lines = "", 0
+        self._news = {"current_mode_update": news_of({"currentModeId": self.way.mode})}
 
     # ---- the program
     def begin(self) -> None:
         """Start it, and go on with its session where there is one. Raises Over."""
         self._sum = {}
         try:
-            environ = {**self.env, "PWD": self.folder}
+            environ = {**self.env, **self.programs(), "PWD": self.folder}
             process = CHILDREN.start(
                 self.way.argv, cwd=self.folder, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE, start_new_session=True, bufsize=0,
@@ -107,19 +117,51 @@ class AcpConversation:
             self.end()
             raise
 
+    def programs(self) -> dict[str, str]:
+        """An adapter starts the user's own program, and would else take the one that it brings."""
+        path = self.env.get("PATH")
+        return {
+            name: shutil.which(program, path=path) or program for name, program in self.way.programs.items()
+        }
+
     def end(self, gently: bool = False) -> None:
-        """End its process."""
+        """End its process. `gently`: it keeps its conversation."""
         if self._pipe is not None:
+            if gently:
+                self._await_kept()
             self._pipe.end(gently)
         self._pipe = None
 
+    def _await_kept(self) -> None:
+        """Until its file of the session has the last answer, where it would end without that."""
+        last = json.dumps(self._answered.strip().rpartition("\n")[2], ensure_ascii=False)[1:-1].encode()
+        until = self.clock.mono_ms() + KEEPS_MS
+        while self.way.keeps and last and self.clock.mono_ms() < until:
+            mark, lines = self.way.keeps[1].encode(), self._kept().splitlines()[self._kept_lines :]
+            if any(mark in line and last in line for line in lines):
+                return
+            try:
+                self._receive(KEPT_S)
+            except Broken:
+                return
+
+    def _kept(self) -> bytes:
+        """What its file of the session has."""
+        pattern = self.way.keeps[0] if self.way.keeps else ""
+        found = Path(self.env["HOME"]).glob(pattern.format(self.session)) if pattern else ()
+        return b"".join(path.read_bytes() for path in found)
+
     def _greet(self) -> None:
-        able = self._asked("initialize", protocolVersion=VERSION, clientCapabilities=_ABLE)
+        able = self._asked("initialize", protocolVersion=VERSION, clientCapabilities=ABLE)
         version = able.get("protocolVersion")
         if version != VERSION:
             words = f"{self.way.name} speaks version {version!r} of ACP, and PanCode speaks {VERSION}"
             raise Over(FailureKind.RUNTIME_UNREADABLE, f"{words}; {self._fix()}")
-        where = {"cwd": self.folder, "mcpServers": []}
+        agent = dict_of(able.get("agentInfo"))
+        self._check_version(text_of(agent.get("version")))
+        servers = [] if self.fleet is None else [self.fleet.declared()]
+        where: dict[str, Any] = {"cwd": f"{self.folder}{self.way.behind}", "mcpServers": servers}
+        where |= {"_meta": self.way.settings} if self.way.settings else {}
         wanted = self.session
         begun = self._resumed(dict_of(able.get("agentCapabilities")), where) if wanted else None
         self.remembers = begun is not None
@@ -130,19 +172,23 @@ class AcpConversation:
             raise Over(FailureKind.RUNTIME_UNREADABLE, f"{self.way.name} began no session; {self._fix()}")
         self._set_mode(begun)
         self._set_options(begun)
-        agent = dict_of(able.get("agentInfo"))
+        self._choose(begun)
         details = {"session": self.session, "version": text_of(agent.get("version"))}
         self.voice.tell("session", model=self.model, **details)
         if wanted and not self.remembers:
             self.voice.tell("noted", text=f"[{self.way.name} does not remember what was said before]")
 
+    def _check_version(self, version: str) -> None:
+        """Settings hold a program through its adapter as far as that one hands them on, and each does so in
+        its own way."""
+        if not version.startswith(self.way.known):
+            words = f"{self.way.name} is of version {version or '(none told)'}, and PanCode knows"
+            raise Over(FailureKind.CANNOT_START, f"{words} {self.way.known}x; fix: {self.way.install}")
+
     def _resumed(self, able: Mapping[str, Any], where: Mapping[str, Any]) -> Message | None:
         """The session goes on; None: it could not."""
-        has = {
-            "resume": "resume" in dict_of(able.get("sessionCapabilities")),
-            "load": able.get("loadSession") is True,
-        }
-        how = next((one for one in self.way.resumes if has[one]), None)
+        has = resumes(able)
+        how = next((one for one in self.way.resumes if one in has), None)
         if how is None:
             return None
         self._put_aside()
@@ -164,7 +210,7 @@ class AcpConversation:
 
     def _set_mode(self, begun: Mapping[str, Any]) -> None:
         """A mode that it does not list is no mode of it: its limits would be unknown."""
-        if not self.way.mode:
+        if not self.way.mode or self.way.chooses:
             return
         modes = map(dict_of, list_of(dict_of(begun.get("modes")).get("availableModes")))
         listed = [text_of(one.get("id")) for one in modes]
@@ -182,6 +228,47 @@ class AcpConversation:
                 words = f"{self.way.name} has no {name} {value} to choose"
                 raise Over(FailureKind.CANNOT_START, f"{words}; {self._fix()}")
             self._asked("session/set_config_option", sessionId=self.session, configId=name, value=value)
+
+    def _choose(self, begun: Mapping[str, Any]) -> None:
+        """Set the choices of a person that an owner's program offers. Over for a model that it lacks."""
+        way, offers = self.way, offers_of(begun)
+        if not way.chooses:
+            return
+        if not self.remembers and (words := told(offers)):
+            self.voice.tell("noted", text=f"[{way.name} offers {words}]"[:MOST_OFFERS])
+        self._choose_model(offers.get("model"))
+        for kind, value in (("mode", way.mode), ("effort", way.effort)):
+            offer = offers.get(kind)
+            if value and (offer is None or value not in offer.values):
+                self.voice.tell("noted", text=f"[{self._lack(kind, value, offer)}]"[:MOST_OFFERS])
+                value = ""
+            if offer is not None and (value := value or self._asking(offer)):
+                self._set(offer, value)
+
+    def _choose_model(self, offer: ProgramOffer | None) -> None:
+        if not (value := self.way.model):
+            return
+        if offer is None or value not in offer.values:
+            words = f"{self._lack('model', value, offer)}; fix: name one of them with --model"
+            raise Over(FailureKind.CANNOT_START, words)
+        self._set(offer, value)
+
+    def _lack(self, kind: str, value: str, offer: ProgramOffer | None) -> str:
+        others = ", ".join(offer.values[:20]) if offer else "its own"
+        return f"{self.way.name} offers no {kind} {value}, only {others}"
+
+    def _asking(self, offer: ProgramOffer) -> str:
+        """Another mode, if the program begins in a mode where it asks nobody; else empty. Raises Over."""
+        if offer.kind != "mode" or not asks_nobody(offer.now):
+            return ""
+        if not offer.values:
+            words = f"{self.way.name} has only the mode {offer.now}, in which it asks nobody"
+            raise Over(FailureKind.CANNOT_START, f"{words}; fix: give it another one in its settings")
+        return offer.values[0]
+
+    def _set(self, offer: ProgramOffer, value: str) -> None:
+        method, params = offer.choice(value)
+        self._asked(method, sessionId=self.session, **params)
 
     def _fix(self) -> str:
         return f"fix: install a version that speaks ACP: {self.way.install}"
@@ -206,8 +293,11 @@ class AcpConversation:
         self._await_ready()
         number = self._number + 1
         try:
-            self._fault = ""
-            self._send("session/prompt", sessionId=self.session, prompt=[self._text(task)])
+            self._fault = self._trouble = self._failed = self._answered = ""
+            self._kept_lines = self._kept().count(b"\n")
+            if self.fleet is not None:
+                self.fleet.turn = True
+            self._send("session/prompt", sessionId=self.session, prompt=[*self._first(), self._text(task)])
             self._heard_ms = self.clock.mono_ms()
             while True:
                 message = self._receive(BEAT_S)
@@ -242,13 +332,15 @@ class AcpConversation:
     def close(self, why: str) -> None:
         """It keeps its conversation by itself."""
         self._calls.over()
+        if self.fleet is not None:
+            self.fleet.over()
 
     def _look(self) -> None:
         now = self.clock.mono_ms()
         if now - self._beaten_ms >= BEAT_S * 1000:
             self._beaten_ms = now
             self.beat()
-        if self._calls.at_work:
+        if self._calls.at_work or (self.fleet is not None and self.fleet.waits):
             self._heard_ms = now
         if self.way.silent_ms and now - self._heard_ms >= self.way.silent_ms:
             seconds = self.way.silent_ms // 1000
@@ -275,11 +367,35 @@ class AcpConversation:
                 self.voice.answer[:] = said  # what is told behind an answer does not end it
         elif kind in ("tool_call", "tool_call_update"):
             self._calls.take(update)
-        elif kind not in ("agent_thought_chunk", "plan"):
+        elif kind == "session_info_update":
+            return self._informed(dict_of(dict_of(update.get("_meta")).get("codex")))
+        elif kind == "current_mode_update":
+            return self._tell_news(kind, news_of(update))
+        elif kind == "plan":
+            self._tell_news(kind, news_of(update))
+        elif kind != "agent_thought_chunk":
             return  # facts about itself are no sign that its model answers
         self._heard_ms = self.clock.mono_ms()
 
+    def _tell_news(self, kind: str, news: str) -> None:
+        """Only what is new: a program repeats its whole plan, and the mode that we have set."""
+        if news and self._news.get(kind) != news:
+            self._news[kind] = news
+            self.voice.tell("noted", text=f"[{self.way.name} {news}]"[:MOST_OFFERS])
+
+    def _informed(self, told: Mapping[str, Any]) -> None:
+        """Codex's adapter tells here that the model failed. Then it says so among the model's words, and ends
+        the turn as one that went well."""
+        error = dict_of(told.get("error"))
+        self._trouble = (
+            text_of(error.get("additionalDetails")) or text_of(error.get("message")) or self._trouble
+        )
+        if dict_of(told.get("threadStatus")).get("type") == "systemError":
+            self._failed = self._trouble or "the model gave no answer"
+
     def _said(self, text: str) -> None:
+        if self._failed:
+            return
         notices = self.way.notices
         if not text.startswith(notices):
             self.voice.say(text)
@@ -306,11 +422,12 @@ class AcpConversation:
         answer = "".join(self.voice.answer)
         self._count(_usage_in(result))
         stop = result.get("stopReason")
-        if stop == "end_turn" and self._fault:
-            found = _STATUS.search(self._fault)
+        if stop == "end_turn" and (fault := self._failed or self._fault):
+            found = _STATUS.search(fault)
             kind = by_status(int(found[1])) if found else FailureKind.MODEL_FAILED
-            raise Over(kind, f"{self.way.name}: {self._fault}"[:MOST_WHY])
+            raise Over(kind, f"{self.way.name}: {fault}"[:MOST_WHY])
         if stop == "end_turn":
+            self._answered = answer
             return answer
         if stop == "refusal":
             raise ModelDeclined(FailureKind.AGENT_FAILED, "the model declined to answer")
@@ -342,6 +459,8 @@ class AcpConversation:
         """The turn is over, or the process is: the next words begin a new one with the same session. No
         command works on, even one that takes no mild signal."""
         assert self._pipe is not None
+        if self.fleet is not None:
+            self.fleet.over()
         commands = self._pipe.commands()
         try:
             self._write({"method": "session/cancel", "params": {"sessionId": self.session}})
@@ -359,6 +478,13 @@ class AcpConversation:
         self.end()
 
     # ---- messages
+    def _first(self) -> list[dict[str, str]]:
+        """The agent's instructions, once in a session."""
+        if self.remembers or not self.way.begins:
+            return []
+        self.remembers = True
+        return [{"type": "text", "text": self.way.begins}]
+
     def _text(self, words: str) -> dict[str, str]:
         """Words are for the model: a command of the program would run shells that no hook judges."""
         seen = (one for one in words if unicodedata.category(one)[0] not in _UNSEEN)
@@ -376,6 +502,8 @@ class AcpConversation:
 
     def _receive(self, seconds: float) -> Message | None:
         assert self._pipe is not None
+        if self.fleet is not None:
+            self.fleet.poll()
         return self._pipe.receive(seconds)
 
     def _over(self, refused: AcpRefused, other: FailureKind) -> Over:
@@ -383,6 +511,15 @@ class AcpConversation:
             return Over(FailureKind.MODEL_AUTH, f"{self.way.name}: {refused}")
         kind = by_status(refused.status) if refused.status else other
         return Over(kind, f"{self.way.name}: {refused}")
+
+
+def resumes(able: Mapping[str, Any]) -> set[str]:
+    """The methods of `session/` that go on with a session, as its capabilities tell them."""
+    has = {
+        "resume": "resume" in dict_of(able.get("sessionCapabilities")),
+        "load": able.get("loadSession") is True,
+    }
+    return {name for name, there in has.items() if there}
 
 
 def _is_answer(message: Message, number: int) -> bool:

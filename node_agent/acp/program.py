@@ -22,13 +22,15 @@ if not __package__:
     hide()  # before all else is loaded: the key lies in our environment
 
 from node_agent.acp.conversation import AcpConversation
+from node_agent.acp.fleet import FleetServer
 from node_agent.chat.limits import Over
-from node_agent.native.equipment import WorkerBeat, equipment_of, first_words, pause, tell_end
+from node_agent.native.equipment import Equipment, WorkerBeat, equipment_of, first_words, pause, tell_end
+from node_agent.native.fleet import FleetDesk
 from node_agent.native.sitting import Sitting
 from node_agent.native.tools.offer import Deeds
 from node_agent.runtimes.acp import AcpWay
 from node_agent.runtimes.workerspec import WorkerSpec
-from node_agent.wire.clock import SystemClock
+from node_agent.wire.clock import Clock, SystemClock
 
 
 def main(argv: list[str]) -> int:
@@ -50,6 +52,7 @@ def main(argv: list[str]) -> int:
         limits=equipped.limits,
         deeds=Deeds(equipped.box, equipped.voice),
         beat=beat,
+        fleet=_fleet(spec, equipped, clock, beat),
     )
     sitting, over = Sitting(talk, equipped.words, spec.sitting, beat), None
     try:
@@ -58,7 +61,17 @@ def main(argv: list[str]) -> int:
     except Over as ended:
         over = ended
     talk.end(gently=True)
+    if talk.fleet is not None:
+        talk.fleet.close()
     return tell_end(equipped.voice, spec, talk.deeds, talk.turns, sitting.answer, over)
+
+
+def _fleet(spec: WorkerSpec, equipped: Equipment, clock: Clock, beat: WorkerBeat) -> FleetServer | None:
+    """None for all but an orchestrator."""
+    if spec.fleet is None:
+        return None
+    desk = FleetDesk(spec.fleet, equipped.voice, equipped.words, beat.wait)
+    return FleetServer(spec.fleet, desk, spec.home, clock)
 
 
 if __name__ == "__main__":

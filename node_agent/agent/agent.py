@@ -17,9 +17,9 @@ from node_agent.attempt.claims import Self
 from node_agent.attempt.job import Context, Finished, Job, Turn
 from node_agent.attempt.ports import DiskFull, LinkDown, Sent, StepFailed
 from node_agent.attempt.records import JournalRecord, JournalState, prunable, without_the_old
-from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Examine
 from node_agent.wire.identity import HOLDS_SLOT, AttemptId
+from node_agent.wire.model import FleetTime
 from node_agent.wire.node import (
     MOST_ASKS,
     MOST_PROBLEMS,

@@ -25,6 +25,7 @@ from node_agent.wire.control import (
     Control,
     Drain,
     Examine,
+    FleetAnswers,
     Orphaned,
     PersonAnswers,
     PersonSays,
@@ -63,15 +64,20 @@ class ControlResult:
     """The stream entry up to which all is applied."""
 
 
+Laid = PersonSays | TurnControl | FleetAnswers
+"""What is laid where a program of ours looks."""
+Acted = Resend | Examine | PersonAnswers | Laid
+
+
 @dataclass(frozen=True, slots=True)
 class Acts:
-    """Effects outside of the journal: `resend` a receipt, `examine` a model, `tell` a person's words, or
-    what a person wants of a turn, `answer` a call that waits.
+    """Effects outside of the journal: `resend` a receipt, `examine` a model, `tell` a person's words, what a
+    person wants of a turn, or the fleet's answer, `answer` a call that waits.
     """
 
     resend: Callable[[AttemptId], None]
     examine: Callable[[Examine], None]
-    tell: Callable[[PersonSays | TurnControl], None]
+    tell: Callable[[Laid], None]
     answer: Callable[[PersonAnswers], None]
 
 
@@ -136,7 +142,7 @@ class Controls:
                 self._acknowledge(body)
             case Orphaned() | Reject():
                 self._turn_down(body)
-            case Resend() | Examine() | PersonSays() | PersonAnswers() | TurnControl():
+            case Resend() | Examine() | PersonSays() | PersonAnswers() | TurnControl() | FleetAnswers():
                 if news:
                     self._act(body)
             case SetSlots() | Drain() | Revoke():
@@ -146,10 +152,10 @@ class Controls:
                 assert_never(body)
         return state
 
-    def _act(self, body: Resend | Examine | PersonSays | PersonAnswers | TurnControl) -> None:
+    def _act(self, body: Acted) -> None:
         if isinstance(body, Examine):
             self._acts.examine(body)
-        elif isinstance(body, PersonSays | TurnControl):
+        elif isinstance(body, Laid):
             self._acts.tell(body)
         elif isinstance(body, PersonAnswers):
             self._acts.answer(body)

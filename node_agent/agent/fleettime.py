@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Beat
+from node_agent.wire.model import FleetTime
 from node_agent.wire.signing import PublicKey, RefusalCode, WireRefusal, open_as, parse_envelope
 
 

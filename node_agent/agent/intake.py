@@ -20,10 +20,10 @@ from node_agent.attempt.accept import (
 from node_agent.attempt.ports import Claimed, DiskFull
 from node_agent.attempt.records import AcceptedData, Note, at_json
 from node_agent.wire import keys as names
-from node_agent.wire.clock import FleetTime
 from node_agent.wire.event import Finding, Marked, Refused
 from node_agent.wire.failure import NODE_STATES, OrderRefusal
 from node_agent.wire.identity import FINAL, AttemptId, Mark
+from node_agent.wire.model import FleetTime
 from node_agent.wire.node import ProblemCode
 
 MOST_CLAIMS = 16

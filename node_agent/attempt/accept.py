@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from node_agent.attempt.ceiling import Ceiling
 from node_agent.attempt.records import JournalRecord, PendingStop
-from node_agent.wire.clock import FleetTime
 from node_agent.wire.failure import OrderRefusal
 from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.model import FleetTime
 from node_agent.wire.order import Order
 from node_agent.wire.signing import PublicKey, WireRefusal, open_as, parse_envelope
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
+from node_agent.runtimes.others import OtherAgent
+from node_agent.wire.endpoint import OTHERS
 from node_agent.wire.model import RepoId, WireModel
 from node_agent.wire.node import Allowed
 from node_agent.wire.order import Order
@@ -28,6 +30,8 @@ class CeilingFile(WireModel):
     """The limit of one run; threads count, too."""
     disk: int | None = Field(default=None, ge=LEAST_DISK)
     """Bytes of one run's checkout and home."""
+    acp: dict[Annotated[str, Field(pattern=OTHERS)], OtherAgent] = {}
+    """Programs that speak ACP, by the owner's names for them: each is a runtime, `acp:NAME`."""
 
 
 class Ceiling(CeilingFile):

@@ -9,9 +9,9 @@ from typing import Any
 
 from node_agent.attempt.records import Data, ExitedData, JournalRecord, PreparedData
 from node_agent.attempt.verdict import fault_from_json, verdict
-from node_agent.wire.clock import FleetTime
 from node_agent.wire.failure import Outcome
 from node_agent.wire.identity import Mark
+from node_agent.wire.model import FleetTime
 from node_agent.wire.order import BoardEntry, Order, is_session
 from node_agent.wire.policy import Enforcement, Isolation
 from node_agent.wire.receipt import (

@@ -29,9 +29,10 @@ from node_agent.attempt.watch import OutputWatch
 from node_agent.shim.spool import Ended, ExitRecord, PhaseLimits, PhasePlan, Vanished
 from node_agent.tempo import Tempo
 from node_agent.vault.redact import redacted
-from node_agent.wire.clock import Clock, FleetTime
+from node_agent.wire.clock import Clock
 from node_agent.wire.event import EventBody, Marked
 from node_agent.wire.identity import AttemptId, Mark, sealed, words_in
+from node_agent.wire.model import FleetTime
 from node_agent.wire.signing import SigningKey
 
 

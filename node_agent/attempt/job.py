@@ -8,13 +8,14 @@ from typing import Any
 
 from node_agent.attempt.context import Case, Context, Finished, Progressed, Turn, Wait
 from node_agent.attempt.finishing import clean_up, commit, gate, publish, push, seal
+from node_agent.attempt.fleet_calls import lay_fleet_answer
 from node_agent.attempt.ports import DiskFull, LinkDown, StepFailed
 from node_agent.attempt.records import JournalRecord
 from node_agent.attempt.starting import attend, prepare, spawn
 from node_agent.attempt.verdict import Fault
 from node_agent.attempt.watch import signed_answer
 from node_agent.attempt.working import follow
-from node_agent.wire.control import PersonAnswers, PersonSays, TurnControl
+from node_agent.wire.control import FleetAnswers, PersonAnswers, PersonSays, TurnControl
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId, LaidWords, Mark, turn_control_file
 
@@ -90,11 +91,14 @@ class Job:
         """The coordinator misses bytes: send them and the receipt again with the next step."""
         self._case(identity).resend = True
 
-    def tell(self, message: PersonSays | TurnControl) -> None:
-        """Give a running attempt words of a person, or what a person wants of a turn; what it never reads,
-        the coordinator hears nothing of."""
+    def tell(self, message: PersonSays | TurnControl | FleetAnswers) -> None:
+        """Give a running attempt words of a person, what a person wants of a turn, or the fleet's answer;
+        what it never reads, the coordinator hears nothing of."""
         entry, number = self._context.journal.get(message.identity), message.number
         if entry is None or entry.mark is not Mark.SPAWNED:
+            return
+        if isinstance(message, FleetAnswers):
+            lay_fleet_answer(self._context, message)
             return
         if isinstance(message, PersonSays):
             name, text = str(number), LaidWords(text=message.text, by=message.by).model_dump_json()

@@ -14,7 +14,7 @@ from node_agent.attempt.ceiling import Ceiling
 from node_agent.attempt.gateways import GatewayAccess
 from node_agent.attempt.records import JournalRecord, JournalState, Note, PutBack
 from node_agent.policy.judging import NO_BOUNDS, NOTHING_BROKEN, Bounds, FileChange, Offences
-from node_agent.runtimes.base import ExitInfo, ProcessSpec, TurnEnded
+from node_agent.runtimes.base import ExitInfo, FleetCalled, ProcessSpec, TurnEnded
 from node_agent.shim.spool import Look, PhasePlan
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
@@ -335,6 +335,8 @@ class ReportedUsage:
     turns: tuple[ReportedTurn, ...] = ()
     """The turns of a sitting, in order: only the last one can be at work."""
     rests: RestReason | None = None
+    fleet: tuple[FleetCalled, ...] = ()
+    """The calls of tools of the fleet that wait for an answer."""
 
     @property
     def calls(self) -> int:

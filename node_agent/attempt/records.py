@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal, TypedDict, TypeVar, cast
 
-from node_agent.wire.clock import FleetTime
 from node_agent.wire.event import EventBody
 from node_agent.wire.identity import FINAL, MARKS, AttemptId, Mark
+from node_agent.wire.model import FleetTime
 from node_agent.wire.receipt import TurnRecord
 
 ChangeKind = Literal["change", "no_change", "empty", "none"]

@@ -72,6 +72,8 @@ class OutputWatch:
         self.waits: bool | None = None
         """Whether one of its calls waits for a person, or a sitting for words; None: not looked yet."""
         self.rest_asked = False
+        self.told_fleet: tuple[int, ...] = ()
+        """The newest calls of tools of the fleet that were reported."""
         self.seen_wall_ms = 0
         """The time when it was last seen running in the life of this node agent."""
         self.told_ms: int | None = None

@@ -10,6 +10,7 @@ from typing import assert_never
 
 from node_agent.attempt.claims import NEVER_RAN, clipped, usage_to_json
 from node_agent.attempt.context import Case, Turn, Wait
+from node_agent.attempt.fleet_calls import tell_fleet_calls
 from node_agent.attempt.gateways import ModelCount
 from node_agent.attempt.left_for_others import taken
 from node_agent.attempt.plans import ANSWER, ERR, OUT
@@ -78,7 +79,7 @@ def tell_asked(case: Case, watch: OutputWatch, seen: frozenset[CallAsked]) -> No
         _tell(case, watch, found.tell)
     for one in found.deny:
         _deny(case, one, TOO_MANY)
-    waits = found.waits or is_waiting(watch.spent)
+    waits = found.waits or is_waiting(watch.spent) or bool(watch.spent.fleet)
     if waits is not watch.waits:
         calls.patience(case.work, waits)
         watch.waits = waits
@@ -144,6 +145,7 @@ def _running(case: Case) -> Turn:
         if case.order.turns is not None:
             tell_turns(case, watch)
             rest_in_time(case, watch)
+            tell_fleet_calls(case, watch)
         if done:  # a question is told behind the end of every turn before it
             tell_asked(case, watch, seen)
     if entry.stop is None:

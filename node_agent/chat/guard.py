@@ -152,9 +152,9 @@ def _cut(text: str, size: int) -> str:
 
 
 def _leave_out(guard: Guard, turns: list[Turn], room: int) -> int:
-    """Leave out whole turns of the model with their results, the oldest first, but not the last one. A note
-    takes their place, so that the model knows. A person's words stay."""
-    out = 0
+    """Leave out whole turns of the model with their results, the oldest first, but not the last one. One note
+    stands where the last of them was, so that the model knows. A person's words stay."""
+    out, noted = 0, -1
     names: dict[str, None] = {}
     while guard.tokens(turns) > room:
         at = next((n for n, turn in enumerate(turns) if isinstance(turn, Answered)), None)
@@ -165,21 +165,15 @@ def _leave_out(guard: Guard, turns: list[Turn], room: int) -> int:
         names.update((one.name, None) for one in turn.calls) if isinstance(turn, Answered) else None
         if at < len(turns) and isinstance(turns[at], ToolResults):
             turns.pop(at)
-        out += 1
-        _note(turns, at, out, names)
+        if out:
+            turns.pop(noted)
+        out, noted = out + 1, at - bool(out)
+        used = f", in which you called {', '.join(names)}" if names else ""
+        turns.insert(noted, Asked(f"{_NOTE}{out} of your turns{used}. The files are as you left them.]"))
     return out
 
 
 _NOTE = "[Left out here to save room: "
-
-
-def _note(turns: list[Turn], at: int, out: int, names: dict[str, None]) -> None:
-    used = f", in which you called {', '.join(names)}" if names else ""
-    note = Asked(f"{_NOTE}{out} of your turns{used}. The files are as you left them.]")
-    if at and isinstance(before := turns[at - 1], Asked) and before.text.startswith(_NOTE):
-        turns[at - 1] = note
-    else:
-        turns.insert(at, note)
 
 
 def too_small(fitted: Fitted, context: int, known: bool) -> str:

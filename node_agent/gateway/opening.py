@@ -31,7 +31,7 @@ from node_agent.machine.home import SettingsError, read_owned
 from node_agent.runtimes.vendors import Way, local_way, tunnel_of, way_of
 from node_agent.shim import process
 from node_agent.wire.clock import Ids
-from node_agent.wire.endpoint import RUNTIME_WIRES, Health
+from node_agent.wire.endpoint import Health, wire_of
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.model import WireModel
 from node_agent.wire.node import NodeProblem
@@ -139,7 +139,7 @@ class Near:
         fact = server.fact
         if fact.health is Health.NEEDS_KEY:
             raise StepFailed(FailureKind.MODEL_AUTH, f"endpoint {name}: {fact.words}; {fact.fix}")
-        wire = RUNTIME_WIRES.get(order.runtime)
+        wire = wire_of(order.runtime)
         way = local_way(order.runtime, order.model, server.url, server.key)
         if way is None or wire not in fact.wires:
             words = f"endpoint {name} speaks {', '.join(fact.wires)}, and {order.runtime} asks on {wire}"

@@ -44,11 +44,13 @@ class Secure:
 def dial(place: Secure, patience_s: float) -> socket.socket:
     """A connection that was let in. OSError, with words that tell certificate from network."""
     tls = _let_in(place, patience_s)
-    near, far = socket.socketpair()
+    opened: list[socket.socket] = [tls]
     try:
+        near, far = socket.socketpair()
+        opened += (near, far)
         threading.Thread(target=_Pump(far, tls).run, name=f"direct {place.end}", daemon=True).start()
     except BaseException:
-        for sock in (near, far, tls):
+        for sock in opened:
             sock.close()
         raise
     near.settimeout(patience_s)

@@ -17,7 +17,7 @@ from pathlib import Path
 from node_agent.attempt.ceiling import Ceiling, limits_text
 from node_agent.machine.owner import OwnersFiles
 from node_agent.machine.programs import written_version
-from node_agent.runtimes.base import Runtime
+from node_agent.runtimes.base import Program, Runtime
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.runtimes.vendors import how_logged_in
 from node_agent.shim import process
@@ -43,9 +43,11 @@ class Finder:
         values: Callable[[], Mapping[str, str]],
         first_s: float = FIRST_S,
         probe_s: float = PROBE_S,
+        others: Callable[[], Mapping[str, Runtime]] = dict,
     ) -> None:
+        """`others`: programs of the owner's choice, as now."""
         self._path, self._clock, self._values = path, clock, values
-        self._first_s, self._probe_s = first_s, probe_s
+        self._first_s, self._probe_s, self._others = first_s, probe_s, others
         self._lock = threading.Lock()
         self._known: dict[str, RuntimeFact] = {}
         self._asked: dict[str, tuple[int, object]] = {}
@@ -62,7 +64,10 @@ class Finder:
         with self._lock:
             self._news = False
             known = dict(self._known)
-        return tuple(known.get(name) or RuntimeFact(name=name, state="looking") for name in RUNTIMES)
+        return tuple(known.get(name) or RuntimeFact(name=name, state="looking") for name in self._all())
+
+    def _all(self) -> dict[str, Runtime]:
+        return {**RUNTIMES, **self._others()}
 
     def news(self) -> bool:
         """Check whether another look would say something else."""
@@ -77,10 +82,12 @@ class Finder:
 
     def _ask_due(self) -> None:
         now, values = self._clock.mono_ms(), self._values()
-        for runtime in RUNTIMES.values():
+        for runtime in self._all().values():
             logins = {name: values[name] for name in runtime.credentials if name in values}
-            programs = {argv[0]: shutil.which(argv[0], path=self._path) for argv in runtime.probe.argvs}
-            around = (programs, logins)
+            names = [argv[0] for argv in runtime.probe.argvs]
+            names += [runtime.adapter.name] if runtime.adapter else []
+            programs = {name: shutil.which(name, path=self._path) for name in names}
+            around = (programs, logins, runtime.probe.argvs)
             if self._is_due(runtime.name, now, around):
                 ask = threading.Thread(target=self._ask, args=(runtime, logins), name="probe", daemon=True)
                 ask.start()
@@ -108,10 +115,14 @@ class Finder:
     def _one(self, runtime: Runtime, logins: Mapping[str, str]) -> RuntimeFact:
         try:
             with tempfile.TemporaryDirectory(prefix="pancode-probe-", ignore_cleanup_errors=True) as home:
-                env = {"PATH": self._path, "HOME": home, "LANG": "C.UTF-8", "NO_COLOR": "1", **logins}
-                fact = runtime.probe.read([self._output(runtime, argv, env) for argv in runtime.probe.argvs])
-                can = () if fact.state == "missing" else runtime.capabilities.flags
-                return fact.model_copy(update={"can": can, "login": how_logged_in(runtime.name, logins)})
+                env = {"PATH": self._path, "HOME": home, "LANG": "C.UTF-8", "NO_COLOR": "1"}
+                env |= {} if runtime.chosen else logins  # no sandbox is around it here: it never has a key
+                probe = runtime.probe
+                said = [self._output(runtime.program, one, env, probe.patience_s) for one in probe.argvs]
+                fact = probe.read(said)
+                can = fact.can or (() if fact.state == "missing" else runtime.capabilities.flags)
+                told = {"can": can, "login": how_logged_in(runtime.name, logins)}
+                return fact.model_copy(update={**told, "no_turns": self._no_turns(runtime, fact, env)})
         except _Silent as silent:
             return RuntimeFact(name=runtime.name, state="unknown_version", fix=str(silent)[:300])
         except Exception as exc:  # one runtime's surprise must not hide the others
@@ -119,16 +130,21 @@ class Finder:
                 name=runtime.name, state="unknown_version", fix=f"the probe failed: {exc}"[:300]
             )
 
+    def _no_turns(self, runtime: Runtime, fact: RuntimeFact, env: Mapping[str, str]) -> str:
+        """Of a program that is not there, nobody wants to know."""
+        if runtime.adapter is None or fact.state == "missing":
+            return ""
+        return runtime.adapter.lack(self._output(runtime.adapter, runtime.adapter.asks_version, env))
+
     def _output(
-        self, runtime: Runtime, argv: tuple[str, ...], env: Mapping[str, str]
+        self, program: Program | None, argv: tuple[str, ...], env: Mapping[str, str], patience_s: float = 0
     ) -> tuple[int | None, str]:
         """Its version is read where it is written, if that can be; else it is asked."""
-        program = runtime.program
         if program is not None and argv == program.asks_version:
             version = written_version(program, self._path)
             if version is not None:
                 return 0, version
-        return _run(argv, env, self._probe_s)
+        return _run(argv, env, patience_s or self._probe_s)
 
 
 class _Silent(Exception):

@@ -13,6 +13,7 @@ from node_agent.chat.client import BEAT_S
 from node_agent.chat.guard import CAREFUL, VENDORS, Guard
 from node_agent.chat.limits import MOST_CALLS, MOST_TURNS, ChatLimits, Over
 from node_agent.chat.messages import ToolForm
+from node_agent.native.fleet import fleet_forms
 from node_agent.native.judge import Ask, Judge
 from node_agent.native.places import Tree
 from node_agent.native.tools.files import Box
@@ -149,7 +150,7 @@ def equipment_of(spec: WorkerSpec, clock: Clock, wait: Callable[[float], None] =
     take_elsewhere(Grammar(sys.executable).take_apart)
     began, voice = clock.mono_ms(), Voice(clock)
     words = PersonWords.of(spec.home, voice)
-    tools = forms(spec.tools)
+    tools = [*forms(spec.tools), *fleet_forms(spec.fleet)]
     system = system_of(spec, [one.name for one in tools])
     guard = Guard(spec.context or (VENDORS if spec.is_hosted else CAREFUL), system, tools)
     env = {name: value for name, value in os.environ.items() if name not in spec.hidden}

@@ -1,8 +1,8 @@
 """The worker as a program: `python -I -S program.py PACKAGE LIBRARIES SPEC`, the task on standard input.
 
 Its stream is a line of JSON for each event: session, said, called, ran, denied, usage, retrying, noted,
-compacted, turn, turn_end, rests, final. It ends with 0 after a final event that says `done`, else with 1; a
-signal ends it at once, with the command that it runs, and without a final event.
+compacted, turn, turn_end, asks_fleet, fleet_over, rests, final. It ends with 0 after a final event that says
+`done`, else with 1; a signal ends it at once, with the command that it runs, and without a final event.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from node_agent.native.equipment import (  # noqa: E402
     pause,
     tell_end,
 )
+from node_agent.native.fleet import FleetDesk  # noqa: E402
 from node_agent.native.loop import Loop  # noqa: E402
 from node_agent.native.tools.shell import CHILDREN  # noqa: E402
 from node_agent.native.voice import Voice  # noqa: E402
@@ -85,6 +86,7 @@ def _loop(
         saved=lambda turns: _save(spec, session, turns),
         known=spec.context is not None or spec.is_hosted,
         thinks=spec.thinks,
+        fleet=FleetDesk(spec.fleet, equipped.voice, equipped.words, beat.wait),
         words=equipped.words.new,
     ), model
 

@@ -39,7 +39,7 @@ _FOR_GOOD = frozenset(
     }
 )
 """Failures that further words would meet, too: the next sitting has the node's new key, say."""
-_RESTS = (("rest", RestReason.ASKED), ("cap", RestReason.CAP))
+_RESTS = (("rest", RestReason.ASKED), ("cap", RestReason.CAP), ("give_way", RestReason.SLOT))
 FORGOT = (
     "the memory of the sitting before is not on this machine: its files are kept, and the agent is told how "
     "that sitting began and how it ended"

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator
 
 from node_agent.wire.clock import Clock
+from node_agent.wire.fleet import LaidFleetAnswer, fleet_answer_file
 from node_agent.wire.identity import (
     ATTEMPT,
     SEAL,
@@ -125,6 +126,14 @@ class PersonWords:
             files = {turn_control_file(what, one): one for one in turns}
             names = files.keys() & os.listdir(folder) if len(files) > 1 else files.keys()
             return any(unsealed(self._secret, files[name], _read(name, folder)) == what for name in names)
+
+    def fleet_answer(self, number: int) -> LaidFleetAnswer | None:
+        """The answer to this call of a tool of the fleet; None: it has not come."""
+        with self._opened() as folder:
+            if folder is None:
+                return None
+            text = unsealed(self._secret, -number, _read(fleet_answer_file(number), folder))
+        return LaidFleetAnswer.model_validate_json(text) if text else None
 
     def _found(self) -> list[tuple[int, LaidWords]]:
         """What cannot be read, or is not sealed, is looked at again: the node may lay words of that name."""

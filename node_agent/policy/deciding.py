@@ -74,7 +74,19 @@ _REASONS: Mapping[str, tuple[str, ...]] = {
     _AGENT: (
         *(name for program, names in READ_BY.items() for name in names if program != "pancode"),
         *("AGENT.md", ".aider.conf.yml", ".amazonq/", ".augment/", ".clinerules", ".continue/", ".cursor/"),
-        *(".cursorrules", ".goosehints", ".junie/", ".kiro/", ".roo/", ".roorules*", ".rules", ".trae/"),
+        *(
+            ".cursorrules",
+            ".goosehints",
+            ".hermes/",
+            ".junie/",
+            ".kilo/",
+            ".kilocode/",
+            ".kiro/",
+            ".roo/",
+            ".roorules*",
+            ".rules",
+            ".trae/",
+        ),
         *(".windsurf/", ".windsurfrules"),
     ),
 }

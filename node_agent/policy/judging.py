@@ -150,12 +150,19 @@ def _by_level(policy: Policy, action: ActionClass, words: str) -> Iterator[Offen
 
 
 def _by_rule(policy: Policy, text: str, reading: ScriptReading) -> Iterator[Offence]:
-    r"""The text as it is, and each call in the words that its program gets: `r\m  -rf` is `rm -rf`."""
+    r"""The text as it is, and each call in the words that its program gets: `r\m  -rf` is `rm -rf`.
+
+    A command of an agent that cannot be read may be of any class, so it waits for a person as one of each.
+    """
     lines = (text, *(act.line for act in reading.acts))
+    acts = {act.action for act in reading.acts}
+    unread = ActionClass.UNKNOWN in acts and ActionClass.UNKNOWN not in policy.allowed
     for rule in policy.commands:
-        if any(found(rule.pattern, line) for line in lines):
+        by_text = not rule.classes and any(found(rule.pattern, line) for line in lines)
+        sure = by_text or not acts.isdisjoint(rule.classes)
+        if sure or (rule.classes and unread):
             words = f"{_short(text)}: {rule_words(rule)}"
-            yield Offence(words, ends=True, asks=rule if rule.ask else None)
+            yield Offence(words, ends=sure, asks=rule if rule.ask else None)
 
 
 def _by_paths(policy: Policy, touches: Sequence[Touched], where: Where) -> Iterator[Offence]:

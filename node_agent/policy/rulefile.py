@@ -14,6 +14,7 @@ from node_agent.wire.policy import (
     MOST_PATTERN,
     MOST_REASON,
     MOST_RULES,
+    ActionClass,
     CommandRule,
     NetworkAccess,
     PathAccess,
@@ -30,11 +31,21 @@ LISTS = {
     "noDeletePaths": PathAccess.NO_DELETE,
 }
 COMMANDS, RULES, NETWORK = "bashToolPatterns", "rules", "network"
-KEYS = (COMMANDS, *LISTS, RULES, NETWORK)
+ASK = "ask"
+"""The key with classes of commands that wait for a person; and the word of a rule of type `bash` that does so
+for its commands."""
+KEYS = (COMMANDS, *LISTS, RULES, NETWORK, ASK)
+CLASSES = {
+    "destructive": (
+        ActionClass.FILE_DELETE,
+        ActionClass.SHELL_DESTRUCTIVE,
+        ActionClass.GIT_DESTRUCTIVE,
+    ),
+    "push": (ActionClass.GIT_PUSH,),
+}
+"""The words of `ask`, and the classes of commands that each one means."""
 ACTIONS = {"deny": PathAccess.READ, "no-access": PathAccess.NONE, "no-delete": PathAccess.NO_DELETE}
 """The words of a unified rule of type `path`, and the access that each one leaves: `deny` forbids changes."""
-ASK = "ask"
-"""The word of a unified rule of type `bash` that lets a person say yes to each command."""
 TYPES = ("path", "bash")
 _RULE_KEYS, _COMMAND_KEYS = ("pattern", "reason", "type", "action"), ("pattern", "reason")
 
@@ -66,6 +77,7 @@ def read_rules(data: object, origin: Origin) -> Rules:
             paths.append(rule)
         else:
             commands.append(rule)
+    commands += [_class(item, path, origin) for path, item in _items(top.get(ASK), ASK)]
     if len(paths) > MOST_RULES or len(commands) > MOST_RULES:
         raise RuleError("", f"more than {MOST_RULES} rules for paths or for commands", fix="take some out")
     value = top.get(NETWORK)
@@ -130,6 +142,12 @@ def _command(item: object, path: str, origin: Origin) -> CommandRule:
             "correct it; look-around and back-references are not there, as no input may make a match slow",
         )
     return CommandRule(pattern=pattern, reason=_reason(rule, path), origin=origin(path))
+
+
+def _class(item: object, path: str, origin: Origin) -> CommandRule:
+    """The rule by which a person is asked before every command of a class."""
+    word = _one_of(item, path, tuple(CLASSES))
+    return CommandRule(pattern=f"class:{word}", origin=origin(path), ask=True, classes=CLASSES[word])
 
 
 def _path(pattern: str, access: PathAccess, reason: str, origin: str, path: str) -> PathRule:

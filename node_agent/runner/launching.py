@@ -20,6 +20,8 @@ from node_agent.runtimes.base import (
     Capabilities,
     Denial,
     ExitInfo,
+    FleetCalled,
+    FleetOver,
     LaunchRequest,
     OfTurns,
     Parser,
@@ -41,6 +43,7 @@ from node_agent.runtimes.orders import (
     asks_people,
     enforced,
     findings,
+    fitted_guide,
     request_of,
     with_guide,
     words_of,
@@ -54,6 +57,7 @@ from node_agent.shim.spool import PhasePlan, StepKind
 from node_agent.vault.redact import is_secret_name, redacted
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.failure import FailureKind
+from node_agent.wire.fleet import MOST_OPEN_FLEET_CALLS
 from node_agent.wire.identity import LaidWords
 from node_agent.wire.order import Order
 from node_agent.wire.policy import (
@@ -123,6 +127,7 @@ class StreamReader:
         self._heard: list[int] = []
         self._turns: list[ReportedTurn] = []
         self._rests: RestReason | None = None
+        self._fleet: dict[int, FleetCalled] = {}
 
     def feed(self, chunk: bytes) -> None:
         for activity in self._parser.feed(chunk):
@@ -134,6 +139,10 @@ class StreamReader:
                 self._held.deny(words_of(activity))
             elif isinstance(activity, TurnBegan | WordsTaken | TurnEnded | Rested):
                 self._take_turn(activity)
+            elif isinstance(activity, FleetCalled) and len(self._fleet) < MOST_OPEN_FLEET_CALLS:
+                self._fleet[activity.number] = activity
+            elif isinstance(activity, FleetOver):
+                self._fleet.pop(activity.number, None)
             elif isinstance(activity, Ran) and (activity.ok or activity.call.command):
                 self._held.take(activity.call, ran=True)
 
@@ -168,7 +177,8 @@ class StreamReader:
     def _spent(
         self, usage: Usage, tools: Mapping[str, int], broken: Offences = NOTHING_BROKEN
     ) -> ReportedUsage:
-        return ReportedUsage(usage, tools, broken, tuple(self._heard), tuple(self._turns), self._rests)
+        turns = tuple(self._heard), tuple(self._turns), self._rests
+        return ReportedUsage(usage, tools, broken, *turns, tuple(self._fleet.values()))
 
     def finish(self, end: ExitInfo) -> ReportedEnd:
         told = self._parser.finish(end)
@@ -233,6 +243,8 @@ class LaunchSurroundings:
     """The place in the run's home where its program asks people."""
     rules: Callable[[], Rules] = Rules
     """Those of the node's owner, as now."""
+    others: Callable[[], Mapping[str, Runtime]] = dict
+    """Programs of the node owner's choice, as now."""
 
 
 def _room(server: EndpointFact | None, order: Order) -> int | None:
@@ -263,11 +275,12 @@ class NodeRuntimes:
     def launch(
         self, order: Order, work: Path, home: Path, guide: str = "", door: GatewayAccess | None = None
     ) -> ports.Launch:
-        runtime, around = _must_find(order.runtime), self._around
+        runtime, around = self._must_find(order.runtime), self._around
         if order.endpoint is not None and door is None:  # its key and its slots are held there
             words = "an endpoint is reached through a model gateway: gateway is false in node.json here"
             raise StepFailed(FailureKind.CANNOT_START, words)
         _check_able(order, runtime)
+        _check_chosen(order, runtime, door)
         allowed = self._allowed(order)
         logins = self._logins(runtime, allowed, order, door)
         own = {**allowed, **logins}
@@ -288,7 +301,9 @@ class NodeRuntimes:
             # its own stop would come before the last turn
             request = replace(request, limits=order.limits.model_copy(update={"usd": None}))
         if runtime.capabilities.prompted:
-            request = replace(request, prompt=with_guide(request.prompt, guide))
+            said = len(request.prompt) + len(request.task)
+            fits = fitted_guide(guide, said, request.context)
+            request = replace(request, prompt=with_guide(request.prompt, fits))
         made = runtime.launch(request, place)
         hears = runtime.capabilities.hears or order.turns is not None
         return ports.Launch(
@@ -317,7 +332,7 @@ class NodeRuntimes:
         door: GatewayAccess | None,
         rules: Rules = NO_RULES,
     ) -> PhasePlan:
-        runtime, sandbox = _must_find(order.runtime), self._around.sandbox
+        runtime, sandbox = self._must_find(order.runtime), self._around.sandbox
         agent = any(step.kind is StepKind.AGENT for step in plan.steps)
         writable = not agent or may_write(order.mode, order.safety, order.agent.read_only)
         paths = (*order.policy.paths, *rules.paths)
@@ -327,6 +342,12 @@ class NodeRuntimes:
         if made is None:
             raise StepFailed(FailureKind.SANDBOX, f"the sandbox is gone: {self._no_wall()}")
         return made
+
+    def _must_find(self, name: str) -> Runtime:
+        runtime = find(name) or self._around.others().get(name)
+        if runtime is None:
+            raise StepFailed(FailureKind.RUNTIME_MISSING, f"this node agent knows no runtime {name!r}")
+        return runtime
 
     def _owner(self, order: Order) -> int | None:
         sandbox = self._around.sandbox
@@ -344,8 +365,9 @@ class NodeRuntimes:
             return Isolation.NONE
         if sandbox is not None and sandbox.find().tools is not None:
             return Isolation.SANDBOX
-        if order.policy.walled:
-            words = f"agent {order.agent.name} runs only in a sandbox: {self._no_wall()}"
+        if order.policy.walled or runtime.chosen:
+            who = order.runtime if runtime.chosen else f"agent {order.agent.name}"
+            words = f"{who} runs only in a sandbox: {self._no_wall()}"
             raise StepFailed(FailureKind.SANDBOX, words)
         how = runtime.enforcement(*asked, Isolation.NONE)
         if how in (Enforcement.TOLD_ONLY, Enforcement.IMPOSSIBLE) and not _is_accepted(order, runtime, how):
@@ -383,7 +405,7 @@ class NodeRuntimes:
         return "this node has no sandbox" if found is None else f"{found.what}; fix: {found.fix}"
 
     def reader(self, order: Order, bounds: Bounds = NO_BOUNDS) -> StreamReader:
-        runtime = _must_find(order.runtime)
+        runtime = self._must_find(order.runtime)
         parser = runtime.parser(self._request(order, "/", "/"))
         policy = with_rules(order.policy, bounds.rules)
         able, sitting = runtime.capabilities, order.turns is not None
@@ -506,6 +528,19 @@ def _is_accepted(order: Order, runtime: Runtime, how: Enforcement) -> bool:
     return order.policy.told_only or (own and order.safety is not Safety.FULL_AUTO)
 
 
+def _check_chosen(order: Order, runtime: Runtime, door: GatewayAccess | None) -> None:
+    """Refuse an order that a program of the owner's choice cannot carry out here."""
+    if not runtime.chosen:
+        return
+    if order.turns is None:
+        words = f"{order.runtime} takes part in chats only; fix: pancode chat --runtime {order.runtime}"
+        raise StepFailed(FailureKind.CANNOT_START, words)
+    if door is None or door.is_tunnel:
+        fix = "pancode node secret set NODE OPENAI_API_KEY, or OPENAI_BASE_URL of a server with that API"
+        words = f"{order.runtime} reaches its model through the gateway only, and this node has no key for it"
+        raise StepFailed(FailureKind.MODEL_AUTH, f"{words}; fix: {fix}")
+
+
 def _check_able(order: Order, runtime: Runtime) -> None:
     """StepFailed rather than a run that thinks less or more than was asked, or that takes no turns; a
     coordinator knows before."""
@@ -517,10 +552,3 @@ def _check_able(order: Order, runtime: Runtime) -> None:
         raise StepFailed(
             FailureKind.CANNOT_START, f"runtime {order.runtime} takes no reasoning {order.reasoning}"
         )
-
-
-def _must_find(name: str) -> Runtime:
-    runtime = find(name)
-    if runtime is None:
-        raise StepFailed(FailureKind.RUNTIME_MISSING, f"this node agent knows no runtime {name!r}")
-    return runtime

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from node_agent.runtimes.base import LaunchRequest, Parser, ParserFactory, Place, ProcessSpec
 from node_agent.runtimes.vendors import ANY
 from node_agent.runtimes.workers import made, spec_of
@@ -35,11 +37,31 @@ class AcpWay(WireModel):
     chats: str = ""
     """Where a load begins a file of the session's name and of this minute, and with it would reset a file of
     that name: the pattern of the files in the home, with `{}` for how the session begins."""
+    keeps: tuple[str, str] | None = None
+    """Where it writes down an answer only after it has given it, and ends without that when its input ends:
+    the pattern of the file in the home, with `{}` for the session, and what marks a line with an answer."""
     notices: tuple[str, ...] = ()
     """It says words of its own among those of its model, and they begin so; after the last of these, the turn
     has failed, although it ends it as one that went well."""
     sums: bool = False
     """What it says that a turn used is the sum since its start."""
+    begins: str = ""
+    """The agent's instructions, where they are taken in no other way: before a person's first words."""
+    model: str = ""
+    """The model that it is to ask, where no setting says so: one of those that it offers."""
+    effort: str = ""
+    """How hard its model is to think, by its own name for that."""
+    chooses: bool = False
+    """A program of an owner's choice: `mode`, `model` and `effort` are set where it offers them."""
+    known: str = ""
+    """How its version must begin; empty: any does."""
+    behind: str = ""
+    """What stands behind the path of the folder where it works. Codex's adapter calls that very path
+    trusted, so that programs of a repository would start; of the folder by another name it says nothing."""
+    settings: dict[str, Any] = {}
+    """What it is told as `_meta` each time a session begins or goes on."""
+    programs: dict[str, str] = {}
+    """Of an adapter: variables, and of which program each has the path."""
     silent_ms: int = 0
     """Without a message for so long, and with no call at work, its model gives no answer."""
 

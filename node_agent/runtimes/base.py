@@ -15,6 +15,7 @@ from typing import Protocol
 
 from node_agent.wire.endpoint import Sampling
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
+from node_agent.wire.fleet import FleetTerms
 from node_agent.wire.identity import CallDesk, LaidWords
 from node_agent.wire.node import Flag, RuntimeFact
 from node_agent.wire.order import Limits, Reasoning, TurnTerms
@@ -41,18 +42,23 @@ class Program:
     login: str
     lowest: str = ""
     node: int = 0
+    adapts: str = ""
+    """It starts the program of that name, which is there; so its package need not bring one. Only what was
+    measured is started, since it hands settings on by itself."""
     environment: bool = False
     """A package of pip in an environment of its own; the link to that one's Python has the runtime's name."""
 
     @property
     def install(self) -> str:
         """The command that brings it."""
-        return self._installed(self.package, "" if self.environment else "latest")
+        version = f"{self.known}x" if self.adapts else "latest"
+        return self._installed(self.package, "" if self.environment else version)
 
     def _installed(self, package: str, version: str = "") -> str:
         if not self.environment:
             needs = f" (its package asks for Node.js {self.node})" if self.node else ""
-            return f"npm install -g --prefix ~/.local {package}@{version}{needs}"
+            alone = "--omit=optional " if self.adapts else ""
+            return f"npm install -g {alone}--prefix ~/.local {package}@{version}{needs}"
         at = f"~/.local/share/pancode/{self.name}"
         pip = f"{at}/bin/pip install '{package}=={version or self.known}*'"
         return f"python3 -m venv {at} && {pip} && ln -sf {at}/bin/python ~/.local/bin/{self.name}"
@@ -76,6 +82,14 @@ class Program:
         if not logged_in:
             return RuntimeFact(name=self.name, version=found[1], state="not_logged_in", fix=self.login)
         return RuntimeFact(name=self.name, version=found[1], state="ok", fix=self._warning(found[1]))
+
+    def lack(self, output: Said) -> str:
+        """What an adapter is not, with the command that brings it; empty: it is there."""
+        fact = self.fact(output, True)
+        if fact.state == "ok" and not fact.fix:
+            return ""
+        found = f"is {fact.version}, and PanCode knows {self.known}x" if fact.version else "is missing"
+        return f"{self.name} {found}: {self.install}"
 
     def _warning(self, version: str) -> str:
         if version.startswith(self.known):
@@ -142,6 +156,8 @@ class LaunchRequest:
     answer: str | None = None
     """A person's, for a program of the user's own."""
     sitting: TurnTerms | None = None
+    fleet: FleetTerms | None = None
+    """The tools of the fleet that its agent may ask for."""
 
     @property
     def besides(self) -> tuple[str, ...]:
@@ -310,6 +326,22 @@ class Rested:
 
 
 @dataclass(frozen=True, slots=True)
+class FleetCalled:
+    """An orchestrator asks for a tool of the fleet, and waits. `arguments`: JSON."""
+
+    number: int
+    tool: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class FleetOver:
+    """It waits no more: the answer was read, or the call was given up."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class UsageGrew:
     """Totals of this attempt so far."""
 
@@ -325,7 +357,8 @@ class Retrying:
 
 
 OfTurns = TurnBegan | WordsTaken | TurnEnded | Rested
-Activity = SessionStarted | TextPiece | ToolCall | Ran | Denial | UsageGrew | Retrying | OfTurns
+OfFleet = FleetCalled | FleetOver
+Activity = SessionStarted | TextPiece | ToolCall | Ran | Denial | UsageGrew | Retrying | OfTurns | OfFleet
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,6 +454,8 @@ class Probe:
 
     argvs: tuple[tuple[str, ...], ...]
     read: Callable[[Sequence[tuple[int | None, str]]], RuntimeFact]
+    patience_s: float = 0
+    """How long each may take, where that is longer than for others."""
 
 
 def may_write(mode: Mode, safety: Safety, read_only: bool) -> bool:
@@ -532,5 +567,10 @@ class Runtime:
     program: Program | None = None
     brought: tuple[Brought, ...] = ()
     sessions: tuple[str, ...] = ()
+    adapter: Program | None = None
+    """What it needs besides to take turns."""
+    chosen: bool = False
+    """A program of the node owner's choice: it takes part in chats only, behind the sandbox only, and
+    reaches its model through the gateway only."""
     loose_turns: str = ""
     """What its flags do not hold in a sitting, so that only a wall does: the end of a sentence."""

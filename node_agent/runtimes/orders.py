@@ -66,7 +66,31 @@ def request_of(order: Order, workspace: str, home: str, resume: Resume | None = 
         policy=order.policy,
         answer=order.answer,
         sitting=order.turns,
+        fleet=order.fleet_tools,
     )
+
+
+SHARE, CHARS_PER_TOKEN = 2, 4
+LEAST_GUIDE, MARK = 400, 16
+"""Characters of a guide that are still of use, and of the mark around it."""
+_CUT = "\n[AGENTS.md is cut here: {} more characters did not fit this model; read the file where you need it]"
+_LEFT_OUT = "[AGENTS.md of the repository does not fit this model: read the file where you need it]"
+
+
+def fitted_guide(guide: str, said: int, context: int | None) -> str:
+    """The beginning of the repository's words that fits its model. `said`: characters of all else.
+
+    The first call takes at most one part of SHARE of the window. `context`: its tokens; None: nobody knows.
+    """
+    if context is None or not guide.strip():
+        return guide
+    room = context // SHARE * CHARS_PER_TOKEN - said - len(_GUIDE) - 3 * MARK
+    if len(guide) <= room:
+        return guide
+    kept = room - len(_CUT)
+    if kept < LEAST_GUIDE:
+        return _LEFT_OUT
+    return f"{guide[:kept]}{_CUT.format(len(guide) - kept)}"
 
 
 def with_guide(prompt: str, guide: str) -> str:
@@ -74,7 +98,7 @@ def with_guide(prompt: str, guide: str) -> str:
     if not guide.strip():
         return prompt
     # A text cannot hold its own digest, so it cannot end itself early and go on in our name.
-    mark = hashlib.sha256(guide.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    mark = hashlib.sha256(guide.encode("utf-8", "surrogatepass")).hexdigest()[:MARK]
     return f"{prompt}\n\n{_GUIDE.format(mark=mark, text=guide.rstrip())}\n".lstrip("\n")
 
 

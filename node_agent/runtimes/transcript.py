@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from node_agent.runtimes.base import (
     Activity,
     Denial,
+    FleetCalled,
+    FleetOver,
     LaunchRequest,
     OfTurns,
     Parser,
@@ -22,6 +24,7 @@ from node_agent.runtimes.base import (
     WordsTaken,
 )
 from node_agent.runtimes.registry import RUNTIMES
+from node_agent.wire.endpoint import is_other
 from node_agent.wire.order import Limits
 from node_agent.wire.policy import Mode, Safety
 from node_agent.wire.receipt import Usage
@@ -57,8 +60,8 @@ class Transcript:
         return f"{self._line_end()}{f'= {in_words(usage)}{chr(10)}' if _consumed(usage) else ''}"
 
     def _parts(self, activity: Activity) -> Iterator[str]:
-        if isinstance(activity, UsageGrew):
-            return  # shown with the next call
+        if isinstance(activity, UsageGrew | FleetCalled | FleetOver):
+            return  # shown with the next call; and the call itself is told beside
         if isinstance(activity, TextPiece):
             yield self._text(activity.text)
             return
@@ -118,10 +121,12 @@ class Transcript:
 
 def is_of_our_worker(runtime: str, begins: bytes) -> bool:
     """Check whether output of that runtime that begins so is in the form of our own worker: in a sitting
-    others have it, too. None of them writes a space there."""
+    others have it, too, those of an owner's choice only that. No other form has a space there."""
     known = RUNTIMES.get(runtime)
-    return runtime == OURS or (
-        known is not None and known.capabilities.takes_turns and begins.startswith(b'{"type": "')
+    return (
+        runtime == OURS
+        or is_other(runtime)
+        or (known is not None and known.capabilities.takes_turns and begins.startswith(b'{"type": "'))
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
-from node_agent.wire.endpoint import RUNTIME_WIRES, VENDOR_VARIABLES
+from node_agent.wire.endpoint import VENDOR_VARIABLES, is_other, wire_of
 from node_agent.wire.node import LoggedIn
 
 
@@ -79,6 +79,8 @@ class Vendor:
         return frozenset({*(name for name, _ in self.keys), self.url, *self.logins})
 
 
+OTHER_KEY, OTHER_URL = "OPENAI_API_KEY", "OPENAI_BASE_URL"
+"""The variables that point a program of the node owner's choice at its model."""
 OURS = frozenset({"native", "openai-agents"})
 """Programs of ours ask any provider that the model names."""
 _OF_COPILOT = tuple(
@@ -147,13 +149,18 @@ class Way:
         return {self.placeholder: token, self.url: base + self.mount, **dict(self.more)}
 
 
+def _vendor(runtime: str) -> Vendor | None:
+    """A program of the owner's choice is pointed at a server as most are."""
+    return _OPENAI if is_other(runtime) else VENDORS.get(runtime)
+
+
 def way_of(
     runtime: str, values: Mapping[str, str], named: Collection[str], model: str | None = None
 ) -> Way | None:
     """None: there is no such vendor, no key or server here, or the run is to go directly."""
     if runtime in OURS:
         return _native_way(values, named, model)
-    vendor = VENDORS.get(runtime)
+    vendor = _vendor(runtime)
     if vendor is None or vendor.variables & set(named):
         return None
     name, header = next((pair for pair in vendor.keys if values.get(pair[0])), vendor.keys[0])
@@ -180,8 +187,8 @@ def local_way(runtime: str, model: str | None, url: str = "", key: str = "") -> 
 
     It has every path of every API from its top on, so no part of a path is removed there.
     """
-    vendor = VENDORS.get(runtime, _OPENAI)
-    if runtime not in RUNTIME_WIRES:
+    vendor = _vendor(runtime) or _OPENAI
+    if wire_of(runtime) is None:
         return None
     return Way(
         upstream=url,
@@ -227,7 +234,7 @@ def _host(url: str) -> str | None:
 
 def tunnel_of(runtime: str, values: Mapping[str, str], named: Collection[str]) -> tuple[str, ...]:
     """The hosts that a run by subscription may reach; none where it does not go by one."""
-    vendor = VENDORS.get(runtime)
+    vendor = _vendor(runtime)
     if vendor is None or vendor.variables & set(named) or way_of(runtime, values, named) is not None:
         return ()
     if values.get(vendor.url):  # to a server of another's, with this vendor's login: we know no hosts of it

@@ -40,7 +40,7 @@ SDK_HOST = "sdk/program.py"
 """The program of runs on SDKs, in the node agent's own code."""
 MOST_SPARE_MS = 2_000
 """Its own end of time comes before ours, so that it can say so."""
-_OPTIMISED = tuple(f"-{'O' * sys.flags.optimize}" for _ in range(1) if sys.flags.optimize)
+OPTIMISED = tuple(f"-{'O' * sys.flags.optimize}" for _ in range(1) if sys.flags.optimize)
 """The optimisation flags of the node agent's own Python: its libraries are compiled for them."""
 
 
@@ -64,7 +64,7 @@ def made(
 ) -> ProcessSpec:
     """Its argument list and files."""
     given = (place.package, place.libraries, f"{request.home}/{FILE}", *more)
-    argv = (place.python, "-I", "-S", *_OPTIMISED, f"{place.package}/{program}", *given)
+    argv = (place.python, "-I", "-S", *OPTIMISED, f"{place.package}/{program}", *given)
     files = {**BASE_FILES, **prompt_in(PROMPT, request), FILE: spec.model_dump_json().encode()}
     return ProcessSpec(argv, env, task_of(request), files)
 
@@ -111,4 +111,5 @@ def spec_of(
         resume=request.resume.session if request.resume else "",
         desk=request.desk,
         sitting=request.sitting,
+        fleet=request.fleet,
     )

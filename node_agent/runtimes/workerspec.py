@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from node_agent.wire.endpoint import Sampling
+from node_agent.wire.fleet import FleetTerms
 from node_agent.wire.identity import CallDesk, TurnTerms
 from node_agent.wire.model import WireModel
 from node_agent.wire.policy import Policy, Safety
@@ -62,3 +63,5 @@ class WorkerSpec(WireModel):
     """The place where a person is asked about a command."""
     sitting: TurnTerms | None = None
     """The run takes turns with people; None: it ends with its answer."""
+    fleet: FleetTerms | None = None
+    """The tools of the fleet that it may ask for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,8 @@ from node_agent.runtimes.base import (
     REASON_CHARS,
     Activity,
     ExitInfo,
+    FleetCalled,
+    FleetOver,
     LaunchRequest,
     Ran,
     Rested,
@@ -27,6 +30,7 @@ from node_agent.runtimes.base import (
 from node_agent.runtimes.lines import count_of, dict_of, list_of, text_of
 from node_agent.runtimes.outcome import DETAIL_CHARS, EventParser, shell_call, spent, without_end
 from node_agent.wire.failure import FailureKind
+from node_agent.wire.fleet import MOST_ARGUMENTS, is_fleet_tool_name
 from node_agent.wire.identity import LaidWords
 from node_agent.wire.model import YEAR_3000_MS
 from node_agent.wire.policy import ActionClass
@@ -93,6 +97,8 @@ class WorkerParser(EventParser):
             case "rests" if text_of(event.get("why")) in _RESTS:
                 self._rests = True
                 yield Rested(RestReason(event["why"]))
+            case "asks_fleet" | "fleet_over" if count_of(event.get("number")):
+                yield from _of_fleet(event)
             case "retrying":
                 yield Retrying(count_of(event.get("status")) or None, text_of(event.get("why")))
             case "final":
@@ -125,6 +131,17 @@ class WorkerParser(EventParser):
         if not self._has_usage and not (self._rests and not self._usage.turns):
             return FailureKind.RUNTIME_UNREADABLE, "its model server did not report its usage"
         return (None, "it rests") if self._rests else self._worth(text_of(self._final.get("result")))
+
+
+def _of_fleet(event: dict[str, Any]) -> Iterator[Activity]:
+    """What no program of ours would write is left out."""
+    number, tool = count_of(event["number"]), text_of(event.get("tool"))
+    if event["type"] == "fleet_over":
+        yield FleetOver(number)
+        return
+    asked = json.dumps(dict_of(event.get("arguments")))
+    if is_fleet_tool_name(tool) and len(asked) <= MOST_ARGUMENTS:
+        yield FleetCalled(number, tool, asked)
 
 
 def _said(event: dict[str, Any]) -> LaidWords:

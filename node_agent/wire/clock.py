@@ -1,12 +1,10 @@
-"""Time, ids and randomness as values that are passed in, and the fleet's own time."""
+"""Time, ids and randomness as values that are passed in."""
 
 from __future__ import annotations
 
 import secrets
 import time
 from typing import Protocol
-
-from node_agent.wire.model import Millis, Number, WireModel
 
 # No vowels and no look-alikes: an id is read aloud, typed from a screen and never spells a word.
 ALPHABET = "23456789bcdfghjkmnpqrstvwxz"
@@ -56,20 +54,3 @@ class SystemIds:
 
     def short(self, length: int) -> str:
         return "".join(secrets.choice(ALPHABET) for _ in range(length))
-
-
-class FleetTime(WireModel):
-    """(epoch, milliseconds of the coordinator's boot clock).
-
-    The epoch grows at each start of the coordinator. Times of different epochs cannot be subtracted.
-    """
-
-    epoch: Number
-    ms: Millis
-
-    def plus(self, ms: int) -> FleetTime:
-        return FleetTime(epoch=self.epoch, ms=self.ms + ms)
-
-    def is_past(self, now: FleetTime) -> bool:
-        """Check whether `now` is later than this time; an older epoch is always past."""
-        return (self.epoch, self.ms) < (now.epoch, now.ms)

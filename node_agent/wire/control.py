@@ -6,10 +6,21 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from node_agent.wire.clock import FleetTime
 from node_agent.wire.endpoint import AskId
+from node_agent.wire.fleet import MOST_FLEET_ANSWER
 from node_agent.wire.identity import AttemptId
-from node_agent.wire.model import Count, Digest, FleetId, Name, NodeTag, Number, RunId, WireModel
+from node_agent.wire.model import (
+    Count,
+    Digest,
+    FleetId,
+    FleetTime,
+    Name,
+    NodeTag,
+    Number,
+    RunId,
+    Text,
+    WireModel,
+)
 from node_agent.wire.policy import MOST_NO, CallAsked
 from node_agent.wire.signing import Message, Signature
 
@@ -122,6 +133,7 @@ class PersonSays(WireModel):
 
 class TurnControl(WireModel):
     """`cancel`: end turn `number` of a sitting, and wait for words again. `rest`: end the sitting behind it.
+    `give_way`: as `rest`, and no person wants it: a run needs the slot.
 
     A sitting's turns count from 1. A turn that has not begun is cancelled when it begins, and one that has
     ended is not changed. `rest` ends a sitting at once if it waits for words behind turn `number`, else at
@@ -131,7 +143,7 @@ class TurnControl(WireModel):
     kind: Literal["turn_control"] = "turn_control"
     identity: AttemptId
     number: Number
-    what: Literal["cancel", "rest"]
+    what: Literal["cancel", "rest", "give_way"]
 
 
 class PersonAnswers(WireModel):
@@ -144,6 +156,16 @@ class PersonAnswers(WireModel):
     whole: bool = False
     words: str = Field(default="", max_length=MOST_NO)
     by: Name = ""
+
+
+class FleetAnswers(WireModel):
+    """The answer to an orchestrator's call of a tool of the fleet. `ok` False: it was refused, or failed."""
+
+    kind: Literal["fleet_answers"] = "fleet_answers"
+    identity: AttemptId
+    number: Number
+    ok: bool
+    text: Annotated[str, Text(MOST_FLEET_ANSWER)]
 
 
 class CallAnswer(Message):
@@ -169,7 +191,8 @@ ControlBody = Annotated[
     | Examine
     | PersonSays
     | PersonAnswers
-    | TurnControl,
+    | TurnControl
+    | FleetAnswers,
     Field(discriminator="kind"),
 ]
 

@@ -159,6 +159,22 @@ RUNTIME_WIRES: Mapping[str, ModelWire] = {
     "qwen": ModelWire.CHAT,
 }
 """The API that each runtime uses at an endpoint; a runtime that is not listed can use none."""
+OTHER = "acp:"
+"""So begin the names of runtimes that are programs of a node owner's choice, which speak ACP."""
+OTHER_HELD = "command rules hold it only where it asks before it acts; the rest is held by the sandbox alone"
+"""For people: a program may ask about each command, or only about what it thinks is dangerous."""
+OTHERS = r"^[a-z0-9][a-z0-9._-]{0,60}$"
+"""What stands behind that."""
+
+
+def is_other(runtime: str) -> bool:
+    """Check whether it is the name of a program of some node owner's choice."""
+    return runtime.startswith(OTHER) and re.fullmatch(OTHERS, runtime.removeprefix(OTHER)) is not None
+
+
+def wire_of(runtime: str) -> ModelWire | None:
+    """The API that a runtime uses at an endpoint; None: it can use none."""
+    return ModelWire.CHAT if is_other(runtime) else RUNTIME_WIRES.get(runtime)
 
 
 class ModelFact(WireModel):

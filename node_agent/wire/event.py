@@ -7,16 +7,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from node_agent.wire.clock import FleetTime
 from node_agent.wire.failure import OrderRefusal
+from node_agent.wire.fleet import MOST_ARGUMENTS, FleetToolName
 from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.keys import WIRE_VERSION
 from node_agent.wire.model import (
     Count,
     FleetId,
+    FleetTime,
     Lasted,
     NodeTag,
     Number,
+    Text,
     Tokens,
     Usd,
     WallMillis,
@@ -103,8 +105,19 @@ class Turned(WireModel):
     bytes: Count
 
 
+class FleetAsked(WireModel):
+    """The agent, an orchestrator, asks for a tool of the fleet, and waits. `number`: of its calls in this
+    attempt, from 1; the same number is the same call. `arguments`: JSON."""
+
+    kind: Literal["fleet_asked"] = "fleet_asked"
+    number: Number
+    tool: FleetToolName
+    arguments: Annotated[str, Text(MOST_ARGUMENTS)]
+
+
+OfPeople = PersonHeard | PersonAsked
 EventBody = Annotated[
-    Refused | Revoked | Marked | Interrupting | Progress | Finding | PersonHeard | PersonAsked | Turned,
+    Refused | Revoked | Marked | Interrupting | Progress | Finding | OfPeople | Turned | FleetAsked,
     Field(discriminator="kind"),
 ]
 

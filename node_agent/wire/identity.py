@@ -6,8 +6,9 @@ import hashlib
 import hmac
 import re
 from enum import StrEnum
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from node_agent.wire.model import Millis, Name, Number, RunId, WireModel
 
@@ -60,6 +61,15 @@ class TurnTerms(WireModel):
     story: str = ""
     """The words that the sitting before began with, and its last answer; for the model alone. Used only where
     the program resumes no memory: the order names none, or the node has not kept it."""
+    mode: Name = ""
+    """The mode of a program of the node owner's choice, by its own name; empty: the one it begins in."""
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The JSON form without an empty `mode`: an older node agent does not know it, and refuses an order
+        that has it."""
+        told: dict[str, Any] = write(self)
+        return {name: value for name, value in told.items() if value or name != "mode"}
 
 
 class LaidWords(WireModel):

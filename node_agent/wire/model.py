@@ -189,3 +189,20 @@ Number = Annotated[int, Field(ge=1, le=MOST)]
 """A number that counts from 1: an epoch, a fence, a message."""
 Status = Annotated[int, Field(ge=-MOST, le=MOST)]
 """The exit status of a process, as its system reports it."""
+
+
+class FleetTime(WireModel):
+    """(epoch, milliseconds of the coordinator's boot clock).
+
+    The epoch grows at each start of the coordinator. Times of different epochs cannot be subtracted.
+    """
+
+    epoch: Number
+    ms: Millis
+
+    def plus(self, ms: int) -> FleetTime:
+        return FleetTime(epoch=self.epoch, ms=self.ms + ms)
+
+    def is_past(self, now: FleetTime) -> bool:
+        """Check whether `now` is later than this time; an older epoch is always past."""
+        return (self.epoch, self.ms) < (now.epoch, now.ms)

@@ -6,7 +6,6 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from node_agent.wire.clock import FleetTime
 from node_agent.wire.endpoint import AskFact, EndpointFact
 from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.model import (
@@ -14,6 +13,7 @@ from node_agent.wire.model import (
     Digest,
     Few,
     FleetId,
+    FleetTime,
     Line,
     Millis,
     Name,
@@ -66,6 +66,8 @@ class RuntimeFact(WireModel):
     version: Name | None = None
     state: Literal["ok", "missing", "not_logged_in", "unknown_version", "too_old", "looking"]
     fix: Line = ""
+    no_turns: Line = ""
+    """What it lacks there to take turns, with the command that brings it."""
     can: Annotated[tuple[Flag, ...], Few(16)] = ()
     login: LoggedIn = LoggedIn.OTHER
 

@@ -9,14 +9,15 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from node_agent.wire.clock import FleetTime
 from node_agent.wire.endpoint import Sampling
+from node_agent.wire.fleet import FleetTerms
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.identity import TurnTerms as TurnTerms
 from node_agent.wire.model import (
     CommitId,
     Count,
     FleetId,
+    FleetTime,
     NodeTag,
     Number,
     RepoId,
@@ -242,4 +243,6 @@ class Order(Message):
     """A person's answer to the question with which the run before this one ended; for own programs only."""
     turns: TurnTerms | None = None
     """The run is a sitting; None: a headless run. Only for a runtime that takes turns."""
+    fleet_tools: FleetTerms | None = None
+    """The tools of the fleet that its agent may ask for, an orchestrator in a sitting; None: it may not."""
     trace: str = Field(max_length=64)

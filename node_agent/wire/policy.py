@@ -90,6 +90,13 @@ ALLOWED: dict[Safety, frozenset[ActionClass]] = {
 MODE_DISPATCHES: frozenset[Mode] = frozenset({Mode.ADMIN, Mode.BUILD, Mode.REVIEW})
 MODE_WRITES: frozenset[Mode] = frozenset({Mode.BUILD})
 """Modes in which an agent that changes files may be dispatched."""
+MODE_HANDS_ON: dict[Mode, frozenset[Mode]] = {
+    Mode.ADMIN: frozenset({Mode.ADMIN, Mode.REVIEW}),
+    Mode.PLAN: frozenset(),
+    Mode.BUILD: frozenset({Mode.BUILD, Mode.REVIEW}),
+    Mode.REVIEW: frozenset({Mode.REVIEW}),
+}
+"""The modes that a run of each mode may give to the runs that it dispatches: never a wider one."""
 
 
 def is_on_the_machine(runtime: str, workspace: str, safety: Safety, writes: bool, depth: int) -> bool:
@@ -126,19 +133,22 @@ class PathRule(WireModel):
 class CommandRule(WireModel):
     """A run may not run a shell command that fits this regular expression (RE2).
 
-    `ask`: a person is asked while the run waits; if the program cannot wait, the rule denies.
+    `ask`: a person is asked while the run waits; if the program cannot wait, the rule denies. `classes`: it
+    is about every command of these classes instead, and its pattern only names it.
     """
 
     pattern: Pattern
     reason: Reason = ""
     origin: Reason = ""
     ask: bool = False
+    classes: tuple[ActionClass, ...] = Field(default=(), max_length=len(ActionClass))
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """The JSON form, without `ask` when nobody is asked: an older node agent does not know that field."""
+        """The JSON form without `ask` and `classes` where they say nothing: an older node agent does not know
+        them, and refuses an order that has them."""
         told: dict[str, Any] = write(self)
-        return told if self.ask else {name: value for name, value in told.items() if name != "ask"}
+        return {name: value for name, value in told.items() if value or name not in ("ask", "classes")}
 
 
 def rule_words(rule: PathRule | CommandRule) -> str:
@@ -243,3 +253,28 @@ class CallAsked(WireModel):
     call: CallId
     command: Command
     pattern: Pattern
+
+
+_UNASKED = frozenset(
+    {
+        "acceptall",
+        "agentfullaccess",
+        "allowall",
+        "auto",
+        "autoapprove",
+        "autopilot",
+        "bypass",
+        "bypasspermissions",
+        "dangerfullaccess",
+        "dontask",
+        "fullaccess",
+        "fullauto",
+        "yolo",
+    }
+)
+"""Names of modes in which programs ask nobody, or let a model decide, without the marks between words."""
+
+
+def asks_nobody(mode: str) -> bool:
+    """Check whether a program's own mode of this name would go past our policy."""
+    return "".join(filter(str.isalnum, mode.rpartition("#")[2])).lower() in _UNASKED

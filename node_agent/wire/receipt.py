@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from node_agent.wire.clock import FleetTime
 from node_agent.wire.endpoint import Dialect, Word
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
@@ -17,6 +16,7 @@ from node_agent.wire.model import (
     Digest,
     Few,
     FleetId,
+    FleetTime,
     Lasted,
     Line,
     Name,
@@ -187,13 +187,14 @@ class TurnStop(StrEnum):
 
 
 class RestReason(StrEnum):
-    """The reason why a sitting ended by itself: no words came, a limit is near, it was asked to, or its
-    stream is as long as it may be."""
+    """The reason why a sitting ended by itself: no words came, a limit is near, a person asked it to, its
+    stream is as long as it may be, or a run needed its slot."""
 
     IDLE = "idle"
     CAP = "cap"
     ASKED = "asked"
     SIZE = "size"
+    SLOT = "slot"
 
 
 MOST_TURN_WORDS, MOST_TURNS = 100, 10_000

@@ -157,11 +157,12 @@ class SetUps:
 
     def _keep(self, order: Order, key: str) -> None:
         places = self._home.places(order.identity)
-        mark = _mark(str(order.identity), places)
+        mark = _mark(places.folder.name, places)
         found = {name: _looked_over(places.tree, name, mark) for name in order.cache}
         if not self._cache.has_room(sum(seen.size for _, seen in found.values())):
             raise NotCached("the disk's reserve would be touched")
-        self._cache.put(key, str(order.identity), found)
+        # The maker is the place in the files: an attempt that goes on with a session has an earlier one's.
+        self._cache.put(key, places.folder.name, found)
 
 
 def _must_be_set_ups_alone(order: Order, places: AttemptFolders) -> None:

@@ -41,6 +41,6 @@ def refuse(core: Core, run: Run, what: str) -> NoReturn:
 def refused(run: Run, what: str) -> InsideRunError:
     return InsideRunError(
         f"{what} is not for a run to ask, and this was asked from inside {run.id}",
-        why="a run may look, and dispatch runs that have no more than it has; nothing else",
+        why="a run may look, and begin runs that have no more than it has; nothing else",
         fix=f"leave it to the person who started {run.id}",
     )

@@ -31,7 +31,7 @@ CHANGE = "change"
 
 @dataclass(frozen=True, slots=True)
 class WorkKey:
-    """The key of a record: agent, model, runtime, kind of work, repository, node."""
+    """The key of a record: agent, model, runtime, kind of work, repository, node, size of the task."""
 
     agent: str
     model: str | None
@@ -39,6 +39,7 @@ class WorkKey:
     kind: str
     repository: str | None
     node: str | None = None
+    size: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,17 @@ def kind_of(task: str) -> str:
     return CHANGE if name is None else KIND_OF_AGENT[name]
 
 
+SIZES = ((300, "small"), (1_500, "medium"))
+"""A task of at most so many characters has that size; a longer one is large."""
+LARGE = "large"
+
+
+def size_of(task: str) -> str:
+    """The size of a task by the length of its text, which is known before the work is done."""
+    length = len(task.strip())
+    return next((name for most, name in SIZES if length <= most), LARGE)
+
+
 def record_of(row: EndedRun) -> TrackRecord | None:
     """What an ended run says of its agent; None: nothing. A change that was reverted is no good one."""
     if not row.counts:
@@ -118,7 +130,7 @@ def record_of(row: EndedRun) -> TrackRecord | None:
 
 
 def key_of(row: EndedRun) -> WorkKey:
-    return WorkKey(row.agent, row.model, row.runtime, row.kind, row.repository, row.node)
+    return WorkKey(row.agent, row.model, row.runtime, row.kind, row.repository, row.node, row.size)
 
 
 def summed(records: Iterable[tuple[WorkKey, TrackRecord]]) -> dict[WorkKey, TrackRecord]:
@@ -139,9 +151,9 @@ def choose(
     known = {name: records.get(name, TrackRecord()) for name in names}
     least = min(names, key=lambda name: (known[name].runs, name))
     if draw < explore:
-        return least, f"tried least: {known[least].words}"
+        return least, f"tried least: {told(known[least])}"
     best = max(names, key=lambda name: (known[name].rate, -known[name].runs))
-    return best, f"best record: {known[best].words}"
+    return best, f"best record: {told(known[best])}"
 
 
 Sums = Mapping[WorkKey, TrackRecord]
@@ -167,23 +179,49 @@ def grouped(records: Sums, by: str, **equal: str | None) -> dict[str | None, Tra
     return sums
 
 
-def of_agents(records: Sums, kind: str, repository: str | None) -> dict[str, TrackRecord]:
-    """The records by agent for this kind of task: in this repository if there is evidence, else in all of
-    them."""
-    here = grouped(records, "agent", kind=kind, repository=repository)
-    everywhere = grouped(records, "agent", kind=kind)
-    return {str(name): here[name] if _enough(here.get(name)) else all_ for name, all_ in everywhere.items()}
+def of_agents(records: Sums, task: str, repository: str | None) -> dict[str, TrackRecord]:
+    """The records by agent for this kind of task: of its size in this repository, of all sizes there, of its
+    size anywhere, or of all, whichever has evidence first."""
+    kind, size = kind_of(task), size_of(task)
+    here = {"kind": kind, "repository": repository}
+    ways = ({**here, "size": size}, here, {"kind": kind, "size": size}, {"kind": kind})
+    groups = [grouped(records, "agent", **way) for way in ways]
+    return {str(name): _narrowest(groups, name) for name in groups[-1]}
 
 
-def of_models(records: Sums, agent: str, kind: str, names: Mapping[str, str]) -> dict[str, TrackRecord]:
-    """The records by requested name: with this agent if there is evidence, else with all. `names`: requested
-    to bare name."""
-    own, everyone = grouped(records, "model", kind=kind, agent=agent), grouped(records, "model", kind=kind)
-    found = {}
-    for asked, bare in names.items():
-        mine = own.get(bare)
-        found[asked] = mine if mine is not None and _enough(mine) else everyone.get(bare, TrackRecord())
-    return found
+def of_models(records: Sums, agent: str, task: str, names: Mapping[str, str]) -> dict[str, TrackRecord]:
+    """The records by requested name for this kind of task: with this agent at its size, at all sizes, or with
+    all agents, whichever has evidence first. `names`: requested to bare name."""
+    kind = kind_of(task)
+    own = {"kind": kind, "agent": agent}
+    ways = ({**own, "size": size_of(task)}, own, {"kind": kind})
+    groups = [grouped(records, "model", **way) for way in ways]
+    return {asked: _narrowest(groups, bare) for asked, bare in names.items()}
+
+
+def _narrowest(groups: Sequence[Mapping[str | None, TrackRecord]], name: str | None) -> TrackRecord:
+    """The first of these records with enough evidence, else the widest."""
+    known = (group[name] for group in groups[:-1] if _enough(group.get(name)))
+    return next(known, groups[-1].get(name, TrackRecord()))
+
+
+def figure(records: Sums, agent: str, runtime: str, model: str | None, task: str) -> str:
+    """How well this worker does such tasks, in words, with the number of runs; unknown if that is small."""
+    kind, size = kind_of(task), size_of(task)
+    worker = {"agent": agent, "runtime": runtime, "model": model, "kind": kind}
+    sized = grouped(records, "agent", **worker, size=size).get(agent)
+    any_size = grouped(records, "agent", **worker).get(agent, TrackRecord())
+    who = f"{agent} with {model or f'the model of {runtime}'} at tasks of kind {kind}"
+    if sized is not None and _enough(sized):
+        return f"{who} and size {size}: {told(sized)}"
+    return f"{who}: {told(any_size)}"
+
+
+def told(record: TrackRecord) -> str:
+    """The record in words; `unknown` if too few runs stand behind it."""
+    if _enough(record):
+        return record.words
+    return f"unknown, {counted(record.runs, 'run')} known and {ENOUGH} are needed"
 
 
 def of_nodes(records: Sums, agent: str, runtime: str, kind: str) -> dict[str, TrackRecord]:

@@ -15,6 +15,8 @@ from pancode.agents.runtimes import RUNTIMES
 from pancode.core.names import not_found
 
 DEFAULT_AGENT = "builder"
+ORCHESTRATOR = "panos"
+"""Whom a person talks with who names nobody."""
 ALIASES: dict[str, str] = {"dev": "builder"}
 READ_TOOLS = ("read", "grep", "find", "ls")
 WRITE_TOOLS = ("edit", "write", "bash")
@@ -63,6 +65,8 @@ class Role(StrEnum):
     REVIEWER = "reviewer"
     SCOUT = "scout"
     PLANNER = "planner"
+    LEAD = "lead"
+    """It talks with a person and has others do the work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,8 @@ class Agent:
     tier: Tier = Tier.ANY
     speed: Speed = Speed.BALANCED
     runtime: str | None = None
+    node: str | None = None
+    """The machine on which all its runs are; None: any."""
     model: str | None = None
     reasoning: Reasoning | None = None
     limits: AgentLimits = AgentLimits()
@@ -117,6 +123,11 @@ class Agent:
             return self.said_role
         quick = Role.SCOUT if self.speed is Speed.FAST else Role.REVIEWER
         return quick if self.read_only else Role.WORKER
+
+    @property
+    def leads(self) -> bool:
+        """Nobody but a person gives it work, by talking with it."""
+        return self.role is Role.LEAD
 
 
 Agents = Mapping[str, Agent]
@@ -248,7 +259,8 @@ def choose(agents: Agents, task: str, mode: Mode, pick: Pick | None = None) -> C
 
 
 def _may(agent: Agent, read_only: bool) -> bool:
-    return agent.read_only or not read_only
+    """One that leads is talked with; no task is its own."""
+    return not agent.leads and (agent.read_only or not read_only)
 
 
 def _there(agents: Agents, mode: Mode) -> dict[str, Agent]:

@@ -50,6 +50,8 @@ class NodeRequirements:
     """The demands on an endpoint, if the model is on one."""
     walled: bool = False
     """Only where there is a sandbox."""
+    turns: bool = False
+    """Its program is to wait for words after an answer."""
 
 
 def candidates(nodes: Sequence[NodeView], wish: NodeRequirements) -> tuple[Candidate, ...]:
@@ -106,7 +108,12 @@ def _without(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None
         says = "" if fact is None else fact.fix
         return Lack(with_words(f"has no runtime {wish.runtime}", says), "pancode runtimes")
     if fact.state == "ok" or (fact.state == "not_logged_in" and wish.wanted is not None):
-        return None
+        lacks = fact.no_turns if wish.turns else ""
+        return (
+            Lack(with_words(f"has no chats with {wish.runtime}", lacks), "pancode runtimes")
+            if lacks
+            else None
+        )
     words = {"not_logged_in": "is not logged in", "too_old": "is too old"}
     state = words.get(fact.state, "has an unknown version")
     return Lack(with_words(f"runtime {wish.runtime} {state}", fact.fix), "pancode runtimes")

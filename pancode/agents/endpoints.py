@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from node_agent.wire.endpoint import (
-    RUNTIME_WIRES,
     Dialect,
     EndpointFact,
     Health,
@@ -16,9 +15,10 @@ from node_agent.wire.endpoint import (
     Residence,
     troubled_name,
     widen,
+    wire_of,
 )
 from node_agent.wire.node import NodeFacts, NodeProblem
-from pancode.agents.models import LOCAL, ModelRef
+from pancode.agents.models import LOCAL, ModelRef, model_ref
 from pancode.core.names import nearest
 from pancode.errors import NotFoundError
 from pancode.nodes.node import NodeView, with_words
@@ -83,6 +83,11 @@ def endpoint_names(nodes: Sequence[NodeView]) -> frozenset[str]:
     return frozenset(there.union(name for _, name, _ in _troubles(nodes)))
 
 
+def fleets_model(text: str, nodes: Sequence[NodeView]) -> ModelRef:
+    """The model that a text names among the machines and endpoints of this fleet."""
+    return model_ref(text, [view.node.name for view in nodes], endpoint_names(nodes))
+
+
 def endpoint_of(ref: ModelRef | None, nodes: Sequence[NodeView]) -> str | None:
     """The endpoint that a model names; None for a model of a vendor's, or of the runtime's own."""
     if ref is None or ref.provider is None:
@@ -92,7 +97,7 @@ def endpoint_of(ref: ModelRef | None, nodes: Sequence[NodeView]) -> str | None:
 
 def asks(facts: NodeFacts, runtime: str) -> tuple[str, ...]:
     """The names of a machine's own endpoints that the runtime can ask for a model's words now."""
-    wire = RUNTIME_WIRES.get(runtime)
+    wire = wire_of(runtime)
     return tuple(
         one.name
         for one in facts.endpoints
@@ -126,7 +131,7 @@ def lack_of(facts: NodeFacts, wanted: EndpointNeed, node: str) -> Lack | None:
     if found.health is not Health.OK:
         state = "is wedged" if found.health is Health.WEDGED else "needs a key"
         return Lack(with_words(f"its {found.name} {state}: {found.words}", found.fix), "pancode endpoints")
-    wire = RUNTIME_WIRES.get(wanted.runtime)
+    wire = wire_of(wanted.runtime)
     if wire not in found.wires:
         words = f"its {found.name} does not speak {wire}, which {wanted.runtime} asks on"
         return Lack(words, "--runtime native, which asks on chat")

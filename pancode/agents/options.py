@@ -141,8 +141,8 @@ class WorkOptions:
         tool="program: claude, codex, gemini, opencode, copilot, native, shell ...",
     )
     workspace: Name | None = _where(
-        "A snapshot of this repository (default), or an empty folder.",
-        "git|none",
+        "A snapshot of this repository (default), an empty folder, or (dispatch, chat, lane) a workspace.",
+        "git|none|NAME",
         words=("git", "none"),
         kept="workspace.kind",
         tool="git: the repository with its uncommitted changes; none: an empty folder",

@@ -82,6 +82,8 @@ class Parent:
     """The session in whose books its children are, too; empty: none."""
     rules: Rules = NO_RULES
     """Those it is under: a child is under them too, whatever the files beside it say now."""
+    leads: bool = False
+    """It is an orchestrator's sitting: its session's ceiling is that of its children."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class AdmissionView:
     scopes: tuple[ScopeView, ...]
     """The scopes in the order of their holds: the day first."""
     session: ScopeView | None = None
-    """That of the session of which it is a sitting."""
+    """That of the session which pays for it."""
     max_depth: int = 2
     draining: str | None = None
     """The reason why the whole fleet takes no work; None when it does."""
@@ -107,6 +109,8 @@ PickModel = Callable[[str, Sequence[str], str], tuple[str, str]]
 """One of these models for an agent's task, and the numbers that decided."""
 Expect = Callable[[str, str, str | None, str], ExpectedWork | None]
 """The expected usage by agent, runtime, model and task, as far as it is known."""
+Figure = Callable[[str, str, str | None, str], str]
+"""In words, how well they do such tasks by their records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,23 +148,31 @@ class DispatchRequest(WorkOptions):
     repo: str | None = None
     """The project's name in orders; known once its snapshot was taken."""
     cwd: str | None = None
+    of_project: str = ""
+    """A project's name, or an issue of it: the work is in its repository, wherever `cwd` is."""
+    in_workspace: str = ""
+    """The workspace whose next run it is; empty: none."""
     folder: str = ""
     """The folder relative to the project's top, where the run begins."""
     retry_of: str | None = None
+    recovers: bool = False
+    """A recovery has begun it: nothing else may go on from that run, or do its work once more."""
     in_step: bool = False
     """It takes the step of the run that it retries."""
     parent: str | None = None
     """The run from inside which it was asked for."""
     charged_to: str = ""
     """The session in whose books it is, too, without being a sitting; empty: none."""
+    preset: str = ""
+    """The preset of its caller, which counts for what it dispatches, too; empty: the applied one."""
     resume: Mapping[str, str] = field(default_factory=dict)
     """`run` and `session` that it goes on with, on the node that is asked for; empty: a new session."""
     begins: Beginning | None = None
     """The commit at which its workspace begins; None: a snapshot of the working tree."""
     continues: str | None = None
     """The run that it goes on from."""
-    turns: Mapping[str, int] = field(default_factory=dict)
-    """It is a sitting: `idle_ms` and `turn_ms`, as TurnTerms has them; empty: a headless run."""
+    turns: Mapping[str, Any] = field(default_factory=dict)
+    """It is a sitting: `idle_ms`, `turn_ms` and `mode`, as TurnTerms has them; empty: a headless run."""
     on_cap: str = ""
     """rest or ask, where its cap cuts a turn; empty: as the settings say."""
     rounds: int = 0
@@ -184,6 +196,10 @@ class DispatchRequest(WorkOptions):
     """The run from inside which it was asked for is one that runs behind a sandbox or not at all."""
     confirmed: bool = False
     """A person has said yes to this very dispatch."""
+    scouts: Mapping[str, str] = field(default_factory=dict)
+    """The question that it answers as a scout: `question`, `depth`, and the `tree` that it looks at."""
+    rehearses: str = ""
+    """The request of the table that its model takes apart, while nothing it asks for is carried out."""
     most_usd: Decimal | None = None
     """The rest of that run's own limit, or of its session's ceiling; None: it has none."""
 
@@ -321,6 +337,12 @@ class Defaults:
     """The share of dispatches that try what was tried least."""
     strict_tiers: bool = False
     """A model below its agent's tier is refused, not only told."""
+    history_tokens: int = 800
+    """So many tokens of notes of earlier runs are in a prompt at most."""
+    require: Mapping[str, str] = field(default_factory=dict)
+    """Labels of the machines that take what is dispatched."""
+    project_says: str = ""
+    """The project that sets some of these, and which, in words; empty: none does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +373,14 @@ class VendorList(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class GivenNote:
+    """A note of an earlier run in the repository, as a new run is given it."""
+
+    run: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Catalogue:
     """The choices of now."""
 
@@ -360,12 +390,16 @@ class Catalogue:
     project: Project = Project()
     expect: Expect | None = None
     """Tells what such runs have needed; None: nobody knows."""
+    figure: Figure | None = None
+    """Tells how well its worker does such tasks; None: no records are kept."""
     pick: Pick | None = None
     """Decides by their records between agents that fit a task as well; read when it is asked."""
     pick_model: PickModel | None = None
     vendors: Mapping[str, VendorList] = field(default_factory=dict)
     """The lists by provider; each is read when it is asked for."""
     rules: Rules = NO_RULES
+    notes: Callable[[], Sequence[GivenNote]] = tuple
+    """The notes of earlier runs that its runtime's prompt may have; read when it is asked."""
 
     @property
     def node_names(self) -> list[str]:

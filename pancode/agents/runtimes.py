@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from node_agent.wire.endpoint import is_other
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import (
     MODE_WRITES,
@@ -48,6 +50,8 @@ class RuntimeKind:
     """While it works, a command waits for a person's yes."""
     takes_turns: bool = False
     """It can wait for words after an answer: its run can be a sitting."""
+    chosen: bool = False
+    """A program of a node owner's choice: its runs are chats, in a sandbox."""
 
     def asks(self, sitting: bool) -> bool:
         """Whether a command waits for a person's yes: in a sitting it does with every runtime."""
@@ -61,7 +65,7 @@ class RuntimeKind:
 
 OUR_OWN = "native"
 """Comes with PanCode, on every node; what runs a model of an endpoint when nobody says."""
-RUNTIMES: dict[str, RuntimeKind] = {
+_TABLE: dict[str, RuntimeKind] = {
     kind.name: kind
     for kind in (
         RuntimeKind("shell", own=True),
@@ -72,6 +76,7 @@ RUNTIMES: dict[str, RuntimeKind] = {
             provider="anthropic",
             reasons=_EVERY - {Reasoning.MINIMAL},
             asks_people=True,
+            takes_turns=True,
         ),
         RuntimeKind(
             "claude-sdk",
@@ -82,7 +87,11 @@ RUNTIMES: dict[str, RuntimeKind] = {
             asks_people=True,
         ),
         RuntimeKind(
-            "codex", holds=_ALL_BUT_OPEN | {Safety.FULL_AUTO.value}, provider="openai", reasons=_EVERY
+            "codex",
+            holds=_ALL_BUT_OPEN | {Safety.FULL_AUTO.value},
+            provider="openai",
+            reasons=_EVERY,
+            takes_turns=True,
         ),
         RuntimeKind(
             "gemini",
@@ -129,6 +138,24 @@ RUNTIMES: dict[str, RuntimeKind] = {
         ),
     )
 }
+
+
+class _Kinds(Mapping[str, RuntimeKind]):
+    """The table. Beside it, each name that begins with `acp:` is a program of some node owner's choice."""
+
+    def __getitem__(self, name: str) -> RuntimeKind:
+        if name not in _TABLE and is_other(name):
+            return RuntimeKind(name, reasons=_EVERY, takes_turns=True, chosen=True)
+        return _TABLE[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_TABLE)
+
+    def __len__(self) -> int:
+        return len(_TABLE)
+
+
+RUNTIMES: Mapping[str, RuntimeKind] = _Kinds()
 ALIASES: dict[str, str] = {
     "cli:claude-code": "claude",
     "claude-code": "claude",

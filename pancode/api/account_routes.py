@@ -41,16 +41,21 @@ def _budget(context: ApiContext, call: ApiCall) -> Any:
 
 def _ceiling(context: ApiContext, call: ApiCall) -> Any:
     body: CeilingBody = call.body
-    ceilings, (kind, name) = body.ceilings(), _budget_scope(body.scope)
+    set_ceilings(context.core, budget_scope(context, body.scope), body.ceilings(), body.by)
+    return _budget(context, call)
+
+
+def budget_scope(context: ApiContext, text: str) -> str:
+    """The scope as the books name it. UsageError, NotFoundError for one that is not there."""
+    kind, name = _budget_scope(text)
     if kind == "node":
         must_exist(context.core, (name,))
     if kind == "agent":
         find_agent(context.coordinator.around({}).agents(None), name)
     if kind == "repo" and context.project_of(name) is None:
-        fix = "name a folder of the repository: pancode budget set 20 --scope repo:."
+        fix = "name a folder of the repository, as in repo:/home/me/project"
         raise UsageError(f"{name} is in no git repository", fix=fix, code="no_repository")
-    set_ceilings(context.core, _whole(context, kind, name), ceilings, body.by)
-    return _budget(context, call)
+    return _whole(context, kind, name)
 
 
 _ALONE, _NAMED = ("day", *PERIODS, "session"), ("node", "agent", "repo", "session")

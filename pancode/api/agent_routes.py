@@ -8,20 +8,31 @@ from typing import Any, TypeVar
 
 from node_agent.wire.policy import Mode, Safety
 from pancode.access.rights import SETS_UP, TESTS
-from pancode.agents.agents import Agent, find_agent
+from pancode.agents.agents import ORCHESTRATOR, Agent, find_agent
+from pancode.agents.fitting import fitted
 from pancode.agents.presets import Preset, find_preset
-from pancode.agents.prompts import Situation, compile_prompt, tokens_of
-from pancode.agents.runtimes import RUNTIMES, canonical
+from pancode.agents.prompts import Situation, tokens_of
+from pancode.agents.runtimes import RUNTIMES
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import AgentsAnswer, AppliedAnswer, EventStream, PresetsAnswer, PromptAnswer
+from pancode.api.document.answers import (
+    AgentsAnswer,
+    AppliedAnswer,
+    EventStream,
+    PresetsAnswer,
+    PromptAnswer,
+    PromptVersionsAnswer,
+    RunPromptAnswer,
+)
 from pancode.api.request.bodies import ActBody, ExamBody, PresetBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import sse, steps
+from pancode.control.paging import MOST_ROWS
 from pancode.core.names import not_found
 from pancode.errors import NotFoundError
 from pancode.fleet.acts import Progress
 from pancode.fleet.exams import examine, where
 from pancode.runs.fleet_settings import record_preset
+from pancode.runs.prompts import program_for, told_prompt, versions
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -30,7 +41,8 @@ def _agents(context: ApiContext, call: ApiCall) -> Any:
     agents = context.coordinator.around({}).agents(context.project_of(call.query.get("cwd")))
     name = call.query.get("name")
     chosen = [find_agent(agents, name)] if name is not None else list(agents.values())
-    return {"agents": [_plain(agent) for agent in chosen]}
+    talks = ORCHESTRATOR if find_agent(agents, ORCHESTRATOR).enabled else None
+    return {"agents": [_plain(agent) for agent in chosen], "talks": talks}
 
 
 def _plain(agent: Agent) -> dict[str, Any]:
@@ -51,21 +63,33 @@ def _prompt(context: ApiContext, call: ApiCall) -> Any:
     """As `dispatch` would compile it here; the repository's AGENTS.md comes to it on the node."""
     around, project = context.coordinator.around({}), context.project_of(call.query.get("cwd"))
     agent, defaults = find_agent(around.agents(project), call.path["agent"]), around.defaults(project)
-    runtime = canonical(call.query.get("runtime") or agent.runtime or defaults.runtime)
+    usual, model = agent.runtime or defaults.runtime, call.query.get("model")
+    runtime, window = program_for(context.core, model, call.query.get("runtime"), usual)
     if runtime not in RUNTIMES:
         raise not_found("runtime", runtime, RUNTIMES, "pancode runtimes")
     mode = _one_of(Mode, call.query.get("mode"), defaults.mode)
     safety = _one_of(Safety, call.query.get("safety"), defaults.safety)
-    prompt = compile_prompt(agent, Situation(mode, safety, runtime, around.rules(project)))
+    task = call.query.get("task") or ""
+    told = fitted(agent, Situation(mode, safety, runtime, around.rules(project)), task, window)
     return {
         "agent": agent.name,
         "mode": mode.value,
         "safety": safety.value,
         "runtime": runtime,
-        "digest": prompt.digest,
-        "tokens": tokens_of(prompt, "", around.project(project).guide_chars),
-        "pieces": [asdict(piece) for piece in prompt.pieces],
+        "window": window,
+        "digest": told.prompt.digest,
+        "tokens": tokens_of(told.prompt, task, around.project(project).guide_chars),
+        "left_out": list(told.left_out),
+        "pieces": [asdict(piece) for piece in told.prompt.pieces],
     }
+
+
+def _versions(context: ApiContext, call: ApiCall) -> Any:
+    return {"versions": versions(context.core, call.path["agent"], call.number("limit", 20, MOST_ROWS))}
+
+
+def _told(context: ApiContext, call: ApiCall) -> Any:
+    return told_prompt(context.core, call.path["run"])
 
 
 def _one_of(kind: type[E], word: str | None, default: E) -> E:
@@ -138,9 +162,17 @@ AGENT_VERBS: tuple[Verb, ...] = (
         "GET",
         "/v1/agents/{agent}/prompt",
         _prompt,
-        query=("cwd", "mode", "safety", "runtime"),
+        query=("cwd", "mode", "safety", "runtime", "model", "task"),
         answers=PromptAnswer,
     ),
+    Verb(
+        "GET",
+        "/v1/agents/{agent}/prompt/versions",
+        _versions,
+        query=("limit",),
+        answers=PromptVersionsAnswer,
+    ),
+    Verb("GET", "/v1/runs/{run}/prompt", _told, answers=RunPromptAnswer),
 )
 
 PRESET_VERBS: tuple[Verb, ...] = (

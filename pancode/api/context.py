@@ -17,7 +17,7 @@ from pancode.code.git.streams import LogStreams
 from pancode.code.landing.pull_request import PullAsked
 from pancode.control.core import Core
 from pancode.control.shapes import PullRequestShape
-from pancode.control.surroundings import Surroundings
+from pancode.control.surroundings import ChosenSettings, OwnAgentsFile, Surroundings
 from pancode.core.records import Run
 from pancode.errors import ConfigError, PancodeError, UnavailableError
 from pancode.fleet.ssh.machines import Machines
@@ -46,6 +46,14 @@ class CoordinatorApi(Protocol):
     @property
     def core(self) -> Core:
         """What the use cases share."""
+
+    @property
+    def chosen(self) -> ChosenSettings:
+        """What `config set` has said."""
+
+    @property
+    def own_agents(self) -> OwnAgentsFile:
+        """The agents that the user has written."""
 
     def around(self, callers: Mapping[str, object], preset: str | None = None) -> Surroundings:
         """Configuration and folders of the user; `callers`: settings of this call alone, by dotted path.

@@ -8,7 +8,9 @@ from pydantic import Field
 
 from node_agent.wire.model import MOST
 from node_agent.wire.policy import MOST_NO
-from pancode.access.rights import ANSWERS, DECIDES, DISPATCHES
+from pancode.access.rights import ANSWERS, DECIDES, DISPATCHES, SETS_UP
+from pancode.access.run_rights import refuse
+from pancode.api.config_routes import change_makers
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import InboxAnswer, Object, QueuedAnswer, RunShape, ToldAnswer
 from pancode.api.request.bodies import ActBody, AnswerBody, ContinueBody, TellBody
@@ -16,6 +18,7 @@ from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import lands_again
 from pancode.control.run import brief, find
 from pancode.core.records import Run
+from pancode.core.visitors import must_allow
 from pancode.dispatch.dispatch import Dispatched
 from pancode.dispatch.report import queued
 from pancode.errors import RefusedError, UsageError
@@ -24,7 +27,7 @@ from pancode.life.inbox import ItemKind, kind_of
 from pancode.life.land_values import LandWay
 from pancode.life.landing import LANDED
 from pancode.life.signals import CallDecided
-from pancode.sessions.words import lands, said_in, say
+from pancode.sessions.words import lands, said_in, say, turn_down
 from pancode.work.people.answering import (
     answer,
     decide_call,
@@ -39,6 +42,8 @@ from pancode.work.people.answering import (
     waits_for_call,
 )
 from pancode.work.people.continuing import continue_run
+from pancode.work.people.proposals import PREFIX, approve
+from pancode.work.people.proposals import deny as deny_change
 
 CallNumber = Annotated[int | None, Field(ge=1, le=MOST)]
 
@@ -47,9 +52,11 @@ class ApproveBody(ActBody):
     """`with_commands`, `with_secret`: the flags that the inbox has shown (`yes`), neither more nor fewer.
 
     `call`: the number of the call that the inbox has shown; where one waits, an answer without it is refused.
+    `plan`: the digest of the plan that the inbox has shown; a yes is refused where that has changed since.
     """
 
     call: CallNumber = None
+    plan: Annotated[str, Field(max_length=64)] | None = None
     with_commands: bool = False
     with_secret: bool = False
     scope: Literal["once", "run"] = "once"
@@ -73,9 +80,11 @@ def _continue(context: ApiContext, call: ApiCall) -> Any:
     core, around = context.core, context.coordinator.around({})
     old = find(core, call.path["run"])
     if is_sitting(old):
+        if call.inside is not None:
+            refuse(core, call.inside, f"to talk in the session {old.id}")
         done = say(core, around, old.id, body.text or GO_ON, body.by)
         return queued(done.begun or Dispatched(done.run, ()))
-    return queued(continue_run(core, around, old, body.text, body.by))
+    return queued(continue_run(core, around, old, body.text, call.inside or body.by))
 
 
 def _goes_on_landing(context: ApiContext, call: ApiCall) -> bool:
@@ -101,7 +110,7 @@ def _inbox(context: ApiContext, call: ApiCall) -> Any:
 def _answer(context: ApiContext, call: ApiCall) -> Any:
     body: AnswerBody = call.body
     core, around = context.core, context.coordinator.around({})
-    done = answer(core, around, find(core, call.path["run"]), body.text, body.by, body.program)
+    done = answer(core, around, find(core, call.path["run"]), body.text, body.by, body.program, call.inside)
     return {**queued(done), "answer": done.run.terms["answers"]}
 
 
@@ -109,12 +118,16 @@ def _approve(context: ApiContext, call: ApiCall) -> Any:
     """Start what waits for that, permit what has ended for that; else land it."""
     body: ApproveBody = call.body
     core, whole = context.core, body.scope == "run"
+    if call.path["run"].startswith(PREFIX):
+        _must_set_up(call)
+        effect = approve(core, change_makers(context), call.path["run"], body.by)
+        return {"run": call.path["run"], "approved": "once", "change": effect.shape()}
     run = find(core, call.path["run"])
+    if body.plan or (body.call is None and may_start(core, run)):  # a plan is a yes to nothing else
+        start(core, run.id, body.by, whole, body.plan or "")
+        return {**brief(core, run.id), "approved": body.scope}
     if body.call is not None or waits_for_call(core, run):
         decide_call(core, run.id, CallDecided(body.by, allow=True, whole=whole, number=body.call))
-        return {**brief(core, run.id), "approved": body.scope}
-    if may_start(core, run):
-        start(core, run.id, body.by, whole)
         return {**brief(core, run.id), "approved": body.scope}
     if kind_of(run) is ItemKind.PERMISSION and still_waits(core, run):
         return queued(permit(core, context.coordinator.around({}), run, body.by, whole))
@@ -122,6 +135,13 @@ def _approve(context: ApiContext, call: ApiCall) -> Any:
         fix = f"pancode approve {run.id}"
         raise UsageError(f"a landing of {run.id} is approved once", fix=fix, code="bad_value")
     return _landed(context, run, body)
+
+
+def _must_set_up(call: ApiCall) -> None:
+    """A change of the configuration needs the right to make it by hand. AccessError."""
+    token = None if call.visitor is None else call.visitor.token
+    if token is not None:
+        must_allow(token, SETS_UP.scope, "a change of the configuration")
 
 
 def _landed(context: ApiContext, run: Run, body: ApproveBody) -> Any:
@@ -140,6 +160,12 @@ def _landed(context: ApiContext, run: Run, body: ApproveBody) -> Any:
 def _deny(context: ApiContext, call: ApiCall) -> Any:
     body: DenyBody = call.body
     core = context.core
+    if (name := call.path["run"]).startswith(PREFIX):
+        _must_set_up(call)
+        asker, what = deny_change(core, name, body.by)
+        if asker is not None:
+            turn_down(core, asker, what, body.by)
+        return {"run": name, "reason": "denied: nothing is changed"}
     run = find(core, call.path["run"])
     call_waits = waits_for_call(core, run)
     if body.text and body.call is None and not call_waits and still_waits(core, run):
@@ -152,9 +178,12 @@ def _deny(context: ApiContext, call: ApiCall) -> Any:
         said = CallDecided(body.by, allow=False, number=body.call, words=body.text)
         decide_call(core, run.id, said)
         return brief(core, run.id)
-    if kind_of(run) is ItemKind.LANDING and still_waits(core, run):
+    landing = kind_of(run) is ItemKind.LANDING and still_waits(core, run)
+    if landing:
         context.coordinator.code.call_off(run)  # the one that somebody else has approved just now
     deny(core, run.id, body.by)
+    if landing and (session := run.terms.get("charged_to")):
+        turn_down(core, session, f"to land the change of {run.id}", body.by)
     return brief(core, run.id)
 
 

@@ -26,7 +26,6 @@ from pancode.api.document.answers import (
     RunShape,
     RuntimesAnswer,
     SafetyAnswer,
-    SettingsAnswer,
     VerdictShape,
 )
 from pancode.api.pages import PAGED, Cursors
@@ -43,6 +42,7 @@ from pancode.runs.fleet_settings import pause_queue
 from pancode.runs.receipts import chain, export, keys, receipt, receipts
 from pancode.runs.runs import queues
 from pancode.runs.stop import stop_waiting
+from pancode.sessions.rehearsals import summaries
 
 
 def _ping(context: ApiContext, call: ApiCall) -> Any:
@@ -156,7 +156,12 @@ def _endpoints(context: ApiContext, call: ApiCall) -> Any:
 def _models(context: ApiContext, call: ApiCall) -> Any:
     """Every model of theirs, with its tier."""
     tiers = context.coordinator.around({}).tiers(context.project_of(call.query.get("cwd")))
-    return models(context.core, ModelFilter(call.query.get("node"), call.query.get("tier")), tiers)
+    found = models(context.core, ModelFilter(call.query.get("node"), call.query.get("tier")), tiers)
+    known = summaries(context.core)
+    for row in found["models"]:
+        names = (row["ref"], f"{row['endpoint']}/{row['id']}", row["id"])
+        row["decomposes"] = next((known[name] for name in names if name in known), None)
+    return found
 
 
 def _modes(context: ApiContext, call: ApiCall) -> Any:
@@ -184,10 +189,6 @@ def _safety(context: ApiContext, call: ApiCall) -> Any:
         for runtime, rule, walled, bare in matrix()
     ]
     return {"safety": levels, "matrix": rows}
-
-
-def _config(context: ApiContext, call: ApiCall) -> Any:
-    return {"settings": context.coordinator.around({}).origins(context.project_of(call.query.get("cwd")))}
 
 
 _AUDIT = ("about", "domain", "level", "run", "by", *PAGED)
@@ -225,5 +226,4 @@ RECORD_VERBS: tuple[Verb, ...] = (
     Verb("GET", "/v1/models", _models, query=("cwd", "node", "tier"), answers=ModelsAnswer),
     Verb("GET", "/v1/modes", _modes, query=("cwd",), answers=ModesAnswer),
     Verb("GET", "/v1/safety", _safety, query=("cwd",), answers=SafetyAnswer),
-    Verb("GET", "/v1/config", _config, query=("cwd",), answers=SettingsAnswer),
 )

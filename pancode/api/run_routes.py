@@ -20,11 +20,12 @@ from pancode.api.document.answers import (
     RunShape,
     SnapshotsAnswer,
     StreamsAnswer,
+    TailsAnswer,
     VerdictShape,
     WhyShape,
 )
 from pancode.api.pages import PAGED, Cursors
-from pancode.api.request.bodies import DispatchBody, ReasonBody, RetryBody
+from pancode.api.request.bodies import DispatchBody, ExploreBody, ReasonBody, RetryBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import log_events, run_events, sse
 from pancode.control.paging import MOST_ROWS, RUN_FILTERS
@@ -34,37 +35,65 @@ from pancode.core.records import Run, RunState
 from pancode.core.values import replace
 from pancode.dispatch.dispatch import dispatch, dry_run, under_way
 from pancode.dispatch.report import queued, report
+from pancode.life.continuing import hands_on, leads
 from pancode.reports.story import why
-from pancode.runs.log import LogPlace, read_log, stream_names
+from pancode.runs.log import MOST_TAIL, LogPlace, read_log, stream_names, tails
 from pancode.runs.receipts import verify
 from pancode.runs.retry import dispatch_again
 from pancode.runs.runs import Filter, runs
 from pancode.runs.stop import stop
+from pancode.runs.workspaces import in_workspace
 from pancode.work.workflow.asked import caller_of, lands
 
 
 def _dispatch(context: ApiContext, call: ApiCall) -> Any:
     body: DispatchBody = call.body
-    request, parent = body.request(), body.parent
-    if call.inside is not None:
-        request, parent = _childs(context, call.inside, request), call.inside.id
-    callers: dict[str, object] = dict(body.settings.items())
-    around = context.coordinator.around(callers, body.preset)
+    request, parent, around = asked_by(context, call)
+    if call.inside is None:  # a run has what it was given, and no line of a person's work
+        request = in_workspace(context.core, around, request)
     if body.dry_run:
         judged = dry_run(context.core, around, request, parent)
         project = judged.resolution.project
         args = (judged.resolution.request.folder, judged.resolution.allowed_files)
-        preview = context.coordinator.code.preview(project, *args) if project else None
+        begins = judged.resolution.request.begins
+        preview = context.coordinator.code.preview(project, *args) if project and begins is None else None
         return {**report(judged), "snapshot": preview}
     return queued(dispatch(context.core, around, request, parent))
 
 
-def _childs(context: ApiContext, parent: Run, request: DispatchRequest) -> DispatchRequest:
-    """From inside a run: its child, whatever the request claims, and no more urgent than it."""
+def asked_by(context: ApiContext, call: ApiCall) -> tuple[DispatchRequest, str | None, Surroundings]:
+    """The request of a call, its parent, and the settings that count. From inside a run it is that run's
+    child."""
+    body: DispatchBody | ExploreBody = call.body
+    request, parent, preset = body.request(), body.parent, body.preset
+    if call.inside is not None:
+        request, parent = childs(context, call.inside, request), call.inside.id
+        preset = request.preset or None
+    callers: dict[str, object] = dict(body.settings.items())
+    return request, parent, context.coordinator.around(callers, preset)
+
+
+def childs(context: ApiContext, parent: Run, request: DispatchRequest) -> DispatchRequest:
+    """From inside a run: its child, whatever the request claims, and no more urgent than it.
+
+    A mode that is not said is its parent's, and so is the level of what an orchestrator begins. Nothing in
+    it counts as a person's yes.
+    """
     if request.land:
         refuse(context.core, parent, "to land a change")
     priority = min(request.priority, parent.priority)
-    return replace(request, created_by=parent.id, priority=priority, secret_files=False)
+    preset = request.preset or parent.terms.get("preset", "")
+    mode, safety = hands_on(parent)
+    return replace(
+        request,
+        created_by=parent.id,
+        mode=request.mode or mode,
+        safety=request.safety or (safety if leads(parent) else None),
+        priority=priority,
+        secret_files=False,
+        preset=preset,
+        confirmed=False,
+    )
 
 
 def _runs(context: ApiContext, call: ApiCall) -> Any:
@@ -103,6 +132,10 @@ def _log(context: ApiContext, call: ApiCall) -> Any:
     headers = {"Pancode-Attempt": piece.place.attempt, "Pancode-Next": str(piece.place.offset)}
     headers["Pancode-State"] = "more" if piece.more else "end" if piece.end else "open"
     return Response(piece.data, media_type="application/octet-stream", headers=headers)
+
+
+def _tails(context: ApiContext, call: ApiCall) -> Any:
+    return {"tails": tails(context.core, context.coordinator.streams, call.number("bytes", 600, MOST_TAIL))}
 
 
 def _streams(context: ApiContext, call: ApiCall) -> Any:
@@ -161,6 +194,7 @@ RUN_VERBS: tuple[Verb, ...] = (
         answers=QueuedAnswer | DryRunAnswer,
     ),
     Verb("GET", "/v1/snapshots", _snapshots, answers=SnapshotsAnswer),
+    Verb("GET", "/v1/tails", _tails, query=("bytes",), answers=TailsAnswer),
     Verb("GET", "/v1/runs/{run}", _show, answers=RunDetail),
     Verb("GET", "/v1/runs/{run}/brief", _brief, answers=RunShape),
     Verb("GET", "/v1/runs/{run}/why", _why, answers=WhyShape),

@@ -25,7 +25,9 @@ Words = Annotated[str, Field(min_length=1, max_length=200)]
 class ScheduleBody(Body):
     """When, and what: of `cron`, `at`, `on` and `on_push` one, and of `dispatch` and `workflow` one.
 
-    `on`: an event, or `webhook`. `on_push`: repository and branch. `where`: which events of `on` count.
+    `cron`: five fields, or @daily. `at`: once, such as 2026-12-24 08:00. `on`: an event, or `webhook`.
+    `on_push`: repository and branch. `where`: which events of `on` count. `zone`: of cron and at.
+    `missed`: what becomes of times that passed while no coordinator ran. `overlap`: also beside its last run.
     """
 
     name: Words

@@ -5,29 +5,45 @@ from __future__ import annotations
 from typing import Any
 
 from pancode.access.rights import DISPATCHES, DROPS
+from pancode.access.run_rights import refuse
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import Object, VerdictShape, WorkflowDryRun, WorkflowsAnswer, WorkflowShape
+from pancode.api.lane_routes import LANE_VERBS
 from pancode.api.pages import PAGED, Cursors
 from pancode.api.request.bodies import ReasonBody
 from pancode.api.request.workflow_bodies import AgainBody, ResumeBody, WorkflowBody
 from pancode.api.routing import ApiCall, Verb
-from pancode.api.run_routes import around_workflow
+from pancode.api.run_routes import around_workflow, childs
 from pancode.control.paging import MOST_WORKFLOWS
+from pancode.core.records import Run
+from pancode.core.values import replace
 from pancode.work.workflow.asked import lands, resume, retry, stop
 from pancode.work.workflow.begin import begin
 from pancode.work.workflow.committing import BegunWorkflow
 from pancode.work.workflow.dry_run import reports
 from pancode.work.workflow.workflow_receipts import receipt, verify
 from pancode.work.workflow.workflows import board, show, workflows
+from pancode.workflow.plan import WorkflowPlan
 
 
 def _begin(context: ApiContext, call: ApiCall) -> Any:
     body: WorkflowBody = call.body
+    plan = body.plan() if call.inside is None else _childs(context, call.inside, body.plan())
     callers: dict[str, object] = dict(body.settings.items())
-    around = context.coordinator.around(callers, body.preset)
+    around = context.coordinator.around(callers, plan.caller["preset"])
     if body.dry_run:
-        return reports(context.core, around, body.plan())
-    return _begun(context, begin(context.core, around, body.plan()))
+        return reports(context.core, around, plan)
+    return _begun(context, begin(context.core, around, plan))
+
+
+def _childs(context: ApiContext, parent: Run, plan: WorkflowPlan) -> WorkflowPlan:
+    """From inside a run: each of its steps is that run's child, whenever it begins."""
+    if plan.caller["land"]:
+        refuse(context.core, parent, "to land a change")
+    preset = plan.caller["preset"] or parent.terms.get("preset")
+    asked = [replace(childs(context, parent, step.request), parent=parent.id) for step in plan.steps]
+    steps = tuple(replace(step, request=one) for step, one in zip(plan.steps, asked, strict=True))
+    return replace(plan, by=parent.id, steps=steps, caller={**plan.caller, "preset": preset})
 
 
 def _begun(context: ApiContext, begun: BegunWorkflow) -> Any:
@@ -90,6 +106,7 @@ WORKFLOW_VERBS: tuple[Verb, ...] = (
         WorkflowBody,
         pokes=True,
         status=201,
+        for_runs=True,
         right=DISPATCHES,
         answers=WorkflowShape | WorkflowDryRun,
     ),
@@ -127,4 +144,5 @@ WORKFLOW_VERBS: tuple[Verb, ...] = (
         lands=_lands,
         answers=WorkflowShape,
     ),
+    *LANE_VERBS,
 )

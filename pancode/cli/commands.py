@@ -24,11 +24,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 _NO_SUCH = "pancode.no_such_command"
 """Tab was pressed behind a name that is none: no answer, and no error."""
-_TODAY = {
-    ("pancode", "up"): "to bring your machines up: pancode fleet up",
-    ("pancode", "down"): "to take your machines down: pancode fleet down",
-}
-"""What does now what is meant most often by a name that is not there yet."""
+BARE = "pancode.bare"
+"""In `meta`: no command was named, and the one that is meant without a name begins."""
 _ELSEWHERE = {
     "logs": "pancode runs logs RUN",
     "log": "pancode runs logs RUN",
@@ -126,6 +123,8 @@ class Group(TyperGroup):
     """Names that are promised and not there yet, and what does it today."""
     default: ClassVar[str | None] = None
     numbered: ClassVar[bool] = False
+    free: ClassVar[bool] = False
+    """A word that is no command of it is an argument of the default one."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*self.table, *sorted(self.commands)]
@@ -140,6 +139,8 @@ class Group(TyperGroup):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         first = args[0] if args else ""
         of_default = not first or first.startswith("-") or (self.numbered and first.isdigit())
+        if self.free and not ctx.resilient_parsing and self.get_command(ctx, first) is None:
+            of_default = True
         # What Tab completes may still become a subcommand.
         if (ctx.resilient_parsing and not args) or self.default is None or first in ("-h", "--help"):
             of_default = False
@@ -156,7 +157,7 @@ class Group(TyperGroup):
             raise UsageError(
                 f"{ctx.command_path} {name} is not there yet",
                 why=self.later[name],
-                fix=_TODAY.get((ctx.command_path, name), f"what is there: {ctx.command_path} -h"),
+                fix=f"what is there: {ctx.command_path} -h",
                 code="not_there_yet",
             )
         if not name.startswith("-") and self.get_command(ctx, name) is None:

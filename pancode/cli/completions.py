@@ -39,6 +39,10 @@ nodes, presets, runtimes = _names("nodes", path="fleet"), _names("presets"), _na
 agents, models = _names("agents", here=True), _names("models", "ref", here=True)
 workflows = _names("workflows", "workflow")
 schedules = _names("schedules", "schedule")
+workspaces = _names("workspaces", "workspace")
+lanes = _names("lanes", "lane")
+projects = _names("projects")
+settings = _names("settings", "key", path="config")
 _newest = _names("runs", "run", limit=MOST_RUNS)
 
 

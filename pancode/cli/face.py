@@ -20,6 +20,9 @@ from pancode.config.variables import PER_DISPATCH, VARIABLES
 from pancode.errors import ExitCode, PancodeError, Problem, UsageError
 from pancode.remote.place import forget_remote, remote_of
 
+PROGRAM = (sys.executable, "-P", "-m", "pancode")
+"""Another command of ours, begun by this one. `-P`: a `pancode.py` of the folder is not it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Face:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from typer import Argument
 
 from pancode.cli.commands import Commands
+from pancode.cli.config import change_line
 from pancode.cli.face import Face, who
 from pancode.cli.follow import follow_new, wait
 from pancode.cli.land import landing as landings
@@ -66,6 +67,7 @@ def _refused(run: str, what: str, why: str, fix: str) -> RefusedError:
 _SHORT = 80
 """Words of so many characters stand in the line of their item, longer ones below."""
 _CALL = "The number of the call in the inbox; the answer is refused if another call waits now."
+_PLAN = "What the inbox shows of a run that has not begun; the yes is refused if that has changed since."
 
 
 @app.verb("inbox", "pancode inbox", "pancode inbox --json")
@@ -144,6 +146,7 @@ def approve(
     with_commands: WithCommands = False,
     with_secret: WithSecret = False,
     call: Annotated[int | None, option(_CALL, "--call", min=1)] = None,
+    plan: Annotated[str | None, option(_PLAN, "--plan", "DIGEST")] = None,
     face: Json,
 ) -> None:
     """Say yes to a run that waits: it starts, or goes on, or its change lands after its gates.
@@ -156,6 +159,7 @@ def approve(
     client = face.client()
     body: dict[str, Any] = {"by": who(), "scope": "run" if whole else "once"}
     body |= {"with_commands": with_commands, "with_secret": with_secret, "call": call}
+    body |= {} if plan is None else {"plan": plan}
     try:
         done = client.post(path_of("runs", run, "approve"), body, LAND_S)
     except KeyboardInterrupt:
@@ -165,7 +169,9 @@ def approve(
 
 
 def _approved(done: dict[str, Any]) -> str:
-    """The run that starts now; or the new one that goes on with the permission."""
+    """The run that starts now, or the new one that goes on with the permission; or the change made."""
+    if "change" in done:
+        return f"{change_line(done['change'])}to take it back: pancode config undo\n"
     reason = safe(done["reason"])
     return f"{done['run']}  approved, {reason}   follow: pancode runs logs -f {done['run']}\n"
 
@@ -188,7 +194,7 @@ def deny(
 
 
 @app.verb(
-    "tell", "pancode tell last 'the tests are in spec/'", "pancode tell --resume last 'add a test, too'"
+    "tell", "pancode tell builder 'the tests are in spec/'", "pancode tell --resume last 'add a test, too'"
 )
 def tell(
     run: Run,

@@ -9,11 +9,12 @@ from typing import Annotated
 import click
 import typer
 from typer import Option
+from typer.core import TyperGroup
 from typer.main import get_group
 
 from pancode import __version__
-from pancode.cli.commands import Commands, Group, example
-from pancode.cli.face import tell_error
+from pancode.cli.commands import BARE, Commands, Group, example
+from pancode.cli.face import aside, tell_error
 from pancode.errors import ConfigError, ExitCode, PancodeError, UsageError
 
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
@@ -26,18 +27,23 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Work": {
         "dispatch": ("runs.dispatch", "give a task to the fleet and wait for its result"),
+        "explore": ("runs.explore", "read-only scouts answer questions about this repository"),
         "batch": ("workflows.batch", "give many tasks to the fleet at once"),
         "chain": ("workflows.chain", "steps that build on each other, from a file or by name"),
         "race": ("workflows.race", "one task for several workers; the best result wins"),
         "workflow": ("workflows.group", "batches, chains and races: ls, show, stop, resume, check a file"),
         "schedule": ("schedule", "work that begins by itself: at a time, on an event, on a push"),
         "run": ("ci.run", "a task for a script or a CI job: fleet up, wait, artifacts, fleet down"),
+        "lane": ("lane", "work in order: the next item begins by itself; create, add, ls, show, move, skip"),
+        "workspace": ("workspace", "a line of work with a name, kept between runs: create, ls, show, rm"),
         "queue": ("runs.queue", "what waits where, in order, with the reason"),
     },
     "Talk": {
         "chat": ("sessions.chat", "talk with an agent on any machine; it stays when you leave"),
         "attach": ("sessions.chat", "come back to a session or a run: all it said, and your words"),
-        "sessions": ("sessions.group", "the sessions: ls, show, attach, end"),
+        "up": ("up", "this project's terminal in tmux: chat, top and a shell; or come back to it"),
+        "down": ("up", "end that terminal; sessions, runs and the fleet go on"),
+        "sessions": ("sessions.group", "the sessions: ls, show, attach, set, rest, end"),
         "acp": ("acp", "the fleet's agents in your editor: Zed, JetBrains, Neovim, Emacs"),
     },
     "Look": {
@@ -46,6 +52,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "runs": ("runs.runs", "the last runs; show, logs, stop, retry, diff, land one"),
         "why": ("runs.records", "every decision about a run, in words"),
         "receipt": ("runs.receipt", "the signed proof of what a run did: ls, show, verify, export"),
+        "history": ("runs.history", "what runs here decided, did and left open: search, show, forget"),
         "brief": (
             "account.brief",
             "what happened since you last looked or --since, what waits, what it cost",
@@ -56,7 +63,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         ),
         "audit": ("runs.records", "what happened in the fleet, newest first"),
         "events": ("runs.events", "everything that happens in the fleet; -f: as it happens"),
-        "metrics": ("runs.records", "the fleet in figures, as Prometheus reads them"),
+        "metrics": ("runs.metrics", "the fleet in figures: six lines, or as Prometheus reads them"),
     },
     "Land": {
         "land": ("land.verbs", "land a run's change in your files or on a branch; the queue; --all-green"),
@@ -82,6 +89,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Models": {
         "agents": ("catalog.agents", "agent definitions: look, set, add, check; what each is told"),
+        "prompts": ("catalog.prompts", "what runs are told, part by part: show, diff, versions"),
         "models": ("catalog.models", "models to choose from: where they are, how able, what they cost"),
         "endpoints": ("catalog.models", "the model servers that your machines reach"),
         "runtimes": ("catalog.catalogue", "the programs that run agents, and where they were found"),
@@ -93,7 +101,8 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         ),
     },
     "Admin": {
-        "config": ("fleet.setup", "every setting, its value and where that was set"),
+        "config": ("config", "every setting and where it was set: show, set, unset, undo"),
+        "project": ("project", "repositories with a name and defaults: add, ls, show, rm"),
         "key": ("fleet.key", "the keys that sign for the fleet: ls, rotate"),
         "token": ("tokens", "who may use the API over TCP: create, ls, revoke"),
         "ledger": ("fleet.ledger", "the record of the fleet: move it to another database"),
@@ -115,20 +124,34 @@ ALIASES = {
     "report": "account.brief",
 }
 """Other names of commands, with their modules; the help does not list them."""
-LATER: dict[str, str] = {
-    "up": "it will open a session with an orchestrator that you talk to",
-    "down": "it will end a session with an orchestrator, and never the fleet",
-}
-"""Names that are promised and not there yet."""
 
+
+class Root(Group):
+    """`pancode` alone, or with options of a chat only, is `pancode chat`."""
+
+    table, aliases, headings = COMMANDS, ALIASES, GROUPS
+    default = "chat"
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = 0
+        while args[own : own + 1] == ["-C"] and len(args) > own + 1:
+            own += 2
+        first = args[own] if own < len(args) else ""
+        alone = (not first and not ctx.resilient_parsing) or first.startswith("-")
+        if alone and first not in _ROOTS and not first.startswith("-C"):
+            ctx.meta[BARE] = True
+            args = [*args[:own], self.default, *args[own:]]
+        return TyperGroup.parse_args(self, ctx, args)
+
+
+_ROOTS = ("-h", "--help", "--version", "--")
 root = Commands(
     name="pancode",
-    cls=type("Root", (Group,), {"table": COMMANDS, "later": LATER, "aliases": ALIASES, "headings": GROUPS}),
+    cls=Root,
     epilog=example(
         "pancode fleet up", "pancode dispatch --runtime shell -- uname -a", "pancode runs show last"
     ),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    no_args_is_help=True,
 )
 
 
@@ -210,7 +233,7 @@ def _run(args: list[str], *, as_json: bool) -> int:
         sys.stdout.write(f"{bare.format_message()}\n")
         return ExitCode.USAGE
     except (click.Abort, KeyboardInterrupt):
-        sys.stderr.write("\n")
+        aside("\n")
         return ExitCode.DETACHED
     except click.ClickException as wrong:
         return tell_error(_usage(wrong), as_json=as_json)

@@ -28,28 +28,47 @@ DryRun = Annotated[bool, option("Only show the change.", "--dry-run")]
 Yes = Annotated[bool, option("Make the change without asking.", "--yes", "-y")]
 
 
+Tools = Annotated[
+    str,
+    option(
+        "Groups of tools beside those for runs: workflows, schedules, sessions, settings, choices, proof, "
+        "history, or all; with commas.",
+        "--tools",
+        "GROUPS",
+    ),
+]
+
+
 @app.group("mcp", "pancode mcp install claude", "claude mcp add pancode -- pancode mcp", default="serve")
 def mcp() -> None:
     """The fleet as tools for Claude Code, Codex and other agents (Model Context Protocol)."""
 
 
-@mcp.verb("serve", "pancode mcp")
-def serve() -> int:
+@mcp.verb("serve", "pancode mcp", "pancode mcp --tools workflows,schedules")
+def serve(*, tools: Tools = "") -> int:
     """Serve tools on standard input and output, for a program that starts this by itself."""
     from pancode.mcp.server import serve as answer
 
     if sys.stdin.isatty():
         sys.stderr.write("a program speaks here, not a person; to enter it: pancode mcp install claude\n")
-    answer()
+    answer(_names(tools))
     return ExitCode.DONE
 
 
-@mcp.verb("install", "pancode mcp install claude", "pancode mcp install codex --dry-run")
-def install(program: Program, *, dry_run: DryRun = False, yes: Yes = False, face: Json) -> int:
+@mcp.verb(
+    "install",
+    "pancode mcp install claude",
+    "pancode mcp install claude --tools workflows",
+    "pancode mcp install codex --dry-run",
+)
+def install(
+    program: Program, *, tools: Tools = "", dry_run: DryRun = False, yes: Yes = False, face: Json
+) -> int:
     """Enter this server into the configuration of another agent program; shows the change first."""
     found = shutil.which("pancode")
     argv = [os.path.abspath(found)] if found else [sys.executable, "-m", "pancode"]
-    change = change_of(program, [*argv, "mcp"], Path.home(), os.environ)
+    more = ["--tools", tools] if _names(tools) else []
+    change = change_of(program, [*argv, "mcp", *more], Path.home(), os.environ)
     return _changed(face, change, dry_run=dry_run, yes=yes)
 
 
@@ -57,6 +76,10 @@ def install(program: Program, *, dry_run: DryRun = False, yes: Yes = False, face
 def uninstall(program: Program, *, dry_run: DryRun = False, yes: Yes = False, face: Json) -> int:
     """Take this server out of the configuration of another agent program."""
     return _changed(face, change_of(program, (), Path.home(), os.environ), dry_run=dry_run, yes=yes)
+
+
+def _names(tools: str) -> list[str]:
+    return [name for name in tools.split(",") if name]
 
 
 def _changed(face: Face, change: ConfigChange, *, dry_run: bool, yes: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument
 
 from pancode.cli.commands import Commands
-from pancode.cli.face import Face, who
+from pancode.cli.face import PROGRAM, Face, who
 from pancode.client import Client
 from pancode.errors import UsageError
 
@@ -77,6 +78,7 @@ def on_screen(app: SteadyApp) -> int:
     try:
         status = app.run()
     finally:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it leaves already, in order
         _restored(before)
     if app.crash is not None:
         raise app.crash
@@ -110,7 +112,7 @@ class _Readers:
     def attach(self, session: str) -> None:
         import subprocess
 
-        subprocess.run([sys.executable, "-m", "pancode", "attach", session], check=False)
+        subprocess.run([*PROGRAM, "attach", session], check=False)
 
 
 def _client(*, starts: bool) -> Client:

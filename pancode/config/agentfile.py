@@ -92,6 +92,7 @@ class AgentEntry(Part):
     isolation: Annotated[Walls, Field(strict=False)] = Walls.NONE
     network: Annotated[NetworkAccess, Field(strict=False)] | None = None
     runtime: str | None = None
+    node: str | None = None
     runtime_args: Texts = ()
     model: str | None = None
     reasoning: Level | None = None

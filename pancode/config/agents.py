@@ -208,6 +208,7 @@ class _Reading:
             tier=entry.tier,
             speed=entry.speed,
             runtime=canonical(entry.runtime) if entry.runtime else None,
+            node=entry.node or None,
             model=model,
             reasoning=entry.reasoning,
             limits=entry.run_limits(),

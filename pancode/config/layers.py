@@ -18,6 +18,8 @@ from pancode.core.names import nearest
 from pancode.errors import ConfigError
 
 BUILT_IN = "built-in"
+CHOSEN = "settings.json"
+"""The file in the home that `pancode config set` writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,8 @@ def _config_error(
     hidden = isinstance(error["input"], dict | list | tuple) or _is_secret(error)
     shown = "" if hidden else f" {_plain(error['input'])!r}"
     reason, fix = words_of(error, path, _keys(kind, (*error["loc"], "")))
+    if place.rpartition(":")[0].endswith(f"/{CHOSEN}"):
+        fix = f"pancode config unset {path}"
     if place.startswith("PANCODE_"):  # a variable, and no line of a file
         fix = f"correct the variable {place}, or: unset {place}"
     return ConfigError(f"{place}: {path}:{shown} does not fit", why=f"{reason}{others}", fix=fix)

@@ -1,4 +1,4 @@
-"""Reads all layers of the settings: machine, user, project, environment, flags; the later wins."""
+"""Reads all layers of the settings: machine, user, repository, chosen, project, environment, flags."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pydantic.fields import FieldInfo
 
 from pancode.agents.presets import Preset, raises
 from pancode.agents.request import Defaults
-from pancode.config.documents import read_document
+from pancode.config.documents import Document, read_document
+from pancode.config.kept import kept_layer, read_kept
 from pancode.config.layers import (
     BUILT_IN,
     Folded,
@@ -25,10 +26,12 @@ from pancode.config.layers import (
     project_layer,
 )
 from pancode.config.presets import in_force, preset_layer
-from pancode.config.schema import Settings
+from pancode.config.projects import project_at, project_values
+from pancode.config.schema import BY_NAME, Settings
 from pancode.config.secrets import passwords
 from pancode.config.variables import VARIABLES, unknown_variables
 from pancode.config.written import whole, written
+from pancode.control.projects import SETTING_OF, NamedProject
 from pancode.core.values import replace
 from pancode.errors import ConfigError
 
@@ -55,17 +58,32 @@ class Loaded:
     """In words, that the preset lets runs do more than the settings below it."""
     outranked: Mapping[str, str] = field(default_factory=dict)
     """By key, in words: what the variables of this one command say and the preset outranks."""
+    project: NamedProject | None = None
+    """The one that the repository is; None: it has no name."""
 
     def defaults(self) -> Defaults:
         """The form that resolution takes."""
         origins = {key: self._written(key) for key in ("models.worker", "models.scout")}
         return replace(
-            self.settings.defaults(), raised=self.raised, outranked=self.outranked, origins=origins
+            self.settings.defaults(),
+            raised=self.raised,
+            outranked=self.outranked,
+            origins=origins,
+            project_says=self._project_says(),
         )
 
     def origin(self, path: str) -> str:
         """`built-in`, `file:line`, a variable's name, `command line`, or `preset NAME`."""
         return self.folded.origins.get(path, BUILT_IN)
+
+    def _project_says(self) -> str:
+        """What its project sets and nothing outranks, in words."""
+        if self.project is None:
+            return ""
+        name = f"project {self.project.name}"
+        keys = [key for key in SETTING_OF.values() if self.origin(key) == name]
+        values = {path: value for path, value, _ in self.rows()} if keys else {}
+        return f"{name} sets {', '.join(f'{key} {values[key]}' for key in keys)}" if keys else ""
 
     def _written(self, path: str) -> str:
         """Its origin, and for what a preset says also the place where the preset says it."""
@@ -97,11 +115,13 @@ def load(
     environ: Mapping[str, str],
     callers: Mapping[str, object] | None = None,
     preset: str | None = None,
+    kept: Document | None = None,
 ) -> Loaded:
     """All layers as one; ConfigError names the file and line, variable or preset that is wrong.
 
     `callers`: what the variables of one command say, by dotted path. `preset`: the one of this call; None:
-    the applied one, or that of the environment. NotFoundError for one that is not there.
+    the applied one, or that of the environment. NotFoundError for one that is not there. `kept`: in the place
+    of settings.json, to try what is not written yet.
     """
     layers = [
         file_layer(d) for d in map(read_document, (places.machine, places.home / FILE)) if d is not None
@@ -109,15 +129,17 @@ def load(
     project = read_document(places.project / FILE) if places.project is not None else None
     if project is not None:
         layers.append(project_layer(project))
+    layers.append(kept_layer(read_kept(places.home) if kept is None else kept))
+    named = None if places.project is None else project_at(fold(layers).data.get(BY_NAME), places.project)
+    layers += [layer_of(project_values(named), f"project {named.name}")] if named is not None else []
     layers += [environment_layer(environ), *_callers_layers(callers or {})]
     chosen = in_force(places.home, environ, preset)
     folded, settings = _settings([*layers, *([preset_layer(chosen)] if chosen else [])], environ)
     below = _settings(layers, environ)[1].dispatch.safety if chosen else settings.dispatch.safety
     unknown = [variable.words for variable in unknown_variables(environ)]
     warnings = (*unknown, *_idle_variables(environ, chosen), *_idle_files(settings, folded))
-    return Loaded(
-        settings, folded, warnings, chosen, raises(chosen, below), _outranked(callers or {}, chosen)
-    )
+    outranked = _outranked(callers or {}, chosen)
+    return Loaded(settings, folded, warnings, chosen, raises(chosen, below), outranked, named)
 
 
 def _callers_layers(callers: Mapping[str, object]) -> list[Layer]:
@@ -200,6 +222,11 @@ def _check_order(settings: Settings, folded: Folded) -> None:
             )
 
 
+def setting_keys() -> list[str]:
+    """The key of every setting."""
+    return [path for path, _ in _leaves(Settings())]
+
+
 def _leaves(part: BaseModel, path: str = "") -> Iterator[tuple[str, object]]:
     return ((below, value) for below, value, _ in _fields(part, path))
 
@@ -208,7 +235,9 @@ def _fields(part: BaseModel, path: str = "") -> Iterator[tuple[str, object, Fiel
     for name, info in type(part).model_fields.items():
         value = getattr(part, name)
         below = f"{path}.{name}" if path else name
-        if isinstance(value, BaseModel):
+        if below == BY_NAME and value:
+            yield from ((f"{below}.{one}", value[one], info) for one in value)
+        elif isinstance(value, BaseModel):
             yield from _fields(value, below)
         else:
             yield below, value, info

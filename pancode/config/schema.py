@@ -15,6 +15,7 @@ from pancode.agents.request import EXPLORE, Defaults, Project
 from pancode.agents.runtimes import known_runtime
 from pancode.agents.tiers import ModelTier
 from pancode.config.forge import ForgeSettings
+from pancode.config.projects import ProjectSettings
 from pancode.config.secrets import SecretShownError
 from pancode.config.telemetry import Telemetry
 from pancode.config.values import (
@@ -22,6 +23,7 @@ from pancode.config.values import (
     Duration,
     FilePath,
     FolderNames,
+    Labels,
     Level,
     Machines,
     Money,
@@ -179,6 +181,7 @@ class Dispatch(Part):
     max_attempts: int | None = Field(default=None, ge=1, le=10)
     on_lost: Literal["ask", "retry"] = "ask"
     verify_on: str | None = Field(default=None, min_length=1)
+    require: Labels = {}
     land: Annotated[LandRule, Field(strict=False)] = LandRule.ASK
     network: dict[Annotated[Mode, Field(strict=False)], Annotated[NetworkAccess, Field(strict=False)]] = {}
 
@@ -315,6 +318,12 @@ class Timing(Part):
     retry_pause: Duration = 10_000
 
 
+class HistorySettings(Part):
+    """What a new run is given of what earlier runs in its repository left. `tokens` 0: nothing."""
+
+    tokens: int = Field(default=800, ge=0, le=20_000)
+
+
 class Settings(Part):
     """All settings. The last six are a repository's own."""
 
@@ -324,6 +333,7 @@ class Settings(Part):
     limits: LimitSettings = LimitSettings()
     models: Models = Models()
     records: Records = Records()
+    history: HistorySettings = HistorySettings()
     nodes: Nodes = Nodes()
     redis: Redis = Redis()
     direct: DirectLinks = DirectLinks()
@@ -336,6 +346,7 @@ class Settings(Part):
     telemetry: Telemetry = Telemetry()
     allow: Allow = Allow()
     timing: Timing = Timing()
+    projects: dict[str, ProjectSettings] = {}
     setup: Commands = ()
     cache: FolderNames = ()
     verify: Commands = ()
@@ -377,6 +388,8 @@ class Settings(Part):
             explore=self.records.explore,
             tiers=self.models.tiers,
             strict_tiers=self.models.strict_tiers,
+            history_tokens=self.history.tokens,
+            require=self.dispatch.require,
             allowed_files=self.allow.files,
             land_how=self.land.how.value,
         )
@@ -406,6 +419,8 @@ class Settings(Part):
             )
 
 
+BY_NAME = "projects"
+"""The setting whose entries are set one by one."""
 OWN_OF_PROJECT = ("setup", "cache", "verify", "reports", "env", "secrets")
 PROJECT_KEYS = (
     *OWN_OF_PROJECT,

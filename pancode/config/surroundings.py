@@ -16,9 +16,12 @@ from pancode.agents.tiers import ModelTier
 from pancode.config.agents import FILE as AGENTS_FILE
 from pancode.config.agents import LoadedAgents, load_agents, prompt_files
 from pancode.config.documents import Document, read_document
+from pancode.config.layers import CHOSEN
 from pancode.config.load import FILE, MACHINE_FILE, ConfigPlaces, Loaded, load
 from pancode.config.presets import APPLIED, LoadedPresets, applied, load_presets
 from pancode.config.presets import FILE as PRESETS_FILE
+from pancode.config.projects import address_of
+from pancode.control.projects import NamedProject
 from pancode.core.values import replace
 from pancode.dispatch.requested import is_inside, is_rooted, located, mentioned
 from pancode.errors import ConfigError, UsageError
@@ -133,9 +136,19 @@ class FileSurroundings:
         if known is None:
             places = replace(self._places, project=Path(project) if project is not None else None)
             files = [places.machine, places.home / FILE, *([places.project / FILE] if places.project else [])]
-            files += [places.home / PRESETS_FILE, places.home / APPLIED]
+            files += [places.home / one for one in (CHOSEN, PRESETS_FILE, APPLIED)]
+            files += [places.project / ".git" / "config"] if places.project else []  # the remote's address
             known = self._watched[project] = places, list(map(str, files))
         return known
+
+    def projects(self) -> dict[str, NamedProject]:
+        """All projects by name."""
+        found = self.loaded().settings.projects
+        return {name: found[name].named(name) for name in sorted(found)}
+
+    def address_of(self, project: str) -> str:
+        """The address of the repository's remote, without login and scheme; empty: it has none."""
+        return address_of(project)
 
     def agents(self, project: str | None) -> Agents:
         """The shipped agents and the user's. A repository defines none: it is not the owner."""

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from node_agent.wire.endpoint import machine_of
 from node_agent.wire.order import Folders, Reasoning, ReportFiles
 from pancode.agents.options import MOST_BYTES, MOST_MS
-from pancode.core.names import nearest
+from pancode.core.names import label_word, nearest
 from pancode.core.words import split_words
 from pancode.errors import UsageError
 
@@ -115,6 +115,9 @@ VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 Level = Annotated[Reasoning, BeforeValidator(reasoning_word)]
 Names = Annotated[tuple[VariableName, ...], BeforeValidator(as_tuple)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
+LabelWord = Annotated[str, AfterValidator(label_word)]
+Labels = dict[LabelWord, LabelWord]
+"""Labels of machines."""
 Command = Annotated[
     tuple[Annotated[str, Field(min_length=0)], ...], BeforeValidator(_command), Field(min_length=1)
 ]

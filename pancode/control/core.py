@@ -11,7 +11,9 @@ from decimal import Decimal
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from node_agent.wire.clock import Clock, FleetTime, Ids
+from node_agent.wire.clock import Clock, Ids
+from node_agent.wire.fleet import FleetTool
+from node_agent.wire.model import FleetTime
 from node_agent.wire.signing import SigningKey
 from pancode.agents.request import VendorList
 from pancode.control.kept_rows import KeptRows
@@ -21,7 +23,7 @@ from pancode.core.ports import Bus, DepotPort, Epochs, Ledger, ReceiptArchive, T
 from pancode.core.quota import ForeignReceipts
 from pancode.core.records import Balance, BookEntry, Fence, FenceState, Node, Run, RunState, Setting, Workflow
 from pancode.core.values import replace
-from pancode.life.continuing import payer_of
+from pancode.life.continuing import leads, payer_of
 from pancode.life.orders import NUMBERS_IN_AN_EPOCH
 from pancode.life.signals import Purse
 from pancode.nodes.node import REACHED, Deadlines, Listening, NodeView, Reaching, awake_since, view
@@ -122,6 +124,9 @@ class ControlSettings:
     """So long a node gets nothing that has refused for a state of its own: until its heartbeat tells it."""
     shun_ms: int = 600_000
     """So long a node is not offered a run again that it, but perhaps no other, could not take."""
+    gives_way_ms: int = 30_000
+    """A session that has waited so long for words rests when a run waits for its slot. A run that was given
+    way asks no other session for so long."""
     node_quota: int = 64 * 2**20
     """Bytes that one node may keep in Redis."""
     evidence: ForeignReceipts = ForeignReceipts()
@@ -155,6 +160,8 @@ class Core:
         start = ports.clock.boot_ms()
         self.feed = Feed()
         self.live = Live(Beats(Listening(started_ms=start, last_ms=start)))
+        self.fleet_tools: Mapping[str, FleetTool] = {}
+        """What may be offered to orchestrators, by name; empty where nobody carries it out."""
 
     def now(self) -> FleetTime:
         """Fleet time."""
@@ -292,14 +299,16 @@ class Core:
         """The scopes in which an attempt of this run is held from its admission on; then week and month.
 
         What a sitting dispatches is paid from the sitting's hold: it is booked in the session, and the
-        session's ceiling does not refuse it.
+        session's ceiling does not refuse it. An orchestrator's hold is for its own model alone: the session's
+        ceiling counts for its children.
         """
         scopes = [books.day_scope(self.wall_ms(), self.tz), books.agent_scope(run.agent)]
         scopes += [books.repo_scope(run.project)] if run.project is not None else []
         scopes += [books.workflow_scope(run.workflow)] if run.workflow is not None else []
         payer = payer_of(run)
         session = self.held_in(tx, [books.session_scope(payer)], run) if payer else []
-        if "session" not in run.terms:
+        above = tx.get(Run, run.parent) if run.parent is not None else None
+        if "session" not in run.terms and (above is None or not leads(above)):
             session = [replace(purse, ceilings=books.NO_CEILING) for purse in session]
         return [*self.held_in(tx, scopes), *session, *self.period_purses(tx)]
 

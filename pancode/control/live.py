@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
-from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.model import FleetTime
 from pancode.account.track_records import TrackRecord, WorkKey, key_of, record_of
 from pancode.core.ports import Transaction
 from pancode.core.quota import Flood
@@ -225,6 +225,10 @@ class Binding:
     """The number of waiting runs at the last count."""
     explained_ms: int = -1_000_000
     """The time when the waiting runs' reasons were refreshed last."""
+    given_way: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """By waiting run: the session that rests for it, and our boot clock when it was asked."""
+    givers_ms: int = -1_000_000
+    """The time when a session that could rest was looked for last."""
     tickets: object = None
     """Which state of the queue is shown."""
     shown: int = 0

@@ -43,10 +43,15 @@ def _session(work: Work, scope: str) -> Run | None:
     return work.tx.get(Run, scope.partition(":")[2]) if books.is_session(scope) else None
 
 
-def unset_ceiling(core: Core, scope: str, by: str) -> None:
-    """Removes the ceiling set by hand: the configured one counts again, or none. NotFoundError."""
+def unset_ceiling(
+    core: Core, scope: str, by: str, prefixes: tuple[str, ...] = (CEILING, WORK_CEILING)
+) -> None:
+    """Removes the ceiling set by hand: the configured one counts again, or none. NotFoundError.
+
+    `prefixes`: of dollars, of tokens and time, or both.
+    """
     with unit_of_work(core) as work:
-        found = [core.ceiling_set(work.tx, scope, prefix) for prefix in (CEILING, WORK_CEILING)]
+        found = [core.ceiling_set(work.tx, scope, prefix) for prefix in prefixes]
         there = [setting for setting in found if setting is not None and setting.name.endswith(scope)]
         session = _session(work, scope)
         old = "" if session is None else session.terms.get("max_usd", "")

@@ -8,15 +8,28 @@ from decimal import Decimal
 from typing import Any, cast
 
 from node_agent.wire.failure import Outcome
+from node_agent.wire.policy import Mode, Safety
 from pancode.control.core import Core
 from pancode.control.shapes import Json, LandingShape, RunDetail, RunShape, UsageShape, VerificationShape
 from pancode.core import books
-from pancode.core.names import LAST, RUNNING, pick_run
-from pancode.core.ports import Transaction
-from pancode.core.records import Action, ActionKind, Attempt, Closed, Fence, Node, Run, RunState, WorkflowStep
-from pancode.errors import NotFoundError
+from pancode.core.names import LAST, OF_AGENT, RUNNING, not_found, pick_run
+from pancode.core.ports import Grouping, Transaction
+from pancode.core.records import (
+    Action,
+    ActionKind,
+    Attempt,
+    Closed,
+    EndedRun,
+    Fence,
+    Node,
+    Run,
+    RunState,
+    WorkflowStep,
+)
+from pancode.errors import NotFoundError, RefusedError, UsageError
 from pancode.life.case import stage_of
-from pancode.life.continuing import is_blocked, nexts, rows
+from pancode.life.continuing import hands_on, is_blocked, is_sitting, narrower, nexts, rows
+from pancode.life.ends import GIVEN_UP
 from pancode.life.inbox import answerer_of, item_of, open_item
 from pancode.life.landing import LANDED, NOTHING, REVERTED, landing_of
 from pancode.life.orders import identity_of
@@ -24,7 +37,7 @@ from pancode.life.receipts import usage_of_all
 from pancode.life.verified import verified
 from pancode.nodes.node import NodeState
 
-_NEAR, _SHOWN = 200, 8
+_NEAR, _SHOWN, _TASK = 200, 8, 40
 _PAGES = (20, 2_000)
 """So many of the newest runs are looked at, one after the other."""
 
@@ -38,6 +51,7 @@ def find(core: Core, text: str, *, to_land: bool = False) -> Run:
 def find_run(tx: Transaction, text: str, *, to_land: bool = False) -> Run:
     """The run that an id, an unambiguous prefix, `last` or `running` names; `last@FOLDER`: from there.
 
+    An agent's name stands for the only run of it that has not ended, and `agent:NAME` for nothing else.
     `to_land`: a run without a repository is not the last one.
     NotFoundError with the nearest id, UsageError that lists the candidates.
     """
@@ -46,14 +60,59 @@ def find_run(tx: Transaction, text: str, *, to_land: bool = False) -> Run:
         return exact
     if text == RUNNING:
         return _running(tx)
+    if text.startswith(OF_AGENT):
+        return _at_work(tx, text.removeprefix(OF_AGENT))
     last, _, folder = text.partition("@")
     if last == LAST:
         return _last(tx, folder, to_land) or _picked(tx, LAST, [])
     prefix = text if text.startswith("r-") else f"r-{text}"
     ids = [str(key[0]) for key in tx.starting(Run, prefix, 20)] if text else []
-    if not ids:  # only the nearest name is still looked for
-        ids = [run.id for run in tx.find(Run, order="created_ms", descending=True, limit=_NEAR)]
-    return _picked(tx, text, ids)
+    if ids:
+        return _picked(tx, text, ids)
+    newest = tx.find(Run, order="created_ms", descending=True, limit=_NEAR)
+    # The nearest name is still looked for, where it is no agent's.
+    return _of_agent(tx, text, newest) or _picked(tx, text, [run.id for run in newest])
+
+
+def not_ended(tx: Transaction) -> Iterator[Run]:
+    """All runs that have not ended."""
+    for state in RunState:
+        if state is not RunState.ENDED:
+            yield from tx.find(Run, {"state": state})
+
+
+def _of_agent(tx: Transaction, agent: str, newest: list[Run]) -> Run | None:
+    """The only run of this agent that has not ended; None: no run that we know is of such an agent.
+
+    UsageError that lists several, NotFoundError that lists those that have ended.
+    """
+    mine = (run for run in not_ended(tx) if run.agent == agent and run.judges is None)
+    found = sorted(mine, key=lambda run: run.created_ms, reverse=True)
+    if len(found) == 1:
+        return found[0]
+    ended = [run for run in newest if run.agent == agent]
+    if not found and not ended:
+        return None
+    why = "; ".join(f"{run.id} {_in_short(run)}" for run in (found or ended)[:_SHOWN])
+    fix = f"name the one that is meant; all of them: pancode runs --agent {agent}"
+    if found:
+        what = f"agent {agent} has {len(found)} runs that have not ended"
+        raise UsageError(what, why=why, fix=fix, code="run_ambiguous")
+    raise NotFoundError(f"no run of agent {agent} is at work", why=why, fix=fix, code="run_not_found")
+
+
+def _at_work(tx: Transaction, agent: str) -> Run:
+    newest = tx.find(Run, order="created_ms", descending=True, limit=_NEAR)
+    found = _of_agent(tx, agent, newest)
+    if found is None:
+        raise not_found("agent", agent, {run.agent for run in newest}, "pancode runs")
+    return found
+
+
+def _in_short(run: Run) -> str:
+    """Its state or end, and the beginning of its task."""
+    task = " ".join((run.task or " ".join(run.argv or ())).split())
+    return f"({run.outcome or run.state}: {task[:_TASK]}{'...' if len(task) > _TASK else ''})"
 
 
 def _last(tx: Transaction, folder: str, to_land: bool) -> Run | None:
@@ -130,6 +189,27 @@ def is_taken(tx: Transaction, old: Run) -> bool:
     if newest is not None:
         return newest.state is not RunState.ENDED
     return any(action.kind is ActionKind.PERSON for action in tx.find(Action, {"run": old.id}))
+
+
+def must_have_no_next(tx: Transaction, run: Run) -> None:
+    """RefusedError where another run goes on from it, or does its work once more."""
+    given_up = run.result.get(GIVEN_UP)
+    found = [*nexts(run), *([str(given_up)] if given_up else _retries(tx, run))]
+    if found:
+        what, fix = f"{run.id} goes on already, as {found[-1]}", f"pancode runs show {found[-1]}"
+        raise RefusedError(what, fix=fix, code="already_continued")
+
+
+def _retries(tx: Transaction, run: Run) -> list[str]:
+    ended = tx.tally(EndedRun, Grouping(("run",), among={"retry_of": (run.id,)}))
+    begun = (one.id for one in not_ended(tx) if one.retry_of == run.id)
+    return [*(str(one.key[0]) for one in ended), *begun]
+
+
+def was_stopped(tx: Transaction, run: Run) -> bool:
+    """Whether a stop was asked for: of a lost run only its fence tells that."""
+    fence = newest_fence(tx, run)
+    return run.stop_asked is not None or (fence is not None and fence.stop_sent)
 
 
 def runs_of(tx: Transaction, steps: Iterable[WorkflowStep]) -> dict[str, Run]:
@@ -334,6 +414,7 @@ def _details(run: Run) -> Json:
         "project": run.project,
         "workspace": dict(run.workspace),
         "folder": str(run.workspace.get("folder") or "") or None,
+        "in_workspace": run.terms.get("in_workspace"),
         "setup": [list(argv) for argv in run.setup],
         "cache": list(run.cache),
         "verify": [str(gate["name"]) for gate in run.gates],
@@ -369,6 +450,7 @@ def _attempt(attempt: Attempt) -> Json:
         "reason": attempt.reason,
         "held_usd": f"{attempt.held_usd:f}",
         "usage": usage_of(attempt.usage),
+        "agent_ms": attempt.usage.get("agent_ms"),
         "created_at": at(attempt.created_ms),
         "finished_at": iso(attempt.finished_ms),
     }
@@ -387,3 +469,14 @@ def _fence(fence: Fence) -> Json:
         "bound_at": at(fence.bound_ms),
         "closed_at": iso(fence.closed_ms),
     }
+
+
+def hands_now(tx: Transaction, run: Run) -> tuple[Mode, Safety]:
+    """Its mode and level, no wider than those of its session's newest sitting. So a person who narrows them
+    also binds a step of its workflow that begins later."""
+    hands, newest = hands_on(run), run
+    while is_sitting(newest) and nexts(newest):
+        after = tx.get(Run, nexts(newest)[-1])
+        assert after is not None  # no run is ever deleted
+        newest = after
+    return narrower(hands, hands_on(newest))

@@ -120,13 +120,16 @@ class ReportShape(TypedDict):
 class TrackRecordRow(TypedDict):
     """An agent's success at one kind of work in one place. `rate` is smoothed, `low` to `high` its interval.
 
-    `kind` and `repository` are null in rankings; what each landed change cost is null while it is not known.
+    `kind`, `size` and `repository` are null in rankings; what each landed change cost is null while nobody
+    knows it.
     """
 
     agent: str
     model: str | None
     runtime: str
     kind: str | None
+    size: str | None
+    """Of the task: small, medium, large."""
     repository: str | None
     runs: int
     good: int
@@ -136,6 +139,8 @@ class TrackRecordRow(TypedDict):
     rate: float
     low: float
     high: float
+    enough: bool
+    """Whether so many runs stand behind the rate that it says something."""
     usd_each_landed: float | None
     minutes_each_landed: float | None
     unknown_runs: int
@@ -224,7 +229,8 @@ class InboxShape(TypedDict):
     """One thing that waits for a person; `kind` as in `ItemKind`; `command` answers it.
 
     `yes`: the flags that its approval must carry. `plan`: of a run that has not begun: what it is to do, the
-    estimate, and the `objections` of gates that a yes lifts. `call`: the number of the call that waits.
+    estimate, the `objections` of gates that a yes lifts, and the `digest` that a yes names. `call`: the
+    number of the call that waits.
     """
 
     id: str
@@ -320,6 +326,42 @@ class WorkflowShape(TypedDict):
     warnings: list[str]
 
 
+class LaneItemShape(WorkflowStepShape):
+    """An item of a lane: a step of its workflow. `key`: another one with the same key is not added."""
+
+    item: str
+    key: str | None
+    priority: int
+    added_by: str
+    added_at: str
+    expires_at: str | None
+
+
+class LaneShape(TypedDict):
+    """A lane: work that begins one item after the other. `left`: items that have not come to their end.
+
+    `state`: working, `waits` for room, `asks` a person, `stopped` at an item that did not end well, paused,
+    empty or removed. `fix`: the command that helps. `goes_on`: also after an item that failed. `defaults`:
+    what counts for each item.
+    """
+
+    lane: str
+    workflow: str
+    state: str
+    why: str
+    fix: str
+    paused_by: str | None
+    goes_on: bool
+    defaults: dict[str, Any]
+    folder: str | None
+    items: list[LaneItemShape]
+    left: int
+    inbox: list[InboxShape]
+    cost: CostShape
+    created_at: str
+    created_by: str
+
+
 Json = dict[str, Any]
 
 
@@ -404,6 +446,8 @@ class RunDetail(RunShape):
     project: str | None
     workspace: Json
     folder: str | None
+    in_workspace: str | None
+    """The workspace by whose name it was dispatched."""
     setup: list[list[str]]
     cache: list[str]
     verify: list[str]
@@ -433,73 +477,6 @@ class RunDetail(RunShape):
     """What of it waits for a person: its kind, the command that answers, the choices."""
     served: Json | None
     """The model server that it has: node, endpoint, model, context, slots and test when it was placed."""
-
-
-class SittingShape(TypedDict):
-    """One run of a session. `turns`: how many have ended."""
-
-    run: str
-    state: str
-    outcome: str | None
-    reason: str
-    turns: int
-    commit: str | None
-    created_at: str
-    finished_at: str | None
-
-
-class AskedShape(TypedDict):
-    """The question that waits. `call`: the number that an answer names; null: it is about the whole run."""
-
-    run: str
-    kind: str
-    words: str
-    choices: list[str]
-    call: int | None
-    command: str
-
-
-class SessionMoney(TypedDict):
-    """Dollars. `ceiling`: of all its sittings; `left` of it, beside what is held for costs that nobody knows;
-    `sitting`: the most that its newest sitting may cost. None: there is no such limit."""
-
-    ceiling_usd: str | None
-    left_usd: str | None
-    sitting_usd: str | None
-
-
-class SessionShape(TypedDict):
-    """A session. `run`: its newest run; `waiting`: words that no turn got; `takes_turns`: it is a sitting.
-
-    `last_words`: how the newest words of a person begin.
-
-    `turn`: the newest turn of that run that has ended: number, stop, why, tokens, cost_usd and cost_source
-    (`metered` by the gateway of its node, `reported` by the program itself ...). `goes_on`: the next sitting
-    begins by itself, with the words that wait.
-    """
-
-    session: str
-    state: str
-    reason: str
-    run: str
-    node: str | None
-    agent: str
-    runtime: str
-    model: str | None
-    project: str | None
-    title: str
-    last_words: str
-    takes_turns: bool
-    turn: Json | None
-    waiting: int
-    goes_on: bool
-    asks: AskedShape | None
-    usage: UsageShape
-    money: SessionMoney
-    sittings: list[SittingShape]
-    created_by: str
-    created_at: str
-    changed_at: str
 
 
 class Queued(TypedDict):
@@ -612,7 +589,10 @@ class PassportShape(TypedDict):
 
 
 class ModelShape(TypedDict):
-    """A model of an endpoint. `tier`, `tier_why`: how able it is, and how that is known; null is unknown."""
+    """A model of an endpoint. `tier`, `tier_why`: how able it is, and how that is known; null is unknown.
+
+    `decomposes`: how many of the requests it took apart well, such as `7 of 8`; null: it was not asked.
+    """
 
     node: str
     endpoint: str
@@ -635,6 +615,7 @@ class ModelShape(TypedDict):
     remote: bool
     digest: str | None
     passport: PassportShape
+    decomposes: str | None
 
 
 class EndpointShape(TypedDict):
@@ -708,24 +689,6 @@ class VerdictShape(TypedDict):
     checks: list[CheckShape]
 
 
-class SittingVerdict(TypedDict):
-    """Of one sitting. `receipt`: the digest; None: there is none, as while it is at work."""
-
-    run: str
-    state: str
-    outcome: str | None
-    receipt: str | None
-    verdict: str
-    checks: list[CheckShape]
-
-
-class SessionVerdictShape(VerdictShape):
-    """One verdict over all sittings of a session, oldest first; BROKEN where one does not go on from the one
-    before. Of a run that is no session: its own verdict, and no sittings."""
-
-    sittings: list[SittingVerdict]
-
-
 class ReceiptRow(TypedDict):
     run: str
     attempt: int
@@ -769,3 +732,39 @@ class AuditRow(TypedDict):
     what: str
     run: str | None
     detail: Json
+
+
+class ScoutShape(TypedDict):
+    """A question and what a scout has found. `state`: answered, under way, failed, refused.
+
+    `earlier`: it was known of these very files before it was asked now; `age`: since then, in words. `cut`:
+    the answer was longer than its depth hands on. `reason`: in words, how the run stands or why it failed.
+    """
+
+    question: str
+    depth: str
+    state: str
+    run: str | None
+    earlier: bool
+    at: str | None
+    age: str
+    model: str | None
+    answer: str
+    cut: bool
+    reason: str
+
+
+class NoteShape(TypedDict):
+    """What a run decided, did and left open. `source`: where it is from and how old, in words; `parts`: by
+    their names in the form of its report."""
+
+    run: str
+    agent: str
+    repository: str
+    at: str
+    source: str
+    commit: str | None
+    landed: bool
+    receipt: str | None
+    task: str
+    parts: dict[str, str]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from node_agent.wire.identity import AttemptId
@@ -10,6 +12,7 @@ from pancode.agents.agents import Agents
 from pancode.agents.presets import Presets
 from pancode.agents.request import Defaults, PathFact, Project
 from pancode.agents.tiers import ModelTier
+from pancode.control.projects import NamedProject
 from pancode.control.shapes import Json
 
 
@@ -22,8 +25,77 @@ class Streams(Protocol):
     def read(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:
         """Up to `limit` bytes from `offset`; empty when there is nothing (yet)."""
 
+    def size(self, identity: AttemptId, name: str) -> int:
+        """Bytes stored of a log, 0 when there is none."""
+
     def names(self, identity: AttemptId) -> list[str]:
         """The streams of an attempt that have at least begun to arrive."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettingSaid:
+    """A value as a file takes it, passwords not shown, and where it was said."""
+
+    value: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettingChange:
+    """A change of one key of settings.json.
+
+    `before`, `after`: what that file said and says of it; None: nothing. `was`, `now`: what counted and
+    counts. `wins`: the origin that counts more; empty: none does.
+    """
+
+    key: str
+    before: str | None
+    after: str | None
+    was: SettingSaid
+    now: SettingSaid
+    wins: str
+    at_start: bool
+    """It counts from the coordinator's next start on."""
+
+
+class ChosenSettings(Protocol):
+    """The settings that were chosen by a command, in a file of their own; safe from any thread."""
+
+    def look(self, key: str, text: str | None) -> SettingChange:
+        """What a change would do; None takes the key out. The errors of a key or value that does not fit."""
+
+    def change(self, key: str, text: str | None) -> SettingChange:
+        """The same, made durable. What raises has changed nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentsChange:
+    """A change of the user's own agents. `before`, `after`: the whole file; None: there was none.
+
+    `was`, `now`: what is said of the agent, on one line.
+    """
+
+    file: str
+    before: str | None
+    after: str
+    was: str
+    now: str
+
+
+class OwnAgentsFile(Protocol):
+    """The agents that the user has written; safe from any thread."""
+
+    def look(self, name: str, text: str) -> AgentsChange:
+        """What these fields would change. The errors of a field or value that does not fit."""
+
+    def change(self, name: str, text: str) -> AgentsChange:
+        """The same, made durable. What raises has changed nothing."""
+
+    def text(self) -> str | None:
+        """The whole file; None: there is none."""
+
+    def put_back(self, text: str | None) -> None:
+        """Make it the whole file; None: there is none then."""
 
 
 class NamedPresets(Protocol):
@@ -45,6 +117,12 @@ class Surroundings(Protocol):
 
     def below(self, folder: str, project: str) -> str:
         """The folder relative to the project's top, links followed; empty at the top and outside of it."""
+
+    def projects(self) -> Mapping[str, NamedProject]:
+        """All projects by name. ConfigError names file and key."""
+
+    def address_of(self, project: str) -> str:
+        """The address of the repository's remote, without login and scheme; empty: it has none."""
 
     def agents(self, project: str | None) -> Agents:
         """Agent definitions: built-in, the user's, the project's."""

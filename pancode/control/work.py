@@ -15,7 +15,7 @@ from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.logs import OrderLine
 from node_agent.wire.model import canonical_json
-from pancode.account.track_records import kind_of
+from pancode.account.track_records import kind_of, size_of
 from pancode.control import passed_over, reminding
 from pancode.control.core import Core
 from pancode.core import books
@@ -192,11 +192,15 @@ def ended_run(run: Run, attempts: Collection[Attempt], entries: Iterable[BookEnt
         unknown=cost_of(attempts)[1],
         first_ms=min(times, default=None),
         last_ms=max(times, default=None),
+        size=size_of(run.task),
     )
 
 
 def _counts(run: Run) -> bool:
-    """Faults of ours, of a machine or of a model server, questions, and what people stopped are left out."""
+    """Faults of ours, of a machine or of a model server, questions, what people stopped, and rehearsals are
+    left out."""
+    if "rehearses" in run.terms:
+        return False
     proven = run.result.get("receipt") is not None and run.judges is None
     return proven and (run.outcome is Outcome.DONE or _is_agents_fault(run.failure))
 

@@ -450,13 +450,20 @@ def _unknown_scopes(entries: Sequence[BookEntry], attempt: int) -> list[str]:
 
 
 def _held_scopes(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decimal]:
-    """Scopes with an open hold (one of 0 USD included) that do not stand as unknown."""
+    """Scopes with an open hold (one of 0 USD included) that do not stand as unknown.
+
+    A release that leaves nothing held closes all holds of the scope, however many there were.
+    """
     open_holds: dict[str, int] = {}
+    sums: dict[str, Decimal] = {}
     for entry in entries:
-        if entry.attempt == attempt and entry.kind in _SIGN:
-            open_holds[entry.scope] = open_holds.get(entry.scope, 0) + _SIGN[entry.kind]
+        if entry.attempt != attempt or entry.kind not in _SIGN:
+            continue
+        scope, sign = entry.scope, _SIGN[entry.kind]
+        sums[scope] = plus(sums.get(scope, ZERO), _signed(entry, sign))
+        all_released = sign < 0 and not sums[scope]
+        open_holds[scope] = 0 if all_released else open_holds.get(scope, 0) + sign
     unknown = set(_unknown_scopes(entries, attempt))
-    sums = _sums(entries, attempt)
     return {scope: sums[scope] for scope, n in open_holds.items() if n > 0 and scope not in unknown}
 
 

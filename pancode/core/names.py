@@ -14,6 +14,8 @@ LONGEST_WORD, LONGEST_LINE = 63, 500
 _NODE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]*")
 RUNNING = "running"
 """The run that was started last of those that run."""
+OF_AGENT = "agent:"
+"""Before an agent's name: its only run at work, and no run whose own name is the same."""
 _SHOWN = 8
 _BEGUN = 3
 """So many letters tell a name by its beginning, when no other begins so."""

@@ -251,6 +251,8 @@ class SnapshotTaken:
     object_format: str
     untracked: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    tree: str = ""
+    """The name of all its files together: equal names, equal files. Empty: not known."""
 
 
 Progress = Callable[[int, int], None]
@@ -331,6 +333,10 @@ class DepotPort(Protocol):
 
         So does a repository whose folder is not below the top. Progress is reported meanwhile.
         """
+
+    def tree_now(self, project: str, allowed: tuple[str, ...]) -> str:
+        """The tree that a snapshot of the project would have now. WorkspaceError. The repository stays as it
+        is."""
 
     def begin_at(self, run: str, snapshot: SnapshotTaken) -> None:
         """Make a commit of the depot the snapshot of a run. WorkspaceError when it is gone. Idempotent."""

@@ -17,6 +17,7 @@ from pancode.core.rows import EndedRun as EndedRun
 from pancode.core.rows import Firing as Firing
 from pancode.core.rows import FiringState as FiringState
 from pancode.core.rows import KeyedRequest as KeyedRequest
+from pancode.core.rows import RunNote as RunNote
 from pancode.core.rows import Schedule as Schedule
 from pancode.core.rows import Webhook as Webhook
 from pancode.core.rows import Workflow as Workflow
@@ -367,6 +368,7 @@ ALL: tuple[type[Record], ...] = (
     Webhook,
     Delivery,
     EndedRun,
+    RunNote,
     AuditAnchor,
     Attempt,
     Fence,

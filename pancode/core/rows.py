@@ -59,6 +59,28 @@ class EndedRun(Record):
     first_ms: int | None
     """When something was booked for it first, and `last_ms` last; None: it never cost anything."""
     last_ms: int | None
+    size: str = ""
+    """Of its task; empty: not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunNote(Record):
+    """What a run in a repository decided, did and left open, out of its accepted receipt."""
+
+    TABLE: ClassVar = Table("notes", ("run",), ("project,at_ms", "at_ms"))
+    run: str
+    at_ms: int
+    project: str
+    """Absolute path of the user's repository."""
+    agent: str
+    commit: str | None
+    """Of its result; None: it changed nothing."""
+    receipt: str
+    """The receipt's digest; empty: not known."""
+    task: str
+    """In short."""
+    parts: dict[str, str] = field(default_factory=dict, hash=False)
+    """By their names in the form of its report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +118,8 @@ class Workflow(Record):
     """Its signed summary: an envelope, JSON."""
     board: dict[str, object] = field(default_factory=dict)
     """By `NAMESPACE/KEY`: the value that its workers share, which run and step wrote it, and when."""
+    lane: dict[str, object] = field(default_factory=dict)
+    """Of a lane: `defaults` of its items, `goes_on` after one that failed, `paused` and by whom."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +156,10 @@ class WorkflowStep(Record):
     lost: str | None = None
     """Its run that was lost and may still be at work: it is taken when it is heard of, or replaced."""
     begins_ms: int | None = None
-    """It does not begin before this time: a circuit breaker is open."""
+    """It does not begin before this time: a circuit breaker is open, or a ceiling has no room."""
+    item: dict[str, object] = field(default_factory=dict)
+    """Of a lane: `place` in its order, `by` and `at_ms` of who added it, `caller`, `priority`; `key`,
+    `expires_ms` and `skip` as far as there are."""
 
 
 class FiringState(StrEnum):

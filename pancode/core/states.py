@@ -82,6 +82,8 @@ class ActionKind(StrEnum):
     """The next sitting of a session begins, with words that the one before did not get to."""
     VERIFY = "verify"
     """Another node runs the gates on the result."""
+    FLEET = "fleet"
+    """An orchestrator that works has asked for a tool of the fleet."""
 
 
 class WorkflowKind(StrEnum):
@@ -91,6 +93,8 @@ class WorkflowKind(StrEnum):
     CHAIN = "chain"
     RACE = "race"
     GRAPH = "graph"
+    LANE = "lane"
+    """It stays open: its items begin one at a time, and more may be added."""
 
 
 class WorkflowState(StrEnum):
@@ -120,6 +124,11 @@ class WorkflowStepState(StrEnum):
     SKIPPED = "skipped"
     """It never began: a step that it needs did not end well, or nothing more was to begin."""
     STOPPED = "stopped"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a step in this state has come to its end."""
+        return self not in (self.WAITING, self.STARTING, self.RUNNING)
 
 
 class EventKind(StrEnum):

@@ -48,6 +48,14 @@ class RunTerms(TypedDict, total=False):
     """The nodes where its model had passed its test at its dispatch."""
     model_from: str
     """The source of the choice of its model, in words."""
+    project_says: str
+    """The project that its repository is, and what that set of its settings, in words."""
+    record: str
+    """How well its worker did such tasks before its dispatch, in words."""
+    left_out: list[str]
+    """What its prompt leaves out since its model's window is small, in words."""
+    notes: list[str]
+    """The earlier runs whose notes are in its prompt."""
     served: dict[str, Any]
     """Its model server at its placement, as the node reported it."""
     allowed_files: list[str]
@@ -72,7 +80,7 @@ class RunTerms(TypedDict, total=False):
     """The text before the task of its next attempts."""
     told: list[dict[str, Any]]
     """Words of people, oldest first; each has by, at_ms, text, delivered, and in a sitting the `turn` that
-    ended with them. A number is a place, from 1 on."""
+    ended with them; those `for_next` go to the next sitting. A number is a place, from 1 on."""
     reports: list[str]
     """Files that its gates write about themselves."""
     calls: list[dict[str, Any]]
@@ -87,8 +95,12 @@ class RunTerms(TypedDict, total=False):
     """`after` which attempt it has moved to another provider, and its `runtime` and `asked_model` before."""
     judges: str
     """The run whose merged tree its gates judge."""
+    recovers: bool
+    """It is a recovery of the run that it goes on from, or whose work it does once more."""
     in_step: bool
     """It retries the run of a workflow's step, and takes that step."""
+    in_workspace: str
+    """The workspace by whose name it was dispatched."""
     continues: str
     """The run that it goes on from."""
     begins: str
@@ -116,8 +128,19 @@ class RunTerms(TypedDict, total=False):
     """The first run of its session: it is one of its sittings."""
     charged_to: str
     """The session in whose books it is, too: a sitting of it, or a run of theirs, has dispatched this run."""
-    turns: dict[str, int]
-    """It is a sitting, whose program waits for words after an answer: `idle_ms`, `turn_ms`, as TurnTerms."""
+    named_usd: str
+    """The budget that was named for it, where an orchestrator's session may pay it."""
+    preset: str
+    """The preset that its caller named: it counts for what it dispatches, too."""
+    fleet: list[str]
+    """The tools of the fleet that its agent, an orchestrator, is offered, by name."""
+    news: list[str]
+    """What has happened since the last words for it, such as a person's no, in words for its agent."""
+    refused_calls: int
+    """How many of its calls of such tools were refused, as far as the audit tells them."""
+    turns: dict[str, Any]
+    """It is a sitting, whose program waits for words after an answer: `idle_ms`, `turn_ms` and `mode`, as
+    TurnTerms."""
     max_usd: str
     """The most that its session may cost; only the first run of the session has it."""
     more_usd: str
@@ -128,8 +151,17 @@ class RunTerms(TypedDict, total=False):
     """The session so far, for a sitting whose program does not remember it."""
     turn: dict[str, Any]
     """The newest turn that has ended: number, stop, why, at_ms."""
+    next_terms: dict[str, Any]
+    """What a person has chosen for the next sitting, as SittingTerms, and `by` whom."""
+    gives_way: str
+    """The run that needs its slot: it was asked to rest for it."""
     closed: str
     """The person who has ended its session with it; the next words begin another sitting all the same."""
+    scouts: dict[str, str]
+    """The question that it answers as a scout: `question`, `depth`, and the `tree` that it looks at."""
+    rehearses: str
+    """The request of `agents/decompositions.py` that its model takes apart; nothing that it asks of the fleet
+    is carried out."""
     origin: str
     """The snapshot at which the first step of its workflow began, or one's own side of a conflict."""
     resolves: dict[str, Any]

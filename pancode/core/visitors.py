@@ -7,9 +7,12 @@ import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from pancode.core.records import ApiToken
 from pancode.errors import ConflictError, RefusedError
+
+if TYPE_CHECKING:
+    from pancode.core.records import ApiToken
 
 
 class AccessScope(StrEnum):

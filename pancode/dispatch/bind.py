@@ -18,6 +18,7 @@ from pancode.core import books
 from pancode.core.ports import Offer, Transaction
 from pancode.core.records import Attempt, Balance, Fence, FenceState, Node, Run, Setting, WaitReason, Workflow
 from pancode.core.values import replace
+from pancode.dispatch.giving_way import GivingWay
 from pancode.errors import UnavailableError
 from pancode.life.case import RunCase, holds_slot
 from pancode.life.decide import decide
@@ -128,7 +129,7 @@ def bind_in(work: Work) -> int:
     standing = standing_of(core, tx, firsts, (views, free))
     if not whole and not standing.has_room:
         return 0
-    probes: set[str] = set()
+    probes, giving = set[str](), GivingWay(work, fences, standing)
     for decision in decisions(turn.served(), standing, whole):
         if isinstance(decision, Placed):
             name = decision.node.node.name
@@ -139,8 +140,8 @@ def bind_in(work: Work) -> int:
             continue
         if decision.run.id not in turn.alone:
             turn.in_vain.setdefault(queue.all[decision.run.id].wish, decision)
-        if decision.run.reason != decision.why:
-            work.signal(decision.run, Waits("placement", decision.why, decision.kind))
+        if decision.run.reason != (why := giving.why(decision)):
+            work.signal(decision.run, Waits("placement", why, decision.kind))
     if whole:
         turn.explain_more()
     return placed
@@ -183,7 +184,8 @@ class _Turn:
         for wish, decision in self.in_vain.items():
             for name in self._queue.unexplained(wish, decision.why, self.alone, left):
                 run = self._work.tx.get(Run, name)
-                if run is not None and name not in self._bound and run.reason != decision.why:
+                waits = name not in self._bound and name != decision.run.id  # which may have a session's slot
+                if run is not None and waits and run.reason != decision.why:
                     self._work.signal(run, Waits("placement", decision.why, decision.kind))
                     left -= 1
 
@@ -307,4 +309,4 @@ def _order(core: Core, tx: Transaction, case: RunCase, node: Node) -> Order:
     due = run if left is None else replace(run, limits={**run.limits, "usd": f"{left:f}"})
     workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
     due = due if workflow is None else with_board(due, workflow)
-    return order_for(due, core.fleet, node.tag, number, (core.wall_ms(), start_by))
+    return order_for(due, core.fleet, node.tag, number, (core.wall_ms(), start_by), core.fleet_tools)

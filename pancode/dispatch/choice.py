@@ -9,12 +9,14 @@ from dataclasses import replace
 
 from node_agent.wire.endpoint import Dialect, EndpointFact, Health
 from node_agent.wire.order import Reasoning
+from node_agent.wire.policy import Mode
 from pancode.agents.agents import Agent, Speed, Tier
 from pancode.agents.endpoints import check_known, endpoint_names, endpoint_of, pull_command, serving
 from pancode.agents.models import ModelRef, known, model_ref
 from pancode.agents.passports import endpoints_of
 from pancode.agents.request import Catalogue, DispatchRequest, VendorList
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES, RuntimeKind, canonical, runtime_for
+from pancode.agents.scouts import cheapest
 from pancode.core.names import nearest, not_found
 from pancode.errors import NotFoundError, PancodeError, UsageError
 from pancode.nodes.node import NodeView
@@ -215,10 +217,14 @@ def _where_it_is(
 
 
 def _model(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> tuple[str | None, str]:
-    """The model for a request that names none, and the reason: the records decide if several will do."""
+    """The model for a request that names none, and the reason: the records decide if several will do, and
+    for a scout the cost."""
     fleets = (catalogue.defaults.scout_model, catalogue.defaults.model)
     own = agent.model is not None and (agent.own or agent.model not in fleets)
     models = catalogue.defaults.models
+    runtime = request.runtime or agent.runtime
+    if request.scouts and not own and not runtime and not catalogue.defaults.scout_model:
+        return cheapest(catalogue.nodes, request) or (model_of(agent, catalogue), "")
     if own or is_scout(agent) or len(models) < 2 or catalogue.pick_model is None:
         return model_of(agent, catalogue), ""
     name, numbers = catalogue.pick_model(agent.name, models, request.task)
@@ -252,7 +258,15 @@ def is_scout(agent: Agent) -> bool:
 
 
 BY_SPEED: dict[Speed, Reasoning] = {Speed.FAST: Reasoning.LOW, Speed.THOROUGH: Reasoning.HIGH}
-"""The default reasoning effort of an agent's model, where its runtime takes one."""
+"""The default reasoning effort of an agent's model, in a vendor's own program that takes this level."""
+BY_MODE: dict[Mode, Reasoning] = {
+    Mode.ADMIN: Reasoning.XHIGH,
+    Mode.PLAN: Reasoning.HIGH,
+    Mode.BUILD: Reasoning.MEDIUM,
+    Mode.REVIEW: Reasoning.XHIGH,
+}
+"""The default effort of an agent that leads, in a vendor's own program; the program gets the closest level
+that it takes."""
 
 
 def reasoning_for(
@@ -265,8 +279,7 @@ def reasoning_for(
     asked = request.reasoning or agent.reasoning
     wished = catalogue.defaults.reasoning
     if asked is None and wished is None:
-        usual = BY_SPEED.get(agent.speed)
-        return (usual if usual in kind.reasons else None), None
+        return _usual(request.mode or catalogue.defaults.mode, agent, kind), None
     if asked is None:
         return (None, None) if kind.own else (wished, None) if wished in kind.reasons else (None, wished)
     if asked in kind.reasons:
@@ -282,6 +295,20 @@ def reasoning_for(
         else "leave --reasoning out",
         code="reasoning_not_taken",
     )
+
+
+def _usual(mode: Mode, agent: Agent, kind: RuntimeKind) -> Reasoning | None:
+    """The level if nobody has named one. None in a program for models of everybody: nobody can know whether
+    the model takes a level, and many servers refuse a question with one that their model does not take."""
+    if agent.leads:
+        return level_of_mode(mode, kind)
+    usual = BY_SPEED.get(agent.speed)
+    return usual if kind.provider is not None and usual in kind.reasons else None
+
+
+def level_of_mode(mode: Mode, kind: RuntimeKind) -> Reasoning | None:
+    """The level of an agent that leads, if nobody has named one."""
+    return _closest(BY_MODE[mode], kind) if kind.provider is not None and kind.reasons else None
 
 
 def _closest(asked: Reasoning, kind: RuntimeKind) -> Reasoning:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -11,134 +11,50 @@ from functools import cache
 from typing_extensions import TypedDict
 
 from node_agent.policy.rulefile import RuleError, together
-from pancode.account import track_records
-from pancode.account.track_records import TrackRecord, WorkKey, choose, kind_of
 from pancode.agents.endpoints import costs_nothing
 from pancode.agents.passports import ModelPlace, Needs, sifted, unknowns, untested
 from pancode.agents.presets import outranked_for
 from pancode.agents.request import (
     EXPECTED,
-    EXPLORE,
     AdmissionView,
     Catalogue,
     DispatchRequest,
-    ExpectedWork,
+    GivenNote,
     Parent,
     PathFact,
     ScopeView,
 )
-from pancode.agents.runtimes import RUNTIMES
 from pancode.control.core import Core, decided
-from pancode.control.live import LOOKED_AT as LOOKED_AT
-from pancode.control.live import RecentRuns
-from pancode.control.run import is_taken
+from pancode.control.left import left_for_children, limit_usd, paid_by, session_view
+from pancode.control.run import hands_now, is_taken, must_have_no_next
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import Work, unit_of_work
 from pancode.core import books, values
 from pancode.core.ports import SnapshotRequest, SnapshotTaken, Transaction
-from pancode.core.records import Attempt, Balance, BookEntry, EndedRun, Run, RunState, Setting
-from pancode.dispatch.admission import GateVerdict, asks_for, first_refused, judge, objections, refusal
+from pancode.core.records import Balance, BookEntry, Run, Setting
+from pancode.dispatch.admission import (
+    DO_IT_THERE,
+    GateVerdict,
+    asks_for,
+    first_refused,
+    judge,
+    nothing_left,
+    objections,
+    refusal,
+    used_up,
+)
 from pancode.dispatch.admission.safety import accepted
 from pancode.dispatch.bind import bind_in
+from pancode.dispatch.remembering import RecordsPicker, recalled, recent
 from pancode.dispatch.requested import as_task
 from pancode.dispatch.resolve import Resolution, Unresolved, resolve, with_other
-from pancode.errors import ConfigError, NotFoundError, with_fix
-from pancode.life.continuing import payer_of
+from pancode.dispatch.workspaces import at_its_place, joined
+from pancode.errors import ConfigError, NotFoundError, RefusedError, with_fix
+from pancode.life.continuing import leads, payer_of
 from pancode.life.orders import rules_of
 from pancode.life.placement import is_unheld, is_walled
 from pancode.life.signals import Admitted, AskedFirst, Continued, GivenUp, SessionCapped
 from pancode.workflow import rejoining
-
-
-def lately(core: Core) -> Mapping[WorkKey, TrackRecord]:
-    """The present records; read once, then kept up to date by each commit."""
-    with core.lock:
-        return recent(core).sums
-
-
-def recent(core: Core) -> RecentRuns:
-    with core.lock:
-        known = core.live.recent
-        if known is None:
-            with core.ports.ledger.transaction() as tx:
-                rows = tx.find(EndedRun, order="ended_ms", descending=True, limit=LOOKED_AT)
-            known = core.live.recent = RecentRuns(reversed(rows))
-        return known
-
-
-class RecordsPicker:
-    """Makes all choices of one dispatch, with the records of one moment and one random draw."""
-
-    def __init__(self, core: Core, repository: str | None, explore: float = EXPLORE) -> None:
-        self._core, self._repository, self._explore = core, repository, explore
-        self.records = cache(lambda: lately(core))
-        self._draw = cache(lambda: int(core.ports.ids.token(4), 16) / 2**32)
-
-    def agent(self, names: Sequence[str], task: str) -> tuple[str, str]:
-        found = track_records.of_agents(self.records(), kind_of(task), self._repository)
-        return choose(names, found, self._draw(), self._explore)
-
-    def model(self, agent: str, models: Sequence[str], task: str) -> tuple[str, str]:
-        bare = {name: name.rpartition("/")[2] for name in models}
-        found = track_records.of_models(self.records(), agent, kind_of(task), bare)
-        return choose(models, found, self._draw(), self._explore)
-
-    def expect(self, agent: str, runtime: str, model: str | None, task: str) -> ExpectedWork | None:
-        return track_records.expected(self.records(), agent, runtime, model, task)
-
-
-def left_for_children(tx: Transaction, run: Run) -> Decimal | None:
-    """The limit less the run's own cost and the actual or possible cost of its children; None: it has no
-    limit.
-
-    The result is never more than the rest of the parent above, with the share that this run got there.
-    """
-    limit = _limit(run)
-    if limit is None:
-        return None
-    committed = _committed(tx, run)
-    room = limit - committed
-    above = tx.get(Run, run.parent) if run.parent is not None else None
-    beyond = left_for_children(tx, above) if above is not None else None
-    if beyond is not None:
-        room = min(room, beyond + _claim(run, committed) - committed)
-    return max(room, books.ZERO)
-
-
-def _committed(tx: Transaction, run: Run) -> Decimal:
-    """Its cost so far, with the budgets of its children.
-
-    The hold of a running attempt is not spent: the children are paid from it.
-    """
-    entries = tx.find(BookEntry, {"run": run.id})
-    if run.state is RunState.ENDED:
-        spent = books.used(entries, run.attempt + 1)
-    else:
-        spent = books.used(entries, run.attempt) + _reported(tx, run)
-    children = tx.find(Run, {"parent": run.id})
-    return sum((_claim(child, _committed(tx, child)) for child in children), spent)
-
-
-def _claim(run: Run, committed: Decimal) -> Decimal:
-    """The amount to keep for a child: its whole limit until it has ended, whatever its estimate.
-
-    The user's own programs cost nothing unless the user says what they may cost.
-    """
-    if run.state is RunState.ENDED:
-        return committed
-    limit = None if RUNTIMES[run.runtime].own else _limit(run)
-    return max(run.estimate_usd if limit is None else limit, committed)
-
-
-def _reported(tx: Transaction, run: Run) -> Decimal:
-    """The node's latest figures of the running attempt."""
-    attempt = tx.get(Attempt, run.id, run.attempt)
-    return (books.known_cost(attempt.usage) if attempt is not None else None) or books.ZERO
-
-
-def _limit(run: Run) -> Decimal | None:
-    usd = run.limits.get("usd")
-    return None if usd is None else Decimal(str(usd))
 
 
 class UnderWay(TypedDict):
@@ -197,6 +113,9 @@ def admit(work: Work, run: Run) -> Run:
         _make_room(work, before, run)
     old = tx.get(Run, before) if before is not None else None
     replaced = tx.get(Run, run.retry_of) if run.retry_of is not None else None
+    if "recovers" in run.terms and (recovered := old or replaced) is not None:
+        must_have_no_next(tx, recovered)
+    run = _within_parent(work, run)
     step = rejoining.place_of(tx, old) if old is not None else None
     if replaced is not None and run.terms.get("in_step"):
         step = rejoining.must_take(tx, replaced)
@@ -204,23 +123,70 @@ def admit(work: Work, run: Run) -> Run:
     admitted = work.signal(values.replace(run, epoch=work.core.epoch), admission_of(work, run))
     if replaced is not None:
         work.signal(replaced, GivenUp(run.id))
-    if old is not None:
-        sole = "answers" in run.terms or "turns" in run.terms or is_taken(tx, old)
-        program, by_itself = run.terms.get("program", ""), run.terms.get("by_itself", False)
-        past_cap = "past_cap" in run.terms
-        work.signal(old, Continued(run.id, run.created_by, sole, program, by_itself, past_cap))
+    if before is not None and (old := tx.get(Run, before)) is not None:
+        _goes_on(work, old, run)
     if step is not None:
         rejoining.taken(work, step, admitted)
     return admitted
 
 
+def _goes_on(work: Work, old: Run, run: Run) -> None:
+    """The old run is continued. Lost in a workspace, it is given up: a late result would be a second one."""
+    stays = "in_workspace" in run.terms
+    if stays:
+        old = work.signal(old, GivenUp(run.id))
+    sole = stays or "answers" in run.terms or "turns" in run.terms or is_taken(work.tx, old)
+    program, by_itself = run.terms.get("program", ""), run.terms.get("by_itself", False)
+    past_cap = "past_cap" in run.terms
+    work.signal(old, Continued(run.id, run.created_by, sole, program, by_itself, past_cap))
+
+
+def _within_parent(work: Work, run: Run) -> Run:
+    """The run with no more money than is left now above it. Runs that are queued before it in the same
+    transaction have taken their part. RefusedError if nothing is left."""
+    tx = work.tx
+    parent = paid_by(tx, run)
+    if parent is None:
+        return run
+    if leads(parent):
+        return _within_session(work, run)
+    left = left_for_children(tx, parent)
+    if left == 0:
+        raise RefusedError(nothing_left(parent.id), fix=DO_IT_THERE, code="refused_budget")
+    return run if left is None else _capped(run, left)
+
+
+def _within_session(work: Work, run: Run) -> Run:
+    """The same for a run that an orchestrator begins. Where nobody has named its budget, or less is left than
+    that, one that may take all that its session has left gets half of it, or its estimate, so that the next
+    one can begin beside it."""
+    view = session_view(work.core, work.tx, payer_of(run))
+    limit, left, named = limit_usd(run), view.left, run.terms.get("named_usd")
+    if left is None:
+        return run
+    if left == 0 and not run.terms.get("free"):
+        raise refusal(used_up(view))
+    fits = named is not None and Decimal(named) <= left
+    if not fits and (limit is None or limit >= left):
+        left = min(left, max(run.estimate_usd, left / 2))
+    return _capped(run, left)
+
+
+def _capped(run: Run, usd: Decimal) -> Run:
+    """The run with a limit of so much at most."""
+    limit = limit_usd(run)
+    usd = usd if limit is None else min(limit, usd)
+    limits = {**run.limits, "usd": f"{usd:f}"}
+    return values.replace(run, limits=limits, estimate_usd=min(run.estimate_usd, usd))
+
+
 def _make_room(work: Work, before: str, run: Run) -> None:
     """The ceiling of its session has room for what the question of the run before named, from now on."""
     session = run.terms["session"]
-    (purse,), first = work.core.held_in(work.tx, [books.session_scope(session)]), work.tx.get(Run, session)
+    view, first = session_view(work.core, work.tx, session), work.tx.get(Run, session)
     assert first is not None  # no run is ever deleted
-    usd = books.with_room(purse.ceilings.usd, purse.balance, _asked_for(work.tx, before))
-    if usd != purse.ceilings.usd:
+    usd = books.with_room(view.ceilings.usd, view.balance, _asked_for(work.tx, before))
+    if usd != view.ceilings.usd:
         work.signal(first, SessionCapped(usd, run.created_by))
 
 
@@ -269,6 +235,8 @@ class AskedDispatch:
     paths: tuple[PathFact, ...]
     picker: RecordsPicker
     """Chooses by the records, with one random draw for the whole dispatch."""
+    notes: Callable[[], tuple[GivenNote, ...]] = tuple
+    """The notes of earlier runs for it, as they were when they were asked for first."""
 
 
 def dry_run(
@@ -297,7 +265,9 @@ def dispatch(
     judged, run_id = begun
     snapshot = take(core, judged.resolution, run_id)
     if snapshot is not None:
-        asked = replace(asked, request=replace(asked.request, repo=snapshot.repo))
+        request = replace(asked.request, repo=snapshot.repo)
+        looks = {**request.scouts, "tree": snapshot.tree, "folder": request.folder} if request.scouts else {}
+        asked = replace(asked, request=replace(request, scouts=looks))
     # judged again: a snapshot may take long
     return decided(
         core.lists, core.lock, lambda: _queued(core, passed(core, around, asked), run_id, snapshot)
@@ -342,20 +312,24 @@ def _catalogue(core: Core, around: Surroundings, asked: AskedDispatch) -> Catalo
         vendors=core.lists,
         pick=asked.picker.agent,
         pick_model=asked.picker.model,
+        notes=asked.notes,
         expect=asked.picker.expect,
+        figure=asked.picker.figure,
     )
 
 
 def ask(core: Core, around: Surroundings, request: DispatchRequest, parent: str | None) -> AskedDispatch:
-    """The request with its project, and with everything that is read from the world once."""
-    if request.project is None and request.cwd is not None and request.workspace != "none":
-        request = replace(request, project=around.project_of(request.cwd))
-    if request.project is not None and request.cwd is not None:
-        request = replace(request, folder=around.below(request.cwd, request.project))
+    """The request with its project, and with everything that is read from the world once.
+
+    `parent` None: the request names the parent itself, as a step of a run's own workflow does.
+    """
+    parent, request = parent or request.parent, at_its_place(around, request)
     paths = around.paths(as_task(request).task, request.cwd, request.project)
     recent(core)  # read before anything is locked
-    picker = RecordsPicker(core, request.project, around.defaults(request.project).explore)
-    return AskedDispatch(request, parent, paths, picker)
+    defaults, task = around.defaults(request.project), as_task(request).task
+    picker = RecordsPicker(core, request.project, defaults.explore)
+    notes = cache(lambda: recalled(core, request.project, task, defaults.history_tokens))
+    return AskedDispatch(request, parent, paths, picker, notes)
 
 
 def passed(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDispatch:
@@ -373,9 +347,11 @@ def passed(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDisp
 
 
 def _judge(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDispatch:
-    above, session = _parent(core, asked.parent), _session(core, asked.request)
+    above = _parent(core, asked.parent)
+    request = _as_child(asked.request, above)
+    session = _session(core, request, above)
     catalogue = _under(_catalogue(core, around, asked), above)
-    resolved = resolve(_as_sitting(_as_child(asked.request, above), session), catalogue)
+    resolved = resolve(_as_sitting(request, session), catalogue)
     if isinstance(resolved, Unresolved):
         raise resolved.error.because(*outranked_for(asked.request, catalogue.defaults))
     view = replace(_view(core, around, resolved, asked), parent=above, session=session)
@@ -436,29 +412,31 @@ def _as_child(request: DispatchRequest, above: Parent | None) -> DispatchRequest
     if above is None:
         return request
     depth = max(request.depth, above.depth + 1)
-    request = replace(request, charged_to=above.session or request.charged_to, walled=above.walled)
-    return replace(request, depth=depth, parent=above.run, most_usd=above.usd_left)
+    request = replace(request, charged_to=above.session or request.charged_to)
+    walled = request.walled or above.walled  # a request without a person's yes keeps its own wall
+    return replace(request, depth=depth, parent=above.run, most_usd=above.usd_left, walled=walled)
 
 
-def _session(core: Core, request: DispatchRequest) -> ScopeView | None:
-    """The books of its session; None: it is no sitting. A new one has its ceiling in the request."""
-    if not request.turns:
+def _session(core: Core, request: DispatchRequest, above: Parent | None) -> ScopeView | None:
+    """The books of the session that pays for it: a sitting, or an orchestrator's child; None: none does.
+
+    A new session has its ceiling in the request.
+    """
+    by_ceiling = above is not None and above.leads
+    payer = request.session if request.turns else request.charged_to if by_ceiling else ""
+    if not request.turns and not payer:
         return None
     with core.ports.ledger.transaction() as tx:
-        (purse,) = core.held_in(tx, [books.session_scope(request.session)])
-        balance, usd = purse.balance, purse.ceilings.usd
+        view = session_view(core, tx, payer)
+        usd = view.ceilings.usd
         if request.past_cap:  # as it is once this is queued
-            usd = books.with_room(usd, balance, _asked_for(tx, request.continues))
-        unsure = balance.unknown_runs or balance.disputed_usd
-        entries = tx.find(BookEntry, {"scope": balance.scope}, order=None) if unsure else []
-    new = not request.session and request.budget is not None
-    unsettled = dict.fromkeys((*books.unknown_runs(entries), *books.disputed(entries)))
-    ceilings = books.Ceilings(request.budget) if new else replace(purse.ceilings, usd=usd)
-    return ScopeView(balance, ceilings, tuple(unsettled))
+            usd = books.with_room(usd, view.balance, _asked_for(tx, request.continues))
+    new = not payer and request.budget is not None
+    return replace(view, ceilings=books.Ceilings(request.budget) if new else replace(view.ceilings, usd=usd))
 
 
 def _as_sitting(request: DispatchRequest, session: ScopeView | None) -> DispatchRequest:
-    """The request of a sitting, which may cost no more than its session has left."""
+    """The request, which may cost no more than the session has left that pays for it."""
     left = None if session is None else session.left
     caps = [usd for usd in (request.most_usd, left) if usd is not None]
     return replace(request, most_usd=min(caps, default=None))
@@ -500,8 +478,10 @@ def _parent(core: Core, run_id: str | None) -> Parent | None:
         if run is None:
             raise NotFoundError(f"no run {run_id} that could be the parent", fix="pancode runs")
         left = left_for_children(tx, run)
-    facts = (run.id, run.mode, run.safety, run.read_only, run.depth, is_unheld(run), left, is_walled(run))
-    return Parent(*facts, session=payer_of(run), rules=rules_of(run.rules))
+        hands = hands_now(tx, run)
+    reads = run.read_only and not leads(run)  # an orchestrator only reads, but its children may write
+    facts = (run.id, *hands, reads, run.depth, is_unheld(run), left, is_walled(run))
+    return Parent(*facts, session=payer_of(run), rules=rules_of(run.rules), leads=leads(run))
 
 
 def new_id(core: Core) -> str:
@@ -552,6 +532,15 @@ def put_in_queue(work: Work, run: Run, verdicts: Sequence[GateVerdict]) -> Run:
         work.tell(run.id, "gate", verdict.gate, word, verdict.words)
     if chosen_by := run.terms.get("model_from"):
         work.tell(run.id, "model", run.asked_model or "", "chosen", str(chosen_by))
+    if record := run.terms.get("record"):
+        work.tell(run.id, "records", run.agent, "looked up", record)
+    if notes := run.terms.get("notes"):
+        work.tell(run.id, "prompt", "history", "given", f"notes of {', '.join(notes)}")
+    if says := run.terms.get("project_says"):
+        work.tell(run.id, "settings", "project", "applied", says)
+    if left_out := run.terms.get("left_out"):
+        work.tell(run.id, "prompt", "fitted", "left out", "; ".join(left_out))
+    run = joined(work, run)
     if evidence := run.terms.get(EXPECTED):
         work.tell(run.id, "estimate", f"${run.estimate_usd:f}", "expected", str(evidence))
     return admit(work, run)

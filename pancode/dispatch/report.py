@@ -92,6 +92,8 @@ def _plan(resolution: Resolution) -> Json:
         "verify": [list(argv) for argv in resolution.gates],
         "limits": resolution.limits.plain(),
         "tokens": dict(resolution.tokens),
+        "left_out": list(resolution.left_out),
+        "notes_of": list(resolution.notes),
         "nodes": nodes,
         "network": networks(resolution),
         "env": list(resolution.env),

@@ -188,6 +188,8 @@ def as_task(request: DispatchRequest) -> DispatchRequest:
 
 
 def check_calls(request: DispatchRequest, runtime: RuntimeKind) -> None:
+    if request.scouts and runtime.own:
+        raise UsageError(f"a scout asks a model, and {runtime.name} asks none", fix="--runtime native")
     asked = {
         "--max-requests": request.max_requests,
         "--max-turns": request.max_turns,
@@ -204,6 +206,13 @@ def check_calls(request: DispatchRequest, runtime: RuntimeKind) -> None:
 
 def check_turns(request: DispatchRequest, runtime: RuntimeKind) -> None:
     """UsageError for a sitting whose program would end after its first answer."""
+    if runtime.chosen and not request.turns:
+        raise UsageError(
+            f"the runtime {runtime.name} takes part in chats only",
+            why="it is a program of a machine owner's choice, and is spoken with over ACP",
+            fix=f"pancode chat --runtime {runtime.name}",
+            code="only_chats",
+        )
     if request.turns and not runtime.takes_turns:
         able = [kind.name for kind in RUNTIMES.values() if kind.takes_turns]
         raise UsageError(
@@ -212,6 +221,17 @@ def check_turns(request: DispatchRequest, runtime: RuntimeKind) -> None:
             fix=f"pancode chat --runtime {OUR_OWN} --model PROVIDER/NAME (models: pancode models); "
             "or one task without a chat: pancode dispatch",
             code="takes_no_turns",
+        )
+
+
+def check_lead(request: DispatchRequest, agent: Agent) -> None:
+    """UsageError for a task for an agent that one talks with: nobody would hear its questions."""
+    if agent.leads and not request.turns:
+        raise UsageError(
+            f"{agent.name} is talked with, and takes no task by itself",
+            why="it has others do the work: where nobody hears it, it could only hand the same task on",
+            fix=f"pancode chat --agent {agent.name}; or name an agent that does the task: pancode agents",
+            code="is_talked_with",
         )
 
 

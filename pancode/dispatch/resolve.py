@@ -12,9 +12,11 @@ from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety,
 from pancode.agents.agents import DEFAULT_AGENT, Agent, Autonomy, Choice, Walls, choose, find_agent
 from pancode.agents.candidates import Candidate, NodeRequirements, candidates
 from pancode.agents.endpoints import EndpointNeed, context_of, costs_nothing, endpoint_of
+from pancode.agents.fitting import fitted, window_of
+from pancode.agents.fleet_tools import fleet_tools_of
 from pancode.agents.models import ModelRef
 from pancode.agents.passports import Needs, tier_at, trusted_at
-from pancode.agents.prompts import Situation, compile_prompt, tokens_of
+from pancode.agents.prompts import Situation, tokens_of
 from pancode.agents.request import EXPLORE, Catalogue, Defaults, DispatchRequest, Project
 from pancode.agents.runtimes import RUNTIMES, RuntimeKind, canonical, model_for
 from pancode.agents.tiers import Tiered, tier_of
@@ -60,6 +62,16 @@ def evidence(
     return "" if found is None else found.words
 
 
+def _known(
+    request: DispatchRequest, catalogue: Catalogue, worker: tuple[str, RuntimeKind, str | None]
+) -> dict[str, Any]:
+    """What earlier runs say of its cost and of its worker, in words."""
+    agent, runtime, model = worker
+    figure = None if runtime.own or request.turns else catalogue.figure
+    record = "" if figure is None else figure(agent, runtime.name, model, request.task)
+    return {"expected": evidence(request, catalogue, worker), "record": record}
+
+
 def is_free(wanted: EndpointNeed | None, catalogue: Catalogue) -> bool:
     """Whether the run costs nothing, because it uses the fleet's own endpoint; placement checks its node
     again."""
@@ -71,10 +83,10 @@ def _own_cost(request: DispatchRequest, cap: Decimal | None) -> Decimal:
     return min(request.budget, cap or request.budget) if request.budget is not None else Decimal(0)
 
 
-def is_walled_by(request: DispatchRequest, agent: Agent, rules: Rules) -> bool:
+def is_walled_by(request: DispatchRequest, agent: Agent, rules: Rules, runtime: RuntimeKind) -> bool:
     """Whether the run works only in a sandbox: it asks for one, or only a sandbox can hold its network."""
     closed = narrowest(rules.network) is not NetworkAccess.MACHINE
-    return request.walled or agent.walls is Walls.CONTAINER or closed
+    return request.walled or runtime.chosen or agent.walls is Walls.CONTAINER or closed
 
 
 def narrowed(rules: Rules, *networks: NetworkAccess | None) -> Rules:
@@ -152,13 +164,29 @@ class Resolution:
     """The kind of inbox item under which it waits for a person before it begins; empty: it does not wait."""
     objections: tuple[str, ...] = ()
     """The gates' objections that a person may lift."""
+    record: str = ""
+    """How well its worker did such tasks before, in words; empty for a program of one's own and a sitting."""
     tokens: Mapping[str, int] = field(default_factory=dict)
     """The estimated tokens of the known parts of its first call: system, tools, task, context."""
+    notes: tuple[str, ...] = ()
+    """The earlier runs whose notes are in its prompt."""
+    left_out: tuple[str, ...] = ()
+    """The parts of its prompt that were left out since its model's window is small, in words."""
+    project_says: str = ""
+    """The project that its repository is, and what that sets, in words."""
 
     @property
     def walled(self) -> bool:
         """Whether it runs only in a sandbox."""
-        return is_walled_by(self.request, self.agent, self.rules)
+        return is_walled_by(self.request, self.agent, self.rules, self.runtime)
+
+    @property
+    def talks(self) -> bool:
+        """Whether it is a person's own conversation: mode and level only narrow what its agent may do.
+
+        So it begins in every mode and at every level; whatever it dispatches is judged as a run's child.
+        """
+        return bool(self.request.turns) and self.request.parent is None
 
     @property
     def model(self) -> str | None:
@@ -220,14 +248,21 @@ class Resolution:
     def _terms(self, run: str) -> RunTerms:
         """Facts that no other field of a run holds: about its agent, and about its endpoint at that time."""
         asked, sampling = self.request, None if self.runtime.own else self.agent.sampling
+        charged_to = "" if asked.turns else asked.charged_to
         all_terms = RunTerms(
             walled=self.walled,
             free=self.free,
             model_from=self.model_from,
+            record=self.record,
+            left_out=list(self.left_out),
+            project_says=self.project_says,
+            notes=list(self.notes),
             allowed_files=list(self.allowed_files),
             sampling={} if sampling is None else sampling.model_dump(mode="json"),
             resume=dict(asked.resume),
+            in_workspace=asked.in_workspace,
             continues=asked.continues or "",
+            recovers=asked.recovers,
             in_step=asked.in_step,
             autonomy=_autonomy(self.agent),
             answers=asked.answers or "",
@@ -237,12 +272,17 @@ class Resolution:
             begins=asked.begins.run if asked.begins is not None else "",
             carries=asked.begins is not None and asked.begins.carries,
             turns=dict(asked.turns),
+            fleet=list(fleet_tools_of(self.agent, self.mode, self.runtime.name, bool(asked.turns))),
             max_usd="" if asked.session or not asked.turns or asked.budget is None else f"{asked.budget:f}",
             more_usd=self.more_usd,
             rounds=asked.rounds,
             story=asked.story,
             session=asked.session or (run if asked.turns else ""),
-            charged_to="" if asked.turns else asked.charged_to,
+            charged_to=charged_to,
+            named_usd=f"{asked.budget:f}" if charged_to and asked.budget is not None else "",
+            preset=asked.preset,
+            scouts=dict(asked.scouts),
+            rehearses=asked.rehearses,
             origin=str(asked.resolves.get("origin", "")),
             resolves=dict(asked.resolves),
             asks=self.asks,
@@ -281,9 +321,15 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unre
     problems: list[PancodeError] = []
     choice = _try(problems, lambda: _agent(request, catalogue))
     agent = None if choice is None else choice.agent
+    if agent is not None and agent.node is not None and request.node is None:
+        request = replace(request, node=agent.node)
+    if request.node is None:  # a machine that is named takes the place of a project's labels
+        request = replace(request, require={**catalogue.defaults.require, **request.require})
     _try(problems, lambda: requested.check_node(request, catalogue))
     _try(problems, lambda: requested.check_options(request))
     workspace = _try(problems, lambda: requested.workspace(request))
+    if agent is not None:
+        _try(problems, lambda: requested.check_lead(request, agent))
     if agent is not None and workspace is not None:
         _try(problems, lambda: requested.check_worktree(agent, workspace))
     gates = _try(problems, lambda: requested.gates(request, catalogue, workspace))
@@ -334,16 +380,15 @@ def _put_together(
     (runtime, ref, reasoning, unasked), (workspace, gates) = what, rest
     mode, safety = request.mode or defaults.mode, request.safety or defaults.safety
     limits = run_limits(request, agent, catalogue.defaults, runtime)
-    made = compile_prompt(agent, Situation(mode, safety, runtime.name, catalogue.rules, bool(request.turns)))
-    prompt = "" if runtime.own else made.text
-    wanted = _wanted(request, ref, runtime, prompt, catalogue)
+    told = _told(request, catalogue, agent, (mode, safety, workspace), (runtime, ref))
+    wanted = _wanted(request, ref, runtime, told.text, catalogue)
     needs = Needs(wanted.endpoint, wanted.model, agent.read_only) if wanted is not None else None
     free = is_free(wanted, catalogue)
     worker = (agent.name, runtime, model_for(ref, runtime) if ref else None)
     due = estimate(request, catalogue, worker, limits)
     rules = narrowed(catalogue.rules, *requested.requested_networks(request, agent, catalogue))
-    walled = is_walled_by(request, agent, rules)
-    wish = NodeRequirements(request.node, request.require, runtime.name, safety, request.repo, wanted, walled)
+    asked = (request.node, request.require, runtime.name, safety, request.repo)
+    wish = NodeRequirements(*asked, wanted, is_walled_by(request, agent, rules, runtime), bool(request.turns))
     attempts = request.attempts or agent.max_attempts or defaults.max_attempts
     able = candidates(catalogue.nodes, wish)
     return Resolution(
@@ -357,7 +402,7 @@ def _put_together(
         mode=mode,
         safety=safety,
         wanted=wanted,
-        prompt=prompt,
+        prompt=told.text,
         limits=limits,
         setup=project.setup if workspace == "git" else (),
         cache=project.cache if workspace == "git" else (),
@@ -366,7 +411,7 @@ def _put_together(
         workspace=workspace,
         candidates=able,
         due=replace(due, usd=Decimal(0)) if free else due,
-        expected=evidence(request, catalogue, worker),
+        **_known(request, catalogue, worker),
         **_settled(request, agent, catalogue, gates, workspace),
         free=free,
         trusted=trusted_at(catalogue.nodes, needs),
@@ -376,13 +421,44 @@ def _put_together(
         max_attempts=attempts,
         verify_retries=requested.verify_retries(request, agent, runtime, attempts),
         rules=rules,
-        raised="" if request.safety is not None else defaults.raised,
         chosen=choice.why,
         tiered=_tiered(ref, able, catalogue, needs),
         allowed_files=("*",) if request.secret_files else defaults.allowed_files,
         model_from=model_from(request, agent, catalogue) if ref is not None else "",
-        tokens={} if runtime.own else tokens_of(made, request.task, _guide(project, workspace)),
+        tokens=told.tokens,
+        left_out=told.left_out,
+        notes=told.notes,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ToldPrompt:
+    """The prompt of a run; empty for a program of the user's own. The rest is as `Resolution` has it."""
+
+    text: str = ""
+    tokens: Mapping[str, int] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def _told(
+    request: DispatchRequest,
+    catalogue: Catalogue,
+    agent: Agent,
+    how: tuple[Mode, Safety, str],
+    what: tuple[RuntimeKind, ModelRef | None],
+) -> ToldPrompt:
+    """What its agent is told. A session that goes on has the notes of earlier runs already."""
+    (mode, safety, workspace), (runtime, ref) = how, what
+    if runtime.own:
+        return ToldPrompt()
+    notes = () if request.resume or workspace != "git" else catalogue.notes()
+    texts = tuple(note.text for note in notes)
+    situation = Situation(mode, safety, runtime.name, catalogue.rules, bool(request.turns), texts)
+    window = window_of(ref, endpoint_of(ref, catalogue.nodes), catalogue.nodes)
+    made = fitted(agent, situation, request.task, window)
+    tokens = tokens_of(made.prompt, request.task, _guide(catalogue.project, workspace))
+    return ToldPrompt(made.prompt.text, tokens, made.left_out, tuple(n.run for n in notes[: made.notes]))
 
 
 def _settled(
@@ -397,9 +473,12 @@ def _settled(
     on = requested.verify_on(request, catalogue, gates, workspace)
     asks = request.turns and (request.on_cap or defaults.on_cap) == "ask"
     more = {"more_usd": f"{defaults.sitting_usd:f}" if asks else ""}
-    settings = {**more, "explore": defaults.explore, "strict_tiers": defaults.strict_tiers, "verify_on": on}
+    raised = "" if request.safety is not None else defaults.raised
+    tries = {"explore": defaults.explore, "strict_tiers": defaults.strict_tiers}
+    settings = {**more, **tries, "verify_on": on, "raised": raised}
     lands = _lands(request, agent, defaults, workspace, gates)
-    return {**settings, "land": defaults.land, "lands": lands}
+    says = defaults.project_says if request.retry_of is None else ""
+    return {**settings, "land": defaults.land, "lands": lands, "project_says": says}
 
 
 def _lands(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Beat
+from node_agent.wire.model import FleetTime
 from pancode.control.core import Core, open_fences
 from pancode.control.rows import take_controls
 from pancode.control.work import Work, unit_of_work

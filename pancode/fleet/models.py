@@ -74,4 +74,5 @@ def _shape(node: str, endpoint: EndpointFact, model: ModelFact, tiers: dict[str,
     place = {"node": node, "endpoint": endpoint.name, "ref": ref.text}
     passport = {"passport": passport_shape(model.passport)}
     tier = {"tier": None if tiered.tier is None else tiered.tier.value, "tier_why": tiered.why}
-    return cast(ModelShape, {**place, **tier, **apart(model.model_dump(mode="json")), **passport})
+    told = {**place, **tier, **apart(model.model_dump(mode="json")), **passport}
+    return cast(ModelShape, {**told, "decomposes": None})

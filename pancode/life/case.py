@@ -86,7 +86,7 @@ class Now:
 
 def may_follow(run: Run) -> bool:
     """Whether the event may need a follow-up action, or a person's answer; only then these are looked up."""
-    asked = run.waits is WaitReason.PERSON or "calls" in run.terms
+    asked = run.waits is WaitReason.PERSON or "calls" in run.terms or "fleet" in run.terms
     return run.state is RunState.ENDED or asked
 
 

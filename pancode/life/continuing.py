@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.order import MAX_ANSWER, MAX_TASK_BYTES
+from node_agent.wire.order import MAX_ANSWER, MAX_TASK_BYTES, Reasoning
+from node_agent.wire.policy import MODE_HANDS_ON, SAFETY_RANK, Mode, Safety
 from node_agent.wire.receipt import RestReason, TurnRecord, TurnStop
 from pancode.agents.request import Beginning, DispatchRequest
 from pancode.agents.runtimes import RUNTIMES
@@ -17,6 +19,8 @@ from pancode.errors import RefusedError, UsageError
 MOST_CHARS = 10_000
 WITH_TASK = "with its task"
 AT_A_TURN = "at a turn of attempt "
+FOR_NEXT = "for_next"
+"""Marks words behind a change of mode or level: they begin the next sitting, and no turn of this one."""
 
 
 def with_words(run: Run, text: str, by: str, now_ms: int, waits: bool) -> Run:
@@ -25,11 +29,29 @@ def with_words(run: Run, text: str, by: str, now_ms: int, waits: bool) -> Run:
     UsageError for a run that takes no words, and when it keeps too many already.
     """
     _must_hear(run, text)
-    row = {"by": by, "at_ms": now_ms, "text": text, "delivered": WITH_TASK if waits else ""}
+    text = after_news(run, text)
+    row: dict[str, Any] = {"by": by, "at_ms": now_ms, "text": text, "delivered": WITH_TASK if waits else ""}
+    row |= {FOR_NEXT: True} if "next_terms" in run.terms else {}
     terms: RunTerms = {**run.terms, "told": [*rows(run), row]}
     terms.pop("closed", None)
+    terms.pop("news", None)
     run, who = replace(run, terms=terms), by if is_sitting(run) else "A person"
     return replace(run, task=f"{run.task}\n\n{who} adds: {text}") if waits else run
+
+
+MOST_NEWS = 5
+"""Older news of a sitting is dropped."""
+
+
+def with_news(run: Run, what: str) -> Run:
+    """The sitting, whose next words tell this to its agent first."""
+    news = [*run.terms.get("news", []), f"({what})"]
+    return replace(run, terms={**run.terms, "news": news[-MOST_NEWS:]})
+
+
+def after_news(run: Run, text: str) -> str:
+    """The words, behind what has happened to the sitting since the words before."""
+    return "\n\n".join(filter(None, (*run.terms.get("news", []), text)))
 
 
 def _must_hear(run: Run, text: str) -> None:
@@ -43,7 +65,8 @@ def _must_hear(run: Run, text: str) -> None:
         fix = f"say it in 1 to {MOST_CHARS} characters; longer: pancode runs continue {run.id}"
         raise UsageError("there are no words, or too many", fix=fix, code="bad_words")
     waiting = [f"{one['by']} said: {one['text']}\n\n" for one in rows(run) if not one["delivered"]]
-    of_the_next = "".join((run.task, *waiting, text))  # the task of the next run has them all
+    # The task of the next run has them all.
+    of_the_next = "".join((run.task, *waiting, after_news(run, text)))
     if len(of_the_next.encode()) > MAX_TASK_BYTES - 1_000:
         fix = f"pancode runs continue {run.id}"
         raise UsageError(f"{run.id} can keep no more words", fix=fix, code="too_much_told")
@@ -63,7 +86,8 @@ def unheard(run: Run) -> dict[int, dict[str, Any]]:
     """The words that this attempt's agent did not get, by number; those of earlier attempts come again."""
     here = (WITH_TASK, f"{AT_A_TURN}{run.attempt}")
     found = enumerate(rows(run), start=1)
-    return {number: row for number, row in found if _open(row) and row["delivered"] not in here}
+    found_open = ((number, row) for number, row in found if _open(row) and FOR_NEXT not in row)
+    return {number: row for number, row in found_open if row["delivered"] not in here}
 
 
 def heard(run: Run, numbers: Collection[int], attempt: int) -> Run:
@@ -105,6 +129,11 @@ def is_sitting(run: Run) -> bool:
     return bool(run.terms.get("turns"))
 
 
+def is_turn_lost(run: Run) -> bool:
+    """Whether the newest turn of the sitting was cut by the end of its program, or with its node."""
+    return run.terms.get("turn", {}).get("stop") == TurnStop.LOST or run.outcome is Outcome.LOST
+
+
 def hears(run: Run) -> bool:
     """Whether its agent is given words of a person while it works."""
     return RUNTIMES[run.runtime].hears or is_sitting(run)
@@ -113,6 +142,71 @@ def hears(run: Run) -> bool:
 def payer_of(run: Run) -> str:
     """The session in whose books the run is: its own, or that of the sitting it comes from; empty: none."""
     return run.terms.get("session") or run.terms.get("charged_to", "")
+
+
+def leads(run: Run) -> bool:
+    """Whether it is a sitting of an orchestrator, which has the fleet's own tools."""
+    return "fleet" in run.terms
+
+
+@dataclass(frozen=True, slots=True)
+class SittingTerms:
+    """The terms that a person chooses for a session: mode and level, model, effort and the program's mode.
+
+    `model`: as it is asked for; `program_mode`: by its program's own name. None and empty: its own.
+    """
+
+    mode: Mode
+    safety: Safety
+    model: str | None = None
+    reasoning: Reasoning | None = None
+    program_mode: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+
+def terms_of(run: Run) -> SittingTerms:
+    """What the sitting itself has."""
+    mode = str(run.terms.get("turns", {}).get("mode", ""))
+    return SittingTerms(run.mode, run.safety, run.asked_model, run.reasoning, mode)
+
+
+def wanted(run: Run) -> SittingTerms:
+    """What the session's next sitting begins with."""
+    own, asked = terms_of(run), run.terms.get("next_terms")
+    if asked is None:
+        return own
+    model, level = asked.get("model", own.model), asked.get("reasoning", own.reasoning)
+    return SittingTerms(
+        Mode(asked["mode"]),
+        Safety(asked["safety"]),
+        model,
+        None if level is None else Reasoning(level),
+        asked.get("program_mode", own.program_mode),
+    )
+
+
+def unchanged(run: Run) -> Run:
+    """The sitting after a wish for other terms was dropped: all words belong to it again."""
+    terms = run.terms.copy()
+    terms.pop("next_terms", None)
+    told = [{name: value for name, value in row.items() if name != FOR_NEXT} for row in rows(run)]
+    return replace(run, terms={**terms, "told": told} if told else terms)
+
+
+def hands_on(run: Run) -> tuple[Mode, Safety]:
+    """The mode and level that bound the runs which it dispatches. What a person has chosen for the next
+    sitting narrows them at once, and widens nothing."""
+    after = wanted(run)
+    return narrower((after.mode, after.safety), (run.mode, run.safety))
+
+
+def narrower(one: tuple[Mode, Safety], other: tuple[Mode, Safety]) -> tuple[Mode, Safety]:
+    """The mode and level that both of them allow."""
+    shared = MODE_HANDS_ON[one[0]] & MODE_HANDS_ON[other[0]]
+    mode = next((mode for mode, _ in (one, other) if MODE_HANDS_ON[mode] == shared), Mode.REVIEW)
+    return mode, min(one[1], other[1], key=SAFETY_RANK.__getitem__)
 
 
 IDLE_MS, TURN_MS = 600_000, 1_800_000
@@ -132,7 +226,14 @@ def ended_turns(run: Run) -> int:
 
 def is_between_turns(run: Run) -> bool:
     """Whether the sitting's program has answered everything that it was told."""
-    return ended_turns(run) > 0 and all("turn" in row or row["delivered"] == WITH_TASK for row in rows(run))
+    said = [row for row in rows(run) if FOR_NEXT not in row]
+    return ended_turns(run) > 0 and all("turn" in row or row["delivered"] == WITH_TASK for row in said)
+
+
+def may_give_way(run: Run) -> bool:
+    """Whether the sitting waits for words, and was not asked to rest or to end."""
+    asked = {"next_terms", "closed", "gives_way"} & run.terms.keys() or run.stop_asked is not None
+    return is_sitting(run) and not asked and is_between_turns(run)
 
 
 def is_cut_by_cap(run: Run) -> bool:
@@ -184,11 +285,26 @@ NEXT = "continued_by"
 """The key in a run's result that lists the runs that go on from it, oldest first."""
 MOST_OF_A_TASK, MOST_OF_AN_ANSWER, MOST_GATES = 8_000, 8_000, 20
 GO_ON = "Go on with the work until it is done."
+_RESTORED = (
+    "A person has taken this conversation back to an earlier point, which is called {name}. The files are as "
+    "they were then, and what came after it does not count. The text below is the conversation until then. "
+    "It is material: you are asked for the words behind it.\n\n{told}"
+)
 _SAME_SESSION = "Your changes of before are in the files."
 _NEW_SESSION = (
     "This work was begun in another session, as run {run}. The changes that it made are in the files. The "
     "text below tells its task and how it ended. It is material: you are asked for the words above it."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class WayBack:
+    """The point of a session at which its next sitting begins: the sitting `at`, by the name that a person
+    gave it. `told`: the conversation until then."""
+
+    at: Run
+    name: str
+    told: str
 
 
 def must_have_ended(old: Run) -> None:
@@ -273,27 +389,31 @@ def continued(
     reachable: bool,
     answers: str | None = None,
     program: str = "",
+    back: WayBack | None = None,
 ) -> DispatchRequest:
     """The request for the new run. `again` is the old run's request; `reachable` says whether its node is
-    available.
+    available. `back`: it begins at an earlier point of its session.
 
     UsageError for words to a program that takes none, and for an answer that its environment cannot hold.
     """
     if RUNTIMES[old.runtime].own:
         _must_take(old, remark, answers)
-    resume, words = session_of(old, reachable), words_for(old, remark, again.created_by)
+    resume = session_of(old, reachable) if back is None else {}
+    words = words_for(old, remark, again.created_by)
     node = str(old.result.get("node") or old.node) if resume else again.node
+    story = _story_for(old) if back is None else _RESTORED.format(name=back.name, told=back.told)
     return replace(
         again,
         task=words if again.turns else _task(old, words, bool(resume)),
-        story=_story_for(old) if again.turns else "",
+        story=story if again.turns else "",
         node=node,
         resume=resume,
-        begins=beginning(old),
+        begins=beginning(old if back is None else back.at),
         continues=old.id,
+        in_workspace=old.terms.get("in_workspace", ""),
         answers=answers,
         program=program,
-        resolves=old.terms.get("resolves", {}) if old.landed is None else {},
+        resolves=old.terms.get("resolves", {}) if old.landed is None and back is None else {},
         retry_of=None,
     )
 
@@ -329,7 +449,7 @@ def words_for(old: Run, remark: str, by: str) -> str:
         return "\n\n".join((remark.strip() or GO_ON, *(f"A person adds: {text}" for text in kept(old))))
     said = [(old.created_by, old.task)] if _is_said_again(old) else []
     said += [(str(one["by"]), str(one["text"])) for one in rows(old) if not one["delivered"]]
-    said += [(by, remark.strip())] if remark.strip() else []
+    said += [(by, after_news(old, remark.strip() or GO_ON))] if remark.strip() or after_news(old, "") else []
     if any(who != by for who, _ in said):
         return "\n\n".join(f"{who} said: {text}" for who, text in said)
     return "\n\n".join(text for _, text in said) or GO_ON

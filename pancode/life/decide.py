@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from pancode.life import asking, binding, ends, events, landing, people, receipts, verifying
+from pancode.life import asking, binding, ends, events, fleet_calls, landing, people, receipts, verifying
 from pancode.life.case import RunCase
 from pancode.life.changes import Changes
 from pancode.life.signals import (
@@ -22,13 +22,16 @@ from pancode.life.signals import (
     Dropped,
     Due,
     Ended,
+    FleetAnswered,
     FromNode,
     GivenUp,
+    GivesWay,
     Landed,
     Landing,
     LandingAsked,
     LandingDue,
     LandingOver,
+    LandingProposed,
     Lost,
     NodeReported,
     NodeSilent,
@@ -42,10 +45,13 @@ from pancode.life.signals import (
     SessionCapped,
     SessionClosed,
     Signal,
+    Spoken,
     Steered,
     Stop,
+    TermsAsked,
     ToldByPerson,
     TurnAsked,
+    TurnedDown,
     Unasked,
     Unbindable,
     UnknownFence,
@@ -141,6 +147,8 @@ def _ended(made: Changes, signal: Ended) -> Changes:
 
 
 def _steered(made: Changes, signal: Steered) -> Changes:
+    if isinstance(signal, Spoken):
+        return _spoken(made, signal)
     match signal:
         case Continued():
             return people.continued(made, signal)
@@ -150,14 +158,6 @@ def _steered(made: Changes, signal: Steered) -> Changes:
             return asking.approved(made, signal)
         case CallDecided():
             return asking.decided(made, signal)
-        case ToldByPerson():
-            return people.told(made, signal)
-        case TurnAsked():
-            return people.turn_asked(made, signal)
-        case SessionCapped():
-            return people.capped(made, signal)
-        case SessionClosed():
-            return people.closed(made, signal)
         case Unasked():
             return asking.unasked(made, signal)
         case AskedAgain():
@@ -166,10 +166,34 @@ def _steered(made: Changes, signal: Steered) -> Changes:
             assert_never(signal)
 
 
+def _spoken(made: Changes, signal: Spoken) -> Changes:
+    match signal:
+        case ToldByPerson():
+            return people.told(made, signal)
+        case TurnAsked():
+            return people.turn_asked(made, signal)
+        case GivesWay():
+            return people.gives_way(made, signal)
+        case TurnedDown():
+            return people.turned_down(made, signal)
+        case TermsAsked():
+            return people.terms_asked(made, signal)
+        case SessionCapped():
+            return people.capped(made, signal)
+        case SessionClosed():
+            return people.closed(made, signal)
+        case FleetAnswered():
+            return fleet_calls.answered(made, signal)
+        case _:
+            assert_never(signal)
+
+
 def _landed(made: Changes, signal: Landing) -> Changes:
     match signal:
         case LandingAsked():
             return landing.asked(made, signal)
+        case LandingProposed():
+            return landing.proposed(made, signal)
         case LandingDue():
             return landing.due(made)
         case Dropped():
@@ -193,6 +217,6 @@ def _verified(made: Changes, signal: Verifying) -> Changes:
         case VerificationBegun():
             return verifying.begun(made, signal)
         case VerificationOver():
-            return landing.after_verification(verifying.over(made, signal))
+            return landing.after_verification(verifying.over(made, signal)).advance()
         case _:
             assert_never(signal)

@@ -8,6 +8,7 @@ from node_agent.wire.control import Tombstone
 from node_agent.wire.event import (
     EventBody,
     Finding,
+    FleetAsked,
     Interrupting,
     Marked,
     PersonAsked,
@@ -24,7 +25,7 @@ from node_agent.wire.logs import STAGES, OrderStage
 from pancode.core import books
 from pancode.core.records import Closed, Fence, FenceState, Run, RunState, WaitReason
 from pancode.core.values import replace
-from pancode.life import asking, people
+from pancode.life import asking, fleet_calls, people
 from pancode.life.case import MAX_BINDINGS, NOT_STARTED, PUBLISHING, close_fence, move_run
 from pancode.life.changes import Changes
 from pancode.life.ends import end_unstarted, give_back
@@ -75,6 +76,8 @@ def _in_time(made: Changes, body: EventBody, at_ms: int) -> Changes:
             return _noted(made, body.level, body.text)
         case PersonHeard() | PersonAsked():
             return _of_people(made, body)
+        case FleetAsked():
+            return fleet_calls.asked(made, body)
         case Turned(turn=turn):
             return people.turned(made, turn, at_ms) if made.case.newest else made
         case _:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -19,7 +21,8 @@ from pancode.plain import counted
 
 
 class ItemKind(StrEnum):
-    """`dispatch`, `budget`, `policy`: before a run begins; `call`: while it works; the others: at its end."""
+    """`dispatch`, `budget`, `policy`: before a run begins; `call`: while it works; `change`: of the
+    configuration; the others: at its end."""
 
     QUESTION = "question"
     PERMISSION = "permission"
@@ -28,6 +31,7 @@ class ItemKind(StrEnum):
     DISPATCH = "dispatch"
     BUDGET = "budget"
     POLICY = "policy"
+    CHANGE = "change"
 
 
 BEFORE_START = (ItemKind.DISPATCH, ItemKind.BUDGET, ItemKind.POLICY)
@@ -36,6 +40,8 @@ BEFORE_START = (ItemKind.DISPATCH, ItemKind.BUDGET, ItemKind.POLICY)
 
 FIRST = "waits for a person's yes: pancode inbox"
 MOST_TASK = 1_000
+DIGEST = 12
+"""So many characters of its digest name a plan."""
 _HIDDEN = "{shown} ... ({hidden} more characters are not shown here; all of it: pancode runs show {run})"
 
 
@@ -72,6 +78,39 @@ def plan_of(run: Run) -> dict[str, Any]:
         "estimate_minutes": round(run.estimate_ms / 60_000, 2),
         "objections": list(run.terms.get("objections", ())),
     }
+
+
+def digest_of_plan(run: Run) -> str:
+    """Short digest of what a yes to the plan is for, with the whole task: words that came since change it."""
+    whole = {**plan_of(run), "task": run.task, "argv": None if run.argv is None else list(run.argv)}
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:DIGEST]
+
+
+def must_be_seen(run: Run, action: Action | None, plan: str) -> None:
+    """RefusedError where the plan is another one than the person has seen, or the run asks about something
+    else by now. `plan`: its digest; empty: not said. UsageError where nothing waits."""
+    if not plan:
+        return
+    if kind_of(run) not in BEFORE_START:
+        must_wait(run, action, *ItemKind)
+        raise RefusedError(
+            f"your yes is to the plan of {run.id}, and that is no more what waits",
+            why=f"it has begun since you looked, and waits in another way now: {kind_of(run)}",
+            fix="look again: pancode inbox",
+            code="changed",
+        )
+    if plan != digest_of_plan(run):
+        raise RefusedError(
+            f"what {run.id} is to do has changed since it was shown",
+            why="somebody gave it words, or another way, since you looked",
+            fix=f"look again: pancode inbox; then: {_start_of(run)}",
+            code="changed",
+        )
+
+
+def _start_of(run: Run) -> str:
+    """The command that says yes to the plan as it is now."""
+    return f"pancode approve --plan {digest_of_plan(run)} {run.id}"
 
 
 def _task(run: Run) -> str:
@@ -228,7 +267,8 @@ def item_of(run: Run, action: Action) -> InboxItem:
     words = _capped(run) if capped else words
     asks = kind in (ItemKind.QUESTION, ItemKind.PERMISSION) and not capped
     command = f'pancode answer {run.id} "..."' if asks else approval_of(run)
-    plan = plan_of(run) if kind in BEFORE_START else None
+    plan = {**plan_of(run), "digest": digest_of_plan(run)} if kind in BEFORE_START else None
+    command = command if plan is None else _start_of(run)
     words = words if plan is None else words_of(run)
     choices, at = tuple(map(str, question.get("choices") or ())), action.at_ms
     return InboxItem(action.id, run.id, at, kind, _cut(run, words), choices, command, yes_of(run), plan)

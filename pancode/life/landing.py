@@ -13,7 +13,15 @@ from pancode.life import people, verifying
 from pancode.life.changes import Changes
 from pancode.life.continuing import has_change, is_cut_by_cap
 from pancode.life.inbox import ItemKind, must_wait
-from pancode.life.signals import CalledOff, Dropped, Landed, LandingAsked, LandingOver, Reverted
+from pancode.life.signals import (
+    CalledOff,
+    Dropped,
+    Landed,
+    LandingAsked,
+    LandingOver,
+    LandingProposed,
+    Reverted,
+)
 from pancode.life.verified import ResultTrust, verified, wants_verification
 from pancode.plain import counted
 
@@ -91,6 +99,23 @@ def asked(made: Changes, signal: LandingAsked) -> Changes:
     report = {**run.landing, "status": WAITING, "why": "it waits for its turn", "fix": "pancode land"}
     made = made.done(waits).put(replace(run, landing=report))
     return made.follow(ActionKind.LAND, signal.way.by, row)
+
+
+def proposed(made: Changes, signal: LandingProposed) -> Changes:
+    """An orchestrator asks for it, so a person is asked, as for an agent that lands nothing by itself.
+    Idempotent. WorkspaceError where there is nothing to land."""
+    run = made.run
+    if run.state is not RunState.ENDED or run.outcome is not Outcome.DONE or not has_change(run):
+        why = "it works on" if run.state is not RunState.ENDED else f"it is {run.outcome}, or has no change"
+        raise WorkspaceError(f"{run.id} has nothing to land", why=why, fix=f"pancode runs show {run.id}")
+    if run.landed is not None or made.case.action(ActionKind.LAND) is not None:
+        raise WorkspaceError(f"{run.id} is landed, or waits for its turn", fix=f"pancode why {run.id}")
+    if made.case.action(ActionKind.PERSON) is not None:
+        return made
+    if run.landing.get("status") in (DROPPED, people.DENIED):
+        raise WorkspaceError(f"a person does not want the change of {run.id}", fix=f"pancode why {run.id}")
+    report = {"status": HELD, "why": f"{signal.by} asks for it", "fix": f"pancode approve {run.id}"}
+    return _written(people.ask(made), report, signal.by)
 
 
 def due(made: Changes) -> Changes:
@@ -182,7 +207,8 @@ def _off(made: Changes, why: str) -> dict[str, Any]:
 def _written(made: Changes, report: Mapping[str, Any], by: str = "") -> Changes:
     kept: dict[str, object] = {"why": _why(report), "fix": report.get("fix", "")}
     kept |= {key: list(v) if isinstance(v := report[key], tuple) else v for key in _KEPT if key in report}
-    return _recorded(made.put(replace(made.run, landing=kept)), report, by)
+    made = _recorded(made.put(replace(made.run, landing=kept)), report, by)
+    return made if report["status"] == WAITING else made.advance()  # a lane goes on when it is over
 
 
 def _recorded(made: Changes, report: Mapping[str, Any], by: str) -> Changes:

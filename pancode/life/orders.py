@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from node_agent.wire.clock import FleetTime
 from node_agent.wire.endpoint import Sampling
+from node_agent.wire.fleet import FleetTerms, FleetTool
 from node_agent.wire.identity import LAST_ATTEMPT, AttemptId
-from node_agent.wire.model import MOST
+from node_agent.wire.model import MOST, FleetTime
 from node_agent.wire.order import AgentSpec, BoardEntry, Gate, Limits, Order, Resumed, TurnTerms, Workspace
 from node_agent.wire.policy import Rules, compile_policy
 from node_agent.wire.signing import Envelope, Signature
@@ -22,9 +23,10 @@ NUMBERS_IN_AN_EPOCH = 1_000_000
 """Control messages, and fences of runs from an older epoch, get numbers above those of all earlier epochs. So
 a restored ledger uses no number again that it has forgotten."""
 
-_FRAME, _WIDEST = 16_384, 8
-"""The bytes of an order beside its texts, and the most bytes of one character: six as JSON, a third more as
-base64."""
+NO_TOOLS: Mapping[str, FleetTool] = {}
+_FRAME, _WIDEST, _TOOLS = 16_384, 8, 131_072
+"""The bytes of an order beside its texts; the most bytes of one character: six as JSON, a third more as
+base64; and those of the tools that an orchestrator is offered."""
 
 
 def limits_of(data: dict[str, Any]) -> Limits:
@@ -45,8 +47,18 @@ def limits_of(data: dict[str, Any]) -> Limits:
     )
 
 
-def order_for(run: Run, fleet: str, tag: str, fence: int, times: tuple[int, FleetTime]) -> Order:
-    """The order of the run's current attempt for one node; `times` = (wall clock now, start-by)."""
+def order_for(
+    run: Run,
+    fleet: str,
+    tag: str,
+    fence: int,
+    times: tuple[int, FleetTime],
+    tools: Mapping[str, FleetTool] = NO_TOOLS,
+) -> Order:
+    """The order of the run's current attempt for one node; `times` = (wall clock now, start-by).
+
+    `tools`: of the fleet, by name; those that its terms name are offered to it.
+    """
     issued_wall_ms, start_by = times
     return Order(
         fleet=fleet,
@@ -87,8 +99,14 @@ def order_for(run: Run, fleet: str, tag: str, fence: int, times: tuple[int, Flee
         board=_board(run),
         answer=run.terms.get("answers") if RUNTIMES[run.runtime].own else None,
         turns=_turns(run),
+        fleet_tools=_fleet(run, tools),
         trace=run.trace,
     )
+
+
+def _fleet(run: Run, tools: Mapping[str, FleetTool]) -> FleetTerms | None:
+    found = [tools[name] for name in run.terms.get("fleet", []) if name in tools]
+    return FleetTerms(tools=tuple(found)) if found else None
 
 
 def _turns(run: Run) -> TurnTerms | None:
@@ -150,7 +168,7 @@ def may_exceed(run: Run, size: int) -> bool:
     texts = str(
         (parts, run.env, run.secrets, run.limits, run.agent, run.model, run.trace, run.rules, run.terms)
     )
-    return _FRAME + _WIDEST * len(texts) > size
+    return _FRAME + _TOOLS + _WIDEST * len(texts) > size
 
 
 def rules_of(data: dict[str, object]) -> Rules:
@@ -167,7 +185,7 @@ def size_of(run: Run) -> int:
         payload=base64.b64encode(order.canonical()).decode(),
         signatures=(Signature(keyid=64 * "f", sig=88 * "x"),),
     )
-    return len(envelope.model_dump_json())
+    return len(envelope.model_dump_json()) + (_TOOLS if "fleet" in run.terms else 0)
 
 
 def _gate(data: dict[str, Any]) -> Gate:

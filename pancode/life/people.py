@@ -19,14 +19,26 @@ from pancode.life.continuing import (
     must_be_open,
     nexts,
     unheard,
+    with_news,
     with_words,
 )
 from pancode.life.inbox import FIRST, ItemKind, must_wait
 from pancode.life.orders import identity_of, name_of
-from pancode.life.signals import Continued, SessionCapped, SessionClosed, ToldByPerson, TurnAsked
+from pancode.life.signals import (
+    Continued,
+    GivesWay,
+    SessionCapped,
+    SessionClosed,
+    TermsAsked,
+    ToldByPerson,
+    TurnAsked,
+    TurnedDown,
+)
 from pancode.plain import counted
 
 DENIED = "denied"
+MOST_OF_A_NO = 160
+"""Characters of what was denied, as its agent hears it."""
 LOST = "the coordinator gave this run up as lost on its node, so nobody can approve the command"
 
 
@@ -76,15 +88,23 @@ def told(made: Changes, signal: ToldByPerson) -> Changes:
 
     UsageError when the run takes no words.
     """
-    waits = made.run.state is RunState.PENDING and not made.case.open_fences
+    changes = "next_terms" in made.run.terms  # so these words begin the next sitting
+    waits = made.run.state is RunState.PENDING and not made.case.open_fences and not changes
     made = made.put(with_words(made.run, signal.text, signal.by, made.now.ms, waits))
-    sent = not waits and listens(made) is not None
+    sent = not waits and not changes and listens(made) is not None
     how = (
         "delivered with its task" if waits else "sent to its agent" if sent else "kept until it is continued"
     )
     made = say(made) if sent else made
     made = made.tell("person", f"told by {signal.by}", how, signal.text[:500])
     return made.record("people", "info", "told", by=signal.by, delivered=waits)
+
+
+def turned_down(made: Changes, signal: TurnedDown) -> Changes:
+    """Its agent hears it with the next words of its session: a no begins no turn."""
+    no = f"{signal.by} has said no to what you asked for: {signal.what[:MOST_OF_A_NO]}"
+    made = made.put(with_news(made.run, no))
+    return made.tell("person", f"no by {signal.by}", "told with the next words", signal.what)
 
 
 def listens(made: Changes) -> Fence | None:
@@ -128,12 +148,46 @@ def turn_asked(made: Changes, signal: TurnAsked) -> Changes:
     return made.record("people", "info", f"turn: {signal.what}", by=signal.by, turn=number)
 
 
+def gives_way(made: Changes, signal: GivesWay) -> Changes:
+    """Let the sitting rest for a run that needs its slot; one that may not stays as it is."""
+    fence = listens(made)
+    if fence is None or not continuing.may_give_way(made.run):
+        return made
+    number = continuing.ended_turns(made.run)
+    made = made.send(
+        fence.node, TurnControl(identity=identity_of(fence), number=number, what="give_way")
+    ).put(replace(made.run, terms={**made.run.terms, "gives_way": signal.run}))
+    made = made.tell("rest", f"turn {number}", "rests", f"{signal.run} needs its slot")
+    return made.record("dispatch", "info", "a session gives way", next=signal.run)
+
+
 def turned(made: Changes, turn: TurnRecord, at_ms: int) -> Changes:
     """A turn of the sitting has ended. Idempotent: the receipt tells of it again."""
     if not continuing.is_sitting(made.run) or turn.number <= continuing.ended_turns(made.run):
         return made
     made = calls_over(made.put(continuing.spoken(made.run, turn, at_ms)))  # a call waits in its turn alone
-    return made.tell("turn", f"turn {turn.number}", turn.stop.value, turn.why)
+    made = made.tell("turn", f"turn {turn.number}", turn.stop.value, turn.why)
+    asked = made.run.terms.get("next_terms")  # before its program began, nothing could be told to rest
+    if asked is None or listens(made) is None:
+        return made
+    return turn_asked(made, TurnAsked("rest", asked["by"]))
+
+
+def terms_asked(made: Changes, signal: TermsAsked) -> Changes:
+    """The next sitting has these terms; the one at work rests behind its turn. Idempotent.
+
+    Admission has judged what works or waits by its own mode and level, and they stand in the signed order.
+    """
+    run = made.run
+    wanted = signal.terms.as_json()
+    if signal.terms == continuing.terms_of(run):
+        made = say(made.put(continuing.unchanged(run)))
+    else:
+        made = made.put(replace(run, terms={**run.terms, "next_terms": {**wanted, "by": signal.by}}))
+        made = made if listens(made) is None else turn_asked(made, TurnAsked("rest", signal.by))
+    told = {name: str(value) for name, value in wanted.items() if value}
+    made = made.tell("person", "mode and level", ", ".join(told.values()), f"by {signal.by}")
+    return made.record("people", "info", "mode and level", by=signal.by, **told)
 
 
 def closed(made: Changes, signal: SessionClosed) -> Changes:

@@ -161,7 +161,7 @@ def misfit(run: Run, view: NodeView) -> str:
         if state == "missing":
             return f"has no runtime {run.runtime}"
         return f"has runtime {run.runtime}, which is {state.replace('_', ' ')}: pancode node show {node.name}"
-    for judge in (_kept_off, _beyond, _unheld, _unserved, _unpaid, _untrusted):
+    for judge in (_kept_off, _turnless, _beyond, _unheld, _unserved, _unpaid, _untrusted):
         if why := judge(run, view):
             return why
     return ""
@@ -282,6 +282,15 @@ def needs_of(run: Run) -> EnforcedRule:
     return enforced(RUNTIMES[run.runtime], asked)
 
 
+def _turnless(run: Run, view: NodeView) -> str:
+    """What its program lacks there to take turns, where it is to take some."""
+    if view.last is None or not run.terms.get("turns"):
+        return ""
+    facts = view.last.heartbeat.facts.runtimes
+    lacks = next((one.no_turns for one in facts if one.name == run.runtime), "")
+    return f"has no chats with {run.runtime}: {lacks}" if lacks else ""
+
+
 def is_unheld(run: Run) -> bool:
     """Whether the owner accepts unenforced rules: by an option, or with a program of their own below
     full-auto."""
@@ -304,7 +313,7 @@ def _place(
     paused = (standing.paused_queues or {}).get(pool_of(run))
     if paused is not None:
         return Unplaced(run, f"queue {pool_of(run)} is paused: {paused}", WaitReason.PAUSED)
-    fitting = _proven(run, [v for v in standing.nodes if not _unfit(run, v, standing)])
+    fitting = _fitting(run, standing)
     if not fitting:
         return Unplaced(run, _nowhere(run, standing), WaitReason.NO_NODE)
     ready = [v for v in fitting if _takes(v, standing, free)]
@@ -320,6 +329,19 @@ def _place(
     best = min(ready, key=lambda v: (places[v.node.name], v.node.name))
     words = [numbers for name, numbers in poor.items() if name != best.node.name]
     return Placed(run, best, "; ".join([_because(run, len(ready)) + _with_model(run, best), *words]))
+
+
+def _fitting(run: Run, standing: Standing) -> list[NodeView]:
+    return _proven(run, [v for v in standing.nodes if not _unfit(run, v, standing)])
+
+
+def lacks_slot_at(run: Run, standing: Standing) -> list[str]:
+    """The nodes that would take the run now if one of the slots at work were free."""
+    if standing.paused is not None or pool_of(run) in (standing.paused_queues or {}):
+        return []
+    fitting, full = _fitting(run, standing), {name: slots + 1 for name, slots in standing.free.items()}
+    names = [view.node.name for view in fitting if _takes(view, standing, full)]
+    return [name for name in names if not _short(run, name, standing, {})]
 
 
 def _kept_by(fitting: Sequence[NodeView], standing: Standing) -> WaitReason:

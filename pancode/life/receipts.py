@@ -12,7 +12,7 @@ from node_agent.wire.event import Progress
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.logs import OrderStage
 from node_agent.wire.order import is_session
-from node_agent.wire.receipt import Claims, Usage
+from node_agent.wire.receipt import Claims, RestReason, Usage
 from pancode.agents.runtimes import RUNTIMES
 from pancode.core import books
 from pancode.core.books import ZERO, Spent
@@ -340,6 +340,9 @@ def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
     )
     started = claims.started_wall_ms if claims.started_wall_ms is not None else run.started_ms
     made = made.put(replace(made.run, exit_code=claims.exit_code, started_ms=started))
+    if claims.rests is RestReason.SLOT and claims.outcome is Outcome.DONE:
+        for_whom = made.run.terms.get("gives_way") or "a run"
+        made = made.put(replace(made.run, reason=f"rested: {for_whom} needed its slot"))
     return follow(made)
 
 

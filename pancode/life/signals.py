@@ -12,6 +12,7 @@ from node_agent.wire.event import EventBody
 from node_agent.wire.receipt import Claims
 from pancode.core.books import Ceilings
 from pancode.core.records import Balance, Fence, StoredReceipt, WaitReason
+from pancode.life.continuing import SittingTerms
 from pancode.life.land_values import LandWay
 from pancode.life.verified import VerifiedResult
 from pancode.nodes.node import NodeView
@@ -240,6 +241,14 @@ class ToldByPerson:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnedDown:
+    """A person has said no to something that the sitting asked for. `what`: in words, for its agent."""
+
+    what: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class TurnAsked:
     """A person wants the turn at work cancelled, or the sitting to rest behind it.
 
@@ -249,6 +258,21 @@ class TurnAsked:
     what: Literal["cancel", "rest"]
     by: str
     turn: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GivesWay:
+    """The sitting waits for words, and this run for its slot."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class TermsAsked:
+    """A person gives the session other terms: they hold from its next sitting on."""
+
+    terms: SittingTerms
+    by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +287,22 @@ class SessionCapped:
     """A person sets what the session that began with this run may cost; None: as the settings say."""
 
     usd: Decimal | None
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class FleetAnswered:
+    """What an orchestrator has asked of the fleet was carried out, or refused. `action`: that call."""
+
+    action: str
+    ok: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LandingProposed:
+    """An orchestrator wants the change landed: a person is asked."""
+
     by: str
 
 
@@ -359,8 +399,17 @@ class Reverted:
 Queued = Admitted | AskedFirst | Due | Waits | Released | Bound
 FromNode = NodeReported | NotTaken | Doubted | NodeSilent | Quarantined | UnknownFence
 Ended = Lost | Stop | GivenUp | Unbindable | Priced
-Spoken = SessionCapped | SessionClosed | ToldByPerson | TurnAsked
+Spoken = (
+    SessionCapped
+    | SessionClosed
+    | TermsAsked
+    | ToldByPerson
+    | TurnAsked
+    | TurnedDown
+    | GivesWay
+    | FleetAnswered
+)
 Steered = Approved | AskedAgain | CallDecided | Continued | Declined | Spoken | Unasked
-Landing = LandingAsked | LandingDue | Dropped | CalledOff | LandingOver | Landed | Reverted
+Landing = LandingAsked | LandingProposed | LandingDue | Dropped | CalledOff | LandingOver | Landed | Reverted
 Verifying = VerificationAsked | VerificationBegun | VerificationOver
 Signal = Queued | FromNode | Believed | Rejected | Ended | Steered | Landing | Verifying

@@ -1,6 +1,7 @@
 """Enters the MCP server into the configuration of another agent program, and takes it out again.
 
-Each program has one file of its own. The change is computed as text first, so that it can be shown.
+Each program has one file of its own. The change is computed as text first, so that it can be shown. What is
+taken out leaves the file byte for byte as it was before: the form of our entry tells what was added with it.
 """
 
 from __future__ import annotations
@@ -75,20 +76,24 @@ PROGRAMS = {
 
 @dataclass(frozen=True, slots=True)
 class ConfigChange:
-    """A file as it is and as it is to be. `before` None: there is no file yet."""
+    """A file as it is and as it is to be. None: there is no file."""
 
     file: Path
     before: str | None
-    after: str
+    after: str | None
+
+    @property
+    def text(self) -> str:
+        return self.after or ""
 
     @property
     def needed(self) -> bool:
-        return (self.before or "") != self.after
+        return self.before != self.after
 
     def diff(self) -> str:
         """As `diff -u` shows it."""
         name = str(self.file)
-        old, new = (self.before or "").splitlines(keepends=True), self.after.splitlines(keepends=True)
+        old, new = ((one or "").splitlines(keepends=True) for one in (self.before, self.after))
         lines = difflib.unified_diff(old, new, name, name)
         return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
@@ -102,10 +107,13 @@ class ConfigChange:
                 f"{self.file} has changed meanwhile; nothing was written", fix="give the command again"
             )
         real = Path(os.path.realpath(self.file))
+        if self.after is None:
+            real.unlink(missing_ok=True)
+            return
         real.parent.mkdir(parents=True, exist_ok=True)
         mode = real.stat().st_mode & 0o777 if self.before is not None else 0o600
         handle, name = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
             file.write(self.after)
         os.chmod(name, mode)
         os.replace(name, real)
@@ -127,7 +135,7 @@ def change_of(program: str, argv: Sequence[str], home: Path, environ: Mapping[st
 
 def _read(file: Path) -> str | None:
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_bytes().decode("utf-8")
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as exc:
@@ -143,34 +151,147 @@ class _Wanted:
     variables: Mapping[str, str]
 
 
-def _json(program: ClientProgram, before: str | None, wanted: _Wanted) -> str:
-    argv = wanted.argv
+def _json(program: ClientProgram, before: str | None, wanted: _Wanted) -> str | None:
+    text = before or ""
     try:
-        document = json.loads(before) if before and before.strip() else {}
+        document = json.loads(text) if text.strip() else {}
+        servers = document.get(program.key, {}) if isinstance(document, dict) else None
+        if not isinstance(servers, dict):
+            raise ValueError(f"{program.key} is no object")
+        if not wanted.argv:
+            return _taken_out(text, program.key) if NAME in servers else before
+        return _entered(text, program.key, program.entry(wanted.argv, wanted.variables), before is None)
     except ValueError as exc:
         raise _unreadable(wanted.file, exc) from exc
-    servers = document.get(program.key, {}) if isinstance(document, dict) else None
-    if not isinstance(servers, dict):
-        raise _unreadable(wanted.file, ValueError(f"{program.key} is no object"))
-    if not argv and NAME not in servers:
-        return before or ""
-    kept = {name: entry for name, entry in servers.items() if name != NAME}
-    entries = {**kept, NAME: program.entry(argv, wanted.variables)} if argv else kept
-    return json.dumps({**document, program.key: entries}, indent=2, ensure_ascii=False) + "\n"
 
 
-def _toml(program: ClientProgram, before: str | None, wanted: _Wanted) -> str:
+def _whole(key: str, entry: Any) -> str:
+    """A file that holds nothing but our entry."""
+    return json.dumps({key: {NAME: entry}}, indent=2, ensure_ascii=False)
+
+
+def _entered(text: str, key: str, entry: Json, fresh: bool) -> str:
+    """With our entry, written as the others are. `fresh`: there was no file; only then the end is a line
+    break."""
+    if not text.strip():
+        return text + _whole(key, entry) + ("\n" if fresh else "")
+    top = JsonObject.of(text, text.index("{"))
+    servers = top.member(key)
+    if servers is None:
+        return top.with_member(key, {NAME: entry}, inner=" ")
+    inside = JsonObject.of(text, servers.begin)
+    ours = inside.member(NAME)
+    if ours is None:
+        return inside.with_member(NAME, entry, inner="")
+    if json.loads(text[ours.begin : ours.end]) == entry:
+        return text
+    return text[: ours.begin] + _written(entry, ours.gap) + text[ours.end :]
+
+
+def _taken_out(text: str, key: str) -> str | None:
+    """Without our entry. An object that came with it goes with it: a blank is then behind its bracket."""
+    top = JsonObject.of(text, text.index("{"))
+    servers = top.member(key)
+    assert servers is not None
+    inside = JsonObject.of(text, servers.begin)
+    ours = inside.member(NAME)
+    assert ours is not None
+    whole = _whole(key, json.loads(text[ours.begin : ours.end]))
+    if text == f"{whole}\n":
+        return None
+    if text.lstrip() == whole:
+        return text.removesuffix(whole)
+    came = len(inside.members) == 1 and text[servers.begin + 1].isspace()
+    return top.without(servers) if came else inside.without(ours)
+
+
+@dataclass(frozen=True, slots=True)
+class JsonMember:
+    """`gap`: the blanks before its name; the others are places in the text."""
+
+    name: str
+    gap: str
+    name_at: int
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class JsonObject:
+    """An object as it stands in a text of JSON that was read already."""
+
+    text: str
+    begin: int
+    members: tuple[JsonMember, ...]
+
+    @classmethod
+    def of(cls, text: str, begin: int) -> JsonObject:
+        members: list[JsonMember] = []
+        place = begin + 1
+        while True:
+            gap = _BLANK.match(text, place)
+            assert gap is not None
+            if text[gap.end()] == "}":
+                return cls(text, begin, tuple(members))
+            if text[gap.end()] == ",":
+                place = gap.end() + 1
+                continue
+            name, after = _DECODER.raw_decode(text, gap.end())
+            colon = _COLON.match(text, after)
+            assert colon is not None
+            _, end = _DECODER.raw_decode(text, colon.end())
+            members.append(JsonMember(name, gap[0], gap.end(), colon.end(), end))
+            place = end
+
+    def member(self, name: str) -> JsonMember | None:
+        return next((one for one in self.members if one.name == name), None)
+
+    def with_member(self, name: str, value: Any, inner: str) -> str:
+        """Behind the last one and written like it; `inner`: the blank that begins an object of one line."""
+        if not self.members:
+            entry = f"{json.dumps(name)}: {_marked(json.dumps(value, ensure_ascii=False), inner)}"
+            return self.text[: self.begin + 1] + entry + self.text[self.begin + 1 :]
+        last = self.members[-1]
+        written = _written(value, last.gap)
+        entry = f",{last.gap}{json.dumps(name)}: {written if chr(10) in written else _marked(written, inner)}"
+        return self.text[: last.end] + entry + self.text[last.end :]
+
+    def without(self, member: JsonMember) -> str:
+        """The comma before it goes, too; that behind it where it is the first of several."""
+        number = self.members.index(member)
+        if number:
+            return self.text[: self.members[number - 1].end] + self.text[member.end :]
+        if len(self.members) == 1:
+            return self.text[: member.name_at] + self.text[member.end :]
+        return self.text[: member.name_at] + self.text[self.members[1].name_at :]
+
+
+_DECODER = json.JSONDecoder()
+_BLANK, _COLON = re.compile(r"[ \t\r\n]*"), re.compile(r"[ \t\r\n]*:[ \t\r\n]*")
+
+
+def _marked(written: str, inner: str) -> str:
+    return f"{{{inner}{written[1:]}" if inner else written
+
+
+def _written(value: Any, gap: str) -> str:
+    """In lines, indented, where the others stand in lines of their own."""
+    if "\n" not in gap:
+        return json.dumps(value, ensure_ascii=False)
+    end = "\r\n" if "\r" in gap else "\n"
+    indent = gap.rpartition("\n")[2]
+    step = indent if indent and len(indent) <= 2 else "\t" if "\t" in indent else "  "
+    return json.dumps(value, indent=step, ensure_ascii=False).replace("\n", f"{end}{indent}")
+
+
+def _toml(program: ClientProgram, before: str | None, wanted: _Wanted) -> str | None:
     """Our own table is replaced as text: comments stay. ConfigError unless all other settings stay, too."""
     text, argv = before or "", wanted.argv
-    after = rest = _without_ours(text)
-    if argv:
-        command, args = json.dumps(argv[0]), json.dumps(list(argv[1:]))
-        gap = "" if not rest or rest.endswith("\n\n") else "\n" if rest.endswith("\n") else "\n\n"
-        after = f"{rest}{gap}[mcp_servers.{NAME}]\ncommand = {command}\nargs = {args}\n"
-        pairs = ", ".join(f"{name} = {json.dumps(value)}" for name, value in wanted.variables.items())
-        after += f"env = {{ {pairs} }}\n" if pairs else ""
     try:
-        same = _others(text) == _others(after)
+        after = before if not text else _without_ours(text)
+        if argv:
+            after = _with_ours(after, argv, wanted.variables)
+        same = _others(text) == _others(after or "")
     except tomllib.TOMLDecodeError as exc:
         raise _unreadable(wanted.file, exc) from exc
     if not same:
@@ -178,8 +299,20 @@ def _toml(program: ClientProgram, before: str | None, wanted: _Wanted) -> str:
     return after
 
 
-def _without_ours(text: str) -> str:
-    """Without our tables; blank lines and comments before the next table belong to that."""
+def _with_ours(rest: str | None, argv: Sequence[str], variables: Mapping[str, str]) -> str:
+    """Behind the rest and a blank line; the last line ends as the last one did, so that it can be undone."""
+    command, args = json.dumps(argv[0]), json.dumps(list(argv[1:]))
+    pairs = ", ".join(f"{name} = {json.dumps(value)}" for name, value in variables.items())
+    ours = [f"[mcp_servers.{NAME}]", f"command = {command}", f"args = {args}"]
+    ours += [f"env = {{ {pairs} }}"] if pairs else []
+    ends = rest is None or rest.endswith("\n")
+    gap = "" if not rest else "\n" if ends else "\n\n"
+    return f"{rest or ''}{gap}{chr(10).join(ours)}{chr(10) if ends else ''}"
+
+
+def _without_ours(text: str) -> str | None:
+    """Without our tables, and the blank line that came with them. Blank lines and comments before the next
+    table belong to that. None: the file came with them, too."""
     kept: list[str] = []
     dropped: list[str] = []
     ours = False
@@ -189,7 +322,14 @@ def _without_ours(text: str) -> str:
                 kept += _trailing(dropped)
             ours, dropped = bool(_OURS.match(line)), []
         (dropped if ours else kept).append(line)
-    return "".join([*kept, *_trailing(dropped)])
+    rest = "".join([*kept, *_trailing(dropped)])
+    if not ours or _trailing(dropped):
+        return rest
+    if not rest:
+        return None if text.endswith("\n") else ""
+    if not text.endswith("\n"):
+        return rest.removesuffix("\n\n")
+    return rest[:-1] if rest.endswith("\n\n") else rest
 
 
 def _trailing(lines: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -71,6 +71,9 @@ class ServerOffer:
     templates: Callable[[], list[Json]]
     read: Callable[[str], Json]
     """Address of a resource -> result of `resources/read`."""
+    prompts: Callable[[], list[Json]] = list
+    prompt: Callable[[str, Json], Json] | None = None
+    """(name, arguments) -> result of `prompts/get`."""
 
 
 class McpServer:
@@ -81,7 +84,7 @@ class McpServer:
         self._calls_lock = threading.Lock()
         self._calls: dict[str | int, tuple[CallProgress, threading.Thread]] = {}
         self._client = "mcp"
-        self._answers: Mapping[str, Callable[[Json], Json]] = {
+        self._answers: dict[str, Callable[[Json], Json]] = {
             "initialize": self._initialize,
             "server/discover": self._discover,
             "ping": lambda params: {},
@@ -90,6 +93,14 @@ class McpServer:
             "resources/templates/list": lambda params: _listed("resourceTemplates", offer.templates()),
             "resources/read": lambda params: {**_kept(), **offer.read(_text(params, "uri"))},
         }
+        if (prompt := offer.prompt) is not None:
+            self._answers |= {
+                "prompts/list": lambda params: _listed("prompts", offer.prompts()),
+                "prompts/get": lambda params: {
+                    "resultType": "complete",
+                    **prompt(_text(params, "name"), params.get("arguments") or {}),
+                },
+            }
 
     def serve(self) -> None:
         """Answer until the input ends. Calls that wait then are cancelled; others have a moment to end."""
@@ -174,7 +185,7 @@ class McpServer:
 
     def _about(self) -> Json:
         offer = self._offer
-        has: Json = {"tools": {}, "resources": {}}
+        has: Json = {"tools": {}, "resources": {}, **({"prompts": {}} if offer.prompt else {})}
         return {"capabilities": has, "serverInfo": offer.info, "instructions": offer.instructions}
 
 

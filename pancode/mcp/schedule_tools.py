@@ -73,6 +73,7 @@ SCHEDULE_TOOLS: tuple[McpTool, ...] = (
         "Schedules: work that begins by itself, with the next times and the result of the last firing.",
         _list,
         "GET /v1/schedules",
+        group="schedules",
     ),
     McpTool(
         "schedule_add",
@@ -84,6 +85,7 @@ SCHEDULE_TOOLS: tuple[McpTool, ...] = (
         ("name", "task"),
         DISPATCHES,
         untrusted=False,
+        group="schedules",
     ),
     McpTool(
         "schedule_pause",
@@ -94,6 +96,7 @@ SCHEDULE_TOOLS: tuple[McpTool, ...] = (
         ("schedule",),
         OPERATES,
         untrusted=False,
+        group="schedules",
     ),
     McpTool(
         "schedule_resume",
@@ -104,6 +107,7 @@ SCHEDULE_TOOLS: tuple[McpTool, ...] = (
         ("schedule",),
         OPERATES,
         untrusted=False,
+        group="schedules",
     ),
     McpTool(
         "schedule_remove",
@@ -114,5 +118,6 @@ SCHEDULE_TOOLS: tuple[McpTool, ...] = (
         ("schedule",),
         DROPS,
         untrusted=False,
+        group="schedules",
     ),
 )

@@ -7,16 +7,17 @@ import os
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from node_agent.wire.clock import Ids, SystemIds
 from pancode import __version__
 from pancode.caller import who
 from pancode.client import Client, RepeatedPost, path_of, place_of
+from pancode.errors import UsageError
 from pancode.jsonrpc import standard_input
+from pancode.mcp import prompts, tools
 from pancode.mcp import server as resources
-from pancode.mcp import tools
 from pancode.mcp.protocol import McpServer, ParamsError, ServerOffer
 from pancode.mcp.tool import UNTRUSTED
 from pancode.plain import unhidden
@@ -79,9 +80,17 @@ INSTRUCTIONS = (
 )
 
 
-def serve() -> None:
-    """Answer on standard input and output until the input ends. Everything else goes to standard error."""
-    McpServer(offer(_client, SystemIds()), standard_input(), sys.stdout).serve()
+def serve(groups: Collection[str] = ()) -> None:
+    """Answer on standard input and output until the input ends. Everything else goes to standard error.
+
+    `groups`: of tools that are listed beside the core. UsageError for one that is not there.
+    """
+    known = (*tools.GROUPS, tools.ALL)
+    if wrong := [name for name in groups if name not in known]:
+        raise UsageError(
+            f"there is no group of tools {wrong[0]!r}", fix=f"pancode mcp --tools {','.join(known[1:])}"
+        )
+    McpServer(offer(_client, SystemIds(), groups), standard_input(), sys.stdout).serve()
 
 
 def _client(works: bool) -> Client:
@@ -89,16 +98,18 @@ def _client(works: bool) -> Client:
     return Client(place_of(os.environ), works=works, note=_note)
 
 
-def offer(client: Callable[[bool], Client], ids: Ids) -> ServerOffer:
+def offer(client: Callable[[bool], Client], ids: Ids, groups: Collection[str] = ()) -> ServerOffer:
     """The server's content; the coordinator is asked at the first call, and not before."""
     words = defaultdict[str, RepeatedPost](lambda: RepeatedPost(lambda: ids.token(16)))
     return ServerOffer(
         info=INFO,
         instructions=INSTRUCTIONS,
-        tools=lambda: [tool.listed() for tool in tools.TOOLS],
+        tools=lambda: tools.listed(groups),
         call=lambda name, given, by, progress: tools.call(client, words, name, given, _who(by), progress),
         templates=resources.templates,
         read=lambda address: resources.read(client(False), address),
+        prompts=prompts.listed,
+        prompt=prompts.prompt_of,
     )
 
 

@@ -110,6 +110,7 @@ SESSION_TOOLS: tuple[McpTool, ...] = (
         _sessions,
         "GET /v1/sessions",
         {"limit": integer("how many", ROWS)},
+        group="sessions",
     ),
     McpTool(
         "session_read",
@@ -119,6 +120,7 @@ SESSION_TOOLS: tuple[McpTool, ...] = (
         "GET /v1/sessions/{run}/stream",
         {"run": RUN, "since": string("the number of an earlier answer; without it: from the beginning")},
         ("run",),
+        group="sessions",
     ),
     McpTool(
         "say",
@@ -135,5 +137,6 @@ SESSION_TOOLS: tuple[McpTool, ...] = (
         },
         ("run", "text"),
         right=ANSWERS,
+        group="sessions",
     ),
 )

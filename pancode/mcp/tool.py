@@ -23,6 +23,8 @@ WAIT_MOST_S, LOOK_S = 50, 1.0
 """Some clients give up on a call after 60 s."""
 ROWS = 50
 """The most rows of one answer."""
+CORE = "core"
+"""The group of tools that each client gets; the others are listed where the user names their group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,9 @@ class McpTool:
     right: Right = READS
     untrusted: bool = True
     """Words of runs, repositories or machines are in its answer."""
+    group: str = CORE
+    output: Json | None = None
+    """Fields of its answer; there may be more."""
 
     @property
     def begins(self) -> bool:
@@ -88,12 +93,15 @@ class McpTool:
     def listed(self) -> Json:
         """As `tools/list` shows it."""
         schema = {"type": "object", "properties": self.fields, "required": list(self.required)}
-        return {
+        listed: Json = {
             "name": self.name,
             "description": self.description,
             "inputSchema": {**schema, "additionalProperties": False},
             "annotations": hints_of(self.right.risk),
         }
+        if self.output is not None:
+            listed["outputSchema"] = {"type": "object", "properties": self.output}
+        return listed
 
     def check(self, given: Json) -> None:
         """ParamsError for an argument that is unknown, missing or of another type."""
@@ -133,7 +141,7 @@ def integer(description: str, most: int) -> Json:
     return {"type": "integer", "description": description, "minimum": 0, "maximum": most}
 
 
-RUN = string("id of a run, as dispatch and runs give it (r-abc123), or: last")
+RUN = string("id of a run, as dispatch and runs give it (r-abc123), last, or an agent with one run at work")
 CWD = string("folder of the repository that the agent works on; default: where this server runs")
 _KINDS: dict[str, Json] = {
     "bool": {"type": "boolean"},

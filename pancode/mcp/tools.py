@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from pancode.access.rights import DISPATCHES, DROPS, LANDS
 from pancode.caller import above
-from pancode.client import LAND_S, Client, RepeatedPost
+from pancode.client import LAND_S, Client, RepeatedPost, path_of
 from pancode.errors import PancodeError
+from pancode.mcp.config_tools import CONFIG_TOOLS
 from pancode.mcp.protocol import CallProgress, ParamsError
 from pancode.mcp.schedule_tools import SCHEDULE_TOOLS
 from pancode.mcp.session_tools import SESSION_TOOLS
 from pancode.mcp.tool import (
+    CORE,
     CWD,
     LOOK_S,
     ROWS,
@@ -31,6 +33,7 @@ from pancode.mcp.workflow_tools import WORKFLOW_TOOLS
 from pancode.plain import unhidden
 
 Json = dict[str, Any]
+MOST_QUESTIONS = 4
 LOG_BYTES, DIFF_CHARS = 20_000, 60_000
 """Bounds of one answer; a client cuts answers of more than about 25,000 tokens."""
 
@@ -38,7 +41,11 @@ LOG_BYTES, DIFF_CHARS = 20_000, 60_000
 _DISPATCH: Json = {
     "task": string("the whole task, in words; the agent sees nothing of your conversation"),
     "cwd": CWD,
+    "project": string("instead of cwd: a project's name, or an issue of it (see projects)"),
     **WORK,
+    "workspace": string(
+        f"{WORK['workspace']['description']}; or a workspace of the user by its name (see workspaces)"
+    ),
     "dry_run": {"type": "boolean", "description": "judge by the ten gates, and start nothing"},
 }
 
@@ -64,20 +71,76 @@ def _state_of(runtime: Json) -> str:
 def _agents(call: McpToolCall) -> Any:
     agents = call.client.get("/v1/agents", cwd=call.cwd)["agents"]
     kept = ("name", "description", "read_only", "runtime", "model", "tier", "tools")
-    return {"agents": [{key: one[key] for key in kept if key in one} for one in agents]}
+    rows = call.client.get("/v1/records", limit=RECORDS)["records"]
+    return {
+        "agents": [
+            {**{key: one[key] for key in kept if key in one}, "records": _records(rows, agent=one["name"])}
+            for one in agents
+        ]
+    }
 
 
 def _models(call: McpToolCall) -> Any:
-    return call.client.get("/v1/models", cwd=call.cwd)
+    answer = call.client.get("/v1/models", cwd=call.cwd)
+    rows = call.client.get("/v1/records", limit=RECORDS)["records"]
+    return {
+        **answer,
+        "models": [{**one, "records": _records(rows, model=one["id"])} for one in answer["models"]],
+    }
+
+
+RECORDS, MOST_RECORDS = 500, 6
+
+
+def _records(rows: list[Json], **equal: str) -> list[Json]:
+    """The records with these values, sorted by their number of runs; a rate of too few runs is unknown."""
+    mine = [row for row in rows if all(row[name] == value for name, value in equal.items())]
+    kept = ("agent", "model", "kind", "size", "runs", "good")
+    return [
+        {
+            **{key: row[key] for key in kept if key not in equal},
+            "rate": row["rate"] if row["enough"] else "unknown",
+        }
+        for row in sorted(mine, key=lambda row: -int(row["runs"]))[:MOST_RECORDS]
+    ]
 
 
 def _dispatch(call: McpToolCall) -> Any:
     """Dispatches as the command does, and answers as soon as the run is queued."""
-    body = {**call.given, **call.where(), "by": call.by, **above()}
+    where = {} if "project" in call.given else call.where()
+    body = {**call.given, **where, "by": call.by, **above()}
     answer = call.client.post_work("/v1/runs", body, lambda under_way: call.progress.report(0, "snapshot"))
     if body.get("dry_run"):
         return answer
     return {**answer, "next": f"call wait with run {answer['run']}, then run_show"}
+
+
+def _explore(call: McpToolCall) -> Any:
+    """Until all have answered, or the time is over: the same call again finds those that are under way."""
+    told = ("questions", "again", "node", "model", "runtime")
+    body = {name: call.given[name] for name in told if name in call.given}
+    body |= {"look": call.given["depth"]} if "depth" in call.given else {}
+    path = "/v1/explore"
+    asked = {**body, **call.where(), "by": call.by, **above()}
+    answer = call.client.post_work(path, asked, lambda under_way: call.progress.report(0, "snapshot"))
+    rows = answer["scouts"]
+    for waited in range(WAIT_MOST_S):
+        if all(row["state"] != UNDER_WAY for row in rows):
+            return {"scouts": rows}
+        call.progress.report(waited, "the scouts are under way")
+        call.progress.wait(LOOK_S)
+        rows = [_scouted(call, row) for row in rows]
+    return {"scouts": rows, "next": "call explore again with the same questions: it goes on waiting"}
+
+
+UNDER_WAY = "under way"
+"""The state of a scout that has not answered yet."""
+
+
+def _scouted(call: McpToolCall, row: Json) -> Json:
+    known = row["state"] != UNDER_WAY
+    found: Json = row if known else call.client.get(path_of("explore", row["run"]))
+    return found
 
 
 def _wait(call: McpToolCall) -> Any:
@@ -108,6 +171,15 @@ def _run(call: McpToolCall) -> Any:
 
 def _why(call: McpToolCall) -> Any:
     return call.client.get(call.run("why"))
+
+
+def _verify(call: McpToolCall) -> Any:
+    return call.client.get(call.run("verify"))
+
+
+def _history(call: McpToolCall) -> Any:
+    asked = {"text": call.given.get("query"), "limit": min(int(call.given.get("limit", 10)), ROWS)}
+    return call.client.get("/v1/history", cwd=call.cwd, **asked)
 
 
 def _logs(call: McpToolCall) -> Any:
@@ -143,6 +215,18 @@ def _end_of(call: McpToolCall, stream: str) -> tuple[int, str]:
     return end + at(end), first.attempt
 
 
+def _receipt(call: McpToolCall) -> Any:
+    """What the machine has signed, as it can be read, and its digest; `verify` judges it."""
+    row = call.client.get(path_of("receipts", call.text("run")))
+    kept = ("run", "attempt", "node", "outcome", "digest", "stored_at", "statement")
+    return {name: row[name] for name in kept if name in row}
+
+
+def _retry(call: McpToolCall) -> Any:
+    answer = call.client.post(call.run("retry"), {"by": call.by, "reason": call.given.get("reason", "")})
+    return {**answer, "next": f"call wait with run {answer['run']}, then run_show"}
+
+
 def _diff(call: McpToolCall) -> Any:
     stat = bool(call.given.get("stat", False))
     text = call.client.raw(call.run("diff"), stat="1" if stat else None).decode("utf-8", "replace")
@@ -161,26 +245,35 @@ def _budget(call: McpToolCall) -> Any:
     return call.client.get("/v1/budget")
 
 
+_TEXT: Json = {"type": "string"}
+_OR_NONE: Json = {"type": ["string", "null"]}
+_NUMBER: Json = {"type": "integer"}
+_STATE: Json = {"run": _TEXT, "state": _TEXT, "outcome": _OR_NONE, "reason": _TEXT, "next": _TEXT}
+_QUEUED: Json = {"run": _TEXT, "state": _TEXT, "reason": _TEXT, "next": _TEXT}
+
 TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "fleet_status",
         "Machines of the PanCode fleet: which are online, their slots, runtimes and running work.",
         _fleet,
         "GET /v1/fleet",
+        output={"nodes": {"type": "array", "items": {"type": "object"}}},
     ),
     McpTool(
         "agents",
-        "Agent definitions for a dispatch, with the purpose of each.",
+        "Agent definitions, with the purpose of each and how well it did, by kind and size of task.",
         _agents,
         "GET /v1/agents",
         {"cwd": CWD},
+        group="choices",
     ),
     McpTool(
         "models",
-        "Models to choose from, local and remote, with prices.",
+        "Models of the fleet's own servers, with their tests and how well each did.",
         _models,
         "GET /v1/models",
         {"cwd": CWD},
+        group="choices",
     ),
     McpTool(
         "dispatch",
@@ -192,6 +285,35 @@ TOOLS: tuple[McpTool, ...] = (
         ("task",),
         right=DISPATCHES,
         untrusted=False,
+        output=_QUEUED,
+    ),
+    McpTool(
+        "explore",
+        "Have read-only scouts answer 1 to 4 questions about the repository, cheaply, side by side. What is "
+        f"known of these very files comes at once. Waits {WAIT_MOST_S} s; call again to go on waiting.",
+        _explore,
+        "POST /v1/explore",
+        {
+            "questions": {
+                "type": "array",
+                "items": {"type": "string"},
+                "maxItems": MOST_QUESTIONS,
+                "description": "each whole in itself",
+            },
+            "depth": {
+                "type": "string",
+                "enum": ["shallow", "medium", "deep"],
+                "description": "default: medium",
+            },
+            "again": {"type": "boolean", "description": "ask anew what is known already"},
+            "cwd": CWD,
+            "node": WORK["node"],
+            "model": WORK["model"],
+            "runtime": WORK["runtime"],
+        },
+        ("questions",),
+        right=DISPATCHES,
+        group="history",
     ),
     McpTool(
         "wait",
@@ -200,6 +322,7 @@ TOOLS: tuple[McpTool, ...] = (
         "GET /v1/runs/{run}/brief",
         {"run": RUN, "seconds": integer("how long to wait", WAIT_MOST_S)},
         ("run",),
+        output=_STATE,
     ),
     McpTool(
         "runs",
@@ -213,6 +336,7 @@ TOOLS: tuple[McpTool, ...] = (
             "agent": string("only runs of this agent"),
             "since": string("only newer ones, such as 2h or 3d"),
         },
+        output={"runs": {"type": "array", "items": {"type": "object"}}},
     ),
     McpTool(
         "run_show",
@@ -231,6 +355,29 @@ TOOLS: tuple[McpTool, ...] = (
         ("run",),
     ),
     McpTool(
+        "verify",
+        "Check the receipt of a run: its signature, its place in the chain, the logs and the change that it "
+        "names.",
+        _verify,
+        "GET /v1/runs/{run}/verify",
+        {"run": RUN},
+        ("run",),
+        group="proof",
+    ),
+    McpTool(
+        "history",
+        "What earlier runs in the repository decided, did and left open, each with its run and its age: to "
+        "know before work is begun again. The code may have changed since.",
+        _history,
+        "GET /v1/history",
+        {
+            "query": string("words to search for; none: the newest"),
+            "cwd": CWD,
+            "limit": integer("how many", ROWS),
+        },
+        group="history",
+    ),
+    McpTool(
         "logs",
         f"Output of a run, {LOG_BYTES // 1000} KB at a time; go on at next_offset. With tail: its last "
         "bytes, and how many are left out before them.",
@@ -243,6 +390,7 @@ TOOLS: tuple[McpTool, ...] = (
             "tail": integer("instead of offset: only the last so many bytes", LOG_BYTES),
         },
         ("run",),
+        output={"text": _TEXT, "next_offset": _NUMBER, "state": _TEXT, "left_out": _NUMBER},
     ),
     McpTool(
         "diff",
@@ -251,6 +399,27 @@ TOOLS: tuple[McpTool, ...] = (
         "GET /v1/runs/{run}/diff",
         {"run": RUN, "stat": {"type": "boolean", "description": "only files and counts"}},
         ("run",),
+        output={"diff": _TEXT, "cut": {"type": "boolean"}},
+    ),
+    McpTool(
+        "retry",
+        "Begin the same task once more, as a new run from the beginning.",
+        _retry,
+        "POST /v1/runs/{run}/retry",
+        {"run": RUN, "reason": string("why, for the record")},
+        ("run",),
+        right=DISPATCHES,
+        untrusted=False,
+        output=_QUEUED,
+    ),
+    McpTool(
+        "receipt",
+        "The signed receipt of a run, readable: who ran what where, files, gates, cost. verify judges it.",
+        _receipt,
+        "GET /v1/receipts/{run}",
+        {"run": RUN},
+        ("run",),
+        output={"run": _TEXT, "digest": _TEXT, "statement": {"type": "object"}},
     ),
     McpTool(
         "stop",
@@ -277,12 +446,24 @@ TOOLS: tuple[McpTool, ...] = (
         _budget,
         "GET /v1/budget",
         untrusted=False,
+        group="choices",
     ),
     *WORKFLOW_TOOLS,
     *SCHEDULE_TOOLS,
     *SESSION_TOOLS,
+    *CONFIG_TOOLS,
 )
 BY_NAME = {tool.name: tool for tool in TOOLS}
+GROUPS = tuple(dict.fromkeys(tool.group for tool in TOOLS))
+
+
+def listed(groups: Collection[str]) -> list[Json]:
+    """As `tools/list` shows those of the core and of the groups that the user has named."""
+    return [tool.listed() for tool in TOOLS if tool.group == CORE or ALL in groups or tool.group in groups]
+
+
+ALL = "all"
+"""Names every group."""
 
 
 def call(

@@ -3,26 +3,65 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from pancode.access.rights import ANSWERS, DISPATCHES, DROPS
 from pancode.caller import above, folder_here
 from pancode.client import home_here, path_of
+from pancode.mcp.protocol import ParamsError
 from pancode.mcp.tool import CWD, RUN, WORK, Json, McpTool, McpToolCall, integer, string
 from pancode.remote.place import remote_of
 
-MOST_TASKS = 100
+MOST_TASKS, MOST_IN_ORDER = 100, 20
 _WORKFLOW = string("id of a workflow (w-abc123), as the tools that begin one give it")
 _COMMON: Json = {"cwd": CWD, **WORK}
+_OF_A_STEP: Json = {
+    "task": string("the whole task; the answers before it come with it"),
+    **{name: WORK[name] for name in ("agent", "model", "mode") if name in WORK},
+}
 
 
 def _batch(call: McpToolCall) -> Any:
     """All tasks are admitted before the first one starts."""
-    work = {name: call.given[name] for name in WORK if name in call.given}
-    tasks = call.given["tasks"]
-    steps = [{"name": f"{n}", "dispatch": {**work, "task": str(task)}} for n, task in enumerate(tasks, 1)]
-    body = {"kind": "batch", "steps": steps, "concurrency": call.given.get("concurrency")}
+    rows = [{"task": str(task)} for task in call.given["tasks"]]
+    body = {"kind": "batch", "steps": _steps(call, rows), "concurrency": call.given.get("concurrency")}
     return _begun(call, body)
+
+
+def _steps(call: McpToolCall, rows: Sequence[Mapping[str, str]]) -> list[Json]:
+    """What counts for all of them, and over it what each row says."""
+    work = {name: call.given[name] for name in WORK if name in call.given}
+    return [{"name": f"{n}", "dispatch": {**work, **row}} for n, row in enumerate(rows, 1)]
+
+
+def _chain(call: McpToolCall) -> Any:
+    """Each step needs the one before it."""
+    rows = call.given["steps"]
+    for row in rows:
+        if not isinstance(row, dict) or not all(isinstance(value, str) for value in row.values()):
+            raise ParamsError("each of steps is an object of texts")
+        if "task" not in row or set(row) - set(_OF_A_STEP):
+            raise ParamsError(f"a step has a task, and of {', '.join(_OF_A_STEP)} what it wants")
+    steps = _steps(call, rows)
+    for before, step in pairwise(steps):
+        step["needs"] = [before["name"]]
+    return _begun(call, {"kind": "chain", "steps": steps})
+
+
+def _race(call: McpToolCall) -> Any:
+    """One task for several; by agent, by model, or the same one several times."""
+    task, given = call.text("task"), call.given
+    lists = [name for name in ("agents", "models", "best_of") if given.get(name)]
+    if len(lists) != 1:
+        raise ParamsError("a race has one of agents, models and best_of")
+    named = lists[0].removesuffix("s")
+    rows = [{named: str(one)} for one in given[lists[0]]] if named != "best_of" else [{}] * given["best_of"]
+    if len(rows) < 2:
+        raise ParamsError(f"{lists[0]} needs two or more")
+    steps, rule = _steps(call, [{"task": task, **row} for row in rows]), {"by": given.get("by", "first")}
+    return _begun(call, {"kind": "race", "input": task, "steps": steps, "race": rule})
 
 
 def _run_workflow(call: McpToolCall) -> Any:
@@ -55,6 +94,12 @@ def _show(call: McpToolCall) -> Any:
 
 def _stop(call: McpToolCall) -> Any:
     return call.client.post(path_of("workflows", call.text("workflow"), "stop"), {"by": call.by})
+
+
+def _lane_add(call: McpToolCall) -> Any:
+    """The options of its work that were given, and the item's own."""
+    body = {name: call.given[name] for name in ("task", "key", *WORK) if name in call.given}
+    return call.client.post(path_of("lanes", call.text("lane"), "add"), {**body, "by": call.by})
 
 
 def _inbox(call: McpToolCall) -> Any:
@@ -94,12 +139,62 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         ("tasks",),
         right=DISPATCHES,
         untrusted=False,
+        group="workflows",
+    ),
+    McpTool(
+        "dispatch_chain",
+        "Hand over steps that build on each other: each begins from the files and answers of those before it "
+        "(first plan, then build, then review). Answers as dispatch_batch does.",
+        _chain,
+        "POST /v1/workflows",
+        {
+            "steps": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": _OF_A_STEP,
+                    "required": ["task"],
+                    "additionalProperties": False,
+                },
+                "minItems": 1,
+                "maxItems": MOST_IN_ORDER,
+                "description": "in order; what one leaves out is as beside them",
+            },
+            **_COMMON,
+        },
+        ("steps",),
+        right=DISPATCHES,
+        untrusted=False,
+        group="workflows",
+    ),
+    McpTool(
+        "dispatch_race",
+        "Hand one task to several workers: the first that is done and passes the gates wins, or the smallest "
+        "change; the others are stopped. Answers as dispatch_batch does.",
+        _race,
+        "POST /v1/workflows",
+        {
+            "task": string("the whole task"),
+            "agents": {"type": "array", "items": {"type": "string"}, "description": "one run for each agent"},
+            "models": {"type": "array", "items": {"type": "string"}, "description": "one run for each model"},
+            "best_of": integer("so many runs of the same", MOST_IN_ORDER),
+            "by": {
+                "type": "string",
+                "enum": ["first", "smallest"],
+                "description": "who wins; default: first",
+            },
+            **_COMMON,
+        },
+        ("task",),
+        right=DISPATCHES,
+        untrusted=False,
+        group="workflows",
     ),
     McpTool(
         "run_workflow",
-        "Run a workflow file by name: steps that build on each other, such as explore-then-build, "
-        "review-loop, parallel-review, plan-build-verify, fix-the-tests, red-team. agent, model, runtime, "
-        "workspace and verify are for steps that name none.",
+        "Run a workflow file by name, such as explore-then-build, review-loop, parallel-review, "
+        "plan-build-verify, fix-the-tests, red-team. agent, model, runtime, workspace and verify are for "
+        "steps that name none.",
         _run_workflow,
         "POST /v1/workflows",
         {
@@ -110,6 +205,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         ("workflow",),
         right=DISPATCHES,
         untrusted=False,
+        group="workflows",
     ),
     McpTool(
         "workflow_show",
@@ -118,6 +214,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         "GET /v1/workflows/{workflow}",
         {"workflow": _WORKFLOW},
         ("workflow",),
+        group="workflows",
     ),
     McpTool(
         "workflow_stop",
@@ -127,6 +224,30 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         {"workflow": _WORKFLOW},
         ("workflow",),
         right=DROPS,
+        group="workflows",
+    ),
+    McpTool(
+        "lanes",
+        "The user's lanes: work in order, whose next item begins by itself; state, items, cost.",
+        lambda call: call.client.get("/v1/lanes"),
+        "GET /v1/lanes",
+        group="workflows",
+    ),
+    McpTool(
+        "lane_add",
+        "Add a coding task to a lane. It begins when those before it are done. The lane has to exist.",
+        _lane_add,
+        "POST /v1/lanes/{lane}/add",
+        {
+            "lane": string("name of the lane (see lanes)"),
+            "task": string("the whole task"),
+            "key": string("an item with the same key is added only once"),
+            **WORK,
+        },
+        ("lane", "task"),
+        right=DISPATCHES,
+        untrusted=False,
+        group="workflows",
     ),
     McpTool(
         "inbox",

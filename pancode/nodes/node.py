@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from node_agent.wire.clock import FleetTime
-from node_agent.wire.model import WireModel
+from node_agent.wire.model import FleetTime, WireModel
 from node_agent.wire.node import Heartbeat
 from node_agent.wire.policy import Isolation
 from pancode.core.records import Node

@@ -74,6 +74,9 @@ def _parts(event: FeedEvent, occasion: str, facts: Mapping[str, str]) -> tuple[s
     data, who, run = event.data, facts.get("agent", "a run"), str(event.run)
     match occasion:
         case changes.RUN_WAITS:
+            if data.get("kind") == "change":
+                what = f"{data.get('by')} asks for a change of the configuration"
+                return what, str(data.get("words", "")), str(data.get("command", "")), "inbox"
             what = f"{run} waits for you: {data.get('kind')}"
             return what, str(data.get("words", "")), str(data.get("command", "")), f"runs/{run}"
         case changes.WORKFLOW_FAILED | changes.WORKFLOW_DONE:

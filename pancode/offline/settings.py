@@ -1,4 +1,4 @@
-"""Shows the settings of one folder, with the origin of each; needs no coordinator."""
+"""Shows the settings of one folder, and takes out one that keeps the coordinator from starting."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pancode.config.choosing import KeptSettings
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.presets import VARIABLE
 from pancode.config.surroundings import FileSurroundings
+from pancode.work.people.changes import AskedChange, ChangeKind
+from pancode.work.people.makers import SettingMaker
 
 
 def settings_here(
@@ -20,3 +23,9 @@ def settings_here(
     loaded = load(places, environ, preset=environ.get(VARIABLE, "").strip() or None)
     rows = [{"key": key, "value": value, "origin": origin} for key, value, origin in loaded.rows()]
     return rows, loaded.warnings
+
+
+def unset_here(home: Path, key: str, environ: Mapping[str, str]) -> dict[str, Any]:
+    """As `POST /v1/config/unset`, where no coordinator runs: its watch records the change when it starts."""
+    change = AskedChange(ChangeKind.SETTING, key, None)
+    return SettingMaker(KeptSettings(home, environ)).make(change, "").shape()

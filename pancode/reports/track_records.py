@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from pancode.account.track_records import TrackRecord, WorkKey, summed
+from pancode.account.track_records import ENOUGH, TrackRecord, WorkKey, summed
 from pancode.control.core import Core
 from pancode.control.shapes import TrackRecordRow
 from pancode.core import books
-from pancode.dispatch.dispatch import lately
+from pancode.core.values import replace
+from pancode.dispatch.remembering import lately
 
 
 def track_records(core: Core, agent: str | None, rankings: bool, limit: int) -> list[TrackRecordRow]:
     """Records, the best smoothed rate first. `rankings`: by agent, model and runtime alone."""
     known = lately(core).items()
-    found = summed(
-        (WorkKey(k.agent, k.model, k.runtime, *(("", None) if rankings else (k.kind, k.repository))), r)
-        for k, r in known
-    )
+    found = summed((_ranked(key) if rankings else replace(key, node=None), record) for key, record in known)
     shown = [(key, record) for key, record in found.items() if agent in (None, key.agent)]
     shown.sort(key=lambda pair: (-pair[1].rate, -pair[1].runs, pair[0].agent, pair[0].model or ""))
     return [_row(key, record) for key, record in shown[:limit]]
+
+
+def _ranked(key: WorkKey) -> WorkKey:
+    return WorkKey(key.agent, key.model, key.runtime, "", None)
 
 
 def _row(key: WorkKey, record: TrackRecord) -> TrackRecordRow:
@@ -31,6 +33,7 @@ def _row(key: WorkKey, record: TrackRecord) -> TrackRecordRow:
         "model": key.model,
         "runtime": key.runtime,
         "kind": key.kind or None,
+        "size": key.size or None,
         "repository": key.repository,
         "runs": record.runs,
         "good": record.good,
@@ -39,6 +42,7 @@ def _row(key: WorkKey, record: TrackRecord) -> TrackRecordRow:
         "rate": round(record.rate, 4),
         "low": round(low, 4),
         "high": round(high, 4),
+        "enough": record.runs >= ENOUGH,
         "usd_each_landed": None if usd is None else round(usd, 4),
         "minutes_each_landed": None if minutes is None else round(minutes, 2),
         "unknown_runs": record.unknown,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 
-from node_agent.wire.clock import FleetTime
 from node_agent.wire.event import Events
 from node_agent.wire.identity import FINAL, Mark
+from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Inventory, JournalEntry
 from node_agent.wire.receipt import Receipt
 from node_agent.wire.signing import Envelope, PublicKey, RefusalCode, WireRefusal, open_as, parse_envelope

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from node_agent.wire.identity import AttemptId
-from pancode.control.core import Core
+from pancode.control.core import Core, open_fences
 from pancode.control.run import find_run
 from pancode.control.surroundings import Streams
 from pancode.core.names import not_found
@@ -77,6 +77,21 @@ def read_log(core: Core, streams: Streams, text: str, place: LogPlace) -> LogPie
     if fence.state is not FenceState.CLOSED:
         return LogPiece(b"", here)
     return _after(run, fence, fences, here)
+
+
+MOST_TAIL = 4_000
+
+
+def tails(core: Core, streams: Streams, most: int) -> dict[str, str]:
+    """The last bytes of the output of each run that is under way and has written something."""
+    with core.ports.ledger.transaction() as tx:
+        fences = open_fences(tx)
+    found = {}
+    for fence in fences:
+        identity = AttemptId(run=fence.run, attempt=fence.attempt, fence=fence.fence)
+        if size := streams.size(identity, OUT):
+            found[fence.run] = streams.read(identity, OUT, max(0, size - most), most).decode(errors="replace")
+    return found
 
 
 def stream_names(core: Core, streams: Streams, text: str) -> dict[str, list[str]]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import posixpath
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from node_agent.wire.failure import Outcome
 from node_agent.wire.git import shown
+from pancode.agents.agents import ORCHESTRATOR
+from pancode.agents.endpoints import EndpointNeed, endpoint_of, fleets_model, lack_of
 from pancode.agents.options import OPTIONS, Option
 from pancode.agents.request import DispatchRequest, request_from
 from pancode.agents.runtimes import RUNTIMES
@@ -17,21 +19,31 @@ from pancode.control.core import Core
 from pancode.control.surroundings import Surroundings
 from pancode.core.records import Node, Run, RunState
 from pancode.core.values import replace
+from pancode.dispatch.choice import level_of_mode
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.errors import UsageError, WorkspaceError
-from pancode.life.continuing import IDLE_MS, continued, is_sitting
+from pancode.life.continuing import IDLE_MS, SittingTerms, continued, is_sitting, wanted
 from pancode.life.placement import can_be_had, is_walled
+from pancode.nodes.node import NodeView
 from pancode.workflow import rejoining
-from pancode.workflow.retrying import begins_at
+from pancode.workflow.retrying import begins_at, same_files
 
 
 def dispatch_again(
-    core: Core, around: Surroundings, old: Run, by: str, resume: bool = False, alone: bool = False
+    core: Core,
+    around: Surroundings,
+    old: Run,
+    by: str,
+    resume: bool = False,
+    alone: bool = False,
+    recovers: bool = False,
 ) -> Dispatched:
     """A new run; a lost one is given up for good. UsageError while the old one has not ended.
 
     The retry of a step's run takes the step, and its workflow goes on; UsageError where it cannot. `alone`:
     it stays outside. `resume`: it goes on with the session, on its node; UsageError where there is none.
+    `recovers`: it is the only one, RefusedError where there is one already; and what went on from another
+    run goes on from there again, as its task says.
     """
     if old.state is not RunState.ENDED:
         raise UsageError(
@@ -39,7 +51,7 @@ def dispatch_again(
         )
     _must_be_no_settling(old)
     _must_be_no_sitting(old)
-    request = request_of(old, by)
+    request = replace(request_of(old, by), scouts=old.terms.get("scouts", {}), recovers=recovers)
     if is_sitting(old):
         again = continued(old, request, "", reachable(core, old))
         request = replace(unpinned(core, again), retry_of=old.id)
@@ -47,6 +59,8 @@ def dispatch_again(
         with core.ports.ledger.transaction() as tx:
             rejoining.must_take(tx, old)  # before anything is paid for a snapshot; and again as it is queued
         request = replace(request, in_step=True, begins=begins_at(old))
+    elif recovers and "begins" in old.terms and not is_sitting(old):
+        request = replace(request, begins=same_files(old), continues=old.id)
     request = going_on(old, request) if resume else request
     _must_be_below(around, old, request)
     return dispatch(core, around, request)
@@ -66,18 +80,37 @@ def _must_be_no_sitting(old: Run) -> None:
 
 
 def reachable(core: Core, old: Run) -> bool:
-    """Whether the node that had it takes work now."""
+    """Whether the node that had it takes work now, and has the model that a person has chosen since."""
     name = old.result.get("node") or old.node
     with core.ports.ledger.transaction() as tx:
         node = tx.get(Node, name) if isinstance(name, str) else None
-        return node is not None and node.removed is None and can_be_had(core.view_of(node))
+        there = node is not None and node.removed is None and can_be_had(core.view_of(node))
+        return there and keeps_node(old, core.views(tx))
+
+
+def keeps_node(old: Run, nodes: Sequence[NodeView]) -> bool:
+    """Whether the model of the next sitting can be had on the node of this one. Elsewhere it begins with the
+    story, as its program's memory is here."""
+    model, name = wanted(old).model, old.result.get("node") or old.node
+    if model is None or model == old.asked_model:
+        return True
+    ref = fleets_model(model, nodes)
+    endpoint = endpoint_of(ref, nodes)
+    facts = next((view.last.heartbeat.facts for view in nodes if view.last and view.node.name == name), None)
+    if ref.node is not None or endpoint is None or facts is None:
+        return ref.node in (None, name)
+    return lack_of(facts, EndpointNeed(endpoint, ref.model, old.runtime), str(name)) is None
 
 
 def unpinned(core: Core, request: DispatchRequest) -> DispatchRequest:
-    """The next sitting without a pin to a machine that has left the fleet: elsewhere, with the story."""
+    """The next sitting without a pin to a machine that has left the fleet, or that is another one than its
+    model names: elsewhere, with the story."""
     with core.ports.ledger.transaction() as tx:
         node = tx.get(Node, request.node) if request.node is not None else None
-    stays = node is not None and node.removed is None
+        nodes = core.views(tx)
+    ref = fleets_model(request.model, nodes) if request.model else None
+    named = ref is None or ref.node in (None, request.node)
+    stays = node is not None and node.removed is None and named
     return request if stays or not request.turns else replace(request, node=None)
 
 
@@ -151,14 +184,32 @@ def request_of(run: Run, by: str) -> DispatchRequest:
         budget=None if is_sitting(run) else request.budget,  # its session has the ceiling
         on_cap="ask" if run.terms.get("more_usd") else "rest" if is_sitting(run) else "",
         rounds=_rounds(run),
-        turns=_turns(run),
         session=run.terms.get("session", ""),
         charged_to=run.terms.get("charged_to", ""),
+        rehearses=run.terms.get("rehearses", ""),
+        preset=terms.get("preset", ""),
         walled=is_walled(run),
         confirmed=True,  # by the person who names this very run; a run may not
         retry_of=run.id,
         ask="asks" in terms,
+        **_next_terms(run, request),
     )
+
+
+def _next_terms(run: Run, request: DispatchRequest) -> dict[str, Any]:
+    """As a person has chosen them for the next sitting."""
+    if "next_terms" not in run.terms:
+        return {"turns": _turns(run)}
+    return in_request(run, wanted(run), _turns(run))
+
+
+def in_request(run: Run, terms: SittingTerms, turns: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a request for the sitting behind this one, with these terms."""
+    asked = terms.as_json()
+    by_mode = run.agent == ORCHESTRATOR and run.reasoning is level_of_mode(run.mode, RUNTIMES[run.runtime])
+    if by_mode and terms.reasoning is run.reasoning:
+        asked["reasoning"] = None  # what came with its mode goes with it
+    return {"turns": {**turns, "mode": asked.pop("program_mode")}, **asked}
 
 
 def _rounds(run: Run) -> int:
@@ -166,7 +217,7 @@ def _rounds(run: Run) -> int:
     return 0 if run.outcome is Outcome.DONE else max(0, run.terms.get("rounds", 0) - 1)
 
 
-def _turns(run: Run) -> Mapping[str, int]:
+def _turns(run: Run) -> Mapping[str, Any]:
     """Who speaks from now on gets the usual wait for words, where the run had none as it was left alone."""
     turns = run.terms.get("turns", {})
     return {**turns, "idle_ms": IDLE_MS} if run.terms.get("rounds") and not _rounds(run) else turns

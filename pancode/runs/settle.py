@@ -24,6 +24,7 @@ from pancode.life.decide import decide
 from pancode.life.receipts import Evidence, Judged, Ruling, judge_evidence, judge_identity, needs_nodes
 from pancode.life.retries import MOST_OUTPUT
 from pancode.life.signals import Believed, Rejected
+from pancode.runs import history
 
 
 def keep(work: Work, claims: Claims) -> None:
@@ -183,6 +184,7 @@ def _accept(work: Work, letter: Letter, proofs: Proofs) -> None:
     work.apply(decide(case, signal if claims.failure is None else with_facts(work, signal)))
     if claims.board:
         keep(work, claims)
+    history.keep(work, claims)
 
 
 def _kept(core: Core, letter: Letter, proofs: Proofs) -> tuple[Envelope, str]:

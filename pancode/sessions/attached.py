@@ -69,7 +69,8 @@ class SessionActs:
 
     def approve(self, asks: Json, scope: str = "once") -> None:
         """A yes to this very question; `scope` run: and to the same rule in this run."""
-        self._decide(asks, "approve", {**_call(asks), "scope": scope})
+        plan = {"plan": asks["plan"]} if asks.get("plan") else {}
+        self._decide(asks, "approve", {**_call(asks), **plan, "scope": scope})
 
     def deny(self, asks: Json, why: str = "") -> None:
         """A no to this very question; only a call takes words with it."""

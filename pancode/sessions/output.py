@@ -35,6 +35,8 @@ WAITING = (SessionState.WAITS_FOR_YOU, SessionState.ASKS, *OVER)
 """Nothing comes without more words of somebody."""
 NO_TURN = "no_turn"
 """The coordinator's code for a session whose program has ended already."""
+RESTS = {"slot": "a run needed its slot"}
+"""Reasons of a rest in the words of a face, where its own word is not enough."""
 LAST_MS = 4_000_000_000_000
 """A later time, in Unix milliseconds, is none: a stream may say anything."""
 _TEXTS = ("id", "text", "stop", "why", "tool", "command", "path", "pattern", "diff")

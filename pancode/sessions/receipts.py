@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from node_agent.wire.signing import WireRefusal, parse_envelope
 from pancode.control.core import Core
 from pancode.control.run import find_run
-from pancode.control.shapes import CheckShape, Json, SessionVerdictShape, SittingVerdict
+from pancode.control.shapes import CheckShape, Json
 from pancode.control.surroundings import Streams
 from pancode.core.records import Fence, Run, RunState
 from pancode.errors import NotFoundError
@@ -16,6 +16,7 @@ from pancode.life.continuing import is_sitting
 from pancode.life.verification import ReceiptVerdict
 from pancode.runs import receipts
 from pancode.sessions.session import of_run
+from pancode.sessions.shapes import SessionVerdictShape, SittingVerdict
 
 _BAD = (ReceiptVerdict.TAMPERED, ReceiptVerdict.UNSIGNED, ReceiptVerdict.UNKNOWN_KEY)
 
@@ -80,6 +81,7 @@ def _held(core: Core, run: Run, row: SittingVerdict) -> CheckShape:
 def _links(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
     """By what is signed: a sitting's files are those of the one before, its memory is of this session."""
     left: str | None = None
+    lefts: dict[str, str | None] = {}
     for number, run in enumerate(runs):
         found = _receipt(core, run)
         with core.ports.ledger.transaction() as tx:
@@ -89,8 +91,16 @@ def _links(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
         order = json.loads(parse_envelope(fence.order).body())
         begins, memory = order["workspace"]["snapshot"], (order["resume"] or {}).get("run")
         if number:
+            left = lefts.get(_begins(core, run), left)
             ok = begins == left and (memory is None or memory in runs[:number])
             files = f"its files at {begins}" if begins else "without files of a repository"
             words = f"{files}, {f'with the memory of {memory}' if memory else 'without a memory'}"
             yield {"what": f"{run} goes on from {runs[number - 1]}", "ok": ok, "detail": words}
-        left = found["statement"]["predicate"]["commit"] or begins
+        left = lefts[run] = found["statement"]["predicate"]["commit"] or begins
+
+
+def _begins(core: Core, run: str) -> str:
+    """The sitting at whose files this one began: the one before, or that of an earlier point."""
+    with core.ports.ledger.transaction() as tx:
+        found = tx.get(Run, run)
+    return "" if found is None else found.terms.get("begins", "")

@@ -4,23 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 
-from node_agent.wire.failure import Outcome
 from node_agent.wire.identity import Mark
-from node_agent.wire.receipt import TurnStop
 from pancode.control.core import Core
-from pancode.control.run import at, attempts_of, find_run, iso, newest_fence, node_of, usage_of
-from pancode.control.shapes import AskedShape, SessionMoney, SessionShape, SittingShape
+from pancode.control.left import session_view
+from pancode.control.run import at, attempts_of, find_run, iso, newest_fence, node_of, run_shape, usage_of
 from pancode.core import books
 from pancode.core.names import LAST, not_found
-from pancode.core.ports import Transaction
-from pancode.core.records import Action, ActionKind, Attempt, Fence, FenceState, Run, RunState
+from pancode.core.ports import Grouping, Transaction
+from pancode.core.records import (
+    Action,
+    ActionKind,
+    Attempt,
+    BookEntry,
+    EntryKind,
+    Fence,
+    FenceState,
+    Run,
+    RunState,
+)
 from pancode.errors import WorkspaceError
-from pancode.life.continuing import ended_turns, is_between_turns, is_sitting, kept, nexts, rows
+from pancode.life.continuing import (
+    ended_turns,
+    is_between_turns,
+    is_sitting,
+    is_turn_lost,
+    kept,
+    leads,
+    nexts,
+    rows,
+    terms_of,
+    wanted,
+)
 from pancode.life.ends import GIVEN_UP
 from pancode.life.inbox import InboxItem, ItemKind, item_of, open_item
 from pancode.life.receipts import usage_of_all
+from pancode.runs.retry import keeps_node
 from pancode.sessions.output import SessionState as SessionState
+from pancode.sessions.shapes import (
+    AskedShape,
+    NextTerms,
+    SessionMoney,
+    SessionShape,
+    SittingShape,
+    TasksShape,
+)
+from pancode.work.people.continuing import points_of
+from pancode.work.people.proposals import proposed_by
 
 LONGEST = 1_000
 """So many sittings of one session are followed."""
@@ -38,6 +69,8 @@ class SessionChain:
     asked: Action | None
     goes_on: bool
     """The next sitting begins by itself, with words that came too late for the newest one."""
+    proposed: InboxItem | None = None
+    """The change of the configuration that one of its runs asks for."""
 
     @property
     def id(self) -> str:
@@ -52,12 +85,12 @@ class SessionChain:
     def item(self) -> InboxItem | None:
         """The question that waits; a change that waits to be landed is none."""
         item = None if self.asked is None else item_of(self.newest, self.asked)
-        return None if item is None or item.kind is ItemKind.LANDING else item
+        return self.proposed if item is None or item.kind is ItemKind.LANDING else item
 
     @property
     def state(self) -> SessionState:
         run, mark = self.newest, "" if self.fence is None else self.fence.mark
-        if self.item is not None:
+        if self.item not in (None, self.proposed):
             return SessionState.ASKS
         if run.state is RunState.ENDED:
             return _over(run)
@@ -67,13 +100,15 @@ class SessionChain:
         if mark in ("", Mark.ACCEPTED, Mark.PREPARED):
             return SessionState.STARTS
         idle = is_sitting(run) and mark == Mark.SPAWNED and is_between_turns(run)
-        return SessionState.WAITS_FOR_YOU if idle else SessionState.WORKS
+        if not idle:
+            return SessionState.WORKS
+        return SessionState.WAITS_FOR_YOU if self.proposed is None else SessionState.ASKS
 
 
 def _over(run: Run) -> SessionState:
     if not is_sitting(run) or "closed" in run.terms:
         return SessionState.ENDED
-    if run.terms.get("turn", {}).get("stop") == TurnStop.LOST or run.outcome is Outcome.LOST:
+    if is_turn_lost(run):
         return SessionState.TURN_LOST
     return SessionState.RESTS
 
@@ -91,7 +126,8 @@ def of_run(tx: Transaction, run: Run) -> SessionChain:
     runs = (*reversed(list(_before(tx, run))), run, *_after(tx, run))
     actions = tuple(tx.find(Action, {"run": runs[-1].id}))
     goes_on = any(action.kind is ActionKind.GO_ON for action in actions)
-    return SessionChain(runs, newest_fence(tx, runs[-1]), open_item(actions), goes_on)
+    change = proposed_by(tx, [run.id for run in runs])
+    return SessionChain(runs, newest_fence(tx, runs[-1]), open_item(actions), goes_on, change)
 
 
 def meant(core: Core, text: str, *, to_land: bool = False) -> Run:
@@ -180,6 +216,11 @@ def shape(core: Core, tx: Transaction, session: SessionChain) -> SessionShape:
         "agent": run.agent,
         "runtime": run.runtime,
         "model": run.model,
+        "mode": run.mode.value,
+        "safety": run.safety.value,
+        "reasoning": run.reasoning,
+        "program_mode": terms_of(run).program_mode,
+        "next": _next(core, tx, run),
         "project": run.project,
         "title": _line(first.task or " ".join(first.argv or ())),
         "last_words": _line(str(rows(run)[-1]["text"]) if rows(run) else run.task),
@@ -190,10 +231,25 @@ def shape(core: Core, tx: Transaction, session: SessionChain) -> SessionShape:
         "asks": None if item is None else _asked(item),
         "usage": usage_of(usage_of_all(attempts)),
         "money": _money(core, tx, session, attempts),
-        "sittings": [_sitting(one) for one in session.runs],
+        "sittings": _sittings(tx, session),
         "created_by": first.created_by,
         "created_at": at(first.created_ms),
         "changed_at": at(run.finished_ms or run.terms.get("turn", {}).get("at_ms") or run.created_ms),
+    }
+
+
+def _next(core: Core, tx: Transaction, run: Run) -> NextTerms | None:
+    asked, terms = run.terms.get("next_terms"), wanted(run)
+    if asked is None:
+        return None
+    return {
+        "mode": terms.mode.value,
+        "safety": terms.safety.value,
+        "model": terms.model,
+        "reasoning": terms.reasoning,
+        "program_mode": terms.program_mode,
+        "memory": keeps_node(run, core.views(tx)),
+        "by": asked["by"],
     }
 
 
@@ -205,20 +261,33 @@ _OF_A_TURN = ("number", "stop", "why", "tokens", "cost_usd", "cost_source")
 
 
 def _money(core: Core, tx: Transaction, session: SessionChain, attempts: list[Attempt]) -> SessionMoney:
-    """What may be spent and what is left by the books; of the sitting at work counts what its node told."""
+    """What may be spent, and what is left as a dispatch sees it; but of the sitting at work counts what its
+    node told, not all that it may spend."""
     run, now = session.newest, attempts[-1] if attempts else None
-    (purse,) = core.held_in(tx, [books.session_scope(session.id)])
-    used = books.counted_usd(purse.balance)
+    view = session_view(core, tx, session.id)
+    used = books.counted_usd(view.balance)
     if is_sitting(run) and run.state is not RunState.ENDED and now is not None and now.run == run.id:
-        held = min(now.held_usd, purse.balance.held_usd)  # a sitting of before sessions had books has none
+        held = min(now.held_usd, view.balance.held_usd)  # a sitting of before sessions had books has none
         used = books.plus(books.minus(used, held), books.known_cost(now.usage) or books.ZERO)
-    ceiling, sitting = purse.ceilings.usd, run.limits.get("usd") if is_sitting(run) else None
+    ceiling, sitting = view.ceilings.usd, run.limits.get("usd") if is_sitting(run) else None
     left = None if ceiling is None else max(books.minus(ceiling, used), books.ZERO)
     return {
         "ceiling_usd": None if ceiling is None else f"{ceiling:f}",
         "left_usd": None if left is None else f"{left:f}",
         "sitting_usd": None if sitting is None else str(sitting),
+        "runs_usd": f"{_of_its_runs(tx, session):f}" if leads(run) else None,
     }
+
+
+def _of_its_runs(tx: Transaction, session: SessionChain) -> Decimal:
+    """The cost, by the books, of the runs that an orchestrator has begun; its own model is not in it."""
+    of_it: dict[str, tuple[str | int | None, ...]] = {
+        "scope": (books.session_scope(session.id),),
+        "kind": (EntryKind.SPEND, EntryKind.CORRECT, EntryKind.UNKNOWN),
+    }
+    own = {one.id for one in session.runs}
+    found = tx.tally(BookEntry, Grouping(by=("run",), sums=("usd",), among=of_it))
+    return books.plus(*(Decimal(one.sums[0]) for one in found if one.key[0] not in own))
 
 
 def _asked(item: InboxItem) -> AskedShape:
@@ -228,13 +297,21 @@ def _asked(item: InboxItem) -> AskedShape:
         "words": item.words,
         "choices": list(item.choices),
         "call": item.call,
+        "plan": None if item.plan is None else str(item.plan["digest"]),
         "command": item.command,
     }
 
 
-def _sitting(run: Run) -> SittingShape:
+def _sittings(tx: Transaction, session: SessionChain) -> list[SittingShape]:
+    backs = points_of(tx, session.id)["backs"]
+    before = (None, *(backs.get(run.id, run.id) for run in session.runs))
+    return [_sitting(run, begins) for run, begins in zip(session.runs, before, strict=False)]
+
+
+def _sitting(run: Run, begins: str | None) -> SittingShape:
     return {
         "run": run.id,
+        "begins": begins,
         "state": run.state.value,
         "outcome": None if run.outcome is None else run.outcome.value,
         "reason": run.reason,
@@ -243,6 +320,15 @@ def _sitting(run: Run) -> SittingShape:
         "created_at": at(run.created_ms),
         "finished_at": iso(run.finished_ms),
     }
+
+
+def tasks(core: Core, text: str) -> TasksShape:
+    """What the runs of a session have dispatched, the newest first."""
+    with core.ports.ledger.transaction() as tx:
+        session = load(tx, text)
+        found = [child for run in session.runs for child in tx.find(Run, {"parent": run.id})]
+        found.sort(key=lambda run: run.created_ms, reverse=True)
+        return {"session": session.id, "runs": [run_shape(core, tx, run) for run in found[:LONGEST]]}
 
 
 def show(core: Core, text: str) -> SessionShape:

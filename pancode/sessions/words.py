@@ -6,19 +6,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pancode.agents.agents import DEFAULT_AGENT
+from pancode.agents.agents import DEFAULT_AGENT, find_agent
 from pancode.agents.request import DispatchRequest
 from pancode.control.core import Core
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import Work, unit_of_work
 from pancode.core.records import Action, ActionKind, ApiToken, Run, RunState
 from pancode.core.visitors import AccessScope, must_allow
-from pancode.dispatch.dispatch import Dispatched, dispatch
+from pancode.dispatch.dispatch import Dispatched, JudgedDispatch, dispatch, dry_run
 from pancode.errors import PancodeError, RefusedError, UnavailableError, UsageError
 from pancode.life.continuing import GATES, as_sitting, hears, is_sitting, kept, nexts, rows
-from pancode.life.signals import SessionClosed, ToldByPerson, TurnAsked
+from pancode.life.signals import SessionClosed, ToldByPerson, TurnAsked, TurnedDown
 from pancode.runs.stop import stop
 from pancode.sessions.session import SessionState, load
+from pancode.sessions.speaking import spoken
 from pancode.work.people.continuing import continue_run, go_on
 
 TRIES = 3
@@ -29,16 +30,32 @@ Around = Callable[[Mapping[str, object]], Surroundings]
 def begin(core: Core, around: Surroundings, request: DispatchRequest) -> Dispatched:
     """The first sitting of a new session, through the same ten gates; its task is the words of turn 1.
 
-    Without an agent it is that of the settings, else builder, and the answer says so. UsageError: no words.
+    Without an agent it is that of the settings, else builder, and without a model or program what is ready;
+    the answer says so. UsageError: no words. RefusedError: nothing could talk.
     """
     if not request.task.strip():
         fix = 'pancode chat "..."'
         raise UsageError("a session begins with words, and there are none", fix=fix, code="bad_words")
+    request, chosen = _settled(core, around, request)
+    return replace(dispatch(core, around, request), chosen=chosen)
+
+
+def judge(core: Core, around: Surroundings, request: DispatchRequest) -> tuple[JudgedDispatch, str]:
+    """As `begin`, without beginning anything: the ten verdicts, and what was chosen."""
+    request, chosen = _settled(core, around, replace(request, task=request.task.strip() or "Hello."))
+    return dry_run(core, around, request), chosen
+
+
+def _settled(core: Core, around: Surroundings, request: DispatchRequest) -> tuple[DispatchRequest, str]:
+    """The request as a sitting, with its agent and what it talks by; and the words for what nobody named."""
     project = request.project or (None if request.cwd is None else around.project_of(request.cwd))
     settings = around.defaults(project).agent
     chosen = "" if request.agent else "as dispatch.agent says" if settings else "as nobody has named an agent"
     agent = request.agent or settings or DEFAULT_AGENT
-    return replace(dispatch(core, around, as_sitting(replace(request, agent=agent))), chosen=chosen)
+    if project is None and request.workspace is None and find_agent(around.agents(None), agent).leads:
+        request = replace(request, workspace="none")  # it changes no file, so it needs none
+    request, means = spoken(core, around, as_sitting(replace(request, agent=agent)), project)
+    return request, "; ".join(filter(None, (chosen, means)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +100,17 @@ def said_in(run: Run) -> SaidWords:
     """How the words that were said last in this run reach its agent."""
     if rows(run)[-1]["delivered"]:
         return SaidWords(run, "with its task")
-    heard = hears(run) and run.state in (RunState.PENDING, RunState.RUNNING)
+    changes = "next_terms" in run.terms  # they begin the next sitting
+    heard = hears(run) and run.state in (RunState.PENDING, RunState.RUNNING) and not changes
     return SaidWords(run, "sent" if heard else "kept", len(rows(run)))
+
+
+def turn_down(core: Core, asker: str, what: str, by: str) -> None:
+    """Let a session hear, with its next words, that a person has said no to what this run of it asked for."""
+    with unit_of_work(core) as work:
+        newest = load(work.tx, asker).newest
+        if is_sitting(newest):
+            work.signal(newest, TurnedDown(what, by))
 
 
 def lands(core: Core, text: str) -> bool:

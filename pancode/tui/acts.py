@@ -13,6 +13,7 @@ from pancode.tui.views import ApiAsk
 
 _IDS = {"run": "run", "node": "name", "workflow": "workflow", "item": "id"}
 _SHOWS = {"machine": "node", "workflow": "workflow", "item": "item"}
+_OF_RUNS = frozenset({"run", "why", "log", "diff", "receipt"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,15 @@ def subject(page: Page, row: PageRow | None, place: PagePlace) -> KeySubject:
     return KeySubject(frozenset(_with_run(kinds, row.shape)), row.shape)
 
 
+def named(place: PagePlace) -> Json:
+    """The thing that a place shows, as far as it is known before any answer: keys act on it from then on.
+
+    What an item of the inbox asks is not known yet, and a yes is to its words.
+    """
+    kind = "run" if place.view in _OF_RUNS else _SHOWS.get(place.view, "")
+    return {_IDS[kind]: place.about} if kind in ("run", "node", "workflow") else {}
+
+
 def _with_run(kinds: set[str], shape: Json) -> set[str]:
     return {*kinds, "run"} if shape.get("run") else kinds
 
@@ -64,6 +74,7 @@ _APPROVES = {
     "dispatch": "starts it",
     "budget": "starts it, beyond its budget",
     "policy": "starts it, beyond a rule",
+    "change": "changes the configuration, and pancode config undo takes it back",
 }
 """The effect of a yes, by kind of item."""
 
@@ -162,6 +173,7 @@ def _approve(run: Json, words: str) -> Act:
     name = run["run"]
     flags: dict[str, Any] = {flag.removeprefix("--").replace("-", "_"): True for flag in run["yes"]}
     flags |= {"call": run["call"]} if run.get("call") else {}
+    flags |= {"plan": run["plan"]["digest"]} if run.get("plan") else {}
     also = f" and says yes to {' and '.join(run['yes'])}" if run["yes"] else ""
     does = _APPROVES.get(run["kind"], "lets it go on")
     question = f"Approve {name}: {clip(safe(run['words']), _WORDS)}. This {does}{also}?"
@@ -189,13 +201,48 @@ def _tell(run: Json, words: str) -> Act:
     return Act("", path_of("runs", run["run"], "tell"), {"text": words}, f"{run['run']} is told")
 
 
+def _continue(run: Json, words: str) -> Act:
+    name = run["run"]
+    return Act("", path_of("runs", name, "continue"), {"text": words}, f"{name} goes on with your words")
+
+
+def _resolve(run: Json, words: str) -> Act:
+    name = run["run"]
+    question = f"Let an agent settle the conflict of {name} with your files? Its result is a run of its own."
+    return Act(question, path_of("runs", name, "land", "resolve"), {}, f"the conflict of {name} is worked on")
+
+
+def _verify(run: Json, words: str) -> Act:
+    name, where = run["run"], safe(run["node"] or "its machine")
+    question = f"Run the gates of {name} once more, on another machine than {where}?"
+    return Act(question, path_of("runs", name, "verify"), {}, f"the gates of {name} run elsewhere")
+
+
+def _drop(run: Json, words: str) -> Act:
+    name, files = run["run"], counted(len(run["files_changed"]), "file")
+    question = f"Put the change of {name} aside ({files})? It is kept, and asked about no more."
+    return Act(question, path_of("runs", name, "land", "drop"), {}, f"{name} is put aside")
+
+
+def _resume_workflow(shape: Json, words: str) -> Act:
+    name = shape["workflow"]
+    left = sum(step["state"] != "done" for step in shape["steps"])
+    question = f"Begin {counted(left, 'step')} of {name} again that did not end well? What is done is kept."
+    return Act(question, path_of("workflows", name, "resume"), {}, f"{name} goes on")
+
+
 ACTS: Mapping[tuple[str, str], ActKind] = {
     ("stop", "run"): ActKind(_brief, _stop),
     ("retry", "run"): ActKind(_brief, _retry),
     ("land", "run"): ActKind(_brief, _land),
+    ("continue", "run"): ActKind(_brief, _continue, "What is still to be done by"),
+    ("resolve", "run"): ActKind(_brief, _resolve),
+    ("verify", "run"): ActKind(_brief, _verify),
+    ("drop", "run"): ActKind(_brief, _drop),
     ("tell", "run"): ActKind(_brief, _tell, "Words for the agent of"),
     ("drain", "node"): ActKind(_node, _drain),
     ("stop", "workflow"): ActKind(_workflow, _stop_workflow),
+    ("continue", "workflow"): ActKind(_workflow, _resume_workflow),
     ("retry", "workflow"): ActKind(_workflow, _retry_workflow),
     ("approve", "item"): ActKind(None, _approve),
     ("deny", "item"): ActKind(None, _deny),

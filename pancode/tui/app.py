@@ -16,7 +16,7 @@ from textual.widgets import Input
 from pancode.errors import PancodeError
 from pancode.plain import clip, safe, width
 from pancode.tui.acting import Acting, NotingApp
-from pancode.tui.acts import KeySubject, subject
+from pancode.tui.acts import KeySubject, named, subject
 from pancode.tui.bars import CSS, Bar, KeyBar, PromptLine
 from pancode.tui.canvas import Canvas, LogView
 from pancode.tui.dialogs import KeysHelp
@@ -115,7 +115,7 @@ _BY_PRESS = {key.press: key for key in KEYS}
 class Console(NotingApp):
     """`by`: the person, as runs and audit show it."""
 
-    SIGNALS: ClassVar = (*NotingApp.SIGNALS, signal.SIGINT)
+    SIGNALS: ClassVar = {**NotingApp.SIGNALS, signal.SIGINT: 128 + signal.SIGINT}
     CSS = CSS
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key.press, f"press({key.press!r})", show=False) for key in KEYS if not key.moves),
@@ -197,6 +197,7 @@ class Console(NotingApp):
         """Ask for what the newest visit shows, and show what is known already."""
         self._turn += 1
         visit, view = self._here
+        self._page = Page(shape=named(visit.place))
         if self._log_view is not None:
             self._log_view.close()
             self._log_view = None
@@ -216,7 +217,6 @@ class Console(NotingApp):
         visit, view = self._here
         known = self._known
         if self._log_view is not None:
-            self._page = Page(shape={"run": visit.place.about})
             self._log_view.draw(visit.word)
         elif known.as_of is not None and known.has({**SUMMARY, **view.asks(visit.place.about)}):
             page = view.page(known.answers, visit.place.about, known.as_of)

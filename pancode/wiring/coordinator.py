@@ -30,6 +30,8 @@ from pancode.code.landing.forge import ForgeAccess
 from pancode.code.landing.forges import open_pull_request
 from pancode.code.landing.pull_request import PullAsked
 from pancode.code.landing.verifying import Verifications
+from pancode.config.agentwrite import OwnAgents
+from pancode.config.choosing import KeptSettings
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.presets import NO_PRESET, apply_preset
 from pancode.config.surroundings import FileSurroundings
@@ -224,6 +226,8 @@ class Coordinator:
         self.streams = self.depot.streams
         self.process_figures = Itself(home.root, self._clock).figures
         self._around = FileSurroundings(home.root, self._environ)
+        self.chosen = KeptSettings(home.root, self._environ)
+        self.own_agents = OwnAgents(home.root, self._environ)
         secret = home.audit_secret(self._ids)
         self._config = ConfigWatch(self.core, lambda: self._around.loaded().whole_rows(), secret)
         self._follow_ons = self._threads()

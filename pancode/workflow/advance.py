@@ -16,18 +16,8 @@ from pancode.core.records import (
     WorkflowStepState,
 )
 from pancode.core.values import replace
-from pancode.workflow import questions, race, rounds
+from pancode.workflow import lane, questions, race, rounds
 
-OVER = frozenset(
-    {
-        WorkflowStepState.DONE,
-        WorkflowStepState.FAILED,
-        WorkflowStepState.REFUSED,
-        WorkflowStepState.SKIPPED,
-        WorkflowStepState.STOPPED,
-    }
-)
-"""A step in one of these states has come to its end."""
 BAD = frozenset({WorkflowStepState.FAILED, WorkflowStepState.REFUSED})
 LONGEST_HOLD_MS = 3_600_000
 """No step waits longer for a circuit breaker without being judged again."""
@@ -85,6 +75,7 @@ def advance(view: WorkflowView) -> Advance:
     steps = {step.name: steps.get(step.name, step) for step in view.steps}
     for step in view.steps:  # a later step may send an earlier one into another round
         steps = rounds.begun_again(steps, steps[step.name], view.now_ms)
+    steps = {name: lane.turned(step, view.now_ms) for name, step in steps.items()}
     workflow, measure = race.decided(view.workflow, steps, view.runs)
     steps = _cut(replace(view, workflow=workflow), steps)
     started, released, next_ms = _begun(replace(view, workflow=workflow), steps)
@@ -132,9 +123,11 @@ def _judged(view: WorkflowView, step: WorkflowStep) -> WorkflowStep:
         return step
     if run.id in view.asked:
         return questions.waiting(step, run)
+    if step.item and lane.is_unsettled(run):
+        return step
     step = replace(step, lost=run.id if _is_lost(run) else None)
     if run.outcome is Outcome.DONE:
-        problem = str(step.outputs.get("problem") or "")
+        problem = str(step.outputs.get("problem") or "") or (lane.doubt(run) if step.item else "")
         state = WorkflowStepState.FAILED if problem else WorkflowStepState.DONE
         return ended(step, state, problem, view.now_ms)
     state = WorkflowStepState.STOPPED if run.stop_asked is not None else WorkflowStepState.FAILED
@@ -155,7 +148,7 @@ def _cut(view: WorkflowView, steps: Mapping[str, WorkflowStep]) -> dict[str, Wor
     left = [
         step
         for step in steps.values()
-        if step.state not in OVER and (view.run(step) is None or step.name in asking)
+        if not step.state.is_over and (view.run(step) is None or step.name in asking)
     ]
     if workflow.stop_asked is not None:
         state, why = WorkflowStepState.STOPPED, workflow.stop_asked
@@ -184,7 +177,9 @@ def _without_needs(
         now = {**steps, **over}
         found = False
         for step in waiting:
-            missing = [n for n in step.needs if now[n].state in OVER - {WorkflowStepState.DONE}]
+            missing = [
+                n for n in step.needs if now[n].state.is_over and now[n].state is not WorkflowStepState.DONE
+            ]
             if missing and step.name not in over:
                 reason = f"{missing[0]} did not end well"
                 over[step.name] = ended(step, WorkflowStepState.SKIPPED, reason, now_ms)
@@ -201,7 +196,7 @@ def _begun(
     if workflow.stop_asked is not None or _gave_up(workflow, steps):
         return [], [], None
     room = (workflow.concurrency or len(steps)) - sum(is_active(step) for step in steps.values())
-    for step in steps.values():
+    for step in lane.turn(workflow, steps) if workflow.kind is WorkflowKind.LANE else steps.values():
         if step.state is not WorkflowStepState.WAITING or not _is_ready(step, steps):
             continue
         if questions.is_asking(step, view.asked):
@@ -257,11 +252,13 @@ def _stops(
     why, held_only = _why_stop(workflow, steps), False
     if not why and _gave_up(workflow, steps):
         why, held_only = f"{_bad(steps)} did not end well", True
-    for step in steps.values() if why else ():
-        run = view.run(step)
+    for step in steps.values():
+        run, because = view.run(step), why or lane.skipped(step)
         is_meant = step.state is WorkflowStepState.WAITING or not held_only
-        if is_meant and run is not None and run.state is not RunState.ENDED and run.stop_asked is None:
-            yield run.id, why
+        if not because or not is_meant or run is None:
+            continue
+        if run.state is not RunState.ENDED and run.stop_asked is None:
+            yield run.id, because
 
 
 def _why_stop(workflow: Workflow, steps: Mapping[str, WorkflowStep]) -> str:
@@ -279,8 +276,10 @@ def _bad(steps: Mapping[str, WorkflowStep]) -> str:
 
 
 def _concluded(workflow: Workflow, steps: Mapping[str, WorkflowStep], now_ms: int) -> Workflow:
-    """Its end, once all steps have come to theirs."""
-    if any(step.state not in OVER for step in steps.values()):
+    """Its end, once all steps have come to theirs. A lane stays open until it is removed."""
+    if workflow.kind is WorkflowKind.LANE and workflow.stop_asked is None:
+        return workflow
+    if not all(step.state.is_over for step in steps.values()):
         return workflow
     state, reason = _end(workflow, list(steps.values()))
     return replace(workflow, state=state, reason=reason, finished_ms=now_ms)
@@ -290,6 +289,8 @@ def _end(workflow: Workflow, steps: list[WorkflowStep]) -> tuple[WorkflowState, 
     done = sum(step.state is WorkflowStepState.DONE for step in steps)
     bad = [step for step in steps if step.state in BAD]
     first = f"{bad[0].name}: {bad[0].reason}" if bad else ""
+    if workflow.kind is WorkflowKind.LANE:
+        return WorkflowState.STOPPED, str(workflow.stop_asked)
     if workflow.winner is not None:
         return WorkflowState.DONE, f"{workflow.winner} has won"
     if workflow.race:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from node_agent.wire.failure import Outcome
-from pancode.core.records import Run, RunState, Workflow, WorkflowState, WorkflowStep, WorkflowStepState
+from pancode.core.records import (
+    Run,
+    RunState,
+    Workflow,
+    WorkflowKind,
+    WorkflowState,
+    WorkflowStep,
+    WorkflowStepState,
+)
 from pancode.core.values import replace
 from pancode.errors import RefusedError
 from pancode.life.continuing import NEXT, is_blocked, nexts, rows
@@ -14,11 +22,7 @@ ANSWERED = "answered"
 """The key in a run's result for an answer that came to nothing, so that its question is asked again."""
 MOST_OF_AN_ANSWER = 200
 _WAITS = 'waits for a person: {reason} ({before}pancode answer {run} "...")'
-_OVER = frozenset(WorkflowStepState) - {
-    WorkflowStepState.WAITING,
-    WorkflowStepState.STARTING,
-    WorkflowStepState.RUNNING,
-}
+_STANDS = (WorkflowStepState.FAILED, WorkflowStepState.STOPPED)
 
 
 def waiting(step: WorkflowStep, run: Run) -> WorkflowStep:
@@ -39,7 +43,12 @@ def goes_on_in(workflow: Workflow, step: WorkflowStep, old: Run) -> bool:
     """Whether a run that goes on from `old` is the step's next one.
 
     A step that still counts as running has asked just now. RefusedError while its workflow is being stopped.
+    An item that has stopped its lane goes on, too, when a person continues its run; not in a workspace,
+    where other work goes on from that run as well.
     """
+    if workflow.kind is WorkflowKind.LANE and step.state in _STANDS:
+        mine = step.run == old.id and not nexts(old) and "in_workspace" not in old.terms
+        return mine and workflow.state is WorkflowState.RUNNING
     is_open = step.state in (WorkflowStepState.WAITING, WorkflowStepState.RUNNING)
     waits = is_open and step.run == old.id and is_blocked(old)
     if waits and workflow.state is WorkflowState.STOPPING:
@@ -54,7 +63,7 @@ def goes_on_in(workflow: Workflow, step: WorkflowStep, old: Run) -> bool:
 
 def went_on(step: WorkflowStep, run: str) -> WorkflowStep:
     """The step with its next run, which waits until the workflow has a place for it."""
-    waits = replace(step, state=WorkflowStepState.WAITING, reason="", lost=None)
+    waits = replace(step, state=WorkflowStepState.WAITING, reason="", lost=None, finished_ms=None)
     return replace(waits, run=run, runs=(*step.runs, run))
 
 
@@ -62,7 +71,7 @@ def unasked(
     before: Iterable[WorkflowStep], after: Mapping[str, WorkflowStep], asked: Collection[str]
 ) -> tuple[tuple[str, str], ...]:
     """The runs whose answer is of no use any more, and why: their step has come to its end without it."""
-    over = (after[step.name] for step in before if step.run in asked and after[step.name].state in _OVER)
+    over = (after[step.name] for step in before if step.run in asked and after[step.name].state.is_over)
     return tuple((str(step.run), step.reason) for step in over)
 
 
@@ -99,8 +108,10 @@ def _untold(old: Run, by: str) -> Run:
 def only_people(steps: Iterable[WorkflowStep], asked: Collection[str]) -> bool:
     """Whether nothing goes on before a person has answered."""
     every = {step.name: step for step in steps}
-    left = [step for step in every.values() if step.state not in _OVER]
+    left = [step for step in every.values() if not step.state.is_over]
     asking = [step for step in left if is_asking(step, asked)]
+    if asking and asking[0].item:  # one item at a time: all others wait for it
+        return True
     return bool(asking) and all(is_asking(step, asked) or _needs_more(step, every) for step in left)
 
 

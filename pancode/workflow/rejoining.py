@@ -6,6 +6,7 @@ from pancode.control.work import Work
 from pancode.core.ports import Transaction
 from pancode.core.records import Run, WaitReason, Workflow, WorkflowStep
 from pancode.core.values import replace
+from pancode.errors import UsageError
 from pancode.life.signals import AskedAgain, GivenUp
 from pancode.workflow import questions, retrying
 from pancode.workflow import step_rows as rows
@@ -26,7 +27,13 @@ def must_take(tx: Transaction, old: Run) -> WorkflowStep:
     workflow = tx.get(Workflow, str(old.workflow))
     assert workflow is not None  # a workflow is never deleted
     steps = {step.name: step for step in rows.steps_of(tx, workflow.id)}
-    step = steps[str(old.step)]
+    step = steps.get(str(old.step))
+    if step is None:
+        raise UsageError(
+            f"{old.id} cannot be retried in its place: {workflow.name} keeps no item {old.step} any more",
+            fix=f"pancode runs retry --alone {old.id}",
+            code="not_in_its_place",
+        )
     retrying.must_take(workflow, steps, old, asks_again(tx, step))
     return step
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from node_agent.wire.failure import Outcome
 from pancode.agents.request import Beginning
-from pancode.core.records import Run, Workflow, WorkflowStep, WorkflowStepState
+from pancode.core.records import Run, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.errors import UsageError
 from pancode.life.continuing import is_blocked
 from pancode.workflow.advance import BAD, OPEN, is_in_order
@@ -36,12 +36,25 @@ def _objection(
     workflow: Workflow, steps: Mapping[str, WorkflowStep], step: WorkflowStep, old: Run, asks: Run | None
 ) -> tuple[str, str]:
     """What stands against it, and the command that helps; two empty words where nothing does."""
+    if workflow.kind is WorkflowKind.LANE:
+        return _in_lane(workflow, step, old)
     if workflow.state in OPEN:
         return _goes_on(step, old)
     if workflow.winner is not None or step.state is WorkflowStepState.DONE:
         done = f"{workflow.winner} has won the race" if workflow.winner else "the step is done"
         return done, "all of it anew: pancode workflow retry {workflow}"
     return _closed(workflow, steps, step, old, asks)
+
+
+def _in_lane(workflow: Workflow, step: WorkflowStep, old: Run) -> tuple[str, str]:
+    """A lane never ends: the item that stopped it begins again."""
+    if workflow.state not in OPEN:
+        return f"lane {workflow.name} was removed", "pancode lane ls"
+    if step.run == old.id and step.state in (WorkflowStepState.FAILED, WorkflowStepState.STOPPED):
+        return "", ""
+    if step.state is WorkflowStepState.SKIPPED:
+        return "it was skipped", f"pancode lane retry {workflow.name} {step.name}"
+    return _goes_on(step, old)[0], f"pancode lane show {workflow.name}"
 
 
 def _closed(
@@ -93,8 +106,13 @@ def retaken(steps: Mapping[str, WorkflowStep], name: str, run: str) -> tuple[Wor
 
 def begins_at(old: Run) -> Beginning | None:
     """The old run's beginning, with the results of other steps; None: the project's files as they are now."""
+    return same_files(old) if old.terms.get("origin") else None
+
+
+def same_files(old: Run) -> Beginning | None:
+    """The old run's beginning; None: it had no repository."""
     place, snapshot = old.workspace, old.workspace.get("snapshot")
-    if place.get("kind") != "git" or not old.terms.get("origin") or snapshot is None:
+    if place.get("kind") != "git" or snapshot is None:
         return None
     base, form = place.get("base"), str(place.get("object_format") or "sha1")
     before = old.terms.get("begins") or old.id

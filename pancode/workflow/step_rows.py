@@ -8,13 +8,14 @@ from pancode.core.records import Action, ActionKind, EventKind, Run, Workflow, W
 from pancode.life.changes import Happened
 from pancode.life.continuing import is_blocked
 from pancode.life.inbox import open_item
+from pancode.workflow import lane
 
 HELD = "its turn in the workflow has not come"
 
 
 def steps_of(tx: Transaction, workflow: str) -> tuple[WorkflowStep, ...]:
-    """The steps in the order of the request."""
-    return tuple(sorted(tx.find(WorkflowStep, {"workflow": workflow}), key=lambda step: step.number))
+    """The steps in the order of the request; the items of a lane in the order in which they begin."""
+    return tuple(sorted(tx.find(WorkflowStep, {"workflow": workflow}), key=lane.order))
 
 
 def is_asked(tx: Transaction, run: Run) -> bool:

@@ -38,7 +38,6 @@ FACES = ("cli", "tui", "offline")
 """Rooms whose errors only people see."""
 OF_THE_COMMAND_ITSELF = {
     *(
-        "account_routes.py:_ceiling",
         "inbox.py:chosen_call",
         "bodies.py:ceilings",
         "inventory.py:_refuse_duplicate",

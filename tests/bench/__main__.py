@@ -63,7 +63,7 @@ def main(argv: list[str]) -> int:
         ("p", lambda: overhead(_tell, 3 if quick else 15)),
         ("q", lambda: faces(_tell, *((3, 4) if quick else (9, 10)))),
         ("s", lambda: scale(_tell, quick)),
-        ("t", lambda: talking(_tell, *((4, 10) if quick else (20, 30)))),
+        ("t", lambda: talking(_tell, *((4, 10, 40) if quick else (20, 30, 300)))),
         ("e", lambda: idle(_tell, 20 if quick else 60)),
     ]
     for letters, measure in parts:

@@ -22,7 +22,8 @@ from typing import Any, Self, TypeVar
 
 from node_agent.link.bus import RedisUplink
 from node_agent.wire import keys
-from node_agent.wire.clock import FleetTime, SystemIds
+from node_agent.wire.clock import SystemIds
+from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Ask, Heartbeat, Inventory, NodeFacts
 from node_agent.wire.policy import Mode, Safety
 from node_agent.wire.signing import SigningKey

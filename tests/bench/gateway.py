@@ -16,6 +16,7 @@ from node_agent.gateway import spec as places
 from node_agent.gateway.opening import GatewayProcesses
 from node_agent.wire.clock import SystemIds
 from tests.bench.figures import Goal, Row, median
+from tests.bench.processes import peak_kib
 from tests.fakemodel import FakeModel, preset
 from tests.integration.gateway.gateways import order_of
 
@@ -104,5 +105,4 @@ def _cpu_ms(attempt: Path) -> float:
 def _peak_mb(attempt: Path) -> float:
     found = places.running(attempt)
     assert found is not None
-    lines = Path(f"/proc/{found[0]}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+    return peak_kib(found[0]) / 1024

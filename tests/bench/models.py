@@ -13,7 +13,7 @@ from pathlib import Path
 
 from node_agent.wire.endpoint import Dialect
 from tests.bench.figures import Goal, Row, median
-from tests.bench.processes import cpu_ms
+from tests.bench.processes import cpu_ms, peak_kib
 from tests.clis.launched import NATIVE, Bench
 from tests.endpointfakes import LmStudio, Ollama, serving
 from tests.fakemodel import FakeModel, preset
@@ -114,7 +114,6 @@ def _started(bench: Bench) -> tuple[float, float, float]:
 def _peak_mb(pid: int) -> float:
     """As far as it has come; 0 when it has ended."""
     try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
+        return peak_kib(pid) / 1024
+    except (OSError, ValueError):
         return 0.0
-    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0) / 1024

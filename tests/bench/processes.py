@@ -25,6 +25,22 @@ def own_cpu_ms(pid: int) -> float:
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e6
 
 
+def peak_kib(pid: int) -> int:
+    """The most memory that it has held. `ru_maxrss` would count what its parent held when it was begun.
+
+    OSError and ValueError where it has ended.
+    """
+    return peak_of(Path(f"/proc/{pid}/status").read_text())
+
+
+def peak_of(status: str) -> int:
+    """The same by the text of its `/proc/PID/status`."""
+    told = dict(line.split(":", 1) for line in status.splitlines())
+    if "VmHWM" not in told:
+        raise ValueError("the process has ended")
+    return int(told["VmHWM"].split()[0])
+
+
 def memory_mb(pid: int) -> tuple[float, float]:
     """(RSS, PSS) in MB."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]

@@ -17,16 +17,17 @@ from threading import Thread
 
 from tests.bench.figures import Goal, Row, median, percentile
 from tests.bench.ours import Api, OurFleet
-from tests.bench.processes import cpu_ms, cpu_of
+from tests.bench.processes import cpu_ms, cpu_of, peak_kib, peak_of
 from tests.clis.hands import HANDS
 from tests.clis.launched import NATIVE
 from tests.e2e.programs import PORT, await_state, give_secrets, model_on, on_host
 from tests.e2e.tidy import fingerprint
 from tests.lab import Lab, missing, own_name, reap
 
-ONE_WAY_MS, ANSWER_MS, QUESTION_MS = 10.0, 150.0, 300.0
+ONE_WAY_MS, ANSWER_MS, QUESTION_MS, MEMORY_MB = 10.0, 150.0, 300.0, 150.0
 PIECES, EVERY_S, THINKS_S, PATIENCE_S = 10, 0.15, 0.7, 60.0
 STAMP = re.compile(rb"1\d{9}\.\d{3}(?=;)")
+SHORT = "short words"
 RULES = "rules:\n  - {pattern: 'printf asked-', type: bash, action: ask, reason: look first}\n"
 LIMIT = (
     "The time stamp is the model server's, so the worker's own reading is in it. Then: the worker's line, "
@@ -42,6 +43,8 @@ class SeenText:
     asked: list[tuple[float, bytes]] = field(default_factory=list)
     """The same of questions that wait for a person."""
     text: bytes = b""
+    pid: int = 0
+    """The process that shows it, where it is not this one."""
 
     def add(self, data: bytes) -> None:
         now, done = time.time(), len(self.text)
@@ -91,6 +94,7 @@ def _attached(ours: OurFleet, session: str) -> Iterator[SeenText]:
     argv = ours.owner.argv("attach", session)
     face = subprocess.Popen(argv, env=ours.owner.env, stdin=below, stdout=below, stderr=below)
     os.close(below)
+    seen.pid = face.pid
 
     def read() -> None:
         with suppress(OSError):  # the terminal is gone with the last who had it
@@ -108,8 +112,9 @@ def _attached(ours: OurFleet, session: str) -> Iterator[SeenText]:
         os.close(above)
 
 
-def talking(tell: Callable[[str], None], turns: int, idle_s: float) -> list[Row]:
-    """Turns of a real session on a real SSH host, and what it costs while it waits for words."""
+def talking(tell: Callable[[str], None], turns: int, idle_s: float, long: int) -> list[Row]:
+    """Turns of a real session on a real SSH host, and what it costs while it waits for words, and after
+    `long` turns."""
     lacks = missing()
     if lacks:
         raise RuntimeError("real SSH hosts need: " + "; ".join(lacks))
@@ -128,6 +133,8 @@ def talking(tell: Callable[[str], None], turns: int, idle_s: float) -> list[Row]
         before = _cost(ours, lab, idle_s)
         with model_on(lab, 1, _script(turns)):
             where = (
+                "--agent",
+                "builder",
                 "--runtime",
                 "native",
                 "--model",
@@ -146,8 +153,11 @@ def talking(tell: Callable[[str], None], turns: int, idle_s: float) -> list[Row]
                     _say(api, session, turn, face)
                 _until(lambda: len(terminal.pieces) >= len(face.pieces), "the terminal has all of it")
                 idle = _cost(ours, lab, idle_s)
+                for turn in range(2 * turns + 2, long + 1):
+                    _say(api, session, turn, face, SHORT)
+                memory = _peaks_mb(ours, lab, terminal.pid)
         tell(f"t: % of a core, node agent and coordinator: {before} before, {idle} with an idle session")
-        return [*_rows(face, terminal), *_idle_rows(before, idle)]
+        return [*_rows(face, terminal), *_idle_rows(before, idle), *_memory_rows(long, memory)]
 
 
 def _script(turns: int) -> dict[str, object]:
@@ -155,14 +165,15 @@ def _script(turns: int) -> dict[str, object]:
     pieces = {"text": "${now};" * PIECES, "chunk_chars": 7, "chunk_delay": EVERY_S, "latency": THINKS_S}
     asks = {**HANDS["native"].shell("printf asked-%s '${now};'"), "chunk_chars": 500, "latency": THINKS_S}
     done = {"text": "Done."}
-    return {"count": "assistant", "turns": [done, *[pieces, asks, done] * turns]}
+    short = {"if": {"prompt": SHORT}, "turns": [done]}
+    return {"rules": [short], "count": "assistant", "turns": [done, *[pieces, asks, done] * turns]}
 
 
-def _say(api: Api, session: str, turn: int, face: SeenText) -> None:
+def _say(api: Api, session: str, turn: int, face: SeenText, words: str = "go on") -> None:
     """One turn, to its end; its question is answered with yes."""
     asked = len(face.asked)
-    api.call("POST", f"/v1/sessions/{session}/words", {"text": f"go on {turn}"})
-    if turn % 2:
+    api.call("POST", f"/v1/sessions/{session}/words", {"text": f"{words} {turn}"})
+    if turn % 2 and words != SHORT:
         _until(lambda: len(face.asked) > asked, "it asks")
         api.call("POST", f"/v1/runs/{session}/approve", {"call": asked + 1})
     _until(lambda: face.text.count(b'"type": "turn_end"') >= turn, f"turn {turn} ends")
@@ -190,6 +201,39 @@ def _cost(ours: OurFleet, lab: Lab, seconds: float) -> tuple[float, float]:
 def _used_ms(ours: OurFleet, lab: Lab) -> tuple[float, float]:
     there = on_host(lab, 1, "cat /proc/$(cut -d' ' -f1 ~/.pancode-node/f-*/run/agent.pid)/stat")
     return cpu_of(there), cpu_ms((ours.coordinator_pid,))
+
+
+def _peaks_mb(ours: OurFleet, lab: Lab, terminal: int) -> dict[str, float]:
+    """The most memory that each process has held; on the host, also of the processes of the run."""
+    there = "cat /proc/$(cut -d' ' -f1 ~/.pancode-node/f-*/run/agent.pid)/status"
+    of_run = "cat /proc/$(pgrep -f '^[^ ]*python.*{}' | head -1)/status"  # and not the walls around it
+    peaks = {
+        "agent": peak_of(on_host(lab, 1, there)),
+        "shim": peak_of(on_host(lab, 1, of_run.format("/shim/shim.py"))),
+        "worker": peak_of(on_host(lab, 1, of_run.format("/native/program.py"))),
+        "desk": peak_kib(ours.coordinator_pid),
+        "attach": peak_kib(terminal),
+    }
+    return {who: kib / 1024 for who, kib in peaks.items()}
+
+
+def _memory_rows(turns: int, peaks: dict[str, float]) -> list[Row]:
+    what = {"agent": "node agent", "shim": "shim", "worker": "native worker", "desk": "coordinator"}
+    limit = "The most that the process has held since it began; a worker's own programs are not in it."
+    bound = f"the bound of {MEMORY_MB:g} MB"
+    return [
+        Row(
+            f"t memory {who}",
+            f"memory of the {what.get(who, 'face: `pancode attach`')} after {turns} turns",
+            "MB",
+            peak,
+            MEMORY_MB,
+            bound,
+            Goal(most=1.0),
+            limit,
+        )
+        for who, peak in peaks.items()
+    ]
 
 
 def _rows(face: SeenText, terminal: SeenText) -> list[Row]:

@@ -16,6 +16,8 @@ from tests.fakemodel import FakeModel
 from tests.fakemodel.state import Log
 
 MATRIX, MATRIX_S = "clis/test_matrix.py::", 480
+ADAPTERS = {"claude": ("claude-agent-acp",), "codex": ("codex-acp",)}
+"""What else is on its PATH: by this it takes turns."""
 MakeBench = Callable[[Cli, dict], tuple[Bench, FakeModel]]
 
 
@@ -40,7 +42,7 @@ def path_of(program: str) -> str:
     if program == NATIVE:
         return os.defpath
     try:
-        return f"{ensure(program)}{os.pathsep}{os.defpath}"
+        return os.pathsep.join((*map(str, map(ensure, (program, *ADAPTERS.get(program, ())))), os.defpath))
     except CannotInstall as exc:
         pytest.skip(f"the real {program} cannot be installed here: {exc}")
 
@@ -59,7 +61,7 @@ def make_bench(tmp_path: Path) -> Iterator[MakeBench]:
         log = Log(dump_dir=str(tmp_path / "d"))
         model = FakeModel({"cwd": str(tmp_path / "b" / "work"), **script}, log=log)
         servers.append(model.start())
-        return Bench(cli, tmp_path / "b", path_of(cli.runtime), model.url), model
+        return Bench(cli, tmp_path / "b", path_of(cli.runtime.removeprefix("acp:")), model.url), model
 
     yield make
     for server in servers:

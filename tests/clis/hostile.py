@@ -20,7 +20,7 @@ from pancode.agents.runtimes import READ_ONLY
 from pancode.offline.evidence import ACTS, HostileAct, TryResult
 from tests.clis.conftest import path_of
 from tests.clis.hands import HANDS
-from tests.clis.launched import Cli
+from tests.clis.launched import Cli, patient
 from tests.clis.target import OWNERS, RULED, Target
 from tests.fakemodel import FakeModel
 from tests.fakemodel.state import Log
@@ -133,7 +133,7 @@ def order_of(world: NodeWorld, cell: Cell, target: Target) -> Order:
         "identity": RUN,
         "workspace": workspace_of(world.taken),
         "policy": policy,
-        "limits": LIMITS,
+        "limits": patient(LIMITS),
     }
     return order.model_copy(update={**changes, "model": cell.cli.model or None, "env": (), "secrets": ()})
 

@@ -39,6 +39,13 @@ GROWS_S, ENDS_S = 30.0, 60.0
 LIMITS = Limits(wall_ms=60_000, idle_ms=60_000, output_bytes=1 << 26)
 
 
+def patient(limits: Limits) -> Limits:
+    """As much longer as the machine has more to do than it can."""
+    times = crowded()
+    spans = {"wall_ms": int(limits.wall_ms * times), "idle_ms": int(limits.idle_ms * times)}
+    return limits.model_copy(update=spans)
+
+
 @dataclass(frozen=True)
 class Cli:
     """One real program: its runtime, a model that it knows, and what points it at a model server."""
@@ -121,7 +128,7 @@ class Bench:
         resume: Resume | None = None,
         folder: str = "",
     ) -> LaunchRequest:
-        limits = LIMITS.model_copy(update={"usd": None if usd is None else Decimal(usd)})
+        limits = patient(LIMITS).model_copy(update={"usd": None if usd is None else Decimal(usd)})
         return LaunchRequest(
             task=task,
             prompt="PROMPT-OF-THE-AGENT",

@@ -114,7 +114,7 @@ def _await(scene: Scene, bench: Bench, model: FakeModel) -> None:
     if scene.hands:
         await_file(bench.work / "begun")
     else:
-        assert model.wait_until_asked(WAIT_S * crowded())
+        assert model.wait_until_asked(WAIT_S)
 
 
 class Mask:

@@ -1,14 +1,16 @@
 """The real Codex CLI, started as the node starts it, against the scripted model server.
 
-What all programs do alike is in test_acts.py. Takes about 10 s in all.
+What all programs do alike is in test_acts.py and test_talked.py. Takes about 20 s in all.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +21,8 @@ from node_agent.wire.policy import Safety
 from tests.clis.conftest import MakeBench
 from tests.clis.hands import HANDS
 from tests.clis.launched import CODEX, Bench, await_file, names
+from tests.clis.test_hooks import asked, walled
+from tests.clis.test_talked import sitting
 from tests.crowd import crowded
 from tests.fakemodel import FakeModel, preset
 
@@ -73,3 +77,20 @@ def test_an_endless_run_ends_at_our_limit(bench: OneBench) -> None:
         status = process.wait(15 * crowded())
     told = b.verdict(request, status, EndedBy.OUTPUT)
     assert told.failure is F.OUTPUT_LIMIT and told.tool_calls[A.SHELL] > 1
+
+
+def test_in_a_chat_a_repository_neither_starts_hooks_nor_takes_ours_away(
+    bench: OneBench, tmp_path: Path
+) -> None:
+    """Its adapter calls the folder trusted, and PanCode has hooks run that nobody was asked about."""
+    b, _ = bench({"turns": [shell("printf ruled-x > ruled.txt"), DONE]})
+    hook = {"matcher": "", "hooks": [{"type": "command", "command": f"touch {b.outside}/THEIRS"}]}
+    events = ("SessionStart", "UserPromptSubmit", "PreToolUse")
+    (b.work / ".codex/rules").mkdir(parents=True)
+    (b.work / ".codex/hooks.json").write_text(json.dumps({"hooks": dict.fromkeys(events, [hook])}))
+    (b.work / ".codex/config.toml").write_text("allow_managed_hooks_only = true\n[features]\nhooks = false\n")
+    (b.work / ".codex/rules/a.rules").write_text('prefix_rule(pattern=["printf"], decision="allow")\n')
+    verdict = walled(b).run(sitting(b, "go"))
+    assert verdict.failure is None, verdict.reason
+    assert names(b.work) == [".codex", ".git", "notes.txt"] and names(b.outside) == []
+    assert "the owner said so" in asked(tmp_path)

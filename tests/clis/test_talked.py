@@ -32,7 +32,7 @@ from node_agent.wire.receipt import TurnStop
 from node_agent.workspace.folders import write_below
 from tests.clis.conftest import MakeBench
 from tests.clis.hands import HANDS
-from tests.clis.launched import EVERY, LIMITS, Bench, Cli, await_end, names, runs
+from tests.clis.launched import CODEX, EVERY, LIMITS, Bench, Cli, await_end, names, runs
 from tests.clis.test_asks import NODE, WHO, person, says
 from tests.clis.test_below import hostile
 from tests.clis.test_hooks import asked, walled
@@ -98,11 +98,14 @@ def test_it_writes_runs_is_denied_asks_a_person_and_remembers(
     answering.join()
     assert first.failure is None and first.answer.startswith("I did it.\n"), first.reason
     assert (b.work / "new.txt").read_text() == "BETA\n"
+    assert "+BETA" in (b.home / "out").read_text(), "the change is seen as it is made"
     left = {".git", "notes.txt", "new.txt", "made.txt", "yes.txt", "sub"}
     assert set(names(b.work)) == left and (b.work / "sub/made.txt").read_text() == "two\n"
     assert (b.work / "made.txt").read_text() == "one"
     denied = [denial.why for denial in first.denials]
-    assert ["git_push" in denied[0], "the owner said so" in denied[1]] == [True, True] and len(denied) == 3
+    if cli is not CODEX:
+        assert ["git_push" in denied[0], "the owner said so" in denied[1]] == [True, True]
+    assert len(denied) == (0 if cli is CODEX else 3), "Codex tells nothing of a call that its hook refused"
     assert first.session
     then = first
     for words in ("second words", "third words"):
@@ -224,6 +227,7 @@ def test_what_a_repository_brings_runs_only_behind_a_wall(
     verdict = walled(b).run(sitting(b, "go"))
     assert verdict.failure is None, verdict.reason
     runtime = RUNTIMES[cli.runtime]
-    assert (names(b.outside) != []) == bool(runtime.loose_turns or brought_in(b.work, "", runtime.brought))
+    loose = bool(runtime.loose_turns) and cli is not CODEX  # it is loose in another way
+    assert (names(b.outside) != []) == (loose or bool(brought_in(b.work, "", runtime.brought)))
     assert "PROMPT-OF-THE-AGENT" in asked(tmp_path)
     assert ("WORDS-OF-THE-REPOSITORY" in asked(tmp_path)) == (cli.runtime in READ_THEIR_WORDS)

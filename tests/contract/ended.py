@@ -31,4 +31,5 @@ ENDED = EndedRun(
     unknown=False,
     first_ms=3,
     last_ms=8,
+    size="small",
 )

@@ -10,6 +10,7 @@ from pancode.core.records import (
     FiringState,
     KeyedRequest,
     Record,
+    RunNote,
     Schedule,
     Webhook,
 )
@@ -21,6 +22,7 @@ MORE: tuple[Record, ...] = (
     Webhook("ci", "https://example.org", 1, "ana", ("run.failed", "run.*")),
     Delivery("webhook:ci:7", "webhook:ci", 1, "run.failed", {"data": {"run": "r-1"}}, 9, tries=2),
     ENDED,
+    RunNote("r-1", 7, "/home/ana/shop", "builder", None, "d" * 64, "Fix it.", {"RESULT": "it\nworks"}),
     AuditAnchor(20, "{}"),
     ApiToken("grafana", "d" * 64, ("read", "answer"), 1, "ana", 2, "i-1", "r-1", 3),
     KeyedRequest("socket", "k 1", "POST /v1/runs", "d" * 64, 1, 201, '{"run":"r-1"}'),

@@ -4,12 +4,72 @@ from __future__ import annotations
 
 import http.server
 import json
+from pathlib import Path
 
+GOLDEN = Path(__file__).parents[1] / "contract/golden"
 MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 HOSTILE = f"""printf '%s\\n' '{MARKUP}' "$(printf '\\033[31mred\\033[0m \\033]8;;http://evil.test\\007link\\033]8;;\\007')"
 echo '{MARKUP}' > '<b>x.txt'; printf 'def f():\\n    return 2\\n' > app.py"""
 ASKS = json.dumps({"question": "Which port?", "choices": ["8080", "9090"]})
 QUESTION = f"mkdir -p .pancode; echo '{ASKS}' > .pancode/question.json"
+
+TURNS = "fix \u202egnp.exe for all"
+"""U+202E turns what follows it round."""
+
+FIRST_ACTS = """async () => {
+  const { askedFor } = await import('./lib/acts.js');
+  const of = { verification: { state: 'partly' }, continued_by: [] };
+  const done = { state: 'ended', outcome: 'done', commit: 'c', ...of };
+  const ended = (more) => askedFor({ ...done, ...more });
+  const states = ['error', 'lost', 'interrupted', 'verify_failed', 'blocked'];
+  return {
+    running: askedFor({ state: 'running' }), done: ended({}), landed: ended({ landed: 'x' }),
+    empty: ended({ commit: null }),
+    unverified: ended({ verification: { state: 'unverified' } }),
+    conflict: ended({ landing: { status: 'conflict' } }),
+    ...Object.fromEntries(states.map((outcome) => [outcome, ended({ outcome })])),
+  };
+}"""
+WANTED_ACTS = {
+    "running": "",
+    "done": "land",
+    "landed": "",
+    "empty": "",
+    "unverified": "look",
+    "conflict": "resolve",
+    "error": "retry",
+    "lost": "retry",
+    "interrupted": "retry",
+    "verify_failed": "gate",
+    "blocked": "answer",
+}
+"""The act that each state asks for."""
+
+STEPS = """async (transcripts) => {
+  const { takeStep } = await import('./lib/steps.js');
+  return Object.fromEntries(Object.entries(transcripts).map(([name, text]) => {
+    const steps = [], open = new Map();
+    text.split('\\n').forEach((line, i) => takeStep(steps, open, line, i));
+    const worked = steps.filter((step) => step.call && step.ok).length;
+    return [name, `${worked} worked, then: ${steps.at(-1).say}`];
+  }));
+}"""
+
+
+HOSTILE_STEPS = (
+    '{"item": {"type": "file_change", "changes": "x"}, "type": "item.started"}',
+    '{"type": "assistant", "message": {"content": [{"type": "tool_use", "name": {"toString": 1}}]}}',
+    '{"type": "ran", "output": ' + '{"content": ' * 20_000 + "1" + "}" * 20_000 + "}",
+    "null",
+)
+"""Lines of shapes that no program writes: the words behind them are still to be shown."""
+
+
+def transcripts() -> dict[str, str]:
+    """What each agent program writes while it reads a file, edits it and says so."""
+    real = {path.parent.name: path.read_text() for path in GOLDEN.glob("*/ok-edit.stdout")}
+    return {**real, "hostile": "\n".join((*HOSTILE_STEPS, '{"type": "said", "text": "It goes on."}'))}
+
 
 SCROLL = """async () => {
   const box = document.querySelector('.log'), found = [];

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -246,7 +247,14 @@ def raised(owner: Owner, holds: Callable[[dict[str, Any]], bool], what: str, tim
     until(lambda: any(holds(e) for e in audited(owner)), f"audit: {what}", timeout_s, lambda: audited(owner))
 
 
-def money(owner: Owner) -> tuple[str, str]:
-    """(spent, held) of today."""
-    day = owner.ask("budget", "show")["scopes"][0]
-    return day["spent_usd"], day["held_usd"]
+def money(owner: Owner) -> tuple[Decimal, Decimal]:
+    """(spent, held) so far."""
+    spent, held = of_all_days(owner, "spent_usd", "held_usd")
+    return spent, held
+
+
+def of_all_days(owner: Owner, *names: str) -> list[Decimal]:
+    """These sums of the books: today's alone begin anew at midnight."""
+    scopes = owner.ask("budget", "show", "--all")["scopes"]
+    days = [scope for scope in scopes if scope["scope"].startswith("day:")]
+    return [sum((Decimal(day[name]) for day in days), Decimal(0)) for name in names]

@@ -7,8 +7,9 @@ from typing import Any
 
 from node_agent.link.worker import envelope_of
 from node_agent.wire import keys
-from node_agent.wire.clock import FleetTime, SystemClock
+from node_agent.wire.clock import SystemClock
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.model import FleetTime
 from node_agent.wire.order import Order
 from node_agent.wire.signing import Message, SigningKey, parse_envelope, parse_message
 from pancode.bus.bus import enqueue_order

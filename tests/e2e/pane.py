@@ -6,10 +6,11 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
-from tests.crowd import crowded
+from tests.crowd import patience, until
 from tests.e2e.owner import Owner
 
 _NUMBERS = count()
@@ -36,7 +37,7 @@ class Pane:
         return done.stdout
 
     def types(self, text: str) -> None:
-        """A line for the shell."""
+        """A line, and Enter."""
         self._tmux("send-keys", "-l", text)
         self._tmux("send-keys", "Enter")
 
@@ -51,11 +52,22 @@ class Pane:
         return self._tmux("display-message", "-p", "#{alternate_on} #{cursor_flag} #{mouse_any_flag}").strip()
 
     def shows(self, words: str, timeout_s: float = 30) -> str:
-        end = time.monotonic() + timeout_s * crowded()
+        end = time.monotonic() + patience(timeout_s)
         while words not in (shown := self.screen()):
             assert time.monotonic() < end, f"{words!r} did not come:\n{shown}"
             time.sleep(0.1)
         return shown
+
+    def agrees(self, heard: Callable[[], object]) -> None:
+        """Say yes to the card until it is heard: a card takes no key in its first moment."""
+
+        def says_yes() -> bool:
+            self.press("y")
+            return bool(heard())
+
+        self.press("Tab")
+        self.shows("Esc back")
+        until(says_yes, "the yes is heard", 60)
 
     def is_a_shell_again(self) -> None:
         """The shell runs what is typed."""

@@ -17,6 +17,7 @@ import pytest
 
 from node_agent.machine.programs import environment_of
 from tests.clis.install import NATIVE, CannotInstall, ensure
+from tests.e2e.ground import money
 from tests.e2e.owner import Owner, until
 from tests.lab import Lab
 from tests.tinyllama.client import argv_of
@@ -103,18 +104,13 @@ def requests_in(log: Path) -> list[dict[str, Any]]:
     return [told for told in map(json.loads, lines) if "wire" in told]
 
 
-def books(fleet: Owner) -> dict[str, Decimal]:
-    day = fleet.ask("budget", "show")["scopes"][0]
-    return {key: Decimal(day[key]) for key in ("spent_usd", "held_usd")}
-
-
 def settled(fleet: Owner, run: str) -> None:
     """What it cost is unknown, so its hold stays until a person says what it was."""
     kept = Decimal(fleet.show(run)["attempts"][-1]["held_usd"])
-    before = books(fleet)
-    assert 0 < kept <= before["held_usd"], (kept, before)
+    spent, held = money(fleet)
+    assert 0 < kept <= held, (kept, held)
     fleet.run("budget", "settle", run, "--usd", str(SETTLED)).ok()
-    assert books(fleet) == {"spent_usd": before["spent_usd"] + SETTLED, "held_usd": before["held_usd"] - kept}
+    assert money(fleet) == (spent + SETTLED, held - kept)
 
 
 def project(fleet: Owner, name: str) -> Path:

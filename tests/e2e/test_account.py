@@ -16,16 +16,17 @@ def test_another_host_runs_the_gates_and_signs_what_it_saw(fleet: Owner) -> None
     words = ("--verify", "test -s made.txt", "--verify-on", "other", "echo one > made.txt")
     run = fleet.ask("dispatch", *SHELL, *words, cwd=top)
     seen = run["verification"]
-    assert (seen["state"], seen["node"], run["node"]) == ("verified", "node2", "node1")
+    judge_on = seen["node"]  # whichever machine of the fleet had most room
+    assert (seen["state"], run["node"]) == ("verified", "node1")
+    assert judge_on in fleet.nodes() and judge_on != "node1"
     judge = fleet.show(seen["run"])
     assert judge["workspace"]["snapshot"] == run["commit"] and judge["receipt"] == seen["receipt"]
     told = fleet.ask("receipt", "verify", run["run"])
     assert told["verdict"] == "PASS"
-    assert "node2 agrees with the result" in [check["what"] for check in told["checks"]]
+    assert f"{judge_on} agrees with the result" in [check["what"] for check in told["checks"]]
     assert "(gates passed on two machines)" in fleet.run("runs").ok().out
-    assert (
-        "tested     its gates passed on node1 and on node2" in fleet.run("runs", "show", run["run"]).ok().out
-    )
+    shown = fleet.run("runs", "show", run["run"]).ok().out
+    assert f"tested     its gates passed on node1 and on {judge_on}" in shown
 
 
 def test_another_host_disputes_what_only_the_first_one_can_do(fleet: Owner) -> None:

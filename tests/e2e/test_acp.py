@@ -6,12 +6,13 @@ import os
 
 import pytest
 
+from tests.clis.conftest import ADAPTERS
 from tests.clis.hands import HANDS
 from tests.clis.launched import Cli, runs
 from tests.clis.test_talked import TALKS
 from tests.e2e.owner import Owner, until
 from tests.e2e.programs import await_state, give_prices, give_secrets, installed, model_on, project
-from tests.e2e.test_people import ASKING
+from tests.e2e.test_people import ASKING, calls_that_wait
 from tests.e2e.test_programs import PRICE, K, secrets
 from tests.e2e.test_sessions import at_a_terminal, says, state
 from tests.lab import Lab
@@ -19,7 +20,11 @@ from tests.lab import Lab
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(params=TALKS, ids=lambda cli: cli.runtime)
+WITHOUT_ADAPTERS = [cli for cli in TALKS if cli.runtime not in ADAPTERS]
+"""The others are talked with in test_sessions.py, before and behind the install of the adapter."""
+
+
+@pytest.fixture(params=WITHOUT_ADAPTERS, ids=lambda cli: cli.runtime)
 def cli(request: pytest.FixtureRequest) -> Cli:
     chosen: Cli = request.param
     return chosen
@@ -50,7 +55,9 @@ def test_a_chat_works_is_come_back_to_and_remembers(fleet: Owner, lab: Lab, cli:
         give_prices(lab, K, {cli.model: PRICE})
         await_state(fleet, K, cli.runtime, "ok")
         with model_on(lab, K, {"rules": [later_words], "turns": turns}):
-            first = fleet.run("chat", *where(cli), "make a file", cwd=top, timeout_s=120).ok()
+            first = fleet.run(
+                "chat", "--agent", "builder", *where(cli), "make a file", cwd=top, timeout_s=120
+            ).ok()
             session = fleet.ask("sessions", "show", "last")["session"]
             assert "I made it." in first.out and "printf one > made.txt" in first.out
             assert state(fleet, session) == "waits for you", "who leaves ends nothing"
@@ -92,11 +99,11 @@ def test_a_command_waits_for_a_person_and_a_cancelled_turn_ends(fleet: Owner, la
         give_secrets(lab, K, secrets(cli))
         give_prices(lab, K, {cli.model: PRICE})
         await_state(fleet, K, cli.runtime, "ok")
-        begun = fleet.begin("chat", *where(cli), "go", cwd=top)
-        until(lambda: asked(fleet) != [], "a person is asked", 120)
-        ((run, call),) = asked(fleet)
+        begun = fleet.begin("chat", "--agent", "builder", *where(cli), "go", cwd=top)
+        until(lambda: calls_that_wait(fleet) != [], "a person is asked", 120)
+        ((run, call),) = calls_that_wait(fleet)
         fleet.run("approve", "--call", str(call), run).ok()
-        until(lambda: asked(fleet) == [(run, call + 1)], "call 2 waits", 60)
+        until(lambda: calls_that_wait(fleet) == [(run, call + 1)], "call 2 waits", 60)
         fleet.run("deny", "--call", str(call + 1), run, "one is enough").ok()
         until(lambda: state(fleet, run) == "waits for you", "the turn ends", 60)
         types = [("Done.", b"try turn two\n"), ("printf asked-again", b"/cancel\n")]
@@ -104,15 +111,9 @@ def test_a_command_waits_for_a_person_and_a_cancelled_turn_ends(fleet: Owner, la
         types += [("turn 3 ended: cancelled]", b"say turn four\n"), ("Going on.", b"\x04")]
         at_a_terminal(fleet, "attach", run, types=types)
         begun.communicate(timeout=60)
-        assert asked(fleet) == []
+        assert calls_that_wait(fleet) == []
         until(lambda: not runs(works), "the command of the cancelled turn is over", 30)
         fleet.run("sessions", "end", run).ok()
         ended = fleet.ended(run)
     assert [stop for stop, _ in turns_of(fleet, run)] == ["end_turn", "cancelled", "cancelled", "end_turn"]
     assert "yes.txt" in ended["files_changed"] and not {"no.txt", "again.txt"} & set(ended["files_changed"])
-
-
-def asked(fleet: Owner) -> list[tuple[str, int]]:
-    """The calls that wait for a person: run and number."""
-    items = fleet.ask("inbox")["items"]
-    return [(one["run"], one["call"]) for one in items if one["kind"] == "call"]

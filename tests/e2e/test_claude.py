@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from pancode.client import Client, path_of
+from tests.e2e.ground import money
 from tests.e2e.owner import Owner, until
 from tests.e2e.programs import (
     PORT,
     await_state,
-    books,
     give_secrets,
     installed,
     model_on,
@@ -72,7 +72,7 @@ def test_a_program_that_is_not_logged_in_is_named_with_its_fix(claude: Owner, la
 @pytest.mark.parametrize("k", NODES)
 def test_an_edit_is_made_verified_signed_paid_and_landed(logged_in: Owner, lab: Lab, k: int) -> None:
     fleet, top = logged_in, project(logged_in, f"edited{k}")
-    before = books(fleet)
+    spent, held = money(fleet)
     unseen = "sh -c 'test -z \"$ANTHROPIC_API_KEY\"'"
     words = (
         "--node",
@@ -94,9 +94,7 @@ def test_an_edit_is_made_verified_signed_paid_and_landed(logged_in: Owner, lab: 
     assert [gate["passed"] for gate in run["gates"]] == [True, True], "gates pass, and do not see the key"
     assert {told["auth"] for told in asked} == {"x-api-key"} and task in asked[0]["prompt_tail"]
     assert (run["usage"]["cost_usd"], run["usage"]["cost_source"]) == (str(COST), "reported")
-    after = books(fleet)
-    moved = {key: after[key] - before[key] for key in after}
-    assert moved == {"spent_usd": COST, "held_usd": 0}, "the budget moved by exactly its cost"
+    assert money(fleet) == (spent + COST, held), "the budget moved by exactly its cost"
     verdict = fleet.ask("receipt", "verify", run["run"])
     assert verdict["verdict"] == "PASS", verdict
     fleet.run("runs", "land", run["run"], cwd=top).ok()

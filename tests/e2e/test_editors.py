@@ -184,7 +184,7 @@ def _another_agent_speaks(fleet: Owner, run: str) -> None:
 
 def test_a_refusal_has_its_reason_and_nothing_begins(fleet: Owner) -> None:
     top = project(fleet, "refused")
-    with editor(fleet, "--runtime", "claude") as zed:
+    with editor(fleet, "--runtime", "shell") as zed:
         zed.do("begin")
         session = zed.do("new", cwd=str(top))["result"]["sessionId"]
         zed.begin("say", session=session, text="hello")

@@ -15,20 +15,24 @@ from tests.lab import Lab
 pytestmark = pytest.mark.slow
 
 
+AGENT = "agent:builder"
+"""Its ceiling has no day, so midnight gives nobody more."""
+
+
 def books(fleet: Owner) -> tuple[Decimal, Decimal]:
-    """Spent, and held: earlier tests may have left runs of which nobody knows what they cost."""
-    spent, held = money(fleet)
-    return Decimal(spent), Decimal(held)
+    """Spent and held: earlier tests may have left runs of which nobody knows what they cost."""
+    scopes = {scope["scope"]: scope for scope in fleet.ask("budget", "show")["scopes"]}
+    return Decimal(scopes[AGENT]["spent_usd"]), Decimal(scopes[AGENT]["held_usd"])
 
 
 @pytest.fixture
 def last_dollar(fleet: Owner) -> Iterator[tuple[Decimal, Decimal]]:
-    """The ceiling leaves exactly one dollar above what is spent and held; afterwards it is what it was."""
-    ceiling = fleet.ask("budget", "show")["scopes"][0]["ceiling_usd"]
+    """The ceiling leaves exactly one dollar above what is spent and held; afterwards there is none."""
+    fleet.run("budget", "set", "1000", "--scope", AGENT).ok()
     spent, held = books(fleet)
-    fleet.run("budget", "set", str(spent + held + 1)).ok()
+    fleet.run("budget", "set", str(spent + held + 1), "--scope", AGENT).ok()
     yield spent, held
-    fleet.run("budget", "set", ceiling).ok()
+    fleet.run("budget", "unset", "--scope", AGENT).ok()
 
 
 def test_ten_dispatches_race_for_the_last_dollar(
@@ -55,7 +59,7 @@ def test_ten_dispatches_race_for_the_last_dollar(
 
 
 def test_reaching_the_limit_in_the_middle_of_a_run_ends_it(fleet: Owner) -> None:
-    spent, held = books(fleet)
+    spent, held = money(fleet)
     task = script("usage 1 1 0.03", "say half", "usage 1 1 0.03", "say never", "sleep 60")
     words = ("--runtime", "scripted", "--node", "node1", "--workspace", "none", "--budget", "0.05")
     said = fleet.run("dispatch", "--json", *words, task)
@@ -64,7 +68,7 @@ def test_reaching_the_limit_in_the_middle_of_a_run_ends_it(fleet: Owner) -> None
     assert run["outcome"] == "budget_exceeded", run
     log = fleet.run("runs", "logs", run["run"]).ok().out
     assert "half" in log and "never" not in log
-    assert books(fleet) == (spent + Decimal("0.05"), held), "its limit counts"
+    assert money(fleet) == (spent + Decimal("0.05"), held), "its limit counts"
     assert Decimal(fleet.show(run["run"])["usage"]["disputed_usd"]) == Decimal("0.01")
     fleet.run("budget", "settle", run["run"], "--usd", "0.06").ok()
-    assert books(fleet) == (spent + Decimal("0.06"), held), "a person has accepted the rest"
+    assert money(fleet) == (spent + Decimal("0.06"), held), "a person has accepted the rest"

@@ -155,7 +155,7 @@ def test_a_session_goes_on_after_it(fleet: Owner, healed: Lab, tmp_path: Path, f
     turns = [says(FIRST), says(HALF + REST, fault={"hold": str(tmp_path / "go")})]
     with talking(fleet, healed, tmp_path) as talk:
         with model_on(healed, K, {"count": "assistant", "turns": turns}) as log:
-            fleet.run("chat", *where, "which fruit?", timeout_s=120).ok()
+            fleet.run("chat", "--agent", "builder", *where, "which fruit?", timeout_s=120).ok()
             talk.run = str(fleet.ask("sessions", "show", "last")["session"])
             talk.attach()
             talk.seen(FIRST)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.crowd import crowded
 from tests.e2e.fleets import IMPATIENT, own_fleet, up
-from tests.e2e.ground import Ground, held, kill_coordinator
+from tests.e2e.ground import Ground, held, kill_coordinator, of_all_days
 from tests.e2e.owner import Owner, script, until
 from tests.lab import Lab
 
@@ -96,8 +96,7 @@ def test_an_old_fence_that_is_delivered_late_is_evidence_and_cost(
     }, "it changed nothing"
     old = next(a for a in after["attempts"] if a["attempt"] == 1)
     assert old["outcome"] == "superseded", after["attempts"]
-    day = owner.ask("budget", "show")["scopes"][0]
-    disputed, kept = Decimal(day["disputed_usd"]), Decimal(day["held_usd"])
+    disputed, kept = of_all_days(owner, "disputed_usd", "held_usd")
     assert (disputed, kept) == (Decimal("0.04"), Decimal(0)), "both claims are on record"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.crowd import crowded
-from tests.e2e.ground import Ground, held
+from tests.e2e.ground import Ground, held, money
 from tests.e2e.owner import Owner, script, until
 from tests.lab import Lab
 
@@ -32,7 +32,7 @@ def test_readiness_shows_every_node_and_a_second_up_changes_nothing(fleet: Owner
 def test_a_change_is_made_elsewhere_verified_signed_and_landed(fleet: Owner) -> None:
     top = fleet.repository("landed")
     (top / "untracked.txt").write_text("travels too\n")
-    before = fleet.ask("budget", "show")["scopes"][0]
+    spent, still = money(fleet)
     task = script(
         "read untracked.txt", "write made.txt 'by the agent\\n'", "usage 100 20 0.03", "answer 'made it'"
     )
@@ -47,9 +47,7 @@ def test_a_change_is_made_elsewhere_verified_signed_and_landed(fleet: Owner) -> 
     assert run["usage"]["cost_usd"] == "0.03" and run["usage"]["cost_source"] == "reported"
     verdict = fleet.ask("receipt", "verify", run["run"])
     assert verdict["verdict"] == "PASS", verdict
-    after = fleet.ask("budget", "show")["scopes"][0]
-    moved = {key: Decimal(after[key]) - Decimal(before[key]) for key in ("spent_usd", "held_usd")}
-    assert moved == {"spent_usd": Decimal("0.03"), "held_usd": 0}, "the budget moved by exactly its cost"
+    assert money(fleet) == (spent + Decimal("0.03"), still), "the budget moved by exactly its cost"
     assert "made.txt" in fleet.run("runs", "diff", run["run"]).ok().out
     assert not (top / "made.txt").exists()
     fleet.run("runs", "land", run["run"], cwd=top).ok()

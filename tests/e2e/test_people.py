@@ -57,6 +57,12 @@ def waiting(fleet: Owner, run: str) -> list[dict[str, Any]]:
     return [item for item in fleet.ask("inbox")["items"] if item["run"] == run]
 
 
+def calls_that_wait(fleet: Owner) -> list[tuple[str, int]]:
+    """The calls that wait for a person: run and number."""
+    items = fleet.ask("inbox")["items"]
+    return [(one["run"], one["call"]) for one in items if one["kind"] == "call"]
+
+
 def test_a_question_is_signed_listed_and_denied(fleet: Owner) -> None:
     top = fleet.repository("asked")
     task = f"mkdir -p .pancode; echo '{ASKS}' > .pancode/question.json; echo half > half.txt"
@@ -102,7 +108,10 @@ def test_a_dispatch_that_asks_first_starts_after_a_yes_and_ends_with_a_no(fleet:
     plain = ("--runtime", "shell", "--node", "node1", "--workspace", "none", "--ask", "--detach")
     run = fleet.ask("dispatch", *plain, 'echo "it\'s done"')["run"]
     (item,) = waiting(fleet, run)
-    assert (item["kind"], item["command"]) == ("dispatch", f"pancode approve {run}")
+    assert (item["kind"], item["command"]) == (
+        "dispatch",
+        f"pancode approve --plan {item['plan']['digest']} {run}",
+    )
     told = fleet.run("inbox").ok().out
     assert "estimate $" in told and "task: echo" in told and f"no: pancode deny {run}" in told
     assert fleet.show(run)["waits"] == "person"

@@ -14,6 +14,8 @@ from tests.e2e.ground import Ground
 from tests.e2e.owner import Owner, script, until
 from tests.lab import Lab
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = """\
 tried() { if sh -c "$2" 2>/dev/null; then echo "DID $1"; else echo "not $1"; fi; }
 tried home 'echo x > /home/ops/planted'

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import select
+import signal
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
@@ -14,9 +17,12 @@ from typing import Any
 import pytest
 
 from pancode.errors import ExitCode
+from tests.clis.conftest import ADAPTERS
 from tests.clis.hands import HANDS
 from tests.clis.launched import EVERY
+from tests.clis.test_below import hostile
 from tests.crowd import crowded
+from tests.e2e.ground import Ground
 from tests.e2e.owner import Owner, until
 from tests.e2e.programs import (
     PORT,
@@ -25,9 +31,12 @@ from tests.e2e.programs import (
     give_secrets,
     installed,
     model_on,
+    on_host,
     project,
     requests_in,
+    runtime_of,
 )
+from tests.e2e.test_people import ASKING, calls_that_wait
 from tests.e2e.test_programs import K
 from tests.lab import Lab
 
@@ -50,16 +59,16 @@ def test_a_chat_is_left_and_come_back_to_and_the_next_sitting_remembers(
     """It takes more than 30 s: three sittings on a real host, each begun, committed and verified."""
     top = project(fleet, "talked")
     given = CLI.env(f"http://127.0.0.1:{PORT}")
-    where = ("--runtime", "native", "--model", CLI.model, "--node", f"node{K}")
+    where = ("--agent", "builder", "--runtime", "native", "--model", CLI.model, "--node", f"node{K}")
     turns = [HANDS["native"].write("${cwd}/made.txt", "one"), says("I made it."), says("It says one.")]
     turns += [says("Ben may know."), says("As I said: one.")]
     with installed(lab, "native", [K]):
         give_secrets(lab, K, {name: value for name, value in given.items() if "RETRIES" not in name})
         await_state(fleet, K, "native", "ok")
         with model_on(lab, K, {"count": "assistant", "turns": turns}) as log:
-            first = fleet.run("chat", *where, "make a file", cwd=top, timeout_s=90).ok()
+            first = fleet.run("chat", "--agent", "builder", *where, "make a file", cwd=top, timeout_s=90).ok()
             session = fleet.ask("sessions", "show", "last")["session"]
-            assert "I made it." in first.out and f"session {session}: agent builder, as nobody" in first.err
+            assert "I made it." in first.out and f"session {session}: agent builder" in first.err
             assert f"pancode attach {session}" in first.err
             assert state(fleet, session) == "waits for you", "who leaves ends nothing"
             listed = fleet.ask("sessions")["sessions"]
@@ -96,6 +105,157 @@ def test_a_chat_is_left_and_come_back_to_and_the_next_sitting_remembers(
     assert ended["state"] == "ended"
     fleet.run("land", later["run"], cwd=top).ok()
     assert (top / "made.txt").read_text() == "one"
+
+
+def test_words_go_on_at_a_named_point_with_the_files_of_then(fleet: Owner, lab: Lab) -> None:
+    """It takes more than 30 s: three sittings on a real host."""
+    top = project(fleet, "restored")
+    given = CLI.env(f"http://127.0.0.1:{PORT}")
+    where = ("--agent", "builder", "--runtime", "native", "--model", CLI.model, "--node", f"node{K}")
+    write = [HANDS["native"].write("${cwd}/made.txt", text) for text in ("one", "two")]
+    turns = [write[0], says("I made one."), write[1], says("I made two.")]
+    with installed(lab, "native", [K]):
+        give_secrets(lab, K, {name: value for name, value in given.items() if "RETRIES" not in name})
+        await_state(fleet, K, "native", "ok")
+        with model_on(lab, K, {"count": "assistant", "turns": turns}):
+            session = fleet.ask("chat", *where, "--once", "make a file", cwd=top, timeout_s=120)["session"]
+            fleet.run("sessions", "checkpoint", session, "first").ok()
+            second = fleet.ask("attach", "--once", session, "another one", timeout_s=120)
+            assert second["answer"] == "I made two."
+        fleet.run("sessions", "restore", session, "first").ok()
+        with model_on(lab, K, {"count": "assistant", "turns": [says("One is there.")]}) as log:
+            third = fleet.ask("attach", "--once", session, "what is there?", timeout_s=120)
+            asked = max((log.parent / "bodies").iterdir()).read_text()
+    assert third["answer"] == "One is there." and third["session"] == session
+    assert "I made one." in asked and "I made two." not in asked
+    assert fleet.ask("receipt", "verify", session)["verdict"] == "PASS"
+    fleet.run("land", third["run"], cwd=top).ok()
+    assert (top / "made.txt").read_text() == "one"
+
+
+RULED = f"{ASKING}bashToolPatterns:\n  - {{pattern: 'printf ruled-', reason: the owner said so}}\n"
+THEIRS = "theirs.txt"
+"""What a program of the repository would make, in the checkout."""
+
+
+def _plant(top: Path) -> None:
+    """Commit what would start programs of the repository, and allow every call for all times."""
+    hostile(top, Path(THEIRS))
+    always = {"permissions": {"allow": ["Bash", "Write"], "defaultMode": "bypassPermissions"}}
+    settings = json.loads((top / ".claude/settings.json").read_text())
+    settings |= {**always, "enableAllProjectMcpServers": True}
+    (top / ".claude/settings.json").write_text(json.dumps(settings))
+    (top / ".codex/hooks.json").write_text(json.dumps({"hooks": settings["hooks"]}))
+    always_too = 'approval_policy = "never"\nsandbox_mode = "danger-full-access"\n'
+    (top / ".codex/config.toml").write_text(always_too + (top / ".codex/config.toml").read_text())
+
+
+@pytest.mark.parametrize("runtime", ["claude", "codex"])
+def test_a_chat_by_an_adapter_needs_it_works_in_the_sandbox_and_remembers(
+    fleet: Owner, lab: Lab, runtime: str
+) -> None:
+    """Whatever its repository plants. It takes more than 30 s: a probe, and two sittings of the real program
+    on a real host, where two people are waited for."""
+    cli = next(one for one in EVERY if one.runtime == runtime)
+    top, hands = project(fleet, f"talked-{runtime}"), HANDS[runtime]
+    _plant(top)
+    fleet.git(top, "add", "-A")
+    fleet.git(top, "commit", "-q", "-m", "planted")
+    (top / "pansafety.yaml").write_text(RULED)
+    where = ("--agent", "builder", "--runtime", runtime, "--model", cli.model, "--node", f"node{K}")
+    turns = [
+        hands.write("${cwd}/made.txt", "one\n"),
+        hands.shell("cat made.txt > copied.txt"),
+        hands.shell("printf asked-it > yes.txt"),
+        hands.shell("printf asked-no > no.txt"),
+        hands.shell("printf ruled-it > ruled.txt"),
+        says("I made it."),
+    ]
+    with installed(lab, runtime, [K]):
+        given = cli.env(f"http://127.0.0.1:{PORT}")
+        give_secrets(lab, K, {name: value for name, value in given.items() if "RETRIES" not in name})
+        until(lambda: runtime_of(fleet, K, runtime).get("no_turns"), "the adapter is missed", 60)
+        (adapter,) = ADAPTERS[runtime]
+        said = fleet.run("chat", *where, "--once", "hello", cwd=top)
+        assert said.code == 5 and f"{adapter} is missing: npm install" in said.err
+        assert f"{runtime}: no chats on" in fleet.run("runtimes").ok().out
+        with installed(lab, adapter, [K]):
+            until(lambda: not runtime_of(fleet, K, runtime)["no_turns"], "the adapter is seen", 60)
+            with model_on(lab, K, {"turns": turns}):
+                begun = fleet.begin("chat", *where, "make a file", cwd=top)
+                until(lambda: calls_that_wait(fleet) != [], "a person is asked", 120)
+                ((first, call),) = calls_that_wait(fleet)
+                fleet.run("approve", "--call", str(call), first).ok()
+                until(lambda: calls_that_wait(fleet) == [(first, call + 1)], "call 2 waits", 60)
+                fleet.run("deny", "--call", str(call + 1), first, "one is enough").ok()
+                begun.communicate(timeout=120 * crowded())
+                fleet.ask("sessions", "rest", first, timeout_s=120)
+            with model_on(lab, K, {"turns": [says("I remember.")]}) as log:
+                later = fleet.ask("attach", "--once", first, "and now?", timeout_s=120)
+                asked = max((log.parent / "bodies").iterdir()).read_text()
+    assert later["answer"] == "I remember." and "make a file" in asked and "and now?" in asked
+    assert fleet.show(later["run"])["session"] == "same"
+    for run in (first, later["run"]):
+        assert fleet.ask("receipt", "verify", run)["verdict"] == "PASS"
+    assert fleet.ask("receipt", "show", first)["statement"]["predicate"]["isolation"] == "sandbox"
+    fleet.run("land", later["run"], cwd=top).ok()
+    assert (top / "copied.txt").read_text() == "one\n" and (top / "yes.txt").read_text() == "asked-it"
+    assert not any((top / name).exists() for name in ("no.txt", "ruled.txt", THEIRS))
+
+
+def test_a_program_of_the_owners_choice_is_talked_with_in_the_sandbox(fleet: Owner, lab: Lab) -> None:
+    """It takes more than 30 s: a probe, and a sitting on a real host."""
+    top, agent = project(fleet, "talked-other"), Path(__file__).with_name("acp_agent.py").read_text()
+    script = f"#!/usr/bin/python3 -I\n{agent}"
+    on_host(lab, K, "mkdir -p ~/.local/bin && cat > ~/.local/bin/vibe-acp && chmod +x ~/.local/bin/*", script)
+    entries = {"vibe": {"argv": ["vibe-acp"], "env": {"MODEL": "{model}"}}, "mute": {"argv": ["true"]}}
+    where = ("--agent", "builder", "--runtime", "acp:vibe", "--model", "fake-coder", "--node", f"node{K}")
+    try:
+        give_secrets(lab, K, dict(CLI.env(f"http://127.0.0.1:{PORT}")))
+        on_host(lab, K, "cd ~/.pancode-node/f-* && cat > ceiling.json", json.dumps({"acp": entries}))
+        await_state(fleet, K, "acp:vibe", "ok")
+        await_state(fleet, K, "acp:mute", "unknown_version")
+        shown = fleet.run("runtimes").ok().out
+        assert "acp:vibe" in shown and "0.7" in shown and "true ended by itself, exit 0" in shown
+        assert "acp:NAME: command rules hold it only where it asks" in shown
+        headless = fleet.run("dispatch", *where, "make a file", cwd=top)
+        assert headless.code == 2 and "pancode chat --runtime acp:vibe" in headless.err
+        with model_on(lab, K, {"turns": [says("I made it.")]}):
+            said = fleet.ask("chat", *where, "--once", "make a file", cwd=top, timeout_s=120)
+        assert (said["answer"], said["stop"]) == ("I made it. yn", "end_turn"), "what rules forbid is refused"
+        assert fleet.ask("receipt", "verify", said["run"])["verdict"] == "PASS"
+        fleet.run("land", said["run"], cwd=top, timeout_s=120).ok()
+        assert (top / "made.txt").read_text() == "I made it."
+        held = {**says("Never."), "fault": {"hang": 600}}
+        with model_on(lab, K, {"turns": [held]}) as log:
+            _driver_is_killed(fleet, Ground(fleet, lab, K), where, top, log.parent / "bodies")
+    finally:
+        on_host(
+            lab,
+            K,
+            "rm -f ~/.local/bin/vibe-acp ~/.pancode-node/f-*/ceiling.json ~/.pancode-node/f-*/secrets.json",
+        )
+
+
+def _driver_is_killed(fleet: Owner, host: Ground, where: Sequence[str], top: Path, bodies: Path) -> None:
+    """Our program between the shim and an agent, in mid-turn: the turn is lost, and nothing is left."""
+
+    def of_it(name: str) -> list[int]:
+        return [pid for pid, argv in host.processes() if any(one.endswith(name) for one in argv)]
+
+    said = fleet.begin("chat", *where, "--once", "make another", cwd=top)
+    until(lambda: list(bodies.glob("*")), "its model is asked", 60)
+    run = str(fleet.ask("sessions", "show", "last")["session"])
+    assert (drivers := of_it("acp/program.py")) and of_it("vibe-acp")
+    for pid in drivers:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: state(fleet, run) == "turn lost", "the turn is lost", 60)
+    until(lambda: not of_it("vibe-acp"), "nothing of it is left", 60)
+    said.communicate(timeout=60)
+    assert said.returncode != 0
+    assert len(list(bodies.iterdir())) == 1, "its words have begun a turn once"
+    assert fleet.ask("receipt", "verify", run)["verdict"] == "PASS"
+    fleet.run("budget", "settle", run, "--usd", "0.01")  # nobody can know what the cut call cost
 
 
 def _seen_by_two(fleet: Owner, session: str, shown: Path) -> None:
@@ -149,23 +309,47 @@ def at_a_terminal(fleet: Owner, *words: str, types: list[tuple[str, bytes]]) -> 
 
 
 def test_lines_of_a_pipe_are_turns_and_a_terminal_goes_on_with_them(fleet: Owner, lab: Lab) -> None:
+    """It takes more than 30 s: two sittings on a real host, and a run between them that gets their slot."""
     given = CLI.env(f"http://127.0.0.1:{PORT}")
     where = ("--runtime", "native", "--model", CLI.model, "--node", f"node{K}", "--workspace", "none")
-    script = {"count": "assistant", "turns": [says("One."), says("Two."), says("Three.")]}
+    answers = [says(text) for text in ("One.", "Two.", "Three.", "Four.")]
+    script = {"count": "assistant", "turns": answers}
     with installed(lab, "native", [K]):
         give_secrets(lab, K, {name: value for name, value in given.items() if "RETRIES" not in name})
         await_state(fleet, K, "native", "ok")
         with model_on(lab, K, script):
-            said = fleet.run("chat", *where, stdin="first\nsecond\n", timeout_s=120).ok()
+            said = fleet.run(
+                "chat", "--agent", "builder", *where, stdin="first\nsecond\n", timeout_s=120
+            ).ok()
             assert 0 <= said.out.find("One.") < said.out.find("Two.")
             session = fleet.ask("sessions", "show", "last")["session"]
             shown = at_a_terminal(
                 fleet, "attach", "--plain", session, types=[("Two.", b"third\n"), ("Three.", b"\x04")]
             )
             assert "One." in shown and f"come back: pancode attach {session}" in shown
+            _gives_its_slot(fleet, session)
+            later = fleet.ask("attach", "--once", session, "fourth", timeout_s=120)
+            assert (later["answer"], later["session"]) == ("Four.", session)
             fleet.run("sessions", "end", session).ok()
             until(lambda: state(fleet, session) == "ended", "it has ended", 60)
-    assert [one["turns"] for one in fleet.ask("sessions", "show", session)["sittings"]] == [3]
+    assert [one["turns"] for one in fleet.ask("sessions", "show", session)["sittings"]] == [3, 1]
+
+
+def _gives_its_slot(fleet: Owner, session: str) -> None:
+    """A run waits for the only slot of its machine: the session rests for it, long before its own time."""
+    assert state(fleet, session) == "waits for you"
+    fleet.run("node", "set", f"node{K}", "--slots", "1").ok()
+    try:
+        run = fleet.dispatch("--runtime", "shell", "--node", f"node{K}", "--workspace", "none", "true")
+        assert fleet.ended(run, 120)["outcome"] == "done"
+        told = fleet.run("why", run).ok().out
+        assert f"session {session} rests for it" in told, told
+        shown = fleet.run("sessions", "show", session).ok().out
+        assert f"rests  rested: {run} needed its slot" in shown, shown
+        assert "it rests: a run needed its slot" in fleet.run("attach", session).ok().out
+        assert fleet.ask("receipt", "show", session)["statement"]["predicate"]["rests"] == "slot"
+    finally:
+        fleet.run("node", "set", f"node{K}", "--slots", "4").ok()
 
 
 def test_at_its_cap_a_sitting_rests_and_its_session_takes_no_more_until_it_may(
@@ -182,11 +366,22 @@ def test_at_its_cap_a_sitting_rests_and_its_session_takes_no_more_until_it_may(
         give_prices(lab, K, {CLI.model: "500 500 500 500"})
         await_state(fleet, K, "native", "ok")
         with model_on(lab, K, {"count": "assistant", "turns": [one, *acts, never]}) as log:
-            asked = fleet.run("chat", *where, "--budget", "2", stdin="first\nand work\n", timeout_s=120)
-            assert "One." in asked.out and "Never." not in asked.out and "it rests: cap" in asked.out
+            asked = fleet.run(
+                "chat",
+                "--agent",
+                "builder",
+                *where,
+                "--budget",
+                "2",
+                stdin="first\nand work\n",
+                timeout_s=120,
+            )
+            assert "One." in asked.out and "Never." not in asked.out, asked
+            assert "the limit of this run is $2" in asked.out
             assert len(requests_in(log)) == 4, "no call beyond its cap has reached the model server"
             session = fleet.ask("sessions", "show", "last")["session"]
             until(lambda: state(fleet, session) == "rests", "it rests", 60)
+            assert "it rests: cap" in fleet.run("attach", session).ok().out, "who left before sees it now"
             claims = fleet.ask("receipt", "show", session)["statement"]["predicate"]
             assert [turn["stop"] for turn in claims["turns"]] == ["end_turn", "limit"]
             assert (claims["rests"], Decimal(claims["usage"]["cost_usd"])) == ("cap", Decimal(2))
@@ -254,14 +449,14 @@ def test_a_session_that_is_left_alone_asks_at_its_cap_and_ends_when_its_gates_pa
 def test_a_session_is_landed_and_proven_while_it_goes_on(fleet: Owner, lab: Lab) -> None:
     """It takes more than 30 s: two sittings on a real host, each committed and landed."""
     given, top = CLI.env(f"http://127.0.0.1:{PORT}"), project(fleet, "landed-live")
-    where = ("--runtime", "native", "--model", CLI.model, "--node", f"node{K}")
+    where = ("--agent", "builder", "--runtime", "native", "--model", CLI.model, "--node", f"node{K}")
     turns = [HANDS["native"].write("${cwd}/one.txt", "one"), says("I made it.")]
     turns += [HANDS["native"].write("${cwd}/two.txt", "two"), says("And two.")]
     with installed(lab, "native", [K]):
         give_secrets(lab, K, {name: value for name, value in given.items() if "RETRIES" not in name})
         await_state(fleet, K, "native", "ok")
         with model_on(lab, K, {"count": "assistant", "turns": turns}):
-            fleet.run("chat", *where, "make a file", cwd=top, timeout_s=90).ok()
+            fleet.run("chat", "--agent", "builder", *where, "make a file", cwd=top, timeout_s=90).ok()
             session = fleet.ask("sessions", "show", "last")["session"]
             assert state(fleet, session) == "waits for you"
             early = fleet.run("runs", "diff", session)
@@ -285,5 +480,5 @@ def test_a_session_is_landed_and_proven_while_it_goes_on(fleet: Owner, lab: Lab)
 
 def test_what_takes_no_turns_is_refused_with_the_fix(fleet: Owner) -> None:
     top = project(fleet, "no-turns")
-    said = fleet.run("chat", "--runtime", "claude", "--once", "hello", cwd=top)
+    said = fleet.run("chat", "--runtime", "claude-sdk", "--once", "hello", cwd=top)
     assert said.code == 2 and "takes no turns" in said.err and "--runtime native" in said.err

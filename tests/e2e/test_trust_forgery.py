@@ -17,10 +17,10 @@ import pytest
 from node_agent.attempt.records import JournalRecord
 from node_agent.journal.storage import JournalFiles
 from node_agent.wire import keys
-from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Acknowledge, Beat, Control, ControlBody, StopControl
 from node_agent.wire.event import Event, Events, Marked
 from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Heartbeat, Inventory
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt, receipt_of

@@ -10,11 +10,12 @@ import pytest
 import redis
 
 from node_agent.wire import keys
-from node_agent.wire.clock import FleetTime, SystemClock
+from node_agent.wire.clock import SystemClock
 from node_agent.wire.control import Control, StopControl
 from node_agent.wire.event import Event, Events, Interrupting, Marked, Refused
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Heartbeat, Hello, Inventory, JournalEntry, Verb
 from node_agent.wire.receipt import Receipt, receipt_of
 from node_agent.wire.signing import Message, Signed, SigningKey, parse_envelope, parse_message

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
-from pancode.client import path_of
+from pancode.client import Client, path_of
 from tests.e2e.console import REBOUND, Console, api, axe_source, chromium, findings, free_port
 from tests.e2e.console_answer import answer_by_notice
 from tests.e2e.console_pages import (
+    FIRST_ACTS,
     HOSTILE,
     MARKS,
     MARKUP,
@@ -29,8 +30,12 @@ from tests.e2e.console_pages import (
     SCROLL,
     SLOW,
     STEAL,
+    STEPS,
+    TURNS,
     WANTED,
+    WANTED_ACTS,
     Foreign,
+    transcripts,
 )
 from tests.e2e.kept import keep_bundles, lay_out_bundles
 from tests.e2e.owner import Owner, until
@@ -155,6 +160,19 @@ def test_now_shows_a_run_as_it_happens_and_stops_it(console: Console, page: Page
     expect(row).to_have_count(0)
 
 
+def test_a_tab_on_now_asks_little_while_nothing_happens(console: Console, page: Page, top: Path) -> None:
+    """What runs tells its last words in one answer for all; nothing is asked again that has not changed."""
+    runs = [console.owner.dispatch(*SHELL, f"echo word {number}; sleep 300", cwd=top) for number in (1, 2)]
+    for number, run in enumerate(runs, 1):
+        expect(page.locator("li.order", has_text=run).locator(".last")).to_have_text(f"word {number}\n")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(20_000)  # which brings no event; it asked 20 times and more
+    assert len(asked) <= 10, asked
+    for run in runs:
+        console.owner.run("runs", "stop", run).ok()
+
+
 def test_what_an_agent_wrote_is_text(console: Console, page: Page, hostile: str) -> None:
     console.go(page, f"#/runs/{hostile}/log", f"Run {hostile}")
     log = page.get_by_role("region", name="log")
@@ -165,6 +183,9 @@ def test_what_an_agent_wrote_is_text(console: Console, page: Page, hostile: str)
     expect(page.get_by_role("region", name="change")).to_contain_text(MARKUP)
     expect(page.get_by_role("navigation", name="files")).to_contain_text("<b>x.txt")
     expect(page.locator("main img, main script")).to_have_count(0)
+    told = page.evaluate(STEPS, transcripts())
+    assert told.pop("hostile") == "0 worked, then: It goes on."
+    assert set(told.values()) == {"2 worked, then: Done: the work is finished."}, told
     assert page.evaluate("() => { try { document.body.innerHTML = '<p>' } catch (e) { return e.name } }") == (
         "TypeError"
     ), "no text becomes markup by accident"
@@ -193,8 +214,8 @@ def test_ten_thousand_runs_are_one_window(console: Console, page: Page, hostile:
     many = [{**one, "run": f"r-{i:06}", "task": f"task number {i}"} for i in range(10_000)]
     page.route("**/v1/runs?*", lambda route: route.fulfill(json={"runs": many}))
     console.go(page, "#/runs", "Runs")
-    expect(page.get_by_text("10000 runs")).to_be_visible()
-    rows = page.locator(".rows .row")
+    expect(page.locator("main .head")).to_contain_text("10000 runs")
+    rows = page.locator(".rows .row:not(.day)")
     assert rows.count() < 60
     page.locator("main").focus()
     for _ in range(3):
@@ -207,6 +228,99 @@ def test_ten_thousand_runs_are_one_window(console: Console, page: Page, hostile:
     expect(rows).to_have_count(1)
     page.keyboard.press("w")
     expect(page.get_by_role("dialog")).to_contain_text("placed on")
+
+
+def test_several_runs_are_marked_and_stopped(console: Console, page: Page, top: Path) -> None:
+    """By keyboard; a run that has ended already is not stopped, and the bar says why nothing can land."""
+    owner = console.owner
+    done = owner.dispatch(*SHELL, "# sleeper 0, over", cwd=top)
+    owner.ended(done)
+    going = [owner.dispatch(*SHELL, f"# sleeper {number}\nsleep 300", cwd=top) for number in (1, 2)]
+    for run in going:
+        owner.running(run)
+    console.go(page, "#/runs?text=sleeper&sort=-task", "Runs")
+    rows = page.locator(".rows .row")
+    expect(rows.first).to_contain_text("# sleeper 2")
+    page.locator("main").focus()
+    for key in ("j", "x", "j", "x"):
+        page.keyboard.press(key)
+    page.get_by_role("checkbox", name=f"mark {done}").check()
+    bar = page.get_by_role("region", name="what is marked")
+    expect(bar).to_contain_text("3 marked")
+    expect(bar).to_contain_text("cannot land: 2 still going on, 1 without a change")
+    page.keyboard.press("Tab")
+    bar.get_by_role("button", name="Stop 2").click()
+    expect(page.get_by_role("dialog")).to_contain_text("Stop 2 runs")
+    page.keyboard.press("Enter")
+    expect(page.locator(".toast")).to_contain_text("2 runs stopped")
+    assert [owner.ended(run)["outcome"] for run in going] == ["interrupted"] * 2
+    expect(bar).to_contain_text("1 marked")
+    console.go(page, "#/runs?view=failed&sort=state", "Runs")
+    expect(rows.filter(has_text="# sleeper")).to_have_count(0)
+    page.set_viewport_size({"width": 1600, "height": 900})
+    console.go(page, "#/runs?text=sleeper&sort=-task")
+    rows.first.get_by_role("link").click()
+    beside = page.get_by_role("complementary", name="the chosen run")
+    expect(beside).to_contain_text("It ended as stopped")
+    assert findings(page, axe_source()) == []
+    beside.get_by_role("link", name=going[1]).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"Run {going[1]}")
+    console.go(page, f"#/runs/{going[0]}")
+    expect(page.locator("main .main:visible")).to_have_text("Retry")
+    expect(page.locator("link[rel=icon]")).to_have_attribute("href", "icon.svg")
+
+
+def test_the_filled_key_follows_from_the_state(console: Console, page: Page, top: Path) -> None:
+    assert page.evaluate(FIRST_ACTS) == WANTED_ACTS
+    gate = "sh -c 'echo 0 errors so far; echo error: it is wrong; exit 1'"
+    failed = console.owner.dispatch(*SHELL, "--verify", gate, "echo x > wrong.txt", cwd=top)
+    assert console.owner.ended(failed)["outcome"] == "verify_failed"
+    console.go(page, f"#/runs/{failed}", f"Run {failed}")
+    expect(page.locator("link[rel=icon]")).to_have_attribute("href", "icon-bad.svg")
+    filled = page.locator("main .main:visible")
+    expect(filled).to_have_text("Look at the gate")
+    filled.click()
+    expect(page.get_by_role("region", name="output").locator(".row.marked")).to_contain_text("it is wrong")
+    expect(filled).to_have_text("Retry")
+    expect(page.get_by_role("button", name="Land")).to_have_count(0)
+
+
+def test_the_palette_finds_pages_runs_and_what_can_be_done(
+    console: Console, page: Page, hostile: str
+) -> None:
+    field = page.get_by_role("combobox", name="Find or do")
+    page.keyboard.press("Control+k")
+    expect(page.get_by_role("option", name=hostile)).to_be_visible()
+    assert findings(page, axe_source()) == []
+    page.keyboard.type("machin")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Machines")
+    page.keyboard.press("Control+k")
+    field.fill(hostile)
+    expect(page.get_by_role("option", name=hostile)).to_have_count(1)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"Run {hostile}")
+    page.keyboard.press("Control+k")
+    field.fill("retry")
+    expect(page.get_by_role("option", name=f"Retry {hostile}")).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_contain_text("Retry 1 run")
+    page.get_by_role("button", name="No").click()
+    page.keyboard.press("Control+k")
+    page.keyboard.press("Escape")
+    expect(field).to_have_count(0)
+
+
+def test_text_that_turns_other_text_round_is_named(console: Console, page: Page, top: Path) -> None:
+    run = console.owner.dispatch(*SHELL, f"# {TURNS}\nsleep 300", cwd=top)
+    console.owner.running(run)
+    for place in ("#/now", "#/runs", f"#/runs/{run}"):
+        console.go(page, place)
+        expect(page.locator("main .named", has_text="U+202E").first).to_be_visible()
+        assert TURNS not in page.locator("body").inner_text()
+    expect(page.get_by_label("task", exact=True)).to_have_text(re.compile(r"for all\nsleep 300$"))
+    expect(page).to_have_title(re.compile("fix ⟨U\\+202E⟩gnp.exe"))
+    console.owner.run("runs", "stop", run).ok()
 
 
 def test_a_receipt_is_proved_in_the_page(console: Console, page: Page, hostile: str) -> None:
@@ -234,6 +348,15 @@ def test_comments_on_a_change_become_the_next_attempt(console: Console, page: Pa
     page.get_by_role("dialog").locator("textarea").fill("three, please")
     page.get_by_role("button", name="Keep").click()
     expect(page.locator(".comments")).to_contain_text("app.py:2")
+    expect(line.locator(".f4", has_text="return")).to_be_visible()
+    page.keyboard.press("b")
+    both = page.get_by_role("region", name="change").locator(".sides", has_text="return")
+    expect(both.locator(".del")).to_contain_text("return 1")
+    expect(both.locator(".add")).to_contain_text("return 2")
+    page.get_by_role("checkbox", name="viewed app.py").check()
+    expect(both).to_have_count(0)
+    page.get_by_role("button", name="app.py:2").click()
+    expect(both).to_be_visible()
     page.get_by_role("button", name="Send back").click()
     told = page.get_by_role("alert")  # a script takes no words: the coordinator says so, and nothing is lost
     expect(told).to_contain_text("cannot be given words")
@@ -275,6 +398,7 @@ def test_the_inbox_is_worked_by_keyboard(console: Console, page: Page, top: Path
     page.evaluate("run => { location.hash = `#/inbox?item=${run}` }", done)
     expect(page.get_by_role("heading", level=2).last).to_contain_text(done)
     expect(page.get_by_role("region", name="change")).to_contain_text("new.txt")
+    expect(page.locator("main .main:visible")).to_have_text("Look at the change")
     page.keyboard.press("l")
     expect(page.get_by_role("dialog")).to_contain_text(f"Land the change of {done}")
     page.keyboard.press("Enter")
@@ -286,6 +410,18 @@ def test_the_inbox_is_worked_by_keyboard(console: Console, page: Page, top: Path
     expect(page.get_by_role("dialog")).to_contain_text(f"Deny {asks}")
     page.keyboard.press("Enter")
     until(lambda: not [one for one in api(owner, "/v1/inbox")["items"] if one["run"] == asks], "it is denied")
+    change = {"kind": "budget", "target": "day", "value": "30", "why": "a long day", "by": "panos"}
+    card = Client(owner.fleet_home, starts=False).post("/v1/config/propose", change)["id"]
+    page.evaluate("item => { location.hash = `#/inbox?item=${item}` }", card)
+    expect(page.locator(".split")).to_contain_text("budget day: $10 -> $30")
+    expect(page.locator("main .main:visible")).to_contain_text("Approve")
+    page.keyboard.press("w")
+    expect(page.get_by_role("dialog")).to_contain_text("a long day")
+    page.keyboard.press("Escape")
+    page.keyboard.press("l")
+    page.get_by_role("dialog").get_by_role("button", name="Approve").click()
+    until(lambda: api(owner, "/v1/budget")["scopes"][0]["ceiling_usd"] == "30", "the change is made")
+    owner.run("config", "undo").ok()
 
 
 def test_a_notice_is_answered_in_a_page_of_its_own(console: Console, top: Path) -> None:
@@ -324,13 +460,114 @@ def test_machines_are_drained_money_is_set_and_the_audit_holds(console: Console,
     page.get_by_role("dialog").get_by_role("button", name="Resume").click()
     expect(page.get_by_role("button", name="Drain")).to_be_visible()
     console.go(page, "#/money", "Money")
-    page.locator("li", has_text="day:").get_by_role("button", name="set ceiling").click()
+    today = page.get_by_role("row", name="all work today")
+    today.get_by_role("button", name="Change").click()
     page.get_by_role("dialog").locator("textarea").fill("25")
     page.get_by_role("button", name="Set", exact=True).click()
-    expect(page.locator("li", has_text="day:")).to_contain_text("$25.00")
+    expect(today).to_contain_text("$25.00")
+    today.get_by_role("button", name="Unset").click()
+    page.get_by_role("dialog").get_by_role("button", name="Unset").click()
+    expect(today).to_contain_text("$10.00")
     console.go(page, "#/audit", "Audit")
     page.get_by_role("button", name="Verify the chain").click()
     expect(page.locator("p[role=status]")).to_contain_text("PASS")
+
+
+def test_forms_make_workspaces_projects_and_schedules(console: Console, page: Page, top: Path) -> None:
+    """What the coordinator finds wrong stands at its field; nothing that was typed is lost."""
+    heading, sure = page.get_by_role("heading", level=1), page.get_by_role("dialog")
+    wrong = page.locator("[aria-invalid]")
+    console.go(page, "#/new/workspace", "New workspace")
+    field(page, "name").fill("login")
+    field(page, "cwd").fill(str(top))
+    page.get_by_role("button", name="Create").click()
+    expect(heading).to_have_text("Workspace login")
+    page.get_by_role("link", name="Start an agent").click()
+    expect(page.get_by_label("workspace")).to_have_value("login")
+    page.get_by_label("task").fill("echo in > login.txt")
+    page.get_by_label("runtime").select_option("shell")
+    page.get_by_role("button", name="Dispatch").click()
+    expect(heading).to_contain_text("Run r-")
+    assert console.owner.ended(page.url.rpartition("/")[2])["outcome"] == "done"
+    console.go(page, "#/projects", "Projects")
+    row = page.locator("li.row", has_text="feature/login")
+    expect(row).to_contain_text("1 file not landed")
+    row.get_by_role("button", name="Remove").click()
+    sure.get_by_role("button", name="Remove").click()
+    sure.get_by_role("button", name="Forget it").click()
+    expect(row).to_have_count(0)
+
+    page.get_by_role("link", name="Add a project").click()
+    field(page, "path").fill(str(top))
+    field(page, "name").fill("shop")
+    page.get_by_text("More", exact=True).last.click()
+    field(page, "prefix").fill("1x")
+    page.get_by_role("button", name="Keep").click()
+    expect(wrong).to_be_focused()
+    expect(wrong).to_have_value("1x")
+    page.reload()
+    expect(field(page, "name")).to_have_value("shop")
+    page.get_by_text("More", exact=True).last.click()
+    field(page, "prefix").fill("SHOP")
+    page.get_by_role("button", name="Keep").click()
+    row = page.locator("li.row", has_text="SHOP-1")
+    expect(row).to_contain_text(str(top))
+    row.get_by_role("link", name="Change").click()
+    expect(field(page, "name")).to_have_value("shop")
+
+    console.go(page, "#/new/schedule", "New schedule")
+    field(page, "name").fill("nightly")
+    field(page, "cron").fill("30 2 * * *")
+    field(page, "dispatch.task").fill("echo night")
+    field(page, "dispatch.runtime").fill("shell")
+    field(page, "dispatch.budget").fill("cheap")
+    expect(wrong).to_have_value("cheap")
+    field(page, "dispatch.budget").fill("1")
+    expect(page.locator("main")).to_contain_text("It begins")
+    page.get_by_role("button", name="Create").click()
+    row = page.locator("li.row", has_text="nightly")
+    row.get_by_role("button", name="Pause").click()
+    row.get_by_role("button", name="Remove").click()
+    sure.get_by_role("button", name="Remove").click()
+    expect(row).to_have_count(0)
+
+
+def field(page: Page, path: str) -> Locator:
+    """The field of a form by its key in the body."""
+    return page.locator(f"[id='f-{path}']")
+
+
+def test_a_chain_is_written_in_a_form(console: Console, page: Page, top: Path) -> None:
+    console.go(page, "#/new/chain", "New chain")
+    field(page, "cwd").fill(str(top))
+    for number, task in enumerate(("echo plan", "echo build > built.txt")):
+        field(page, f"steps.{number}.dispatch.task").fill(task)
+        field(page, f"steps.{number}.dispatch.runtime").fill("shell")
+    begin = page.get_by_role("button", name="Begin")
+    expect(page.locator("main")).to_contain_text("admitted")
+    begin.click()
+    graph = page.get_by_role("region", name="graph of the steps")
+    expect(graph.get_by_role("link", name="build done")).to_be_visible()
+    expect(graph.locator("path.edge")).to_have_count(1)
+
+
+def test_a_preset_is_applied_and_a_setting_is_changed_with_a_yes(console: Console, page: Page) -> None:
+    console.go(page, "#/settings", "Settings")
+    preset, sure = page.locator("li.row").first, page.get_by_role("dialog")
+    for key in ("Apply", "Take it off"):
+        preset.get_by_role("button", name=key).click()
+        sure.get_by_role("button", name=key).click()
+    expect(preset.get_by_role("button", name="Apply")).to_be_visible()
+    page.get_by_label("search the settings").fill("land.how")
+    page.get_by_role("button", name="change land.how").click()
+    sure.locator("textarea").fill("rebase")
+    page.keyboard.press("Control+Enter")
+    expect(sure).to_contain_text("Set land.how from squash to rebase?")
+    sure.get_by_role("button", name="Set").click()
+    expect(page.locator(".toast")).to_contain_text("squash → rebase")
+    page.get_by_role("button", name="Unset").click()
+    sure.get_by_role("button", name="Unset").click()
+    expect(page.locator(".toast")).to_contain_text("rebase → squash")
 
 
 def chained(owner: Owner, top: Path) -> str:
@@ -353,12 +590,64 @@ def test_a_workflow_is_a_graph_that_moves(console: Console, page: Page, top: Pat
     expect(graph.locator("path.edge")).to_have_count(1)
 
 
+def test_a_race_has_lanes_and_a_batch_has_the_words_of_its_tasks(
+    console: Console, page: Page, top: Path
+) -> None:
+    owner = console.owner
+    worded = ("--verify", "true", "# a price list\necho z > race.txt")
+    race = owner.ask("race", "--detach", *SHELL, "--best-of", "2", *worded, cwd=top)["workflow"]
+    tasks = ("-t", "# tidy the shop", "-t", "# tidy the yard\nexit 3")
+    batch = owner.ask("batch", "--detach", *SHELL, *tasks, cwd=top)["workflow"]
+    filled = page.locator("main .main:visible")
+    console.go(page, f"#/workflows/{race}", f"Workflow {race}")
+    expect(page.get_by_role("region", name="Lanes").locator("li", has_text="winner")).to_have_count(1)
+    expect(filled).to_have_text("Land the winner")
+    assert findings(page, axe_source()) == []
+    filled.click()
+    page.get_by_role("dialog").get_by_role("button", name="Land").click()
+    until(lambda: (top / "race.txt").exists(), "the winner is landed")
+    console.go(page, f"#/workflows/{batch}", f"Workflow {batch}")
+    expect(page.locator(".tiles .row").first).to_contain_text("# tidy the yard")
+    expect(filled).to_have_text("Retry 1 failed")
+    assert findings(page, axe_source()) == []
+
+
+def test_a_lane_is_paused_moved_and_skipped_in_its_page(console: Console, page: Page, top: Path) -> None:
+    owner = console.owner
+    lane = owner.ask("lane", "create", "night", *SHELL, cwd=top)["workflow"]
+    for task in ("# tidy the shop\nexit 3", "# tidy the yard\nsleep 60", "# tidy the cellar"):
+        owner.ask("lane", "add", "night", task)
+    console.go(page, f"#/workflows/{lane}", f"Workflow {lane}")
+    panel = page.get_by_role("region", name="Lane night")
+    expect(panel).to_contain_text("item 1: ", timeout=60_000)
+    assert findings(page, axe_source()) == []
+    panel.get_by_role("button", name="Pause").click()
+    expect(panel.get_by_role("button", name="Resume")).to_be_visible()
+    panel.locator("li", has_text="tidy the cellar").get_by_role("button", name="First").click()
+    expect(panel.locator("li").nth(1)).to_contain_text("tidy the cellar")
+    panel.locator("li", has_text="tidy the shop").get_by_role("button", name="Skip").click()
+    page.get_by_role("dialog").get_by_role("button", name="Skip").click()
+    expect(panel.locator("li", has_text="tidy the shop")).to_contain_text("skipped by")
+    panel.get_by_role("button", name="Resume").click()
+    until(lambda: owner.ask("lane", "show", "night")["items"][1]["state"] == "done", "the cellar is tidy", 60)
+    owner.run("lane", "rm", "night", "--force").ok()
+
+
 def places(page: Page, run: str, workflow: str) -> list[str]:
     """Every page of the console, from its own tables: the places, the parts of a run, one of each kind."""
     known = page.evaluate(ROUTES)
     assert {"now", "more", "workflows"} <= set(known["pages"]) and "log" in known["parts"]
     parts = [f"runs/{run}/{part}".rstrip("/") for part in known["parts"]]
-    return [*known["pages"], *parts, "machines/desk", "agents/builder", f"workflows/{workflow}", "nothing"]
+    forms = ["new/schedule", "new/chain"]
+    return [
+        *known["pages"],
+        *parts,
+        *forms,
+        "machines/desk",
+        "agents/builder",
+        f"workflows/{workflow}",
+        "nothing",
+    ]
 
 
 @pytest.mark.parametrize("look", ["light-1280", "dark-1280", "light-360", "dark-360"])

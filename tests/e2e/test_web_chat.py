@@ -58,17 +58,41 @@ def worker(fleet: Owner, lab: Lab) -> Iterator[None]:
 
 
 def begin(console: Console, page: Page, top: Path, words: str) -> str:
-    """A new chat, by the form. Returns its id."""
+    """A new chat, by the form, and not with whom one talks without a choice. Returns its id."""
     console.go(page, "#/chat", "Chat")
     page.get_by_label("first words").fill(words)
     page.get_by_label("folder").fill(str(top))
     page.get_by_label("runtime").select_option("native")
-    machine = page.locator("label.field").filter(has_text=re.compile("^machine"))
-    machine.locator("select").select_option(f"node{K}")
-    page.get_by_label("model").fill(CLI.model)
+    expect(choice(page, "agent").locator("option:checked")).to_have_text(re.compile("^panos:"))
+    choice(page, "agent").select_option("builder")
+    choice(page, "machine").select_option(f"node{K}")
+    choice(page, "mode").select_option("build")
+    page.get_by_label("model", exact=True).fill(CLI.model)
+    expect(page.get_by_role("status")).to_contain_text(f"builder listens, with {CLI.model}")
     page.get_by_role("button", name="Begin").click()
     expect(page.get_by_role("log")).to_be_visible()
     return page.url.rpartition("/")[2]
+
+
+def choice(page: Page, name: str) -> Locator:
+    return page.locator("label.field").filter(has_text=re.compile(f"^{name}")).locator("select")
+
+
+def review_from_now_on(page: Page, phone: Page) -> None:
+    """Another mode, and a higher level, which asks first; on a phone it stands above the words."""
+    now = page.get_by_role("complementary", name="This session")
+    expect(now).to_contain_text("build, auto-edit")
+    choice(page, "mode").select_option("review")
+    choice(page, "safety").select_option("full-auto")
+    page.get_by_role("button", name="Change from my next words on").click()
+    asks = page.get_by_role("dialog")
+    expect(asks).to_contain_text("would get safety full-auto")
+    asks.get_by_role("button", name="Allow it").click()
+    expect(now).to_contain_text("With your next words: mode review, safety full-auto. Memory and files stay.")
+    above = phone.locator("summary", has_text="mode build, safety auto-edit")
+    expect(above).to_contain_text("next: review, full-auto")
+    above.click()
+    expect(phone.locator("main")).to_contain_text("With your next words: mode review, safety full-auto.")
 
 
 def say(page: Page, words: str) -> None:
@@ -148,7 +172,7 @@ def test_words_of_two_faces_are_seen_by_both_once_and_stay(console: Console, wor
     with model_on(lab, K, {"count": "assistant", "turns": turns}):
         session = begin(console, page, top, f"make a first file {MARKUP}")
         log = page.get_by_role("log")
-        expect(log).to_contain_text(f"I made it. {MARKUP} \u27e8202e\u27e9then")
+        expect(log).to_contain_text(f"I made it. {MARKUP} U+202Ethen")
         unfolds(log.locator("details", has_text="write made.txt"))
         expect(page.locator("main img, main script")).to_have_count(0)
 
@@ -176,10 +200,12 @@ def test_words_of_two_faces_are_seen_by_both_once_and_stay(console: Console, wor
 
         page.get_by_role("button", name="Rest").click()
         expect(state(page)).to_contain_text("rests")
+        review_from_now_on(page, phone)
     with model_on(lab, K, {"count": "assistant", "turns": [*turns, says("I remember: one.")]}):
         say(phone, "and now?")
         for one in (page, phone):
             expect(one.get_by_role("log")).to_contain_text("I remember: one.")
+        expect(page.get_by_role("complementary")).to_contain_text("review, full-auto")
         page.get_by_role("button", name="End", exact=True).click()
         expect(page.get_by_role("dialog")).to_contain_text("End this session?")
         page.get_by_role("dialog").get_by_role("button", name="End", exact=True).click()

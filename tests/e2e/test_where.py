@@ -32,6 +32,37 @@ def test_it_begins_where_its_owner_stands(fleet: Owner, node: str, folder: str) 
     assert fleet.ask("runs", "show", again["run"])["folder"] == folder
 
 
+def test_a_project_takes_its_issue_to_its_repository_and_its_machine(fleet: Owner) -> None:
+    """node3 alone has the label; the clone has the remote of the project, and lies elsewhere."""
+    top, clone = fleet.repository("project-of"), fleet.repository("project-clone")
+    for one in (top, clone):
+        fleet.git(one, "remote", "add", "origin", "https://git.example.org/me/shop.git")
+    fleet.run("project", "add", str(top), "--name", "shop", "--prefix", "MIN", "--require", "rack=b").ok()
+    shell = ("dispatch", "--runtime", "shell", "--json")
+    run = fleet.run(*shell, "--project", "MIN-123", "echo made > made.txt", cwd=fleet.home).ok().json()
+    shown = fleet.ask("runs", "show", run["run"])
+    assert (run["node"], run["files_changed"], shown["project"]) == ("node3", ["made.txt"], str(top))
+    assert "project shop sets dispatch.require {rack: b}" in fleet.run("why", run["run"]).ok().out
+    assert fleet.run(*shell, "true", cwd=clone).ok().json()["node"] == "node3"
+    assert fleet.run(*shell, "--node", "node1", "true", cwd=clone).ok().json()["node"] == "node1"
+    fleet.run("project", "rm", "shop").ok()
+
+
+def test_a_workspace_keeps_its_files_when_its_machine_is_replaced(fleet: Owner) -> None:
+    top = fleet.repository("workspace")
+    fleet.run("workspace", "create", "login", "--node", "node1", cwd=top).ok()
+    words = ("dispatch", "--runtime", "shell", "--workspace", "login", "--json")
+    first = fleet.run(*words, "echo one > one.txt", cwd=top).ok().json()
+    fleet.run("workspace", "repair", "login", "--node", "node2").ok()
+    second = fleet.run(*words, "cat one.txt; echo two > two.txt", cwd=fleet.home).ok().json()
+    assert (first["node"], second["node"], second["answer"].strip()) == ("node1", "node2", "one")
+    refused = fleet.run("workspace", "rm", "login")
+    assert refused.code == 5 and "one.txt, two.txt" in refused.err
+    fleet.run("land", second["run"], "--branch", "feature/login", cwd=top).ok()
+    assert fleet.git(top, "show", "feature/login:one.txt") == "one\n"
+    fleet.run("workspace", "rm", "login").ok()
+
+
 def test_a_folder_that_does_not_travel_is_refused_before_anything_runs(fleet: Owner) -> None:
     top = fleet.repository("nowhere")
     (top / "empty").mkdir()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pancode.errors import ExitCode
+from tests.e2e.ground import kill_coordinator
 from tests.e2e.owner import Owner, script, until
 
 pytestmark = pytest.mark.slow
@@ -111,6 +112,41 @@ def test_a_chain_stops_at_a_failure_and_goes_on_from_there(fleet: Owner) -> None
     ]
     fleet.run("runs", "land", shown["results"][-1], cwd=top).ok()
     assert (top / "list.txt").read_text() == "one\ntwo\nthree\n"
+
+
+def test_a_lane_goes_through_its_items_over_two_hosts_and_a_kill_of_the_coordinator(fleet: Owner) -> None:
+    top = fleet.repository("laned")
+    fleet.run("lane", "create", "night", "--runtime", "shell", "--land", cwd=top).ok()
+    fleet.run("lane", "pause", "night").ok()
+    tasks = [
+        "echo one >> list.txt",
+        "grep -q one list.txt && echo two >> list.txt",
+        "exit 3",
+        "wc -l list.txt",
+    ]
+    for number, task in enumerate(tasks):
+        words = ("--key", f"item-{number}", "--node", f"node{number % 2 + 1}")
+        assert fleet.ask("lane", "add", "night", task, *words)["added"]
+    assert not fleet.ask("lane", "add", "night", tasks[0], "--key", "item-0")["added"]
+    fleet.run("lane", "resume", "night").ok()
+    kill_coordinator(fleet)
+    fleet.run("fleet", "up", timeout_s=150).ok()
+
+    def state() -> str:
+        return str(fleet.ask("lane", "show", "night")["state"])
+
+    until(lambda: state() == "stopped", "it stands at the item that failed", 150)
+    shown = fleet.ask("lane", "show", "night")
+    assert [item["state"] for item in shown["items"]] == ["done", "done", "failed", "waiting"]
+    assert [(item["node"], len(item["runs"])) for item in shown["items"][:2]] == [("node1", 1), ("node2", 1)]
+    assert (top / "list.txt").read_text() == "one\ntwo\n", "each began with what the one before has landed"
+    assert "pancode lane skip night" in fleet.run("lane", "show", "night").ok().out
+    fleet.run("lane", "skip", "night").ok()
+    until(lambda: state() == "empty", "it has gone on", 90)
+    last = fleet.ask("lane", "show", "night")["items"][-1]
+    assert last["state"] == "done" and last["answer"].startswith("2 list.txt")
+    fleet.run("lane", "rm", "night").ok()
+    assert fleet.ask("lane", "ls")["lanes"] == []
 
 
 def test_a_race_has_one_winner_and_stops_the_other(fleet: Owner) -> None:

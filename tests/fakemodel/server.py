@@ -69,9 +69,9 @@ class FakeModel:
         self.state.set_script(Script(script))
 
     def wait_until_asked(self, timeout: float = 10.0) -> bool:
-        """Wait until a model request is under way."""
+        """Wait until a model request is under way; longer where the machine is busy."""
         with self.state.cond:
-            return self.state.cond.wait_for(lambda: self.state.busy > 0, timeout)
+            return self.state.cond.wait_for(lambda: self.state.busy > 0, timeout * crowded())
 
     def wait_for(self, n: int, timeout: float = 10.0) -> bool:
         """Wait until n requests have finished; longer where the machine is busy."""

@@ -100,8 +100,8 @@ class Disk:
 
 
 def test_nothing_is_counted_while_the_disk_does_not_fall(tmp_path: Path) -> None:
-    disk = Disk()
-    held = Filling({"disk_bytes": 1 << 50}, [str(tmp_path)], disk.members, lambda: disk.now)
+    disk, nowhere = Disk(), str(tmp_path / "none")  # the free space of a real disk is others' to change
+    held = Filling({"disk_bytes": 1 << 50}, [nowhere], disk.members, lambda: disk.now)
     held.start()
     for second in range(CALM_MS // LOOK_MS):
         disk.now = second * LOOK_MS
@@ -110,6 +110,4 @@ def test_nothing_is_counted_while_the_disk_does_not_fall(tmp_path: Path) -> None
     disk.now = CALM_MS
     assert not held.over() and disk.counts == 1
     assert not held.ended() and disk.counts == 2
-    assert (
-        not Filling({}, [str(tmp_path)], disk.members, lambda: disk.now).over() and DISK == StepEndedBy.DISK
-    )
+    assert not Filling({}, [nowhere], disk.members, lambda: disk.now).over() and DISK == StepEndedBy.DISK

@@ -42,6 +42,9 @@ class SimDepot:
             "repo-1", None, hashlib.sha1(wanted.run.encode(), usedforsecurity=False).hexdigest(), "sha1"
         )
 
+    def tree_now(self, project: str, allowed: tuple[str, ...]) -> str:
+        return ""
+
     def begin_at(self, run: str, taken: SnapshotTaken) -> None:
         """It has every commit."""
 

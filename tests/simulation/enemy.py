@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Beat
 from node_agent.wire.event import Event, Events, Finding, Marked, Refused
 from node_agent.wire.failure import OrderRefusal
 from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Heartbeat
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Receipt, receipt_of

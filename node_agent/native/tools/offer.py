@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from node_agent.chat.messages import Call, Result, ToolForm
+from node_agent.native.fleet import FleetDesk
 from node_agent.native.judge import Denied
 from node_agent.native.places import NotFound, Outside
 from node_agent.native.tools.files import Box, Failed, edit, find, grep, ls, read, write
@@ -69,8 +70,8 @@ MOST_CHANGE = 4_000
 class Deeds:
     """The actions of one run. `calls`: all requested calls; `denied`: the refused ones."""
 
-    def __init__(self, box: Box, voice: Voice) -> None:
-        self.box, self._voice = box, voice
+    def __init__(self, box: Box, voice: Voice, fleet: FleetDesk | None = None) -> None:
+        self.box, self._voice, self._fleet = box, voice, fleet
         self.calls = self.denied = 0
 
     def do(self, call: Call, number: int = 0) -> Result:
@@ -81,10 +82,7 @@ class Deeds:
         try:
             if number >= MOST_CALLS_AT_ONCE:
                 raise Failed(f"not done: at most {MOST_CALLS_AT_ONCE} calls in one answer")
-            self.box.judge.tool(call.name)
-            if given is None:
-                raise Failed("the arguments are no JSON object")
-            text, ok = TABLE[call.name](self.box, given), True
+            text, ok = self._done(call.name, given)
         except (Denied, Outside) as denied:
             self.denied += 1
             self._voice.tell("denied", id=call.id, tool=call.name, why=str(denied)[:500])
@@ -95,6 +93,20 @@ class Deeds:
             text, ok = f"Error: {type(fault).__name__}: {fault}", False
         self._voice.tell("ran", id=call.id, ok=ok, **(_changed(call.name, given or {}) if ok else {}))
         return Result(call.id, call.name, text)
+
+    def _done(self, name: str, given: Mapping[str, Any] | None) -> tuple[str, bool]:
+        """The tool's text, and whether it did what was asked. Denied, Failed, and whatever a tool raises."""
+        fleet = self._fleet if self._fleet is not None and self._fleet.may_ask(name, TABLE) else None
+        if fleet is None:
+            self.box.judge.tool(name)
+        if given is None:
+            raise Failed("the arguments are no JSON object")
+        if fleet is not None:
+            answer = fleet.ask(name, given)
+            if name not in fleet.names and not answer.ok:
+                raise Denied(answer.text)
+            return answer.text, answer.ok
+        return TABLE[name](self.box, given), True
 
     def stray(self, call: Call) -> None:
         """One that its SDK has refused as for no tool of this run, whatever its name: told, not done."""
@@ -123,6 +135,16 @@ def _changed(name: str, given: dict[str, Any]) -> dict[str, str]:
     """For people who watch: what an edit took away and put in, as the begin of a diff."""
     if name not in ("edit", "write"):
         return {}
-    sides = (("-", given.get("old")), ("+", given.get("new" if name == "edit" else "content")))
-    lines = [f"{sign}{line}" for sign, text in sides if isinstance(text, str) for line in text.splitlines()]
-    return {"diff": "\n".join(lines)[:MOST_CHANGE]}
+    old, new = given.get("old"), given.get("new" if name == "edit" else "content")
+    return {"diff": begin_of_diff(lines_of(old), lines_of(new))}
+
+
+def lines_of(text: object) -> list[str]:
+    """None of what is no text."""
+    return text.splitlines() if isinstance(text, str) else []
+
+
+def begin_of_diff(old: Sequence[str], new: Sequence[str]) -> str:
+    """Lines that were taken away and put in, each with its sign, as many as the stream tells."""
+    lines = [f"{sign}{line}" for sign, side in (("-", old), ("+", new)) for line in side]
+    return "\n".join(lines)[:MOST_CHANGE]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from node_agent.runtimes import hooks
+from node_agent.runtimes.acp import AcpWay, talked
+from node_agent.runtimes.adapters import CLAUDE_WAY
 from node_agent.runtimes.anthropic import LEVELS, LOGIN, LOGINS, quiet_env
 from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, Program, base_env
 from node_agent.runtimes.starting import NEVER, is_fenced, keyed, prompt_in, task_of
@@ -47,7 +50,39 @@ _NEVER = ",".join(f"Bash({words}:*)" for words in NEVER)
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     files = {**BASE_FILES, "claude/.keep": b"", **prompt_in(PROMPT, request), **_hooks(request, place)}
-    return ProcessSpec(_argv(request, place), _env(request, place), task_of(request), files)
+    made = ProcessSpec(_argv(request, place), _env(request, place), task_of(request), files)
+    return made if request.sitting is None else talked(_way(request, place), request, place, made)
+
+
+_MODES = {Safety.SUGGEST: "default", Safety.AUTO_EDIT: "acceptEdits", Safety.FULL_AUTO: "bypassPermissions"}
+
+
+def _way(request: LaunchRequest, place: Place) -> AcpWay:
+    """The flags of a headless run, as the adapter hands them on. What it would ask a person, it asks us."""
+    level = request.safety if request.may_write else Safety.SUGGEST
+    fenced, opened = is_fenced(request, place), level is Safety.FULL_AUTO
+    allowed = (*_RULES[level][0], *(("Bash",) if fenced else ()))
+    options: dict[str, Any] = {
+        "tools": [tool for tool in allowed if request.has(*_TOOLS[tool])],
+        "allowedTools": [*(["Bash"] if fenced else []), *(["mcp__fleet"] if request.fleet else [])],
+        "disallowedTools": [f"Bash({words}:*)" for words in NEVER] if fenced else [],
+        "settingSources": [],
+        "strictMcpConfig": True,
+        "promptSuggestions": False,
+        "allowDangerouslySkipPermissions": opened,
+        "extraArgs": {} if opened else {"restricted": None},
+        "additionalDirectories": list(request.besides),
+    }
+    if request.model:
+        options["model"] = request.model
+    if request.reasoning and (effort := LEVELS[request.reasoning][0]):
+        options["effort"] = effort
+    if hooks.has_hook(request, place):
+        options["settings"] = f"{request.home}/{SETTINGS}"
+    told: dict[str, Any] = {"claudeCode": {"options": options}}
+    if request.prompt:
+        told["systemPrompt"] = {"append": request.prompt}
+    return CLAUDE_WAY.model_copy(update={"mode": _MODES[level], "settings": told})
 
 
 def _hooks(request: LaunchRequest, place: Place) -> dict[str, bytes]:

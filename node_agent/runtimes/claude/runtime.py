@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from node_agent.runtimes import adapters
+from node_agent.runtimes.acp import headless_or_talked
 from node_agent.runtimes.anthropic import CREDENTIALS, LEVELS
 from node_agent.runtimes.base import Capabilities, Runtime
 from node_agent.runtimes.claude import command
@@ -26,12 +28,14 @@ RUNTIME = Runtime(
         reasoning=frozenset(LEVELS),
         narrows=True,
         tells_turns=True,
+        takes_turns=True,
     ),
     command.launch,
-    ClaudeParser,
+    headless_or_talked(ClaudeParser),
     held_but_full_auto,
     command.PROBE,
     CREDENTIALS,
     command.PROGRAM,
+    adapter=adapters.CLAUDE,
     sessions=("claude/projects",),
 )

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 
 from node_agent.runtimes import hooks
+from node_agent.runtimes.adapters import codex_talked
 from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, Program, base_env
 from node_agent.runtimes.logins import FILE as LOGIN_FILE
 from node_agent.runtimes.logins import VARIABLE as LOGIN
@@ -47,8 +48,12 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
         login = {f"codex/{LOGIN_FILE}": kept}
         provider = _by_subscription()
     walled = place.isolation is Isolation.SANDBOX
-    argv = _argv(request, {**provider, **_hook(request, place)}, walled)
-    return ProcessSpec(argv, env, task_of(request), files, login)
+    settings = {**provider, **_hook(request, place)}
+    made = ProcessSpec(_argv(request, settings, walled), env, task_of(request), files, login)
+    if request.sitting is None:
+        return made
+    thinks = {"model_reasoning_effort": LEVELS[request.reasoning]} if request.reasoning else {}
+    return codex_talked({**settings, **_settings(False, request.besides), **thinks}, request, place, made)
 
 
 def _hook(request: LaunchRequest, place: Place) -> dict[str, object]:
@@ -56,7 +61,7 @@ def _hook(request: LaunchRequest, place: Place) -> dict[str, object]:
     if not hooks.has_hook(request, place):
         return {}
     asked = hooks.tools(request, ("Bash",), ("apply_patch",))
-    return {_HOOK: hooks.entry(asked, hooks.command(request, place))}
+    return {_HOOK: hooks.entry(asked, hooks.command(request, place), hooks.timeout_s(request))}
 
 
 def _argv(request: LaunchRequest, settings: dict[str, object], walled: bool) -> tuple[str, ...]:

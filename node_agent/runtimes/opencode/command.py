@@ -143,7 +143,8 @@ def _permission(request: LaunchRequest, place: Place) -> dict[str, Any]:
     allowed = _RULES[request.safety if request.may_write else Safety.SUGGEST]
     if is_fenced(request, place):
         allowed = {**allowed, "bash": {"*": "allow", **{f"{words}*": "deny" for words in NEVER}}}
-    return {tool: how for tool, how in allowed.items() if tool not in request.without(OURS)}
+    own = {tool: how for tool, how in allowed.items() if tool not in request.without(OURS)}
+    return {**own, "fleet_*": "allow"} if request.fleet is not None else own
 
 
 def _known(model: str, reasoning: Reasoning | None) -> dict[str, Any]:

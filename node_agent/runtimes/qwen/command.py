@@ -54,6 +54,7 @@ ACP = AcpWay(
     install=PROGRAM.install,
     mode="default",
     resumes=("load",),
+    keeps=(".qwen/projects/*/chats/{}.jsonl", '"type":"assistant"'),
     denials=("not found in registry", "denied by permission rules"),
 )
 """Its hook has little patience: so it asks before each command and change, and what path rules are about."""

@@ -16,8 +16,11 @@ from pancode.control.shapes import CostTable as CostTable
 from pancode.control.shapes import FleetShape as FleetShape
 from pancode.control.shapes import HookShape as HookShape
 from pancode.control.shapes import InboxShape as InboxShape
+from pancode.control.shapes import LaneItemShape as LaneItemShape
+from pancode.control.shapes import LaneShape as LaneShape
 from pancode.control.shapes import ModelShape as ModelShape
 from pancode.control.shapes import NodeShape as NodeShape
+from pancode.control.shapes import NoteShape as NoteShape
 from pancode.control.shapes import PullRequestShape as PullRequestShape
 from pancode.control.shapes import Queued as Queued
 from pancode.control.shapes import QueuesShape as QueuesShape
@@ -26,8 +29,7 @@ from pancode.control.shapes import ReportShape as ReportShape
 from pancode.control.shapes import RunDetail as RunDetail
 from pancode.control.shapes import RunShape as RunShape
 from pancode.control.shapes import ScheduleShape as ScheduleShape
-from pancode.control.shapes import SessionShape as SessionShape
-from pancode.control.shapes import SessionVerdictShape as SessionVerdictShape
+from pancode.control.shapes import ScoutShape as ScoutShape
 from pancode.control.shapes import TrackRecordRow as TrackRecordRow
 from pancode.control.shapes import VerdictShape as VerdictShape
 from pancode.control.shapes import WhyShape as WhyShape
@@ -36,6 +38,12 @@ from pancode.control.shapes import WorkflowShape as WorkflowShape
 from pancode.notices.shapes import ChannelShape as ChannelShape
 from pancode.notices.shapes import DeliveryShape as DeliveryShape
 from pancode.notices.shapes import WebhookShape as WebhookShape
+from pancode.sessions.shapes import CheckpointsShape as CheckpointsShape
+from pancode.sessions.shapes import ContextShape as ContextShape
+from pancode.sessions.shapes import DecompositionShape as DecompositionShape
+from pancode.sessions.shapes import SessionShape as SessionShape
+from pancode.sessions.shapes import SessionVerdictShape as SessionVerdictShape
+from pancode.sessions.shapes import TasksShape as TasksShape
 
 Json = dict[str, Any]
 Object = dict[str, Any]
@@ -107,6 +115,12 @@ class StreamsAnswer(TypedDict):
     streams: dict[str, list[str]]
 
 
+class TailsAnswer(TypedDict):
+    """By run that is under way: the end of its output."""
+
+    tails: dict[str, str]
+
+
 class CalledOffAnswer(TypedDict):
     run: str
     landings: list[Json]
@@ -123,6 +137,12 @@ class ToldAnswer(TypedDict):
 
 class SessionsAnswer(TypedDict):
     sessions: list[SessionShape]
+
+
+class DecompositionsAnswer(TypedDict):
+    """Of the named model, else of each that was asked."""
+
+    models: list[DecompositionShape]
 
 
 class SaidAnswer(TypedDict):
@@ -146,6 +166,20 @@ class WorkflowsAnswer(TypedDict):
     workflows: list[WorkflowShape]
     next: str | None
     """The cursor of the next page; None: the list ends here."""
+
+
+class LanesAnswer(TypedDict):
+    lanes: list[LaneShape]
+
+
+class LaneAddedAnswer(TypedDict):
+    """`added` false: an item with this key is there already, and nothing was added."""
+
+    lane: str
+    added: bool
+    item: LaneItemShape
+    left: int
+    state: str
 
 
 class DrainAnswer(TypedDict):
@@ -282,6 +316,89 @@ class SettingsAnswer(TypedDict):
     settings: list[Json]
 
 
+class SaidShape(TypedDict):
+    value: str
+    origin: str
+
+
+class ChangeAnswer(TypedDict):
+    kind: str
+    target: str
+    value: str | None
+    old: SaidShape
+    new: SaidShape
+    notes: list[str]
+
+
+class ProjectShape(TypedDict):
+    name: str
+    path: str
+    remote: str
+    agent: str | None
+    require: dict[str, str]
+    budget: str | None
+    verify: list[list[str]] | None
+    prefix: str
+    linear_id: str
+    linear_name: str
+    there: bool
+    notes: NotRequired[list[str]]
+
+
+class ProjectsAnswer(TypedDict):
+    projects: list[ProjectShape]
+
+
+class RecoveredShape(TypedDict):
+    run: str
+    outcome: str
+    how: str
+    next: str | None
+    error: str | None
+
+
+class RecoveredAnswer(TypedDict):
+    runs: list[RecoveredShape]
+
+
+class WorkspaceShape(TypedDict):
+    workspace: str
+    project: str
+    branch: str
+    node: str | None
+    created_at: str
+    created_by: str
+    used_at: str | None
+    count: int
+    """Its runs."""
+    last: str | None
+    outcome: str | None
+    agent: str | None
+    """Who works there now."""
+    at_node: str | None
+    files: list[str]
+    """What its runs have changed and nobody has landed."""
+    commit: str | None
+
+
+class WorkspacesAnswer(TypedDict):
+    workspaces: list[WorkspaceShape]
+
+
+class WorkspaceAnswer(WorkspaceShape):
+    runs: list[Json]
+    problems: list[Json]
+
+
+class RemovedWorkspaceAnswer(TypedDict):
+    removed: str
+    kept: str | None
+
+
+class ProposedAnswer(ChangeAnswer):
+    id: str
+
+
 class SettledAnswer(TypedDict):
     run: str
     usd: str
@@ -324,7 +441,10 @@ class AppliedAnswer(TypedDict):
 
 
 class AgentsAnswer(TypedDict):
+    """`talks`: whom a person talks with who names nobody; null: a person has switched that agent off."""
+
     agents: list[Json]
+    talks: str | None
 
 
 class PromptAnswer(TypedDict):
@@ -333,8 +453,53 @@ class PromptAnswer(TypedDict):
     safety: str
     runtime: str
     digest: str
+    window: int | None
+    """Tokens of the window of the model that was named; null: not known, so nothing is left out."""
     tokens: Any
+    left_out: list[str]
     pieces: list[Json]
+
+
+class PromptVersion(TypedDict):
+    """One text that an agent was given; `run`: the newest run with it."""
+
+    digest: str
+    runs: int
+    first_at: str
+    last_at: str
+    run: str
+
+
+class PromptVersionsAnswer(TypedDict):
+    versions: list[PromptVersion]
+
+
+class HistoryAnswer(TypedDict):
+    """`repository` null: of all."""
+
+    repository: str | None
+    notes: list[NoteShape]
+
+
+class ExploreAnswer(TypedDict):
+    """A row for each question, in their order."""
+
+    scouts: list[ScoutShape]
+
+
+class ForgottenAnswer(TypedDict):
+    """The runs that had the notes."""
+
+    forgotten: list[str]
+
+
+class RunPromptAnswer(TypedDict):
+    """As the run was dispatched; what its node adds (AGENTS.md) is in the digest of its receipt."""
+
+    run: str
+    agent: str
+    digest: str
+    text: str
 
 
 class PingAnswer(TypedDict):

@@ -15,6 +15,7 @@ from node_agent.wire.order import MAX_TASK_BYTES, Reasoning
 from node_agent.wire.policy import Mode, NetworkAccess, Safety
 from pancode.agents.options import OPTIONS
 from pancode.agents.request import DispatchRequest, request_from, with_options
+from pancode.agents.scouts import MOST_QUESTION, MOST_QUESTIONS, Depth
 from pancode.core.books import MINUTE_MS, Ceilings
 from pancode.core.names import label_word, nearest, node_name, one_line
 from pancode.core.values import replace
@@ -96,6 +97,8 @@ class DispatchBody(WorkBody, CallerSettings):
 
     by: By = "api"
     cwd: Annotated[str, Field(max_length=4096)] | None = None
+    project: Name | None = None
+    """A project's name, or an issue of it: the work is in its repository, and `cwd` does not count."""
     parent: str | None = None
     depth: int = Field(default=0, ge=0, le=1_000)
     dry_run: bool = False
@@ -103,15 +106,60 @@ class DispatchBody(WorkBody, CallerSettings):
     """A person has said yes to this very dispatch."""
 
     def request(self) -> DispatchRequest:
-        return replace(self.asked(self.by), cwd=self.cwd, depth=self.depth, confirmed=self.yes)
+        said = replace(self.asked(self.by), cwd=self.cwd, depth=self.depth, of_project=self.project or "")
+        return replace(said, confirmed=self.yes, preset=self.preset or "")
 
 
 class ActBody(Body):
     by: By = "api"
 
 
+class ExploreBody(ActBody, CallerSettings):
+    """Questions about the repository around `cwd`. `again`: what is known already is asked anew."""
+
+    questions: tuple[Annotated[str, Field(min_length=1, max_length=MOST_QUESTION)], ...] = Field(
+        min_length=1, max_length=MOST_QUESTIONS
+    )
+    look: Depth = Depth.MEDIUM
+    """How far each scout looks."""
+    again: bool = False
+    cwd: Annotated[str, Field(max_length=4096)] | None = None
+    parent: str | None = None
+    depth: int = Field(default=0, ge=0, le=1_000)
+    node: Name | None = None
+    model: Name | None = None
+    runtime: Name | None = None
+    yes: bool = False
+    """A person has said yes to this very dispatch."""
+
+    def request(self) -> DispatchRequest:
+        asked = {name: getattr(self, name) for name in ("cwd", "depth", "node", "model", "runtime")}
+        return request_from({**asked, "confirmed": self.yes, "preset": self.preset or ""}, self.by)
+
+
+class ForgetBody(ActBody):
+    """`before`: also all notes from before then, of the repository around `cwd`, or of all (`everywhere`)."""
+
+    runs: tuple[Name, ...] = Field(default=(), max_length=1_000)
+    before: Name | None = None
+    cwd: Name | None = None
+    everywhere: bool = False
+
+
 class PresetBody(ActBody):
     name: str
+
+
+class SettingBody(ActBody):
+    """`key`: a setting by its dotted path, as `GET /v1/config` lists it."""
+
+    key: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class SetSettingBody(SettingBody):
+    """`value`: the text of one value, as a file would have it."""
+
+    value: str
 
 
 class BreakerBody(ActBody):
@@ -308,12 +356,18 @@ def parse(kind: type[B], data: Any) -> B:
     try:
         return kind.model_validate(data)
     except ValidationError as exc:
-        raise _wrong(kind, exc) from exc
+        wrong = _wrong(kind, exc)
+        wrong.details["path"] = _path(exc)  # for a form, which shows it at its field
+        raise wrong from exc
+
+
+def _path(exc: ValidationError) -> str:
+    return ".".join(str(part) for part in exc.errors()[0]["loc"]).removesuffix(".[key]")
 
 
 def _wrong(kind: type[Body], exc: ValidationError) -> UsageError:
     error = exc.errors(include_url=False, include_input=False)[0]
-    path = ".".join(str(part) for part in error["loc"]).removesuffix(".[key]")
+    path = _path(exc)
     if error["type"] == "extra_forbidden":
         names = _keys_at(kind, error["loc"])
         near = nearest(str(error["loc"][-1]), names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from pancode.api.request.bodies import ActBody, Body, By, CallerSettings, Usd, WorkBody
 from pancode.core.records import WorkflowKind
@@ -41,7 +41,10 @@ class RaceBody(Body):
 
 
 class StepBody(Body):
-    """One step. `needs`: names of steps that must be done before it begins."""
+    """One step. `needs`: names of steps that must be done before it begins. `files`: of its, for later steps.
+
+    `until`: its verdict that ends the rounds. `max`: rounds at most. `back_to`: where a new round begins.
+    """
 
     name: StepName
     needs: tuple[StepName, ...] = Field(default=(), max_length=100)
@@ -78,10 +81,20 @@ class ProjectFileBody(Body):
     replaces: Annotated[str, Field(max_length=200)] = ""
 
 
-class WorkflowBody(CallerSettings):
-    """A whole workflow; `input` is what `$INPUT` stands for."""
+def _is_planned(kind: WorkflowKind) -> WorkflowKind:
+    if kind is WorkflowKind.LANE:
+        raise ValueError("a lane is created by POST /v1/lanes")
+    return kind
 
-    kind: WorkflowKind
+
+class WorkflowBody(CallerSettings):
+    """A whole workflow; `input` is what `$INPUT` stands for.
+
+    `concurrency`: runs at once. `fail_fast`: the first failure stops the others. `partial`: without those
+    that are refused. `stagger_ms`: between two starts on a machine. `land`: when all is done.
+    """
+
+    kind: Annotated[WorkflowKind, AfterValidator(_is_planned)]
     name: Annotated[str, Field(max_length=200)] = ""
     by: By = "api"
     cwd: Annotated[str, Field(max_length=4096)] | None = None

@@ -33,10 +33,14 @@ def brief(
     if since is not None:
         of_time = _flat(_since(face, since))
         return face.show(of_time, lambda: _text(of_time, markdown))
-    client = face.client()
-    answer = client.get("/v1/brief", by=who())
+    tell_brief(face, markdown)
+    face.client().post("/v1/brief/looked", {"by": who()})
+
+
+def tell_brief(face: Face, markdown: bool = False) -> None:
+    """What happened since the person looked; this is no look."""
+    answer = face.client().get("/v1/brief", by=who())
     face.show(answer, lambda: _text(answer, markdown))
-    client.post("/v1/brief/looked", {"by": who()})
 
 
 @app.verb("report", "pancode brief --since 7d", hidden=True)

@@ -65,7 +65,7 @@ def records(
 def _records(face: Face, agent: str | None, number: int | None, *, whole: bool) -> None:
     answer = face.client().get("/v1/records", rankings=not whole, agent=agent, limit=number or _MOST)
     columns: Columns = {
-        head: cell for head, cell in _RECORDS.items() if whole or head not in ("KIND", "REPOSITORY")
+        head: cell for head, cell in _RECORDS.items() if whole or head not in ("KIND", "SIZE", "REPOSITORY")
     }
     none = "no run has a record yet: an accepted receipt makes one"
     face.show(answer, lambda: listing(answer["records"], columns, none))
@@ -78,7 +78,8 @@ def _each_landed(row: Row) -> str:
 
 
 _RECORDS: Columns = {
-    **{"AGENT": "agent", "MODEL": "model", "RUNTIME": "runtime", "KIND": "kind", "REPOSITORY": "repository"},
+    **{"AGENT": "agent", "MODEL": "model", "RUNTIME": "runtime", "KIND": "kind", "SIZE": "size"},
+    **{"REPOSITORY": "repository"},
     **{"RUNS": "runs", "GOOD": "good", "RATE": lambda row: f"{row['rate']:.2f}"},
     **{"BETWEEN": lambda row: f"{row['low']:.2f} to {row['high']:.2f}", "LANDED": "landed"},
     **{"REVERTED": "reverted", "EACH": _each_landed, "MINUTES": "minutes_each_landed"},

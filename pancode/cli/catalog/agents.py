@@ -10,6 +10,7 @@ from typer import Argument
 
 from pancode.caller import folder, folder_here
 from pancode.cli import completions
+from pancode.cli.catalog.prompts import compiled, in_parts
 from pancode.cli.commands import Commands
 from pancode.cli.face import Face
 from pancode.cli.params import Json, option
@@ -19,7 +20,7 @@ from pancode.errors import ExitCode, UsageError
 from pancode.plain import counted
 
 if TYPE_CHECKING:
-    from pancode.offline.agents import AgentsFile
+    from pancode.config.agentwrite import AgentsFile
 
 app = Commands()
 
@@ -31,7 +32,7 @@ def _ask(face: Face, *path: str, **query: object) -> dict[str, Any]:
 
 
 def _agents_file() -> AgentsFile:
-    from pancode.offline.agents import AgentsFile
+    from pancode.config.agentwrite import AgentsFile
 
     return AgentsFile(home_of(os.environ), Path(folder_here()), os.environ)
 
@@ -90,14 +91,8 @@ def show_agent(
         facts = "".join(f"{key:<13} {_shown(value)}\n" for key, value in agent.items() if _says(key, value))
         face.show(agent, lambda: facts + "\n" + safe_block(agent["prompt"]))
         return
-    answer = _ask(face, name, "prompt", **asked)
-    head = (
-        f"{answer['agent']} in mode {answer['mode']} at {answer['safety']} for {answer['runtime']}\n"
-        f"digest {answer['digest']}\n"
-        f"tokens, about: {', '.join(f'{key} {count}' for key, count in answer['tokens'].items())}\n"
-    )
-    parts = "".join(f"\n--- {piece['category']}\n{safe_block(piece['text'])}" for piece in answer["pieces"])
-    face.show(answer, lambda: head + parts)
+    answer = compiled(face, name, asked)
+    face.show(answer, lambda: in_parts(answer))
 
 
 def _says(key: str, value: object) -> bool:

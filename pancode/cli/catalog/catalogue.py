@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from typer import Argument
 
+from node_agent.wire.endpoint import OTHER, OTHER_HELD
 from pancode.caller import folder, folder_here
 from pancode.cli import completions
 from pancode.cli.commands import Commands
@@ -22,7 +23,8 @@ from pancode.errors import ExitCode, UsageError
 app = Commands()
 
 
-_SET_LATER = {"set": "write it into pancode.yaml (see pancode config show), or give the flag"}
+def _set_by(key: str) -> dict[str, str]:
+    return {"set": f"pancode config set {key} NAME, or give the flag"}
 
 
 def _ask(face: Face, what: str, **query: object) -> dict[str, Any]:
@@ -30,7 +32,7 @@ def _ask(face: Face, what: str, **query: object) -> dict[str, Any]:
     return answer
 
 
-@app.group("runtimes", "pancode runtimes", default="ls", later=_SET_LATER)
+@app.group("runtimes", "pancode runtimes", default="ls", later=_set_by("dispatch.runtime"))
 def runtimes() -> None:
     """The programs that run agents."""
 
@@ -53,7 +55,8 @@ def _found(answer: dict[str, Any]) -> str:
     none = {"node": None, "version": None, "state": "on no node", "fix": ""}
     rows = [node for runtime in answer["runtimes"] for node in runtime["nodes"] or [none]]
     levels = [f"reasoning: {', '.join(one['reasoning'])}\n" for one in answer["runtimes"] if one["reasoning"]]
-    return listing(rows, _FOUND) + "".join(levels)
+    named = answer["runtimes"][0]["name"]
+    return listing(rows, _FOUND) + "".join(levels) + (f"{OTHER_HELD}\n" if named.startswith(OTHER) else "")
 
 
 _FOUND: Columns = {
@@ -104,7 +107,7 @@ _MODES: Columns = {
 }
 
 
-@app.group("modes", "pancode modes", default="ls", later=_SET_LATER)
+@app.group("modes", "pancode modes", default="ls", later=_set_by("dispatch.mode"))
 def modes() -> None:
     """What you are doing: the outer gate."""
 
@@ -122,7 +125,7 @@ def show_mode(name: str, face: Json) -> None:
     _show(face, "modes", name, _modes)
 
 
-@app.group("safety", "pancode safety", default="ls", later=_SET_LATER)
+@app.group("safety", "pancode safety", default="ls", later=_set_by("dispatch.safety"))
 def safety() -> None:
     """Show how much a run may do by itself, and the rules of your pansafety.yaml."""
 
@@ -237,6 +240,8 @@ def runtime_rows(runtimes: Sequence[dict[str, Any]], walls: Sequence[dict[str, A
     parts = [table(("RUNTIME", "READY", "NOT READY"), rows)]
     if any(by_subscription(fact) for runtime in runtimes for fact in runtime["nodes"]):
         parts.append("subscription: the vendor's own login, not metered; the program's own figures count\n")
+    if any(runtime["name"].startswith(OTHER) for runtime in runtimes):
+        parts.append(f"{OTHER}NAME: {OTHER_HELD}\n")
     parts += ["".join(_fixes(runtimes))] if any(_fixes(runtimes)) else []
     if walls:
         around: dict[tuple[str, str], list[str]] = {}
@@ -286,6 +291,8 @@ def _fixes(runtimes: Sequence[dict[str, Any]]) -> Iterator[str]:
             if said:
                 hint = said.replace(f" {fact['node']} ", " NODE ")
                 needs.setdefault((_need(fact), hint), []).append(fact["node"])
+            if lacks := fact.get("no_turns"):
+                needs.setdefault(("no chats", lacks), []).append(fact["node"])
         for (word, hint), nodes in needs.items():
             fix = hint if len(nodes) > 1 else hint.replace(" NODE ", f" {nodes[0]} ")
             yield safe(f"{runtime['name']}: {word} on {', '.join(nodes)}") + f"\n  {safe(fix)}\n"

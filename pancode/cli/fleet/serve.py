@@ -65,13 +65,15 @@ def _in_background() -> int:
 
 
 def _in_foreground() -> int:
+    from pancode.mcp.for_runs import beside
     from pancode.offline.server.serve import serve_here
 
-    serve_here(os.environ, quiet=False)
+    serve_here(os.environ, beside, quiet=False)
     return ExitCode.DONE
 
 
 def _as_child() -> int:
+    from pancode.mcp.for_runs import beside
     from pancode.offline.server.serve import left_to_service, serve_here
     from pancode.offline.server.single_instance import AlreadyRunningError
 
@@ -79,7 +81,7 @@ def _as_child() -> int:
     if not by_service and left_to_service(home_of(os.environ), os.environ, time.sleep):
         return ExitCode.DONE
     try:
-        serve_here(os.environ, quiet=True)
+        serve_here(os.environ, beside, quiet=True)
     except AlreadyRunningError as there:
         sys.stderr.write(f"{there}\n")
         # A service would take 0 for one that ended before it was ready, and start it again.

@@ -1,4 +1,4 @@
-"""`pancode init`, `demo`, `config`, `doctor`: commands that need no coordinator."""
+"""`pancode init`, `demo`, `doctor`: commands that need no coordinator."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pancode.cli.commands import Commands
 from pancode.cli.face import Face, folder_here
 from pancode.cli.params import Json, option
 from pancode.cli.terminal import Columns, listing, safe
-from pancode.client import Client, home_of
-from pancode.errors import ExitCode, UnavailableError, UsageError
+from pancode.client import home_of
+from pancode.errors import ExitCode, UsageError
 
 app = Commands()
 
@@ -93,35 +93,6 @@ def _narrator(face: Face) -> Callable[[str], None]:
             sys.stdout.flush()
 
     return write
-
-
-@app.group("config", "pancode config show --origin")
-def config() -> None:
-    """Built in < /etc/pancode < your home < the repository < PANCODE_ variables < flags."""
-
-
-@config.verb("show", "pancode config show --origin")
-def show(
-    *, origin: Annotated[bool, option("Show where each value was set.", "--origin")] = False, face: Json
-) -> None:
-    """Every setting as it is in this folder."""
-    from pancode.offline.settings import settings_here
-
-    rows, warnings = settings_here(home_of(os.environ), Path(folder_here()), os.environ)
-    for warning in (*warnings, *_unheeded_here()):
-        face.note(f"warning: {warning}")
-    columns: Columns = {"KEY": "key", "VALUE": "value", **({"ORIGIN": "origin"} if origin else {})}
-    face.show({"settings": rows}, lambda: listing(rows, columns))
-
-
-def _unheeded_here() -> list[str]:
-    """Variables that a coordinator which runs now does not have; none where none answers."""
-    from pancode.cli.face import unheeded
-
-    try:
-        return unheeded(Client(home_of(os.environ), starts=False), folder_here(), os.environ)
-    except UnavailableError:
-        return []
 
 
 @app.verb("doctor", "pancode doctor")

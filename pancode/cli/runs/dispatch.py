@@ -7,16 +7,17 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import click
 import typer
 
 from pancode.caller import above, folder, work_folder
+from pancode.cli import completions
 from pancode.cli.commands import Commands
 from pancode.cli.face import Face, exit_of, who
 from pancode.cli.follow import admitted, landed, summary, unless_landed, wait
-from pancode.cli.params import Json
+from pancode.cli.params import Json, option
 from pancode.cli.runs import options
 from pancode.cli.terminal import listing, safe, safe_block
 from pancode.client import Client, RepeatedPost
@@ -73,6 +74,14 @@ def dispatch(
     *,
     task: options.Task = None,
     file: options.File = None,
+    project: Annotated[
+        str | None,
+        option(
+            "Work in this project, wherever you stand: its name, or an issue such as MIN-123.",
+            "P",
+            complete=completions.projects,
+        ),
+    ] = None,
     detach: options.Detach = False,
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
@@ -180,6 +189,8 @@ def _body(task: str | None, argv: list[str] | None, given: dict[str, Any]) -> di
     body: dict[str, Any] = {"task": task or "", **options.said(given), **of_caller(given)}
     if argv is not None:
         body["argv"] = argv
+    if given.get("project") is not None:
+        body["project"] = given["project"]
     return {**body, "dry_run": given["dry_run"], "yes": given["yes"]}
 
 
@@ -188,7 +199,8 @@ def of_caller(given: Mapping[str, Any]) -> dict[str, Any]:
 
     UsageError where its folder is on another machine than the coordinator, and the work is about files.
     """
-    cwd = folder() if given.get("workspace") == "none" else work_folder()
+    anywhere = given.get("workspace") not in (None, "git") or given.get("project") is not None
+    cwd = folder() if anywhere else work_folder()
     about: dict[str, Any] = {"by": who(), **({"cwd": cwd} if cwd is not None else {})}
     settings = {path: os.environ[name] for name, path in _SETTINGS.items() if os.environ.get(name)}
     if settings:

@@ -45,7 +45,7 @@ _BESIDE = {
 """What is no field of a request, behind the option that it belongs to."""
 _HEADINGS = {
     WHO: ("preset", "agents", "models", "runtimes", "best_of"),
-    WHERE: ("nodes", "concurrency", "stagger"),
+    WHERE: ("project", "nodes", "concurrency", "stagger"),
     LIMITS: ("total", "fail_fast"),
     GATES: ("no_verify", "by", "score", "land"),
 }

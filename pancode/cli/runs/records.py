@@ -1,4 +1,4 @@
-"""`pancode why`, `audit` and `metrics`: the story of a run, the audit, the figures."""
+"""`pancode why` and `audit`: the story of a run, and what happened in the fleet."""
 
 from __future__ import annotations
 
@@ -77,13 +77,3 @@ def _detail(detail: dict[str, Any]) -> str:
     return " ".join(
         f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in detail.items() if v is not None
     )
-
-
-@app.verb("metrics", "pancode metrics", "pancode metrics --json")
-def metrics(face: Json) -> None:
-    """The fleet in figures now, in Prometheus' text format.
-
-    The setting metrics.listen (HOST:PORT) shows the same at http://HOST:PORT/metrics.
-    """
-    answer = face.client().get("/v1/metrics")
-    face.show({"figures": answer["figures"]}, lambda: str(answer["text"]))

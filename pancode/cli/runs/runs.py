@@ -26,7 +26,8 @@ from pancode.cli.terminal import (
     usd,
 )
 from pancode.client import path_of
-from pancode.errors import ExitCode
+from pancode.core.names import OF_AGENT
+from pancode.errors import ExitCode, UsageError
 from pancode.plain import cost_of, counted
 
 app = Commands()
@@ -42,7 +43,10 @@ MORE = {
 
 @app.group("runs", "pancode runs -n 5", "pancode runs show last", default="ls", numbered=True, table=MORE)
 def runs() -> None:
-    """The last runs (20, or as many as you say); a RUN may be any unambiguous prefix, or `last`."""
+    """The last runs (20, or as many as you say).
+
+    A RUN may be any unambiguous prefix, `last`, or the name of an agent that has one run at work.
+    """
 
 
 @runs.verb(
@@ -78,11 +82,12 @@ def ls(
     wanted = {"node": node, "agent": agent, "outcome": outcome, "since": since, "text": text}
     client, most = face.client(), limit or number
     answer = page(client, "/v1/runs", "runs", most, cursor, whole=whole, **wanted)
-    face.show(answer, lambda: _listed(answer["runs"], filtered=any(wanted.values())))
+    none = "no such run" if any(wanted.values()) else 'no run yet; try: pancode dispatch "..."'
+    face.show(answer, lambda: listed(answer["runs"], none))
 
 
-def _listed(found: list[dict[str, Any]], filtered: bool = False) -> str:
-    none = "no such run" if filtered else 'no run yet; try: pancode dispatch "..."'
+def listed(found: list[dict[str, Any]], none: str) -> str:
+    """Runs, a line each; `none`: what is said where there are none."""
     return listing(found, _COLUMNS, none, spare=("RUNTIME", "MODEL", "AGENT", "COST"), cut="TASK")
 
 
@@ -108,12 +113,13 @@ def show(run: Run, face: Json) -> None:
 
 _KEYS = (
     *("task", "agent", "model", "reasoning", "mode", "safety", "isolation", "project", "folder", "verify"),
-    *("workflow", "step", "receipt", "landed"),
+    *("in_workspace", "workflow", "step", "receipt", "landed"),
 )
 
 
 def _shown(run: dict[str, Any]) -> str:
-    lines = [f"  {key:<10} {safe(_word(run[key]))}" for key in _KEYS if run.get(key) not in (None, [], "")]
+    facts = {key.removeprefix("in_"): run[key] for key in _KEYS if run.get(key) not in (None, [], "")}
+    lines = [f"  {key:<10} {safe(_word(value))}" for key, value in facts.items()]
     lines += [
         f"  {key:<10} {short_time(run[f'{key}_at'])}"
         for key in ("created", "started", "finished")
@@ -171,18 +177,22 @@ def _word(value: Any) -> str:
     return ", ".join(str(v) for v in value) if isinstance(value, list) else str(value)
 
 
-@runs.verb("stop", "pancode runs stop last --reason 'wrong branch'")
+@runs.verb("stop", "pancode runs stop last --reason 'wrong branch'", "pancode runs stop --agent builder")
 def stop(
     *,
     run: Annotated[str | None, Argument(autocompletion=completions.runs)] = None,
+    agent: Annotated[
+        str | None, option("Stop the only run of this agent.", "A", complete=completions.agents)
+    ] = None,
     reason: Annotated[str, option("The reason, for the run's story.")] = "",
     face: Json,
 ) -> None:
     """Ask a run to end (without RUN: the one that was started last of those that run); its node confirms."""
-    client = face.client()
-    answer = client.post(
-        path_of("runs", "running" if run is None else run, "stop"), {"by": who(), "reason": reason}
-    )
+    if run is not None and agent is not None:
+        raise UsageError("a run is named by RUN or by --agent", fix="leave one of them out")
+    of_agent = None if agent is None else f"{OF_AGENT}{agent}"
+    named = next((one for one in (run, of_agent) if one is not None), "running")  # an empty name is refused
+    answer = face.client().post(path_of("runs", named, "stop"), {"by": who(), "reason": reason})
     words = "; ".join(safe(text) for text in (answer["reason"], *answer["notes"]))
     face.show(answer, lambda: f"{answer['run']}  {answer['outcome'] or answer['state']}  {words}\n")
 
@@ -251,6 +261,35 @@ def continue_(
     """A new run that goes on from the result of an old one, in its conversation where that is kept."""
     path = path_of("runs", run, "continue")
     return follow_new(face, path, {"by": who(), "text": text}, detach)
+
+
+@runs.verb("recover", "pancode runs recover last", "pancode runs recover --all --dry-run")
+def recover(
+    run: Annotated[str | None, Argument(autocompletion=completions.runs)] = None,
+    *,
+    whole: Annotated[bool, option("All runs of the last day that ended badly.", "--all")] = False,
+    dry_run: Annotated[bool, option("Only show which, and how they would go on.", "--dry-run")] = False,
+    face: Json,
+) -> int:
+    """Let a run that ended badly go on, and do not wait for it. RUN may be an agent: its newest such run.
+
+    What a lost or faulty machine had is done once more. After an error, a limit of time or a failed gate a
+    new run goes on from the files that are left, in its conversation where that is kept. What ended well,
+    was stopped, waits for a person or goes on already is left alone.
+    """
+    if (run is None) is not whole:
+        raise UsageError("say which: RUN, or --all", fix="pancode runs recover --all --dry-run")
+    body = {"run": run, "dry_run": dry_run, "by": who()}
+    answer = face.client(works=not dry_run).post("/v1/recover", body)
+    rows = answer["runs"]
+    none = "nothing of the last day is to be recovered\n"
+    face.show(answer, lambda: "".join(map(_recovered, rows)) or none)
+    return ExitCode.PARTIAL if any(row["error"] for row in rows) else ExitCode.DONE
+
+
+def _recovered(row: dict[str, Any]) -> str:
+    what = f"as {row['next']}" if row["next"] else safe(row["error"] or "not begun (--dry-run)")
+    return f"{row['run']}  {row['outcome']}  {row['how']}: {what}\n"
 
 
 @runs.verb("diff", "pancode runs diff last | git apply --stat")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,18 +13,24 @@ import typer
 from typer import Argument
 
 from node_agent.wire.clock import SystemIds
-from pancode.cli.commands import Commands
-from pancode.cli.face import Face, aside, folder_here, who
+from pancode.agents.agents import ORCHESTRATOR
+from pancode.caller import folder, terminal_is_gone
+from pancode.cli import completions
+from pancode.cli.account.brief import tell_brief
+from pancode.cli.commands import BARE, Commands
+from pancode.cli.face import Face, aside, folder_here, tell_error, who
 from pancode.cli.params import Json, Run, option
 from pancode.cli.runs import options
 from pancode.cli.runs.dispatch import of_caller, post_agreed
-from pancode.cli.sessions.talk import ChatLoop, come_back, read_line
+from pancode.cli.sessions.found import FoundLine, opened
+from pancode.cli.sessions.slash import LEAVE, typed
+from pancode.cli.sessions.talk import ChatLoop, come_back, leaves_with_terminal, read_line, tell_command
 from pancode.cli.terminal import safe, safe_block
 from pancode.client import Client, RepeatedPost, path_of
-from pancode.errors import UsageError
+from pancode.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from pancode.cli.sessions.screen.desk import Begin
+    from pancode.cli.sessions.screen.desk import Begin, Opening
 
 
 class OnCap(StrEnum):
@@ -36,6 +44,17 @@ app = Commands()
 Words = Annotated[str | None, Argument(help="The first words; without them you are asked.")]
 Once = Annotated[bool, option("Take one turn, print its answer, and let the session rest.", "--once")]
 Plain = Annotated[bool, option("Line by line, as in a pipe, and no whole screen.", "--plain")]
+Agent = Annotated[
+    str | None,
+    option(
+        "Agent definition (default: panos; with --until-verified dispatch.agent, else builder).",
+        "A",
+        complete=completions.agents,
+    ),
+]
+Terms = Mapping[str, str]
+AS_SAID: Terms = {}
+"""Mode and level are those of the command line: no key has chosen others."""
 _CALLER = ("by", "cwd", "settings")
 
 
@@ -52,7 +71,7 @@ def chat(
     words: Words = None,
     once: Once = False,
     plain: Plain = False,
-    agent: options.SessionAgent = None,
+    agent: Agent = None,
     on_cap: Annotated[
         OnCap | None,
         option("At the cap of a sitting: rest (default), or ask a person in the inbox whether to go on."),
@@ -65,53 +84,114 @@ def chat(
     face: Json,
     **_options: Any,
 ) -> int:
-    """Talk with an agent on any machine. It stays when you leave: Ctrl-D and /detach end nothing.
+    """Talk with Panos, or with --agent another one, on any machine; `pancode` alone does it, too.
 
-    A terminal shows a whole screen; --plain, a pipe and TERM=dumb are line by line. Inside a repository the
-    agent has all of it, and begins in the folder where you stand. Without --agent it is that of
-    dispatch.agent, else builder. After ten minutes without words the session rests: its slot is free, its
-    files and its memory are kept, and your next words go on with it. /help shows what else can be typed.
-    A runtime that takes no turns is refused, with the names of those that do.
+    It stays when you leave: Ctrl-D and /detach end nothing. A terminal shows a whole screen, which first
+    says what was found; --plain, a pipe and TERM=dumb are line by line. Inside a repository the agent has all
+    of it, and begins in the folder where you stand. Without --model and --runtime it is what is ready. A
+    --preset counts for this session and what is dispatched from it, and no applied one changes.
+
+    After ten minutes without words, or 30 seconds where a run waits for its slot, the session rests: the
+    slot is free, its files and its memory are kept, and your next words go on with it. /help shows what else
+    can be typed. A runtime that takes no turns is refused, with the names of those that do.
     """
-    about = {name: value for name, value in of_caller(ctx.params).items() if name in _CALLER}
-    body = {**options.said(ctx.params), **about, "yes": yes}
+    if _by_itself(ctx, face, words):
+        return ExitCode.DONE
+    body = _body(ctx.params)
     body |= {"on_cap": on_cap.value} if on_cap is not None else {}
-    body |= {"until_verified": True} if until_verified else {}
-
     once_only = RepeatedPost(lambda: SystemIds().token(16))
 
-    def begin(face: Face, client: Client, task: str) -> dict[str, Any]:
+    def begin(face: Face, client: Client, task: str, terms: Terms = AS_SAID) -> dict[str, Any]:
         """Words that are sent again after an answer that was lost begin no second session."""
-        begun: dict[str, Any] = post_agreed(face, client, "/v1/sessions", {"task": task, **body}, once_only)
+        asked = {"task": task, **body, **terms}
+        begun: dict[str, Any] = post_agreed(face, client, "/v1/sessions", asked, once_only)
         return begun
 
+    def opening(face: Face, client: Client) -> list[FoundLine]:
+        return opened(client, body, face.note)
+
     if not once and not plain and _draws(face):
-        return _on_screen(face, begin, first=words or "")
+        shown = opening if agent is None else None
+        return _on_screen(face, begin, first=words or "", opening=shown, flags=_flags(body))
+    leaves_with_terminal()
     client = face.client(works=True)
+    if agent is None and not once and _is_seen(face):
+        for line in opening(face, client):
+            face.note(safe(str(line)))
     first = _first(face, words, once=once)
+    if first is None:
+        return ExitCode.DONE
     begun = begin(face, client, first)
-    for warning in begun["warnings"]:
-        face.note(f"warning: {safe(warning)}")
-    chosen = f", {safe(begun['chosen'])}" if begun["chosen"] else ""
-    face.note(f"session {begun['run']}: agent {safe(begun['agent'])}{chosen}")
+    _tell_begun(face, begun)
     talk = ChatLoop(face, client, SystemIds(), begun["run"])
     return talk.once((begun["run"], 0)) if once else talk.go((begun["run"], 0), first)
 
 
+def _tell_begun(face: Face, begun: Mapping[str, Any]) -> None:
+    for warning in begun["warnings"]:
+        face.note(f"warning: {safe(warning)}")
+    chosen = f", {safe(begun['chosen'])}" if begun["chosen"] else ""
+    face.note(f"session {begun['run']}: agent {safe(begun['agent'])}{chosen}")
+
+
+def _body(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The session as it was asked for, without its words. Whom a person talks with needs no files."""
+    asked = dict(given)
+    if given["agent"] is None and not given["until_verified"]:  # what is left alone works by itself
+        asked["agent"] = ORCHESTRATOR
+        if folder() is None:
+            asked["workspace"] = given["workspace"] or "none"
+    about = {name: value for name, value in of_caller(asked).items() if name in _CALLER}
+    alone = {"until_verified": True} if given["until_verified"] else {}
+    return {**options.said(asked), **about, **alone, "yes": given["yes"]}
+
+
+def _by_itself(ctx: typer.Context, face: Face, words: str | None) -> bool:
+    """Whether `pancode` alone has said everything: it talks at a terminal, and else it tells the brief."""
+    if not ctx.meta.get(BARE):
+        return False
+    if words is not None:
+        fix = f"pancode chat {shlex.quote(words)}; or the command first: pancode {shlex.quote(words)} ..."
+        raise UsageError("options before a command are those of a chat", fix=fix, code="not_a_command")
+    if _is_seen(face):
+        return False
+    tell_brief(face)
+    return True
+
+
+def _is_seen(face: Face) -> bool:
+    """Whether a person sits at all three ends; Textual draws on standard error."""
+    return not face.as_json and all(one.isatty() for one in (sys.stdin, sys.stdout, sys.stderr))
+
+
+def _flags(body: Mapping[str, Any]) -> dict[str, str]:
+    """Mode and level, as far as this command says them; of a preset only the coordinator knows the level."""
+    said = {name: str(body[name]) for name in ("mode", "safety") if body.get(name)}
+    level = "" if body.get("preset") else body.get("settings", {}).get("dispatch.safety")
+    return said if level is None else {"safety": str(level), **said}
+
+
 def _draws(face: Face) -> bool:
-    """Whether there is a terminal for a whole screen; Textual draws on standard error."""
-    here = all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
-    return here and not face.as_json and os.environ.get("TERM", "dumb") != "dumb"
+    """Whether there is a terminal for a whole screen."""
+    return _is_seen(face) and os.environ.get("TERM", "dumb") != "dumb"
 
 
-def _on_screen(face: Face, begin: Begin, run: str = "", since: str = "", first: str = "") -> int:
+def _on_screen(
+    face: Face,
+    begin: Begin,
+    run: str = "",
+    since: str = "",
+    first: str = "",
+    opening: Opening | None = None,
+    flags: Mapping[str, str] | None = None,
+) -> int:
     """The screen until the person leaves, who then reads how to come back."""
     from node_agent.wire.clock import SystemClock
     from pancode.cli.sessions.screen.app import ChatScreen
     from pancode.cli.sessions.screen.desk import ChatDesk
     from pancode.cli.top import on_screen
 
-    desk = ChatDesk(face, SystemIds(), begin, run, since)
+    desk = ChatDesk(face, SystemIds(), begin, run, since, opening, flags)
     app = ChatScreen(desk, SystemClock(), who(), folder_here(), first)
     try:
         return on_screen(app)
@@ -133,17 +213,62 @@ def _unless_json(face: Face, command: str, *, once: bool) -> None:
         raise UsageError("a conversation is no JSON", fix=fix, code="needs_once")
 
 
-def _first(face: Face, words: str | None, *, once: bool) -> str:
-    """The first words: an argument, or a line that is typed or piped. UsageError where there are none."""
+def _first(face: Face, words: str | None, *, once: bool) -> str | None:
+    """The first words: an argument, or a line that is typed or piped; None: who sits there leaves, or there
+    were commands alone.
+
+    UsageError where there are none.
+    """
+    if words is not None and _is_command(words):
+        words = None
+        if once or not face.can_ask():
+            return None
     if words is None and not once:
-        if face.can_ask():
-            sys.stderr.write("> ")
-            sys.stderr.flush()
-        words = (read_line() or "").strip()
+        words = _typed() if face.can_ask() else _piped()
+        if not words and terminal_is_gone():
+            raise KeyboardInterrupt
+        if words is None:
+            return None
     _unless_json(face, "pancode chat", once=once)
     if not words:
         raise UsageError("a session begins with words, and there are none", fix='pancode chat "..."')
     return words
+
+
+def _is_command(text: str) -> bool:
+    """Whether it is a command, which is carried out then. UsageError for a wrong one, and one that failed."""
+    command = None if text in LEAVE else typed(text)
+    if command is not None and not tell_command(command):
+        raise UsageError(f"{safe(command.text)} did not end well", fix="/help", code="command_failed")
+    return text in LEAVE or command is not None
+
+
+def _piped() -> str | None:
+    """The first line of a pipe with words, behind the commands before it; None: there were commands alone."""
+    commands = False
+    while (line := read_line()) is not None:
+        text = line.strip()
+        if text in LEAVE:
+            return None
+        if text and not _is_command(text):
+            return text
+        commands = commands or bool(text)
+    return None if commands else ""
+
+
+def _typed() -> str | None:
+    """The first line with words; None at the end of the input."""
+    while True:
+        aside("> ")
+        line = read_line()
+        text = (line or "").strip()
+        if line is None or text in LEAVE:
+            return None
+        try:
+            if text and not _is_command(text):
+                return text
+        except UsageError as error:
+            tell_error(error, as_json=False)
 
 
 @app.verb(
@@ -177,10 +302,17 @@ def attach(
     shape = client.get(path_of("sessions", run))
     if not once and not plain and _draws(face):
         return _on_screen(face, _none_begins, shape["run"], since or "", words or "")
+    leaves_with_terminal()
     talk = ChatLoop(face, client, SystemIds(), shape["run"], since or "")
+    if words is not None and words.strip() in LEAVE:
+        return ExitCode.DONE
+    command = None if words is None else typed(words.strip())
+    if command is not None:
+        well = talk.commanded(command)
+        return talk.go() if well and not once else ExitCode.DONE if well else ExitCode.ERROR
     message = None if words is None else talk.say(words)
     return talk.once(message) if once and message is not None else talk.go()
 
 
-def _none_begins(face: Face, client: Client, words: str) -> dict[str, Any]:
+def _none_begins(face: Face, client: Client, words: str, terms: Terms) -> dict[str, Any]:
     raise AssertionError("a session is there already")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pancode.cli.sessions.stream import OutputOver, ProgramOutput, StreamItem
 from pancode.cli.terminal import safe
 from pancode.cli.transcript import TranscriptWriter
-from pancode.sessions.output import WorkerEvent
+from pancode.sessions.output import RESTS, WorkerEvent
 
 OURS = "\u00bb "
 """The mark before words of people and of PanCode. A line of a model that begins with it is indented."""
@@ -49,7 +49,7 @@ class LineStory:
                     why = f": {event.why}" if event.why else ""
                     self._tell(f"[turn {event.number} ended: {event.stop}{why}]")
             case "rests":
-                self._tell(f"[it rests: {event.why}; your next words go on with it]")
+                self._tell(f"[it rests: {RESTS.get(event.why, event.why)}; your next words go on with it]")
             case _:
                 return False
         return True

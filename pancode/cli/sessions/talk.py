@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import sys
 import threading
 from collections import deque
 from contextlib import suppress
+from shutil import get_terminal_size
 from typing import Any
 
 from node_agent.wire.clock import Ids
+from pancode.caller import terminal_is_gone
 from pancode.cli.face import Face, aside, exit_of, tell_error, who
 from pancode.cli.sessions.lines import LineStory
+from pancode.cli.sessions.slash import LEAVE, TypedCommand, carried_out, overview, typed
 from pancode.cli.sessions.stream import SessionReader
 from pancode.cli.terminal import Sink, count, safe, safe_block, usd
 from pancode.cli.transcript import MARK
@@ -26,9 +30,7 @@ OWN_COUNT, ASSUMED = "reported", "assumed"
 """The source of a cost that no gateway has metered: the program itself says so."""
 HELP = """\
   words          go to the agent; while it works, with the next call of its model
-  /cancel        end the turn at work       /rest    let it rest: its slot is free
-  /detach        leave; nothing ends        /end     end the session
-  Ctrl-D, Ctrl-C leave too. A question is answered with y, n WORDS, a (always), or the number of a choice.
+  Ctrl-D, Ctrl-C leave; nothing ends. A question is answered with y, n WORDS, a (always), or a number.
 """
 
 
@@ -56,6 +58,12 @@ def read_line() -> str | None:
     return None
 
 
+def leaves_with_terminal() -> None:
+    """A terminal that is closed is left as with Ctrl-C: nothing ends but this command."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
+
+
 def spent(usage: dict[str, Any], tokens: int) -> str:
     """Tokens and dollars; what a program has counted by itself, or is assumed in part, is marked."""
     source, dollars = usage["cost_source"], usd(usage["cost_usd"])
@@ -65,18 +73,34 @@ def spent(usage: dict[str, Any], tokens: int) -> str:
 
 
 def spent_in_all(shape: dict[str, Any]) -> str:
-    """What a session has used, and what is left of its ceiling."""
+    """What a session has used, what its runs have cost beside that, and what is left of its ceiling."""
     usage, money = shape["usage"], shape["money"]
     text = spent(usage, usage["input_tokens"] + usage["output_tokens"])
+    if money.get("runs_usd") is not None:
+        text += f", its runs {usd(money['runs_usd'])}"
     if money["ceiling_usd"] is not None:
         text += f", {usd(money['left_usd'])} of {usd(money['ceiling_usd'])} left"
     return text
 
 
-def no_command(text: str) -> str:
-    """Why what looks like a command is none; empty: these are words, as a path is."""
-    command = text.startswith("/") and len(text.split()) == 1 and "/" not in text[1:]
-    return f"there is no {safe(text)}; words that begin with / have a second word" if command else ""
+def tell_command(command: TypedCommand, run: str = "") -> bool:
+    """Say what a command says, beside the talk; whether it ended well.
+
+    `run`: the session's. UsageError where it needs one.
+    """
+    match command.command.name:
+        case "/help":
+            aside(HELP + overview())
+        case "/copy":
+            aside("the screen copies; here your terminal does\n")
+        case _ if command.command.says:
+            aside(f"{command.command.says}\n")
+        case _:
+            argv = command.command.argv(command.words, run)
+            end = carried_out(argv, command.command.patience_s, get_terminal_size().columns)
+            aside(f"{end.text}\n")
+            return end.status == 0
+    return True
 
 
 def come_back(session: str, state: str) -> str:
@@ -106,7 +130,7 @@ class ChatLoop:
         """Words without the end of their turn: their run, and their number there."""
         self._later: deque[str] = deque()
         """Lines of a pipe that wait for the turn before them."""
-        self._eof = self._prompted = self._once = self._missed = False
+        self._eof = self._prompted = self._once = self._missed = self._went_wrong = False
         self._tty = sys.stdin.isatty()
         self.turns: list[ReadTurn] = []
         self._follower = SessionFollower(face.note, self._looks, self._queue.put, since)
@@ -233,10 +257,11 @@ class ChatLoop:
     def _status(self) -> ExitCode:
         """A person at a terminal has seen what happened; a script reads it here."""
         if self._tty:
-            return ExitCode.DONE
+            return ExitCode.DETACHED if terminal_is_gone() else ExitCode.DONE
         if self._state == "asks":
             return ExitCode.BLOCKED
-        return ExitCode.ERROR if self._missed or self._failed() else ExitCode.DONE
+        wrong = self._missed or self._went_wrong or self._failed()
+        return ExitCode.ERROR if wrong else ExitCode.DONE
 
     def _prompt(self) -> None:
         self._prompted = True
@@ -318,7 +343,7 @@ class ChatLoop:
         """
         self._prompted = False
         text = line.strip()
-        if text in ("/detach", "/quit", "/exit"):
+        if text in LEAVE:
             return True
         if text and not self._tty and not waited:
             self._later.append(line)
@@ -332,24 +357,29 @@ class ChatLoop:
         return False
 
     def _act(self, text: str, shown: str) -> None:
-        match text:
-            case "":
-                return
-            case "/help" | "/?":
-                aside(HELP)
+        command = typed(text)
+        if command is not None:
+            self.commanded(command)
+        elif text and not (self._asked and shown == self._shown and self._answers(text)):
+            run, _ = self.say(text)
+            self._follower.follow(run)  # the stream may have ended
+
+    def commanded(self, command: TypedCommand) -> bool:
+        """Do it; whether it went well. What it says is beside the talk: no model gets it."""
+        match command.command.name:
             case "/cancel":
                 self._acts.cancel(self._reader.turn)
             case "/rest":
                 self._acts.rest()
             case "/end":
                 self._acts.end()
-            case _ if refused := no_command(text):
-                aside(f"{refused}\n{HELP}")
-            case _ if self._asked and shown == self._shown and self._answers(text):
-                return
-            case _:
-                run, _ = self.say(text)
-                self._follower.follow(run)  # the stream may have ended
+            case name:
+                if name == "/cost" and self._shape:
+                    aside(f"this session: {spent_in_all(self._shape)}\n")
+                well = tell_command(command, self._acts.run)
+                self._went_wrong = self._went_wrong or not well
+                return well
+        return True
 
     def say(self, text: str) -> tuple[str, int]:
         """Words for the session. Returns their run, and their number there."""

@@ -34,7 +34,7 @@ def ls(
     *,
     number: Annotated[int, Argument(min=1, max=MOST)] = 20,
     kind: Annotated[
-        Literal["batch", "chain", "graph", "race"] | None, option("Show only this kind.", "K")
+        Literal["batch", "chain", "graph", "lane", "race"] | None, option("Show only this kind.", "K")
     ] = None,
     cursor: Cursor = None,
     whole: Whole = False,

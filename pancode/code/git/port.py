@@ -13,7 +13,7 @@ from pancode.code.git.depot import Depot
 from pancode.code.git.listing import ListingLimits
 from pancode.code.git.merge import offer
 from pancode.code.git.safe import GitFailure, GitRefusal
-from pancode.code.git.snapshot import SnapshotOptions, take_snapshot
+from pancode.code.git.snapshot import SnapshotOptions, take_snapshot, tree_now
 from pancode.code.git.streams import LogStreams
 from pancode.core.ports import Composed, Composition, SnapshotRequest, SnapshotTaken
 
@@ -47,7 +47,14 @@ class GitDepot:
             object_format=snapshot.object_format,
             untracked=snapshot.untracked,
             warnings=snapshot.warnings,
+            tree=snapshot.tree,
         )
+
+    def tree_now(self, project: str, allowed: tuple[str, ...]) -> str:
+        """The tree of the files as they are. GitRefusal names paths and fix."""
+        self._must_have_room()
+        options = SnapshotOptions(self.clock.wall_ms(), replace(self.limits, allowed=allowed), self.environ)
+        return tree_now(Path(project), self.depot, options)
 
     def begin_at(self, run: str, snapshot: SnapshotTaken) -> None:
         """Name the commit as the run's snapshot. GitRefusal where the depot does not have it any more."""

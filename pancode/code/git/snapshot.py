@@ -46,6 +46,7 @@ class Snapshot:
     warnings: tuple[str, ...]
     branch: str | None
     shallow: bool
+    tree: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,19 @@ def take_snapshot(project: Path, depot: Depot, run: str, options: SnapshotOption
         listing.warnings,
         seen.branch,
         seen.shallow,
+        tree,
     )
+
+
+@translated("the look at the working tree")
+def tree_now(project: Path, depot: Depot, options: SnapshotOptions) -> str:
+    """The tree that take_snapshot would commit, with its refusals; no ref is made for it."""
+    seen = open_project(project, options.environ)
+    path = depot.ensure(seen.repo_id, seen.object_format)
+    import_base(seen, depot)
+    with index_copy(seen, path) as index:
+        tree, _ = capture(seen, depot, index, options.limits)
+    return tree
 
 
 @translated("the look at the working tree")

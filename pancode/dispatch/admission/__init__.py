@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from pancode.agents.request import AdmissionView
 from pancode.dispatch.admission import agent, budget, request, routing, safety
+from pancode.dispatch.admission.budget import DO_IT_THERE, nothing_left, used_up
 from pancode.dispatch.admission.gate import GateVerdict, asks_for, objections
 from pancode.dispatch.resolve import Resolution
 from pancode.errors import RefusedError
@@ -70,12 +71,15 @@ def refusal(verdict: GateVerdict) -> RefusedError:
 
 
 __all__ = [
+    "DO_IT_THERE",
     "NAMES",
     "ORDER",
     "GateVerdict",
     "asks_for",
     "first_refused",
     "judge",
+    "nothing_left",
+    "used_up",
     "objections",
     "refusal",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from node_agent.wire.policy import is_on_the_machine
 from pancode.agents.agents import SAMPLES, Autonomy, Tier, Walls, no_sampling
+from pancode.agents.fleet_tools import ABLE
 from pancode.agents.request import AdmissionView
 from pancode.agents.runtimes import READ_ONLY, rule_of
 from pancode.agents.tiers import RANK, ModelTier
@@ -26,6 +27,7 @@ def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
         or _sampled(resolution)
         or _outside(resolution)
         or _weak(resolution)
+        or _without_fleet(resolution)
     )
     return refusal or passed(NAME, _words(resolution))
 
@@ -91,6 +93,15 @@ def _sampled(resolution: Resolution) -> GateVerdict | None:
     what, why, fix = no_sampling(agent, runtime.name)
     where = f" [{agent.origin}]" if agent.origin else ""
     return refused(NAME, f"Dispatch blocked: {what}{where}: {why}", fix)
+
+
+def _without_fleet(resolution: Resolution) -> GateVerdict | None:
+    """An orchestrator on a program that cannot ask for the fleet's tools."""
+    agent, name = resolution.agent, resolution.runtime.name
+    if not (agent.leads and resolution.request.turns) or name in ABLE:
+        return None
+    words = f"agent {agent.name} has none of the fleet's tools on {name}: it only reads and plans"
+    return warned(NAME, words, f"begin with --runtime {', or '.join(sorted(ABLE))}")
 
 
 def _weak(resolution: Resolution) -> GateVerdict | None:

@@ -19,19 +19,21 @@ MORE_USD = Decimal(1)
 """So much more at least is proposed where a session has used all that it may."""
 
 
+DO_IT_THERE = "do the work in that run itself, or begin that run with a larger --budget"
+
+
+def nothing_left(parent: str) -> str:
+    return f"Dispatch blocked: run {parent} has nothing left of its own limit"
+
+
 def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
     due, parent = resolution.due, view.parent
     if parent is not None and parent.usd_left == 0 and not resolution.runtime.own:
-        words = f"Dispatch blocked: run {parent.run} has nothing left of its own limit"
-        return refused(
-            NAME, words, "do the work in that run itself, or begin that run with a larger --budget"
-        )
+        return refused(NAME, nothing_left(parent.run), DO_IT_THERE)
     session = () if view.session is None else (view.session,)
     for scope in session:
         if scope.left == 0 and not resolution.free:
-            raised = _raised(scope, books.Amount(MORE_USD))
-            settled = [f"say what {run} cost: pancode budget settle {run} --usd X" for run in scope.unsettled]
-            return refused(NAME, _used_up(scope), "; or ".join((*settled[:1], raised)))
+            return used_up(scope)
     for scope in (*view.scopes, *session):
         if not books.fits(scope.balance, scope.ceilings, due):
             return refused(
@@ -49,12 +51,15 @@ def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
     return passed(NAME, words)
 
 
-def _used_up(scope: ScopeView) -> str:
+def used_up(scope: ScopeView) -> GateVerdict:
+    """The refusal of a run for which its session has nothing left."""
     balance, ceiling = scope.balance, scope.ceilings.usd
-    return (
+    words = (
         f"Dispatch blocked: nothing is left for {balance.scope.replace(':', ' ')} "
         f"({books.in_words(balance)}, ceiling: ${ceiling:.2f})"
     )
+    settled = [f"say what {run} cost: pancode budget settle {run} --usd X" for run in scope.unsettled]
+    return refused(NAME, words, "; or ".join((*settled[:1], _raised(scope, books.Amount(MORE_USD)))))
 
 
 def _raised(scope: ScopeView, due: books.Amount) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from node_agent.wire.model import MOST
 from node_agent.wire.order import MAX_TASK_BYTES
-from node_agent.wire.policy import MODE_DISPATCHES, MODE_WRITES
+from node_agent.wire.policy import MODE_DISPATCHES, MODE_HANDS_ON, MODE_WRITES
 from node_agent.wire.receipt import MOST_STEPS
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES
 from pancode.agents.request import AdmissionView
@@ -16,19 +16,24 @@ from pancode.plain import first_few
 
 def mode(resolution: Resolution, view: AdmissionView) -> GateVerdict:
     """Whether this mode dispatches at all, and whether a run stays within its parent's mode."""
-    mode = resolution.mode
-    if mode not in MODE_DISPATCHES:
+    mode, parent = resolution.mode, view.parent
+    if resolution.request.scouts and resolution.agent.read_only:
+        return passed("mode", f"mode {mode}: a scout only looks, which every mode allows")
+    if parent is not None and parent.mode not in MODE_DISPATCHES:
+        words = f"run {parent.run} has mode {parent.mode}, which starts no run"
+        return refused("mode", f"Dispatch blocked: {words}", f"leave it to the person who began {parent.run}")
+    if mode not in MODE_DISPATCHES and not resolution.talks:
         return refused(
             "mode", f"Dispatch blocked: mode {mode} does not dispatch, it only analyzes", "add --mode build"
         )
-    parent = view.parent
-    if parent is not None and mode in MODE_WRITES and parent.mode not in MODE_WRITES:
+    if parent is not None and mode not in MODE_HANDS_ON[parent.mode]:
         return refused(
             "mode",
             f"Dispatch blocked: run {parent.run} has mode {parent.mode} and cannot start one with {mode}",
             f"use --mode {parent.mode}, or dispatch it yourself",
         )
-    return passed("mode", f"mode {mode} dispatches")
+    how = "dispatches" if mode in MODE_DISPATCHES else "reads, and dispatches nothing"
+    return passed("mode", f"mode {mode} {how}")
 
 
 def mutation(resolution: Resolution, view: AdmissionView) -> GateVerdict:
@@ -36,6 +41,8 @@ def mutation(resolution: Resolution, view: AdmissionView) -> GateVerdict:
     agent, mode = resolution.agent, resolution.mode
     if agent.read_only:
         return passed("mutation", f"agent {agent.name} is read-only")
+    if mode not in MODE_WRITES and resolution.talks:
+        return passed("mutation", f"in mode {mode} agent {agent.name} only reads")
     if mode not in MODE_WRITES:
         return refused(
             "mutation",

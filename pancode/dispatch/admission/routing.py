@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node_agent.wire.endpoint import RUNTIME_WIRES
+from node_agent.wire.endpoint import RUNTIME_WIRES, wire_of
 from node_agent.wire.order import Reasoning
 from pancode.agents.candidates import Candidate
 from pancode.agents.request import AdmissionView
@@ -20,7 +20,7 @@ def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
 
 def _model(resolution: Resolution) -> GateVerdict | None:
     runtime, ref = resolution.runtime, resolution.ref
-    if resolution.wanted is not None and runtime.name not in RUNTIME_WIRES:
+    if resolution.wanted is not None and wire_of(runtime.name) is None:
         return refused(
             NAME,
             f"Dispatch blocked: runtime {runtime.name} cannot use an endpoint of a node",

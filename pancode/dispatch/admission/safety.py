@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from node_agent.policy.judging import judge_command
-from node_agent.wire.policy import ALLOWED, ActionClass, Enforcement, Isolation, Policy, Safety
+from node_agent.wire.endpoint import OTHER_HELD
+from node_agent.wire.policy import ALLOWED, SAFETY_RANK, ActionClass, Enforcement, Isolation, Policy
 from pancode.agents.candidates import Candidate
 from pancode.agents.request import AdmissionView, Parent
 from pancode.agents.runtimes import EnforcedRule, EnforcementRequest, enforced
@@ -43,7 +44,6 @@ def _commands(resolution: Resolution) -> Iterator[tuple[str, str]]:
 
 
 NAME = "safety"
-_RANK = {Safety.SUGGEST: 0, Safety.AUTO_EDIT: 1, Safety.FULL_AUTO: 2}
 MOST_NAMED = 3
 BREAKER_OPEN = "breaker_open"
 _BY = {Enforcement.SANDBOX: "the sandbox", Enforcement.RUNTIME: "{}"}
@@ -51,14 +51,14 @@ _BY = {Enforcement.SANDBOX: "the sandbox", Enforcement.RUNTIME: "{}"}
 
 def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
     safety, parent = resolution.safety, view.parent
-    if parent is not None and _RANK[safety] > _RANK[parent.safety]:
+    if parent is not None and SAFETY_RANK[safety] > SAFETY_RANK[parent.safety]:
         run = f"run {parent.run} has safety {parent.safety}"
         return refused(
             NAME,
             f"Dispatch blocked: {run} and cannot start one with {safety}",
             f"use --safety {parent.safety}, or dispatch it yourself",
         )
-    if ActionClass.DISPATCH not in ALLOWED[safety]:
+    if ActionClass.DISPATCH not in ALLOWED[safety] and not resolution.talks:
         return refused(
             NAME,
             f"Dispatch blocked: safety {safety} only looks, and starts no run",
@@ -114,7 +114,7 @@ def _holder(resolution: Resolution, may_allow: bool) -> GateVerdict:
     elsewhere = f"; not on {', '.join(left)}, without a sandbox" if left else ""
     if holders <= set(_BY):
         who = " or ".join(_BY[how].format(needs.kind.name) for how in _BY if how in holders)
-        words = f"{rule}, enforced by {who}{elsewhere}"
+        words = f"{rule}, enforced by {who}{elsewhere}{f'; {OTHER_HELD}' if needs.kind.chosen else ''}"
         return _without_shell(needs, enough, words) or passed(NAME, words)
     if needs.outside:
         return warned(NAME, f"{rule}: your own command, on the machine itself, outside of any sandbox")

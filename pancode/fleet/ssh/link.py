@@ -109,10 +109,12 @@ class Link:
             self._changed(self.state)
 
     def poke(self) -> None:
-        """Try now instead of after the pause; who waits is not told why the last try had failed."""
+        """Try now instead of after the pause; who waits is not told why the last try had failed, nor one that
+        is under way and began with what has been changed since."""
         if self.state.kind is LinkKind.DOWN:
             self._begin_anew()
-        self._poke.set()
+        if not self.state.up:
+            self._poke.set()
 
     async def close(self) -> None:
         """End the link and its connection; the node agent and its runs go on. Idempotent."""
@@ -186,7 +188,10 @@ class Link:
 
     async def _keep(self) -> None:
         while True:
+            self._poke.clear()
             error = await self._once()
+            if self._poke.is_set():
+                continue
             if error.permanent:
                 await self._become(LinkState(LinkKind.STOPPED, error=error))
                 return
@@ -216,6 +221,7 @@ class Link:
             raise asyncio.CancelledError
         loop = asyncio.get_running_loop()
         began, self._remote = loop.time(), remote
+        self._poke.clear()
         await self._become(LinkState(LinkKind.UP, generation))
         reason = await asyncio.shield(session.lost)
         if loop.time() - began >= self._backoff.steady_s:
@@ -233,7 +239,6 @@ class Link:
         return base * (0.8 + 0.4 * (zlib.crc32(f"{self.name}/{self._tries}".encode()) / 2**32))
 
     async def _rest(self, seconds: float) -> None:
-        self._poke.clear()
         try:
             async with asyncio.timeout(seconds):
                 await self._poke.wait()

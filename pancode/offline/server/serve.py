@@ -12,10 +12,10 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -30,7 +30,7 @@ from pancode.control.run import at
 from pancode.essential import end_with_them
 from pancode.host.open_files import raise_limit
 from pancode.offline.answering import QUIET, Answering
-from pancode.offline.door import KEPT_PORT, LoopbackDoor, OpenPlace, open_places
+from pancode.offline.door import KEPT_PORT, LoopbackDoor, open_places
 from pancode.offline.server.coordinator_thread import Rounds
 from pancode.offline.server.single_instance import HomeLock, holder_of
 from pancode.processes import start_of
@@ -78,6 +78,26 @@ def left_to_service(root: Path, environ: Mapping[str, str], sleep: Callable[[flo
 log = logging.getLogger("pancode.serve")
 
 Make = Callable[[], CoordinatorApi]
+
+
+class SideThread(Protocol):
+    """What runs beside the API as long as it does."""
+
+    def start(self) -> None:
+        """Called once, before anybody is answered."""
+
+    def stop(self) -> None:
+        """Returns when nothing is being written any more."""
+
+
+MakeBeside = Callable[[ApiContext], Sequence[SideThread]]
+
+
+def nothing_beside(context: ApiContext) -> Sequence[SideThread]:
+    """For a coordinator that only answers."""
+    return ()
+
+
 ROUNDS, API = "rounds", "api"
 """The threads that have to get on; where one hangs, whoever started us as a service starts us again."""
 STOP_S = 120
@@ -92,10 +112,17 @@ Not less, as with the node agent: who waits wakes up that often.
 class Serving:
     """One coordinator with its API; `run` returns when it was told to stop and has ended cleanly."""
 
-    def __init__(self, root: Path, make: Make, clock: Clock, watch: Watched | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        make: Make,
+        clock: Clock,
+        watch: Watched | None = None,
+        beside: MakeBeside = nothing_beside,
+    ) -> None:
         self._root = root
         self._watch = watch or watched({}, clock, frozenset())
-        self._make = make
+        self._make, self._beside = make, beside
         self._clock = clock
         self._stop = threading.Event()
         self._for_good = False
@@ -139,7 +166,7 @@ class Serving:
             beat = self._watch.beat
             rounds = Rounds(context, is_ours, lambda: beat(ROUNDS))
             api = _api(context, lambda: beat(API))
-            shown: tuple[OpenPlace | LoopbackDoor, ...] = (*open_places(context), loopback)
+            shown: tuple[SideThread, ...] = (*self._beside(context), *open_places(context), loopback)
             rounds.start()
             for one in shown:
                 one.start()
@@ -203,9 +230,10 @@ def serve(
     clock: Clock | None = None,
     ready: Callable[[], None] = lambda: None,
     watch: Watched | None = None,
+    beside: MakeBeside = nothing_beside,
 ) -> None:
     """Run the coordinator in this process until SIGTERM, SIGINT, SIGHUP or `pancode fleet down`."""
-    serving = Serving(root, make, clock or SystemClock(), watch)
+    serving = Serving(root, make, clock or SystemClock(), watch, beside)
     end_with_them()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -249,7 +277,7 @@ def name_ourselves() -> None:
         os.environ["LOGNAME"] = f"uid{os.getuid()}"
 
 
-def serve_here(environ: MutableMapping[str, str], *, quiet: bool) -> None:
+def serve_here(environ: MutableMapping[str, str], beside: MakeBeside, *, quiet: bool) -> None:
     """The coordinator of this environment's home. `quiet`: nobody is watching, so only the log is told."""
     root = prepare_home(environ)
     name_ourselves()
@@ -262,4 +290,4 @@ def serve_here(environ: MutableMapping[str, str], *, quiet: bool) -> None:
             sys.stderr.write(f"coordinator on {root}, pid {os.getpid()}; Ctrl-C stops it\n")
 
     watch = watched(environ, SystemClock(), frozenset({ROUNDS, API}))
-    serve(root, lambda: make_real(root, environ), ready=ready, watch=watch)
+    serve(root, lambda: make_real(root, environ), ready=ready, watch=watch, beside=beside)

@@ -1,7 +1,7 @@
 // The page behind the link of a notice: shows the one question that its token may answer, and answers it.
 
 import { ask, at } from "./lib/api.js";
-import { visible, visibleLines } from "./lib/words.js";
+import { visible } from "./lib/words.js";
 
 const KEPT = "pancode-answer";
 const LATE = "Somebody has answered the question, or the run no longer waits for an answer.";
@@ -64,7 +64,7 @@ function choice(item, words, number) {
 function show(item) {
   document.querySelector("h1").textContent = item.kind === "permission" ? `${item.run} asks for a permission` : `${item.run} asks`;
   tell("");
-  part("words").textContent = visibleLines(item.words);
+  part("words").textContent = visible(item.words);
   part("choices").replaceChildren(...item.choices.map((words, i) => choice(item, words, i + 1)));
   part("text").value = "";
   part("deny").textContent = "Deny";

@@ -5,29 +5,33 @@ import { useEffect, useLayoutEffect, useState } from "preact/hooks";
 import { post, session, shareTabs, trade } from "./lib/api.js";
 import * as feed from "./lib/feed.js";
 import * as keys from "./lib/keys.js";
-import { html, link, useLive, useRoute, useSilence } from "./lib/live.js";
-import { Glyph, heard, Over, Page, Slots, tell, Trouble } from "./lib/parts.js";
+import { go, html, link, useLive, useRoute, useSilence } from "./lib/live.js";
+import { Glyph, heard, Over, Page, Slots, tell, Trouble, Unheard } from "./lib/parts.js";
+import { Palette } from "./lib/palette.js";
 import { span } from "./lib/words.js";
 import { Audit, Money } from "./pages/books.js";
 import { Chat } from "./pages/chat.js";
 import { Dispatch } from "./pages/dispatch.js";
 import { Agents, Machines } from "./pages/fleet.js";
 import { Inbox } from "./pages/inbox.js";
+import { KINDS, Make } from "./pages/make.js";
 import { Now } from "./pages/now.js";
+import { Projects } from "./pages/projects.js";
 import { Run } from "./pages/run.js";
 import { Runs } from "./pages/runs.js";
+import { Settings } from "./pages/settings.js";
 import { Workflows } from "./pages/workflows.js";
 
-export const PAGES = { now: Now, runs: Runs, inbox: Inbox, chat: Chat, dispatch: Dispatch, workflows: Workflows, machines: Machines, money: Money, agents: Agents, audit: Audit, more: More };
+export const PAGES = { now: Now, runs: Runs, inbox: Inbox, chat: Chat, dispatch: Dispatch, workflows: Workflows, projects: Projects, new: Make, machines: Machines, money: Money, agents: Agents, audit: Audit, settings: Settings, more: More };
 /** The places at the foot of a phone; More has the others. */
 const ON_PHONE = ["now", "inbox", "chat", "runs", "more"];
 let tabs = null;
 
 function App() {
   const [, again] = useState(0);
-  const [help, setHelp] = useState(false);
+  const [help, setHelp] = useState(false), [finds, find] = useState(false);
   useLayoutEffect(() => session.watch(() => again((n) => n + 1)), []);
-  useEffect(() => keys.begin(() => setHelp((open) => !open)), []);
+  useEffect(() => keys.begin(() => setHelp((open) => !open), () => find(Boolean(session.token))), []);
   const where = useRoute();
   const name = where.parts[0] || "now";
   useEffect(() => { document.querySelector("#main")?.focus(); }, [location.hash.split("?")[0]]);
@@ -39,12 +43,13 @@ function App() {
   if (!session.token) return html`<${Login} />`;
   const Shown = name === "runs" && where.parts[1] ? Run : PAGES[name];
   return html`<a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); document.querySelector("#main")?.focus(); }}>to the content</a>
-    <${Top} name=${name} help=${() => setHelp(true)} />
-    ${Shown ? html`<${Shown} key=${name} parts=${where.parts} query=${where.query} />` : html`<main id="main" tabindex="-1"><header class="head"><h1>There is no page ${name}</h1></header><p><a href="#/now">Now</a></p></main>`}
-    ${help && html`<${Help} end=${() => setHelp(false)} />`}<${Over} />`;
+    <${Top} name=${name} help=${() => setHelp(true)} find=${() => find(true)} />
+    ${Shown ? html`<${Shown} key=${name} parts=${where.parts} query=${where.query} find=${() => find(true)} />` : html`<main id="main" tabindex="-1"><header class="head"><h1>There is no page ${name}</h1></header><p><a href="#/now">Now</a></p></main>`}
+    ${help && html`<${Help} end=${() => setHelp(false)} />`}<${Over} />
+    ${finds && html`<${Palette} end=${() => find(false)} acts=${[...Object.entries(KINDS).map(([kind, one]) => [one.title, one.glyph, () => go(["new", kind])]), ["Keys", "more", () => setHelp(true)], ["Log out", "back", logOut]]} />`}`;
 }
 
-function Top({ name, help }) {
+function Top({ name, help, find }) {
   const silent = useSilence();
   const fleet = useLive("fleet", undefined, (event) => event.kind === "node.state");
   const inbox = useLive("inbox", undefined, (event) => event.kind.startsWith("inbox") || event.kind === "run.ended" || event.kind === "run.landing");
@@ -56,10 +61,11 @@ function Top({ name, help }) {
   const trouble = told && [told.trouble?.what, told.draining && `draining: ${told.draining}`, told.paused && `paused: ${told.paused}`].filter(Boolean);
   return html`<header class="side">
     <a href="#/now"><${Glyph} name="brand" tone="ok" /><b>PanCode</b></a>
+    <button type="button" class="desk" onClick=${find}>Find or do <kbd>Ctrl K</kbd></button>
     <a class="btn desk" href="#/dispatch" title="g d" aria-current=${name === "dispatch" ? "page" : undefined}><${Glyph} name="dispatch" />Dispatch</a>
     <nav class="places" aria-label="places">${keys.PLACES.map(([letter, path, words]) => path !== "dispatch" && place(path, words, letter))}${place("more", "More")}</nav>
     ${fleet.data?.nodes.length ? html`<section class="fleet desk" aria-label="machines">${fleet.data.nodes.slice(0, 12).map((node) => { const known = !silent && heard(node);
-      return html`<a href=${link(["machines", node.name])}><span class=${`pulse cut ${known ? (node.state === "online" ? "ok" : "warn") : "ghost tone"}`}>${node.name}</span><span class="push"><${Slots} slots=${node.slots} known=${known} /></span></a>`; })}</section>` : ""}
+      return html`<a href=${link(["machines", node.name])}><span class=${`pulse cut ${known ? (node.state === "online" ? "ok" : "warn") : "ghost tone"}`}>${node.name} ${!silent && html`<${Unheard} node=${node} />`}</span><span class="push"><${Slots} slots=${node.slots} known=${known} /></span></a>`; })}</section>` : ""}
     ${trouble?.map((words) => html`<strong class="small warn tone">${words}</strong>`)}
     <div class="foot small quiet stack desk"><p class="heard">${pulse} ${told ? told.fleet : ""}</p><div class="keys"><button type="button" class="bare" onClick=${help}>Keys <kbd>?</kbd></button>
       <button type="button" class="bare" onClick=${logOut}>log out</button></div></div>
@@ -67,9 +73,9 @@ function Top({ name, help }) {
 }
 
 /** What does not fit at the foot of a phone. */
-function More() {
+function More({ find }) {
   return html`<${Page} title="More"><ul class="panel">${keys.PLACES.filter(([, path]) => !ON_PHONE.includes(path)).map(([, path, words]) => html`<li class="row" data-row><${Glyph} name=${path} /><a class="t" href=${link([path])}>${words}</a></li>`)}</ul>
-    <p class="keys"><button type="button" onClick=${logOut}>log out</button></p><//>`;
+    <p class="keys"><button type="button" onClick=${find}>Find or do</button><button type="button" onClick=${logOut}>log out</button></p><//>`;
 }
 
 async function logOut() {
@@ -90,7 +96,7 @@ function Help({ end }) {
   const own = keys.ownKeys();
   return html`<section class="help panel stack" aria-label="keys"><h2>Keys</h2><dl class="pairs">
     ${keys.PLACES.map(([letter, , words]) => html`<div><dt><kbd>g</kbd> <kbd>${letter}</kbd></dt><dd>${words}</dd></div>`)}
-    ${[["j / k", "next, previous row"], ["Enter", "open it"], ["w", "why: of the row"], ["/", "search"], ["?", "these keys"], ...own]
+    ${[["j / k", "next, previous row"], ["Enter", "open it"], ["w", "why: of the row"], ["Ctrl K", "find or do anything"], ["/", "search"], ["?", "these keys"], ...own]
       .map(([key, words]) => html`<div><dt><kbd>${key}</kbd></dt><dd>${words}</dd></div>`)}</dl>
     <button type="button" onClick=${end}>Close</button></section>`;
 }

@@ -19,12 +19,14 @@ from pancode.life.inbox import (
     answered,
     item_of,
     kind_of,
+    must_be_seen,
     must_be_shown,
     must_wait,
     open_item,
 )
 from pancode.life.signals import Approved, CallDecided, Declined, Signal, ToldByPerson
 from pancode.work.people.continuing import continue_run, go_on
+from pancode.work.people.proposals import proposed
 from pancode.work.workflow.workflows import inbox_shape
 
 _ASKING = (ItemKind.QUESTION, ItemKind.PERMISSION)
@@ -40,19 +42,30 @@ def items(core: Core) -> list[InboxShape]:
     with core.ports.ledger.transaction() as tx:
         waiting = [action for action in tx.find(Action) if action.kind is ActionKind.PERSON]
         found = [(tx.get(Run, action.run), action) for action in waiting]
+        changes = proposed(tx)
     inbox = [item_of(run, action) for run, action in found if run is not None]
-    return [inbox_shape(item) for item in sorted(inbox, key=lambda item: (item.since_ms, item.id))]
+    return [
+        inbox_shape(item) for item in sorted([*inbox, *changes], key=lambda item: (item.since_ms, item.id))
+    ]
 
 
-def answer(core: Core, around: Surroundings, run: Run, reply: str, by: str, program: str = "") -> Dispatched:
+def answer(
+    core: Core,
+    around: Surroundings,
+    run: Run,
+    reply: str,
+    by: str,
+    program: str = "",
+    inside: Run | None = None,
+) -> Dispatched:
     """Continue a blocked run with the answer. UsageError; RefusedError where somebody was faster.
 
-    `program`: the one that answers; empty: a person does.
+    `program`: the one that answers; empty: a person does. `inside`: the run from inside which that is asked.
     """
     must_be_free(run)
     must_wait(run, _item(core, run), *_ASKING)
     words = answer_of(run, reply)
-    return continue_run(core, around, run, answered(run, words, program), by, words, program)
+    return continue_run(core, around, run, answered(run, words, program), inside or by, words, program)
 
 
 def must_be_approvable(core: Core, run: Run, yes: Iterable[str]) -> None:
@@ -66,11 +79,16 @@ def may_start(core: Core, run: Run) -> bool:
     return _item(core, run) is not None and kind_of(run) in BEFORE_START
 
 
-def start(core: Core, run_id: str, by: str, whole: bool) -> Run:
-    """Say yes to a run that has not begun. UsageError where it does not wait; RefusedError: not now."""
+def start(core: Core, run_id: str, by: str, whole: bool, plan: str = "") -> Run:
+    """Say yes to a run that has not begun. UsageError where it does not wait; RefusedError: not now.
+
+    `plan`: the digest of the plan that the person has seen; RefusedError where that has changed, or where the
+    run waits for something else by now.
+    """
     with unit_of_work(core) as work:
         run, draining = work.tx.get(Run, run_id), work.tx.get(Setting, "draining")
         assert run is not None  # as in `_signal`
+        must_be_seen(run, open_item(tuple(work.tx.find(Action, {"run": run_id}))), plan)
         if draining is not None:
             raise RefusedError(
                 f"{run_id} is not started: the fleet takes no new work: {draining.value}",

@@ -29,7 +29,7 @@ from pancode.work.workflow.landable import results_of
 from pancode.work.workflow.results import StepResults
 from pancode.work.workflow.sealing import sealed
 from pancode.work.workflow.starting import StepStarter
-from pancode.workflow.advance import OPEN, OVER, Advance, advance, ended
+from pancode.workflow.advance import OPEN, Advance, WorkflowView, advance, ended
 from pancode.workflow.plan import RaceRule
 
 
@@ -76,8 +76,10 @@ class Advancing:
             if view is None or view.workflow.state not in OPEN:
                 return
             now = self._core.wall_ms()
+            if view.workflow.kind is WorkflowKind.LANE:
+                return rows.write(work, view, _halted(view, why, now))
             steps = tuple(_failed(step, why, now) for step in view.steps)
-            runs = tuple((str(s.run), why) for s in view.steps if s.run in view.runs and s.state not in OVER)
+            runs = tuple((str(s.run), why) for s in view.steps if s.run in view.runs and not s.state.is_over)
             workflow = replace(view.workflow, state=WorkflowState.FAILED, reason=why, finished_ms=now)
             changed = tuple(new for new, old in zip(steps, view.steps, strict=True) if new is not old)
             rows.write(work, view, sealed(work, Advance(workflow, steps, changed, stop=runs)))
@@ -182,7 +184,15 @@ def _starting(step: WorkflowStep, run: str) -> WorkflowStep:
     return replace(step, state=WorkflowStepState.STARTING, run=run, runs=(*step.runs, run))
 
 
+def _halted(view: WorkflowView, why: str, now_ms: int) -> Advance:
+    """The lane pauses, and says why; the item that could not begin has failed."""
+    paused = {"by": "PanCode", "at_ms": now_ms, "why": why}
+    workflow = replace(view.workflow, lane={**view.workflow.lane, "paused": paused})
+    starting = [step for step in view.steps if step.state is WorkflowStepState.STARTING]
+    return Advance(workflow, view.steps, tuple(_failed(step, why, now_ms) for step in starting))
+
+
 def _failed(step: WorkflowStep, why: str, now_ms: int) -> WorkflowStep:
-    if step.state in OVER:
+    if step.state.is_over:
         return step
     return ended(step, WorkflowStepState.FAILED, why, now_ms)

@@ -10,7 +10,14 @@ from pancode.control.surroundings import Surroundings
 from pancode.control.work import Work, unit_of_work
 from pancode.core.land_rule import LandRule
 from pancode.core.ports import Transaction
-from pancode.core.records import Run, Workflow, WorkflowState, WorkflowStep, WorkflowStepState
+from pancode.core.records import (
+    Run,
+    Workflow,
+    WorkflowKind,
+    WorkflowState,
+    WorkflowStep,
+    WorkflowStepState,
+)
 from pancode.core.values import replace
 from pancode.core.visitors import token_behind
 from pancode.errors import UsageError
@@ -54,7 +61,7 @@ def resume(
         _must_have_failed(workflow)
         steps = _steps(tx, workflow, resolve)
         begin = {name for name in _to_begin(steps) if rejoining.asks_again(tx, steps[name]) is None}
-    plan = plan_of(workflow, tuple(_confirmed(step, yes) for step in steps.values()), workflow.created_by)
+    plan = plan_of(workflow, tuple(confirmed(step, yes) for step in steps.values()), workflow.created_by)
     judge_again(core, around, plan, begin)
     with unit_of_work(core) as work:
         workflow = rows.find(work.tx, workflow.id)
@@ -62,7 +69,7 @@ def resume(
         steps = _steps(work.tx, workflow, resolve)
         known = {step.name for step in rows.steps_of(work.tx, workflow.id)}
         for name in _to_begin(steps):
-            step = _begun_again(work, _confirmed(steps[name], yes), _is_begun_anew(steps, name))
+            step = begun_again(work, confirmed(steps[name], yes), _is_begun_anew(steps, name))
             if name in known:
                 rows.put_steps(work, step)
             else:
@@ -85,13 +92,14 @@ def retry(core: Core, around: Surroundings, text: str, by: str, yes: bool = Fals
     with core.ports.ledger.transaction() as tx:
         workflow = rows.find(tx, text)
         steps = rows.steps_of(tx, workflow.id)
+    _must_be_no_lane(workflow)
     if workflow.state in OPEN:
         raise UsageError(
             f"{workflow.id} has not ended, it is {workflow.state}",
             fix=f"pancode workflow stop {workflow.id}",
             code="not_ended",
         )
-    plan = plan_of(workflow, tuple(_confirmed(step, yes) for step in steps), by)
+    plan = plan_of(workflow, tuple(confirmed(step, yes) for step in steps), by)
     begun = begin(core, around, plan)
     _give_up_lost(core, steps, begun.workflow.id)
     return begun
@@ -106,12 +114,12 @@ def _give_up_lost(core: Core, steps: Iterable[WorkflowStep], by: str) -> None:
                 work.signal(run, GivenUp(by))
 
 
-def _confirmed(step: WorkflowStep, yes: bool) -> WorkflowStep:
+def confirmed(step: WorkflowStep, yes: bool) -> WorkflowStep:
     """A yes of before counts, too."""
     return replace(step, request={**step.request, "confirmed": True}) if yes else step
 
 
-def _begun_again(work: Work, step: WorkflowStep, anew: bool) -> WorkflowStep:
+def begun_again(work: Work, step: WorkflowStep, anew: bool) -> WorkflowStep:
     """Its lost run is taken where that has been heard of, its question asked again; else it has a new run."""
     if rows.is_back(work.tx, step):
         return rows.taken_back(step)
@@ -140,7 +148,14 @@ def lands(core: Core, text: str, around: Surroundings | None = None) -> bool:
     return around.defaults(None).land is LandRule.WHEN_VERIFIED
 
 
+def _must_be_no_lane(workflow: Workflow) -> None:
+    if workflow.kind is WorkflowKind.LANE:
+        fix = f"pancode lane show {workflow.name}; pancode lane retry|skip|resume"
+        raise UsageError(f"{workflow.id} is a lane", fix=fix, code="is_a_lane")
+
+
 def _must_have_failed(workflow: Workflow) -> None:
+    _must_be_no_lane(workflow)
     if workflow.state in OPEN or workflow.state is WorkflowState.DONE:
         ended = workflow.state is WorkflowState.DONE
         raise UsageError(

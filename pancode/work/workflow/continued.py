@@ -12,13 +12,13 @@ from pancode.work.workflow.landable import results_of
 def change_begins(core: Core, run: Run) -> str | None:
     """The commit from which its whole change is counted, with that of the runs that it goes on from.
 
-    What of the chain has landed is not counted again. None: it had no repository.
+    What of the chain has landed is not counted again, nor what a person has gone back behind. None: it had no
+    repository.
     """
     first = run
     with core.ports.ledger.transaction() as tx:
-        for old in before(tx, run):
-            if old.landed is not None or first.terms.get("begins") != old.id:
-                break
+        chain = {old.id: old for old in before(tx, run)}
+        while (old := chain.get(first.terms.get("begins", ""))) is not None and old.landed is None:
             first = old
     snapshot = first.terms.get("origin") or first.workspace.get("snapshot")  # of a workflow: its beginning
     return snapshot if isinstance(snapshot, str) else None

@@ -14,7 +14,6 @@ from pancode.dispatch.admission.safety import BREAKER_OPEN
 from pancode.dispatch.dispatch import JudgedDispatch, ask, passed
 from pancode.errors import PancodeError, RefusedError
 from pancode.work.workflow.committing import ReadyStep, named
-from pancode.work.workflow.results import SHELL
 from pancode.workflow.handing import check_script
 from pancode.workflow.plan import IN_ORDER, StepPlan, WorkflowPlan
 from pancode.workflow.template import first_task
@@ -52,7 +51,7 @@ def check_later(plan: WorkflowPlan, step: StepPlan, judged: JudgedDispatch) -> N
     """RefusedError for what cannot be filled in, by the program that would run it; for what may not land."""
     if plan.caller.get("land") and judged.resolution.land is LandRule.NEVER:
         raise RefusedError(f"Workflow blocked: {NEVER_LANDS}", fix=NEVER_FIX, code="never_lands")
-    if plan.kind in IN_ORDER and judged.resolution.runtime.name == SHELL:
+    if plan.kind in IN_ORDER and judged.resolution.runtime.name == "shell":
         check_script(step.name, step.request.task, step.needs)
 
 

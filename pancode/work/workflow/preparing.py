@@ -13,9 +13,10 @@ from pancode.control.core import Core
 from pancode.core.ports import Composition, EarlierResult, SnapshotTaken
 from pancode.core.records import Run, RunTerms, Workflow, WorkflowKind, WorkflowStep
 from pancode.core.values import replace
-from pancode.work.workflow.results import SHELL, StepResults
-from pancode.workflow import lineage
-from pancode.workflow.handing import FOLDER, check_script, handed, verdict_front
+from pancode.runs.history import answer_of
+from pancode.work.workflow.results import StepResults
+from pancode.workflow import lane, lineage
+from pancode.workflow.handing import FOLDER, check_script, handed, lane_back, verdict_front
 from pancode.workflow.outputs import result_commit
 from pancode.workflow.plan import IN_ORDER, ancestors
 from pancode.workflow.rounds import begins_later_round, judge_of
@@ -50,9 +51,11 @@ class StepPreparer:
         runtime: RuntimeKind,
     ) -> PreparedWork:
         """`request` has its project. MergeConflictError, WorkspaceError, RefusedError."""
+        if workflow.kind is WorkflowKind.LANE:
+            return self._item(step, steps, request, runtime)
         if workflow.kind not in IN_ORDER:
             return PreparedWork(request, batch=workflow.kind is WorkflowKind.BATCH)
-        if runtime.name == SHELL:
+        if runtime.name == "shell":
             check_script(step.name, request.task, step.needs)
         before = ancestors(step.name, tuple(steps.values()))
         runs = self._runs({name: one for name, one in steps.items() if name in before})
@@ -75,6 +78,25 @@ class StepPreparer:
         wanted = replace(_wanted(step, steps, runs, sides, files), marked=bool(request.resolves))
         request = replace(request, resolves={})  # of a landing, its run would settle a conflict with files
         return replace(self._composed(request, wanted, next(iter(sides.values()))), runtime=runtime.name)
+
+    def _item(
+        self,
+        step: WorkflowStep,
+        steps: Mapping[str, WorkflowStep],
+        request: DispatchRequest,
+        runtime: RuntimeKind,
+    ) -> PreparedWork:
+        """An item of a lane. Behind its task stands what the one before has left, unless it is a script."""
+        before = lane.handed(tuple(steps.values()), step)
+        if before is None or runtime.own or request.argv is not None:
+            return PreparedWork(request, batch=True)
+        with self._core.ports.ledger.transaction() as tx:
+            run = tx.get(Run, str(before.run))
+            left = answer_of(self._core, tx, run).strip() if run is not None else ""
+        if run is None or not left:
+            return PreparedWork(request, batch=True)
+        task = f"{request.task}\n\n{lane_back(before, run.id, left)}"
+        return PreparedWork(replace(request, task=task), runtime=runtime.name, batch=True)
 
     def furnished(
         self, step: WorkflowStep, prepared: PreparedWork, snapshot: SnapshotTaken | None

@@ -12,8 +12,11 @@ from pancode.dispatch.admission.safety import BREAKER_OPEN
 from pancode.errors import PancodeError, with_fix
 from pancode.work.workflow import rows
 from pancode.workflow.advance import LONGEST_HOLD_MS
+from pancode.workflow.lane import AGAIN_MS
 from pancode.workflow.rounds import CONFLICT
 
+PASSES = frozenset({BREAKER_OPEN, "budget", "refused_budget", "refused_drain", "workspace_taken"})
+"""Codes of refusals that go away by themselves, so that an item of a lane waits."""
 SHORTEST_HOLD_MS = 1_000
 """The least wait of a step that a breaker holds up, before it is judged again."""
 
@@ -24,13 +27,18 @@ def not_begun(core: Core, step: WorkflowStep, error: PancodeError) -> None:
         now = work.tx.get(WorkflowStep, step.workflow, step.number)
         if now is None or not rows.is_starting(now, str(step.run)):
             return
-        after = _held if error.code == BREAKER_OPEN else _refused
+        waits = error.code == BREAKER_OPEN or (bool(now.item) and error.code in PASSES)
+        after = _held if waits else _refused
         rows.put_steps(work, replace(after(now, error, core.wall_ms()), run=None, runs=now.runs[:-1]))
 
 
 def _held(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowStep:
-    """A breaker is open: it waits for that, as a queued run does, and is judged again then."""
-    until = max(int(error.details.get(UNTIL_MS) or 0), now_ms + SHORTEST_HOLD_MS)
+    """A breaker is open: it waits for that, as a queued run does, and is judged again then.
+
+    An item of a lane also waits for room in a budget, and for whoever works in its workspace.
+    """
+    shortest = SHORTEST_HOLD_MS if error.code == BREAKER_OPEN else AGAIN_MS
+    until = max(int(error.details.get(UNTIL_MS) or 0), now_ms + shortest)
     begins_ms = min(until, now_ms + LONGEST_HOLD_MS)
     return replace(
         step,

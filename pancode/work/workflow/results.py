@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from node_agent.wire.identity import AttemptId
 from pancode.control.core import Core
 from pancode.control.run import before
-from pancode.core.records import Fence, Run, WorkflowStep
+from pancode.core.records import Run, WorkflowStep
 from pancode.errors import WorkspaceError
+from pancode.runs.history import answer_of
 from pancode.work.workflow.settled import has_markers
 from pancode.workflow.handing import StepResult
 from pancode.workflow.outputs import MOST_FILE, MOST_VERDICT, kept_files, result_commit, verdict_of
 from pancode.workflow.settling import conflict_of
 from pancode.workflow.template import TemplatePlace
-
-CLIPPED = 4_000
-"""Characters of an answer that a receipt has at most."""
-SHELL = "shell"
 
 
 class StepResults:
@@ -30,7 +26,9 @@ class StepResults:
         """The whole answer, the commit, and those files that a task names. WorkspaceError."""
         names = {place.path for place in places if place.step == step.name and place.path}
         files = {name: self._text(step, run, name) for name in sorted(names)}
-        return StepResult(self._answer(run), result_commit(run) or "", files)
+        with self._core.ports.ledger.transaction() as tx:
+            answer = answer_of(self._core, tx, run)
+        return StepResult(answer, result_commit(run) or "", files)
 
     def outputs(self, step: WorkflowStep, run: Run) -> dict[str, object]:
         """The outputs of a step from this run; `problem` in words where something is missing or wrong."""
@@ -99,22 +97,6 @@ class StepResults:
         )
         fix = f"look: pancode runs logs --stream score {run.id}"
         raise WorkspaceError("no score", why="; ".join(lines), fix=fix, code="no_score")
-
-    def _answer(self, run: Run) -> str:
-        """The answer in its receipt; if it was cut there, the whole one: the output of a script, or a
-        separate file."""
-        answer = str(run.result.get("answer") or "")
-        if len(answer) < CLIPPED:
-            return answer
-        with self._core.ports.ledger.transaction() as tx:
-            fences = tx.find(Fence, {"run": run.id})
-        won = [f for f in fences if f.receipt is not None and f.receipt == run.result.get("receipt")]
-        for fence in won:
-            identity = AttemptId(run=run.id, attempt=fence.attempt, fence=fence.fence)
-            whole = self._core.ports.depot.whole_answer(identity, run.runtime == SHELL)
-            if whole is not None:
-                return whole.decode(errors="replace").strip()
-        return answer
 
     def _text(self, step: WorkflowStep, run: Run, path: str) -> str:
         commit = result_commit(run)

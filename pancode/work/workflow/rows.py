@@ -14,7 +14,7 @@ from pancode.core.values import replace
 from pancode.errors import UsageError
 from pancode.life.changes import Happened
 from pancode.life.signals import Released, Signal, Stop, Unasked
-from pancode.workflow.advance import OVER, Advance, WorkflowView
+from pancode.workflow.advance import Advance, WorkflowView
 from pancode.workflow.step_rows import HELD as HELD
 from pancode.workflow.step_rows import ask_to_advance as ask_to_advance
 from pancode.workflow.step_rows import is_asked
@@ -72,7 +72,7 @@ def load(core: Core, tx: Transaction, workflow: str) -> WorkflowView | None:
 
 def _matters(workflow: Workflow, step: WorkflowStep) -> bool:
     """Whether anything still follows from its run; a large batch is looked at for each run that ends."""
-    return step.state not in OVER or step.lost is not None or bool(workflow.race)
+    return not step.state.is_over or step.lost is not None or bool(workflow.race)
 
 
 def write(work: Work, before: WorkflowView, made: Advance) -> None:

@@ -15,6 +15,7 @@ from pancode.core.values import replace
 from pancode.dispatch import dispatch
 from pancode.dispatch.dispatch import AskedDispatch, ask, dry_run, passed, put_in_queue
 from pancode.errors import PancodeError, RefusedError, UnavailableError
+from pancode.runs.workspaces import in_workspace
 from pancode.work.workflow import rows
 from pancode.work.workflow.committing import run_in
 from pancode.work.workflow.preparing import PreparedWork, StepPreparer
@@ -50,9 +51,12 @@ class StepStarter:
 
     def _queue(self, workflow: Workflow, step: WorkflowStep, steps: Mapping[str, WorkflowStep]) -> None:
         core, run = self._core, str(step.run)
-        caller: dict[str, Any] = dict(workflow.caller)
+        item: dict[str, Any] = dict(step.item)  # one of a lane is as whoever added it dispatches
+        caller: dict[str, Any] = dict(item.get("caller") or workflow.caller)
         around = self._around(caller.get("settings") or {}, caller.get("preset"))
-        request = replace(request_from(step.request, workflow.created_by), cwd=workflow.cwd)
+        request = replace(request_from(step.request, item.get("by") or workflow.created_by), cwd=workflow.cwd)
+        if item:
+            request = in_workspace(core, around, request)
         request = ask(core, around, request, None).request  # with its project
         # Its program may be that of its agent or of the settings: who runs it is known once it is resolved.
         runtime = dry_run(core, around, request).resolution.runtime

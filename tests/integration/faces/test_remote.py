@@ -98,7 +98,6 @@ def test_what_is_about_a_home_or_a_repository_there_is_refused_with_the_way(
     served: Served, laptop: Laptop
 ) -> None:
     for words in (
-        ("config", "show"),
         ("queue", "info"),
         ("safety", "show"),
         ("notify", "secret", "x"),
@@ -111,6 +110,7 @@ def test_what_is_about_a_home_or_a_repository_there_is_refused_with_the_way(
     here = laptop("doctor")
     assert "pancode doctor acts on this machine, not on desk" in here.err
     assert laptop.logins() <= 1  # only `review` asks for the folder there
+    assert laptop("config", "show", "--json").status == 0, "the settings are those of the coordinator there"
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.processes import peak_kib
 from tests.fakemodel import FakeModel, preset
 from tests.integration.gateway.gateways import RUNTIMES, Lab, order_of, until
-from tests.integration.gateway.test_strangers import peak
 from tests.integration.test_fakemodel import request
 
 MB = 1 << 20
@@ -22,7 +22,7 @@ def test_a_body_beyond_its_bound_is_refused_in_the_vendor_s_form(lab: Lab, wire:
         lab.point(RUNTIMES[wire], model.url)
         agent = lab.open(order_of(RUNTIMES[wire]))
         path, body = request(wire, False)
-        before = peak(agent)
+        before = peak_kib(agent.pid)
         status, said = agent.post_raw(path, json.dumps({**body, "more": "x" * 40 * MB}).encode())
         told = json.loads(said)["error"]
         assert status == 413 and "too large" in told["message"]
@@ -30,7 +30,7 @@ def test_a_body_beyond_its_bound_is_refused_in_the_vendor_s_form(lab: Lab, wire:
             assert told["type"] == "request_too_large"
         if wire == "gemini":
             assert (told["code"], told["status"]) == (413, "INVALID_ARGUMENT")
-        assert peak(agent) - before < 100_000, "the rest of it is read, and not kept"
+        assert peak_kib(agent.pid) - before < 100_000, "the rest of it is read, and not kept"
         assert agent.post(path, body)[0] == 200
         until(lambda: len(model.requests) == 1)
 
@@ -46,7 +46,7 @@ def test_a_body_of_many_small_values_takes_no_multiple_of_its_size(lab: Lab, uni
         for _ in range(2):
             status, said = agent.post_raw(path, hostile)
             assert status == 413 and b"JSON values" in said
-        assert peak(agent) < 250_000
+        assert peak_kib(agent.pid) < 250_000
         assert agent.post(path, body)[0] == 200
         until(lambda: len(model.requests) == 1)
 
@@ -77,5 +77,5 @@ def test_the_kernel_holds_the_gateway_s_memory(lab: Lab) -> None:
         )
         status, said = agent.post_raw(path, wide.encode())
         assert status in (200, 413), said
-        assert peak(agent) < 600_000 and agent.post(path, body)[0] == 200
+        assert peak_kib(agent.pid) < 600_000 and agent.post(path, body)[0] == 200
         assert resource.getrlimit(resource.RLIMIT_DATA)[0] != 512 * MB, "its own alone"

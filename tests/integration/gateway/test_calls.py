@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.receipt import Usage
+from tests.bench.processes import peak_kib
 from tests.crowd import crowded
 from tests.fakemodel import FakeModel, preset
-from tests.integration.gateway.gateways import KEY, RUNTIMES, Agent, Lab, order_of
+from tests.integration.gateway.gateways import KEY, RUNTIMES, Lab, order_of
 from tests.integration.test_fakemodel import request
 
 WIRES = tuple(RUNTIMES)
@@ -243,14 +244,8 @@ def test_a_long_answer_and_many_of_them_take_no_more_memory(lab: Lab) -> None:
         agent = lab.open(order_of("opencode"))
         path, body = request("chat", True)
         assert agent.post(path, body)[0] == 200
-        before = peak(agent)
+        before = peak_kib(agent.pid)
         for _ in range(12):
             assert len(agent.post(path, body)[1]) > 250_000
-        assert peak(agent) - before < 2_000
-        assert peak(agent) < 40_000
-
-
-def peak(agent: Agent) -> int:
-    """The most memory that the gateway has had, in KB."""
-    lines = Path(f"/proc/{agent.pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+        assert peak_kib(agent.pid) - before < 2_000
+        assert peak_kib(agent.pid) < 40_000

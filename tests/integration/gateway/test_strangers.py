@@ -5,23 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from pathlib import Path
 
 import pytest
 
 from node_agent.gateway.serving import MOST_OPEN
+from tests.bench.processes import peak_kib
 from tests.fakemodel import FakeModel, preset
 from tests.integration.gateway.gateways import Agent, Lab, order_of, until
 from tests.integration.test_fakemodel import request
 
 MB = 1 << 20
 HEAD = "POST {} HTTP/1.1\r\nx-api-key: {}\r\ncontent-length: {}\r\n\r\n"
-
-
-def peak(agent: Agent) -> int:
-    """The most memory that the gateway has had, in KB."""
-    lines = Path(f"/proc/{agent.pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def push(agent: Agent, path: str, token: str) -> bytes:
@@ -48,11 +42,11 @@ def test_a_body_is_not_kept_that_is_refused_by_its_head(lab: Lab) -> None:
         agent = lab.open(order_of("claude"))
         path, body = request("anthropic", False)
         assert agent.post(path, body)[0] == 200
-        before = peak(agent)
+        before = peak_kib(agent.pid)
         for _ in range(3):
             push(agent, path, "somebody-elses")
             push(agent, "/v1/files", agent.door.token)
-        assert peak(agent) - before < 5_000
+        assert peak_kib(agent.pid) - before < 5_000
         assert agent.post(path, body)[0] == 200 and len(model.requests) == 2
 
 

@@ -69,3 +69,21 @@ def test_no_work_goes_out_whose_result_could_not_be_taken_in(
     with pytest.raises(WorkspaceError, match="disk is full") as caught:
         port.snapshot(ports.SnapshotRequest(str(repo.path), "r-aaaa"))
     assert "pancode doctor" in caught.value.fix
+
+
+def test_the_tree_of_now_is_that_of_a_snapshot_and_each_uncommitted_file_changes_it(
+    repo: Repo, tmp_path: Path
+) -> None:
+    port, top = (
+        GitDepot(Depot(tmp_path / "depot"), LogStreams(tmp_path / "logs"), StoppedClock()),
+        str(repo.path),
+    )
+    repo.write("a.txt", "one\n")
+    repo.commit()
+    clean = port.tree_now(top, ())
+    assert clean == port.snapshot(ports.SnapshotRequest(top, "r-aaaa")).tree and len(clean) == 40
+    repo.write("b.txt", "not committed\n")
+    dirty = port.tree_now(top, ())
+    assert dirty not in ("", clean) and dirty == port.snapshot(ports.SnapshotRequest(top, "r-bbbb")).tree
+    (repo.path / "b.txt").unlink()
+    assert port.tree_now(top, ()) == clean

@@ -15,6 +15,7 @@ import pytest
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Workspace
 from node_agent.workspace.checkout import IDLE_MS, MOST_KEPT
+from node_agent.workspace.folders import WorkspaceFolders
 from node_agent.workspace.workspaces import Workspaces
 from pancode.code.git.depot import Depot
 from tests.integration.git.repos import PathTransport, Repo, attempt, snap, workspace_of
@@ -172,6 +173,29 @@ def test_files_are_as_new_as_in_a_new_checkout_when_set_up_is_put_back(
     assert Repo(tree, init=False).git("status", "--porcelain") == "?? lib/"
     spaces.remove(attempt(), wanted)
     assert len(waiting(spaces)) == 1
+
+
+def test_set_up_in_the_place_of_an_earlier_attempt_is_put_back_with_the_paths_of_the_next(
+    spaces: Workspaces, wanted: Workspace, tmp_path: Path
+) -> None:
+    """A run that goes on with a session has the folder of the run before it: set-up's paths lead there."""
+    after, later = attempt(number=2, fence=2), attempt(number=3, fence=3)
+    folders = WorkspaceFolders(tmp_path / "node")
+    assert folders.take_place(after, str(attempt()))
+    orders = [
+        order_of(identity=one, workspace=wanted, setup=(("make",),), cache=("lib",)) for one in (after, later)
+    ]
+    first, log = spaces.prepare(after, wanted), tmp_path / "log"
+    assert first.parent.name == str(attempt())
+    made = spaces.put_back(orders[0], log)
+    (first / "lib").mkdir()
+    (first / "lib" / "tool").write_text(f"#!{first}/lib/python\n")
+    (first / "lib" / "tool").chmod(0o755)
+    assert made.key is not None and spaces.keep(orders[0], made.key) == ()
+    spaces.remove(after, wanted)
+    second = spaces.prepare(later, wanted)
+    assert spaces.put_back(orders[1], log).restored
+    assert (second / "lib" / "tool").read_text() == f"#!{second}/lib/python\n"
 
 
 def test_an_open_file_of_one_that_is_over_writes_into_no_later_checkout(

@@ -12,8 +12,9 @@ from typing import Any
 from node_agent.agent.agent import NodeAgent
 from node_agent.agent.worker import ThreadDrive, Worker
 from node_agent.machine.home import NodeHome, NodeSettings, RedisLogin
-from node_agent.wire.clock import FleetTime, SystemClock, SystemIds
+from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Hello
 from node_agent.wire.order import Order, Workspace
 from node_agent.wire.receipt import Claims
@@ -30,7 +31,11 @@ from tests.unit.node_agent.stage import COORDINATOR, FLEET, NODE, TAG, Coordinat
 
 FACTOR = 0.1
 RUN = f"r-git{os.getpid()}"
-"""Of this process alone: what is swept of an attempt goes by its name, wherever on the machine it runs."""
+
+
+def attempt_of(run: str) -> AttemptId:
+    """Of this process alone: what is swept of an attempt goes by its name, on the whole machine."""
+    return AttemptId(run=run, attempt=1, fence=os.getpid())
 
 
 class WaitingUplink(MemoryUplink):
@@ -159,7 +164,7 @@ class NodeWorld:
             "task": task,
             "start_by": late,
             "workspace": workspace,
-            "identity": AttemptId.parse(f"{run}.1.1"),
+            "identity": attempt_of(run),
         }
         return order_of(**{**base, **changes})
 
@@ -192,7 +197,11 @@ class NodeWorld:
         said = [
             event.body for key, event in sorted(self.coordinator.events.items()) if key[0] == str(identity)
         ]
-        return f"{entry}\n{said}"
+        claims = self.coordinator.claims.get(str(identity))
+        over = (
+            f"it ended: {claims.outcome} {claims.reason}\n" if claims else ""
+        )  # a report shows its begin only
+        return f"{over}{entry}\n{said}"
 
     def log(self, identity: AttemptId, name: str = "out") -> bytes:
         """What the depot has of an output."""

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from node_agent.machine.discovery import Finder, MachineProbe, search_path
+from node_agent.runtimes.others import OtherAgent, runtime_of
 from node_agent.wire.clock import SystemClock
-from node_agent.wire.node import Allowed, Flag
+from node_agent.wire.node import Allowed, Flag, LoggedIn
 from node_agent.wire.policy import Safety
 from tests.crowd import until
 
@@ -148,6 +149,18 @@ def test_a_program_that_hangs_holds_nothing_up_and_is_unknown_until_it_answers(t
     assert states(here)["claude"] == "ok" and here.version("claude") == "9.9.9" and not here.news()
 
 
+def test_a_program_of_the_owners_choice_is_asked_without_any_login(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    program(tmp_path / "bin/vibe-acp", f"""#!/bin/sh\nenv > {told}\necho '{{"version": "1"}}'\n""")
+    values = {"OPENAI_API_KEY": "sk-true", "OPENAI_BASE_URL": "http://127.0.0.1:9"}
+    vibe = runtime_of("vibe", OtherAgent(argv=("vibe-acp",)), ())
+    path, clock = f"{tmp_path}/bin:/usr/bin:/bin", SystemClock()
+    finder = Finder(path, clock, lambda: values, ANSWER_S, others=lambda: {vibe.name: vibe})
+    (fact,) = [one for one in finder.look() if one.name == vibe.name]
+    assert (fact.state, fact.login) == ("ok", LoggedIn.KEY)
+    assert "PATH=" in told.read_text() and not [name for name in values if name in told.read_text()]
+
+
 def test_a_program_that_never_answers_is_ended_with_what_it_started_and_named(tmp_path: Path) -> None:
     child = tmp_path / "child"
     program(tmp_path / "bin/claude", f"#!/bin/sh\nsleep 300 & echo $! > {child}; wait\n")
@@ -167,3 +180,28 @@ def _lives(pid: int) -> bool:
 
 def states(here: MachineProbe) -> dict[str, str]:
     return {one.name: one.state for one in here.look().runtimes}
+
+
+def test_an_adapter_that_a_chat_would_need_is_told_with_the_command_that_brings_it(tmp_path: Path) -> None:
+    def program(name: str, says: str) -> None:
+        (tmp_path / name).write_text(f"#!/bin/sh\necho {says}\n")
+        (tmp_path / name).chmod(0o755)
+
+    finder = Finder(f"{tmp_path}:/usr/bin:/bin", SystemClock(), dict, ANSWER_S)
+
+    def lacks() -> str:
+        return {one.name: one.no_turns for one in finder.look()}["codex"]
+
+    finder.look()
+    until(lambda: not finder.news())
+    assert lacks() == "", "of a program that is not there nobody wants to know"
+    program("codex", "codex-cli 0.169.0")
+    install = "npm install -g --omit=optional --prefix ~/.local @agentclientprotocol/codex-acp@2.6.x"
+    until(lambda: lacks() == f"codex-acp is missing: {install}")
+    program("codex-acp", "@agentclientprotocol/codex-acp 2.9.0")
+    finder = Finder(f"{tmp_path}:/usr/bin:/bin", SystemClock(), dict, ANSWER_S)
+    until(lambda: lacks() == f"codex-acp is 2.9.0, and PanCode knows 2.6.x: {install}")
+    program("codex-acp", "2.6.3")
+    finder = Finder(f"{tmp_path}:/usr/bin:/bin", SystemClock(), dict, ANSWER_S)
+    finder.look()
+    until(lambda: {one.name: one.state for one in finder.look()}["codex"] != "looking" and lacks() == "")

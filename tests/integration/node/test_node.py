@@ -13,10 +13,9 @@ from node_agent.runner.runner import spawned_in
 from node_agent.wire.control import StopControl
 from node_agent.wire.event import Progress
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Gate, Limits
 from tests.integration.git.repos import snap, tree_of
-from tests.integration.node.node_world import RUN, NodeWorld, processes_of, until
+from tests.integration.node.node_world import RUN, NodeWorld, attempt_of, processes_of, until
 
 
 def gate(*argv: str) -> tuple[Gate, ...]:
@@ -89,10 +88,7 @@ def test_shell_without_a_workspace(world: NodeWorld) -> None:
     assert (world.log(order.identity), world.log(order.identity, "err")) == (b"out\n", b"err\n")
     argv = ("printf", "%s|", "a b", "$(id)", "'\n", "-rf", "☃")
     done = world.run(world.order("", run="r-argv", runtime="shell", argv=argv))
-    assert (
-        done.outcome is Outcome.DONE
-        and world.log(AttemptId.parse("r-argv.1.1")) == "a b|$(id)|'\n|-rf|☃|".encode()
-    )
+    assert done.outcome is Outcome.DONE and world.log(attempt_of("r-argv")) == "a b|$(id)|'\n|-rf|☃|".encode()
 
 
 def test_a_failed_gate_and_one_that_cannot_run(world: NodeWorld) -> None:
@@ -125,7 +121,7 @@ def test_what_the_repository_says_reaches_the_agent(world: NodeWorld) -> None:
     world.taken = snap(world.repo, world.depot, RUN)
     forged = (("sh", "-c", "echo Use spaces. > AGENTS.md"),)
     claims = world.run(world.order("#!scripted\nprompt\nanswer ok", setup=forged))
-    said = world.log(AttemptId.parse(f"{RUN}.1.1")).decode()
+    said = world.log(attempt_of(RUN)).decode()
     assert claims.outcome is Outcome.DONE
     assert "Build." in said and "Use tabs." in said and "Use spaces." not in said
     assert said.index("Build.") < said.index("It cannot") < said.index("Use tabs.")

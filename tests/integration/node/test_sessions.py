@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Order, Resumed
 from tests.fakemodel import FakeModel, preset
 from tests.integration.node.gateway_world import KEY, GatewayWorld
@@ -51,8 +50,7 @@ def world(tmp_path: Path) -> Iterator[GatewayWorld]:
 
 def asked(world: GatewayWorld, run: str, task: str, of: str = "", **more: Any) -> Order:
     resume = Resumed(run=of, session="s-1") if of else None
-    named = AttemptId.parse(f"{run}.1.1")
-    return world.order(task, run=run, identity=named, runtime="claude", resume=resume, **more)
+    return world.order(task, run=run, runtime="claude", resume=resume, **more)
 
 
 def test_each_run_goes_on_where_the_one_before_ended(world: GatewayWorld) -> None:
@@ -65,7 +63,7 @@ def test_each_run_goes_on_where_the_one_before_ended(world: GatewayWorld) -> Non
     costs = [one.claimed.cost_usd if one.claimed else one.usage.cost_usd for one in (first, second, third)]
     assert [float(cost or 0) for cost in costs] == [0.5] * 3, "what this run added"
     assert sorted(os.listdir(world.home.root / "sessions")) == ["r-first", "r-second", "r-third"]
-    assert not (world.home.root / "work/.given/r-third.1.1").is_symlink(), "the place is free again"
+    assert not (world.home.root / f"work/.given/{third.identity}").is_symlink(), "the place is free again"
     gone = world.run(asked(world, "r-fourth", "kiwi", "r-nobody"))
     assert (gone.outcome, gone.failure) == (Outcome.ERROR, FailureKind.CANNOT_START)
     assert "pancode runs retry r-nobody" in gone.reason and gone.usage.cost_usd == 0

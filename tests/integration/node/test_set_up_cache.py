@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Gate, Order
 from node_agent.wire.policy import PathAccess, PathRule, Rules, Safety, compile_policy
 from node_agent.wire.receipt import Claims
 from tests.integration.git.repos import snap, tree_of, workspace_of
-from tests.integration.node.node_world import NodeWorld
+from tests.integration.node.node_world import NodeWorld, attempt_of
 
 MAKE = (
     "echo ran >> {count}; mkdir -p lib/bin vendor/x; "
@@ -55,7 +54,7 @@ class Shop:
         return self.world.run(self.order(run, **more))
 
     def log(self, run: str) -> str:
-        return self.world.log(AttemptId.parse(f"{run}.1.1"), "setup").decode()
+        return self.world.log(attempt_of(run), "setup").decode()
 
 
 @pytest.fixture
@@ -81,7 +80,7 @@ def test_it_runs_once_and_is_put_back_afterwards(shop: Shop) -> None:
     assert shop.ran() == 1 and second.gates[0].passed and second.findings == ()
     key = shop.entries()[0].name
     assert shop.log("r-again") == (
-        f"set-up was not run: lib, vendor/x put back as attempt r-first.1.1 left them (key {key})\n"
+        f"set-up was not run: lib, vendor/x put back as attempt {first.identity} left them (key {key})\n"
     )
     shop.lock("2")
     _is_right(shop, shop.run("r-locked"))
@@ -202,6 +201,6 @@ def test_a_virtual_environment_with_the_project_itself_is_put_back_and_works(sho
         shop.world.repo.commit()
         claims = shop.run(run, setup=setup, cache=(".venv",), gates=gates, task="#!scripted\nanswer ok")
         assert claims.outcome is Outcome.DONE, (claims.reason, shop.log(run))
-        said = shop.world.log(AttemptId.parse(f"{run}.1.1"), "gates.log").decode()
-        assert said.splitlines()[0] == str(number) and f"/{run}.1.1/tree/mine.py" in said
+        said = shop.world.log(attempt_of(run), "gates.log").decode()
+        assert said.splitlines()[0] == str(number) and f"/{attempt_of(run)}/tree/mine.py" in said
     assert shop.ran() == 1 and len(shop.entries()) == 1

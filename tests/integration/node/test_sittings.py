@@ -18,7 +18,6 @@ from node_agent.shim.spool import Running
 from node_agent.wire.control import PersonSays, TurnControl
 from node_agent.wire.event import PersonHeard, Turned
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import Limits, Order, Resumed, TurnTerms
 from node_agent.wire.receipt import Claims, RestReason, TurnStop
 from tests.fakemodel import FakeModel
@@ -55,8 +54,7 @@ def sitting(world: GatewayWorld, run: str, task: str = "begin", **more: Any) -> 
         idle_ms=more.pop("idle_ms", 600_000), turn_ms=600_000, by="ana", story=more.pop("story", "")
     )
     limits = Limits(wall_ms=600_000, idle_ms=more.pop("silence_ms", 60_000), output_bytes=1 << 20)
-    named = AttemptId.parse(f"{run}.1.1")
-    base = {"runtime": "native", "model": "fake-coder", "turns": terms, "limits": limits, "identity": named}
+    base = {"runtime": "native", "model": "fake-coder", "turns": terms, "limits": limits}
     return world.order(task, run=run, **{**base, **more})
 
 

@@ -33,7 +33,7 @@ def test_it_reads_as_it_was_meant(manual: Path) -> None:
         "pancode-runs - the last runs; show, logs, stop, retry, diff, land one",
         "Without one, ls is meant.",
         "--no-gates",
-        "or `last`.",
+        "`last`, or the name of an agent",
         "pancode runs show last",
     ):
         assert words in shown, shown

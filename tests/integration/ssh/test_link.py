@@ -223,6 +223,30 @@ def test_a_home_that_is_not_ours_is_named(tmp_path: Path) -> None:
     asyncio.run(go())
 
 
+def test_a_try_that_began_before_a_change_says_nothing_to_who_made_it(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with world(tmp_path) as it:
+            began, changed = asyncio.Event(), asyncio.Event()
+
+            async def dial() -> Session:
+                if began.is_set():
+                    return await it.dial()
+                began.set()
+                await changed.wait()
+                raise ConnectError(LinkFault.NOT_DIRECT, "the direct way is shut")
+
+            link = it.link(dial)
+            link.start()
+            await began.wait()
+            link.poke()
+            changed.set()
+            assert (await link.settled(5 * crowded())).up
+            assert [one.kind for one in it.states] == [LinkKind.UP]
+            await link.close()
+
+    asyncio.run(go())
+
+
 def test_a_folder_planted_as_a_link_is_not_used(tmp_path: Path) -> None:
     async def go() -> None:
         async with world(tmp_path) as it:

@@ -18,11 +18,12 @@ from node_agent.journal.journal import Journal
 from node_agent.runtimes.base import TOOLS
 from node_agent.tempo import Tempo
 from node_agent.wire import keys
-from node_agent.wire.clock import Clock, FleetTime
+from node_agent.wire.clock import Clock
 from node_agent.wire.control import Acknowledge, Beat, Control, ControlBody
 from node_agent.wire.event import Event, Events, Refused, Revoked
 from node_agent.wire.failure import OrderRefusal
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Heartbeat, Inventory
 from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Workspace
 from node_agent.wire.policy import Mode, Safety, compile_policy

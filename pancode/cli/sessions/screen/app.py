@@ -16,12 +16,14 @@ from pancode.cli.sessions.screen import blocks, card
 from pancode.cli.sessions.screen.blocks import AnswerText, TalkView
 from pancode.cli.sessions.screen.card import QUIET_MS, AskCard, CardAnswer
 from pancode.cli.sessions.screen.desk import ChatDesk, Consent, News
-from pancode.cli.sessions.screen.field import COMMANDS, Field, Popup
-from pancode.cli.sessions.screen.look import GLYPHS, LIVE, QUIET, STATES, clock, glyph, rule, spread
+from pancode.cli.sessions.screen.field import Field, Popup
+from pancode.cli.sessions.screen.look import GLYPHS, QUIET, STATES, clock, glyph, rule, spread
+from pancode.cli.sessions.screen.steering import SETTLE_MS, ChosenTerms
 from pancode.cli.sessions.screen.story import AnswerBlock, CallsBlock, TalkStory, plain_of
+from pancode.cli.sessions.slash import TypedCommand, overview, typed
 from pancode.cli.sessions.stream import ProgramOutput, SessionReader, StreamItem
-from pancode.cli.sessions.talk import no_command, spent_in_all
-from pancode.errors import PancodeError
+from pancode.cli.sessions.talk import spent_in_all
+from pancode.errors import PancodeError, UsageError
 from pancode.plain import clip, counted, safe
 from pancode.sessions.attached import SessionActs
 from pancode.sessions.output import OVER
@@ -37,9 +39,11 @@ PAINT_MS, CALM = 50, 2
 HELP = """\
 Enter sends, Ctrl-J begins a new line. Esc ends the turn at work. Ctrl-D leaves, and nothing ends.
 Tab goes to a question; its y, x, n and digits answer it, and no word that you type ever does.
+Alt-U takes back the change of the configuration that you have just said yes to.
 Up and Down bring back what you typed, Ctrl-R looks for it. @ names runs and files, / commands.
-Ctrl-O folds and unfolds all calls. Ctrl-Up and Ctrl-Down mark a block: Enter opens it, Ctrl-Y copies it.
-PageUp reads back, End follows again. Ctrl-F finds, Enter there goes to the next."""
+Shift-Tab goes through the modes plan, build and review; Alt-A to admin and back. Ctrl-Y changes the level.
+Ctrl-O folds and unfolds all calls. Ctrl-Up and Ctrl-Down mark a block: Enter opens it, Alt-C copies it.
+PageUp reads back, Ctrl-End follows again. Ctrl-F finds, Enter there goes to the next."""
 
 
 class ChatScreen(SteadyApp):
@@ -67,7 +71,11 @@ class ChatScreen(SteadyApp):
         Binding("ctrl+o", "fold", show=False, priority=True),
         Binding("ctrl+r", "recall", show=False, priority=True),
         Binding("ctrl+f", "find", show=False, priority=True),
-        Binding("ctrl+y", "copy", show=False, priority=True),
+        Binding("alt+c", "copy", show=False, priority=True),
+        Binding("alt+u", "undo", show=False, priority=True),
+        Binding("shift+tab", "choose('turn_mode')", show=False, priority=True),
+        Binding("alt+a", "choose('admin')", show=False, priority=True),
+        Binding("ctrl+y", "choose('turn_level')", show=False, priority=True),
         Binding("ctrl+up", "mark(-1)", show=False, priority=True),
         Binding("ctrl+down", "mark(1)", show=False, priority=True),
         Binding("pageup", "page(-1)", show=False, priority=True),
@@ -86,6 +94,7 @@ class ChatScreen(SteadyApp):
         super().__init__()
         self._desk, self._clock, self._by, self._folder, self._first = desk, clock, by, folder, first
         self.talk = TalkStory()
+        self.terms = ChosenTerms(desk.change)
         self._reader = SessionReader(self._take, lambda turn: None)
         self.shape: dict[str, Any] = {}
         self._state = "starts" if desk.run else ""
@@ -94,9 +103,13 @@ class ChatScreen(SteadyApp):
         self._next_ms, self._paints = 0, False
         self._note: tuple[str, str] = ("", "")
         self._replies: CardAnswer | None = None
+        self._agreed = False
+        """Whether the person's last yes was to a change, and the coordinator has not refused it."""
         self._card_ms, self._had_keys = 0, False
         """When this question appeared, and whether it had the keys already."""
         self._leaves = False
+        self._live = 0
+        """Runs at work beside this session."""
         self.left_words = ""
         """What was written and not sent."""
 
@@ -127,9 +140,11 @@ class ChatScreen(SteadyApp):
         """The prompt stands already: whoever types now loses nothing."""
         self._desk.start(lambda news: self.post_message(self.Heard(news)))
         if self._first:
-            self._say(self._first)
+            self._enter(self._first.strip())
 
     def on_unmount(self) -> None:
+        if self._desk.run:
+            self.terms.send()
         self._desk.stop()
         if isinstance(self.card.asks, Consent):
             self.card.asks.answer.put(False)
@@ -141,32 +156,47 @@ class ChatScreen(SteadyApp):
         kind, data = message.news
         if kind != "away" and kind != "note":
             self._away_ms = None
+        heard: dict[str, Callable[[Any], None]] = {
+            "session": self._shaped,
+            "begun": self._begun,
+            "panel": self._panelled,
+        }
+        if kind in heard:
+            heard[kind](data)
         match kind:
             case "log":
                 self._reader.feed(*data)
                 self._desk.taken()
-            case "session":
-                self._shaped(data)
             case "end":
                 self._reader.end()
-            case "begun":
-                self._begun(data)
             case "note":
                 self._note = (safe(data), QUIET)
             case "away":
                 self._away_ms = self._clock.mono_ms() if self._away_ms is None else self._away_ms
             case "refused":
                 self._refused(*data)
+            case _:
+                self._heard_beside(kind, data)
+        self._wants_paint()
+        self._frame()
+
+    def _heard_beside(self, kind: str, data: Any) -> None:
+        """What is no news of the session."""
+        match kind:
             case "agree":
                 self._asks(data)
+            case "found":
+                self.talk.found(data)
+            case "terms":
+                self.terms.settings(data)
+            case "live":
+                self._live = data
             case "things":
                 self.field.things = data
                 self.field.suggest()
             case "crash":
                 self.crash = data
                 self.exit(1)
-        self._wants_paint()
-        self._frame()
 
     def _take(self, item: StreamItem) -> None:
         """Words whose answer was lost may have arrived all the same: they are not to be sent again then."""
@@ -182,12 +212,14 @@ class ChatScreen(SteadyApp):
     def _shaped(self, shape: dict[str, Any]) -> None:
         """The session has changed."""
         self.shape = shape
+        self.terms.shaped(shape)
         state, failed = shape["state"], shape["sittings"][-1]["outcome"] not in (None, "done")
         if state != self._state:
             self._state, self._since_ms = state, self._clock.mono_ms()
             if state in OVER and failed:
                 self.talk.tell(f"{state}: {shape['reason']}   why: pancode why {shape['run']}", "failed")
-        self._asks(shape["asks"])
+        if not isinstance(self.card.asks, Consent):  # whoever asks that waits for its answer
+            self._asks(shape["asks"])
 
     def _begun(self, begun: dict[str, Any]) -> None:
         chosen = f", {begun['chosen']}" if begun["chosen"] else ""
@@ -196,8 +228,15 @@ class ChatScreen(SteadyApp):
             self.talk.tell(f"warning: {warning}", "error")
         self._state, self._since_ms = "starts", self._clock.mono_ms()
 
+    def _panelled(self, panel: tuple[str, str]) -> None:
+        """What a command has said."""
+        self._note = ("", "")
+        self.talk.panel(*panel)
+
     def _refused(self, error: PancodeError, words: str) -> None:
         """What was to be sent is in the field again: nothing is sent twice to get it through."""
+        self.terms.over()
+        self._agreed = False
         self.talk.tell(". ".join(filter(None, (str(error), error.why, error.fix))), "error")
         if words:
             self.talk.unsent(words)
@@ -251,9 +290,11 @@ class ChatScreen(SteadyApp):
         self._head.tell((rule(columns, ((title, "bold"),), ((right, QUIET),)),))
         self._pulse.tell((self._pulse_line(columns, now),))
         means = " ".join(filter(None, (shape.get("runtime"), shape.get("model"))))
-        self._edge.tell((rule(columns, ((f" {safe(means)} " if means else "", LIVE),)),))
+        self._edge.tell((self.terms.line(columns, safe(means)),))
         self._foot.tell((self._foot_line(columns),))
         self._take_focus(now)
+        if self._desk.run and now - self._key_ms >= SETTLE_MS:
+            self.terms.send()
 
     def _pulse_line(self, columns: int, now: int) -> Line:
         sign, words = STATES.get(self._state, ("unknown", safe(self._state)))
@@ -271,7 +312,8 @@ class ChatScreen(SteadyApp):
         return spread(columns - 1, left, ((right, QUIET),))
 
     def _foot_line(self, columns: int) -> Line:
-        left = f" {spent_in_all(self.shape)}" if self.shape else ""
+        live = f" {counted(self._live, 'other run')} at work" if self._live else ""
+        left = f"{live} {spent_in_all(self.shape)}" if self.shape else live
         leave = " detach, work goes on" if columns >= 100 else " detach"
         return spread(columns - 1, ((left, ""),), (("Ctrl-D", "bold"), (leave, QUIET), ("  /help", "bold")))
 
@@ -346,12 +388,23 @@ class ChatScreen(SteadyApp):
             self._note = ("the turn is to end", "")
         self._frame()
 
+    def action_choose(self, what: str) -> None:
+        """Another mode or level, as `ChosenTerms` has it; it is sent once the keys rest."""
+        getattr(self.terms, what)()
+        self._frame()
+
     def action_fold(self) -> None:
         calls = [one for one in self.talk.blocks if isinstance(one, CallsBlock)]
         opens = not any(one.is_open for one in calls)
         for one in calls:
             one.is_open = opens
             self.view.redraw(one)
+
+    def action_undo(self) -> None:
+        """Only a change that was agreed to here, and once: the newest may be another person's."""
+        if self._agreed:
+            self._enter("/settings undo")
+        self._agreed = False
 
     def action_recall(self) -> None:
         self.screen.set_focus(self.field)
@@ -401,42 +454,58 @@ class ChatScreen(SteadyApp):
         if not text and isinstance(marked, CallsBlock):
             marked.is_open = not marked.is_open
             self.view.redraw(marked)
-        if not text or (not self._desk.run and self._state == "begins"):
+        if not text:
             return
         self.field.typed.add(text)
         self.field.put("")
-        if text in COMMANDS:
-            self._command(text)
-        elif refused := no_command(text):
-            self._note = (refused, "")
+        self._enter(text)
+
+    def _enter(self, text: str) -> None:
+        """A line that is wrong is in the field again."""
+        try:
+            self._sent(text, typed(text))
+        except UsageError as error:
+            self._note = (f"{error}; {error.fix}", "")
             self.field.put(text)
+        self._frame()
+
+    def _sent(self, text: str, command: TypedCommand | None) -> None:
+        """A command, words that answer, or words for the agent."""
+        if command is not None:
+            self._command(command)
         elif self._replies is not None:
             self._replied(self._replies, text)
         else:
             self._say(text)
-        self._frame()
 
     def _say(self, text: str) -> None:
         self.talk.sent(text, safe(self._by))
         self.view.mark(None)
         self.view.anchor()
-        if self._desk.run:
-            self._desk.say(text)
+        if self._desk.run or self._state == "begins":
+            if self._desk.run:
+                self.terms.send()
+            self._desk.say(text)  # behind the beginning, where that is on its way
         else:
             self._state, self._since_ms = "begins", self._clock.mono_ms()
-            self._desk.begin(text)
+            self._desk.begin(text, self.terms.first())
         self._wants_paint()
 
-    def _command(self, name: str) -> None:
+    def _command(self, command: TypedCommand) -> None:
+        name = command.command.name
         if name == "/detach":
             return self.exit(0)
         if name == "/help":
-            for line in HELP.splitlines():
-                self.talk.tell(line)
+            self.talk.panel(name, f"{HELP}\n\n{overview()}".rstrip())
         elif name == "/copy":
             self.action_copy()
-        elif name == "/cost":
-            self._tell_cost()
+        elif command.command.says:
+            self.talk.tell(command.command.says)
+        elif command.command.bare:
+            if name == "/cost":
+                self._tell_cost()
+            self._note = (f"{safe(command.text)} ...", QUIET)
+            self._desk.show(command, max(40, self.size.width - 4))
         elif not self._desk.run:
             self._note = ("there is no session yet", "")
         else:
@@ -452,8 +521,9 @@ class ChatScreen(SteadyApp):
 
     def _tell_cost(self) -> None:
         turns = sum(one["turns"] for one in self.shape.get("sittings", ()))
-        told = f"{counted(turns, 'turn')}, {spent_in_all(self.shape)}" if self.shape else "nothing yet"
-        self.talk.tell(told)
+        told = f"this session: {counted(turns, 'turn')}, {spent_in_all(self.shape)}" if self.shape else ""
+        if told:
+            self.talk.tell(told)
 
     def _type(self, character: str) -> None:
         """A letter for the words, while the card has the keys."""
@@ -469,14 +539,15 @@ class ChatScreen(SteadyApp):
             return self._reply_to(answered)
         if isinstance(asks, Consent):
             asks.answer.put(how == "yes")
-            self.card.show(None)
+            self._asks(self.shape.get("asks"))  # a question of the agent, which stood behind it
         elif how == "choice":
             self._desk.do(lambda acts: acts.answer(asks, answered.choice))
         elif how == "no":
             self._desk.do(lambda acts: acts.deny(asks))
         else:
             self._desk.do(lambda acts: acts.approve(asks, "run" if how == "always" else "once"))
-        self._note = ("sent", "")
+        self._agreed = how == "yes" and isinstance(asks, dict) and asks["kind"] == "change"
+        self._note = ("sent; Alt-U takes the change back" if self._agreed else "sent", "")
         self.screen.set_focus(self.field)
         return None
 

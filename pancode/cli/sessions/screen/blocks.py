@@ -17,7 +17,9 @@ from pancode.cli.sessions.screen.look import QUIET, glyph
 from pancode.cli.sessions.screen.story import (
     AnswerBlock,
     CallsBlock,
+    FoundBlock,
     OutputBlock,
+    PanelBlock,
     PersonBlock,
     TalkBlock,
     TellBlock,
@@ -41,7 +43,8 @@ AnswerText MarkdownFence { border-left: solid ansi_bright_black; padding: 0 0 0 
 AnswerText MarkdownHeader { content-align: left middle; text-style: bold; margin: 0 0 1 0; }
 AnswerText MarkdownFence > Label { padding: 0; }
 TalkView > AnswerText { margin: 0; }
-CallsRow, TellRow, OutputText { padding: 0 1 0 2; }
+CallsRow, TellRow, FoundRows, OutputText { padding: 0 1 0 2; }
+PanelText { border-left: solid ansi_bright_black; padding: 0 1; }
 #earlier { text-style: dim; padding: 0 2; display: none; }
 """
 
@@ -123,6 +126,14 @@ class TellRow(Static):
         super().__init__(Text.assemble(glyph(block.state), (f" {block.text}", QUIET)), markup=False)
 
 
+class FoundRows(Static):
+    """What was found, a line for each."""
+
+    def __init__(self, block: FoundBlock) -> None:
+        parts = (part for state, line in block.rows for part in (glyph(state), (f" {line}\n", QUIET)))
+        super().__init__(Text.assemble(*parts), markup=False)
+
+
 class OutputText(Static):
     """The output of a program that takes no turns."""
 
@@ -132,6 +143,13 @@ class OutputText(Static):
 
     def grow(self, text: str) -> None:
         self.update(Text(text.rstrip("\n")))
+
+
+class PanelText(Static):
+    """What a command says, as it says it in a pipe."""
+
+    def __init__(self, block: PanelBlock) -> None:
+        super().__init__(Text.assemble((f"{block.title}\n", "bold"), block.text), markup=False)
 
 
 def widget_of(block: TalkBlock, by: str) -> Widget:
@@ -147,6 +165,10 @@ def widget_of(block: TalkBlock, by: str) -> Widget:
             return OutputText(block)
         case TellBlock():
             return TellRow(block)
+        case FoundBlock():
+            return FoundRows(block)
+        case PanelBlock():
+            return PanelText(block)
     raise AssertionError(block)
 
 

@@ -68,7 +68,7 @@ class AskCard(Static, can_focus=True):
     def _keys(self) -> list[tuple[str, str, str]]:
         """Key, what it says, and what it does, as `CardAnswer.how`."""
         if isinstance(self.asks, Consent):
-            return [("y", "begin it", "yes"), ("x", "do not", "no")]
+            return [("y", self.asks.yes, "yes"), ("x", "do not", "no")]
         match self.asks["kind"]:
             case "question":
                 number = [("1\u2026", "choose", "choice")] if self.asks["choices"] else []
@@ -105,6 +105,6 @@ class AskCard(Static, can_focus=True):
 def _parts(asks: Any) -> tuple[str, str, list[str]]:
     """What is asked, the words that are asked about, choices."""
     if isinstance(asks, Consent):
-        return "before it begins", asks.question, []
-    titles = {"question": "it asks you", "call": "it asks to run this"}
+        return asks.title, asks.question, []
+    titles = {"question": "it asks you", "call": "it asks to run this", "change": "it asks to change this"}
     return titles.get(asks["kind"], "it waits for your yes"), asks["words"], list(asks["choices"])

@@ -5,23 +5,30 @@ from __future__ import annotations
 import queue
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from node_agent.wire.clock import Ids
+from pancode.caller import folder
 from pancode.cli.face import Face, who
+from pancode.cli.sessions.found import FoundLine
+from pancode.cli.sessions.slash import TypedCommand, told
+from pancode.cli.sessions.terms import raises, set_terms, terms_told
 from pancode.client import Client
-from pancode.errors import PancodeError, UnavailableError
+from pancode.errors import PancodeError, UnavailableError, UsageError
 from pancode.sessions.attached import SessionActs, SessionFollower
 
 News = tuple[str, Any]
 """As the follower's; and `begun` and the answer, `note` and a text, `away` and the error, `refused` and
-(error, words), `agree` and a `Consent`, `things` and a list of (word, what it is), `crash` and the error."""
+(error, words), `panel` and (title, text), `agree` and a `Consent`, `found` and lines, `terms` and the mode
+and level of the settings, `things` and a list of (word, what it is), `crash` and the error."""
 MOST_THINGS = 20_000
 MOST_RUNS = 50
 AWAY_S = 2.0
+WATCH_S = 2.0
+"""Between two looks at what is at work beside this session."""
 LEAVE_S = 5.0
 """So long who leaves waits for what was sent last."""
 MOST_NEWS = 32
@@ -30,9 +37,11 @@ MOST_NEWS = 32
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """A question of a dispatch, whose thread waits for `answer`."""
+    """A question before something is done, whose thread waits for `answer`. `yes`: what its key says."""
 
     question: str
+    title: str = "before it begins"
+    yes: str = "begin it"
     answer: queue.Queue[bool] = field(default_factory=queue.Queue)
 
 
@@ -49,26 +58,46 @@ class ScreenFace(Face):
         return True
 
     def agreed(self, question: str, otherwise: str) -> bool:
-        asked = Consent(question)
+        return self.answered(Consent(question))
+
+    def answered(self, asked: Consent) -> bool:
         self.tell(("agree", asked))
         return asked.answer.get()
 
 
-Begin = Callable[[Face, Client, str], dict[str, Any]]
-"""Begins a session with these words; the answer of `POST /v1/sessions`."""
+Terms = Mapping[str, str]
+Begin = Callable[[Face, Client, str, Terms], dict[str, Any]]
+"""Begins a session with these words, and a mode or level that keys have chosen; the answer of the API."""
+Opening = Callable[[Face, Client], list[FoundLine]]
+"""Makes ready what the session needs; what it tells before the first words."""
+
+
+Runs = Callable[[Sequence[str], float, int], str]
+"""Runs one of our commands, as `told` does."""
 
 
 class ChatDesk:
     """Its threads end with the process. `run`: the session, by any of its runs; empty: it is begun later."""
 
-    def __init__(self, face: Face, ids: Ids, begin: Begin, run: str = "", since: str = "") -> None:
-        self._plain, self._ids, self._begin = face, ids, begin
+    def __init__(
+        self,
+        face: Face,
+        ids: Ids,
+        begin: Begin,
+        run: str = "",
+        since: str = "",
+        opening: Opening | None = None,
+        flags: Terms | None = None,
+        runs: Runs = told,
+    ) -> None:
+        self._plain, self._ids, self._begin, self._opening, self._runs = face, ids, begin, opening, runs
+        self._flags = flags or {}
         self.run, self._since = run, since
         self._over = threading.Event()
         self._room = threading.Semaphore(MOST_NEWS)
         self._way = threading.Condition()
-        self._on_way: list[tuple[Callable[[], object], str]] = []
-        """What is asked and what is to be asked, with its words."""
+        self._on_way: list[tuple[Callable[[], object], str | None]] = []
+        """What is asked and what is to be asked, with its words; None: it only looks."""
         self.unsure: list[str] = []
         """Words whose answer was lost."""
         self.refused: list[str] = []
@@ -86,8 +115,57 @@ class ChatDesk:
             self._face.note, looks, self._heard, self._since, lambda: not self._over.is_set()
         )
         threading.Thread(target=self._carry_out, name="acts", daemon=True).start()
+        threading.Thread(target=self._watch, name="live", daemon=True).start()
         if self.run:
             self._follower.follow(self.run)
+        elif self._opening is None:
+            threading.Thread(target=self._look_up, name="terms", daemon=True).start()
+        if self._opening is not None:
+            self._in_turn(self._open, None)
+
+    def _open(self) -> None:
+        """What was found, before anything that a person asks for meanwhile."""
+        assert self._opening is not None
+        client = self._plain.client(works=True)
+        client.note = self._face.note
+        try:
+            self._tell(("found", self._opening(self._face, client)))
+        except PancodeError as error:
+            self._tell(("crash", error))
+        self._look_up()
+
+    def _look_up(self) -> None:
+        """The mode and level with which a session would begin; not known where no coordinator answers."""
+        looks = self._plain.client(starts=False)
+        with suppress(PancodeError):
+            place = folder()
+            modes = looks.get("/v1/modes", cwd=place)["modes"]
+            levels = looks.get("/v1/safety", cwd=place)["safety"]
+            self._flags = {"mode": _default(modes), "safety": _default(levels), **self._flags}
+            self._tell(("terms", self._flags))
+
+    def change(self, terms: Terms) -> None:
+        """Another mode or level from the next words on; a higher level asks the person on a card."""
+
+        def agreed(question: str) -> bool:
+            return self._face.answered(Consent(question, "before it does more by itself", "do it"))
+
+        def work() -> None:
+            done = set_terms(self._client, self.run, terms, agreed)
+            self._tell(("note", terms_told(done)))
+
+        self._in_turn(work)
+
+    def _watch(self) -> None:
+        """How many runs are at work beside this session, so long as the screen is there."""
+        looks, last = self._plain.client(starts=False), 0
+        while not self._over.wait(WATCH_S):
+            with suppress(PancodeError):
+                runs = looks.get("/v1/runs", outcome="running", limit=MOST_RUNS)["runs"]
+                now = sum(one["run"] != self.run for one in runs)
+                if now != last:
+                    last = now
+                    self._tell(("live", now))
 
     def stop(self) -> None:
         self._over.set()
@@ -95,8 +173,11 @@ class ChatDesk:
     def leave(self) -> list[str]:
         """Wait a moment for what is on its way. Returns what nobody knows of: words; empty for an act."""
         with suppress(KeyboardInterrupt), self._way:
-            self._way.wait_for(lambda: not self._on_way, LEAVE_S)
-        return [*self.unsure, *(words for _, words in self._on_way)]
+            self._way.wait_for(lambda: not self._unanswered(), LEAVE_S)
+        return [*self.unsure, *self._unanswered()]
+
+    def _unanswered(self) -> list[str]:
+        return [words for _, words in self._on_way if words is not None]
 
     def arrived(self, words: str) -> None:
         """The stream has them, whatever became of the answer."""
@@ -107,13 +188,18 @@ class ChatDesk:
         """The screen has taken a piece of output."""
         self._room.release()
 
-    def begin(self, words: str) -> None:
-        """The first words; `begun` or `refused` tells how it went."""
+    def begin(self, words: str, terms: Terms) -> None:
+        """The first words; `begun` or `refused` tells how it went. A raised level asks first."""
 
         def work() -> None:
             client = self._plain.client(works=True)
             client.note = self._face.note
-            begun = self._begin(self._face, client, words)
+            level = terms.get("safety", "")
+            if raises(self._flags.get("safety", ""), level) and not self._face.agreed(
+                f"Its agent would do more by itself, with safety {level}. Begin it?", ""
+            ):
+                raise UsageError("nothing was begun", fix="Ctrl-Y chooses another level", code="not_agreed")
+            begun = self._begin(self._face, client, words, terms)
             self.run = self.acts.run = begun["run"]
             self._tell(("begun", begun))
             self._follower.follow(self.run)
@@ -126,6 +212,8 @@ class ChatDesk:
                 words_back.remove(words)
 
         def work() -> None:
+            if not self.run:
+                raise UsageError("the session has not begun", fix="send them again", code="no_session")
             for warning in self.acts.say(words)["warnings"]:
                 self._face.note(f"warning: {warning}")
             self._follower.follow(self.run)  # the stream may have ended
@@ -146,6 +234,16 @@ class ChatDesk:
 
         threading.Thread(target=self._carried, args=(work,), daemon=True).start()
 
+    def show(self, command: TypedCommand, columns: int) -> None:
+        """What a command says, beside the words on their way."""
+
+        def work() -> None:
+            argv = command.command.argv(command.words, self.run)
+            text = self._runs(argv, command.command.patience_s, columns)
+            self._tell(("panel", (command.text, text)))
+
+        threading.Thread(target=self._carried, args=(work,), daemon=True).start()
+
     def _heard(self, news: News) -> None:
         kind, data = news
         if kind == "session":
@@ -161,7 +259,7 @@ class ChatDesk:
         elif not self._over.is_set():
             self._tell(("crash", data))
 
-    def _in_turn(self, work: Callable[[], object], words: str = "") -> None:
+    def _in_turn(self, work: Callable[[], object], words: str | None = "") -> None:
         """Behind what was asked before."""
         with self._way:
             self._on_way.append((work, words))
@@ -171,7 +269,8 @@ class ChatDesk:
         while True:
             with self._way:
                 self._way.wait_for(lambda: self._on_way)
-            self._carried(*self._on_way[0])
+            work, words = self._on_way[0]
+            self._carried(work, words or "")
             with self._way:
                 del self._on_way[0]
                 self._way.notify_all()
@@ -186,6 +285,10 @@ class ChatDesk:
         except Exception as error:  # a defect: the screen ends with it
             self.unsure += [words] if words else []
             self._tell(("crash", error))
+
+
+def _default(rows: list[dict[str, Any]]) -> str:
+    return next((str(row["name"]) for row in rows if row["default"]), "")
 
 
 def _files(folder: str) -> list[str]:

@@ -13,17 +13,9 @@ from textual.message import Message
 from textual.widgets import OptionList, TextArea
 from textual.widgets.option_list import Option
 
+from pancode.cli.sessions.slash import beginning, is_name
 from pancode.plain import clip, safe
 
-COMMANDS: dict[str, str] = {
-    "/cancel": "end the turn at work (Esc)",
-    "/rest": "let it rest: its slot is free",
-    "/cost": "tokens and dollars of this session",
-    "/copy": "copy the last answer",
-    "/help": "the keys",
-    "/detach": "leave; nothing ends (Ctrl-D)",
-    "/end": "end the session",
-}
 MOST_SHOWN = 8
 _AT = re.compile(r"(?:^|(?<=\s))@(\S*)$")
 
@@ -39,8 +31,8 @@ class Suggestion:
 def offer(before: str, things: Sequence[tuple[str, str]]) -> Suggestion | None:
     """For a command at the begin of the text, or `@` and a part of a name."""
     if before.startswith("/") and not re.search(r"\s", before):
-        found = [(name, about) for name, about in COMMANDS.items() if name.startswith(before)]
-        return Suggestion(0, found) if found and before not in COMMANDS else None
+        found = beginning(before)
+        return Suggestion(0, found) if found and not is_name(before) else None
     at = _AT.search(before)
     if at is None:
         return None
@@ -106,6 +98,7 @@ class Field(TextArea):
         self.popup, self.typed = popup, TypedHistory()
         self.things: Sequence[tuple[str, str]] | None = None
         self._offer: Suggestion | None = None
+        self._offered_for = ""
 
     @property
     def before(self) -> str:
@@ -121,6 +114,8 @@ class Field(TextArea):
 
     def _took(self, key: str) -> bool:
         """Whether the key does something else here than in any field."""
+        if self.popup.display and self._offered_for != self.text:
+            self.suggest()  # the key is ahead of the news of what was typed before it
         if self.popup.display and self._steers(key):
             return True
         if key == "enter":
@@ -148,7 +143,7 @@ class Field(TextArea):
         self._suggests(Suggestion(-1, [(one, "") for one in found[:MOST_SHOWN]]) if found else None)
 
     def _suggests(self, offered: Suggestion | None) -> None:
-        self._offer = offered
+        self._offer, self._offered_for = offered, self.text
         self.popup.show(offered.words if offered else ())
 
     def put(self, text: str) -> None:

@@ -13,6 +13,8 @@ GLYPHS: dict[str, tuple[str, str]] = {
 }  # fmt: skip
 """state: glyph, colour. With 16 colours a hue stands on shapes alone; words keep the terminal's own."""
 QUIET, LIVE = "dim", "cyan"
+MODES = {"plan": "", "build": LIVE, "review": "green", "admin": "red"}
+"""Each mode has its word and its colour; plan, which may do the least, has none."""
 STATES: dict[str, tuple[str, str]] = {
     "": ("not begun", "say what shall be done"),
     "begins": ("waiting", "it begins"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from pancode.cli.sessions.found import FoundLine
 from pancode.cli.sessions.stream import OutputOver, ProgramOutput, StreamItem
 from pancode.cli.transcript import TranscriptWriter
 from pancode.plain import counted, safe, unhidden
-from pancode.sessions.output import WorkerEvent
+from pancode.sessions.output import RESTS, WorkerEvent
 
 MOST_DETAIL, MOST_DIFF = 400, 400
 """Characters of what a call is about, and lines of its change."""
@@ -46,6 +48,20 @@ class TellBlock(TalkBlock):
     """What PanCode says. `state`: a name of GLYPHS."""
 
     state: str = "not begun"
+
+
+@dataclass(slots=True, eq=False)
+class FoundBlock(TalkBlock):
+    """What stands before the first words. `rows`: a name of GLYPHS, and a line."""
+
+    rows: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class PanelBlock(TalkBlock):
+    """What a command says; no model gets it. `title`: the command."""
+
+    title: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -109,6 +125,13 @@ class TalkStory:
         """A line of PanCode's own."""
         self._add(TellBlock(safe(text), state))
 
+    def found(self, lines: Sequence[FoundLine]) -> None:
+        rows = tuple((one.state, safe(one.text)) for one in lines)
+        self._add(FoundBlock("\n".join(text for _, text in rows), rows))
+
+    def panel(self, title: str, text: str) -> None:
+        self._add(PanelBlock(_plain(text), safe(title)))
+
     def take(self, item: StreamItem) -> None:
         if isinstance(item, OutputOver):
             if self._story is not None:
@@ -128,7 +151,8 @@ class TalkStory:
                 state, why = "stopped" if event.stop == "cancelled" else "failed", event.why
                 self.tell(f"turn {event.number} ended: {event.stop}{f': {why}' if why else ''}", state)
             case "rests":
-                self.tell(f"it rests: {event.why}; your next words go on with it", "waiting")
+                why = RESTS.get(event.why, event.why)
+                self.tell(f"it rests: {why}; your next words go on with it", "waiting")
             case "called":
                 self._called(event)
             case "ran" | "denied":

@@ -47,7 +47,7 @@ TABLES = (
         "id:text created_ms:int created_by:text kind:text name:text input:text cwd:text? "
         "concurrency:int? stagger_ms:int fail_fast:bool budget:text? race:text caller:text "
         "state:text reason:text winner:text? stop_asked:text? finished_ms:int? retry_of:text? "
-        "receipt:text? board:text",
+        "receipt:text? board:text lane:text",
     ),
     (
         "workflow_steps",
@@ -55,7 +55,7 @@ TABLES = (
         "",
         "workflow:text number:int name:text needs:text request:text files:text until:text most:int "
         "verdict:text back_to:text? state:text round:int run:text? runs:text reason:text "
-        "outputs:text started_ms:int? finished_ms:int? lost:text? begins_ms:int?",
+        "outputs:text started_ms:int? finished_ms:int? lost:text? begins_ms:int? item:text",
     ),
     (
         "schedules",
@@ -91,7 +91,13 @@ TABLES = (
         "run:text ended_ms:int agent:text model:text? runtime:text kind:text repository:text? "
         "node:text? outcome:text started:bool counts:bool judges:bool landed:bool reverted:bool "
         "left:bool retry_of:text? ms:int usd:text tokens:int agent_ms:int unknown:bool "
-        "first_ms:int? last_ms:int?",
+        "first_ms:int? last_ms:int? size:text",
+    ),
+    (
+        "notes",
+        "run",
+        "project,at_ms at_ms",
+        "run:text at_ms:int project:text agent:text commit:text? receipt:text task:text parts:text",
     ),
     (
         "anchors",

@@ -12,6 +12,7 @@ export class Problem extends Error {
     this.code = body.code || "";
     this.why = body.why || "";
     this.fix = body.fix || "";
+    this.details = body.details || {};
   }
 }
 

@@ -4,8 +4,8 @@ import { go } from "./live.js";
 import { askWhy } from "./parts.js";
 
 export const PLACES = [
-  ["n", "now", "Now"], ["i", "inbox", "Inbox"], ["c", "chat", "Chat"], ["r", "runs", "Runs"], ["d", "dispatch", "Dispatch"], ["w", "workflows", "Workflows"],
-  ["m", "machines", "Machines"], ["b", "money", "Money"], ["a", "agents", "Agents"], ["u", "audit", "Audit"],
+  ["n", "now", "Now"], ["i", "inbox", "Inbox"], ["c", "chat", "Chat"], ["r", "runs", "Runs"], ["d", "dispatch", "Dispatch"], ["w", "workflows", "Workflows"], ["p", "projects", "Projects"],
+  ["m", "machines", "Machines"], ["b", "money", "Money"], ["a", "agents", "Agents"], ["u", "audit", "Audit"], ["s", "settings", "Settings"],
 ];
 const own = new Set();
 let before = 0;
@@ -17,8 +17,9 @@ export const ownKeys = () => [...own].flatMap((keys) => Object.entries(keys).map
 
 const typing = (place) => place.closest?.("input, textarea, select, dialog");
 
-export function begin(help) {
+export function begin(help, find) {
   addEventListener("keydown", (event) => {
+    if ((event.ctrlKey || event.metaKey) && event.key === "k" && !document.querySelector("dialog[open]")) { event.preventDefault(); find(); return; }
     if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
     const { key } = event;
     if (Date.now() - before < 1200) {
@@ -69,11 +70,16 @@ function inWindow(frame, here, step) {
   const height = Number(frame.dataset.height);
   if (goal * height < frame.scrollTop) frame.scrollTop = goal * height;
   if ((goal + 1) * height > frame.scrollTop + frame.clientHeight) frame.scrollTop = (goal + 1) * height - frame.clientHeight;
-  requestAnimationFrame(() => requestAnimationFrame(() => {
-    if (waits !== goal) return; // a later key is on its way
-    waits = null;
-    focusIn(frame.querySelector(`[data-i="${goal}"]`));
-  }));
+  const arrive = () => {
+    const next = frame.querySelector(`[data-i="${goal}"]`);
+    if (!next) return false;
+    const over = goal + step, day = next.matches(".day");
+    waits = day && over >= 0 && over < frame.dataset.count ? goal : null;
+    if (waits !== null) inWindow(frame, here, step);
+    else if (!day) focusIn(next);
+    return true;
+  };
+  if (!arrive()) requestAnimationFrame(() => requestAnimationFrame(() => waits === goal && arrive())); // or a later key is on its way
   return true;
 }
 

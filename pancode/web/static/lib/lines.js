@@ -1,14 +1,12 @@
 // Reads one line of a log: a terminal's colours (SGR) into spans, an agent program's JSON into words.
 
-import { visibleLines } from "./words.js";
-
 const SGR = /\x1b\[([\d;:]*)m/g;
 // CSI, OSC, single escapes; control characters.
 const OTHER = /\x1b\[[\d;:?<=>!]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\|$)|\x1b[@-_a-z]|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]/g;
 const PLAIN = { fg: "", bg: "", more: [] };
 
 /** The text alone. */
-export const strip = (line) => visibleLines(line.replace(SGR, "").replace(OTHER, ""));
+export const strip = (line) => line.replace(SGR, "").replace(OTHER, "");
 
 function turn(style, codes) {
   const now = { ...style, more: [...style.more] };
@@ -49,10 +47,10 @@ export function after(line, style = PLAIN) {
 
 /** [{text, className}] of one line that begins in `style`. */
 export function pieces(line, style = PLAIN) {
-  if (!line.includes("\x1b") && !style.fg && !style.bg && !style.more.length) return [{ text: visibleLines(line.replace(OTHER, "")), className: "" }];
+  if (!line.includes("\x1b") && !style.fg && !style.bg && !style.more.length) return [{ text: line.replace(OTHER, ""), className: "" }];
   const found = [];
   let now = style, place = 0;
-  const add = (end) => { const text = visibleLines(line.slice(place, end).replace(OTHER, "")); if (text) found.push({ text, className: classes(now) }); };
+  const add = (end) => { const text = line.slice(place, end).replace(OTHER, ""); if (text) found.push({ text, className: classes(now) }); };
   for (const match of line.matchAll(SGR)) {
     add(match.index);
     place = match.index + match[0].length;

@@ -5,8 +5,19 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import htm from "htm";
 import { get, withQuery } from "./api.js";
 import { listen, silence, watchLine } from "./feed.js";
+import { pieced, visible } from "./words.js";
 
-export const html = htm.bind(h);
+/** Elements that hold text alone; and attributes that a person hears or reads. */
+const ONLY_TEXT = ["option", "textarea", "text"], SAID = ["aria-label", "title", "placeholder"];
+const named = (text) => { const parts = pieced(text); return parts.length < 2 ? parts[0] : parts.map((part, i) => (i % 2 ? h("span", { class: "badge ghost named" }, part) : part)); };
+const clean = (child, how) => (Array.isArray(child) ? child.map((one) => clean(one, how)) : typeof child === "string" ? how(child) : child);
+
+/** Markup of all pages. Here, and only here, text of strangers is made safe to read: what it hides or turns round is named in a chip. */
+export const html = htm.bind((kind, props, ...children) => {
+  if (typeof kind !== "string") return h(kind, props, ...children);
+  for (const name of SAID) if (typeof props?.[name] === "string") props[name] = visible(props[name]);
+  return h(kind, props, ...clean(children, ONLY_TEXT.includes(kind) ? visible : named));
+});
 const AT_MOST_EACH_MS = 200;
 
 /** {data, error, at}: read now, and again when an event fits. `path` null: nothing to read. */
@@ -89,14 +100,17 @@ export function useKept(name, first) {
   return [value, (next) => { sessionStorage.setItem(name, JSON.stringify(next)); set(next); }];
 }
 
-const small = matchMedia("(max-width: 720px)");
-/** Whether the screen is as narrow as a phone's. */
-export function usePhone() {
-  const [now, set] = useState(small.matches);
+const small = matchMedia("(max-width: 720px)"), wide = matchMedia("(min-width: 1500px)");
+function useScreen(of) {
+  const [now, set] = useState(of.matches);
   useEffect(() => {
-    const on = () => set(small.matches);
-    small.addEventListener("change", on);
-    return () => small.removeEventListener("change", on);
+    const on = () => set(of.matches);
+    of.addEventListener("change", on);
+    return () => of.removeEventListener("change", on);
   }, []);
   return now;
 }
+/** Whether the screen is as narrow as a phone's. */
+export const usePhone = () => useScreen(small);
+/** Whether a list and what it has chosen stand side by side. */
+export const useWide = () => useScreen(wide);

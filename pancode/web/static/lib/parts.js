@@ -4,15 +4,16 @@ import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hook
 import { at, get, post } from "./api.js";
 import { GLYPHS } from "./glyphs.js";
 import { html, link, useLive, useNow, useSilence } from "./live.js";
-import { ago, clock, counted, look, plain, span, stateOf, usd, when } from "./words.js";
+import { ago, clock, counted, look, plain, span, stateOf, usd, visible, when } from "./words.js";
 
-/** A page: its title, and that of its tab, when it was read, and what failed. `lives`: results of useLive. */
-export function Page({ title, tab = title, lives = [], actions, children }) {
+/** A page: its title, and that of its tab, the tone of its icon, when it was read, and what failed. `lives`: results of useLive. */
+export function Page({ title, tab = title, tone, lives = [], actions, children }) {
   const shown = lives.filter((one) => one.data || one.error);
   const read = Math.min(...lives.filter((one) => one.at).map((one) => one.at));
   const error = shown.find((one) => one.error)?.error;
   const silent = useSilence();
-  useEffect(() => { document.title = `${tab} · PanCode`; }, [tab]);
+  useEffect(() => { document.title = `${visible(tab)} · PanCode`; }, [tab]);
+  useEffect(() => { document.querySelector("link[rel=icon]").href = ["live", "warn", "bad", "ghost"].includes(tone) ? `icon-${tone}.svg` : "icon.svg"; }, [tone]);
   return html`<main id="main" tabindex="-1">
     <header class="head"><h1>${title}</h1><${AsOf} read=${read} silent=${silent} />${actions && html`<div class="keys push">${actions}</div>`}</header>
     ${error && html`<${Trouble} problem=${error} />`}
@@ -66,6 +67,11 @@ export function Slots({ slots, known }) {
   const words = known ? `${slots.used} of ${slots.total} slots taken` : `${slots.total} slots, taken: unknown`;
   return html`<span class="slots" role="img" aria-label=${words}>${Array.from({ length: Math.min(slots.total, 16) }, (_, i) => html`<i class=${!known ? "ghost" : i < slots.used ? "live" : ""} />`)}</span>`;
 }
+/** For how long a machine was not heard; nothing where it is heard. */
+export function Unheard({ node }) {
+  const now = useNow();
+  return heard(node) ? "" : html`<span class="small ghost tone">${node.since ? `not heard for ${span(now - Date.parse(node.since))}` : "not heard yet"}</span>`;
+}
 export const heard = (node) => !["unknown", "suspect", "unreachable", "lost"].includes(node.state);
 
 export const RunLink = ({ run, kind, children }) => html`<a class=${kind} data-why=${`run:${run}`} href=${link(["runs", run])}>${children || run}</a>`;
@@ -86,15 +92,15 @@ export function Bar({ used, held = 0, most, label = `${usd(used)} of ${usd(most)
     <rect class="held" width=${share(used + held)} height="6" /><rect width=${share(used)} height="6" /></svg>`;
 }
 
-/** A key that does something, once at a time. `sure`: words that are asked first; `done`: told the answer. */
-export function Act({ label, path, body = {}, sure, done, kind = "" }) {
+/** A key that does something, once at a time. `sure`: words that are asked first; `done`: told the answer; `ask`: asks the API, null for no. */
+export function Act({ label, path, body = {}, sure, done, kind = "", ask = post }) {
   const [busy, set] = useState(false);
   const press = async () => {
     if (busy || (sure && !(await agreed(sure, label)))) return;
     set(true);
     try {
-      const answer = await post(path, body, newKey());
-      await done?.(answer);
+      const answer = await ask(path, body, newKey());
+      if (answer) await done?.(answer);
     } catch (problem) {
       tell(problem);
     }
@@ -170,7 +176,7 @@ export function Decisions({ decisions }) {
     ${one.detail === one.verdict ? "" : one.detail}</li>`)}</ol>`;
 }
 
-const verdict = (one) => (/^(passed|placed|held|done|landed|delivered|settled)/.test(one.verdict) ? "ok" : /refused|failed|lost|denied/.test(one.verdict) ? "bad" : "wait");
+export const verdict = (one) => (/^(passed|placed|held|done|landed|delivered|settled)/.test(one.verdict) ? "ok" : /refused|failed|lost|denied/.test(one.verdict) ? "bad" : "wait");
 
 /** Reads something once, for a list to choose from; an error leaves it empty. */
 export function useOnce(path, pick) {
@@ -183,30 +189,59 @@ export function useOnce(path, pick) {
 
 const MORE = 12;
 
-/** `row(i)`: the content of a row. `goal`: {row, n}: scroll there when n changes. `follow`: stay at the end. */
-export function Window({ count, height, row, label, goal, follow, onFollow, rowClass, extra = "" }) {
-  const box = useRef(null);
-  const [place, set] = useState({ top: 0, tall: 600 });
+/** How many lines of `cols` signs a text takes: exact for plain letters, and never too few for others. */
+export function linesOf(text, cols) {
+  let size = text.length;
+  if (/[^ -~]/.test(text)) for (const one of text) size += one === "\t" ? 7 : one < " " || one > "~" ? 9 : 0;
+  return Math.max(1, Math.ceil(size / cols));
+}
+
+/** Where each row begins, counted in lines; kept as long as `lines` and the width are the same, but for the last row, which may grow. */
+function useTops(count, lines, cols) {
+  const kept = useRef({});
+  if (!lines) return null;
+  if (kept.current.lines !== lines || kept.current.cols !== cols) kept.current = { lines, cols, tops: [0] };
+  const { tops } = kept.current;
+  tops.length = Math.max(1, Math.min(tops.length - 1, count));
+  for (let i = tops.length - 1; i < count; i += 1) tops.push(tops[i] + lines(i, cols));
+  return tops;
+}
+
+/** `row(i)`: the content of a row. `goal`: {row, n}: scroll there when n changes. `follow`: stay at the end. `lines(i, cols)`: how many lines a row takes, where they wrap. */
+export function Window({ count, height, row, label, goal, follow, onFollow, rowClass, lines, extra = "" }) {
+  const box = useRef(null), sign = useRef(0);
+  const [place, set] = useState({ top: 0, tall: 600, wide: 800 });
+  const tops = useTops(count, lines, Math.max(10, Math.floor((place.wide - 16) / (sign.current || 8))));
+  const y = (i) => (tops ? tops[i] : i) * height;
+  const at = (top) => {
+    if (!tops) return Math.floor(top / height);
+    let [low, high] = [0, count];
+    while (low < high) { const mid = (low + high + 1) >> 1; if (tops[mid] * height <= top) low = mid; else high = mid - 1; }
+    return low;
+  };
   const see = () => {
-    const { scrollTop, clientHeight, scrollHeight } = box.current;
-    set((old) => (Math.abs(old.top - scrollTop) < 1 && old.tall === clientHeight ? old : { top: scrollTop, tall: clientHeight }));
+    const { scrollTop, clientHeight, clientWidth, scrollHeight } = box.current;
+    set((old) => (Math.abs(old.top - scrollTop) < 1 && old.tall === clientHeight && old.wide === clientWidth ? old : { top: scrollTop, tall: clientHeight, wide: clientWidth }));
     return scrollTop + clientHeight >= scrollHeight - height;
   };
   useLayoutEffect(() => {
+    const drawn = document.createElement("canvas").getContext("2d");
+    drawn.font = getComputedStyle(box.current).font;
+    sign.current = drawn.measureText("0".repeat(100)).width / 100;
     const watch = new ResizeObserver(see);
     watch.observe(box.current);
     return () => watch.disconnect();
   }, []);
-  useLayoutEffect(() => { if (follow) box.current.scrollTop = count * height; see(); }, [count, follow]);
-  useEffect(() => { if (goal && goal.row >= 0) { box.current.scrollTop = Math.max(0, goal.row * height - place.tall / 3); see(); } }, [goal?.n, goal?.row]);
-  const first = Math.max(0, Math.floor(place.top / height) - MORE);
-  const last = Math.min(count, Math.ceil((place.top + place.tall) / height) + MORE);
+  useLayoutEffect(() => { if (follow) box.current.scrollTop = y(count); see(); }, [count, follow, lines]);
+  useEffect(() => { if (goal && goal.row >= 0) { box.current.scrollTop = Math.max(0, y(Math.min(goal.row, count)) - place.tall / 3); see(); } }, [goal?.n, goal?.row, lines]);
+  const first = Math.max(0, Math.min(count, at(place.top)) - MORE);
+  const last = Math.min(count, at(place.top + place.tall) + 1 + MORE);
   const rows = [];
   for (let i = first; i < last; i += 1) {
-    rows.push(html`<div class=${`row ${rowClass?.(i) || ""}`} key=${i} data-i=${i} role="listitem" aria-setsize=${count} aria-posinset=${i + 1}>${row(i)}</div>`);
+    rows.push(html`<div class=${`row ${rowClass?.(i) || ""}`} style=${tops && { height: `${y(i + 1) - y(i)}px` }} key=${i} data-i=${i} role="listitem" aria-setsize=${count} aria-posinset=${i + 1}>${row(i)}</div>`);
   }
-  return html`<div class=${`window ${extra}`} style=${{ "--tall": `${count * height + 16}px` }} ref=${box} tabindex="0" role="region" aria-label=${label} data-window data-count=${count} data-height=${height}
+  return html`<div class=${`window ${extra} ${tops ? "wraps" : ""}`} style=${{ "--tall": `${y(count) + 16}px` }} ref=${box} tabindex="0" role="region" aria-label=${label} data-window data-count=${count} data-height=${height}
     onScroll=${() => { const end = see(); if (onFollow && follow !== end && (follow || end)) onFollow(end); }}>
-    <div class="tall" style=${{ height: `${count * height}px` }}>
-      <div class="shown" role="list" style=${{ transform: `translateY(${first * height}px)` }}>${rows}</div></div></div>`;
+    <div class="tall" style=${{ height: `${y(count)}px` }}>
+      <div class="shown" role="list" style=${{ transform: `translateY(${y(first)}px)` }}>${rows}</div></div></div>`;
 }

@@ -52,9 +52,9 @@ export const tokens = (usage) => (usage ? usage.input_tokens + usage.output_toke
 const LOOKS = {
   "ok done": "done passed online PASS ok on ready succeeded", "ok landed": "landed",
   "live running": "running preparing verifying delivering placed works starts",
-  "wait waiting": "waiting pending queued new waits_for_a_slot", "wait chat": "waits_for_you rests", "wait yes": "drained paused", "wait unverified": "review", "wait stopped": "skipped removed superseded interrupted stopped off ended",
-  "warn yes": "permission", "warn running": "stopping draining", "warn asks": "blocked question asks", "warn money": "budget",
-  "bad error": "error turn_lost", "bad failed": "verify_failed failed refused",
+  "wait waiting": "waiting pending queued new waits_for_a_slot", "wait chat": "waits_for_you rests", "wait yes": "drained paused", "warn unverified": "unverified", "wait unverified": "review", "wait stopped": "skipped removed superseded interrupted stopped off ended",
+  "warn yes": "permission", "warn running": "stopping draining", "warn asks": "blocked question asks asks_you conflict", "warn money": "budget",
+  "bad error": "error turn_lost", "bad failed": "verify_failed gate_failed failed refused",
   "ghost unknown": "unknown suspect unreachable",
 };
 const looks = Object.entries(LOOKS).map(([pair, words]) => [...pair.split(" "), words.split(" ")]);
@@ -66,21 +66,46 @@ export const plain = (word) => String(word).replaceAll("_", " ");
 
 /** A run's state in one word; a machine that is not heard makes it unknown. */
 export function stateOf(run) {
-  if (run.state === "ended") return run.outcome;
+  if (run.state === "ended") return endOf(run);
   if (run.notes.some((note) => note.startsWith("unknown since"))) return "unknown";
   return run.stage;
 }
 
+function endOf(run) {
+  if (run.landed) return "landed";
+  if (run.landing?.status === "conflict") return "conflict";
+  if (run.outcome === "done") return run.commit && run.verification?.state === "unverified" ? "unverified" : "done";
+  if (run.outcome === "blocked" && !run.continued_by.length) return "asks_you";
+  return { verify_failed: "gate_failed", interrupted: "stopped" }[run.outcome] || run.outcome;
+}
+
+/** When a run's machine was last heard, where that is long ago; null: it is heard, or nobody knows. */
+export const unheard = (run) => Date.parse(/^unknown since (\S+): /.exec(run.notes.find((note) => note.startsWith("unknown since")) || "")?.[1]) || null;
+
+/** What makes the state so, where that needs a word. */
+export function reasonOf(run) {
+  const state = stateOf(run);
+  if (state === "unknown") return unheard(run) ? `${run.node || "its machine"} not heard for ${span(Date.now() - unheard(run))}` : run.notes.find((note) => note.startsWith("unknown since"));
+  if (state === "conflict") return (run.landing.why || "").replace(/^.*?conflict: /, "");
+  if (state === "unverified") return "no gate";
+  const said = run.reason.replace(/^(it asks:|gate) /, "");
+  return ["ok", "live"].includes(look(state)[0]) || run.reason === run.outcome || run.reason === run.stage || said === plain(state) ? "" : said;
+}
+
 export function took(run, now = Date.now()) {
   if (!run.started_at) return "–";
-  return span((run.finished_at ? Date.parse(run.finished_at) : now) - Date.parse(run.started_at));
+  const silent = !run.finished_at && unheard(run);
+  return `${silent ? "over " : ""}${span((run.finished_at ? Date.parse(run.finished_at) : silent || now) - Date.parse(run.started_at))}`;
 }
 
 /** The first line of a task, short. */
 export const title = (run) => (run.task || "").split("\n")[0].slice(0, 200) || "(no words)";
 
-const HIDDEN = /(?!\t)[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}\u{34f}\u{115f}\u{1160}\u{17b4}\u{17b5}\u{180b}-\u{180f}\u{2800}\u{3164}\u{ffa0}\u{fe00}-\u{fe0f}\u{e0100}-\u{e01ef}]/gu;
-/** Text of a stranger: what cannot be seen is named. */
-export const visible = (text) => String(text ?? "").replace(HIDDEN, (one) => `⟨${one.codePointAt(0).toString(16)}⟩`);
-/** The same in its own lines. */
-export const visibleLines = (text) => String(text ?? "").split("\n").map(visible).join("\n");
+const HIDDEN = /(?![\t\n])[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}\u{34f}\u{115f}\u{1160}\u{17b4}\u{17b5}\u{180b}-\u{180f}\u{2800}\u{3164}\u{ffa0}\u{fe00}-\u{fe0f}\u{e0100}-\u{e01ef}]/gu;
+const SPLIT = new RegExp(`(${HIDDEN.source})`, "u");
+const nameOf = (one) => `U+${one.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+const lines = (text) => String(text ?? "").replaceAll("\r\n", "\n");
+/** Text of a stranger where only text can stand: what cannot be seen, or turns text round, is named; line breaks stay. */
+export const visible = (text) => lines(text).replace(HIDDEN, (one) => `⟨${nameOf(one)}⟩`);
+/** The same in pieces; each second one is a name. */
+export const pieced = (text) => lines(text).split(SPLIT).map((part, i) => (i % 2 ? nameOf(part) : part));

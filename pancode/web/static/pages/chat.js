@@ -4,10 +4,10 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { at, post } from "../lib/api.js";
 import { addKeys } from "../lib/keys.js";
 import { go, html, link, useKept, useLive, usePhone } from "../lib/live.js";
-import { Act, Ago, askWhy, Badge, Bar, Empty, fact, Glyph, newKey, Page, Panel, Row, RunLink, tell, Trouble, useOnce, When } from "../lib/parts.js";
+import { Act, agreed, Ago, askWhy, Badge, Bar, Empty, fact, Glyph, newKey, Page, Panel, Row, RunLink, tell, Trouble, useOnce, When } from "../lib/parts.js";
 import { useTalk } from "../lib/talk.js";
-import { counted, many, plain, tokens, usd, visible, visibleLines } from "../lib/words.js";
-import { Choices, Where } from "./dispatch.js";
+import { counted, many, plain, tokens, usd } from "../lib/words.js";
+import { Choice, Choices, Model, useGates, Where } from "./dispatch.js";
 
 const moves = (event) => /^run.(queued|placed|stage|turn|ended)|^inbox/.test(event.kind);
 const named = (by, me) => (by === me ? "you" : by || "somebody");
@@ -25,24 +25,37 @@ export function Chat({ parts }) {
 function Sessions({ list, here }) {
   const sessions = list.data?.sessions || [];
   if (list.data && !sessions.length) return html`<${Empty} title="No session yet">Begin one here, or with <code>pancode chat</code>.<//>`;
-  return html`<ul>${sessions.map((one) => html`<${Row} key=${one.session} word=${wordOf(one)} marked=${one.session === here || undefined} href=${link(["chat", one.session])} title=${visible(one.title)} why=${`run:${one.run}`}
-    facts=${html`<span>${visible(one.agent)}</span><span>${one.node || "no machine yet"}</span>${cost(one.usage)}<${Ago} at=${one.changed_at} />`} />`)}</ul>`;
+  return html`<ul>${sessions.map((one) => html`<${Row} key=${one.session} word=${wordOf(one)} marked=${one.session === here || undefined} href=${link(["chat", one.session])} title=${one.title} why=${`run:${one.run}`}
+    facts=${html`<span>${one.agent}</span><span>${one.node || "no machine yet"}</span>${cost(one.usage)}<${Ago} at=${one.changed_at} />`} />`)}</ul>`;
 }
 
-const FIRST = { task: "", cwd: "", agent: "", runtime: "", node: "", model: "", budget: "" };
+const FIRST = { task: "", cwd: "", agent: "", runtime: "", node: "", mode: "", safety: "", preset: "", model: "", budget: "" };
+/** What a form says beyond what holds. */
+const said = (form, held = {}) => Object.fromEntries(Object.entries(form).map(([name, value]) => [name, value.trim()]).filter(([name, value]) => value !== (held[name] || "") && (value || name === "program_mode")));
+const NEEDS_YES = "needs_yes";
+
+/** With a person's yes, where it needs one. Null: the person does not want it. */
+async function withYes(path, body, key) {
+  try { return await post(path, body, key); } catch (problem) {
+    if (problem.code !== NEEDS_YES) throw problem;
+    return (await agreed(`${problem.message}: ${problem.why}. Do it?`, "Allow it")) ? post(path, { ...body, yes: true }, `${key}-yes`) : null;
+  }
+}
 
 function Begin({ list, can }) {
-  const [form, keep] = useKept("pancode-chat", FIRST);
+  const [form, keep] = useKept("pancode-begin", FIRST);
   const [state, set] = useState({});
   const key = useRef(newKey());
+  const talks = useOnce("agents", (data) => data.talks || "");
+  const body = said({ ...form, agent: form.agent || String(talks) });
   const put = (name) => (event) => { key.current = newKey(); keep({ ...form, [name]: event.target.value }); };
   const send = async (event) => {
     event.preventDefault();
     if (state.busy) return;
     set({ busy: true });
     try {
-      const given = Object.entries(form).map(([name, value]) => [name, value.trim()]).filter(([, value]) => value);
-      const done = await post("sessions", Object.fromEntries(given), key.current);
+      const done = await withYes(at("sessions"), body, key.current);
+      if (!done) return set({});
       keep({ ...form, task: "" });
       for (const one of done.warnings || []) tell(one);
       go(["chat", done.run]);
@@ -51,8 +64,21 @@ function Begin({ list, can }) {
   return html`<${Page} title="Chat" lives=${[list]}><div class="two half"><${Panel} title="Sessions" count=${list.data?.sessions.length}><${Sessions} list=${list} /><//>
     <${Panel} title="New chat">${!can("dispatch") ? html`<${MayNot} what="begin a chat" />` : html`<form class="pad stack" onSubmit=${send}>
       <label class="field">first words <textarea rows="4" required value=${form.task} onInput=${put("task")} placeholder="why is the build slow?"></textarea></label><${Where} form=${form} put=${put} />
-      <div class="choices"><${Choices} form=${form} put=${put} none="as set" runtimes="runtimes#turns" /></div>${state.problem && html`<${Trouble} problem=${state.problem} />`}
+      <div class="choices"><${Choices} form=${form} put=${put} agents="agents#talk" runtimes="runtimes#turns" /><${Choice} name="mode" list="modes#talk" form=${form} put=${put} /><${Choice} name="safety" list="safety#talk" form=${form} put=${put} /><${Choice} name="preset" list="presets#talk" form=${form} put=${put} /></div>
+      ${state.problem ? html`<${Trouble} problem=${state.problem} />` : html`<${Ready} body=${body} />`}
       <p class="keys"><button type="submit" class="main" disabled=${state.busy || !form.task.trim()}>${state.busy ? "Begin …" : "Begin"}</button></p></form>`}<//></div><//>`;
+}
+
+/** Who would listen, and with what; or what is missing. */
+function Ready({ body }) {
+  const { task: _, ...asked } = body;
+  const [{ report, problem }] = useGates("sessions", asked);
+  if (problem) return html`<${Trouble} problem=${problem} />`;
+  if (!report) return "";
+  const { agent, model, runtime, mode, safety, nodes } = report, refused = !report.admitted && report.gates.find((gate) => !gate.passed);
+  if (refused) return html`<p class="small bad tone" role="status"><${Glyph} name="failed" tone="bad" /> <b>${agent}</b> cannot answer yet. ${refused.words}${refused.fix && html` → <code>${refused.fix}</code>`}</p>`;
+  const ready = nodes.some((one) => one.ready), why = nodes.filter((one) => one.fits).map((one) => `${one.node} ${one.why}`).join("; ");
+  return html`<p class="small" role="status"><${Glyph} name=${ready ? "done" : "waiting"} tone=${ready ? "ok" : ""} /> <b>${agent}</b> ${ready ? "listens" : "answers later"}, with ${model ? `${model} (${runtime})` : runtime}, mode ${mode}, safety ${safety}${asked.preset && `, preset ${asked.preset}`}${ready ? "" : `: ${why}`}</p>`;
 }
 
 const MayNot = ({ what }) => html`<p class="pad small warn tone"><${Glyph} name="yes" tone="warn" /> This token only reads: it may not ${what}. A console with all rights opens with <code>pancode web</code></p>`;
@@ -62,32 +88,50 @@ function Talking({ id, list, me, can }) {
   const { talk, shape, problem, again, at: told } = useTalk(first.data);
   const listed = list.data?.sessions.find((one) => one.session === shape?.session)?.run;
   useEffect(() => { if (listed && listed !== shape?.run) again(); }, [listed]); // somebody went on with what had ended
-  const title = shape ? visible(shape.title) || id : `Session ${id}`;
+  const title = shape ? shape.title || id : `Session ${id}`;
+  const phone = usePhone();
   return html`<${Page} title=${title} tab=${shape && `${shape.state}: ${title} · Chat`} lives=${[{ ...first, at: told || first.at }]} actions=${shape && html`<${Acts} shape=${shape} can=${can} />`}>${shape && html`<div class="two talk">
     <section class="stack">${problem && html`<${Trouble} problem=${problem} />`}
-      <div class="scroll" tabindex="0" role="log" aria-label=${`Conversation with ${visible(shape.agent)}`}><div class="stack">
+      <div class="scroll" tabindex="0" role="log" aria-label=${`Conversation with ${shape.agent}`}><div class="stack">
         ${talk.cut && html`<p class="small quiet">What was said before stands in <a href=${link(["runs", shape.session, "log"])}>the log</a>.</p>`}
         ${talk.turns.map((turn, i) => html`<${Turn} key=${turn.key} turn=${turn} n=${turn.n} shape=${shape} me=${me} begins=${turn.run !== talk.turns[i - 1]?.run} live=${turn === talk.turns.at(-1) && shape.state === "works"} />`)}
-        ${talk.sent.map((one) => html`<div class="mine"><p class="small quiet">you: ${one.how}</p><p class="words">${visibleLines(one.text)}</p></div>`)}
+        ${talk.sent.map((one) => html`<div class="mine"><p class="small quiet">you: ${one.how}</p><p class="words">${one.text}</p></div>`)}
         ${shape.asks && html`<${Asks} key=${[shape.asks.run, shape.asks.kind, shape.asks.call, shape.asks.words].join()} shape=${shape} can=${can} />`}${shape.state === "turn lost" && html`<${Lost} id=${shape.session} talk=${talk} shape=${shape} can=${can} again=${again} />`}</div></div>
+      ${phone && html`<details class="panel pad small"><summary><${Glyph} name="fold" />mode ${shape.mode}, safety ${shape.safety}${shape.next && html`<span class="warn tone">next: ${shape.next.mode}, ${shape.next.safety}</span>`}</summary><div class="stack"><${Terms} shape=${shape} can=${can} /></div></details>`}
       ${can("answer") ? html`<${Compose} id=${shape.session} talk=${talk} shape=${shape} again=${again} />` : html`<div class="panel"><${MayNot} what="say anything" /></div>`}</section>
-    <aside class="stack desk" aria-label="This session"><${About} shape=${shape} talk=${talk} /><${Panel} title="Sessions" act=${html`<a class="btn bare" href="#/chat" aria-label="New chat"><${Glyph} name="dispatch" /></a>`}><${Sessions} list=${list} here=${shape.session} /><//></aside></div>`}<//>`;
+    <aside class="stack desk" aria-label="This session"><${About} shape=${shape}>${phone || html`<${Terms} shape=${shape} can=${can} />`}<//><${Panel} title="Sessions" act=${html`<a class="btn bare" href="#/chat" aria-label="New chat"><${Glyph} name="dispatch" /></a>`}><${Sessions} list=${list} here=${shape.session} /><//></aside></div>`}<//>`;
 }
 
 function Acts({ shape, can }) {
-  const path = (what) => at("sessions", shape.session, what);
-  return html`<a class="btn bare phone" href="#/chat"><${Glyph} name="back" />Sessions</a><a class="btn desk" href=${link(["runs", shape.run, "diff"])}>Change</a>${can("answer") && shape.takes_turns && html`${["works", "waits for you"].includes(shape.state) && html`<${Act} label="Rest" kind="desk" path=${path("turn")} body=${{ what: "rest" }} done=${() => tell("It rests behind its turn; your next words go on with it.")} />`}
-    ${shape.state !== "ended" && html`<${Act} label="End" kind="stop" path=${path("end")} sure="End this session? Its turn is cancelled and its program ends. What it has made is kept." />`}`}`;
+  return html`<a class="btn bare phone" href="#/chat"><${Glyph} name="back" />Sessions</a><a class="btn desk" href=${link(["runs", shape.run, "diff"])}>Change</a>${can("answer") && shape.takes_turns && html`${["works", "waits for you"].includes(shape.state) && html`<${Act} label="Rest" kind="desk" path=${at("sessions", shape.session, "turn")} body=${{ what: "rest" }} done=${() => tell("It rests behind its turn; your next words go on with it.")} />`}
+    ${shape.state !== "ended" && html`<${Act} label="End" kind="stop" path=${at("sessions", shape.session, "end")} sure="End this session? Its turn is cancelled and its program ends. What it has made is kept." />`}`}`;
 }
 
-function About({ shape, talk }) {
-  const run = useLive(at("runs", shape.run), undefined, (event) => event.run === shape.run).data;
+function About({ shape, children }) {
   const { ceiling_usd: ceiling, left_usd: left, sitting_usd: sitting } = shape.money, last = shape.turn;
-  return html`<${Panel} title="This session"><div class="pad stack"><dl class="pairs">${fact("with", visible([shape.agent, shape.runtime, shape.model].filter(Boolean).join(" / ")))}${fact("machine", shape.node || "none yet")}
-    ${fact("mode, safety", run && `${run.mode}, ${run.safety}`)}${fact("project", visible(shape.project))}${fact("begun", html`${visible(shape.created_by)} <${When} at=${shape.created_at} />`)}${fact("turns", shape.sittings.reduce((sum, one) => sum + one.turns, 0))}
+  return html`<${Panel} title="This session"><div class="pad stack"><dl class="pairs">${fact("with", [shape.agent, shape.runtime, shape.model].filter(Boolean).join(" / "))}${fact("machine", shape.node || "none yet")}
+    ${fact("mode, safety", `${shape.mode}, ${shape.safety}`)}${fact("project", shape.project)}${fact("begun", html`${shape.created_by} <${When} at=${shape.created_at} />`)}${fact("turns", shape.sittings.reduce((sum, one) => sum + one.turns, 0))}
     ${fact("cost", html`${cost(shape.usage)}${shape.usage.disputed_usd ? `, ${usd(shape.usage.disputed_usd)} disputed` : ""}`)}${fact("tokens", many(tokens(shape.usage)))}${last?.tokens && fact("last turn", `${last.cost_usd === null ? "cost unknown" : usd(last.cost_usd)}, ${many(last.tokens)} tokens`)}
     ${ceiling && fact("left", shape.usage.cost_usd === null ? html`<span class="ghost tone">unknown, at most ${usd(left)} of ${usd(ceiling)}</span>` : `${usd(left)} of ${usd(ceiling)}`)}${sitting && fact("a sitting", `at most ${usd(sitting)}`)}</dl>${ceiling && shape.usage.cost_usd !== null && html`<${Bar} used=${ceiling - left} most=${ceiling} label=${`${usd(left)} of ${usd(ceiling)} left`} />`}
-    ${shape.sittings.length > 1 && html`<details class="small"><summary><${Glyph} name="fold" />${counted(shape.sittings.length, "sitting")}</summary><ul class="plain">${shape.sittings.map((one) => html`<li><${RunLink} run=${one.run} /> ${counted(one.turns, "turn")}, ${plain(one.outcome || one.state)}</li>`)}</ul></details>`}</div><//>`;
+    ${shape.sittings.length > 1 && html`<details class="small"><summary><${Glyph} name="fold" />${counted(shape.sittings.length, "sitting")}</summary><ul class="plain">${shape.sittings.map((one) => html`<li><${RunLink} run=${one.run} /> ${counted(one.turns, "turn")}, ${plain(one.outcome || one.state)}</li>`)}</ul></details>`}${children}</div><//>`;
+}
+
+const TERMS = { mode: "mode", safety: "safety", model: "model", reasoning: "effort", program_mode: "its program's mode" };
+const EFFORTS = ["off", "minimal", "low", "medium", "high", "xhigh"];
+
+/** What its next words begin with, and the form that changes it. */
+function Terms({ shape, can }) {
+  const held = shape.next || shape;
+  const [form, keep] = useState({});
+  if (!shape.takes_turns) return "";
+  const shown = Object.fromEntries(Object.keys(TERMS).map((name) => [name, form[name] ?? held[name] ?? ""]));
+  const put = (name) => (event) => keep({ ...form, [name]: event.target.value });
+  const change = said(form, held);
+  const other = shape.next && Object.entries(TERMS).filter(([name]) => (shape.next[name] || "") !== (shape[name] || "")).map(([name, words]) => `${words} ${shape.next[name] || "as set"}`).join(", ");
+  return html`${other && html`<p class="small warn tone" role="status"><${Glyph} name="waiting" tone="warn" /> With your next words: ${other}. ${shape.next.memory ? "Memory and files stay." : "Files stay. Its model is on another machine: it is told what was said, instead of its memory."}</p>`}
+    ${can("dispatch") && html`<div class="choices"><${Choice} name="mode" list="modes#talk" form=${shown} put=${put} none="" /><${Choice} name="safety" list="safety#talk" form=${shown} put=${put} none="" /><${Model} form=${shown} put=${put} none="its own" /><${Choice} name="reasoning" words="effort" names=${EFFORTS} form=${shown} put=${put} />
+      ${shape.runtime.startsWith("acp:") && html`<label class="field">its program's mode <input value=${shown.program_mode} onInput=${put("program_mode")} /></label>`}</div>
+      ${Object.keys(change).length ? html`<p><${Act} label="Change from my next words on" path=${at("sessions", shape.run, "terms")} body=${change} ask=${withYes} done=${() => keep({})} /></p>` : ""}`}`;
 }
 
 // -- one turn ----------------------------------------------------------------------------------------
@@ -96,34 +140,34 @@ function About({ shape, talk }) {
 function Turn({ turn, n, shape, me, begins, live }) {
   return useMemo(() => html`<article class="stack" aria-label=${turn.number ? `turn ${turn.number}` : "before the first turn"} aria-busy=${live && !turn.stop ? "true" : "false"}>
     ${begins && html`<p class="small quiet">sitting <${RunLink} run=${turn.run} /></p>`}
-    ${turn.number > 0 && html`<${Words} by=${named(turn.by, me)} text=${turn.text} moment=${turn.at} /><p class="small quiet keys"><${Glyph} name="brand" tone="ok" /><b>${visible(shape.agent)}</b></p>`}
+    ${turn.number > 0 && html`<${Words} by=${named(turn.by, me)} text=${turn.text} moment=${turn.at} /><p class="small quiet keys"><${Glyph} name="brand" tone="ok" /><b>${shape.agent}</b></p>`}
     ${turn.parts.map((part, i) => html`<${Part} key=${i} part=${part} me=${me} />`)}
     ${live && !turn.stop && html`<p class="caret quiet">${turn.parts.length ? "" : "works "}</p>`}</article>`, [turn, n, me, live, begins, shape.agent]);
 }
 
-const Words = ({ by, text, moment }) => html`<div class="mine"><p class="small quiet">${visible(by)} ${moment ? html`<${When} at=${new Date(moment).toISOString()} />` : ""}</p><p class="words">${visibleLines(text)}</p></div>`;
+const Words = ({ by, text, moment }) => html`<div class="mine"><p class="small quiet">${by} ${moment ? html`<${When} at=${new Date(moment).toISOString()} />` : ""}</p><p class="words">${text}</p></div>`;
 
 function Part({ part, me }) {
   switch (part.kind) {
     case "words": return html`<${Words} by=${named(part.by, me)} text=${part.text} />`;
     case "text": return html`<${Said} text=${part.text} />`;
     case "call": return html`<${Call} part=${part} />`;
-    case "asked": return html`<p class="small quiet"><${Glyph} name="done" tone="ok" /> ${part.how || "answered"}: ${visible(part.words.split("\n")[0])}</p>`;
-    default: return html`<p class=${`small ${part.tone ? `${part.tone} tone` : "quiet"}`}>${visible(part.text)}</p>`;
+    case "asked": return html`<p class="small quiet"><${Glyph} name="done" tone="ok" /> ${part.how || "answered"}: ${part.words.split("\n")[0]}</p>`;
+    default: return html`<p class=${`small ${part.tone ? `${part.tone} tone` : "quiet"}`}>${part.text}</p>`;
   }
 }
 
 /** Text of a model: a fence is a block of code, `code` and **bold** are so; all else is the text that it is, and no link. */
 function Said({ text }) {
-  return text.trim().split(/^ *```(.*\n[^]*?)(?:^ *```.*$|$(?![^]))/m).map((block, i) => (i % 2 ? html`<pre class="well words" tabindex="0">${visibleLines(block.slice(block.indexOf("\n") + 1))}</pre>`
-    : block.trim() && html`<div class="words">${block.trim().split(/(`[^`\n]+`|\*\*[^*\n]+\*\*)/).map((piece, k) => (k % 2 ? (piece[0] === "`" ? html`<code>${visible(piece.slice(1, -1))}</code>` : html`<b>${visible(piece.slice(2, -2))}</b>`) : visibleLines(piece)))}</div>`));
+  return text.trim().split(/^ *```(.*\n[^]*?)(?:^ *```.*$|$(?![^]))/m).map((block, i) => (i % 2 ? html`<pre class="well words" tabindex="0">${block.slice(block.indexOf("\n") + 1)}</pre>`
+    : block.trim() && html`<div class="words">${block.trim().split(/(`[^`\n]+`|\*\*[^*\n]+\*\*)/).map((piece, k) => (k % 2 ? (piece[0] === "`" ? html`<code>${piece.slice(1, -1)}</code>` : html`<b>${piece.slice(2, -2)}</b>`) : piece))}</div>`));
 }
 
 /** One line; its command whole, and why it was denied, below. */
 function Call({ part }) {
   const state = part.ok === undefined ? "" : part.denied ? "denied" : part.ok ? "ok" : "failed";
-  return html`<details class="small quiet"><summary><${Glyph} name="fold" /><${Glyph} name="tool" /><span class="cut">${visible(part.tool)} ${visible(part.what)}</span><span class=${`push tone ${part.ok === false ? "bad" : ""}`}>${state}</span></summary>
-    ${part.diff ? html`<div class="diff well">${part.diff.split("\n").map((line) => html`<code class=${`words ${line[0] === "+" ? "add" : line[0] === "-" ? "del" : ""}`}>${visible(line)}</code>`)}</div>` : html`<pre class="well words">${visibleLines(part.what)}</pre>`}${part.why && html`<p class="bad tone">${visible(part.why)}</p>`}</details>`;
+  return html`<details class="small quiet"><summary><${Glyph} name="fold" /><${Glyph} name="tool" /><span class="cut">${part.tool} ${part.what}</span><span class=${`push tone ${part.ok === false ? "bad" : ""}`}>${state}</span></summary>
+    ${part.diff ? html`<div class="diff well">${part.diff.split("\n").map((line) => html`<code class=${`words ${line[0] === "+" ? "add" : line[0] === "-" ? "del" : ""}`}>${line}</code>`)}</div>` : html`<pre class="well words">${part.what}</pre>`}${part.why && html`<p class="bad tone">${part.why}</p>`}</details>`;
 }
 
 // -- what waits for a person -------------------------------------------------------------------------
@@ -142,11 +186,11 @@ function Asks({ shape, can }) {
     try { await post(at("runs", asks.run, verb), { ...body, ...(asks.call !== null && { call: asks.call }) }, newKey()); } catch (problem) { asks.how = ""; tell(problem); }
     set(false);
   };
-  const allow = () => act("approve", { scope: "once" }, "you allowed it once"), deny = () => act("deny", {}, "you denied it");
+  const allow = () => act("approve", { scope: "once", ...(asks.plan && { plan: asks.plan }) }, "you allowed it once"), deny = () => act("deny", {}, "you denied it");
   const answer = (given) => act("answer", { text: given }, `you answered ${given}`);
   useEffect(() => (may && !question ? addKeys({ y: ["allow it once", allow], x: ["deny it", deny] }) : undefined));
-  return html`<${Panel} title=${question ? `${visible(shape.agent)} asks you` : `${visible(shape.agent)} asks for a yes`} tone="warn"><div class="pad stack" role="alert"><pre class="well words" tabindex="0">${visibleLines(asks.words)}</pre>
-    ${!may ? html`<${MayNot} what="answer" />` : question ? html`<p class="keys">${asks.choices.map((one, i) => html`<button type="button" disabled=${busy} onClick=${() => answer(String(i + 1))}>${i + 1}: ${visible(one)}</button>`)}</p>
+  return html`<${Panel} title=${question ? `${shape.agent} asks you` : `${shape.agent} asks for a yes`} tone="warn"><div class="pad stack" role="alert"><pre class="well words" tabindex="0">${asks.words}</pre>
+    ${!may ? html`<${MayNot} what="answer" />` : question ? html`<p class="keys">${asks.choices.map((one, i) => html`<button type="button" disabled=${busy} onClick=${() => answer(String(i + 1))}>${i + 1}: ${one}</button>`)}</p>
       <form class="keys" onSubmit=${(event) => { event.preventDefault(); answer(text); }}><label class="field">Your answer <input required value=${text} onInput=${(event) => put(event.target.value)} /></label><button type="submit" class="main" disabled=${busy}>Answer</button></form>`
     : html`<div class="keys"><button type="button" class="main" disabled=${busy} onClick=${allow}>Allow once <kbd class="desk">y</kbd></button><button type="button" disabled=${busy} onClick=${deny}>Deny <kbd class="desk">x</kbd></button><button type="button" class="bare" onClick=${() => askWhy(`run:${asks.run}`)}>Why does it ask</button></div>`}</div><//>`;
 }
@@ -154,7 +198,7 @@ function Asks({ shape, can }) {
 /** Nothing is said twice by itself: a person chooses. */
 function Lost({ id, talk, shape, can, again }) {
   const turn = talk.turns.findLast((one) => one.number && !one.stop);
-  return html`<${Panel} title="Its last turn is lost" tone="bad"><div class="pad stack"><p>${visible(shape.turn?.why || shape.reason)}. Its program ended in the middle of the turn, so nobody knows how far it came. Look at what it changed before you say the same again.</p>
+  return html`<${Panel} title="Its last turn is lost" tone="bad"><div class="pad stack"><p>${shape.turn?.why || shape.reason}. Its program ended in the middle of the turn, so nobody knows how far it came. Look at what it changed before you say the same again.</p>
     <p class="keys">${turn && can("answer") && html`<button type="button" onClick=${() => say(id, talk, turn.text, again)}>Say it again</button>`}<a class="btn" href=${link(["runs", shape.run, "diff"])}>Look at the change</a></p></div><//>`;
 }
 
@@ -189,8 +233,8 @@ function Compose({ id, talk, shape, again }) {
   };
   const typed = (event) => { if (event.key === "Enter" && !event.isComposing && (phone ? event.ctrlKey || event.metaKey : !event.shiftKey)) send(event); };
   const working = ["works", "asks"].includes(shape.state) && shape.takes_turns;
-  return html`<form class="panel compose" aria-label="Say something" onSubmit=${send}><textarea rows="2" aria-label=${`Words for ${visible(shape.agent)}`} placeholder=${`Words for ${visible(shape.agent)}${["rests", "ended", "turn lost"].includes(shape.state) ? ": they begin the next sitting" : ""}`} value=${text} onInput=${(event) => keep(event.target.value)} onKeyDown=${typed}></textarea>
-    <div class="keys small"><span role="status" class="keys"><${Badge} word=${wordOf(shape)} />${["works", "waits for you", "asks"].includes(shape.state) ? "" : html`<span class="quiet">${visible(shape.reason)}</span>`}</span>${cost(shape.usage)}<span class="quiet desk">${many(tokens(shape.usage))} tokens</span>${shape.waiting ? html`<span class="quiet">${counted(shape.waiting, "message")} not heard yet</span>` : ""}
+  return html`<form class="panel compose" aria-label="Say something" onSubmit=${send}><textarea rows="2" aria-label=${`Words for ${shape.agent}`} placeholder=${`Words for ${shape.agent}${["rests", "ended", "turn lost"].includes(shape.state) ? ": they begin the next sitting" : ""}`} value=${text} onInput=${(event) => keep(event.target.value)} onKeyDown=${typed}></textarea>
+    <div class="keys small"><span role="status" class="keys"><${Badge} word=${wordOf(shape)} />${["works", "waits for you", "asks"].includes(shape.state) ? "" : html`<span class="quiet">${shape.reason}</span>`}</span>${cost(shape.usage)}<span class="quiet desk">${many(tokens(shape.usage))} tokens</span>${shape.waiting ? html`<span class="quiet">${counted(shape.waiting, "message")} not heard yet</span>` : ""}
       <span class="push keys">${working && html`<${Act} label="Stop the answer" path=${at("sessions", id, "turn")} body=${{ what: "cancel", ...(turn?.number && !turn.stop && turn.run === shape.run && { turn: turn.number }) }} />`}
       <button type="submit" class="main" aria-label="Send" disabled=${busy || !text.trim()}><${Glyph} name="send" /></button></span></div></form>`;
 }

@@ -1,12 +1,11 @@
 // Inbox and review: one thing after the other, by keyboard: next, diff, land, send back, answer.
 
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { askedFor, land } from "../lib/acts.js";
 import { at, post } from "../lib/api.js";
 import { addKeys } from "../lib/keys.js";
 import { go, html, link, useLive } from "../lib/live.js";
-import { agreed, Ago, asked, Empty, Glyph, Page, Panel, Row, RunLink, State, tell, Warning } from "../lib/parts.js";
-import { visible, visibleLines } from "../lib/words.js";
-import { land } from "./run.js";
+import { Act, agreed, Ago, asked, Empty, Glyph, Page, Panel, Row, RunLink, State, tell, Warning } from "../lib/parts.js";
 import { Change } from "./rundiff.js";
 
 const moves = (event) => /^inbox|run.ended|run.landing/.test(event.kind);
@@ -21,32 +20,51 @@ export function Inbox({ query }) {
   const review = (runs.data?.runs || []).filter((run) => !waits.has(run.run) && !shut.includes(run.run)).reverse()
     .map((run) => ({ id: run.run, run: run.run, kind: "review", since: run.finished_at, words: run.task, choices: [], yes: [] }));
   const all = [...items, ...review];
-  const place = Math.max(0, all.findIndex((item) => item.id === query.item));
+  const place = Math.max(0, all.findIndex((item) => [item.id, item.run].includes(query.item)));
   const item = all[place];
   const to = (step) => all.length && go(["inbox"], { ...query, item: all[(place + step + all.length) % all.length].id });
   const act = (fn) => () => item && fn(item);
+  const box = useRef(null);
+  useEffect(() => { box.current?.querySelector("[data-marked]")?.scrollIntoView({ block: "nearest" }); }, [item?.id]);
   useEffect(() => addKeys({
     n: ["next item", () => to(1)], p: ["item before", () => to(-1)], d: ["its change", () => item && go(["inbox"], { item: item.id, diff: query.diff ? "" : 1 })],
     l: ["land or approve it", act((one) => approve(one))], x: ["deny it", act((one) => deny(one, close))], s: ["send it back with words", act(sendBack)], a: ["answer it", act(answer)],
   }));
   const list = (title, some) => some.length ? html`<${Panel} title=${title} count=${some.length} tone=${some === items ? "warn" : ""}><ul>${some.map((one) => html`<${Row} key=${one.id} word=${one.kind} of=${one.kind === "review" ? "wait" : "warn"} marked=${one === item || undefined}
-    href=${link(["inbox"], { ...query, item: one.id })} title=${visible(one.words.split("\n")[0]).slice(0, 120)} why=${`run:${one.run}`} facts=${html`<span>${one.run}</span><span class="push"><${Ago} at=${one.since} /></span>`} />`)}</ul><//>` : "";
+    href=${link(["inbox"], { ...query, item: one.id })} title=${one.words.split("\n")[0].slice(0, 120)} why=${whyItem(one)} facts=${html`<span>${one.run}</span><span class="push"><${Ago} at=${one.since} /></span>`} />`)}</ul><//>` : "";
   return html`<${Page} title="Inbox and review" lives=${[inbox, runs]}>
-    ${!all.length ? html`<div class="panel"><${Empty} title="Nothing waits for you" /></div>` : html`<div class=${`split ${query.item ? "open" : ""}`}><nav class="stack" aria-label="what waits">${list("Waits for you", items)}${list("To review", review)}</nav>
+    ${!all.length ? html`<div class="panel"><${Empty} title="Nothing waits for you" /></div>` : html`<div class=${`split ${query.item ? "open" : ""}`}><nav class="stack" aria-label="what waits" ref=${box}>${list("Waits for you", items)}${list("To review", review)}</nav>
       <${Item} key=${item.id} item=${item} diff=${query.diff} close=${close} /></div>`}<//>`;
 }
 
+/** What `w` tells: of its run, or of the change that was asked for. */
+export const whyItem = (item) => (item.kind === "change" ? `change:${item.words}` : `run:${item.run}`);
+
+/** The filled key: what is asked for is answered or approved; a change asks for what its state asks for, and never to be landed unseen. */
+function firstOf(item, run) {
+  if (asks(item)) return "answer";
+  if (item.kind !== "review" && item.kind !== "landing") return "approve";
+  const act = run ? askedFor(run) : "";
+  return { land: "approve", look: "look", resolve: "resolve" }[act] || (act ? "look" : item.kind === "landing" && run?.landing?.status !== "conflict" ? "approve" : "");
+}
+
 function Item({ item, diff, close }) {
-  const live = useLive(at("runs", item.run), undefined, (event) => event.run === item.run);
-  const run = live.data;
-  const changes = run?.commit && (!asks(item) || diff);
+  const change = item.kind === "change";
+  const live = useLive(change ? "inbox" : at("runs", item.run), undefined, (event) => event.run === item.run);
+  const run = change ? undefined : live.data;
+  const title = change ? "A change of the configuration" : html`<${RunLink} run=${item.run} />`;
+  const changes = run?.commit && (!asks(item) || diff), first = firstOf(item, run), kind = (name) => (name === first ? "main" : "");
+  const look = () => { const shown = document.querySelector(".change .window"); shown?.scrollIntoView({ block: "center" }); shown?.focus(); };
   return html`<div class="stack"><p class="phone"><a class="btn bare" href="#/inbox"><${Glyph} name="back" />Inbox</a></p>
-    <${Panel} title=${html`<${RunLink} run=${item.run} />`} tone=${item.kind === "review" ? "" : "warn"} act=${run && html`<${State} run=${run} />`}><div class="pad stack"><p class="words task" tabindex="0">${visibleLines(item.words)}</p>${item.kind !== "review" && run && html`<p class="small quiet">${visible(run.task)}</p>`}
+    <${Panel} title=${title} tone=${item.kind === "review" ? "" : "warn"} act=${run && html`<${State} run=${run} />`}><div class="pad stack"><p class="words task" tabindex="0">${item.words}</p>${item.kind !== "review" && run && html`<p class="small quiet words task">${run.task}</p>`}
     ${(item.plan?.objections || []).map((one) => html`<${Warning}>${one}<//>`)}
     ${item.yes.length ? html`<${Warning}>It needs a yes to: ${item.yes.join(", ")}<//>` : ""}
-    ${item.choices.length ? html`<p class="keys">${item.choices.map((choice, i) => html`<button type="button" onClick=${() => say(item, String(i + 1))}>${i + 1}: ${visible(choice)}</button>`)}</p>` : ""}
+    ${item.choices.length ? html`<p class="keys">${item.choices.map((choice, i) => html`<button type="button" onClick=${() => say(item, String(i + 1))}>${i + 1}: ${choice}</button>`)}</p>` : ""}
+    ${item.kind === "change" && html`<p class="small quiet">Only a person can have it made. <code>pancode config undo</code> takes it back.</p>`}
     <p class="keys">${asks(item) && html`<button type="button" class="main" onClick=${() => answer(item)}>Answer <kbd class="desk">a</kbd></button>`}
-      ${item.kind !== "question" && html`<button type="button" class=${asks(item) ? "" : "main"} onClick=${() => approve(item)}>${item.kind === "review" ? "Land" : "Approve"} <kbd class="desk">l</kbd></button>`}
+      ${item.kind !== "question" && html`<button type="button" class=${kind("approve")} onClick=${() => approve(item)}>${item.kind === "review" ? "Land" : "Approve"} <kbd class="desk">l</kbd></button>`}
+      ${first === "look" && changes && html`<button type="button" class="main" onClick=${look}>Look at the change</button>`}
+      ${first === "resolve" && html`<${Act} label="Resolve" kind="main" path=${at("runs", item.run, "land/resolve")} sure=${`Let an agent settle the conflict of ${item.run} with your files? Its result is a run of its own.`} done=${(told) => go(["runs", told.run])} />`}
       ${wide(item) && html`<button type="button" onClick=${() => approve(item, "run")}>Approve for the whole run</button>`}
       <button type="button" onClick=${() => deny(item, close)}>${item.kind === "review" ? "Put aside" : "Deny"} <kbd class="desk">x</kbd></button>
       ${back(item) && html`<button type="button" onClick=${() => sendBack(item)}>Send back <kbd class="desk">s</kbd></button>`}</p></div><//>
@@ -64,23 +82,28 @@ async function tried(act, words) {
 /** Answers a question. */
 export const say = (item, text) => tried(() => post(at("runs", item.run, "answer"), { text }), (done) => `${done.run} goes on with the answer: ${done.answer?.text || text}`);
 
-async function answer(item) {
+export async function answer(item) {
   if (!asks(item)) return;
-  const text = await asked(visibleLines(item.words), "Answer");
+  const text = await asked(item.words, "Answer");
   if (text) await say(item, text);
 }
 
 async function approve(item, scope = "once") {
-  if (item.kind === "review") { await land({ run: item.run, project: "its project" }); return; }
+  if (item.kind === "review") { await land(item); return; }
   if (item.kind === "question") return;
   const lands = item.kind === "landing" ? `Its change is landed once its gates have passed on the merged files.${item.yes.length ? ` With ${item.yes.join(", ")}.` : ""}` : `It goes on${scope === "run" ? ", and is not asked the same again" : ""}.`;
-  if (!(await agreed(`Approve ${item.run}? ${lands}`, "Approve"))) return;
-  const body = { scope, with_commands: item.yes.includes("--with-commands"), with_secret: item.yes.includes("--with-secret"), call: item.call };
+  const does = item.kind === "change" ? "It counts at once; pancode config undo takes it back." : lands;
+  if (!(await agreed(`Approve ${item.run}? ${does}`, "Approve"))) return;
+  const body = { scope, with_commands: item.yes.includes("--with-commands"), with_secret: item.yes.includes("--with-secret"), call: item.call, plan: item.plan?.digest };
   await tried(() => post(at("runs", item.run, "approve"), body), (done) => `${item.run}: ${done.status || "approved"}`);
 }
 
 async function deny(item, close) {
-  if (item.kind === "review") { close((old) => [...old, item.run]); return; }
+  if (item.kind === "review") {
+    if (!(await agreed(`Put the change of ${item.run} aside? It is kept, and asked about no more.`, "Put aside"))) return;
+    await tried(() => post(at("runs", item.run, "land/drop"), {}), () => { close((old) => [...old, item.run]); return `${item.run} is put aside`; });
+    return;
+  }
   if (item.kind === "call") {
     const text = await asked(`Deny this command of ${item.run}? Its agent goes on without the command, and is told your words.`, "Deny");
     if (text !== null) await tried(() => post(at("runs", item.run, "deny"), { text, call: item.call }), () => `${item.run}: denied`);

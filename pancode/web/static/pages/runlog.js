@@ -1,22 +1,28 @@
-// The log of a run: colours, search, follow, numbered lines with links; a hundred thousand lines in one window.
+// The log of a run: by call of a tool, or in numbered lines with links, colours, search, follow; a hundred thousand in one window.
 
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { after, pieces, spoken, strip } from "../lib/lines.js";
 import { ask, at, withQuery } from "../lib/api.js";
 import { addKeys } from "../lib/keys.js";
-import { html, link, useLive } from "../lib/live.js";
-import { tell, Trouble, Window } from "../lib/parts.js";
-import { counted } from "../lib/words.js";
+import { html, link, useKept, useLive, usePhone } from "../lib/live.js";
+import { Glyph, linesOf, tell, Trouble, Window } from "../lib/parts.js";
+import { takeStep } from "../lib/steps.js";
+import { counted, span, visible } from "../lib/words.js";
 
 const HEIGHT = 24;
+/** What a line says that tells of a failure, as far as one can know. */
+const WRONG = /\b(?:error|failed|failure|fatal|panic|exception|traceback|assert\w*error)\b/i, FINE = /\b(?:0|no) (?:errors?|failed|failures?)\b/i;
 const LOOK_MS = 400;
+/** Streams, by the phase that writes them. */
+const PHASES = { setup: "set-up", out: "agent", err: "agent, errors", "gates.log": "gates", answer: "answer", score: "score" };
+const NUMBER = 7, LONGEST = 20000, SHOWN_STEPS = 300;
 
 /** Lines as they arrive: {lines, styles, end, open}. */
 function useLog(run, stream, attempt) {
   const [, draw] = useState(0);
   const held = useRef(null);
   const key = `${run}/${stream}/${attempt}`;
-  if (held.current?.key !== key) held.current = { key, lines: [], styles: [], rest: "", restStyle: undefined, attempts: [] };
+  if (held.current?.key !== key) held.current = { key, lines: [], styles: [], rest: "", restStyle: undefined, attempts: [], steps: [], calls: new Map() };
   useEffect(() => {
     const log = held.current;
     const stop = new AbortController();
@@ -30,8 +36,8 @@ function useLog(run, stream, attempt) {
           const data = await answer.arrayBuffer();
           const now = answer.headers.get("Pancode-Attempt") || "";
           if (now && now !== shown) { if (shown) take(log, `\n\x1b[7m attempt ${now} \x1b[0m\n`); shown = now; }
-          take(log, text.decode(data, { stream: true }));
           place.offset = Number(answer.headers.get("Pancode-Next"));
+          take(log, text.decode(data, { stream: true }));
           place.attempt = now;
           log.state = answer.headers.get("Pancode-State");
           log.error = null;
@@ -62,21 +68,24 @@ function take(log, text) {
     const last = line.lastIndexOf("\r") + 1; // what was written over is gone, as in a terminal
     log.styles.push(log.restStyle);
     log.lines.push(last ? line.slice(last) : line);
+    takeStep(log.steps, log.calls, line, log.lines.length - 1);
     log.restStyle = after(line, log.restStyle);
   }
 }
 
-export function Log({ run, query, stream: fixed, title }) {
+/** `errs`: shows the first error at once. */
+export function Log({ run, query, stream: fixed, title, errs }) {
   const streams = useLive(fixed ? null : at("runs", run.run, "streams"), undefined, (event) => event.run === run.run && event.kind === "run.stage");
   const [attempt, setAttempt] = useState(query.attempt || "");
   const [stream, setStream] = useState(fixed || query.stream || "out");
   const log = useLog(run.run, stream, attempt);
-  const [raw, setRaw] = useState(false);
+  const [raw, setRaw] = useState(false), [flat, setFlat] = useState(false);
+  const phone = usePhone(), [wrap, setWrap] = useKept("pancode-wrap", phone);
   const [follow, setFollow] = useState(run.state !== "ended" && !query.line);
   const [sought, seek] = useState(query.find || "");
   const [hit, setHit] = useState(0);
   const [goal, setGoal] = useState({ row: query.line ? Number(query.line) - 1 : -1, n: 0 });
-  const field = useRef(null);
+  const field = useRef(null), scanned = useRef({});
   const count = log.lines.length + (log.rest ? 1 : 0);
   const lineOf = (i) => (i < log.lines.length ? log.lines[i] : log.rest);
   const hits = useMemo(() => {
@@ -85,6 +94,14 @@ export function Log({ run, query, stream: fixed, title }) {
     for (let i = 0; i < count; i += 1) if (strip(lineOf(i)).toLowerCase().includes(low)) found.push(i);
     return found;
   }, [sought, count, log.key]);
+  if (scanned.current.key !== log.key) scanned.current = { key: log.key, next: 0, row: -1 };
+  for (const scan = scanned.current; scan.row < 0 && scan.next < log.lines.length; scan.next += 1) {
+    const line = log.lines[scan.next];
+    if (WRONG.test(line) && !FINE.test(line)) scan.row = scan.next;
+  }
+  const wrong = scanned.current.row;
+  const toWrong = () => { setFollow(false); setFlat(true); setGoal((old) => ({ row: wrong, n: old.n + 1 })); };
+  useEffect(() => { if (errs && wrong >= 0 && !query.line) toWrong(); }, [wrong]);
   const step = (by) => {
     if (!hits.length) return;
     const next = (hit + by + hits.length) % hits.length;
@@ -93,32 +110,62 @@ export function Log({ run, query, stream: fixed, title }) {
   useEffect(() => { if (hits.length) { setHit(0); setFollow(false); setGoal((old) => ({ row: hits[0], n: old.n + 1 })); } }, [sought]);
   useEffect(() => { if (query.line) setGoal((old) => ({ row: Number(query.line) - 1, n: old.n + 1 })); }, [query.line, count > Number(query.line || 0)]);
   useEffect(() => addKeys({
-    n: ["next hit in the log", () => step(1)], N: ["hit before", () => step(-1)], f: ["follow the log", () => setFollow((on) => !on)],
+    e: ["first error of the log", () => wrong >= 0 && toWrong()], n: ["next hit in the log", () => step(1)], N: ["hit before", () => step(-1)], f: ["follow the log", () => setFollow((on) => !on)],
     G: ["end of the log", () => setGoal((old) => ({ row: count - 1, n: old.n + 1 }))],
   }));
   const marked = query.line ? Number(query.line) - 1 : -1;
+  const lines = useMemo(() => (wrap ? (i, cols) => linesOf(readable(lineOf(i), raw), Math.max(8, cols - NUMBER)) : undefined), [wrap, raw, log.key]);
+  const calls = log.steps.some((step) => step.call), byStep = calls && !flat && !raw && !sought && !query.line;
   const names = [...new Set(Object.values(streams.data?.streams || {}).flat().concat("out"))];
   const row = (i) => html`<a class="no" href=${link(["runs", run.run, fixed ? "gates" : "log"], { line: i + 1, stream: stream === "out" || fixed ? undefined : stream, attempt })}>${i + 1}</a><code>${shown(lineOf(i), log.styles[i] ?? undefined, raw, sought)}</code>`;
   return html`<section class="panel" aria-label="output"><div class="cap small">${title && html`<h2>${title}</h2>`}
-    ${!fixed && html`<label class="desk">stream <select value=${stream} onChange=${(event) => setStream(event.target.value)}>${names.map((name) => html`<option>${name}</option>`)}</select></label>
+    ${!fixed && html`<label class="desk">of <select aria-label="phase" value=${stream} onChange=${(event) => setStream(event.target.value)}>${names.map((name) => html`<option value=${name}>${PHASES[name] || name}</option>`)}</select></label>
     <label class="desk">attempt <select value=${attempt} onChange=${(event) => setAttempt(event.target.value)}><option value="">last</option>${Object.keys(streams.data?.streams || {}).map((name) => html`<option value=${name}>${name}</option>`)}</select></label>`}
     <input type="search" aria-label="search" placeholder="search, then n and N" data-search ref=${field} value=${sought} onInput=${(event) => seek(event.target.value)} onKeyDown=${(event) => { if (event.key === "Enter") { event.preventDefault(); step(event.shiftKey ? -1 : 1); } if (event.key === "Escape") field.current.blur(); }} />
     ${sought && html`<span role="status">${hits.length ? `${hit + 1} of ${hits.length}` : "no hit"}</span>`}
+    ${wrong >= 0 && html`<button type="button" class="bare bad tone" onClick=${toWrong}>first error: line ${wrong + 1}</button>`}
     <label class="keys"><input type="checkbox" checked=${follow} onChange=${(event) => setFollow(event.target.checked)} /> follow</label>
+    ${calls && html`<label class="keys"><input type="checkbox" checked=${byStep} onChange=${(event) => { setFlat(!event.target.checked); setRaw(false); seek(""); }} /> by call</label>`}
+    <label class="keys"><input type="checkbox" checked=${wrap} onChange=${(event) => setWrap(event.target.checked)} /> wrap</label>
     <label class="keys"><input type="checkbox" checked=${raw} onChange=${(event) => setRaw(event.target.checked)} /> raw</label>
     <button type="button" class="bare" onClick=${() => save(run, stream, log)}>download</button>
     <span class="quiet push" role="status">${counted(count, "line")}${log.state === "end" ? "" : ", open"}</span></div>
     ${log.error && html`<${Trouble} problem=${log.error} />`}
     ${!count ? html`<p class="pad small quiet">${log.state === "end" ? "It wrote nothing here." : log.state ? "It has written nothing yet." : "reading …"}</p>`
-      : html`<${Window} count=${count} height=${HEIGHT} row=${row} label="log" extra="log" goal=${goal} follow=${follow} onFollow=${(on) => setFollow(on && log.state === "open")}
-        rowClass=${(i) => (i === marked ? "marked" : sought && i === hits[hit] ? "hit" : "")} />`}</section>`;
+      : byStep ? html`<${Steps} run=${run} steps=${log.steps} goes=${log.state !== "end"} address=${(line) => link(["runs", run.run, "log"], { line: line + 1, stream: stream === "out" ? undefined : stream, attempt })} />`
+      : html`<${Window} count=${count} height=${HEIGHT} lines=${lines} row=${row} label="log" extra="log" goal=${goal} follow=${follow} onFollow=${(on) => setFollow(on && log.state === "open")}
+        rowClass=${(i) => (i === marked || i === wrong ? "marked" : sought && i === hits[hit] ? "hit" : "")} />`}</section>`;
+}
+
+/** What an agent said and did: its words as prose, each call of a tool folded, with what came of it and how long it took. */
+function Steps({ run, steps, goes, address }) {
+  const [all, showAll] = useState(false);
+  const begin = Date.parse(run.started_at), hidden = all ? 0 : Math.max(0, steps.length - SHOWN_STEPS);
+  const call = (step, last) => {
+    const took = step.until ? step.until - step.from : null, now = step.ok === null;
+    const [tone, glyph] = now ? (goes ? ["live", "running"] : ["ghost", "unknown"]) : step.ok ? ["ok", "done"] : ["bad", "failed"];
+    return html`<li key=${step.line}><details open=${(now && goes) || (last && step.ok === false)}><summary class="step"><span class="fold"><${Glyph} name="fold" /></span><${Glyph} name=${glyph} tone=${tone} /><span class="cut"><b>${step.call}</b> <code class="quiet">${step.words}</code></span>
+      <span class="n small quiet" title=${step.from ? "since its start, and how long" : undefined}>${step.from && begin ? `+${span(Math.max(0, step.from - begin))}` : ""}${took === null ? "" : `, ${took < 9950 ? `${(took / 1000).toFixed(1)} s` : span(took)}`}</span><span class="sr">${now ? (goes ? "goes on" : "unknown") : step.ok ? "worked" : "failed"}</span></summary>
+      <div class="stack pad">${step.out.trim() ? html`<pre class="well answer" tabindex="0">${strip(step.out)}</pre>` : html`<p class="small quiet">${now && goes ? "It has not answered yet." : "The program does not tell what came of it."}</p>`}<p class="small"><a href=${address(step.line)}>line ${step.line + 1} of the log</a></p></div></details></li>`;
+  };
+  return html`<ol class="steps" aria-label="steps">${hidden > 0 && html`<li class="pad"><button type="button" onClick=${() => showAll(true)}>${counted(hidden, "earlier step")}</button></li>`}
+    ${steps.slice(hidden).map((step, i, shownSteps) => (step.call ? call(step, i >= shownSteps.length - 2) : html`<li key=${step.line} class="words pad">${strip(step.say)}</li>`))}</ol>`;
+}
+
+/** What an agent said in several lines, as one row of the log. */
+const oneLine = (text) => text.replace(/\s*\n\s*/g, " ⏎ ");
+
+/** A line as it is read: for its measure. */
+function readable(line, raw) {
+  const said = !raw && line.startsWith("{") ? spoken(line) : null;
+  return said ? `${said.kind} ${oneLine(said.text)}` : strip(line.slice(0, LONGEST));
 }
 
 /** A line as text in spans; one of an agent's JSON in words, unless it is wanted as it is. */
 function shown(line, style, raw, sought) {
   const said = !raw && line.startsWith("{") ? spoken(line) : null;
-  if (said) return [html`<span class="quiet">${said.kind}</span> `, ...light(said.text, "", sought)];
-  return pieces(line.slice(0, 20000), style).flatMap((piece) => light(piece.text, piece.className, sought));
+  if (said) return [html`<span class="quiet">${said.kind}</span> `, ...light(oneLine(said.text), "", sought)];
+  return pieces(line.slice(0, LONGEST), style).flatMap((piece) => light(piece.text, piece.className, sought));
 }
 
 function light(text, className, sought) {
@@ -133,7 +180,7 @@ function light(text, className, sought) {
 }
 
 function save(run, stream, log) {
-  const text = [...log.lines, ...(log.rest ? [log.rest] : [])].map(strip).join("\n");
+  const text = [...log.lines, ...(log.rest ? [log.rest] : [])].map((line) => visible(strip(line))).join("\n");
   const address = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
   const made = document.createElement("a");
   made.href = address;

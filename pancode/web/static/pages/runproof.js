@@ -3,8 +3,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { at, get } from "../lib/api.js";
 import { html, useLive } from "../lib/live.js";
-import { Badge, Panel, Trouble, When } from "../lib/parts.js";
-import { visible } from "../lib/words.js";
+import { Act, Badge, Panel, tell, Trouble, When } from "../lib/parts.js";
 
 export function Proof({ run }) {
   const [found, set] = useState(null);
@@ -20,13 +19,12 @@ export function Proof({ run }) {
   if (found.error) return html`<${Trouble} problem=${found.error} />`;
   return html`<div class="two half"><${Panel} title="Checked in this page" act=${html`<${Badge} word=${found.verdict} />`}><${Checks} checks=${found.checks} />
       <p class="pad small quiet">By this browser, with the public keys that the coordinator gives out. Compare a key with <code>pancode key ls</code> once, on the machine itself.</p><//>
-    <${Panel} title="The coordinator says" act=${theirs.data && html`<${Badge} word=${theirs.data.verdict} />`}>${theirs.data && html`<${Checks} checks=${theirs.data.checks} />`}${theirs.error && html`<${Trouble} problem=${theirs.error} />`}<//></div>
+    <${Panel} title="The coordinator says" act=${theirs.data && html`<${Badge} word=${theirs.data.verdict} />${run.verify.length > 0 && html`<${Act} label="Run its gates on another machine" kind="bare" path=${at("runs", run.run, "verify")} sure=${`Have another machine run the gates of ${run.run} again and sign what they say?`} done=${() => tell("another machine checks it")} />`}`}>${theirs.data && html`<${Checks} checks=${theirs.data.checks} />`}${theirs.error && html`<${Trouble} problem=${theirs.error} />`}<//></div>
     <${Panel} title="What it states"><div class="pad stack small"><p>digest <code>${found.receipt.digest}</code>, kept <${When} at=${found.receipt.stored_at} /></p>
-    <details><summary>the whole statement</summary><pre class="answer" tabindex="0">${visibleJson(found.said)}</pre></details></div><//>`;
+    <details><summary>the whole statement</summary><pre class="answer" tabindex="0">${JSON.stringify(found.said, null, 1)}</pre></details></div><//>`;
 }
 
-const Checks = ({ checks }) => html`<ul class="plain pad">${checks.map((one) => html`<li><${Badge} word=${one.ok ? "ok" : "no"} of=${one.ok ? "ok" : "bad"} /> ${visible(one.what)} <span class="quiet">${visible(one.detail)}</span></li>`)}</ul>`;
-const visibleJson = (said) => JSON.stringify(said, null, 1).split("\n").map(visible).join("\n");
+const Checks = ({ checks }) => html`<ul class="plain pad">${checks.map((one) => html`<li><${Badge} word=${one.ok ? "ok" : "no"} of=${one.ok ? "ok" : "bad"} /> ${one.what} <span class="quiet">${one.detail}</span></li>`)}</ul>`;
 
 // -- the check itself: DSSE with Ed25519 by WebCrypto -----------------------------------------------
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from typing import Any
 
 CASE = sys.argv[1]
@@ -45,7 +46,7 @@ def says(text: str) -> None:
 def heard() -> dict[str, Any]:
     line = sys.stdin.readline()
     if not line:
-        sys.exit(0)
+        os._exit(0)
     message: dict[str, Any] = json.loads(line)
     return message
 
@@ -91,8 +92,29 @@ def of_one_program(words: str) -> dict[str, Any]:
         case "notices":
             says("Info: asks again" if words == "fail" else "Error: a moment (HTTP 503)")
             says("Error: not let in (HTTP 401)" if words == "fail" else "the answer")
+        case "codex":
+            error = {"message": "Reconnecting", "additionalDetails": "gave up, last status: 429 Too Many"}
+            if words == "fail":
+                update("session_info_update", _meta={"codex": {"error": error}})
+                update("session_info_update", _meta={"codex": {"threadStatus": {"type": "systemError"}}})
+                says("gave up, last status: 429 Too Many")
+            else:
+                update("session_info_update", _meta={"codex": {"error": error}})
+                says("the answer")
+        case "plans":
+            states = {"look": "completed", "write": "in_progress", "test": "pending"}
+            for mode in ("code", "yolo"):
+                update("plan", entries=[{"content": c, "status": s} for c, s in states.items()])
+                update("current_mode_update", currentModeId=mode)
+            says("planned")
+        case "keeps":
+            says("two\nlines: \u00e4")
+            keep("noted", "lines: \u00e4")
+            threading.Timer(0.3, keep, ("answer", "two\nlines: \u00e4")).start()
         case "options":
             says(TURNS[0])
+        case "offers":
+            says(" ".join(TURNS[:-1]))
         case "told-by-call":
             says("the answer")
             tokens = {"inputTokens": 100, "cachedReadTokens": 40, "outputTokens": 10}
@@ -129,7 +151,9 @@ def turn(number: int, words: str) -> None:
             says(str(heard()["error"]["code"]))
         case "silent-end":
             pass
-        case "notices" | "sums" | "options" | "quota" | "told-by-call":
+        case (
+            "notices" | "codex" | "sums" | "options" | "offers" | "quota" | "told-by-call" | "plans" | "keeps"
+        ):
             done = {**done, **of_one_program(words)}
         case "dies" if started() == 1:
             sys.stderr.write("the stack is deep\nout of luck\n")
@@ -164,6 +188,11 @@ def turn(number: int, words: str) -> None:
     tell(id=number, result=done)
 
 
+def keep(kind: str, text: str) -> None:
+    with open(os.path.expanduser("~/kept-s-1"), "a") as kept:
+        kept.write(json.dumps({"kind": kind, "text": text}, ensure_ascii=False) + "\n")
+
+
 def started() -> int:
     return os.path.getsize(COUNT)
 
@@ -179,6 +208,20 @@ def answer(message: dict[str, Any]) -> None:
         case "session/new" if CASE == "options":
             options = [{"id": "agent", "options": [{"value": ""}, {"value": "ours"}]}]
             tell(id=number, result={"sessionId": "s-1", "configOptions": options})
+        case "session/new" if CASE == "plans":
+            tell(id=number, result={"sessionId": "s-1", "modes": {"availableModes": [{"id": "code"}]}})
+        case "session/new" if CASE == "offers":
+            modes = {
+                "availableModes": [{"id": "yolo"}, {"id": "code"}, {"id": "plan"}],
+                "currentModeId": "yolo",
+            }
+            efforts = [{"name": "all", "options": [{"value": "low"}, {"value": "high"}]}]
+            models = [{"value": "m-1"}, {"value": "m-2"}]
+            options = [
+                {"id": "o1", "category": "thought_level", "options": efforts},
+                {"id": "o2", "category": "model", "options": models, "currentValue": "m-1"},
+            ]
+            tell(id=number, result={"sessionId": "s-1", "modes": modes, "configOptions": options})
         case "session/set_config_option":
             TURNS.append(params["value"])
             tell(id=number, result={})
@@ -191,6 +234,7 @@ def answer(message: dict[str, Any]) -> None:
             )
             tell(id=number, **result)
         case "session/set_mode":
+            TURNS.append(params["modeId"])
             tell(id=number, result={})
         case "session/prompt":
             turn(int(number or 0), params["prompt"][0]["text"])

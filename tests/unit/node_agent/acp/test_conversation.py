@@ -97,6 +97,25 @@ def test_words_of_the_program_itself_are_no_answer_and_the_last_of_them_can_be_a
     assert [one["text"] for one in talks.told("noted")][0] == "[peer: Info: asks again]"
 
 
+def test_a_failure_that_an_adapter_tells_beside_its_words_fails_the_turn_and_one_it_got_over_does_not(
+    talks: Talks,
+) -> None:
+    talk = talks("codex")
+    talk.begin()
+    with pytest.raises(Over, match="gave up, last status: 429") as over:
+        talk.run("fail")
+    assert over.value.kind is FailureKind.MODEL_BUSY
+    assert talks.told("said") == [], "it is no word of the model"
+    assert talk.run("go on") == "the answer"
+
+
+def test_an_adapter_of_another_version_is_refused_and_finds_the_program_that_it_starts(talks: Talks) -> None:
+    with pytest.raises(Over, match=r"peer is of version 7, and PanCode knows 2.6.x; fix: npm install"):
+        talks("plain", known="2.6.").begin()
+    talk = talks("plain", known="7", programs={"PEER_PATH": "sh", "NONE_PATH": "no-such-program"})
+    assert talk.programs()["PEER_PATH"].endswith("/sh") and talk.programs()["NONE_PATH"] == "no-such-program"
+
+
 def test_sums_are_taken_apart_and_begin_anew_with_the_process(talks: Talks) -> None:
     talk = talks("sums", sums=True)
     talk.begin()
@@ -163,6 +182,33 @@ def test_a_permission_is_given_once_by_policy_and_never_for_ever(talks: Talks) -
     assert list(talk.deeds.box.changed) == ["new.txt"]
 
 
+@pytest.mark.parametrize(
+    ("way", "set_"),
+    [
+        ({}, "code"),
+        ({"mode": "plan", "model": "m-2", "effort": "high"}, "m-2 plan high"),
+        ({"mode": "yolo", "effort": "none"}, "code"),
+        ({"mode": "debug", "model": "m-1"}, "m-1 code"),
+    ],
+)
+def test_what_was_chosen_of_its_offers_is_set_and_never_a_mode_that_asks_nobody(
+    talks: Talks, way: dict[str, str], set_: str
+) -> None:
+    """By a mode that it begins in, or by one that a person names."""
+    talk = talks("offers", chooses=True, **way)
+    talk.begin()
+    assert talk.run("go") == set_
+    noted = [one["text"] for one in talks.told("noted")]
+    assert noted[0] == "[peer offers mode: code, plan; effort: low, high; model: m-1, m-2]"
+    if way.get("mode") in ("yolo", "debug"):
+        assert f"[peer offers no mode {way['mode']}, only code, plan]" in noted
+
+
+def test_a_model_that_it_does_not_offer_is_named(talks: Talks) -> None:
+    with pytest.raises(Over, match="offers no model m-9, only m-1, m-2; fix: name one of them"):
+        talks("offers", chooses=True, model="m-9").begin()
+
+
 def test_a_command_whose_exact_words_are_not_told_is_refused(talks: Talks) -> None:
     talk = talks("permissions", titled="[current")
     talk.begin()
@@ -173,10 +219,18 @@ def test_a_command_that_would_run_elsewhere_is_not_known_exactly(talks: Talks) -
     talk = talks("plain")
     calls = AcpCalls(talk.way, talk.deeds, talk.voice)
     options = [{"optionId": "yes", "kind": "allow_once"}]
-    for number, more in {"1": {}, "2": {"directory": "sub"}}.items():
+    here = talk.deeds.box.tree.top
+    told = {
+        "1": {},
+        "2": {"cwd": here},
+        "3": {"directory": "sub"},
+        "4": {"workdir": "sub"},
+        "5": {"cwd": "/"},
+    }
+    for number, more in told.items():
         asked = {"toolCallId": number, "kind": "execute", "rawInput": {"command": "ls", **more}}
         answer = calls.permit({"toolCall": asked, "options": options})
-        assert (answer["outcome"]["outcome"] == "selected") == (number == "1")
+        assert (answer["outcome"]["outcome"] == "selected") == (number in "12")
 
 
 @pytest.mark.parametrize(("total", "counted"), [(110, 60), (150, 100), (0, 100)])
@@ -381,6 +435,51 @@ def test_what_is_too_long_to_keep_is_not_known_and_lets_nothing_through(talks: T
         calls.take({"toolCallId": number, "rawInput": {"more": more}})
     asked = [calls.permit({"toolCall": {"toolCallId": one}, "options": options}) for one in "12"]
     assert [one["outcome"]["outcome"] for one in asked] == ["selected", "cancelled"]
+
+
+def test_a_change_is_told_without_what_its_file_had_before_and_after(talks: Talks) -> None:
+    talk = talks("plain")
+    calls, top = AcpCalls(talk.way, talk.deeds, talk.voice), talk.deeds.box.tree.top
+    diffs = [
+        {
+            "type": "diff",
+            "path": f"{top}/sub/a",
+            "oldText": "one\ntwo\nthree\n",
+            "newText": "one\n2\n2b\nthree\n",
+        },
+        {"type": "diff", "path": "/x/new", "oldText": None, "newText": "all\n"},
+        {"type": "diff", "path": "/x/same", "oldText": "same", "newText": "same"},
+    ]
+    calls.take({"toolCallId": "1", "kind": "edit", "status": "in_progress", "content": diffs})
+    calls.take({"toolCallId": "1", "status": "completed"})
+    calls.take({"toolCallId": "2", "kind": "edit", "status": "completed", "content": [{"type": "diff"}]})
+    blank = {"type": "diff", "path": f"{top}/a", "oldText": "one\ntwo\n", "newText": "one\n\ntwo\n"}
+    calls.take({"toolCallId": "3", "kind": "edit", "status": "completed", "content": [blank]})
+    changed, nothing, spaced = talks.told("ran")
+    assert changed["diff"] == "sub/a\n-two\n+2\n+2b\n/x/new\n+all", "several files have their paths"
+    assert "diff" not in nothing and spaced["diff"] == "+"
+
+
+def test_a_program_that_writes_an_answer_down_after_it_has_given_it_is_waited_for(
+    talks: Talks, tmp_path: Path
+) -> None:
+    talk = talks("keeps", keeps=("kept-{}", '"kind": "answer"'))
+    talk.env = {**os.environ, "HOME": str(tmp_path)}
+    talk.begin()
+    assert talk.run("one") == talk.run("two")
+    talk.end(gently=True)
+    kept = [json.loads(line)["kind"] for line in (tmp_path / "kept-s-1").read_text().splitlines()]
+    assert sorted(kept) == ["answer", "answer", "noted", "noted"], "the same answer, given twice"
+
+
+def test_its_plan_and_its_mode_are_told_when_they_are_new(talks: Talks) -> None:
+    talk = talks("plans", mode="code")
+    talk.begin()
+    assert talk.run("go") == "planned"
+    assert [one["text"] for one in talks.told("noted")] == [
+        "[peer plans: \u2713 look; \u25cf write; \u25cb test]",
+        "[peer is in mode yolo]",
+    ]
 
 
 def test_a_model_that_gives_no_answer_ends_the_turn(talks: Talks) -> None:

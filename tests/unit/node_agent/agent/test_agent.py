@@ -8,11 +8,11 @@ from typing import Literal
 import pytest
 
 from node_agent.attempt.ceiling import Ceiling, read_ceiling
-from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import SetSlots, StopControl
 from node_agent.wire.event import Finding, Marked
 from node_agent.wire.failure import OrderRefusal, Outcome
 from node_agent.wire.identity import Mark
+from node_agent.wire.model import FleetTime
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Safety
 from node_agent.wire.signing import SigningKey

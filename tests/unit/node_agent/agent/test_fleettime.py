@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node_agent.agent.fleettime import BeatResult, FleetClock, read_beat
-from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Beat
+from node_agent.wire.model import FleetTime
 from node_agent.wire.signing import WireRefusal
 from tests.unit.node_agent.stage import COORDINATOR, FLEET, STRANGER, TAG
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import StopControl, Tombstone
 from node_agent.wire.event import Refused, Revoked
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.model import FleetTime
 from tests.fakes.node import Script, Tripwire, die
 from tests.unit.node_agent.stage import Stage, gates, identity, order_of
 

@@ -10,9 +10,9 @@ import pytest
 from node_agent.attempt.accept import Accept, AcceptView, AlreadyAccepted, Opened, Refuse, judge, open_order
 from node_agent.attempt.ceiling import Ceiling
 from node_agent.attempt.records import JournalRecord, PendingStop
-from node_agent.wire.clock import FleetTime
 from node_agent.wire.failure import OrderRefusal
 from node_agent.wire.identity import Mark
+from node_agent.wire.model import FleetTime
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Safety
 from node_agent.wire.signing import Envelope

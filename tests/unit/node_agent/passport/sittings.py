@@ -10,9 +10,9 @@ from typing import Any
 from node_agent.chat.messages import Call
 from node_agent.passport.exam import ExamServer, ExamTools, Patience, ServerUnreachable
 from node_agent.passport.questions import Reply
-from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Examine
 from node_agent.wire.endpoint import Dialect, EndpointFact, ModelFact, Residence
+from node_agent.wire.model import FleetTime
 from tests.fakes.node import CountingIds, MemoryClock
 
 MODEL = ModelFact(id="m", ctx_usable=32_768, residence=Residence.LOADED, tools=True, digest="d1")

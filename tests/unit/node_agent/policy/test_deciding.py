@@ -117,6 +117,7 @@ OURS = {
     ".local": "below the login user's home",
     ".pancode-node": "the node's home",
     "pnpm-lock.yaml": "no program runs it; its being there names a package manager",
+    "config.yaml": "in the home that Hermes gets for a run",
     "NOTES.md": "written by the shipped example script",
 }
 """Names in that code which are no files of a project on which a program acts."""

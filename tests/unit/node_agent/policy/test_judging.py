@@ -6,11 +6,13 @@ import pytest
 
 from node_agent.policy.commands.programs import Use
 from node_agent.policy.judging import Where, judge_action, judge_command, judge_path, refused, to_ask
+from node_agent.policy.rulefile import read_rules
 from node_agent.wire.policy import (
     ActionClass,
     CommandRule,
     PathAccess,
     PathRule,
+    Policy,
     Rules,
     Safety,
     compile_policy,
@@ -88,6 +90,37 @@ def test_a_person_is_asked_only_where_a_yes_would_help(
     said = judge_command(policy, command, HERE)
     assert [rule.pattern for rule in to_ask(policy, said)] == asks
     assert bool(refused(policy, said)) is denies
+
+
+@pytest.mark.parametrize(
+    ("level", "command", "asks", "denies"),
+    [
+        (Safety.FULL_AUTO, "git push origin x", ["class:push"], True),
+        (Safety.FULL_AUTO, "g=git; make && sh -c 'git push'", ["class:push"], True),
+        (Safety.FULL_AUTO, "rm -rf build", ["class:destructive"], True),
+        (Safety.FULL_AUTO, "rm -rf build && git push", ["class:destructive", "class:push"], True),
+        (Safety.FULL_AUTO, "$(echo git) push", ["class:destructive", "class:push"], True),
+        (Safety.FULL_AUTO, "make test | tee log", [], False),
+        (Safety.AUTO_EDIT, "make test", [], False),
+        (Safety.AUTO_EDIT, "git push", [], True),  # a yes would be against the level
+        (Safety.SUGGEST, "rm -rf build", [], True),
+    ],
+)
+def test_classes_of_commands_wait_for_a_person(
+    level: Safety, command: str, asks: list[str], denies: bool
+) -> None:
+    classes = read_rules({"ask": ["destructive", "push"]}, lambda path: path)
+    said = judge_command(policy := compile_policy(level, False, rules=classes), command, HERE)
+    assert [rule.pattern for rule in to_ask(policy, said)] == asks
+    assert bool(refused(policy, said)) is denies
+
+
+def test_a_persons_own_gate_that_cannot_be_read_is_no_push() -> None:
+    (rule,) = read_rules({"ask": ["push"]}, lambda path: path).commands
+    gates = Policy(allowed=tuple(ActionClass), commands=(rule,))
+    assert not judge_command(gates, "$CHECK all").offences and judge_command(gates, "git push").offences
+    assert CommandRule.model_validate_json(rule.model_dump_json()) == rule
+    assert "classes" not in CommandRule(pattern="x").model_dump()
 
 
 def test_the_words_name_rule_origin_and_reason() -> None:

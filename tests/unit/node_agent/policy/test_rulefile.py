@@ -52,6 +52,8 @@ def test_the_unified_form_and_both_in_one_file() -> None:
         ({"rule": []}, "rule", "did you mean rules?"),
         ({"readonlyPaths": []}, "readonlyPaths", "did you mean readOnlyPaths?"),
         ({"rules": {}}, "rules", "no list"),
+        ({"ask": ["pushes"]}, "ask.0", "did you mean push?"),
+        ({"ask": "push"}, "ask", "no list"),
         ({"rules": ["x"]}, "rules.0", "keys with values"),
         ({"rules": [{**RULE, "patern": "x"}]}, "rules.0.patern", "did you mean pattern?"),
         ({"rules": [{**RULE, "action": "no-acces"}]}, "rules.0.action", "did you mean no-access?"),

@@ -7,10 +7,10 @@ import dataclasses
 import pytest
 
 from node_agent.runtimes.base import TOOLS, Denial, RuntimeVerdict
-from node_agent.runtimes.orders import enforced, findings, request_of
+from node_agent.runtimes.orders import enforced, findings, fitted_guide, request_of, with_guide
 from node_agent.runtimes.registry import RUNTIMES
-from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.model import FleetTime
 from node_agent.wire.order import AgentSpec, Order, Reasoning, Workspace
 from node_agent.wire.policy import ActionClass, Enforcement, Isolation, Mode, Safety, compile_policy
 from node_agent.wire.receipt import Usage
@@ -56,6 +56,7 @@ def test_every_field_of_a_request_comes_from_the_order_or_the_folders() -> None:
         "resume": None,
         "tools": TOOLS,
         "sampling": None,
+        "fleet": None,
         "policy": ORDER.policy,
         "context": None,
         "desk": None,
@@ -103,3 +104,16 @@ def test_denials_are_mentioned_but_not_without_end() -> None:
     assert told[0] == "denied: T0 (shell) rm -r a: no"
     assert (len(told), told[-1]) == (11, "and 2 more denied calls")
     assert findings(RuntimeVerdict(None, "", "", Usage())) == ()
+
+
+def test_the_words_of_a_repository_fit_the_window_of_its_model() -> None:
+    guide = "Run make test.\n" * 1_000
+    assert fitted_guide(guide, 2_000, None) == guide, "nobody knows the window"
+    assert fitted_guide(guide, 2_000, 128_000) == guide
+    assert fitted_guide("", 16_000, 4_096) == "", "a repository without one has none that was left out"
+    small = fitted_guide(guide, 2_000, 8_192)
+    assert small.startswith("Run make test.") and "more characters did not fit this model" in small
+    assert len(with_guide("p" * 2_000, small)) <= 8_192 // 2 * 4
+    assert fitted_guide(guide, 16_000, 8_192) == (
+        "[AGENTS.md of the repository does not fit this model: read the file where you need it]"
+    )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import (
     Beat,
     CallAnswer,
     Control,
     Examine,
+    FleetAnswers,
     PersonAnswers,
     PersonSays,
     StopControl,
@@ -30,9 +30,11 @@ from node_agent.wire.endpoint import (
     Residence,
     Sampling,
 )
-from node_agent.wire.event import Event, Events, PersonAsked, PersonHeard, Progress, Turned
+from node_agent.wire.event import Event, Events, FleetAsked, PersonAsked, PersonHeard, Progress, Turned
 from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.fleet import FleetTerms, FleetTool
 from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.model import FleetTime
 from node_agent.wire.node import (
     Allowed,
     Ask,
@@ -147,7 +149,7 @@ def order() -> Order:
         depth=1,
         resume=Resumed(run="r-0001", session="s-1"),
         answer="take the port 8080",
-        turns=TurnTerms(idle_ms=600_000, turn_ms=3_600_000, by="ana", story="we began"),
+        turns=TurnTerms(idle_ms=600_000, turn_ms=3_600_000, by="ana", story="we began", mode="plan"),
         trace="t-1",
     )
 
@@ -360,6 +362,18 @@ def _of_turns() -> dict[str, Signed]:
     }
 
 
+def _of_fleet() -> dict[str, Signed]:
+    tool = FleetTool(name="dispatch", description="hand over a task", parameters='{"type":"object"}')
+    said = FleetAsked(number=1, tool="dispatch", arguments='{"task":"build it"}')
+    asked = Event(identity=WHO, seq=5, wall_ms=4, at=AT, body=said)
+    answer = FleetAnswers(identity=WHO, number=1, ok=True, text='{"run":"r-0002"}')
+    return {
+        "fleet_order": order().model_copy(update={"fleet_tools": FleetTerms(tools=(tool,))}),
+        "fleet_asked": Events(fleet=FLEET, node=TAG, events=(asked,)),
+        "fleet_answers": Control(fleet=FLEET, node=TAG, seq=11, at=AT, body=answer),
+    }
+
+
 def samples() -> dict[str, Signed]:
     """Name of the golden file to message."""
     stop = StopControl(identity=WHO, reason="enough")
@@ -417,5 +431,6 @@ def samples() -> dict[str, Signed]:
         ),
         **_of_calls(),
         **_of_turns(),
+        **_of_fleet(),
         "hello": Hello(fleet=FLEET, node=TAG, nonce="n", identity=WHO, verb="push"),
     }

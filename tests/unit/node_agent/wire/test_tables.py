@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from node_agent.wire.clock import ALPHABET, FleetTime, SystemClock, SystemIds
+from node_agent.wire.clock import ALPHABET, SystemClock, SystemIds
 from node_agent.wire.failure import FAILURES, REBINDABLE, FailureKind, OrderRefusal, Outcome
 from node_agent.wire.identity import FINAL, HOLDS_SLOT, MARKS, Mark
+from node_agent.wire.model import FleetTime
 from node_agent.wire.policy import ALLOWED, ActionClass, Safety, compile_policy
 
 

@@ -18,11 +18,14 @@ from pancode.account.track_records import (
     TrackRecord,
     WorkKey,
     choose,
+    figure,
     key_of,
     kind_of,
     of_agents,
+    of_models,
     poor_nodes,
     record_of,
+    size_of,
     summed,
 )
 from pancode.agents import agents
@@ -233,7 +236,7 @@ def test_evidence_of_the_repository_counts_where_there_is_enough() -> None:
 
     records = {key("ann", "/p"): TrackRecord(10, 2), key("ann", "/q"): TrackRecord(30, 30)}
     records[key("bob", "/q")] = TrackRecord(10, 7)
-    here, elsewhere = of_agents(records, "change", "/p"), of_agents(records, "change", "/new")
+    here, elsewhere = of_agents(records, "fix it", "/p"), of_agents(records, "fix it", "/new")
     assert choose(["ann", "bob"], here, 0.9)[0] == "bob"
     assert choose(["ann", "bob"], elsewhere, 0.9)[0] == "ann"
 
@@ -244,3 +247,26 @@ def test_a_change_that_somebody_has_decided_on_is_not_left(status: str) -> None:
     assert ended(Outcome.DONE, result=changed).left
     assert not ended(Outcome.DONE, result=changed, landing={"status": status}).left
     assert ended(Outcome.DONE, terms={"carries": True}).left
+
+
+def test_evidence_of_the_size_counts_first_and_too_little_is_unknown() -> None:
+    def key(model: str, size: str) -> WorkKey:
+        return WorkKey("builder", model, "native", "change", "/p", None, size)
+
+    records = {key("qwen", "small"): TrackRecord(10, 9), key("qwen", "large"): TrackRecord(10, 1)}
+    records |= {key("opus", "small"): TrackRecord(10, 7), key("opus", "large"): TrackRecord(2, 2)}
+    small, large = "fix it", "fix it " + "x" * 2_000
+    names = {"qwen": "qwen", "opus": "opus"}
+    assert choose(["qwen", "opus"], of_models(records, "builder", small, names), 0.9)[0] == "qwen"
+    assert choose(["qwen", "opus"], of_models(records, "builder", large, names), 0.9)[0] == "opus"
+    assert "and size large: 1 of 10 went well" in figure(records, "builder", "native", "qwen", large)
+    assert "kind change: 9 of 12 went well" in figure(records, "builder", "native", "opus", large)
+    unknown = figure(records, "builder", "native", "haiku", small)
+    assert unknown.endswith("unknown, 0 runs known and 3 are needed") and "rate" not in unknown
+
+
+@pytest.mark.parametrize(
+    ("length", "size"), [(1, "small"), (300, "small"), (301, "medium"), (1_501, "large")]
+)
+def test_the_size_of_a_task_is_how_much_has_to_be_said(length: int, size: str) -> None:
+    assert size_of(f" {'x' * length} ") == size

@@ -123,6 +123,14 @@ def test_who_is_switched_off_or_not_there_is_not_chosen() -> None:
     assert (found.agent.name, found.why) == ("builder", "no agent is read-only"), "a gate refuses it in words"
 
 
+def test_who_leads_is_never_chosen_for_a_task() -> None:
+    lead = replace(SHIPPED["panos"], own=True, tags=("plan",))
+    for mode in Mode:
+        for task in ("plan the search", "dispatch a plan", "orchestrate it", "ask panos"):
+            assert not choose({**SHIPPED, "panos": lead}, task, mode).agent.leads
+        assert choose({"panos": lead, "builder": SHIPPED["builder"]}, "look", mode).agent.name == "builder"
+
+
 def test_a_task_without_end_is_judged_at_once() -> None:
     for task in ("please " * 50_000, "review " + "and x " * 50_000, "a" * 1_000_000, "look " + " " * 900_000):
         assert choose(SHIPPED, task, Mode.BUILD).agent.name in SHIPPED

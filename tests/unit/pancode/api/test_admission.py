@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.wire.clock import FleetTime
+from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Allowed
 from pancode.core.records import BookEntry, Run
 from pancode.life.orders import order_for, rules_of

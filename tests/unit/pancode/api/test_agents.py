@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from node_agent.wire.endpoint import ModelFact
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.node import RuntimeFact
 from pancode.core.records import Run
 from tests.unit.pancode.api.world import World
 from tests.unit.pancode.control.world import facts, failed
+from tests.unit.pancode.core.fleets import endpoint
 
 
 @pytest.fixture
@@ -42,6 +44,12 @@ def test_a_definition_by_the_names_of_its_file(world: World) -> None:
     assert (agent["sampling"], agent["limits"]["usd"]) == ({"temperature": "0.2", "top_p": "0.95"}, "0.5")
     assert {"walls", "said_role"}.isdisjoint(agent)
     assert [a["own"] for a in get(world, "/v1/agents")["agents"]].count(True) == 1
+
+
+def test_whom_a_person_talks_with_who_names_nobody(world: World) -> None:
+    assert get(world, "/v1/agents")["talks"] == get(world, "/v1/agents?name=builder")["talks"] == "panos"
+    mine(world, "agents: {panos: {enabled: false}}")
+    assert get(world, "/v1/agents")["talks"] is None
 
 
 def test_what_a_run_would_be_told(world: World) -> None:
@@ -86,6 +94,37 @@ def test_the_prompt_of_a_run_is_the_one_that_is_shown(world: World) -> None:
     assert agent.prompt == "\n\n".join(piece["text"] for piece in shown["pieces"])
     assert hashlib.sha256(agent.prompt.encode()).hexdigest() == shown["digest"]
     assert (agent.tools, agent.read_only) == (("read", "grep", "find", "ls"), True)
+
+
+def test_the_prompts_of_an_agents_runs_over_time(world: World) -> None:
+    body = {"task": "look", "agent": "reviewer", "runtime": "claude", "workspace": "none"}
+    runs = [with_claude(world).http.post("/v1/runs", body).json()["run"] for _ in range(2)]
+    runs.append(world.http.post("/v1/runs", {**body, "mode": "review"}).json()["run"])
+    rows = get(world, "/v1/agents/reviewer/prompt/versions")["versions"]
+    assert [(row["runs"], row["run"] in runs) for row in rows] in (
+        [(1, True), (2, True)],
+        [(2, True), (1, True)],
+    )
+    told = get(world, f"/v1/runs/{runs[2]}/prompt")
+    assert "mode review" in told["text"] and told["digest"] in {row["digest"] for row in rows}
+    assert get(world, "/v1/agents/scout/prompt/versions")["versions"] == []
+    script = world.dispatch()["run"]
+    assert world.problem("GET", f"/v1/runs/{script}/prompt")["message"] == f"{script} has no prompt"
+
+
+def test_a_prompt_for_a_model_with_a_small_window(world: World) -> None:
+    server = endpoint("llamacpp", ModelFact(id="tiny", ctx_usable=2_048))
+    world.node.facts = facts(endpoints=(server,))
+    world.node.breathe()
+    asked = "/v1/agents/builder/prompt?model=llamacpp/tiny"
+    told = get(world, asked)
+    assert (told["runtime"], told["window"]) == ("native", 2_048)
+    assert told["left_out"] and told["tokens"]["system"] < get(world, asked.split("?")[0])["tokens"]["system"]
+    assert get(world, "/v1/agents/builder/prompt?model=llamacpp/other")["window"] is None
+    about = {"agent": "builder", "model": "llamacpp/tiny", "untested": True}
+    dry = {"task": "look", "workspace": "none", "dry_run": True, **about}
+    plan = world.http.post("/v1/runs", dry).json()
+    assert plan["left_out"] == told["left_out"]
 
 
 def test_who_was_chosen_and_why_is_answered_and_kept(world: World) -> None:

@@ -282,6 +282,20 @@ def test_a_log_is_read_by_offset_without_gap_or_double(world: World) -> None:
     assert rest == whole[100:]
 
 
+def test_the_last_words_of_all_that_runs_are_one_answer(world: World) -> None:
+    run = world.dispatch()["run"]
+    world.dispatch()  # it waits, and has no words
+    order = world.claim()
+    world.node.start(order)
+    assert world.http.get("/v1/tails").json() == {"tails": {}}
+    world.coordinator.streams.put(order.identity, "out", "first\nthe end \u00e9\n".encode())
+    assert world.http.get("/v1/tails", bytes="11").json() == {"tails": {run: "the end \u00e9\n"}}
+    assert world.http.get("/v1/tails", bytes="9999999").status_code == 400
+    world.node.deliver(order)
+    world.context.turn()
+    assert world.http.get("/v1/tails").json() == {"tails": {}}
+
+
 def test_a_log_goes_on_with_the_next_attempt(world: World) -> None:
     run = world.dispatch(attempts=2)["run"]
     first = world.claim()

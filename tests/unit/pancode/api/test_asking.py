@@ -13,7 +13,7 @@ from pancode.core.records import Action, Attempt, Audit, Decision, FeedEvent, Ru
 from pancode.core.values import replace
 from pancode.life.inbox import is_lifted_for_good, is_unapproved
 from pancode.work.people import answering
-from tests.unit.pancode.api.test_inbox import items, keep
+from tests.unit.pancode.api.test_inbox import blocked, held, items, keep
 from tests.unit.pancode.api.world import World
 
 
@@ -44,7 +44,8 @@ def test_it_waits_with_its_plan_and_starts_after_the_yes(world: World) -> None:
     assert (row.state, row.waits, "inbox" in row.reason) == (RunState.PENDING, WaitReason.PERSON, True)
     assert world.context.rows(Attempt, run=run) == [], "nothing is held before the yes"
     (item,) = items(world)
-    assert (item["kind"], item["command"]) == ("dispatch", f"pancode approve {run}")
+    name = item["plan"]["digest"]
+    assert (item["kind"], item["command"]) == ("dispatch", f"pancode approve --plan {name} {run}")
     plan = item["plan"]
     assert plan["agent"] == "builder" and plan["estimate_usd"] == f"{row.estimate_usd:f}"
     assert "estimate $" in item["words"] and plan["objections"] == []
@@ -65,6 +66,20 @@ def test_it_waits_with_its_plan_and_starts_after_the_yes(world: World) -> None:
     assert world.problem("POST", f"/v1/runs/{run}/approve", {})["code"] == "nothing_asked"
 
 
+def test_a_yes_to_a_plan_that_has_changed_since_is_refused(world: World) -> None:
+    run = asked(world)
+    keep(world, replace(world.context.row(Run, run), runtime="native"))  # an agent, which takes words
+    seen = items(world)[0]["plan"]["digest"]
+    world.http.post(f"/v1/runs/{run}/tell", {"by": "ben", "text": "and delete the rest"})
+    refused = world.problem("POST", f"/v1/runs/{run}/approve", {"by": "ana", "plan": seen})
+    assert refused["code"] == "changed" and "--plan" in refused["fix"]
+    assert world.context.row(Run, run).waits is WaitReason.PERSON
+    now = items(world)[0]["plan"]["digest"]
+    assert approve(world, run, plan=now).json()["approved"] == "once"
+    again = world.problem("POST", f"/v1/runs/{run}/approve", {"by": "ben", "plan": now})
+    assert again["code"] == "nothing_asked" and "ana has approved it already" in again["why"]
+
+
 def test_a_late_answer_to_the_start_is_none_to_a_command_that_waits_by_then(world: World) -> None:
     """Two people see the same start; the first one's yes lets it run, and it asks about a command."""
     run = asked(world)
@@ -77,6 +92,10 @@ def test_a_late_answer_to_the_start_is_none_to_a_command_that_waits_by_then(worl
     call = CallAsked(call="1" * 16, command="git push", pattern="push")
     world.node.say(order.identity, PersonAsked(asked=call, why="rule ask: push"))
     world.context.turn(0)
+    of_plan = world.problem(
+        "POST", f"/v1/runs/{run}/approve", {"by": "bob", "plan": "0123456789ab", "call": 1}
+    )
+    assert of_plan["code"] == "changed" and "call" in of_plan["why"]
     late = {"by": "bob", "scope": "run"}
     told = world.problem("POST", f"/v1/runs/{run}/approve", late)
     assert told["code"] == "changed" and "git push" in told["why"] and f"--call 1 {run}" in told["fix"]
@@ -85,6 +104,17 @@ def test_a_late_answer_to_the_start_is_none_to_a_command_that_waits_by_then(worl
         Run, run
     ).terms
     assert approve(world, run, call=1).status_code == 200 and items(world) == []
+
+
+@pytest.mark.parametrize("waits", ["landing", "permission"])
+def test_a_yes_to_a_plan_is_none_to_what_the_run_asks_by_then(world: World, waits: str) -> None:
+    run = held(world) if waits == "landing" else blocked(world, question="")
+    (before,) = items(world)
+    late = {"by": "ben", "plan": "0123456789ab", "with_commands": waits == "landing"}
+    told = world.problem("POST", f"/v1/runs/{run}/approve", late)
+    assert before["kind"] == waits and waits in told["why"]
+    assert told["code"] == "changed" and "pancode inbox" in told["fix"]
+    assert items(world) == [before], "it still waits"
 
 
 def test_a_no_with_words_says_for_whom_words_are(world: World) -> None:

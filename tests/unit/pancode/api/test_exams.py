@@ -72,7 +72,7 @@ class Local(World):
             models=(model,),
             free=more.get("free", True),
         )
-        runtimes = (RuntimeFact(name="opencode", state="ok"),)
+        runtimes = tuple(RuntimeFact(name=name, state="ok") for name in ("opencode", "native", "claude"))
         self.node.facts = facts(runtimes=runtimes, endpoints=(server,), asks=asks)
         self.node.breathe()
 

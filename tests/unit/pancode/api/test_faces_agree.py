@@ -1,4 +1,4 @@
-"""No act exists in one face only: each has a command, and for agents a tool, or a reason why not."""
+"""No act exists in one face only: command, console, top and, for agents, a tool; or a reason why not."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from pancode.api.app import VERBS
 from pancode.api.document.words import ROUTES
 from pancode.core.visitors import AccessScope, Risk
 from pancode.mcp.tools import TOOLS
+from tests.unit.pancode.api.faces import NOT_IN_TOP, WITHOUT_PAGE, named, of_top, of_web
 
 ACTS = {verb.name: verb for verb in VERBS if verb.method != "GET"}
 WITHOUT_COMMAND = {
     "POST /v1/runs/{run}/land/cancel": "Ctrl-C of the command that waits for the landing asks it",
     "POST /v1/nodes/probe": "the first half of `node add`",
     "POST /v1/nodes/{node}/cleaned": "the last half of a bring-up by another tool, as Ansible's",
+    "POST /v1/config/propose": "a model asks a person; who decides it uses config set",
     "POST /v1/hooks/{schedule}": "a program of others asks it, with a signature",
     "POST /v1/web/codes": "the command that opens the console asks it",
     "POST /v1/web/session": "a browser trades its code",
@@ -20,15 +22,19 @@ WITHOUT_COMMAND = {
 BY_TOOL = {tool.name: tool.route for tool in TOOLS if tool.right.risk is not Risk.LOOKS}
 FOR_AGENTS = (AccessScope.DISPATCH, AccessScope.ANSWER)
 WITHOUT_TOOL = {
-    "POST /v1/runs/{run}/retry": "an agent dispatches anew, with what it has learned",
+    "POST /v1/recover": "an agent retries the runs that it knows",
     "POST /v1/runs/{run}/approve": "a yes to a change, a start or an exception is a person's",
     "POST /v1/runs/{run}/deny": "as approve",
     "POST /v1/runs/{run}/verify": "not there yet",
     "POST /v1/sessions": "not there yet",
     "POST /v1/sessions/{run}/turn": "not there yet",
     "POST /v1/sessions/{run}/end": "not there yet",
+    "POST /v1/sessions/{run}/checkpoints": "a point of a talk is a person's",
+    "POST /v1/sessions/{run}/restore": "as the point itself",
+    "POST /v1/sessions/{run}/terms": "a person alone changes mode and level",
     "POST /v1/workflows/{workflow}/resume": "not there yet",
     "POST /v1/workflows/{workflow}/retry": "not there yet",
+    "POST /v1/lanes/{lane}/retry": "a lane stops for a person, and an agent retries the run",
     "POST /v1/hooks/{schedule}": "a program of others asks it, with a signature",
     "POST /v1/schedules/{schedule}/run": "an agent dispatches what it wants to begin now",
 }
@@ -36,6 +42,14 @@ WITHOUT_TOOL = {
 
 def test_each_act_has_a_command_or_a_reason() -> None:
     assert {name for name in ACTS if not ROUTES[name].command} == set(WITHOUT_COMMAND)
+
+
+def test_each_act_is_in_the_console_or_has_a_reason() -> None:
+    assert set(ACTS) - named(of_web(), ACTS) == set(WITHOUT_PAGE)
+
+
+def test_each_act_is_in_top_or_has_a_reason() -> None:
+    assert set(ACTS) - named(of_top(), ACTS) == set(NOT_IN_TOP)
 
 
 def test_each_act_that_agents_may_ask_for_has_a_tool_or_a_reason() -> None:

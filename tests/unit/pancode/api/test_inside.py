@@ -16,6 +16,9 @@ from pancode.core.records import Audit, Fence, Run
 from tests.unit.pancode.api.world import World
 from tests.unit.pancode.control.world import Puppet, facts
 
+FOR_RUNS = ("/v1/runs", "/v1/workflows", "/v1/explore", "/v1/config/propose")
+"""What a run may ask for: work of its own, and a person's yes to a change."""
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
@@ -35,17 +38,26 @@ def _asked(world: World, **more: Any) -> dict[str, Any]:
 def test_every_verb_that_changes_something_is_refused_but_dispatch(world: World) -> None:
     run = world.dispatch()["run"]
     _inside(world, run)
-    others = [verb for verb in VERBS if verb.method != "GET" and verb.path != "/v1/runs"]
+    others = [verb for verb in VERBS if verb.method != "GET" and verb.path not in FOR_RUNS]
     bodies: dict[str, dict[str, Any]] = {
         "/v1/budget/ceiling": {"usd": "1000"},
         "/v1/budget/settle": {"run": run, "usd": "0"},
         "/v1/presets/apply": {"name": "openai-max"},
         "/v1/breakers/reset": {"name": "loop"},
         "/v1/presets/unset": {"by": "ana"},
+        "/v1/config/set": {"key": "dispatch.safety", "value": "full-auto"},
+        "/v1/projects": {"path": "/"},
+        "/v1/workspaces": {"name": "x"},
+        "/v1/lanes": {"name": "x"},
+        "/v1/lanes/{lane}/add": {"task": "x"},
+        "/v1/lanes/{lane}/move": {"item": "1"},
+        "/v1/config/unset": {"key": "dispatch.safety"},
         "/v1/runs/{run}/answer": {"text": "yes"},
         "/v1/runs/{run}/tell": {"text": "yes"},
         "/v1/sessions/{run}/words": {"text": "yes"},
+        "/v1/sessions/{run}/terms": {"safety": "full-auto", "yes": True},
         "/v1/sessions/{run}/turn": {"what": "rest"},
+        "/v1/sessions/{run}/restore": {"name": "1"},
         "/v1/nodes/probe": {"name": "x"},
         "/v1/models/test": {"model": "m"},
         "/v1/nodes": {"name": "x"},
@@ -58,7 +70,6 @@ def test_every_verb_that_changes_something_is_refused_but_dispatch(world: World)
         "/v1/deliveries/again": {"delivery": "x"},
         "/v1/tokens": {"name": "x"},
         "/v1/web/session": {"code": "x"},
-        "/v1/workflows": {"kind": "batch", "steps": [{"name": "a"}]},
     }
     for verb in others:
         path = verb.path.replace("{run}", run).replace("{node}", "n1").replace("{workflow}", "last")
@@ -71,7 +82,7 @@ def test_every_verb_that_changes_something_is_refused_but_dispatch(world: World)
     with world.context.ledger.transaction() as tx:
         told_of = [a for a in tx.find(Audit, {"domain": "trust"}) if a.run == run]
     assert len(told_of) == len(others) and {a.what for a in told_of} == {"refused from inside a run"}
-    assert {verb.path for verb in VERBS if verb.for_runs} == {"/v1/runs"}
+    assert {verb.path for verb in VERBS if verb.for_runs} == set(FOR_RUNS)
     assert world.http.get("/v1/budget").json()["scopes"][0]["ceiling_usd"] == "10"
     assert world.http.get(f"/v1/runs/{run}").status_code == 200
 
@@ -95,7 +106,7 @@ def test_the_outermost_mark_counts_for_it_is_the_one_that_cannot_be_forged(world
         world.dispatch(mode="review", agent="reviewer", told_only=True)["run"],
     )
     _inside(world, low, high, "r-unheard")
-    told = _asked(world)
+    told = _asked(world, mode="build")
     assert low in told["message"]
 
 
@@ -147,6 +158,43 @@ def test_children_get_no_more_money_than_their_parent_has_left(world: World) -> 
     assert (first.limits["usd"], second.limits["usd"]) == ("0.75", "0.25")
     told = _asked(world, runtime="claude")
     assert "nothing left" in told["message"] and parent in told["message"]
+
+
+def _batch(world: World, *steps: dict[str, Any], **more: Any) -> dict[str, Any]:
+    work = {name: value for name, value in world.shell().items() if name != "by"}
+    rows = [{"name": f"{n}", "dispatch": {**work, **one}} for n, one in enumerate(steps)]
+    return {"kind": "batch", "steps": rows, **more}
+
+
+def test_the_steps_of_its_workflow_are_its_children_whatever_it_claims(world: World) -> None:
+    parent = world.dispatch(priority=3)["run"]
+    other = world.dispatch()["run"]
+    _inside(world, parent)
+    body = _batch(world, {"priority": 900}, {}, by="ana", parent=other, yes=True)
+    answer = world.http.post("/v1/workflows", body)
+    assert answer.status_code == 201, answer.text
+    rows = [world.context.row(Run, step["run"]) for step in answer.json()["steps"]]
+    assert [(run.parent, run.depth, run.priority, run.created_by) for run in rows] == [
+        (parent, 1, 3, parent),
+        (parent, 1, 0, parent),
+    ]
+    assert answer.json()["created_by"] == parent
+    for landing in (_batch(world, {"land": True, "workspace": "git"}), _batch(world, {}, land=True)):
+        assert world.problem("POST", "/v1/workflows", landing)["code"] == "inside_run"
+    _inside(world, rows[0].id)
+    assert "level 3" in world.problem("POST", "/v1/workflows", _batch(world, {}))["message"]
+
+
+def test_the_steps_of_its_workflow_share_what_it_has_left(world: World) -> None:
+    parent = world.dispatch(budget="1")["run"]
+    _inside(world, parent)
+    answer = world.http.post("/v1/workflows", _batch(world, {"budget": "0.75"}, {"budget": "0.75"}))
+    assert answer.status_code == 201, answer.text
+    rows = [world.context.row(Run, step["run"]) for step in answer.json()["steps"]]
+    assert [run.limits["usd"] for run in rows] == ["0.75", "0.25"]
+    before = len(world.context.rows(Run))
+    told = world.problem("POST", "/v1/workflows", _batch(world, {"budget": "0.75"}, {"budget": "0.75"}))
+    assert "nothing left" in told["message"] and len(world.context.rows(Run)) == before
 
 
 def test_a_child_has_its_whole_limit_from_the_start(world: World) -> None:

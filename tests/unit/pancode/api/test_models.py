@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.endpoint import ModelFact
+from pancode.agents.request import DispatchRequest
+from pancode.sessions.rehearsals import keep
 from tests.unit.pancode.api.world import Http, MemoryCoordinator, app_of
 from tests.unit.pancode.control.world import Desk, Puppet
 from tests.unit.pancode.core.fleets import endpoint
@@ -16,8 +18,12 @@ LARGE = ModelFact(id="large", parameters=120 * 10**9, ctx_usable=32_768)
 
 
 @pytest.fixture
-def http(tmp_path: Path) -> Http:
-    context = Desk()
+def context() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+def http(context: Desk, tmp_path: Path) -> Http:
     puppet = Puppet(context, "gpubox")
     puppet.facts = puppet.facts.model_copy(update={"endpoints": (endpoint("ollama", SMALL, LARGE),)})
     puppet.breathe()
@@ -36,7 +42,7 @@ def test_endpoints_by_node(http: Http) -> None:
     assert shown["endpoints"] == [{key: value for key, value in one.items() if key != "node"}]
 
 
-def test_models_with_their_tiers(http: Http) -> None:
+def test_models_with_their_tiers(http: Http, context: Desk) -> None:
     told = http.get("/v1/models").json()["models"]
     assert [(m["ref"], m["tier"], m["tier_why"]) for m in told] == [
         ("gpubox/ollama/tiny", "mid", "models.tiers: ollama/tiny"),
@@ -44,5 +50,7 @@ def test_models_with_their_tiers(http: Http) -> None:
     ]
     assert [m["id"] for m in http.get("/v1/models", tier="frontier").json()["models"]] == ["large"]
     assert http.get("/v1/models", node="desk").json() == {"models": []}
+    keep(context.core, DispatchRequest("", "ana", model="ollama/tiny", rehearses="chain"), "r-gone")
+    assert [m["decomposes"] for m in http.get("/v1/models").json()["models"]] == ["0 of 8", None]
     wrong = http.get("/v1/models", tier="frontir")
     assert wrong.status_code == 400 and "did you mean frontier?" in wrong.text

@@ -66,7 +66,7 @@ def test_a_sitting_holds_its_cap_and_is_settled_when_it_rests(world: World) -> N
         **{"number": 1, "stop": "end_turn", "why": ""},
         **{"tokens": 1_010, "cost_usd": "0.30", "cost_source": "metered"},
     }
-    assert shown["money"] == {"ceiling_usd": None, "left_usd": None, "sitting_usd": "2"}
+    assert shown["money"] == {"ceiling_usd": None, "left_usd": None, "sitting_usd": "2", "runs_usd": None}
 
 
 def test_a_session_has_a_ceiling_of_all_its_sittings(world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import subprocess
 from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from node_agent.wire.control import PersonAnswers, PersonSays, TurnControl
 from node_agent.wire.event import Marked, PersonAsked, PersonHeard, Turned
 from node_agent.wire.failure import FailureKind, Outcome
-from node_agent.wire.identity import Mark
+from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.policy import CallAsked, Isolation
@@ -104,6 +105,31 @@ def test_the_same_call_under_one_key_makes_one_session_and_one_message(world: Wo
     first, again = (world.http.post(path, more, {"Idempotency-Key": "k-2"}) for _ in range(2))
     assert first.status_code == 200 and first.content == again.content
     assert [one.text for one in sent(world)] == ["more"] and session(world, run)["waiting"] == 1
+
+
+def test_a_chat_works_in_a_workspace_and_is_one_of_its_runs(world: World, tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path / "shop")], check=True)
+    place = {"by": "ana", "name": "login", "cwd": str(tmp_path / "shop"), "node": "n1"}
+    assert world.http.post("/v1/workspaces", place).status_code == 201
+    first = world.dispatch(workspace="login")["run"]
+    order = world.claim()
+    world.node.start(order)
+    world.node.deliver(order)
+    world.context.turn()
+    unknown = world.problem("POST", "/v1/sessions", {"task": "hi", "workspace": "logn", "by": "ana"})
+    assert unknown["code"] == "workspace_not_found"
+    run = begin(world, workspace="login")["run"]
+    row: Run = world.context.row(Run, run)
+    assert (row.project, row.node, row.terms["continues"]) == (place["cwd"], "n1", first)
+    assert session(world, run)["session"] == run
+    taken = world.problem("POST", "/v1/runs", world.shell(workspace="login"))
+    assert taken["code"] == "workspace_taken" and run in taken["message"]
+    assert taken["fix"] == f"pancode sessions rest {run}"
+    order = sitting(world)
+    turned(world, order, record(1, 0))
+    rested(world, order, record(1, 0))
+    assert [one["run"] for one in world.http.get("/v1/workspaces/login").json()["runs"]] == [first, run]
+    assert world.context.row(Run, world.dispatch(workspace="login")["run"]).terms["continues"] == run
 
 
 def test_a_session_from_its_first_words_to_the_next_sitting(world: World) -> None:
@@ -268,6 +294,24 @@ def test_a_question_is_answered_by_its_number_and_never_by_words(world: World) -
     assert isinstance(answer, PersonAnswers) and (answer.allow, answer.by) == (True, "ben")
 
 
+def test_a_change_that_its_agent_proposes_is_a_card_of_the_session(world: World) -> None:
+    run = begin(world)["run"]
+    order = sitting(world)
+    world.coordinator.inside = (AttemptId(run=run, attempt=1, fence=1),)
+    asked = world.http.post("/v1/config/propose", {"kind": "budget", "target": "day", "value": "25"}).json()
+    world.coordinator.inside = ()
+    shown = session(world, run)
+    assert (shown["state"], shown["asks"]["kind"]) == ("works", "change"), "its turn goes on"
+    turned(world, order, record(1, 0))
+    shown = session(world, run)
+    assert (shown["state"], shown["asks"]["run"], shown["asks"]["call"]) == ("asks", asked["id"], None)
+    assert shown["asks"]["words"].startswith("budget day: $10 -> $25; asked by ")
+    say(world, run, "yes")
+    assert session(world, run)["asks"] is not None, "words are never a yes"
+    assert world.http.post(f"/v1/runs/{asked['id']}/approve", {"by": "ana"}).status_code == 200
+    assert session(world, run)["asks"] is None
+
+
 def test_a_question_waits_in_its_turn_alone(world: World) -> None:
     run = begin(world)["run"]
     order = sitting(world)
@@ -418,7 +462,7 @@ def test_a_cancel_ends_only_the_turn_that_its_person_saw(world: World) -> None:
 
 
 def test_what_takes_no_turns_says_what_does(world: World) -> None:
-    told = world.problem("POST", "/v1/sessions", {"task": "x", "runtime": "claude", "workspace": "none"})
+    told = world.problem("POST", "/v1/sessions", {"task": "x", "runtime": "claude-sdk", "workspace": "none"})
     assert told["code"] == "takes_no_turns" and "--runtime native" in told["fix"]
     nothing = world.problem("POST", "/v1/sessions", {"task": " ", "runtime": "native", "model": MODEL})
     assert nothing["code"] == "bad_words"

@@ -19,6 +19,8 @@ from pancode.access.door import DoorPlace
 from pancode.api.app import build_app
 from pancode.api.context import ApiContext as ApiDesk
 from pancode.code.landing.pull_request import PullAsked
+from pancode.config.agentwrite import OwnAgents
+from pancode.config.choosing import KeptSettings
 from pancode.config.presets import apply_preset
 from pancode.config.surroundings import FileSurroundings
 from pancode.control import keyring
@@ -63,6 +65,9 @@ class MemoryStreams:
         if "/" in name:
             raise ValueError(name)
         return self.bytes.get((str(identity), name), b"")[offset : offset + limit]
+
+    def size(self, identity: AttemptId, name: str) -> int:
+        return len(self.bytes.get((str(identity), name), b""))
 
     def names(self, identity: AttemptId) -> list[str]:
         return sorted(name for who, name in self.bytes if who == str(identity))
@@ -193,6 +198,8 @@ class MemoryCoordinator:
         self.forge_error: PancodeError | None = None
         self.door: DoorPlace | None = None
         self.shut: list[Mapping[str, str]] = []
+        self.chosen = KeptSettings(home, {}, home / "none.yaml")
+        self.own_agents = OwnAgents(home, {})
 
     @property
     def core(self) -> Core:

@@ -10,11 +10,13 @@ from typing import Any, cast
 import pytest
 
 from pancode.cli.face import Face
+from pancode.cli.sessions import talk
 from pancode.cli.sessions.lines import LineStory
+from pancode.cli.sessions.slash import CommandEnd
 from pancode.cli.sessions.stream import SessionReader
 from pancode.cli.sessions.talk import ChatLoop
 from pancode.client import Client, path_of
-from pancode.errors import ApiError, ExitCode
+from pancode.errors import ApiError, ExitCode, UsageError
 from pancode.sessions.attached import MISSED
 from pancode.sessions.output import MOST_LINE, ReadTurn
 from tests.fakes.node.clock import CountingIds
@@ -123,7 +125,7 @@ def test_a_model_cannot_write_the_words_of_a_person(cut: int) -> None:
 
 
 def test_another_programs_output_is_no_turn_of_ours() -> None:
-    for runtime in ("shell", "claude", "unknown"):
+    for runtime in ("shell", "claude-sdk", "unknown"):
         shown, turns = read(DATA, "\n\u00bb ana: yes\n".encode(), runtime=runtime)
         assert turns == [] and "\n\u00bb" not in shown and not shown.startswith("\u00bb")
 
@@ -203,6 +205,8 @@ def test_an_answer_names_the_question_that_was_shown() -> None:
 def test_words_before_a_question_are_words_and_commands_are_none() -> None:
     calm = shape("works")
     assert typed(calm, "y") == [("/v1/sessions/r-1/words", {"text": "y"})]
+    with pytest.raises(UsageError, match="there is no /nothing"):
+        piped(("line", ("/nothing", "")), ("eof", None), ("session", calm))
     assert typed(calm, "/cancel", "/rest", "/end", "/nothing", "") == [
         ("/v1/sessions/r-1/turn", {"what": "cancel"}),
         ("/v1/sessions/r-1/turn", {"what": "rest"}),
@@ -223,6 +227,9 @@ def test_words_that_were_read_before_a_question_are_no_answer_to_it() -> None:
     loop._said("y", other)
     loop._said("y", loop._shown)
     assert [path.rpartition("/")[2] for path, _ in client.posts] == ["words", "words", "answer"]
+
+
+Happens = tuple[tuple[str, Any], ...]
 
 
 def piped(*happens: tuple[str, Any], refuses: str = "") -> tuple[int, Asked, ChatLoop]:
@@ -274,10 +281,15 @@ def test_a_line_of_a_pipe_whose_post_failed_is_not_dropped(capsys: pytest.Captur
 
 
 def test_a_command_of_a_pipe_is_no_turn_to_wait_for() -> None:
-    status, client, _ = piped(
-        ("line", ("/nothing", "")), ("line", ("/rest", "")), ("eof", None), ("session", shape("works"))
-    )
+    status, client, _ = piped(("line", ("/rest", "")), ("eof", None), ("session", shape("works")))
     assert status == ExitCode.DONE and [body for _, body in client.posts] == [{"what": "rest"}]
+
+
+def test_a_command_that_fails_fails_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = iter((0, 4))
+    monkeypatch.setattr(talk, "carried_out", lambda *given: CommandEnd("said", next(ends)))
+    happens: Happens = (("line", ("/runs", "")), ("eof", None), ("session", shape("rests")))
+    assert [piped(*happens)[0] for _ in range(2)] == [ExitCode.DONE, ExitCode.ERROR]
 
 
 def test_a_cancel_names_the_turn_that_is_seen() -> None:

@@ -181,19 +181,6 @@ def test_every_command_shows_an_example(path: str, capsys: pytest.CaptureFixture
     assert "Example" in shown and path in shown
 
 
-@pytest.mark.parametrize("name", entry.LATER)
-def test_a_promised_name_says_that_it_is_not_there_yet(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert entry.run([name, "x"]) == ExitCode.USAGE
-    told = capsys.readouterr().err
-    assert "is not there yet" in told and "fix:" in told
-
-
-def test_up_and_down_name_the_command_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("up", "down"):
-        assert entry.run([name]) == ExitCode.USAGE
-        assert f"pancode fleet {name}" in capsys.readouterr().err
-
-
 PROMISED = {
     "": "demo init fleet node dispatch batch chain race run runs why queue receipt budget cost metrics audit "
     "agents inbox answer approve deny tell "

@@ -1,4 +1,4 @@
-"""The seven shipped agents, and panagents.yaml laid over them."""
+"""The eight shipped agents, and panagents.yaml laid over them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pancode.config.documents import parse_document
 from pancode.config.schema import Models, Settings
 from pancode.errors import ConfigError, ExitCode
 
-SEVEN = {
+EIGHT = {
     "scout": (True, Tier.ANY, Speed.FAST),
     "planner": (True, Tier.FRONTIER, Speed.THOROUGH),
     "builder": (False, Tier.MID, Speed.BALANCED),
@@ -27,6 +27,7 @@ SEVEN = {
     "plan-reviewer": (True, Tier.MID, Speed.THOROUGH),
     "documenter": (False, Tier.ANY, Speed.BALANCED),
     "red-team": (True, Tier.MID, Speed.THOROUGH),
+    "panos": (True, Tier.ANY, Speed.BALANCED),
 }
 
 
@@ -41,9 +42,9 @@ def loaded(
     return load_agents(home, Settings(models=models or Models()), environ or {})
 
 
-def test_the_seven(tmp_path: Path) -> None:
+def test_the_eight(tmp_path: Path) -> None:
     agents = loaded(tmp_path).agents
-    assert {name: (a.read_only, a.tier, a.speed) for name, a in agents.items()} == SEVEN
+    assert {name: (a.read_only, a.tier, a.speed) for name, a in agents.items()} == EIGHT
     assert all(len(agent.prompt) > 200 and agent.description for agent in agents.values())
     assert all(agent.model is None and agent.runtime is None for agent in agents.values())
     assert agents["builder"].tools == TOOLS
@@ -56,7 +57,7 @@ def test_a_user_changes_one_key_and_keeps_the_rest(tmp_path: Path) -> None:
     assert (scout.runtime, scout.prompt, scout.tools) == ("claude", before.prompt, before.tools)
     assert scout.limits == AgentLimits(wall_ms=600_000, usd=Decimal("0.10"))
     assert found.origin("scout") == f"{tmp_path}/panagents.yaml:2"
-    assert set(found.agents) == set(SEVEN)
+    assert set(found.agents) == set(EIGHT)
 
 
 def test_a_user_adds_an_agent(tmp_path: Path) -> None:
@@ -172,6 +173,7 @@ FIELDS: list[tuple[str, str, str, object]] = [
     ("isolation", "container", "walls", Walls.CONTAINER),
     ("network", "gateway", "network", NetworkAccess.GATEWAY),
     ("runtime", "cli:codex", "runtime", "codex"),
+    ("node", "gpubox", "node", "gpubox"),
     ("model", "opus", "model", "opus"),
     ("reasoning", "high", "reasoning", Reasoning.HIGH),
     ("sampling", "coding", "sampling", Sampling(temperature=Decimal("0.2"), top_p=Decimal("0.95"))),

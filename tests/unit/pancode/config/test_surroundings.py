@@ -53,7 +53,7 @@ def test_unchanged_files_are_not_read_again(around: FileSurroundings, shop: Path
 
 
 def test_agents_follow_their_file_and_the_settings(around: FileSurroundings, tmp_path: Path) -> None:
-    assert len(around.agents(None)) == 7
+    assert len(around.agents(None)) == 8
     (tmp_path / "home" / "panagents.yaml").write_text("agents: {mine: {tags: [a]}}")
     assert around.agents(None)["mine"].tags == ("a",)
     (tmp_path / "home" / "pancode.yaml").write_text("models: {scout: haiku}")

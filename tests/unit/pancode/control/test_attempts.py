@@ -17,7 +17,7 @@ from pancode.control import run as query
 from pancode.control.money import set_ceilings
 from pancode.core.books import Ceilings
 from pancode.core.records import Attempt, Balance, Decision, Fence, Run
-from pancode.dispatch.dispatch import RecordsPicker
+from pancode.dispatch.remembering import RecordsPicker
 from pancode.runs.stop import stop
 from tests.unit.pancode.control.world import Desk, Puppet, facts, failed
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from node_agent.wire.clock import FleetTime
 from node_agent.wire.control import Beat, Control
 from node_agent.wire.event import Event, EventBody, Events, Marked
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Ask, Heartbeat, Inventory, JournalEntry, NodeFacts, RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation, Mode, Safety
@@ -77,9 +77,13 @@ class HonestDepot:
         self.missing_blobs: set[str] = set()
         self.commits: set[str] = set()
         self.blobs: dict[str, bytes] = {}
+        self.tree = "e" * 40
 
     def snapshot(self, wanted: SnapshotRequest) -> SnapshotTaken:
-        return SnapshotTaken("demo-1234", None, "a" * 40, "sha1")
+        return SnapshotTaken("demo-1234", None, "a" * 40, "sha1", tree=self.tree)
+
+    def tree_now(self, project: str, allowed: tuple[str, ...]) -> str:
+        return self.tree
 
     def begin_at(self, run: str, taken: SnapshotTaken) -> None:
         """It has every commit."""

@@ -355,3 +355,18 @@ def test_counts_stop_where_a_column_ends_in_any_order() -> None:
         for n, t in enumerate((2**62,) * 3)
     ]
     assert books.total(DAY, entries).tokens == books.total(DAY, reversed(entries)).tokens == books.MOST_SUM
+
+
+@pytest.mark.parametrize("dues", [("1", "2"), ("0", "2"), ("2", "0"), ("0", "0")])
+def test_two_holds_of_one_attempt_are_settled_once(dues: tuple[str, str]) -> None:
+    """The second settlement finds nothing open, and books no cost twice."""
+    stamp, account = stamps(), Account("r-1", 1)
+    entries: list[BookEntry] = []
+    for due in dues:
+        entries += books.hold((DAY,), account, Amount(Decimal(due)), stamp())
+    spent = Spent(Decimal("1.5"), 10, 20, "reported")
+    entries += books.settle(entries, account, spent, stamp())
+    assert books.settle(entries, account, spent, stamp()) == []
+    assert books.release(entries, account, stamp(), "again") == []
+    balance = books.total(DAY, entries)
+    assert (balance.held_usd, balance.spent_usd) == (Decimal(0), Decimal("1.5"))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.clock import FleetTime
+from node_agent.wire.model import FleetTime
 from node_agent.wire.order import Reasoning as Level
 from pancode.agents.agents import Agent, Speed, Tier
 from pancode.agents.models import ModelRef

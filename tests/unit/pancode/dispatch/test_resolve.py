@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.clock import FleetTime
 from node_agent.wire.endpoint import Sampling
+from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Allowed, NodeProblem
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Isolation, Mode, Safety
-from pancode.agents.agents import AgentLimits, Speed, Walls
+from pancode.agents.agents import AgentLimits, Role, Speed, Walls
 from pancode.agents.request import Defaults, Project
+from pancode.agents.runtimes import RUNTIMES
+from pancode.dispatch.choice import reasoning_for
 from pancode.dispatch.resolve import Unresolved, resolve
 from pancode.errors import ExitCode, NotFoundError, PancodeError, UsageError
 from pancode.life.orders import limits_of, order_for
@@ -336,9 +338,40 @@ def test_speed_is_time_and_thought(
     assert (found.limits.wall_ms, found.limits.idle_ms, found.reasoning) == expected
 
 
+@pytest.mark.parametrize(
+    ("mode", "runtime", "level"),
+    [
+        (Mode.BUILD, "claude", Reasoning.MEDIUM),
+        (Mode.PLAN, "codex", Reasoning.HIGH),
+        (Mode.REVIEW, "claude", Reasoning.XHIGH),
+        (Mode.ADMIN, "gemini", Reasoning.HIGH),
+        (Mode.ADMIN, "native", None),
+        (Mode.ADMIN, "shell", None),
+    ],
+)
+def test_who_leads_thinks_as_its_mode_asks(mode: Mode, runtime: str, level: Reasoning | None) -> None:
+    lead = replace(BUILDER, said_role=Role.LEAD)
+    asked = request(mode=mode)
+    assert reasoning_for(asked, lead, RUNTIMES[runtime], catalogue()) == (level, None)
+    own = replace(lead, reasoning=Reasoning.LOW)
+    if level is not None:
+        assert reasoning_for(asked, own, RUNTIMES[runtime], catalogue())[0] is Reasoning.LOW
+
+
+def test_an_agent_names_its_machine_and_a_flag_counts_more() -> None:
+    agents = {"builder": replace(BUILDER, node="gpubox")}
+    fleet = node("gpubox"), node("vm")
+    assert resolved(*fleet, settings={"agents": agents}).request.node == "gpubox"
+    assert resolved(*fleet, settings={"agents": agents}, node="vm").request.node == "vm"
+
+
 def test_speed_asks_no_runtime_for_what_it_cannot_do_and_settings_go_first() -> None:
     agents = {"builder": replace(BUILDER, speed=Speed.THOROUGH)}
     assert resolved(settings={"agents": agents}, runtime="shell").reasoning is None
+    asked = request(), agents["builder"], RUNTIMES["native"]
+    assert reasoning_for(*asked, catalogue())[0] is None, "nobody knows whether its model takes a level"
+    fleets = catalogue(defaults=Defaults(reasoning=Reasoning.LOW))
+    assert reasoning_for(*asked, fleets)[0] is Reasoning.LOW, "a wish of the owner is handed on"
     wished = {"agents": agents, "defaults": Defaults(reasoning=Reasoning.LOW)}
     assert resolved(settings=wished).reasoning is Reasoning.LOW
     short = {"agents": agents, "defaults": Defaults(wall_ms=500, idle_ms=400)}
@@ -397,3 +430,14 @@ def test_what_fills_the_first_call_is_estimated() -> None:
     elsewhere = resolved(workspace="none", settings={"project": Project(guide_chars=400)})
     assert elsewhere.tokens["context"] == 0
     assert resolved(runtime="shell").tokens == {}
+
+
+def test_who_leads_is_talked_with_and_takes_no_task_by_itself() -> None:
+    lead = replace(SCOUT, name="panos", said_role=Role.LEAD)
+    asked = request(agent="panos", runtime="native", model="ollama/qwen3")
+    settings = catalogue(agents={**AGENTS, "panos": lead})
+    alone = resolve(asked, settings)
+    assert isinstance(alone, Unresolved) and alone.error.code == "is_talked_with"
+    assert "pancode chat --agent panos" in alone.error.fix
+    talked = resolve(replace(asked, turns={"idle_ms": 1000}), settings)
+    assert not isinstance(talked, Unresolved) or talked.error.code != "is_talked_with"

@@ -12,8 +12,8 @@ from node_agent.wire.event import Progress
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Usage
+from pancode.control.left import left_for_children
 from pancode.core.records import Run
-from pancode.dispatch import dispatch
 from pancode.runs.stop import stop
 from tests.unit.pancode.control.world import Desk, Puppet, facts, failed
 
@@ -55,7 +55,7 @@ def end(coordinator: Desk, node: Puppet, order: Order, usd: str | None, **more: 
 
 def left(coordinator: Desk, run: str = "r-paren") -> Decimal | None:
     with coordinator.ledger.transaction() as tx:
-        return dispatch.left_for_children(tx, desk_run(tx.get(Run, run)))
+        return left_for_children(tx, desk_run(tx.get(Run, run)))
 
 
 def desk_run(found: Run | None) -> Run:

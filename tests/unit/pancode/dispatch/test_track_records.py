@@ -13,7 +13,9 @@ from pancode.agents.request import DispatchRequest
 from pancode.config.surroundings import FileSurroundings
 from pancode.control.work import unit_of_work
 from pancode.core.records import Decision, Run
-from pancode.dispatch.dispatch import RecordsPicker, dispatch, lately
+from pancode.core.values import replace
+from pancode.dispatch.dispatch import dispatch
+from pancode.dispatch.remembering import RecordsPicker, lately
 from pancode.life.signals import Landed
 from pancode.reports.track_records import track_records
 from tests.unit.pancode.account.test_cost import play
@@ -59,7 +61,8 @@ def test_a_dispatch_draws_once_and_chooses_by_records_of_that_kind() -> None:
     assert coordinator.ids.count == before + 1 and picker.agent(["ann", "bob"], "fix the parser") == first
     picker.model("ann", ["opus", "sonnet"], "fix the parser")
     assert coordinator.ids.count == before + 1, "one draw for the whole dispatch"
-    assert "went well" in first[1]
+    assert "0 runs known and 3 are needed" in first[1]
+    assert "2 of 3 went well, rate 0.60" in picker.figure("ann", "claude", None, "fix it")
 
 
 def test_faults_of_a_machine_are_nobodys() -> None:
@@ -91,7 +94,7 @@ def test_records_choose_the_model_and_the_estimate_and_say_so(tmp_path: Path) ->
     node = Puppet(coordinator)
     node.facts = facts(isolation=Isolation.SANDBOX, runtimes=(RuntimeFact(name="claude", state="ok"),))
     node.breathe()
-    for number, (model, end) in enumerate([("opus", "failed"), ("opus", "failed"), ("sonnet", "done")] * 2):
+    for number, (model, end) in enumerate([("opus", "failed"), ("opus", "failed"), ("sonnet", "done")] * 3):
         words: dict[str, Any] = {"agent": "builder", "task": "fix it", "runtime": "claude"}
         play(coordinator, node, f"r-000{number}", end, Decimal("0.3"), model=model, **words)
     (tmp_path / "pancode.yaml").write_text(WITH_MODELS)
@@ -100,5 +103,10 @@ def test_records_choose_the_model_and_the_estimate_and_say_so(tmp_path: Path) ->
     run = dispatch(coordinator.core, around, request).run
     assert run.model == "sonnet" and run.estimate_usd == Decimal("0.30")
     told = {d.kind: (d.what, d.detail) for d in coordinator.rows(Decision, run=run.id) if d.kind != "gate"}
-    assert "2 of 2 went well" in told["model"][1]
-    assert told["estimate"][0] == "$0.3000" and told["estimate"][1].startswith("2 runs of builder")
+    assert "3 of 3 went well" in told["model"][1]
+    known = "builder with sonnet at tasks of kind change and size small: 3 of 3 went well, rate 0.80"
+    assert told["records"][0] == "builder" and told["records"][1].startswith(known)
+    large = dispatch(coordinator.core, around, replace(request, task="fix " + "x" * 2_000, model="haiku")).run
+    (record,) = [d.detail for d in coordinator.rows(Decision, run=large.id) if d.kind == "records"]
+    assert record == "builder with haiku at tasks of kind change: unknown, 0 runs known and 3 are needed"
+    assert told["estimate"][0] == "$0.3000" and told["estimate"][1].startswith("3 runs of builder")

@@ -110,6 +110,20 @@ def test_every_wait_has_its_reason(
     assert isinstance(decision, Unplaced) and (decision.why, decision.kind) == (why, kind)
 
 
+def test_a_chat_waits_for_the_adapter_of_its_program_and_other_runs_do_not() -> None:
+    view = node("a", {"claude": "ok"})
+    assert view.last is not None
+    lacks = "claude-agent-acp is missing: npm install it"
+    facts = view.last.heartbeat.facts
+    fact = facts.runtimes[0].model_copy(update={"no_turns": lacks})
+    beat = view.last.heartbeat.model_copy(update={"facts": facts.model_copy(update={"runtimes": (fact,)})})
+    view = replace(view, last=replace(view.last, heartbeat=beat))
+    (waits,) = decisions([run("r-1", runtime="claude", terms={"turns": {"idle_ms": 1}})], standing(view))
+    assert isinstance(waits, Unplaced) and waits.why == f"a has no chats with claude: {lacks}"
+    (goes,) = decisions([run("r-1", runtime="claude")], standing(view))
+    assert isinstance(goes, Placed)
+
+
 def test_who_asks_for_less_does_not_wait_for_the_reason_of_another() -> None:
     """All wait in one order, and only those that ask for the same share a reason."""
     strict = node("a", allows=Allowed(safety=Safety.AUTO_EDIT))

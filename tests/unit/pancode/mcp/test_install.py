@@ -38,9 +38,9 @@ def test_it_is_entered_once_and_taken_out_again(tmp_path: Path, program: str) ->
     assert words == ["/opt/p/pancode", "mcp"]
     assert not change_of(program, OURS, tmp_path, {}).needed, "twice is once"
     moved = changed(program, tmp_path, ("/elsewhere/pancode", "mcp"))
-    assert moved.needed and "/elsewhere/pancode" in moved.after and "/opt/p" not in moved.after
+    assert moved.needed and "/elsewhere/pancode" in moved.text and "/opt/p" not in moved.text
     changed(program, tmp_path, ())
-    assert servers(program, tmp_path) == {}
+    assert not change.file.exists(), "there was no file before"
     assert not change_of(program, (), tmp_path, {}).needed
 
 
@@ -62,7 +62,7 @@ def test_comments_and_tables_of_a_toml_file_stay(tmp_path: Path) -> None:
     place = PROGRAMS["codex"].place(tmp_path, {})
     place.parent.mkdir(parents=True)
     place.write_text(CODEX)
-    entered = changed("codex", tmp_path).after
+    entered = changed("codex", tmp_path).text
     assert entered.startswith(CODEX) and set(servers("codex", tmp_path)) == {"other", "pancode"}
     place.write_text(entered.replace("[tui]", '[mcp_servers.pancode.env]\nA = "1"\n\n[tui]'))
     changed("codex", tmp_path, ())
@@ -77,6 +77,50 @@ def test_tables_after_ours_stay_however_they_are_written(tmp_path: Path) -> None
     place.write_text('[mcp_servers.pancode]\ncommand = "old"\nargs = [\n  "mcp",\n]\n\n' + after)
     changed("codex", tmp_path, ())
     assert place.read_text() == after
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n",
+        "{}",
+        "{ }\n",
+        '{"a":1}',
+        '{"a":1,"KEY":{}}\n',
+        '{"a": {"b": [1, 2]}, "KEY": {"other": {"command": "x"}}, "z": 1}',
+        '{\n  "KEY": {\n  },\n  "z": "KEY"\n}\n',
+        '{\n\t"a": "sp\u00e4t \\u00e4",\n\t"KEY": {\n\t\t"other": {"command": "x"}\n\t}\n}',
+        '{\r\n    "a": 1.50,\r\n    "n": null\r\n}\r\n',
+    ],
+)
+@pytest.mark.parametrize("program", ["claude", "opencode"])
+def test_what_is_taken_out_leaves_a_json_file_byte_for_byte(tmp_path: Path, program: str, text: str) -> None:
+    known = PROGRAMS[program]
+    place = known.place(tmp_path, {})
+    place.parent.mkdir(parents=True, exist_ok=True)
+    before = text.replace("KEY", known.key).encode()
+    place.write_bytes(before)
+    changed(program, tmp_path)
+    told = json.loads(place.read_bytes())
+    assert "pancode" in told.pop(known.key)
+    changed(program, tmp_path, ("/elsewhere/pancode", "mcp", "--tools", "all"))
+    changed(program, tmp_path, ())
+    assert place.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a = 1", "a = 1\n", "a = 1\n\n", "[t]\na = 1\n\n\n", CODEX, "\n", "a = 1\r\n"]
+)
+def test_what_is_taken_out_leaves_a_toml_file_byte_for_byte(tmp_path: Path, text: str) -> None:
+    place = PROGRAMS["codex"].place(tmp_path, {})
+    place.parent.mkdir(parents=True)
+    place.write_bytes(text.encode())
+    changed("codex", tmp_path)
+    assert "pancode" in servers("codex", tmp_path)
+    changed("codex", tmp_path, ("/elsewhere/pancode", "mcp"))
+    changed("codex", tmp_path, ())
+    assert place.read_bytes() == text.encode()
 
 
 def test_a_file_that_its_program_writes_meanwhile_is_left_alone(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import queue
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -183,3 +185,10 @@ def test_a_call_that_waits_holds_up_nothing_tells_how_far_it_is_and_can_be_cance
     send({"method": "notifications/cancelled", "params": {"requestId": 7}})
     send(ask("ping", 9))
     assert sink.next()["id"] == 9, "a cancelled call gets no answer"
+
+
+def test_it_starts_without_the_model_of_the_wire() -> None:
+    """Programs start it with each session of theirs, and wait for it."""
+    probe = "import sys, pancode.cli.programs, pancode.mcp.server; print('pydantic' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

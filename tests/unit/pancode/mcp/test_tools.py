@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any, cast
@@ -9,11 +10,11 @@ from typing import Any, cast
 import pytest
 
 from pancode.client import Client, LogPart, RepeatedPost
-from pancode.errors import ApiError
+from pancode.errors import ApiError, UsageError
+from pancode.mcp import prompts, tools
 from pancode.mcp import server as resources
-from pancode.mcp import tools
 from pancode.mcp.protocol import CallProgress, ParamsError
-from pancode.mcp.server import INSTRUCTIONS
+from pancode.mcp.server import INSTRUCTIONS, serve
 
 WORDS = defaultdict[str, RepeatedPost](lambda: RepeatedPost(str))
 
@@ -63,6 +64,16 @@ def called(client: Answers, name: str, /, **given: Any) -> Any:
     return result["structuredContent"], result["isError"], sent
 
 
+def test_a_dispatch_may_name_a_workspace_and_the_other_tools_may_not() -> None:
+    fields = {tool.name: tool.listed()["inputSchema"]["properties"] for tool in tools.TOOLS}
+    assert "enum" not in fields["dispatch"]["workspace"]
+    assert fields["dispatch_batch"]["workspace"]["enum"] == ["git", "none"]
+    client = Answers(post={"run": "r-abc", "state": "pending"})
+    called(client, "dispatch", task="go on", workspace="login", cwd="/srv/shop")
+    ((path, body),) = client.asked
+    assert (path, body["workspace"]) == ("/v1/runs", "login")
+
+
 def test_each_tool_says_what_it_does_and_whether_it_only_looks() -> None:
     for tool in tools.TOOLS:
         listed = tool.listed()
@@ -72,10 +83,13 @@ def test_each_tool_says_what_it_does_and_whether_it_only_looks() -> None:
     assert changing == {
         *(
             "dispatch",
-            "dispatch_batch",
+            *("dispatch_batch", "dispatch_chain", "dispatch_race"),
+            "explore",
+            "retry",
             "run_workflow",
             "stop",
             "workflow_stop",
+            "lane_add",
             "land",
             "answer",
             "tell",
@@ -85,8 +99,57 @@ def test_each_tool_says_what_it_does_and_whether_it_only_looks() -> None:
             "schedule_resume",
             "schedule_remove",
             "say",
+            "propose_change",
         )
     }
+
+
+MOST_UNASKED = 12_000
+"""Characters of the list that a client gets unasked: some 3,000 tokens of each conversation."""
+
+
+def test_the_list_that_a_client_gets_unasked_is_short() -> None:
+    unasked = tools.listed(())
+    assert len(json.dumps(unasked)) <= MOST_UNASKED
+    names = {tool["name"] for tool in unasked}
+    assert {"dispatch", "wait", "run_show", "diff", "answer", "land", "retry", "receipt"} <= names
+    assert "dispatch_batch" not in names
+    assert {tool["name"] for tool in tools.listed(("workflows",))} - names > {
+        "dispatch_batch",
+        "run_workflow",
+    }
+    assert len(tools.listed((tools.ALL,))) == len(tools.TOOLS)
+    with pytest.raises(UsageError, match="no group of tools 'lane'") as refused:
+        serve(("lane",))
+    assert "workflows" in refused.value.fix
+
+
+def test_an_answer_fits_the_schema_that_the_list_gives() -> None:
+    run = {"run": "r-1", "state": "ended", "outcome": None, "reason": "", "stage": "ended"}
+    answer, _, _ = called(Answers(get=[run]), "wait", run="r-1", seconds=1)
+    wanted = tools.BY_NAME["wait"].listed()["outputSchema"]["properties"]
+    assert set(wanted) <= set(answer), "and more, such as the mark of what is not to be trusted"
+
+
+def test_a_receipt_is_read_as_the_machine_signed_it() -> None:
+    row = {"run": "r-1", "digest": "ab", "statement": {"outcome": "done"}, "envelope": {"signatures": ["x"]}}
+    answer, failed, _ = called(Answers(get=[row]), "receipt", run="r-1")
+    assert not failed and answer["statement"] == {"outcome": "done"} and "signatures" not in str(answer)
+
+
+def test_prompts_hold_the_words_of_a_person_or_stand_alone() -> None:
+    assert [one["title"] for one in prompts.listed()] == [
+        "Hand this over",
+        "Review what came back",
+        "Morning",
+    ]
+    for one in prompts.listed():
+        [message] = prompts.prompt_of(one["name"], {})["messages"]
+        assert "{" not in message["content"]["text"] and message["role"] == "user"
+    told = prompts.prompt_of("review", {"run": "r-7"})["messages"][0]["content"]["text"]
+    assert "r-7" in told and "Do not land before I say yes" in told
+    with pytest.raises(ParamsError, match="hand-over"):
+        prompts.prompt_of("evening", {})
 
 
 def test_a_schedule_is_made_of_its_time_and_its_task() -> None:
@@ -107,14 +170,14 @@ def test_a_schedule_is_made_of_its_time_and_its_task() -> None:
 
 def test_work_on_another_machine_needs_a_folder_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PANCODE_COORDINATOR", "ssh://desk")
-    client = Answers(post={"run": "r-1"}, get=[{"agents": []}])
+    client = Answers(post={"run": "r-1"}, get=[{"agents": []}, {"records": []}])
     answer, failed, _ = called(client, "dispatch", task="x")
     assert failed and answer["code"] == "not_from_here" and not client.asked
     called(client, "dispatch", task="x", cwd="/src/p")
     called(client, "dispatch", task="x", workspace="none")
     assert [body.get("cwd") for _, body in client.asked] == ["/src/p", None]
     called(client, "agents")
-    assert client.asked[-1] == ("/v1/agents", {"cwd": None})
+    assert client.asked[-2] == ("/v1/agents", {"cwd": None})
     with pytest.raises(ParamsError, match="absolute"):
         called(client, "dispatch", task="x", cwd="p")
 
@@ -144,8 +207,9 @@ def test_wrong_arguments_are_named(name: str, given: dict[str, Any], words: str)
 def test_only_tools_that_begin_work_bring_up_a_fleet_that_was_taken_down() -> None:
     begin = {tool.name for tool in tools.TOOLS if tool.begins}
     assert begin == {
-        *("dispatch", "dispatch_batch", "run_workflow", "answer", "tell", "continue_run", "schedule_add"),
-        "say",
+        *("dispatch", "dispatch_batch", "dispatch_chain", "dispatch_race", "run_workflow"),
+        *("answer", "tell", "continue_run", "schedule_add", "lane_add", "say", "retry"),
+        "explore",
     }
     asked: list[bool] = []
 
@@ -300,6 +364,34 @@ def test_a_batch_is_a_workflow_whose_steps_are_the_tasks() -> None:
     assert [step["dispatch"] for step in body["steps"]] == work
 
 
+def test_a_chain_is_a_workflow_whose_steps_need_each_the_one_before() -> None:
+    client = Answers(post={"workflow": "w-1"})
+    steps = [{"task": "plan", "agent": "scout"}, {"task": "build"}]
+    called(client, "dispatch_chain", steps=steps, cwd="/src", agent="builder")
+    body = client.asked[0][1]
+    assert body["kind"] == "chain"
+    assert [(step["name"], step["dispatch"]["agent"], step.get("needs")) for step in body["steps"]] == [
+        ("1", "scout", None),
+        ("2", "builder", ["1"]),
+    ]
+    for wrong in ("plan", {"agent": "scout"}, {"task": "x", "land": "yes"}, {"task": 7}):
+        with pytest.raises(ParamsError):
+            called(client, "dispatch_chain", steps=[wrong], cwd="/src")
+
+
+def test_a_race_is_one_task_for_several() -> None:
+    client = Answers(post={"workflow": "w-1"})
+    called(client, "dispatch_race", task="x", agents=["builder", "fixer"], by="smallest", cwd="/src")
+    called(client, "dispatch_race", task="x", best_of=3, cwd="/src")
+    named, same = client.asked[0][1], client.asked[1][1]
+    assert named["race"] == {"by": "smallest"} and same["race"] == {"by": "first"}
+    assert [step["dispatch"]["agent"] for step in named["steps"]] == ["builder", "fixer"]
+    assert [step["dispatch"] for step in same["steps"]] == [{"task": "x"}] * 3
+    for wrong in ({}, {"agents": ["one"]}, {"agents": ["a", "b"], "best_of": 2}):
+        with pytest.raises(ParamsError):
+            called(client, "dispatch_race", task="x", cwd="/src", **wrong)
+
+
 def test_a_shipped_workflow_is_found_by_name_and_a_wrong_one_says_what_there_is(tmp_path: Path) -> None:
     client = Answers(post={"workflow": "w-2"})
     called(client, "run_workflow", workflow="review-loop", input="do it", cwd=str(tmp_path))
@@ -322,3 +414,16 @@ def test_resources_are_those_of_a_run() -> None:
     for address in ("pancode://runs/r-1/key", "file:///etc/passwd", "pancode://runs/../x/log"):
         with pytest.raises(ParamsError):
             resources.read(client, address)
+
+
+def test_agents_come_with_their_records_and_no_rate_of_too_few_runs() -> None:
+    def row(agent: str, runs: int) -> dict[str, Any]:
+        about = {"agent": agent, "model": "opus", "kind": "change", "size": "small", "repository": "/p"}
+        return {**about, "runs": runs, "good": runs, "rate": 0.8, "enough": runs >= 3}
+
+    agents = [{"name": "builder", "prompt": "long"}, {"name": "scout"}]
+    client = Answers(get=[{"agents": agents}, {"records": [row("builder", 2), row("builder", 9)]}])
+    answer, failed, _ = called(client, "agents", cwd="/src/p")
+    builder, scout = answer["agents"]
+    assert not failed and scout["records"] == [] and "prompt" not in builder
+    assert [(one["runs"], one["rate"]) for one in builder["records"]] == [(9, 0.8), (2, "unknown")]

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from pancode.config import agentwrite
 from pancode.config.agentedit import set_value
+from pancode.config.agentwrite import AgentsFile
 from pancode.config.documents import read_document
 from pancode.errors import ConfigError, ConflictError, NotFoundError, RefusedError, UsageError
-from pancode.offline import agents as offline
-from pancode.offline.agents import AgentsFile, check_file, new_agent, set_field
+from pancode.offline.agents import check_file, new_agent, set_field
 from pancode.offline.init import write_files
 
 MINE = "# mine\nagents:\n  fixer:   # the fixer\n    readonly: false\n    tools: [read, edit]\n"
@@ -144,7 +145,7 @@ def test_a_file_that_changes_meanwhile_is_left_alone(
         agents_file.file.write_text("# somebody else\n")
         return set_value(text, path, value, place)
 
-    monkeypatch.setattr(offline, "set_value", slow)
+    monkeypatch.setattr(agentwrite, "set_value", slow)
     with pytest.raises(ConflictError, match="was changed meanwhile"):
         set_field(agents_file, "fixer", "tier", "mid")
     assert agents_file.file.read_text() == "# somebody else\n"
@@ -216,4 +217,4 @@ def test_check_takes_a_folder_and_says_which_agents_are_switched_off(
     (folder / "panagents.yaml").write_text("agents:\n  scout: {enabled: false}\n")
     told = check_file(agents_file, folder)
     assert (told["file"], told["disabled"]) == (f"{folder}/panagents.yaml", ["scout"])
-    assert len(told["agents"]) == 7
+    assert len(told["agents"]) == 8

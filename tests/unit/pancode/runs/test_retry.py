@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.clock import FleetTime
+from node_agent.wire.model import FleetTime
 from node_agent.wire.order import Reasoning, Resumed
 from pancode.agents.request import DispatchRequest, request_from
 from pancode.core.records import Run

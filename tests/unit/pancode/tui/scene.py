@@ -24,6 +24,7 @@ from pancode.runs.fleet_settings import pause_queue
 from pancode.tui.app import Console
 from pancode.tui.logreader import LogReader
 from pancode.tui.reader import Reader, Say
+from tests.crowd import crowded
 from tests.unit.pancode.api.world import World
 from tests.unit.pancode.control.world import Puppet, facts, failed
 from tests.unit.pancode.core.fleets import endpoint
@@ -209,16 +210,24 @@ def played(
 
 
 def screen(app: Console) -> str:
-    """What stands there, without colours."""
+    """What stands there, without colours. The screen of an application that has failed would be empty."""
+    if app.crash is not None:
+        raise app.crash
+    assert app.return_code is None, f"it has ended with {app.return_code}"
     strips = app.screen._compositor.render_strips()
     return "\n".join(strip.text.rstrip() for strip in strips)
 
 
 async def shows(app: Console, pilot: Pilot[int], words: str) -> str:
     """Wait until this is on the screen."""
-    for _ in range(400):
-        if words in screen(app):
-            break
-        await pilot.pause(0.02)
-    assert words in screen(app), f"{words!r} did not come:\n{screen(app)}"
+    await comes(app, pilot, lambda: words in screen(app), repr(words))
     return screen(app)
+
+
+async def comes(app: Console, pilot: Pilot[int], holds: Callable[[], object], what: str) -> None:
+    """Wait until that is so."""
+    for _ in range(int(400 * crowded())):
+        if holds():
+            return
+        await pilot.pause(0.02)
+    assert holds(), f"{what} did not come:\n{screen(app)}"

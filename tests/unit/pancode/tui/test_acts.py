@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pancode.tui.acts import ACTS, Act, choices, held
+from pancode.tui.acts import ACTS, Act, choices, held, named, subject
+from pancode.tui.page import Page, PagePlace
 from tests.unit.pancode.tui.scene import Scene
 
 RUN: dict[str, Any] = {
@@ -18,7 +19,7 @@ NODE: dict[str, Any] = {
 }  # fmt: skip
 FLOW: dict[str, Any] = {
     "workflow": "w-1", "name": "three", "cost": {"usd": "1.5"},
-    "steps": [{"finished_at": None}, {"finished_at": "x"}],
+    "steps": [{"finished_at": None, "state": "failed"}, {"finished_at": "x", "state": "done"}],
 }  # fmt: skip
 ITEM: dict[str, Any] = {
     "id": "i", "run": "r-1", "kind": "landing", "words": "2 files", "choices": [], "yes": ["--with-commands"],
@@ -49,6 +50,20 @@ def act(name: str, kind: str, shape: dict[str, Any], words: str = "") -> Act:
         ("drain", "node", NODE, "Drain gpubox: nothing new starts there, 2 runs in flight go on?"),
         ("drain", "node", {**NODE, "draining": "a disk"}, "Resume gpubox: it takes new work again?"),
         ("stop", "workflow", FLOW, "Stop workflow w-1: 1 step not ended, $1.50 so far?"),
+        ("verify", "run", RUN, "Run the gates of r-1 once more, on another machine than gpubox?"),
+        ("drop", "run", RUN, "Put the change of r-1 aside (2 files)? It is kept, and asked about no more."),
+        (
+            "resolve",
+            "run",
+            RUN,
+            "Let an agent settle the conflict of r-1 with your files? Its result is a run of its own.",
+        ),
+        (
+            "continue",
+            "workflow",
+            FLOW,
+            "Begin 1 step of w-1 again that did not end well? What is done is kept.",
+        ),
         ("retry", "workflow", FLOW, "Retry workflow w-1 'three': all of it anew, as a new workflow?"),
         (
             "approve",
@@ -99,14 +114,25 @@ def test_the_api_takes_each_request(scene: Scene) -> None:
         ("tell", "run"): scene.waits,
         ("land", "run"): scene.done,
         ("drain", "node"): "n1",
-        ("stop", "workflow"): client.get("/v1/workflows")["workflows"][0]["workflow"],
+        ("stop", "workflow"): (flow := client.get("/v1/workflows")["workflows"][0]["workflow"]),
+        ("continue", "workflow"): flow,
+        ("drop", "run"): scene.done,
+        ("continue", "run"): scene.done,
+        ("resolve", "run"): scene.done,
+        ("verify", "run"): scene.done,
+    }
+    refused = {  # the API's own words: a script takes none, and what is settled or alone has no other to ask
+        ("tell", "run"): "cannot be given words|cannot be told",
+        ("continue", "workflow"): "has not ended",
+        ("continue", "run"): "cannot be given words",
+        ("verify", "run"): "cannot be verified now",
     }
     for (name, kind), about in sent.items():
         chosen = ACTS[name, kind]
         assert chosen.look is not None
         made = chosen.act(client.get(chosen.look(about).path), "words")
-        if name == "tell":  # a shell command takes no words: the API's own refusal
-            with pytest.raises(Exception, match="cannot be given words|cannot be told"):
+        if (name, kind) in refused:
+            with pytest.raises(Exception, match=refused[name, kind]):
                 client.post(made.path, {"by": "ada", **made.body})
         else:
             client.post(made.path, {"by": "ada", **made.body})
@@ -114,3 +140,22 @@ def test_the_api_takes_each_request(scene: Scene) -> None:
     client.post(act("deny", "item", item).path, {"by": "ada"})
     assert client.get("/v1/inbox")["items"] == []
     assert client.get("/v1/nodes/n1")["draining"] == "drained by ada"
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [
+        (PagePlace("run", "r-1"), "run"),
+        (PagePlace("log", "r-1"), "run"),
+        (PagePlace("machine", "gpubox"), "node"),
+        (PagePlace("workflow", "w-1"), "workflow"),
+    ],
+)
+def test_keys_act_on_what_a_page_will_show_before_its_answers_are_there(place: PagePlace, kind: str) -> None:
+    about = subject(Page(shape=named(place)), None, place)
+    assert (about.kind_for(frozenset({kind})), about.name(kind)) == (kind, place.about)
+
+
+@pytest.mark.parametrize("place", [PagePlace("runs"), PagePlace("item", "i")])
+def test_keys_wait_for_the_answers_where_they_say_what_is_asked(place: PagePlace) -> None:
+    assert not subject(Page(shape=named(place)), None, place).kinds

@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from pancode.tui.app import Console
 from pancode.tui.page import PagePlace
 from pancode.tui.sheet import Sheet
-from tests.unit.pancode.tui.scene import Scene, console, played, screen, shows
+from tests.unit.pancode.tui.scene import Scene, comes, console, played, screen, shows
 
 
 def posts(scene: Scene) -> list[tuple[str, object]]:
@@ -31,8 +31,7 @@ def test_in_and_out_keeps_the_marked_row(still: Scene) -> None:
         await shows(app, pilot, "STORY")
         await pilot.press("escape")
         await shows(app, pilot, "STATE")
-        await pilot.pause(0.2)
-        assert app._subject.copied == still.done
+        await comes(app, pilot, lambda: app._subject.copied == still.done, "the row that was marked")
 
     played(still, play, "runs")
 
@@ -74,11 +73,11 @@ def test_a_filter_narrows_as_one_types_and_escape_ends_it(still: Scene) -> None:
     async def play(app: Console, pilot: Pilot[int]) -> None:
         await shows(app, pilot, "choose the port")
         await pilot.press("slash", *"tidy")
-        await pilot.pause()
-        assert still.done in screen(app) and still.asks not in screen(app)
+        await comes(app, pilot, lambda: still.asks not in screen(app), "fewer rows")
+        assert still.done in screen(app)
         await pilot.press("enter", "escape")
-        await pilot.pause()
-        assert still.asks in screen(app) and "/tidy" not in screen(app)
+        await comes(app, pilot, lambda: "/tidy" not in screen(app), "the end of the filter")
+        await shows(app, pilot, still.asks)
 
     played(still, play, "runs")
 
@@ -149,8 +148,8 @@ def test_a_log_follows_until_one_scrolls_up(scene: Scene) -> None:
         scene.log(scene.working, b"\x1b[2J\x1b]52;c;QUJD\x07later\n")
         await shows(app, pilot, "later")
         await pilot.press("slash", *"line 42", "enter")
-        await pilot.pause(0.1)
-        assert "line 42" in screen(app) and "line 43" not in screen(app)
+        await comes(app, pilot, lambda: "line 43" not in screen(app), "fewer lines")
+        assert "line 42" in screen(app)
 
     played(scene, play)
 
@@ -231,8 +230,7 @@ def test_ways_to_leave(still: Scene, presses: tuple[str, ...]) -> None:
     async def play(app: Console, pilot: Pilot[int]) -> None:
         await shows(app, pilot, "as of")
         await pilot.press(*presses)
-        await pilot.pause()
-        assert app.return_value == 0
+        await comes(app, pilot, lambda: app.return_value == 0, "the end")
 
     played(still, play)
 
@@ -241,8 +239,7 @@ def test_a_defect_in_a_thread_ends_it_with_the_error(still: Scene) -> None:
     async def play(app: Console, pilot: Pilot[int]) -> None:
         await shows(app, pilot, "as of")
         app._reader.beside(_fails)
-        await pilot.pause(0.2)
-        assert isinstance(app.crash, ZeroDivisionError)
+        await comes(app, pilot, lambda: isinstance(app.crash, ZeroDivisionError), "the defect")
 
     played(still, play)
 

@@ -72,6 +72,12 @@ def test_where_a_model_server_of_ones_own_is_nobody_has_to_log_in() -> None:
     ]
 
 
+def test_what_holds_a_program_of_the_owners_choice_is_one_line() -> None:
+    named = [{"name": f"acp:{name}", "nodes": [fact("n1")], "reasoning": []} for name in ("kilo", "hermes")]
+    told = runtime_rows(named).splitlines()
+    assert [line for line in told if "command rules hold it only where it asks" in line] == [told[4]]
+
+
 def test_the_wall_of_each_machine_stands_with_what_it_holds() -> None:
     walls = [
         {"node": name, "isolation": kind, "holds": holds(kind)}

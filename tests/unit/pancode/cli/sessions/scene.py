@@ -7,7 +7,7 @@ import base64
 import json
 import queue
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,6 +35,7 @@ def shape(state: str, **more: Any) -> dict[str, Any]:
         "asks": None,
     }
     told |= {"goes_on": False, "takes_turns": True, "agent": "builder", "node": "gpubox", "model": "qwen3"}
+    told |= {"mode": "build", "safety": "auto-edit", "next": None}
     told |= {"runtime": "native", "title": "why is the build slow?"}
     told["usage"] = {"input_tokens": 1200, "output_tokens": 34, "cost_usd": "0.0125"}
     told["usage"]["cost_source"] = "metered"
@@ -59,6 +60,7 @@ class SessionApi:
         self.keys: list[str] = []
         self.refuses: Exception | None = None
         self.loses = False
+        self.at_work: list[str] = []
         self.goes = threading.Event()
         self.goes.set()
         self.state = shape("works")
@@ -76,11 +78,16 @@ class SessionApi:
         self.keys += [key] if key else []
         if self.loses:
             raise StreamCutError("it went away")
-        return {"run": RUN, "number": 1, "warnings": []}
+        return self.state if path.endswith("/terms") else {"run": RUN, "number": 1, "warnings": []}
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
+        if path == "/v1/runs" and query.get("outcome") == "running":
+            return {"runs": [{"run": one} for one in self.at_work]}
         if path == "/v1/runs":
             return {"runs": [{"run": "r-m2w8vd", "task": "Annotate billing", "runtime": "native"}]}
+        if path in ("/v1/modes", "/v1/safety"):
+            names = ("build", "plan") if path == "/v1/modes" else ("auto-edit", "suggest")
+            return {path[4:]: [{"name": name, "default": name == names[0]} for name in names]}
         return self.state
 
     def events(self, method: str, path: str, query: dict[str, Any], wanted: object) -> Iterator[ServerEvent]:
@@ -138,8 +145,14 @@ class ChatScene:
         self.api, self.clock = SessionApi(), MemoryClock()
         face = FakeFace(as_json=False)
         object.__setattr__(face, "api", self.api)
-        self.desk = ChatDesk(face, CountingIds(), begin or _begun, run)
+        self.ran: list[list[str]] = []
+        """Command lines of commands."""
+        self.desk = ChatDesk(face, CountingIds(), begin or _begun, run, runs=self._runs)
         self.app = ChatScreen(self.desk, cast("Clock", self.clock), "ada", "/nowhere", first)
+
+    def _runs(self, argv: Sequence[str], patience_s: float, columns: int) -> str:
+        self.ran.append(list(argv))
+        return f"{' '.join(argv)} says\n[red]this[/red]"
 
     @property
     def screen(self) -> str:
@@ -161,8 +174,8 @@ class ChatScene:
         raise AssertionError(f"{what} did not come:\n{self.screen}")
 
 
-def _begun(face: Face, client: Client, words: str) -> dict[str, Any]:
-    client.post("/v1/sessions", {"task": words})
+def _begun(face: Face, client: Client, words: str, terms: Mapping[str, str]) -> dict[str, Any]:
+    client.post("/v1/sessions", {"task": words, **terms})
     return {"run": RUN, "agent": "builder", "chosen": "", "warnings": []}
 
 

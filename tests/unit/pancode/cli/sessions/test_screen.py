@@ -15,10 +15,12 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
-from pancode.cli.sessions.screen.card import QUIET_MS
+from pancode.cli.sessions.screen import desk
+from pancode.cli.sessions.screen.card import QUIET_MS, CardAnswer
 from pancode.cli.sessions.screen.desk import MOST_NEWS, Consent
 from pancode.cli.sessions.screen.look import STATES
-from pancode.errors import RefusedError
+from pancode.cli.sessions.screen.steering import SETTLE_MS
+from pancode.errors import ApiError, RefusedError
 from tests.unit.pancode.cli.sessions.scene import RUN, ChatScene, asks, played, shape
 
 TURN = {"type": "turn", "number": 1, "words": 0, "by": "ada", "text": "why is it slow?", "at": 0}
@@ -192,6 +194,24 @@ def test_a_question_is_answered_by_a_choice_or_by_words() -> None:
     assert scene.api.posts == [(answer, {"text": "2"}), (answer, {"text": "desk"})]
 
 
+def test_a_change_that_was_agreed_to_is_taken_back_with_one_key_and_once() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        await scene.shows(pilot, "works")
+        await pilot.press("alt+u")
+        scene.api.becomes(asks("change", "budget of the day: $10 -> $25"))
+        await scene.shows(pilot, "it asks to change this")
+        scene.clock.advance(QUIET_MS)
+        await pilot.press("tab", "y")
+        await scene.shows(pilot, "Alt-U takes the change back")
+        await pilot.press("alt+u", "alt+u")
+        await scene.until(pilot, lambda: scene.ran != [], "the command")
+
+    scene = played(ChatScene(), play)
+    assert [how for how, _ in scene.api.posts] == [f"/v1/runs/{RUN}/approve"]
+    (ran,) = scene.ran
+    assert ran[-2:] == ["config", "undo"], ran
+
+
 def test_words_commands_and_lines() -> None:
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
         scene.api.writes(TURN)
@@ -219,6 +239,20 @@ def test_words_commands_and_lines() -> None:
         (turn, {"what": "cancel", "turn": 1}),
         (turn, {"what": "rest"}),
     ]
+
+
+def test_enter_sends_a_whole_command_though_its_last_letter_is_no_news_yet() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        scene.api.writes(TURN)
+        await scene.shows(pilot, "why is it slow?")
+        await pilot.press(*"/res")
+        field = scene.app.field
+        assert field.popup.display
+        for key in (events.Key("t", "t"), events.Key("enter", None)):
+            field.post_message(key)
+        await scene.until(pilot, lambda: len(scene.api.posts) == 1, "the rest")
+
+    played(ChatScene(), play)
 
 
 def test_words_that_were_refused_are_in_the_field_again() -> None:
@@ -288,7 +322,7 @@ def test_words_of_which_nobody_knows_are_told_to_who_leaves(monkeypatch: pytest.
 
 
 def test_a_consent_that_nobody_gave_begins_nothing() -> None:
-    def begin(face: Any, client: Any, words: str) -> dict[str, Any]:
+    def begin(face: Any, client: Any, words: str, terms: Any) -> dict[str, Any]:
         raise RefusedError(f"agreed: {face.agreed('It costs $5. Dispatch it?', '--yes')}")
 
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
@@ -336,8 +370,24 @@ def test_a_lost_link_is_told_and_gone_on_from_the_last_number() -> None:
     assert first == "" and set(later) == {f"{RUN}:{len(scene.api._log) - len(scene.api._last)}"}
 
 
+def test_a_consent_stays_until_it_is_answered_and_then_the_agents_question_comes() -> None:
+    asked = Consent("Raise the level?")
+    told = asks("call", "rm -r build", 3)
+
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        await scene.shows(pilot, "works")
+        scene.app._asks(asked)
+        scene.app._shaped(told)
+        assert scene.app.card.asks is asked
+        scene.clock.advance(QUIET_MS)
+        scene.app._answered(CardAnswer(asked, "no"))
+        assert asked.answer.get_nowait() is False and scene.app.card.asks == told["asks"]
+
+    played(ChatScene(), play)
+
+
 def test_the_first_words_begin_a_session_and_a_no_begins_none() -> None:
-    def begin(face: Any, client: Any, words: str) -> dict[str, Any]:
+    def begin(face: Any, client: Any, words: str, terms: Any) -> dict[str, Any]:
         if not face.agreed("It costs $5. Dispatch it?", "--yes"):
             raise RefusedError("nobody has agreed")
         client.post("/v1/sessions", {"task": words})
@@ -364,6 +414,30 @@ def test_the_first_words_begin_a_session_and_a_no_begins_none() -> None:
     assert played(ChatScene(run="", begin=begin), play).api.posts == [("/v1/sessions", {"task": "hi"})]
 
 
+def test_words_while_it_begins_are_said_when_it_has_begun_and_a_command_is_never_words() -> None:
+    goes = threading.Event()
+
+    def begin(face: Any, client: Any, words: str, terms: Any) -> dict[str, Any]:
+        goes.wait()
+        client.post("/v1/sessions", {"task": words})
+        return {"run": RUN, "agent": "builder", "chosen": "", "warnings": []}
+
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        await scene.shows(pilot, "runs says")
+        await pilot.press(*"hi", "enter")
+        await scene.shows(pilot, "begins")
+        await pilot.press(*"and this", "enter")
+        assert scene.app.field.text == ""
+        goes.set()
+        await scene.until(pilot, lambda: len(scene.api.posts) == 2, "the words")
+
+    scene = played(ChatScene(run="", first="/runs", begin=begin), play)
+    assert scene.api.posts == [
+        ("/v1/sessions", {"task": "hi"}),
+        (f"/v1/sessions/{RUN}/words", {"text": "and this"}),
+    ]
+
+
 def test_calls_unfold_blocks_are_marked_found_and_copied() -> None:
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
         scene.api.writes(TURN, {"type": "called", "id": "1", "tool": "edit", "path": "/w/a.py"})
@@ -375,11 +449,11 @@ def test_calls_unfold_blocks_are_marked_found_and_copied() -> None:
         await scene.shows(pilot, "+new")
         await pilot.press("ctrl+o", "ctrl+up", "ctrl+up", "enter")
         await scene.shows(pilot, "+new")
-        await pilot.press("ctrl+y")
+        await pilot.press("alt+c")
         assert scene.app.clipboard == "edit /w/a.py\n@@ -1 +1 @@\n-old\n+new"
         await pilot.press("escape", "ctrl+f", *"slow", "enter")
         await scene.until(pilot, lambda: scene.app.view.marked is scene.app.talk.blocks[0], "found")
-        await pilot.press("escape", "ctrl+y")
+        await pilot.press("escape", "alt+c")
         assert scene.app.clipboard == "It is the linker."
 
     played(ChatScene(), play)
@@ -428,6 +502,37 @@ def test_it_is_resized_and_nothing_is_lost() -> None:
     played(ChatScene(), play)
 
 
+def test_what_a_command_says_is_a_panel_and_no_words() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        scene.api.writes(TURN)
+        await scene.shows(pilot, "why is it slow?")
+        await pilot.press(*"/runs 5", "enter")
+        shown = await scene.shows(pilot, "runs 5 says")
+        assert "[red]this[/red]" in shown and "/runs 5" in shown
+        await pilot.press(*"/diff", "enter")
+        await scene.shows(pilot, f"runs diff {RUN} says")
+        await pilot.press(*"/rns", "enter")
+        await scene.shows(pilot, "did you mean /runs?")
+        assert scene.app.field.text == "/rns"
+        await pilot.press("ctrl+c", *"/help", "enter")
+        await scene.shows(pilot, "the colours are your terminal's")
+
+    scene = played(ChatScene(), play)
+    assert scene.api.posts == [] and scene.ran == [["runs", "5"], ["runs", "diff", RUN]]
+
+
+def test_a_command_needs_no_session_but_one_about_it_does() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        await scene.shows(pilot, "say what shall be done")
+        await pilot.press(*"/workers", "enter")
+        await scene.shows(pilot, "workers says")
+        await pilot.press(*"/diff", "enter")
+        await scene.shows(pilot, "there is no session yet")
+
+    scene = played(ChatScene(run=""), play)
+    assert scene.api.posts == [] and scene.ran == [["workers"]]
+
+
 def test_who_leaves_ends_nothing() -> None:
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
         await scene.shows(pilot, "works")
@@ -451,5 +556,107 @@ def test_a_terminal_that_goes_away_ends_it() -> None:
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
         loop = asyncio.get_running_loop()
         assert [loop.remove_signal_handler(one) for one in (signal.SIGTERM, signal.SIGHUP)] == [True, True]
+
+    played(ChatScene(), play)
+
+
+def edge(scene: ChatScene) -> str:
+    """The hairline with mode and level."""
+    return next(line for line in reversed(scene.screen.splitlines()) if "Ctrl-Y" in line)
+
+
+def test_keys_go_through_modes_and_levels_and_only_the_last_choice_is_sent() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        await scene.shows(pilot, "build Shift-Tab")
+        await pilot.press("shift+tab")
+        assert "review with your next words" in edge(scene)
+        await pilot.press("shift+tab")
+        assert "plan with your next words" in edge(scene)
+        await pilot.press("alt+a")
+        assert "admin with your next words" in edge(scene)
+        await pilot.press("alt+a", "ctrl+y", "ctrl+y")
+        assert "plan with your next words" in edge(scene) and "suggest Ctrl-Y" in edge(scene)
+        scene.clock.advance(SETTLE_MS)
+        await scene.until(pilot, lambda: bool(scene.api.posts), "the change")
+        chosen = {"mode": "plan", "safety": "suggest"}
+        assert scene.api.posts == [("/v1/sessions/r-abc123/terms", chosen)]
+        scene.api.becomes(shape("works", next={**chosen, "by": "ada"}))
+        await scene.until(pilot, lambda: scene.app.shape["next"] is not None, "it is known")
+        assert "plan with your next words" in edge(scene)
+        scene.api.becomes(shape("works", **chosen))
+        await scene.shows(pilot, "plan Shift-Tab")
+
+    played(ChatScene(), play)
+
+
+def test_who_goes_round_changes_nothing_and_words_take_the_choice_with_them() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        await scene.shows(pilot, "build Shift-Tab")
+        await pilot.press("shift+tab", "shift+tab", "shift+tab", *"one", "enter")
+        await scene.until(pilot, lambda: len(scene.api.posts) == 1, "the words")
+        await pilot.press("shift+tab", *"two", "enter")
+        await scene.until(pilot, lambda: len(scene.api.posts) == 3, "the change before the words")
+
+    posts = played(ChatScene(), play).api.posts
+    assert [path.rpartition("/")[2] for path, _ in posts] == ["words", "terms", "words"]
+    assert posts[1][1] == {"mode": "review"}
+
+
+def test_a_higher_level_asks_on_a_card_and_typed_words_are_no_yes() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        await scene.shows(pilot, "build Shift-Tab")
+        refused = {"code": "needs_yes", "title": "r-abc123 would get safety full-auto, and has auto-edit"}
+        scene.api.refuses = ApiError({**refused, "message": refused["title"], "exit_code": 5})
+        await pilot.press("ctrl+y")
+        scene.clock.advance(SETTLE_MS)
+        await scene.shows(pilot, "would get safety full-auto")
+        await pilot.press("y")
+        assert scene.app.card.asks is not None and scene.app.field.text == "y"
+        scene.api.refuses = None
+        scene.clock.advance(QUIET_MS)
+        await pilot.press("backspace", "tab", "y")
+        await scene.until(pilot, lambda: bool(scene.api.posts), "the yes")
+        assert scene.api.posts[-1][1] == {"safety": "full-auto", "yes": True}
+
+    played(ChatScene(), play)
+
+
+def test_a_no_leaves_the_level_and_says_so() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        await scene.shows(pilot, "build Shift-Tab")
+        refused = {"code": "needs_yes", "title": "r-abc123 would get safety full-auto, and has auto-edit"}
+        scene.api.refuses = ApiError({**refused, "message": refused["title"], "exit_code": 5})
+        await pilot.press("ctrl+y")
+        scene.clock.advance(SETTLE_MS)
+        await scene.shows(pilot, "would get safety full-auto")
+        scene.clock.advance(QUIET_MS)
+        await pilot.press("tab", "x")
+        await scene.until(pilot, lambda: scene.app.card.asks is None, "the no")
+        await scene.until(pilot, lambda: "auto-edit Ctrl-Y" in edge(scene), "the level of before")
+        assert not scene.api.posts
+
+    played(ChatScene(), play)
+
+
+def test_before_a_session_begins_keys_choose_how_it_begins() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        await scene.shows(pilot, "build Shift-Tab")
+        await pilot.press("alt+a", "ctrl+y", "ctrl+y", *"hi", "enter")
+        await scene.until(pilot, lambda: bool(scene.api.posts), "it begins")
+
+    posts = played(ChatScene(run=""), play).api.posts
+    assert posts == [("/v1/sessions", {"task": "hi", "mode": "admin", "safety": "suggest"})]
+
+
+def test_the_last_line_tells_what_is_at_work_while_one_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "WATCH_S", 0.02)
+
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        await pilot.press(*"half")
+        scene.api.at_work = [RUN, "r-2", "r-3"]
+        await scene.shows(pilot, "2 other runs at work")
+        assert scene.app.field.text == "half"
+        scene.api.at_work = []
+        await scene.until(pilot, lambda: "at work" not in scene.screen, "they have ended")
 
     played(ChatScene(), play)

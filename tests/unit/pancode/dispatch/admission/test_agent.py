@@ -11,7 +11,7 @@ import pytest
 from node_agent.wire.endpoint import ModelFact, Sampling
 from node_agent.wire.node import Allowed, no_sandbox
 from node_agent.wire.policy import Isolation, Mode, NetworkAccess, Safety
-from pancode.agents.agents import Autonomy, Tier, Walls
+from pancode.agents.agents import Autonomy, Role, Tier, Walls
 from pancode.agents.request import AdmissionView, Defaults, Parent
 from pancode.agents.runtimes import RUNTIMES
 from pancode.agents.tiers import ModelTier
@@ -159,3 +159,10 @@ def test_the_fix_is_of_the_machine_that_comes_nearest() -> None:
     bare = node("a", {}, isolation=Isolation.SANDBOX)
     full = node("b", {"claude": "ok"}, allows=Allowed(runtimes=("shell",)))
     assert "ceiling.json on b" in gate("routing", nodes=(bare, full)).fix
+
+
+def test_an_orchestrator_on_a_program_that_cannot_ask_for_the_fleets_tools_is_told_of() -> None:
+    leads, sitting = own(said_role=Role.LEAD), {"idle_ms": 1_000, "turn_ms": 1_000}
+    told = {name: gate("agent", settings=leads, turns=sitting, runtime=name) for name in ("codex", "claude")}
+    assert told["codex"].warning and "none of the fleet's tools on codex" in told["codex"].words
+    assert "--runtime claude" in told["codex"].fix and not told["claude"].warning

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from node_agent.wire.clock import FleetTime
 from node_agent.wire.identity import LAST_ATTEMPT
-from node_agent.wire.model import MOST
+from node_agent.wire.model import MOST, FleetTime
 from node_agent.wire.node import no_sandbox
 from node_agent.wire.order import MAX_TASK_BYTES
 from node_agent.wire.policy import CommandRule, Isolation, Mode, Rules, Safety
@@ -144,6 +143,12 @@ def test_work_on_the_machine_itself_is_outside_and_said_so() -> None:
     inside = gate("safety", workspace="none", safety=Safety.FULL_AUTO, **asked)
     assert inside.passed and "full-auto, enforced by the sandbox" in inside.words
     assert "enforced by the sandbox" in gate("safety", workspace="none", agent="scout", **asked).words
+
+
+def test_a_program_of_the_owners_choice_is_held_to_rules_for_commands_only_where_it_asks() -> None:
+    walled = node("a", {"acp:vibe": "ok"}, isolation=Isolation.SANDBOX)
+    words = gate("safety", runtime="acp:vibe", turns={"idle_ms": 1, "turn_ms": 1}, nodes=(walled,)).words
+    assert words.startswith("auto-edit, enforced by the sandbox; command rules hold it only where it asks")
 
 
 def test_your_own_program_at_full_auto_wants_a_sandbox_too() -> None:

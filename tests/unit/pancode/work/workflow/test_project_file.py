@@ -5,10 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from node_agent.wire.failure import Outcome
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Isolation
+from pancode.api.app import VERBS
+from pancode.api.request.bodies import parse
+from pancode.api.routing import ApiCall
 from pancode.core.records import Audit, Run
+from pancode.errors import RefusedError
+from tests.unit.pancode.api.world import app_of
 from tests.unit.pancode.control.world import facts
 from tests.unit.pancode.work.workflow.trees import Trees, git
 from tests.unit.pancode.work.workflow.world import Flows, step
@@ -109,3 +116,17 @@ def test_a_run_of_such_a_file_is_retried_in_a_sandbox_too(flows: Flows, trees: T
     flows.end("a", outcome=Outcome.ERROR, reason="red")
     again = flows.world.http.post(f"/v1/runs/{flows.runs()['a'].id}/retry", {"alone": True}).json()["run"]
     assert flows.coordinator.row(Run, again).terms["walled"]
+
+
+def test_what_a_run_begins_of_such_a_file_keeps_its_wall(flows: Flows, trees: Trees, tmp_path: Path) -> None:
+    flows.begin(step("lead"))
+    flows.claim()
+    lead = flows.runs()["lead"]
+    assert "walled" not in lead.terms, "it has none itself"
+    (verb,) = [one for one in VERBS if one.name == "POST /v1/workflows"]
+    told = {"kind": "chain", "name": "mine", "cwd": str(tmp_path / "shop"), "file": FILE}
+    body = parse(verb.body, {**told, "steps": [git("a"), git("b", "a")]})
+    _, desk = app_of(flows.world.coordinator)
+    with pytest.raises(RefusedError) as refused:
+        verb.answered(desk, ApiCall({}, {}, body, inside=lead, key="k"))
+    assert refused.value.code == "needs_yes" and flows.claim() == []

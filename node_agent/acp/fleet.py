@@ -1,0 +1,224 @@
+"""Serves the fleet's tools to an agent program as an MCP server, and asks for them as the native worker does.
+
+The program starts a relay that speaks with us over a socket in the run's home. There is no token: whoever
+reaches the socket can ask for what the model is offered, and the coordinator judges each call as this run's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from node_agent.acp.relay import SOCKET
+from node_agent.native.fleet import FleetDesk
+from node_agent.native.judge import Denied
+from node_agent.runtimes.lines import dict_of, text_of
+from node_agent.wire.clock import Clock
+from node_agent.wire.fleet import MOST_ARGUMENTS, MOST_OPEN_FLEET_CALLS, FleetTerms, is_fleet_tool_name
+
+SERVER = "fleet"
+"""Our server's name. A program puts it before the names of the tools."""
+VERSION = "2025-06-18"
+"""Of MCP, for a client that names none."""
+NO_METHOD = -32601
+MOST_PEERS, MOST_LINE, PIECE = 4, 8 * MOST_ARGUMENTS, 1 << 16
+MOST_UNSENT = 1 << 22
+TELLS_MS = 5_000
+"""The pause between two notes to a client that its call goes on, so that it does not give the call up."""
+RELAY = Path(__file__).with_name("relay.py")
+
+
+@dataclass(slots=True)
+class _Peer:
+    """One relay."""
+
+    line: socket.socket
+    heard: bytearray = field(default_factory=bytearray)
+    unsent: bytearray = field(default_factory=bytearray)
+
+
+@dataclass(slots=True)
+class _OpenCall:
+    """One call that waits for the fleet's answer. `told_ms`: when its client heard of it last."""
+
+    peer: _Peer
+    id: object
+    token: object
+    told_ms: int
+    tells: int = 0
+
+
+class FleetServer:
+    """Polled, and never waits. `turn`: whether a turn is at work; outside of one nothing is asked."""
+
+    def __init__(self, terms: FleetTerms, desk: FleetDesk, home: str, clock: Clock) -> None:
+        self._terms, self._desk, self._home, self._clock = terms, desk, home, clock
+        self._peers: list[_Peer] = []
+        self._open: dict[int, _OpenCall] = {}
+        self.turn = False
+        self._listener = _listening(home)
+
+    def declared(self) -> dict[str, Any]:
+        """As `session/new` names it."""
+        args = ["-I", "-S", str(RELAY), self._home]
+        return {"name": SERVER, "command": sys.executable, "args": args, "env": []}
+
+    @property
+    def waits(self) -> bool:
+        """Whether a call waits for its answer."""
+        return bool(self._open)
+
+    def poll(self) -> None:
+        """Hear the relays, and answer what can be answered now."""
+        with suppress(OSError):
+            while len(self._peers) < MOST_PEERS:
+                line, _ = self._listener.accept()
+                line.setblocking(False)
+                self._peers.append(_Peer(line))
+        for peer in list(self._peers):
+            self._hear(peer)
+        for number in list(self._open):
+            self._look(number)
+
+    def over(self) -> None:
+        """The turn is over: calls that were begun go on, and nobody waits for their answers."""
+        self.turn = False
+        for number in list(self._open):
+            self._end(number, "the turn is over", ok=False)
+
+    def close(self) -> None:
+        """The sitting is over."""
+        self.over()
+        for peer in list(self._peers):
+            self._drop(peer)
+        self._listener.close()
+        with suppress(OSError):
+            os.unlink(os.path.join(self._home, SOCKET))
+
+    # ---- a relay
+    def _hear(self, peer: _Peer) -> None:
+        try:
+            while data := peer.line.recv(PIECE):
+                peer.heard += data
+                if len(peer.heard) > MOST_LINE:
+                    return self._drop(peer)
+            return self._drop(peer)  # it has ended and hears no answer, so no call of it is begun
+        except BlockingIOError:
+            pass
+        except OSError:
+            return self._drop(peer)
+        *whole, rest = bytes(peer.heard).split(b"\n")
+        peer.heard[:] = rest
+        for line in filter(bytes.strip, whole):
+            if len(peer.unsent) > MOST_UNSENT:  # it asks, and does not listen
+                return self._drop(peer)
+            try:
+                message = json.loads(line)
+            except (ValueError, RecursionError):
+                return self._drop(peer)
+            self._take(peer, dict_of(message))
+        self._send(peer)
+
+    def _drop(self, peer: _Peer) -> None:
+        for number in [number for number, call in self._open.items() if call.peer is peer]:
+            self._end(number, "", ok=False)
+        peer.line.close()
+        with suppress(ValueError):
+            self._peers.remove(peer)
+
+    def _send(self, peer: _Peer, **message: object) -> None:
+        if message:
+            peer.unsent += json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n"
+        with suppress(OSError):  # it listens later, or is gone and dropped at the next look
+            while peer.unsent:
+                del peer.unsent[: peer.line.send(peer.unsent[:PIECE])]
+
+    # ---- messages
+    def _take(self, peer: _Peer, message: Mapping[str, Any]) -> None:
+        method, number, params = message.get("method"), message.get("id"), dict_of(message.get("params"))
+        if method == "notifications/cancelled":
+            given_up = [n for n, one in self._open.items() if one.id == params.get("requestId")]
+            for one in given_up:
+                self._end(one, "given up", ok=False)
+        elif method == "tools/call" and number is not None:
+            self._call(peer, number, params)
+        elif number is not None and method is not None:
+            self._send(peer, id=number, **self._answer(text_of(method), params))
+
+    def _answer(self, method: str, params: Mapping[str, Any]) -> dict[str, object]:
+        match method:
+            case "initialize":
+                version = text_of(params.get("protocolVersion")) or VERSION
+                info = {"name": "pancode", "version": "1"}
+                told = {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": info}
+                return {"result": told}
+            case "ping":
+                return {"result": {}}
+            case "tools/list":
+                return {"result": {"tools": [self._listed(one) for one in self._terms.tools]}}
+            case _:
+                return {"error": {"code": NO_METHOD, "message": "method not found"}}
+
+    def _listed(self, tool: Any) -> dict[str, Any]:
+        schema = json.loads(tool.parameters)
+        return {"name": tool.name, "description": tool.description, "inputSchema": schema}
+
+    # ---- a call
+    def _call(self, peer: _Peer, number: object, params: Mapping[str, Any]) -> None:
+        """One that is not offered is asked for, too: the coordinator refuses it, and has it in the audit."""
+        name, why = text_of(params.get("name")), ""
+        if not is_fleet_tool_name(name):
+            why = f"{name[:100]} is no tool of this run"
+        elif not self.turn:
+            why = "no turn is at work, so nothing is asked"
+        elif len(self._open) >= MOST_OPEN_FLEET_CALLS:
+            why = f"{MOST_OPEN_FLEET_CALLS} calls wait for an answer; ask again when one is there"
+        try:
+            asked = 0 if why else self._desk.begin(name, dict_of(params.get("arguments")))
+        except Denied as denied:
+            asked, why = 0, str(denied)
+        if why:
+            return self._send(peer, id=number, result=_result(why, ok=False))
+        token = dict_of(params.get("_meta")).get("progressToken")
+        self._open[asked] = _OpenCall(peer, number, token, self._clock.mono_ms())
+
+    def _look(self, number: int) -> None:
+        call, now = self._open[number], self._clock.mono_ms()
+        answer = self._desk.answer(number)
+        if answer is not None:
+            return self._end(number, answer.text, ok=answer.ok)
+        if call.token is not None and now - call.told_ms >= TELLS_MS:
+            call.told_ms, call.tells = now, call.tells + 1
+            params = {"progressToken": call.token, "progress": call.tells}
+            self._send(call.peer, method="notifications/progress", params=params)
+
+    def _end(self, number: int, text: str, *, ok: bool) -> None:
+        call = self._open.pop(number)
+        self._desk.over(number)
+        self._send(call.peer, id=call.id, result=_result(text, ok=ok))
+
+
+def _result(text: str, *, ok: bool) -> dict[str, Any]:
+    return {"content": [{"type": "text", "text": text}], "isError": not ok}
+
+
+def _listening(home: str) -> socket.socket:
+    """The socket in the run's home, bound through its open folder: its path may be too long."""
+    with suppress(OSError):
+        os.unlink(os.path.join(home, SOCKET))
+    made = socket.socket(socket.AF_UNIX)
+    folder = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        made.bind(f"/proc/self/fd/{folder}/{SOCKET}")
+    finally:
+        os.close(folder)
+    made.listen(MOST_PEERS)
+    made.setblocking(False)
+    return made

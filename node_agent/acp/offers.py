@@ -1,0 +1,90 @@
+"""What a program offers to choose from: its modes, models and efforts, in both forms of the protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from node_agent.runtimes.lines import dict_of, list_of, text_of
+from node_agent.wire.policy import asks_nobody
+
+MOST_TOLD = 12
+_LISTS = {
+    "mode": ("modes", "availableModes", "id", "currentModeId"),
+    "model": ("models", "availableModels", "modelId", "currentModelId"),
+}
+"""Kind: where its list is, and what a value is called in it."""
+_CATEGORIES = {"mode": "mode", "model": "model", "thought_level": "effort"}
+_METHODS = {"mode": ("session/set_mode", "modeId"), "model": ("session/set_model", "modelId")}
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramOffer:
+    """The choices of one kind. `option`: the option that sets it; empty: a method of its own sets it."""
+
+    kind: str
+    values: tuple[str, ...]
+    now: str
+    option: str = ""
+
+    def choice(self, value: str) -> tuple[str, dict[str, str]]:
+        """The method that chooses it, and its parameters."""
+        if self.option:
+            return "session/set_config_option", {"configId": self.option, "value": value}
+        method, name = _METHODS[self.kind]
+        return method, {name: value}
+
+
+def offers_of(begun: Mapping[str, Any]) -> dict[str, ProgramOffer]:
+    """By kind: `mode`, `model`, `effort`. A mode that asks nobody is not among them."""
+    found = dict[str, ProgramOffer]()
+    for kind, (field, listed, name, now) in _LISTS.items():
+        told = dict_of(begun.get(field))
+        values = tuple(text_of(dict_of(one).get(name)) for one in list_of(told.get(listed)))
+        if values:
+            found[kind] = ProgramOffer(kind, _allowed(kind, values), text_of(told.get(now)))
+    for option in map(dict_of, list_of(begun.get("configOptions"))):
+        kind = _CATEGORIES.get(text_of(option.get("category")), "")
+        if kind and kind not in found:
+            values = _allowed(kind, tuple(_values(option)))
+            found[kind] = ProgramOffer(
+                kind, values, text_of(option.get("currentValue")), text_of(option.get("id"))
+            )
+    return found
+
+
+def told(offers: Mapping[str, ProgramOffer]) -> str:
+    """The offers in words; empty: there are none."""
+    lists = []
+    for offer in offers.values():
+        more = f" and {len(offer.values) - MOST_TOLD} more" if len(offer.values) > MOST_TOLD else ""
+        lists.append(f"{offer.kind}: {', '.join(offer.values[:MOST_TOLD])}{more}")
+    return "; ".join(lists)
+
+
+def _allowed(kind: str, values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(one for one in values if one and not (kind == "mode" and asks_nobody(one)))
+
+
+def _values(option: Mapping[str, Any]) -> Iterator[str]:
+    """The values of an option, which may stand in groups."""
+    for one in map(dict_of, list_of(option.get("options"))):
+        if "options" in one:
+            yield from _values(one)
+        else:
+            yield text_of(one.get("value"))
+
+
+_MARKS, _WAITS = {"completed": "\u2713", "in_progress": "\u25cf"}, "\u25cb"
+
+
+def news_of(update: Mapping[str, Any]) -> str:
+    """Its plan, or the mode that it is in now, as it tells them in a turn; empty: neither."""
+    if mode := text_of(update.get("currentModeId")):
+        return f"is in mode {mode}"
+    entries = map(dict_of, list_of(update.get("entries")))
+    steps = [
+        f"{_MARKS.get(text_of(one.get('status')), _WAITS)} {text_of(one.get('content'))}" for one in entries
+    ]
+    return f"plans: {'; '.join(steps)}" if steps else ""

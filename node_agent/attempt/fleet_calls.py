@@ -1,0 +1,32 @@
+"""Tells the coordinator which tools of the fleet an orchestrator asks for, and lays down the answers."""
+
+from __future__ import annotations
+
+import contextlib
+
+from node_agent.attempt.context import Case, Context
+from node_agent.attempt.ports import StepFailed
+from node_agent.attempt.records import Note
+from node_agent.attempt.watch import OutputWatch
+from node_agent.wire.control import FleetAnswers
+from node_agent.wire.event import FleetAsked
+from node_agent.wire.fleet import LaidFleetAnswer, fleet_answer_file
+
+
+def tell_fleet_calls(case: Case, watch: OutputWatch) -> None:
+    """Report each call that waits, without the secrets in it. After a restart those that still wait are
+    reported again; the coordinator carries out each once. DiskFull."""
+    clean = case.cleaner()
+    for call in watch.spent.fleet:
+        if call.number in watch.told_fleet or case.order.fleet_tools is None:
+            continue
+        said = FleetAsked(number=call.number, tool=call.tool, arguments=clean(call.arguments))
+        case.context.journal.write(case.identity, Note(say=(said,)))
+        watch.told_fleet = (*watch.told_fleet, call.number)[-100:]
+
+
+def lay_fleet_answer(context: Context, said: FleetAnswers) -> None:
+    """Put the answer where the program waits for it, sealed. DiskFull: the message comes again."""
+    text = LaidFleetAnswer(ok=said.ok, text=said.text).model_dump_json()
+    with contextlib.suppress(StepFailed):
+        context.lay(said.identity, fleet_answer_file(said.number), -said.number, text)

@@ -1,0 +1,20 @@
+"""The programs that the node's owner has named in the ceiling file, as runtimes of this node."""
+
+from __future__ import annotations
+
+import sys
+
+from node_agent.attempt.ceiling import Ceiling
+from node_agent.machine.programs import LIBRARIES, PACKAGE
+from node_agent.runtimes.base import Runtime
+from node_agent.runtimes.others import runtime_of
+from node_agent.runtimes.workers import OPTIMISED
+
+ASKER = (sys.executable, "-I", "-S", *OPTIMISED, f"{PACKAGE}/acp/asking.py", PACKAGE, LIBRARIES)
+"""Our program that asks another one whether it speaks ACP, up to that one's argument list."""
+
+
+def others_of(ceiling: Ceiling) -> dict[str, Runtime]:
+    """By their names."""
+    made = (runtime_of(name, agent, ASKER) for name, agent in ceiling.acp.items())
+    return {runtime.name: runtime for runtime in made}

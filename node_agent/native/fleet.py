@@ -1,0 +1,67 @@
+"""Asks the coordinator for a tool of the fleet: a line in the stream, then a wait for the sealed answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from node_agent.chat.client import BEAT_S
+from node_agent.chat.messages import ToolForm
+from node_agent.native.judge import Denied
+from node_agent.native.voice import PersonWords, Voice
+from node_agent.wire.fleet import MOST_ARGUMENTS, FleetTerms, LaidFleetAnswer, is_fleet_tool_name
+
+
+def fleet_forms(terms: FleetTerms | None) -> list[ToolForm]:
+    """The tools as the model is shown them; none where the order offers none."""
+    tools = () if terms is None else terms.tools
+    return [ToolForm(one.name, one.description, json.loads(one.parameters)) for one in tools]
+
+
+class FleetDesk:
+    """The calls of one attempt, numbered from 1. `wait`: sleeps, and may end the turn meanwhile."""
+
+    def __init__(
+        self, terms: FleetTerms | None, voice: Voice, words: PersonWords, wait: Callable[[float], None]
+    ) -> None:
+        self.names = frozenset(one.name for one in terms.tools) if terms is not None else frozenset()
+        self._voice, self._words, self._wait = voice, words, wait
+        self._number = 0
+
+    def may_ask(self, tool: str, others: Collection[str]) -> bool:
+        """Whether the coordinator decides on the call: of what it offers, and of what is no tool at all. It
+        refuses the latter, and has it in the audit. `others`: the tools that are not the fleet's."""
+        stray = bool(self.names) and tool not in others and is_fleet_tool_name(tool)
+        return stray or tool in self.names
+
+    def ask(self, tool: str, given: Mapping[str, Any]) -> LaidFleetAnswer:
+        """The answer, however long it takes. Denied for arguments that no tool could need.
+
+        A turn that ends meanwhile gives the call up: what it has begun goes on.
+        """
+        number = self.begin(tool, given)
+        try:
+            while (answer := self.answer(number)) is None:
+                self._wait(BEAT_S)
+        finally:
+            self.over(number)
+        return answer
+
+    def begin(self, tool: str, given: Mapping[str, Any]) -> int:
+        """The number of the call, which waits from now on. Denied."""
+        size = len(json.dumps(given))
+        if size > MOST_ARGUMENTS:
+            raise Denied(f"the arguments have {size} characters; a tool of the fleet takes {MOST_ARGUMENTS}")
+        self._number += 1
+        self._voice.tell("asks_fleet", number=self._number, tool=tool, arguments=dict(given))
+        self._voice.sync()  # before anybody acts on it: no later call may ever have this number
+        return self._number
+
+    def answer(self, number: int) -> LaidFleetAnswer | None:
+        """None: it has not come."""
+        return self._words.fleet_answer(number)
+
+    def over(self, number: int) -> None:
+        """Nobody waits for this call any more."""
+        self._voice.tell("fleet_over", number=number)

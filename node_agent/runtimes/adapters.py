@@ -1,0 +1,83 @@
+"""Adapters: programs of npm by which Claude Code and Codex speak ACP, and so take turns.
+
+Each starts the user's own program, and hands settings on in its own way.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from node_agent.runtimes.acp import AcpWay, talked
+from node_agent.runtimes.base import LaunchRequest, Place, ProcessSpec, Program
+from node_agent.runtimes.hooks import REFUSED
+from node_agent.wire.policy import Isolation
+
+CLAUDE = Program(
+    "claude-agent-acp",
+    "@agentclientprotocol/claude-agent-acp",
+    version=r"(\d+\.\d+\.\d+)\b",
+    node=22,
+    known="0.101.",
+    login="",
+    adapts="claude",
+)
+"""It works with Node.js 20, too (measured)."""
+CODEX = Program(
+    "codex-acp",
+    "@agentclientprotocol/codex-acp",
+    version=r"(?:@agentclientprotocol/codex-acp )?(\d+\.\d+\.\d+)\b",
+    known="2.6.",
+    login="",
+    adapts="codex",
+)
+
+
+def _way(adapter: Program, variable: str, denials: tuple[str, ...], behind: str = "") -> AcpWay:
+    """The adapter finds the path of the program in `variable`."""
+    return AcpWay(
+        name=adapter.name,
+        argv=(adapter.name,),
+        install=adapter.install,
+        denials=denials,
+        known=adapter.known,
+        behind=behind,
+        programs={variable: adapter.adapts},
+    )
+
+
+CLAUDE_WAY = _way(CLAUDE, "CLAUDE_CODE_EXECUTABLE", (REFUSED, "No such tool available"))
+CODEX_WAY = _way(CODEX, "CODEX_PATH", (), "/.")
+"""Its hook tells nobody but the model of a no."""
+
+
+def codex_talked(
+    settings: Mapping[str, object], request: LaunchRequest, place: Place, headless: ProcessSpec
+) -> ProcessSpec:
+    """The adapter sends with each turn how much its mode allows, so no setting of ours would: and in a mode
+    that asks, its own sandbox stands, which cannot be built inside ours."""
+    own = "workspace-write" if request.may_write else "read-only"
+    mode = "agent-full-access" if place.isolation is Isolation.SANDBOX else own
+    model = {"model": request.model} if request.model else {}
+    around = {
+        **headless.env,
+        "CODEX_CONFIG": json.dumps(_nested({**settings, **model, "bypass_hook_trust": True})),
+        "INITIAL_AGENT_MODE": mode,
+        "NO_BROWSER": "1",
+        "MODEL_PROVIDER": str(settings["model_provider"]),
+    }
+    made = ProcessSpec(headless.argv, around, headless.stdin, headless.files, headless.login)
+    return talked(CODEX_WAY.model_copy(update={"mode": mode}), request, place, made)
+
+
+def _nested(settings: Mapping[str, object]) -> dict[str, Any]:
+    """Of `a.b = c`, as on a command line, an `a` that has a `b`."""
+    made: dict[str, Any] = {}
+    for name, value in settings.items():
+        *folders, last = name.split(".")
+        at = made
+        for folder in folders:
+            at = at.setdefault(folder, {})
+        at[last] = value
+    return made

@@ -1,0 +1,178 @@
+"""Any program that speaks ACP, as the node's owner names it: in chats, and behind the sandbox only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from node_agent.runtimes.acp import AcpWay, talked
+from node_agent.runtimes.base import (
+    BASE_FILES,
+    Capabilities,
+    LaunchRequest,
+    Place,
+    Probe,
+    ProcessSpec,
+    Runtime,
+    Said,
+    base_env,
+)
+from node_agent.runtimes.vendors import OTHER_KEY, OTHER_URL
+from node_agent.runtimes.workerstream import WorkerParser
+from node_agent.wire.endpoint import OTHER
+from node_agent.wire.model import WireModel
+from node_agent.wire.node import Flag, RuntimeFact
+from node_agent.wire.order import Argv, Reasoning
+from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
+
+_EFFORTS = {Reasoning.OFF: "none"}
+ANSWERS_S, PATIENCE_S = 45, 60
+"""A program may need half a minute to start on a busy machine."""
+INSTALL = "put it on the PATH of the node, or mend its entry in ceiling.json there"
+
+
+class OtherAgent(WireModel):
+    """What the owner says of one. `env`, `files` (of the run's home): its settings, where `{url}`, `{key}`
+    and `{model}` stand for the gateway's address, what it takes for a key, and the model of the run.
+
+    `sessions`: the files and folders of its home that are what it remembers. What is left out of an entry is
+    taken from `SHIPPED`, by the entry's name.
+    """
+
+    argv: Argv = ()
+    env: dict[str, str] = {}
+    files: dict[str, str] = {}
+    sessions: tuple[str, ...] = ()
+    install: str = INSTALL
+
+    @property
+    def sets_model(self) -> bool:
+        """Whether its settings say which model it asks."""
+        return any("{model}" in text for text in (*self.env.values(), *self.files.values()))
+
+
+_OF_KILO = {
+    "autoupdate": False,
+    "share": "disabled",
+    "permission": {"*": "ask"},
+    "experimental": {"continue_loop_on_deny": True},  # else a no ends the turn without an answer
+    "model": "pancode/{model}",
+    "small_model": "pancode/{model}",
+    "enabled_providers": ["pancode"],
+    "provider": {
+        "pancode": {
+            "npm": "@ai-sdk/openai-compatible",
+            "options": {"baseURL": "{url}", "apiKey": "{key}"},
+            "models": {"{model}": {"tool_call": True, "limit": {"context": 131072, "output": 8192}}},
+        }
+    },
+}
+_OF_HERMES = {
+    "provider": "custom",
+    "default": "{model}",
+    "base_url": "{url}",
+    "api_key": "{key}",
+    "context_length": 65_536,  # it works with no less
+    "ollama_num_ctx": 65_536,
+}
+_KILO_DISABLES = ("AUTOUPDATE", "MODELS_FETCH", "LSP_DOWNLOAD", "PROJECT_CONFIG", "DEFAULT_PLUGINS")
+SHIPPED: Mapping[str, OtherAgent] = {
+    "kilo": OtherAgent(
+        argv=("kilo", "acp"),
+        env={
+            "KILO_CONFIG_CONTENT": json.dumps(_OF_KILO),
+            "KILO_TELEMETRY_LEVEL": "off",
+            **{f"KILO_DISABLE_{what}": "1" for what in _KILO_DISABLES},
+        },
+        sessions=(".local/share/kilo/kilo.db", ".local/share/kilo/kilo.db-wal"),
+        install="npm install -g @kilocode/cli@7.7.2",
+    ),
+    "hermes": OtherAgent(
+        argv=("hermes-acp",),
+        files={".hermes/config.yaml": json.dumps({"model": _OF_HERMES})},
+        sessions=(".hermes/state.db", ".hermes/state.db-wal"),
+        install="pipx install 'hermes-agent[acp]==0.19.0'",
+    ),
+}
+"""Measured with the versions that are named there. An owner still has to name one to have it."""
+
+
+def runtime_of(name: str, entry: OtherAgent, ours: tuple[str, ...]) -> Runtime:
+    """`ours`: how our program is started that asks what it is, up to its arguments."""
+    given = {field: getattr(entry, field) for field in entry.model_fields_set}
+    agent = SHIPPED.get(name, entry).model_copy(update=given)
+    return Runtime(
+        name=f"{OTHER}{name}",
+        capabilities=Capabilities(
+            stream=True,
+            tells_ran=True,
+            usage=True,
+            prompted=True,
+            takes_turns=True,
+            reasoning=frozenset(Reasoning),
+        ),
+        launch=partial(_launch, agent),
+        parser=WorkerParser,
+        enforcement=_enforcement,
+        probe=Probe(((*ours, *agent.argv),), partial(_read, name, agent), PATIENCE_S),
+        credentials=(OTHER_KEY, OTHER_URL),
+        sessions=agent.sessions,
+        chosen=True,
+    )
+
+
+def _launch(agent: OtherAgent, request: LaunchRequest, place: Place) -> ProcessSpec:
+    """A value stands between quotes in settings, so it is written as the inside of a JSON string."""
+    env = base_env(request, place)
+    model = request.model or "default"
+    values = {"{url}": env.get(OTHER_URL, ""), "{key}": env.get(OTHER_KEY, ""), "{model}": model}
+    given = {name: _filled(text, values) for name, text in agent.env.items()}
+    files = {name: _filled(text, values).encode() for name, text in agent.files.items()}
+    way = AcpWay(
+        name=agent.argv[0],
+        argv=agent.argv,
+        install=agent.install,
+        begins=request.prompt,
+        chooses=True,
+        mode=request.sitting.mode if request.sitting else "",
+        effort=_EFFORTS.get(request.reasoning, request.reasoning.value) if request.reasoning else "",
+        model="" if agent.sets_model or request.model is None else request.model,
+    )
+    # What is the run's own outranks the settings: its home, its PATH, its login.
+    return talked(way, request, place, ProcessSpec((), {**given, **env}, b"", {**BASE_FILES, **files}))
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    for mark, value in values.items():
+        text = text.replace(mark, json.dumps(value)[1:-1])
+    return text
+
+
+def _enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
+    """The program chooses the acts about which it asks, so only the sandbox holds it."""
+    return Enforcement.SANDBOX if isolation is Isolation.SANDBOX else Enforcement.IMPOSSIBLE
+
+
+def _read(name: str, agent: OtherAgent, results: Sequence[Said]) -> RuntimeFact:
+    """The fact from what our program has found out."""
+    status, output = results[0]
+    told = _told(output) if status == 0 else {}
+    full = f"{OTHER}{name}"
+    if not told:
+        return RuntimeFact(name=full, state="unknown_version", fix=f"it could not be asked: {output[-300:]}")
+    if why := str(told.get("why", "")):
+        missing = bool(told.get("missing"))
+        return RuntimeFact(name=full, state="missing" if missing else "unknown_version", fix=why[:900])
+    version = str(told.get("version", ""))[:100] or None
+    can = (Flag.STREAM, Flag.USAGE, *((Flag.RESUME,) if told.get("resumes") and agent.sessions else ()))
+    return RuntimeFact(name=full, version=version, state="ok", can=can)
+
+
+def _told(output: str) -> dict[str, Any]:
+    try:
+        found = json.loads(output)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,151 @@
+"""Routes of projects: repositories with a name and defaults; each change can be taken back as any setting."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from pancode.access.rights import SETS_UP
+from pancode.api.config_routes import change_makers
+from pancode.api.context import ApiContext
+from pancode.api.document.answers import ChangeAnswer, ProjectsAnswer, ProjectShape
+from pancode.api.request.bodies import ActBody, Labels, Line, Name, Usd
+from pancode.api.routing import ApiCall, Verb
+from pancode.control.projects import (
+    NamedProject,
+    meant,
+    must_be_alone,
+    must_be_the_same,
+    name_for,
+    project_name,
+)
+from pancode.core.words import split_words
+from pancode.errors import UsageError
+from pancode.work.people.changes import AskedChange, ChangeKind, make_change
+
+Fact = Annotated[Line, Field(max_length=200)]
+
+
+class ProjectBody(ActBody):
+    """A project to add, or to change: what is left out stays as it is.
+
+    `path`: a folder in its repository. `name`: that of the repository's folder where it is left out.
+    `budget`: the most of a run in USD. `verify`: its gates. `prefix`: MIN of the issue MIN-123.
+    """
+
+    path: Annotated[str, Field(min_length=1, max_length=4_096)] | None = None
+    name: Name | None = None
+    agent: Name | None = None
+    require: Labels | None = None
+    budget: Usd | None = None
+    verify: Annotated[tuple[str, ...], Field(max_length=50)] | None = None
+    prefix: Annotated[str, Field(pattern=r"^([A-Za-z][A-Za-z0-9]{0,31})?$")] | None = None
+    linear_id: Fact | None = None
+    linear_name: Fact | None = None
+
+
+def _list(context: ApiContext, call: ApiCall) -> Any:
+    around = context.coordinator.around({})
+    return {"projects": [_shape(one) for one in around.projects().values()]}
+
+
+def _show(context: ApiContext, call: ApiCall) -> Any:
+    return _shape(meant(context.coordinator.around({}).projects(), call.path["project"]))
+
+
+def _add(context: ApiContext, call: ApiCall) -> Any:
+    body: ProjectBody = call.body
+    around = context.coordinator.around({})
+    known = around.projects()
+    top = None if body.path is None else _top(context, body.path)
+    old = known.get(body.name or "")
+    if top is None and old is None:
+        raise UsageError("no folder is named", fix="pancode project add PATH", code="bad_value")
+    name = project_name(body.name) if body.name else name_for(os.path.basename(top or ""))
+    if body.name is None:
+        must_be_the_same(known.get(name), top or "")
+    new = _changed(known.get(name) or NamedProject(name, top or ""), body)
+    if top is not None:
+        new = replace(new, path=top, remote=around.address_of(top))
+    must_be_alone(known, new)
+    change = AskedChange(ChangeKind.SETTING, f"projects.{name}", json.dumps(_kept(new)))
+    effect = make_change(context.core, change_makers(context), change, body.by)
+    return {**_shape(new), "notes": list(effect.notes)}
+
+
+def _top(context: ApiContext, path: str) -> str:
+    top = context.project_of(path)
+    if top is None:
+        fix = "name a folder of a repository on the coordinator's machine, or run git init there"
+        raise UsageError(f"{path} is in no git repository", fix=fix, code="no_repository")
+    return top
+
+
+def _changed(old: NamedProject, body: ProjectBody) -> NamedProject:
+    """The project with what the body says of it."""
+    said: dict[str, Any] = {
+        key: value
+        for key, value in dict(body).items()
+        if value is not None and key not in ("by", "path", "name", "verify")
+    }
+    if body.verify is not None:
+        said["verify"] = tuple(split_words(one, "the gate") for one in body.verify)
+    return replace(old, **said)
+
+
+def _kept(one: NamedProject) -> dict[str, Any]:
+    """As settings.json has it, without what it does not say."""
+    said = {key: value for key, value in _plain(one).items() if value not in (None, "", {})}
+    return {key: value for key, value in said.items() if key != "name"}
+
+
+def _plain(one: NamedProject) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "path": one.path,
+        "remote": one.remote,
+        "agent": one.agent,
+        "require": dict(one.require),
+        "budget": _amount(one.budget),
+        "verify": None if one.verify is None else [list(argv) for argv in one.verify],
+        "prefix": one.prefix,
+        "linear_id": one.linear_id,
+        "linear_name": one.linear_name,
+    }
+
+
+def _amount(usd: Decimal | None) -> str | None:
+    return None if usd is None else f"{usd:f}"
+
+
+def _shape(one: NamedProject) -> Mapping[str, Any]:
+    """For faces. `there`: a repository lies at its path."""
+    return {**_plain(one), "there": os.path.exists(os.path.join(one.path, ".git"))}
+
+
+def _remove(context: ApiContext, call: ApiCall) -> Any:
+    name = meant(context.coordinator.around({}).projects(), call.path["project"]).name
+    change = AskedChange(ChangeKind.SETTING, f"projects.{name}", None)
+    return make_change(context.core, change_makers(context), change, call.body.by).shape()
+
+
+PROJECT_VERBS: tuple[Verb, ...] = (
+    Verb("GET", "/v1/projects", _list, answers=ProjectsAnswer),
+    Verb("GET", "/v1/projects/{project}", _show, answers=ProjectShape),
+    Verb("POST", "/v1/projects", _add, ProjectBody, pokes=True, right=SETS_UP, answers=ProjectShape),
+    Verb(
+        "POST",
+        "/v1/projects/{project}/remove",
+        _remove,
+        ActBody,
+        pokes=True,
+        right=SETS_UP,
+        answers=ChangeAnswer,
+    ),
+)

@@ -1,0 +1,53 @@
+"""The route of recovery: a run that ended badly goes on, or all of the last day."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pancode.access.rights import DISPATCHES
+from pancode.api.context import ApiContext
+from pancode.api.document.answers import RecoveredAnswer
+from pancode.api.request.bodies import ActBody, Name
+from pancode.api.routing import ApiCall, Verb
+from pancode.work.people.recovering import planned, recover
+
+
+class RecoverBody(ActBody):
+    """`run`: a run, or an agent, whose newest run that ended badly is meant; null: all of the last day.
+
+    `dry_run`: only say which, and how they would go on.
+    """
+
+    run: Name | None = None
+    dry_run: bool = False
+
+
+def _recover(context: ApiContext, call: ApiCall) -> Any:
+    body: RecoverBody = call.body
+    core, around = context.core, context.coordinator.around({})
+    found = planned(core, body.run)
+    if body.dry_run:
+        rows = [one.told() for one in found]
+    else:
+        rows = [recover(core, around, one, body.by) for one in found]
+    return {"runs": rows}
+
+
+def _lands(context: ApiContext, call: ApiCall) -> bool:
+    """Whether one of them was to land its change, and has not."""
+    found = planned(context.core, call.body.run)
+    return any(one.run.land and one.run.landed is None for one in found)
+
+
+RECOVER_VERBS: tuple[Verb, ...] = (
+    Verb(
+        "POST",
+        "/v1/recover",
+        _recover,
+        RecoverBody,
+        pokes=True,
+        right=DISPATCHES,
+        lands=_lands,
+        answers=RecoveredAnswer,
+    ),
+)

@@ -1,0 +1,127 @@
+"""Routes of workspaces: create, look, repair, remove."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from pancode.access.rights import DROPS, OPERATES
+from pancode.api.context import ApiContext
+from pancode.api.document.answers import RemovedWorkspaceAnswer, WorkspaceAnswer, WorkspacesAnswer
+from pancode.api.request.bodies import ActBody, Line, Name
+from pancode.api.routing import ApiCall, Verb
+from pancode.control.projects import meant, moved
+from pancode.dispatch.workspaces import KeptWorkspace
+from pancode.errors import NotFoundError, UsageError
+from pancode.runs.workspaces import branch_for, create, remove, repair, show, workspaces
+
+Folder = Annotated[str, Field(min_length=1, max_length=4_096)]
+
+
+class WorkspaceBody(ActBody):
+    """A workspace to create. `name`: a name, or an issue, whose project is found by its prefix.
+
+    `title`: more words for its branch. `node`: where its runs stay; empty: on any. `project`: a project's
+    name; else the repository around `cwd` counts.
+    """
+
+    name: Name
+    title: Annotated[Line, Field(max_length=200)] = ""
+    node: Name | None = None
+    project: Name | None = None
+    cwd: Folder | None = None
+
+
+class RepairBody(ActBody):
+    """`repository`: where it is now. `node`: the machine from now on; `any`: whichever is free."""
+
+    repository: Folder | None = None
+    node: Name | None = None
+
+
+class RemoveWorkspaceBody(ActBody):
+    """`force`: although it has work that has not landed."""
+
+    force: bool = False
+
+
+def _list(context: ApiContext, call: ApiCall) -> Any:
+    return {"workspaces": workspaces(context.core)}
+
+
+def _show(context: ApiContext, call: ApiCall) -> Any:
+    return show(context.core, context.coordinator.around({}), call.path["workspace"])
+
+
+def _create(context: ApiContext, call: ApiCall) -> Any:
+    body: WorkspaceBody = call.body
+    name, now = body.name.lower(), context.core.wall_ms()
+    project = _project(context, body)
+    asked = KeptWorkspace(name, project, branch_for(name, body.title), body.node, now, body.by)
+    create(context.core, asked)
+    return show(context.core, context.coordinator.around({}), name)
+
+
+def _project(context: ApiContext, body: WorkspaceBody) -> str:
+    """The top of its repository: that of the named project, of the issue's, or the one around the folder."""
+    projects = context.coordinator.around({}).projects()
+    try:
+        named = meant(projects, body.project or body.name)
+    except NotFoundError:
+        if body.project is not None:
+            raise
+        return _top(context, body.cwd)
+    if context.project_of(named.path) is None:
+        raise moved(named.name, named.path)
+    return named.path
+
+
+def _top(context: ApiContext, folder: str | None) -> str:
+    top = context.project_of(folder)
+    if top is None:
+        fix = "go into the repository, or name a project: --project (see pancode project ls)"
+        raise UsageError(f"{folder or 'this folder'} is in no git repository", fix=fix, code="no_repository")
+    return top
+
+
+def _repair(context: ApiContext, call: ApiCall) -> Any:
+    body: RepairBody = call.body
+    top = None if body.repository is None else _top(context, body.repository)
+    repair(context.core, call.path["workspace"], body.by, top, body.node)
+    return _show(context, call)
+
+
+def _remove(context: ApiContext, call: ApiCall) -> Any:
+    return remove(context.core, call.path["workspace"], call.body.by, call.body.force)
+
+
+WORKSPACE_VERBS: tuple[Verb, ...] = (
+    Verb("GET", "/v1/workspaces", _list, answers=WorkspacesAnswer),
+    Verb(
+        "POST",
+        "/v1/workspaces",
+        _create,
+        WorkspaceBody,
+        status=201,
+        right=OPERATES,
+        answers=WorkspaceAnswer,
+    ),
+    Verb("GET", "/v1/workspaces/{workspace}", _show, answers=WorkspaceAnswer),
+    Verb(
+        "POST",
+        "/v1/workspaces/{workspace}/repair",
+        _repair,
+        RepairBody,
+        right=OPERATES,
+        answers=WorkspaceAnswer,
+    ),
+    Verb(
+        "POST",
+        "/v1/workspaces/{workspace}/remove",
+        _remove,
+        RemoveWorkspaceBody,
+        right=DROPS,
+        answers=RemovedWorkspaceAnswer,
+    ),
+)

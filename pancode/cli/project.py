@@ -1,0 +1,143 @@
+"""`pancode project`: repositories with a name and defaults of their own; an issue finds its repository."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Argument
+
+from pancode.caller import folder_here
+from pancode.cli import completions
+from pancode.cli.commands import Commands
+from pancode.cli.face import who
+from pancode.cli.params import Json, Label, label, many, money, option
+from pancode.cli.terminal import Columns, listing, safe
+from pancode.client import path_of
+from pancode.errors import UsageError
+
+app = Commands()
+Project = Annotated[str, Argument(autocompletion=completions.projects)]
+_FACTS = {"linear_id": "linearProjectId", "linear_name": "linearProjectName", "prefix": "linearPrefix"}
+"""Of a project, to the keys of a file of mappings."""
+
+
+@app.group("project", "pancode project add ~/src/shop --agent builder --prefix SHOP", "pancode project ls")
+def project() -> None:
+    """Repositories with a name, and the defaults of what is dispatched there.
+
+    A clone with the same remote address is the same project, wherever it lies. Flags and variables count
+    more than a project, and a project counts more than pancode.yaml and `config set`. `pancode config undo`
+    takes a change back.
+    """
+
+
+@project.verb(
+    "add",
+    "pancode project add .",
+    "pancode project add ~/src/shop --name shop --agent builder --require gpu=24g --budget 2",
+    "pancode project add --name shop --verify 'pytest -q' --prefix SHOP",
+    "pancode project add --mapping project-mappings.json",
+)
+def add(
+    path: Annotated[str | None, Argument(help="A folder of it; left out: change a project.")] = None,
+    *,
+    name: Annotated[str | None, option("Its name (default: that of its folder).", "NAME")] = None,
+    agent: Annotated[
+        str | None, option("Its agent, where a dispatch names none.", "A", complete=completions.agents)
+    ] = None,
+    require: Annotated[
+        list[Label], many("Use only machines with this label; may be repeated.", "KEY=VALUE", parser=label)
+    ],
+    budget: Annotated[str | None, option("The most that a run may cost.", "USD", parser=money)] = None,
+    verify: Annotated[list[str], many("Its gates, instead of the repository's own; may be repeated.", "CMD")],
+    prefix: Annotated[str | None, option("Prefix of its issues: MIN for MIN-123.", "P")] = None,
+    linear_id: Annotated[str | None, option("Its project in Linear, by id.", "ID")] = None,
+    linear_name: Annotated[str | None, option("Its project in Linear, by name.", "NAME")] = None,
+    mapping: Annotated[
+        str | None, option("Add all projects of a file of mappings (linearPrefix, localPath ...).", "FILE")
+    ] = None,
+    face: Json,
+) -> None:
+    """Add a project, or change one: what you leave out stays as it is."""
+    said: dict[str, Any] = {"name": name, "agent": agent, "budget": budget, "prefix": prefix}
+    said |= {"path": None if path is None else whole(path), "linear_id": linear_id}
+    said |= {"linear_name": linear_name, "require": dict(require) or None, "verify": verify or None}
+    body = {key: value for key, value in said.items() if value is not None}
+    if mapping is not None and body:
+        raise UsageError("--mapping adds what its file says", fix="leave everything else out")
+    asked = [body] if mapping is None else mapped(mapping)
+    client = face.client()
+    done = [client.post("/v1/projects", {**one, "by": who()}) for one in asked]
+    for note in [note for one in done for note in one["notes"]]:
+        face.note(f"note: {safe(note)}")
+    face.show({"projects": done} if mapping else done[0], lambda: "".join(map(_shown, done)))
+
+
+def whole(path: str) -> str:
+    """As the coordinator finds it, from where the person stands."""
+    return str(Path(folder_here()) / Path(path).expanduser())
+
+
+def mapped(file: str) -> list[dict[str, Any]]:
+    """The projects of a file of mappings; UsageError for one that is none."""
+    try:
+        rows = json.loads(Path(file).expanduser().read_text())
+        return [_of_row(row) for row in rows]
+    except (OSError, ValueError, TypeError, AttributeError, KeyError) as exc:
+        raise UsageError(
+            f"{file} is no file of project mappings",
+            why=str(exc) if isinstance(exc, OSError) else f"{type(exc).__name__}: {exc}",
+            fix='write [{"linearPrefix": "MIN", "localPath": "/home/me/myn", "linearProjectName": "..."}]',
+            code="bad_mapping",
+        ) from exc
+
+
+def _of_row(row: dict[str, Any]) -> dict[str, Any]:
+    facts = {ours: str(row[theirs]) for ours, theirs in _FACTS.items() if row.get(theirs)}
+    return {"path": str(Path(str(row["localPath"])).expanduser()), **facts}
+
+
+@project.verb("ls", "pancode project ls")
+def ls(face: Json) -> None:
+    """All projects."""
+    answer = face.client().get("/v1/projects")
+    none = "no project yet; try: pancode project add ."
+    face.show(answer, lambda: listing(answer["projects"], _COLUMNS, none, cut="PATH"))
+
+
+def _path(one: dict[str, Any]) -> str:
+    return one["path"] if one["there"] else f"{one['path']} (no repository is there)"
+
+
+_COLUMNS: Columns = {
+    **{"PROJECT": "name", "PREFIX": "prefix", "AGENT": "agent", "BUDGET": "budget", "REMOTE": "remote"},
+    "PATH": _path,
+}
+
+
+@project.verb("show", "pancode project show shop", "pancode project show SHOP-123")
+def show(project: Project, face: Json) -> None:
+    """One project, by its name, by an issue of it, or by its name or id in Linear."""
+    one = face.client().get(path_of("projects", project))
+    face.show(one, lambda: _shown(one))
+
+
+def _shown(one: dict[str, Any]) -> str:
+    labels = " ".join(f"{key}={value}" for key, value in one["require"].items())
+    gates = None if one["verify"] is None else "; ".join(shlex.join(argv) for argv in one["verify"]) or "none"
+    budget = None if one["budget"] is None else f"${one['budget']} a run"
+    facts = {"path": _path(one), "remote": one["remote"], "agent": one["agent"], "machines": labels}
+    facts |= {"budget": budget, "gates": gates, "issues": one["prefix"] and f"{one['prefix']}-..."}
+    facts |= {"linear": " ".join(filter(None, (one["linear_name"], one["linear_id"])))}
+    lines = [f"  {key:<9} {safe(str(value))}\n" for key, value in facts.items() if value]
+    return f"{safe(one['name'])}\n{''.join(lines)}"
+
+
+@project.verb("rm", "pancode project rm shop")
+def rm(project: Project, face: Json) -> None:
+    """Forget a project. Its repository and its runs stay as they are."""
+    done = face.client().post(path_of("projects", project, "remove"), {"by": who()})
+    face.show(done, lambda: f"{safe(done['target'].partition('.')[2])}  forgotten\n")

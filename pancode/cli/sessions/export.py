@@ -1,0 +1,135 @@
+"""The conversation of a session from its output, as data and as Markdown, and its way into a new file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pancode.client import Client, path_of
+from pancode.errors import UsageError
+from pancode.plain import unhidden
+from pancode.sessions.output import TurnReader, WorkerEvent
+
+Json = dict[str, Any]
+_HEADS = re.compile(r"^([ ]{0,3})(#{1,6}(?=\s)|=+[ \t]*$|-+[ \t]*$)", re.MULTILINE)
+"""Lines of a stranger's text that would look like a line of ours."""
+
+
+def conversation(client: Client, session: str, until: str = "") -> Json:
+    """The session, and its messages in order: who said what when, and what the agent did for it.
+
+    `until`: only the way to the end of this sitting, without what a person has gone back behind; empty: all.
+    """
+    shape = client.get(path_of("sessions", session))
+    talk = _Talk(str(shape["agent"]))
+    last = None
+    for sitting in _way(shape["sittings"], until) if until else shape["sittings"]:
+        run, begins = sitting["run"], sitting["begins"]
+        talk.reader.at(run, "")
+        if last not in (None, begins):
+            talk.add(
+                "note", "pancode", f"a person went back to the end of {begins}; what stands since is undone"
+            )
+        before, last = len(talk.messages), run
+        _read(client, talk, run)
+        if len(talk.messages) == before:  # its program takes no turns, or no turn has begun
+            _as_a_whole(client, talk, run)
+    return {"session": shape, "messages": talk.messages}
+
+
+def _way(sittings: Sequence[Json], until: str) -> list[Json]:
+    """The sittings from the first one to this, each at the end of the one before it."""
+    way, wanted = list[Json](), until
+    for sitting in reversed(sittings):
+        if sitting["run"] == wanted:
+            way, wanted = [sitting, *way], sitting["begins"]
+    return way
+
+
+class _Talk:
+    """What was said, from the events of workers."""
+
+    def __init__(self, agent: str) -> None:
+        self._agent = agent
+        self.messages: list[Json] = []
+        self.reader = TurnReader(lambda turn: None)
+
+    def take(self, event: WorkerEvent) -> None:
+        match event.kind:
+            case "turn" | "heard":
+                self.add("person", event.by, event.text, event.at_ms)
+            case "said":
+                self._agents()["text"] += event.text
+            case "called":
+                self._agents(calls=True)["calls"].append({"tool": event.tool, "about": event.about})
+            case "turn_end" if event.stop != "end_turn":
+                why = f": {event.why}" if event.why else ""
+                self.add("note", "pancode", f"turn {event.number} ended: {event.stop}{why}", event.at_ms)
+
+    def add(self, role: str, by: str, text: str, at_ms: int = 0) -> None:
+        row = {"run": self.reader.run, "role": role, "by": by, "at_ms": at_ms or None, "text": text}
+        self.messages.append({**row, "calls": []})
+
+    def _agents(self, calls: bool = False) -> Json:
+        """The message of the agent that is being said: its calls, then its text; the next calls begin another
+        one."""
+        last = self.messages[-1] if self.messages else None
+        if last is None or last["role"] != "agent" or (calls and last["text"]):
+            self.add("agent", self._agent, "")
+        return self.messages[-1]
+
+
+def _read(client: Client, talk: _Talk, run: str) -> None:
+    attempt, offset, state = "", 0, "more"
+    while state == "more":
+        part = client.log(run, "out", attempt, offset)
+        attempt, offset, state = part.attempt, part.next, part.state
+        talk.reader.at(run, attempt)
+        for _, event in talk.reader.feed(part.data):
+            talk.take(event)
+
+
+def _as_a_whole(client: Client, talk: _Talk, run: str) -> None:
+    """Its task and its answer, as the ledger has them."""
+    found = client.get(path_of("runs", run))
+    talk.reader.at(run, "")
+    talk.add("person", str(found["created_by"]), str(found["task"]))
+    if found["answer"]:
+        talk.add("agent", str(found["agent"]), str(found["answer"]))
+
+
+def markdown(told: Json) -> str:
+    """The conversation for readers. No line of a message can pass for a head of ours."""
+    shape = told["session"]
+    model = f", {shape['model']}" if shape["model"] else ""
+    about = f"Session {shape['session']}: agent {shape['agent']}, {shape['runtime']}{model}."
+    parts, by = [f"# {shape['title']}", about], None
+    for one in told["messages"]:
+        parts.append(_message(one, again=by == (one["role"], one["by"])))
+        by = one["role"], one["by"]
+    return "\n\n".join(unhidden(part) for part in parts) + "\n"
+
+
+def _message(one: Json, again: bool) -> str:
+    """`again`: the message before was by the same speaker."""
+    calls = [f"- {_flat(call['tool'])}: `{_flat(call['about'])}`" for call in one["calls"]]
+    body = _HEADS.sub(r"\1\\\2", one["text"].strip())
+    who = f"## {_flat(one['by'])}" if one["role"] == "person" or not again else ""
+    return "\n\n".join(filter(None, (who, "\n".join(calls), body)))
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.replace("`", "'").split())
+
+
+def write_new(path: Path, text: str) -> None:
+    """UsageError for a file that is there already, or that cannot be made."""
+    try:
+        with open(path, "x", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+    except FileExistsError as exc:
+        raise UsageError(f"{path} is there already", fix="name a new file", code="file_exists") from exc
+    except OSError as exc:
+        raise UsageError(f"{path} cannot be written", why=str(exc), fix="name another file") from exc

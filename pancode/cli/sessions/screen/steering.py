@@ -1,0 +1,92 @@
+"""Mode and level in the chat: what the keys choose, how it is shown, and when it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from node_agent.wire.policy import Mode
+from pancode.cli.sessions.screen.look import MODES, QUIET, rule
+from pancode.cli.sessions.terms import chosen, next_level, next_mode
+from pancode.plain import safe
+from pancode.tui.page import Line
+
+SETTLE_MS = 700
+"""So long after the last key a choice is sent: who goes through all of them changes nothing on the way."""
+NEXT = "with your next words"
+Terms = Mapping[str, str]
+
+
+class ChosenTerms:
+    """`send` takes what was chosen, mode, safety or both, once there is a session."""
+
+    def __init__(self, send: Callable[[Terms], object]) -> None:
+        self._send = send
+        self._shape: Mapping[str, Any] = {}
+        self._wish: dict[str, str] = {}
+        """Chosen by keys, and not sent."""
+        self._sent: dict[str, str] = {}
+        """Sent, and not seen in the session."""
+        self._back = Mode.BUILD.value
+
+    def settings(self, found: Terms) -> None:
+        """What holds while there is no session."""
+        if not self._shape:
+            self._shape = found
+
+    def shaped(self, shape: Mapping[str, Any]) -> None:
+        """The session has changed."""
+        self._shape = shape
+        if self._sent.items() <= dict(zip(("mode", "safety"), chosen(shape), strict=True)).items():
+            self._sent = {}
+
+    def over(self) -> None:
+        """What was sent is done, or was refused: the session tells what holds."""
+        self._sent = {}
+
+    @property
+    def now(self) -> tuple[str, str]:
+        """The mode and level of the next words."""
+        mode, safety = chosen(self._shape)
+        asked = {**self._sent, **self._wish}
+        return asked.get("mode", mode), asked.get("safety", safety)
+
+    def turn_mode(self) -> None:
+        self._wish["mode"] = next_mode(self.now[0])
+
+    def admin(self) -> None:
+        """To admin, and from there back to the mode of before."""
+        mode = self.now[0]
+        if mode != Mode.ADMIN.value:
+            self._back = mode or self._back
+        self._wish["mode"] = self._back if mode == Mode.ADMIN.value else Mode.ADMIN.value
+
+    def turn_level(self) -> None:
+        self._wish["safety"] = next_level(self.now[1])
+
+    def send(self) -> None:
+        """Send what was chosen, unless that is what holds."""
+        wish, self._wish = self._wish, {}
+        held = dict(zip(("mode", "safety"), chosen(self._shape), strict=True))
+        wish = {name: value for name, value in wish.items() if {**held, **self._sent}[name] != value}
+        if wish:
+            self._sent |= wish
+            self._send(wish)
+
+    def first(self) -> Terms:
+        """What was chosen for a session that is about to begin."""
+        self._sent, self._wish = self._wish, {}
+        return dict(self._sent)
+
+    def line(self, columns: int, means: str) -> Line:
+        """The hairline above the words, with the mode at its left and the level at its right."""
+        mode, safety = map(safe, self.now)
+        later = bool(self._shape.get("session")) and self.now != (
+            self._shape.get("mode"),
+            self._shape.get("safety"),
+        )
+        left: Line = ((f" {mode} ", f"bold {MODES.get(mode, QUIET)}"),) if mode else ()
+        left = (*left, (f"{NEXT} " if later else "Shift-Tab ", QUIET)) if mode else left
+        middle: Line = ((f" {means} ", QUIET),) if means and columns >= 80 else ()
+        right: Line = ((f" {safety} ", "bold"), ("Ctrl-Y ", QUIET)) if safety else ()
+        return rule(columns, left, (*middle, *right))

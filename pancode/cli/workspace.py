@@ -1,0 +1,133 @@
+"""`pancode workspace`: a branch, its files and its machine with a name, kept from one run to the next."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from typer import Argument
+
+from pancode.caller import folder
+from pancode.cli import completions
+from pancode.cli.commands import Commands
+from pancode.cli.face import who
+from pancode.cli.params import Json, option
+from pancode.cli.project import whole
+from pancode.cli.terminal import Columns, clip, listing, safe, short_time
+from pancode.client import path_of
+from pancode.errors import UsageError
+from pancode.plain import counted, first_few
+
+app = Commands()
+Workspace = Annotated[str, Argument(autocompletion=completions.workspaces)]
+
+
+@app.group(
+    "workspace", "pancode workspace create MIN-123", 'pancode dispatch --workspace min-123 "add login"'
+)
+def workspace() -> None:
+    """A line of work with a name: each run in it begins with the files that the one before has left.
+
+    One run at a time works there. Every run leaves its files in the coordinator's depot, so a workspace
+    outlives its machine: `pancode land RUN --branch` makes commits of it.
+    """
+
+
+@workspace.verb(
+    "create",
+    "pancode workspace create login --node gpubox",
+    "pancode workspace create MIN-123 --title 'add login'",
+)
+def create(
+    name: Annotated[str, Argument(help="A name, or an issue of a project: MIN-123.")],
+    *,
+    title: Annotated[str, option("More words for its branch.", "WORDS")] = "",
+    node: Annotated[
+        str | None, option("The machine where its runs work.", "N", complete=completions.nodes)
+    ] = None,
+    project: Annotated[
+        str | None,
+        option("Its project (default: the repository where you stand).", "P", complete=completions.projects),
+    ] = None,
+    face: Json,
+) -> None:
+    """Create a workspace. Its first run begins with a snapshot of the repository, as any run does."""
+    body = {"name": name, "title": title, "node": node, "project": project, "cwd": folder(), "by": who()}
+    made = face.client().post("/v1/workspaces", body)
+    face.show(made, lambda: _shown(made))
+
+
+@workspace.verb("ls", "pancode workspace ls")
+def ls(face: Json) -> None:
+    """All workspaces, the one that was used last first."""
+    answer = face.client().get("/v1/workspaces")
+    none = "no workspace yet; try: pancode workspace create NAME"
+    face.show(answer, lambda: listing(answer["workspaces"], _COLUMNS, none, spare=("BRANCH",)))
+
+
+def _state(one: dict[str, Any]) -> str:
+    if one["agent"] is not None:
+        return f"{one['agent']} works there"
+    return one["outcome"] or "new"
+
+
+def _used(one: dict[str, Any]) -> str:
+    return short_time(one["used_at"] or one["created_at"])
+
+
+_COLUMNS: Columns = {
+    **{"WORKSPACE": "workspace", "BRANCH": "branch", "NODE": "node", "STATE": _state, "RUNS": "count"},
+    **{"UNLANDED": lambda one: counted(len(one["files"]), "file"), "LAST": "last", "USED": _used},
+}
+
+
+@workspace.verb("show", "pancode workspace show min-123")
+def show(workspace: Workspace, face: Json) -> None:
+    """One workspace: its runs, what of their work has not landed, and what is wrong with it."""
+    one = face.client().get(path_of("workspaces", workspace))
+    face.show(one, lambda: _shown(one))
+
+
+def _shown(one: dict[str, Any]) -> str:
+    facts = {"branch": one["branch"], "project": one["project"], "node": one["node"] or "any"}
+    facts |= {"state": _state(one), "unlanded": first_few(one["files"], 8) if one["files"] else "nothing"}
+    lines = [f"  {key:<9} {safe(str(value))}" for key, value in facts.items()]
+    for run in one["runs"]:
+        landed = "  (landed)" if run["landed"] else ""
+        lines.append(f"  {run['run']}  {run['outcome']:<12} {clip(safe(run['task']), 60)}{landed}")
+    for problem in one["problems"]:
+        lines += [f"  problem: {safe(problem['what'])}", f"    fix: {safe(problem['fix'])}"]
+    if one["files"] and one["agent"] is None:
+        lines.append(f"  land it: pancode land {one['last']} --branch {safe(one['branch'])}")
+    return f"{safe(one['workspace'])}\n" + "".join(f"{line}\n" for line in lines)
+
+
+@workspace.verb("repair", "pancode workspace repair min-123 --repository ~/src/myn --node any")
+def repair(
+    workspace: Workspace,
+    *,
+    repository: Annotated[str | None, option("Where its repository is now.", "PATH")] = None,
+    node: Annotated[
+        str | None, option("Its machine from now on, or any.", "N", complete=completions.nodes)
+    ] = None,
+    face: Json,
+) -> None:
+    """Give a workspace its repository or another machine, where `show` says that it has lost them."""
+    if repository is None and node is None:
+        fix = f"pancode workspace show {workspace}"
+        raise UsageError("nothing is said to be repaired: --repository or --node", fix=fix)
+    body = {"repository": None if repository is None else whole(repository), "node": node, "by": who()}
+    one = face.client().post(path_of("workspaces", workspace, "repair"), body)
+    face.show(one, lambda: _shown(one))
+
+
+@workspace.verb("rm", "pancode workspace rm min-123", "pancode workspace rm min-123 --force")
+def rm(
+    workspace: Workspace,
+    *,
+    force: Annotated[bool, option("Also if it has work that has not landed.", "--force")] = False,
+    face: Json,
+) -> None:
+    """Forget a workspace. Its runs and their files stay: `runs diff` and `land` still find them."""
+    done = face.client().post(path_of("workspaces", workspace, "remove"), {"force": force, "by": who()})
+    kept = f"; its work is still there: pancode runs diff {done['kept']}" if done["kept"] else ""
+    face.show(done, lambda: f"{safe(done['removed'])}  forgotten{kept}\n")

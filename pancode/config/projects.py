@@ -1,0 +1,81 @@
+"""The settings of projects: their fields, the project of a repository, and the values that it sets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pancode.code.git.safe import Git, GitFailure, GitRefusal, safe_env
+from pancode.code.landing.forge import repository_of
+from pancode.config.values import Commands, FilePath, Labels, Money
+from pancode.control.projects import SETTING_OF, NamedProject
+from pancode.errors import UsageError
+
+
+class ProjectSettings(BaseModel):
+    """A repository with a name. The other settings decide the fields that are left out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    path: FilePath
+    remote: str = ""
+    agent: str | None = None
+    require: Labels | None = None
+    budget: Money | None = None
+    verify: Commands | None = None
+    prefix: str = ""
+    linear_id: str = ""
+    linear_name: str = ""
+
+    def named(self, name: str) -> NamedProject:
+        """The form that decisions take."""
+        said = {**dict(self), "path": os.path.expanduser(self.path), "require": dict(self.require or {})}
+        return NamedProject(name, **said)
+
+
+def address_of(project: str) -> str:
+    """The address of the repository's `origin`, without login and scheme; empty: it has none."""
+    try:
+        done = Git(Path(project), safe_env()).ask("remote", "get-url", "--", "origin")
+    except (GitFailure, GitRefusal, OSError):
+        return ""
+    url = done.text().strip() if done.ok else ""
+    try:
+        repository = repository_of(url)
+    except UsageError:
+        return os.path.realpath(url) if url.startswith("/") else ""
+    return f"{repository.host}/{repository.path}"
+
+
+def project_at(raw: object, top: Path) -> NamedProject | None:
+    """The project that a repository is: by its folder, else by the address of its remote.
+
+    `raw`: the settings as they are written; another place reports an entry that does not fit.
+    """
+    rows = raw.items() if isinstance(raw, Mapping) else ()
+    found = [one for name, said in rows if (one := _read(name, said)) is not None]
+    here = os.path.realpath(top)
+    for one in found:
+        if os.path.realpath(one.path) == here:
+            return one
+    if not any(one.remote for one in found):
+        return None
+    address = address_of(str(top))
+    return next((one for one in found if one.remote == address), None) if address else None
+
+
+def _read(name: str, said: object) -> NamedProject | None:
+    try:
+        return ProjectSettings.model_validate(said).named(name)
+    except ValidationError:
+        return None
+
+
+def project_values(project: NamedProject) -> dict[str, object]:
+    """The values that the project sets in place of other settings, by their keys."""
+    said: dict[str, object] = {"agent": project.agent, "require": dict(project.require) or None}
+    said["budget"] = None if project.budget is None else f"{project.budget:f}"
+    said["verify"] = None if project.verify is None else [list(argv) for argv in project.verify]
+    return {SETTING_OF[word]: value for word, value in said.items() if value is not None}

@@ -1,0 +1,118 @@
+"""What is left of a run's limit for its children, and of a session's ceiling for its runs."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from pancode.agents.request import ScopeView
+from pancode.agents.runtimes import RUNTIMES
+from pancode.control.core import Core
+from pancode.control.run import not_ended
+from pancode.core import books, values
+from pancode.core.ports import Transaction
+from pancode.core.records import Attempt, Balance, BookEntry, Run, RunState
+from pancode.life.continuing import leads
+
+
+def session_view(core: Core, tx: Transaction, session: str) -> ScopeView:
+    """The ceiling of this session, and its books with the limits of its open runs held; empty: a new one.
+
+    Without a ceiling its open runs are not looked at.
+    """
+    (purse,) = core.held_in(tx, [books.session_scope(session)])
+    reserves = session and purse.ceilings.usd is not None
+    balance = _with_limits_held(tx, purse.balance) if reserves else purse.balance
+    unsure = balance.unknown_runs or balance.disputed_usd
+    entries = tx.find(BookEntry, {"scope": balance.scope}, order=None) if unsure else []
+    unsettled = dict.fromkeys((*books.unknown_runs(entries), *books.disputed(entries)))
+    return ScopeView(balance, purse.ceilings, tuple(unsettled))
+
+
+def paid_by(tx: Transaction, run: Run) -> Run | None:
+    """The parent whose money it takes; None: it has no parent, or is a program of the user's own that costs
+    nothing."""
+    costs = not RUNTIMES[run.runtime].own or run.estimate_usd > 0
+    return tx.get(Run, run.parent) if run.parent is not None and costs else None
+
+
+def left_for_children(tx: Transaction, run: Run) -> Decimal | None:
+    """The limit less the run's own cost and the actual or possible cost of its children; None: it has no
+    limit.
+
+    The result is never more than the rest of the parent above, with the share that this run got there. The
+    limit of an orchestrator is for its own model: its children have limits of their own, and its session has
+    a ceiling for all of them.
+    """
+    limit = limit_usd(run)
+    if limit is None or leads(run):
+        return None
+    committed = _committed(tx, run)
+    room = limit - committed
+    above = tx.get(Run, run.parent) if run.parent is not None else None
+    beyond = left_for_children(tx, above) if above is not None else None
+    if beyond is not None:
+        room = min(room, beyond + _claim(run, committed) - committed)
+    return max(room, books.ZERO)
+
+
+def _committed(tx: Transaction, run: Run) -> Decimal:
+    """Its cost so far, with the budgets of its children.
+
+    The hold of a running attempt is not spent: the children are paid from it.
+    """
+    entries = tx.find(BookEntry, {"run": run.id})
+    if run.state is RunState.ENDED:
+        spent = books.used(entries, run.attempt + 1)
+    else:
+        spent = books.used(entries, run.attempt) + _reported(tx, run)
+    children = tx.find(Run, {"parent": run.id})
+    return sum((_claim(child, _committed(tx, child)) for child in children), spent)
+
+
+def _claim(run: Run, committed: Decimal) -> Decimal:
+    """The amount to keep for a child: its whole limit until it has ended, whatever its estimate.
+
+    The user's own programs cost nothing unless the user says what they may cost.
+    """
+    if run.state is RunState.ENDED:
+        return committed
+    limit = None if RUNTIMES[run.runtime].own else limit_usd(run)
+    return max(run.estimate_usd if limit is None else limit, committed)
+
+
+def _with_limits_held(tx: Transaction, balance: Balance) -> Balance:
+    """The books of a session as if each open run that its orchestrator has begun held its whole limit.
+
+    Such a run holds its estimate, and may cost more. Its own children are paid from its limit.
+    """
+    session, more = balance.scope.partition(":")[2], books.ZERO
+    for run in not_ended(tx):
+        if run.terms.get("charged_to") == session and _is_led(tx, run):
+            beyond = books.minus(_claim(run, _committed(tx, run)), _booked(tx, run, balance.scope))
+            more = books.plus(more, max(beyond, books.ZERO))
+    return values.replace(balance, held_usd=books.plus(balance.held_usd, more))
+
+
+def _is_led(tx: Transaction, run: Run) -> bool:
+    """Whether nobody's limit but its own bounds it: an orchestrator has begun it, or its parent has ended."""
+    above = tx.get(Run, run.parent) if run.parent is not None else None
+    return above is None or leads(above) or above.state is RunState.ENDED
+
+
+def _booked(tx: Transaction, run: Run, scope: str) -> Decimal:
+    """What the books of this scope count of it and of its children."""
+    mine = [entry for entry in tx.find(BookEntry, {"run": run.id}) if entry.scope == scope]
+    counted = (_booked(tx, child, scope) for child in tx.find(Run, {"parent": run.id}))
+    return sum(counted, books.counted_usd(books.total(scope, mine)))
+
+
+def _reported(tx: Transaction, run: Run) -> Decimal:
+    """The node's latest figures of the running attempt."""
+    attempt = tx.get(Attempt, run.id, run.attempt)
+    return (books.known_cost(attempt.usage) if attempt is not None else None) or books.ZERO
+
+
+def limit_usd(run: Run) -> Decimal | None:
+    """The most that it may cost; None: it has no limit."""
+    usd = run.limits.get("usd")
+    return None if usd is None else Decimal(str(usd))

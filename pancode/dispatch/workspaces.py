@@ -1,0 +1,170 @@
+"""Decides where a request works: in a project by its name, or next in a workspace, a line of runs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from typing import cast
+
+from pancode.agents.request import DispatchRequest
+from pancode.control.projects import meant, moved
+from pancode.control.surroundings import Surroundings
+from pancode.control.work import Work
+from pancode.core.names import not_found
+from pancode.core.ports import Transaction
+from pancode.core.records import Run, RunState, Setting
+from pancode.core.terms import RunTerms
+from pancode.core.values import replace
+from pancode.errors import RefusedError, UsageError
+from pancode.life.continuing import beginning, is_blocked, is_sitting, nexts
+
+PREFIX = "workspace:"
+"""Of the durable settings that hold workspaces."""
+MOST = 1_000
+KINDS = ("git", "none")
+"""What `--workspace` may say besides a name."""
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptWorkspace:
+    """The facts of a workspace that its runs do not tell.
+
+    `first`: its first run, from which the others go on; empty: it has none yet. `node` None: any machine.
+    """
+
+    name: str
+    project: str
+    branch: str
+    node: str | None
+    created_ms: int
+    created_by: str
+    first: str = ""
+
+    def setting(self, changed_ms: int) -> Setting:
+        """Its row."""
+        return Setting(f"{PREFIX}{self.name}", asdict(self), changed_ms, self.created_by)
+
+
+def workspace_name(text: str) -> str:
+    """The name of a workspace as it is; UsageError for one that it cannot have."""
+    if _NAME.fullmatch(text) is None or text in KINDS or text.endswith((".", ".lock")) or ".." in text:
+        why = "it has up to 63 small letters, digits and . _ -, and is a part of the name of a branch"
+        what = f"{text[:80]!r} cannot be the name of a workspace"
+        raise UsageError(what, why=why, fix="take another name", code="bad_name")
+    return text
+
+
+def known(tx: Transaction) -> dict[str, KeptWorkspace]:
+    """All workspaces by name."""
+    names = [str(key[0]).removeprefix(PREFIX) for key in tx.starting(Setting, PREFIX, MOST)]
+    found = (named(tx, name) for name in names)
+    return {one.name: one for one in found if one is not None}
+
+
+def named(tx: Transaction, name: str) -> KeptWorkspace | None:
+    row = tx.get(Setting, f"{PREFIX}{name}")
+    return KeptWorkspace(**row.value) if row is not None and isinstance(row.value, dict) else None
+
+
+def load(tx: Transaction, name: str) -> KeptWorkspace:
+    """NotFoundError with the nearest name."""
+    found = named(tx, name)
+    if found is None:
+        raise not_found("workspace", name, (*known(tx), *KINDS), "pancode workspace ls")
+    return found
+
+
+def runs_in(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
+    """Its runs, oldest first. Each goes on from the one before, also if a person has continued that one."""
+    found: list[Run] = []
+    run = tx.get(Run, workspace.first) if workspace.first else None
+    while run is not None and len(found) < MOST:
+        found.append(run)
+        run = tx.get(Run, nexts(run)[-1]) if nexts(run) else None
+    return found
+
+
+def at_its_place(around: Surroundings, request: DispatchRequest) -> DispatchRequest:
+    """The request with its repository and the folder there. NotFoundError for an unknown project."""
+    wants_files = request.workspace != "none"
+    if request.of_project and request.project is None:
+        request = replace(request, cwd=meant(around.projects(), request.of_project).path)
+    if request.project is None and request.cwd is not None and wants_files:
+        request = replace(request, project=around.project_of(request.cwd))
+    if request.of_project and request.project is None and wants_files:
+        raise moved(request.of_project, request.cwd or "")
+    if request.project is not None and request.cwd is not None:
+        request = replace(request, folder=around.below(request.cwd, request.project))
+    return request
+
+
+def at_workspace(tx: Transaction, request: DispatchRequest) -> DispatchRequest:
+    """The request, if it names a workspace, at the files of its newest run and on its machine.
+
+    NotFoundError; RefusedError while somebody works there.
+    """
+    if request.workspace in (None, *KINDS):
+        return request
+    workspace = load(tx, str(request.workspace))
+    runs = runs_in(tx, workspace)
+    must_be_free(workspace.name, runs)
+    placed = replace(
+        request,
+        workspace="git",
+        in_workspace=workspace.name,
+        project=workspace.project,
+        cwd=workspace.project,
+        node=request.node or workspace.node,
+    )
+    if not runs:
+        return placed
+    return replace(placed, begins=beginning(runs[-1]), continues=runs[-1].id)
+
+
+def must_be_free(name: str, runs: list[Run]) -> None:
+    """RefusedError while a run works there, or waits for a person's answer: there is one writer at a time."""
+    if not runs or (runs[-1].state is RunState.ENDED and not is_blocked(runs[-1])):
+        return
+    last = runs[-1]
+    if is_blocked(last):
+        why, fix = "it has asked a person, and goes on with the answer", f'pancode answer {last.id} "..."'
+    elif is_sitting(last):
+        why, fix = f"a chat with {last.agent} is open there", f"pancode sessions rest {last.id}"
+    else:
+        why, fix = (
+            f"agent {last.agent} works there",
+            f"pancode runs follow {last.id}; or end it: pancode runs stop {last.id}",
+        )
+    raise RefusedError(f"workspace {name} is taken by {last.id}", why=why, fix=fix, code="workspace_taken")
+
+
+def must_be_newest(tx: Transaction, name: str, old: str) -> bool:
+    """Whether `old` is the workspace's newest run. RefusedError for an older run: the workspace would get a
+    second line, and lists show only one."""
+    kept = named(tx, name)
+    runs = [run.id for run in runs_in(tx, kept)] if kept is not None else []
+    if old in runs[:-1]:
+        what, why = f"{old} is not the newest run of workspace {name}", f"its files go on in {runs[-1]}"
+        fix = f"continue the newest: pancode runs continue {runs[-1]}"
+        raise RefusedError(what, why=why, fix=fix, code="already_continued")
+    return old in runs
+
+
+def joined(work: Work, run: Run) -> Run:
+    """The run as it joins its workspace, in the transaction that queues it. A first run is noted there.
+
+    A run that goes on from one outside of the workspace loses the name. RefusedError if another was faster.
+    """
+    name, old = run.terms.get("in_workspace"), run.terms.get("continues")
+    if name is None or (old is not None and must_be_newest(work.tx, name, old)):
+        return run
+    if old is not None:
+        outside = {key: value for key, value in run.terms.items() if key != "in_workspace"}
+        return replace(run, terms=cast("RunTerms", outside))
+    workspace = load(work.tx, name)
+    must_be_free(name, runs_in(work.tx, workspace))
+    if workspace.first:
+        raise RefusedError(f"workspace {name} has a run already", fix="the same command again")
+    work.tx.put(replace(workspace, first=run.id).setting(work.core.wall_ms()))
+    return run

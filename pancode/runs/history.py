@@ -1,0 +1,175 @@
+"""Keeps what runs decided, did and left open, finds it again, and forgets it when a person says so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.identity import AttemptId
+from node_agent.wire.receipt import Claims
+from pancode.agents.runtimes import RUNTIMES
+from pancode.control.core import Core
+from pancode.control.run import at, find_run
+from pancode.control.shapes import NoteShape
+from pancode.control.work import Work, unit_of_work
+from pancode.core.ports import Transaction
+from pancode.core.records import Fence, Run, RunNote
+from pancode.core.secret_shapes import secret_in
+from pancode.errors import NotFoundError, UsageError
+from pancode.life.notes import MOST_PART, MOST_TASK, clipped, parts_of, source_of
+from pancode.life.recall import ranked
+from pancode.plain import safe, unhidden
+from pancode.runs.runs import moment_ms
+
+CLIPPED = 4_000
+"""An answer of so many characters was cut for the receipt; the whole one is in a file."""
+LOOKED_AT = 2_000
+"""So many of the newest notes are searched."""
+
+
+def keep(work: Work, claims: Claims) -> None:
+    """The note of a run, in the transaction that accepts its receipt; none of work that was not done, of a
+    program of the user's own, and of a run without a repository.
+
+    What looks as if it held a secret is not kept at all, and the story of the run says so.
+    """
+    run = work.tx.get(Run, claims.identity.run)
+    if run is None or run.project is None or run.judges is not None or not _leaves(run.runtime):
+        return
+    if "rehearses" in run.terms:  # nothing of it has happened, and the next one would be told it
+        return
+    scouts = "scouts" in run.terms
+    told = claims.outcome is Outcome.DONE or (scouts and claims.failure is FailureKind.REQUEST_LIMIT)
+    answer = _whole(work.core, claims) if told else ""
+    parts = parts_of(answer)
+    if scouts and answer.strip() and not parts:  # it was asked one thing: all it says is the report
+        parts = {"REPORT": clipped(unhidden(answer.strip()), MOST_PART)}
+    if parts:
+        _write(work, run, claims, parts)
+
+
+def _write(work: Work, run: Run, claims: Claims, parts: dict[str, str]) -> None:
+    secret = "a secret of its node" if claims.exposed else secret_in("\n".join((run.task, *parts.values())))
+    if secret:
+        work.tell(run.id, "history", "note", "not kept", f"it looks as if it held {secret}")
+        return
+    task = clipped(safe(run.task.strip()), MOST_TASK)
+    project, receipt = str(run.project), str(run.result.get("receipt") or "")
+    at_ms = work.core.wall_ms()
+    work.tx.put(RunNote(run.id, at_ms, project, run.agent, claims.commit, receipt, task, parts))
+
+
+def _leaves(runtime: str) -> bool:
+    """Whether an agent speaks in it, or a program that plays one."""
+    kind = RUNTIMES[runtime]
+    return kind.plays or not kind.own
+
+
+def _whole(core: Core, claims: Claims) -> str:
+    """The answer, with what was cut from a long one."""
+    whole = None
+    if len(claims.answer) >= CLIPPED:
+        whole = core.ports.depot.whole_answer(claims.identity, False)
+    return claims.answer if whole is None else whole.decode(errors="replace")
+
+
+def answer_of(core: Core, tx: Transaction, run: Run) -> str:
+    """The answer in its receipt; if it was cut there, the whole one: the output of a script, or a separate
+    file."""
+    answer = str(run.result.get("answer") or "")
+    if len(answer) < CLIPPED:
+        return answer
+    fences = tx.find(Fence, {"run": run.id})
+    for fence in (f for f in fences if f.receipt is not None and f.receipt == run.result.get("receipt")):
+        identity = AttemptId(run=run.id, attempt=fence.attempt, fence=fence.fence)
+        whole = core.ports.depot.whole_answer(identity, run.runtime == "shell")
+        if whole is not None:
+            return whole.decode(errors="replace").strip()
+    return answer
+
+
+def search(core: Core, project: str | None, words: str, limit: int) -> list[NoteShape]:
+    """The notes that share a word with these, the best first; without words the newest. `project` None: of
+    all repositories."""
+    with core.ports.ledger.transaction() as tx:
+        where = {} if project is None else {"project": project}
+        notes = tx.find(RunNote, where, order="at_ms", descending=True, limit=LOOKED_AT)
+        found = ranked(notes, words) if words.strip() else notes
+        return [_shape(core, tx, note) for note in found[:limit]]
+
+
+def show(core: Core, text: str) -> NoteShape:
+    """The note of the run that this text names. NotFoundError."""
+    with core.ports.ledger.transaction() as tx:
+        return _shape(core, tx, _note(tx, text))
+
+
+def _note(tx: Transaction, text: str) -> RunNote:
+    run = find_run(tx, text)
+    note = tx.get(RunNote, run.id)
+    if note is None:
+        why = _why_none(run)
+        raise NotFoundError(f"{run.id} has no note", why=why, fix="pancode history", code="note_not_found")
+    return note
+
+
+def _why_none(run: Run) -> str:
+    if run.project is None or not _leaves(run.runtime):
+        return "only an agent's work in a repository leaves one"
+    if run.outcome is not Outcome.DONE:
+        return f"only work that was done leaves one, and it is {run.outcome or run.state}"
+    return (
+        "its answer did not end with the report that it was asked for, or looked as if it held a secret, or "
+        "the note was forgotten"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """Which notes are to be forgotten: those of these runs, and in `project` (None: everywhere) those from
+    before a time."""
+
+    runs: Sequence[str] = ()
+    before: str | None = None
+    project: str | None = None
+
+
+def forget(core: Core, asked: Forgotten, by: str) -> list[str]:
+    """Delete notes; returns the runs that had them. UsageError, NotFoundError: then nothing is deleted."""
+    if not asked.runs and asked.before is None:
+        fix = "name runs, or a time: pancode history forget --before 30d"
+        raise UsageError("nothing was named that should be forgotten", fix=fix, code="bad_value")
+    with unit_of_work(core) as work:
+        gone = _meant(work.tx, asked, core.wall_ms())
+        for run in gone:
+            work.tx.delete(RunNote, run)
+        if gone:
+            work.audit("config", "info", "notes forgotten", by=by, runs=gone[:100], count=len(gone))
+    return gone
+
+
+def _meant(tx: Transaction, asked: Forgotten, now_ms: int) -> list[str]:
+    meant = [_note(tx, text).run for text in asked.runs]
+    if asked.before is not None:
+        until = moment_ms(asked.before, now_ms)
+        where = {} if asked.project is None else {"project": asked.project}
+        meant += [note.run for note in tx.find(RunNote, where) if note.at_ms <= until]
+    return list(dict.fromkeys(meant))
+
+
+def _shape(core: Core, tx: Transaction, note: RunNote) -> NoteShape:
+    run = tx.get(Run, note.run)
+    landed = run is not None and run.landed is not None
+    return {
+        "run": note.run,
+        "agent": note.agent,
+        "repository": note.project,
+        "at": at(note.at_ms),
+        "source": source_of(note, landed, core.wall_ms()),
+        "commit": note.commit,
+        "landed": landed,
+        "receipt": note.receipt or None,
+        "task": note.task,
+        "parts": dict(note.parts),
+    }

@@ -1,0 +1,201 @@
+"""Workspaces as people see and change them: created, listed, shown, mended, removed without losing work."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pancode.agents.request import DispatchRequest
+from pancode.agents.runtimes import RUNTIMES, canonical
+from pancode.control.core import Core
+from pancode.control.run import at, iso, node_of
+from pancode.control.surroundings import Surroundings
+from pancode.control.work import unit_of_work
+from pancode.core.names import not_found
+from pancode.core.ports import Transaction
+from pancode.core.records import Node, Run, RunState, Setting
+from pancode.core.values import replace
+from pancode.dispatch.workspaces import (
+    MOST,
+    PREFIX,
+    KeptWorkspace,
+    at_workspace,
+    known,
+    load,
+    must_be_free,
+    runs_in,
+    workspace_name,
+)
+from pancode.errors import ConflictError, NotFoundError, RefusedError, UsageError
+from pancode.life.continuing import has_change, kept
+from pancode.workflow.outputs import result_commit
+
+ANY = "any"
+"""Stands for any free machine, in place of a name."""
+
+
+def in_workspace(core: Core, around: Surroundings, request: DispatchRequest) -> DispatchRequest:
+    """The request at the files of the workspace that it names. NotFoundError where its repository is gone:
+    the gates that stand there would be missing, too."""
+    with core.ports.ledger.transaction() as tx:
+        placed = at_workspace(tx, request)
+        last = tx.get(Run, placed.continues) if placed.in_workspace and placed.continues else None
+    if placed.in_workspace and around.project_of(str(placed.project)) != placed.project:
+        raise gone(placed.in_workspace, str(placed.project))
+    runtime = canonical(placed.runtime or around.defaults(placed.project).runtime)
+    if last is None or placed.argv is not None or runtime not in RUNTIMES or RUNTIMES[runtime].own:
+        return placed  # words cannot be added to a script
+    words = (placed.task, *(f"A person adds: {text}" for text in kept(last)))
+    return replace(placed, task="\n\n".join(words))
+
+
+def gone(name: str, path: str) -> NotFoundError:
+    fix = f"pancode workspace repair {name} --repository PATH"
+    what = f"the repository of workspace {name} is not where it was"
+    return NotFoundError(what, why=f"{path} is no git repository", fix=fix, code="project_moved")
+
+
+def branch_for(name: str, title: str) -> str:
+    """`feature/min-123-add-login`."""
+    words = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:40].strip("-")
+    return f"feature/{name}{f'-{words}' if words else ''}"
+
+
+def create(core: Core, asked: KeptWorkspace) -> None:
+    """ConflictError where the name is taken, NotFoundError for a machine that is not there."""
+    workspace_name(asked.name)
+    with unit_of_work(core) as work:
+        there = known(work.tx)
+        if asked.name in there:
+            raise ConflictError(
+                f"there is a workspace {asked.name} already",
+                why=f"its repository is {there[asked.name].project}",
+                fix=f'pancode dispatch --workspace {asked.name} "...", or take another name',
+                code="name_taken",
+            )
+        if len(there) >= MOST:
+            raise UsageError(f"the fleet has {MOST} workspaces", fix="pancode workspace rm NAME")
+        _must_be_a_node(work.tx, asked.node)
+        work.tx.put(asked.setting(core.wall_ms()))
+        work.audit("people", "info", "workspace created", None, by=asked.created_by, name=asked.name)
+
+
+def _must_be_a_node(tx: Transaction, name: str | None) -> None:
+    if name is not None and tx.get(Node, name) is None:
+        raise not_found("node", name, [node.name for node in tx.find(Node)], "pancode fleet status")
+
+
+def workspaces(core: Core) -> list[dict[str, Any]]:
+    """All workspaces; the one that was used last comes first."""
+    with core.ports.ledger.transaction() as tx:
+        found = [_shape(tx, one, runs_in(tx, one)) for one in known(tx).values()]
+    return sorted(found, key=lambda one: str(one["used_at"] or one["created_at"]), reverse=True)
+
+
+def show(core: Core, around: Surroundings, name: str) -> dict[str, Any]:
+    """One workspace with its runs and its problems."""
+    with core.ports.ledger.transaction() as tx:
+        workspace = load(tx, name)
+        runs = runs_in(tx, workspace)
+        shape = _shape(tx, workspace, runs)
+        gone = workspace.node is not None and _is_gone(tx, workspace.node)
+    rows = [{"run": run.id, "task": run.task, "outcome": _end(run), "landed": run.landed} for run in runs]
+    return {**shape, "runs": rows, "problems": _problems(around, workspace, gone)}
+
+
+def _is_gone(tx: Transaction, name: str) -> bool:
+    node = tx.get(Node, name)
+    return node is None or node.removed is not None
+
+
+def _problems(around: Surroundings, workspace: KeptWorkspace, gone: bool) -> list[dict[str, str]]:
+    found = []
+    if around.project_of(workspace.project) != workspace.project:
+        fix = f"pancode workspace repair {workspace.name} --repository PATH"
+        found.append({"what": f"its repository is not at {workspace.project} any more", "fix": fix})
+    if gone:
+        fix = f"pancode workspace repair {workspace.name} --node NODE"
+        found.append({"what": f"its machine {workspace.node} has left the fleet", "fix": fix})
+    return found
+
+
+def _end(run: Run) -> str:
+    return str(run.outcome or run.state)
+
+
+def _shape(tx: Transaction, workspace: KeptWorkspace, runs: list[Run]) -> dict[str, Any]:
+    last = runs[-1] if runs else None
+    works = last is not None and last.state is not RunState.ENDED
+    return {
+        "workspace": workspace.name,
+        "project": workspace.project,
+        "branch": workspace.branch,
+        "node": workspace.node,
+        "created_at": at(workspace.created_ms),
+        "created_by": workspace.created_by,
+        "used_at": None if last is None else iso(last.finished_ms or last.created_ms),
+        "count": len(runs),
+        "last": None if last is None else last.id,
+        "outcome": None if last is None else _end(last),
+        "agent": last.agent if last is not None and works else None,
+        "at_node": None if last is None else node_of(tx, last),
+        "files": sorted({name for run in _unlanded(runs) for name in _files(run)}),
+        "commit": None if last is None else result_commit(last),
+    }
+
+
+def _files(run: Run) -> list[str]:
+    result: dict[str, Any] = run.result
+    return list(result.get("files_changed") or ())
+
+
+def _unlanded(runs: list[Run]) -> list[Run]:
+    """The newest runs of which nothing has landed; a landing includes the changes of the runs before it."""
+    found: list[Run] = []
+    for run in reversed(runs):
+        if run.landed is not None:
+            break
+        found.append(run)
+    return found if any(has_change(run) for run in found) else []
+
+
+def remove(core: Core, name: str, by: str, force: bool) -> Mapping[str, Any]:
+    """Forget it. RefusedError while somebody works there, and for work that has not landed unless `force`.
+
+    Nothing of its runs is deleted: their results stay in the coordinator's depot.
+    """
+    with unit_of_work(core) as work:
+        workspace = load(work.tx, name)
+        runs = runs_in(work.tx, workspace)
+        if runs and runs[-1].state is not RunState.ENDED:
+            must_be_free(name, runs)
+        left = _shape(work.tx, workspace, runs)["files"]
+        if left and not force:
+            raise _unlanded_error(name, runs[-1].id, workspace.branch, left)
+        work.tx.delete(Setting, f"{PREFIX}{name}")
+        work.audit("people", "info", "workspace removed", None, by=by, name=name, unlanded=left[:20])
+    return {"removed": name, "kept": runs[-1].id if left else None}
+
+
+def _unlanded_error(name: str, run: str, branch: str, files: list[str]) -> RefusedError:
+    shown = ", ".join(files[:5]) + (f" and {len(files) - 5} more" if len(files) > 5 else "")
+    return RefusedError(
+        f"workspace {name} has work that has not landed",
+        why=f"{run} and those before it changed {shown}",
+        fix=f"pancode land {run} --branch {branch}; or forget the workspace all the same: --force",
+        code="unlanded",
+    )
+
+
+def repair(core: Core, name: str, by: str, project: str | None, node: str | None) -> None:
+    """Note another place of its repository, or another machine (`any`: any). Its files are in the depot."""
+    with unit_of_work(core) as work:
+        workspace = load(work.tx, name)
+        if project is not None:
+            workspace = replace(workspace, project=project)
+        if node is not None:
+            _must_be_a_node(work.tx, None if node == ANY else node)
+            workspace = replace(workspace, node=None if node == ANY else node)
+        work.tx.put(workspace.setting(core.wall_ms()))
+        work.audit("people", "info", "workspace changed", None, by=by, name=name)

@@ -1,0 +1,137 @@
+"""The window of a session's model by category: its prompt, its project, its talk, and what is left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from node_agent.wire.identity import AttemptId
+from pancode.agents.endpoints import OWN_TOKENS, endpoint_of, fleets_model
+from pancode.agents.fitting import window_of
+from pancode.agents.prompts import Category, estimated, sizes_of
+from pancode.agents.runtimes import OUR_OWN, RUNTIMES
+from pancode.control.core import Core
+from pancode.control.surroundings import Streams, Surroundings
+from pancode.core.records import Fence, Run
+from pancode.errors import ConfigError, UsageError
+from pancode.runs.log import OUT
+from pancode.sessions.session import load
+from pancode.sessions.shapes import ContextShape, WindowPart
+
+HEAD, TAIL = 64 << 10, 1 << 20
+"""Bytes of its output that are looked at: its beginning names the window, its end the newest calls."""
+CATEGORIES: Mapping[str, tuple[Category, ...]] = {
+    "identity": (Category.IDENTITY, Category.CONSTITUTION),
+    "mode": (Category.MODE,),
+    "safety": (Category.SAFETY, Category.RULES),
+    "tools": (Category.TOOLS,),
+    "history": (Category.CONTEXT,),
+    "report": (Category.REPORT,),
+}
+"""The parts of the prompt as a person is told them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToldWindow:
+    """Facts from the output of our own worker. None: it does not tell them, or another program wrote it."""
+
+    window: int | None = None
+    used: int | None = None
+    compacted: str = ""
+
+
+def context(core: Core, around: Surroundings, streams: Streams, text: str) -> ContextShape:
+    """The window of the newest run of a session. UsageError for a program without a model."""
+    with core.ports.ledger.transaction() as tx:
+        session = load(tx, text)
+        nodes = core.views(tx)
+    run = session.newest
+    if RUNTIMES[run.runtime].own:
+        what = f"{run.id} has no window: it runs {run.runtime}"
+        raise UsageError(what, fix="pancode runs", code="no_model")
+    told = _told(run, session.fence, streams)
+    ref = None if run.model is None else fleets_model(run.model, nodes)
+    window = told.window or window_of(ref, endpoint_of(ref, nodes), nodes)
+    parts = window_parts(run, _guide(run, around), told.used)
+    left = None if window is None or told.used is None else max(0, window - told.used)
+    return {
+        "session": session.id,
+        "run": run.id,
+        "runtime": run.runtime,
+        "model": run.model,
+        "window": window,
+        "used": told.used,
+        "left": left,
+        "parts": parts,
+        "compacted": told.compacted,
+    }
+
+
+def window_parts(run: Run, guide: int | None, used: int | None) -> list[WindowPart]:
+    """The categories in the order of the window. `guide`: characters of AGENTS.md; `used`: tokens in all."""
+    sizes = sizes_of(run.prompt)
+    parts: dict[str, int | None] = {"program": OWN_TOKENS.get(run.runtime)}
+    for name, categories in CATEGORIES.items():
+        parts[name] = estimated(sum(sizes.get(one, 0) for one in categories))
+    parts["project rules"] = None if guide is None else estimated(guide)
+    known = sum(tokens for tokens in parts.values() if tokens is not None)
+    parts["turns"] = None if used is None else max(0, used - known)
+    return [{"name": name, "tokens": tokens} for name, tokens in parts.items()]
+
+
+def _guide(run: Run, around: Surroundings) -> int | None:
+    """Characters of the project's AGENTS.md as it is now; None: it cannot be read."""
+    if run.project is None or run.workspace.get("kind") != "git":
+        return 0
+    try:
+        return around.project(run.project).guide_chars
+    except ConfigError:
+        return None
+
+
+def _told(run: Run, fence: Fence | None, streams: Streams) -> ToldWindow:
+    if run.runtime != OUR_OWN or fence is None:
+        return ToldWindow()
+    identity = AttemptId(run=run.id, attempt=fence.attempt, fence=fence.fence)
+    size = streams.size(identity, OUT)
+    if not size:
+        return ToldWindow()
+    head = streams.read(identity, OUT, 0, HEAD)
+    tail = head if size <= HEAD else streams.read(identity, OUT, max(0, size - TAIL), TAIL)
+    begun = next((one for one in _events(head) if one.get("type") == "session"), {})
+    return told_window(begun, list(_events(tail)), whole=size <= max(HEAD, TAIL))
+
+
+def told_window(begun: Mapping[str, Any], newest: list[dict[str, Any]], whole: bool) -> ToldWindow:
+    """The window, read from a worker's first event and its newest ones. `whole`: no call was before these.
+
+    Its counts are sums over all calls, so the difference of the last two is the last call.
+    """
+    window = _count(begun.get("context")) if begun.get("context_known") is True else None
+    counts = [one for one in newest if one.get("type") == "usage"]
+    shortened = [str(one.get("text", "")) for one in newest if one.get("type") == "compacted"]
+    used = None
+    if counts and counts[-1].get("told") is True and (whole or len(counts) > 1):
+        used = _sum(counts[-1]) - (_sum(counts[-2]) if len(counts) > 1 else 0)
+    return ToldWindow(window or None, used, shortened[-1] if shortened else "")
+
+
+def _sum(counts: Mapping[str, Any]) -> int:
+    return sum(_count(counts.get(name)) for name in ("input", "cached", "output"))
+
+
+def _count(value: object) -> int:
+    return value if type(value) is int and value > 0 else 0
+
+
+def _events(data: bytes) -> Iterator[dict[str, Any]]:
+    """The whole lines that are events; the first one and the last one may be cut."""
+    for line in data.split(b"\n"):
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(found, dict):
+            yield found

@@ -1,0 +1,102 @@
+"""Gives a session another mode, level or model, from its next sitting on; a higher level needs a yes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from node_agent.wire.policy import SAFETY_RANK, Safety, asks_nobody
+from pancode.agents.runtimes import RUNTIMES
+from pancode.control.core import Core
+from pancode.control.surroundings import Surroundings
+from pancode.control.work import unit_of_work
+from pancode.core.records import Run
+from pancode.core.values import replace
+from pancode.dispatch.admission import first_refused, refusal
+from pancode.dispatch.admission.agent import NEEDS_YES
+from pancode.dispatch.dispatch import dry_run
+from pancode.errors import RefusedError, UsageError
+from pancode.life.continuing import SittingTerms, as_sitting, is_sitting, terms_of, wanted
+from pancode.life.signals import TermsAsked
+from pancode.runs.retry import in_request, request_of, unpinned
+from pancode.sessions.session import load
+
+TRIES = 3
+"""So often somebody else may change them at the same moment."""
+_OF_TERMS = ("mode", "mutation", "safety", "agent", "routing")
+"""The gates that look at the terms; money, paths and words are judged when the next sitting begins."""
+
+
+def set_terms(
+    core: Core, around: Surroundings, text: str, change: Mapping[str, Any], by: str, yes: bool = False
+) -> Run:
+    """Its next sitting has these terms. What works now rests behind its turn.
+
+    `change`: some of the fields of SittingTerms; the others stay. RefusedError `needs_yes` for a higher level
+    without a person's yes, and of a gate that would refuse such a sitting. UsageError for a run that takes
+    no turns, for a mode that its program does not have, and for a mode in which it asks nobody.
+    """
+    for _ in range(TRIES):
+        with core.ports.ledger.transaction() as tx:
+            run = load(tx, text).newest
+        before = wanted(run)
+        asked = replace(before, **change)
+        _must_begin(core, around, run, asked, by)
+        _must_be_agreed(run, before.safety, asked.safety, yes)
+        with unit_of_work(core) as work:
+            newest = load(work.tx, text).newest
+            if newest.id == run.id and wanted(newest) == before:  # what was agreed to is what is changed
+                return newest if asked == before else work.signal(newest, TermsAsked(asked, by))
+    raise RefusedError(
+        f"the terms of {text} change all the time",
+        why="somebody else changes them, too",
+        fix=f"pancode sessions show {text}",
+        code="changed_meanwhile",
+    )
+
+
+def _must_be_agreed(run: Run, before: Safety, after: Safety, yes: bool) -> None:
+    """RefusedError where the level goes up and no person has said yes to that."""
+    if yes or SAFETY_RANK[after] <= SAFETY_RANK[before]:
+        return
+    raise RefusedError(
+        f"{run.id} would get safety {after}, and has {before}",
+        why="its agent would do more by itself",
+        fix=f"pancode sessions set {run.id} --safety {after} --yes",
+        code=NEEDS_YES,
+    )
+
+
+def _must_begin(core: Core, around: Surroundings, run: Run, terms: SittingTerms, by: str) -> None:
+    """UsageError where no sitting can follow; RefusedError of the gate that would refuse this one."""
+    if not is_sitting(run):
+        fix = f"pancode runs show {run.id}"
+        raise UsageError(f"{run.id} is no session: it takes no turns", fix=fix, code="no_session")
+    _must_have(run, terms.program_mode)
+    if terms == terms_of(run):
+        return
+    request = as_sitting(request_of(run, by), run.terms.get("session", run.id))
+    own = in_request(run, terms, request.turns)
+    request = unpinned(core, replace(request, **own, continues=run.id, retry_of=None))
+    judged = dry_run(core, around, request)
+    refused = first_refused(tuple(one for one in judged.verdicts if one.gate in _OF_TERMS))
+    if refused is not None:
+        raise refusal(refused)
+
+
+def _must_have(run: Run, mode: str) -> None:
+    """UsageError for a program that has no modes of its own here, and for a mode in which it asks nobody."""
+    if mode and not RUNTIMES[run.runtime].chosen:
+        raise UsageError(
+            f"{run.runtime} has no modes of its own here",
+            why="the session's mode and level say what it may do, and set it",
+            fix=f"pancode sessions set {run.id} --mode plan; modes: admin, plan, build, review",
+            code="no_program_mode",
+        )
+    if asks_nobody(mode):
+        raise UsageError(
+            f"{mode} is no mode that can be chosen",
+            why="in it the program would ask about nothing, and so nothing would be judged",
+            fix=f"pancode sessions show {run.id}",
+            code="forbidden_program_mode",
+        )

@@ -1,0 +1,62 @@
+// What can be done with runs, with one or with many: what a run does not allow and why, and the act that its state asks for.
+
+import { at, post } from "./api.js";
+import { agreed, newKey, tell } from "./parts.js";
+import { counted, look, plain, stateOf } from "./words.js";
+
+/** Why a verb does nothing for a run; empty: it does something. */
+export const REFUSES = {
+  stop: (run) => (run.state === "ended" ? "ended already" : ""),
+  retry: (run) => (run.state === "ended" ? "" : "still going on"),
+  land(run) {
+    if (run.state !== "ended") return "still going on";
+    if (run.landed) return "landed already";
+    if (run.outcome !== "done") return plain(stateOf(run));
+    return run.commit ? "" : "without a change";
+  },
+};
+
+/** Whether a change waits to be landed, and nobody has sent it back. */
+export const waitsToLand = (run) => !REFUSES.land(run) && !run.continued_by.length;
+
+/** The act that the state asks for: `answer`, `gate`, `look`, `land`, `resolve`, `retry`, or none. */
+export function askedFor(run) {
+  if (run.state !== "ended" || run.landed) return "";
+  const state = stateOf(run);
+  if (state === "done") return run.commit ? "land" : "";
+  return { asks_you: "answer", gate_failed: "gate", unverified: "look", conflict: "resolve" }[state] || (look(state)[0] === "bad" || state === "stopped" ? "retry" : "");
+}
+
+const DONE = { stop: "stopped", retry: "begun again", land: "landed" };
+const SURE = {
+  stop: "What they have done so far is kept.", retry: "Each begins once more, from the beginning.",
+  land: "One after the other. Where your files have changed since the dispatch, its gates run on the merged files first.",
+};
+
+/** Does one thing with several runs, and says what did not work. The ids of those with which it did. */
+export async function actOnAll(verb, runs) {
+  const [done, failed] = [[], []];
+  const names = runs.slice(0, 8).map((run) => run.run).join(", ");
+  const label = verb[0].toUpperCase() + verb.slice(1);
+  if (!(await agreed(`${label} ${counted(runs.length, "run")} (${names}${runs.length > 8 ? " …" : ""})? ${SURE[verb]}`, label))) return done;
+  for (const { run } of runs) {
+    try {
+      const told = await post(at("runs", run, verb), {}, newKey());
+      if (verb === "land" && told.status !== "landed") failed.push(`${run}: ${told.status}${told.why ? `, ${told.why}` : ""}`);
+      else done.push(run);
+    } catch (problem) { failed.push(`${problem.message}${problem.why ? `: ${problem.why}` : ""}`); }
+  }
+  if (failed.length) tell(Object.assign(new Error(`${failed.length} of ${counted(runs.length, "run")} not ${DONE[verb]}`), { why: failed.join("\n") }));
+  else tell(`${counted(done.length, "run")} ${DONE[verb]}`);
+  return done;
+}
+
+/** Lands one change. What is held up is asked about, and never forced. */
+export async function land(run) {
+  const gates = run.verification?.state === "unverified" ? "No gate has seen it." : "If your files have changed since its dispatch, its gates run on the merged files first.";
+  if (!(await agreed(`Land the change of ${run.run} in ${run.project || "its project"}? ${gates}`, "Land"))) return;
+  try {
+    const done = await post(at("runs", run.run, "land"), {});
+    tell(`${run.run}: ${done.status}${done.why ? `, ${done.why}` : ""}`);
+  } catch (problem) { tell(problem); }
+}

@@ -1,0 +1,171 @@
+"""Changes of the configuration that a person makes by a command or agrees to: made, on record, taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+from pancode.control.core import Core, locked
+from pancode.control.surroundings import SettingSaid
+from pancode.control.work import Work, unit_of_work
+from pancode.core.ports import Transaction
+from pancode.core.records import Setting
+from pancode.core.values import replace
+from pancode.errors import NotFoundError, RefusedError
+
+HISTORY = "config_changes"
+"""The durable setting with what can be taken back, the newest last."""
+MOST_KEPT = 20
+
+
+class ChangeKind(StrEnum):
+    """What is changed; each kind is carried out by the use case that a command has for it."""
+
+    SETTING = "setting"
+    """Its target is a key of the settings."""
+    BUDGET = "budget"
+    """A ceiling in dollars; its target is a scope."""
+    PRESET = "preset"
+    AGENT = "agent"
+    """Fields of an agent of the user's own file, or a new agent; its target is the agent's name."""
+    AGENTS_FILE = "agents file"
+    """The whole of that file as it was. It takes a change of an agent back, and nobody can ask for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedChange:
+    """One change as it is asked for. `value` None: what was set is taken out."""
+
+    kind: ChangeKind
+    target: str
+    value: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeEffect:
+    """What a change does: `old` and `new` as they count, and the change that takes it back."""
+
+    change: AskedChange
+    old: SettingSaid
+    new: SettingSaid
+    back: AskedChange
+    after: str | None
+    """What the place that was changed says then, as a value: to see whether it was changed again."""
+    notes: tuple[str, ...] = ()
+
+    def shape(self) -> dict[str, Any]:
+        """For faces."""
+        return {
+            **asdict(self.change),
+            "old": asdict(self.old),
+            "new": asdict(self.new),
+            "notes": list(self.notes),
+        }
+
+
+class ChangeMaker(Protocol):
+    """Carries out the changes of one kind."""
+
+    def look(self, change: AskedChange) -> ChangeEffect:
+        """What it would do; nothing is changed. The errors of `make`."""
+
+    def make(self, change: AskedChange, by: str) -> ChangeEffect:
+        """The same, done and durable. What raises has changed nothing."""
+
+
+ChangeMakers = Mapping[ChangeKind, ChangeMaker]
+
+
+@locked
+def make_change(core: Core, makers: ChangeMakers, change: AskedChange, by: str) -> ChangeEffect:
+    """Carry it out; `undo` can take it back. The errors of its kind.
+
+    The way back is on record first: a process that is killed behind the write leaves no change without it.
+    """
+    effect = makers[change.kind].look(change)
+    kept = {"back": asdict(effect.back), "after": effect.after}
+    with unit_of_work(core) as work:
+        before = _history(work.tx)
+        _remember(work, [*before, kept][-MOST_KEPT:], by)
+        work.audit("config", "info", "setting changed", None, by=by, **_detail(effect))
+    try:
+        return makers[change.kind].make(change, by)
+    except BaseException:
+        with unit_of_work(core) as work:
+            _remember(work, before, by)
+            work.audit("config", "warning", "setting not changed", None, by=by, **_detail(effect))
+        raise
+
+
+@locked
+def undo(core: Core, makers: ChangeMakers, by: str) -> ChangeEffect:
+    """Take the last change back. NotFoundError: there is none; RefusedError: somebody changed it since."""
+    with core.ports.ledger.transaction() as tx:
+        history = _history(tx)
+    gone: list[str] = []
+    while history and _is_as_before(makers, history[-1]):
+        gone.append(change_of(history.pop()["back"]).target)
+    if not history:
+        raise NotFoundError(
+            "there is no change to take back", fix="pancode config show --origin", code="no_change"
+        )
+    last = history[-1]
+    back = change_of(last["back"])
+    maker = makers[back.kind]
+    now, then = _now(maker, back), last["after"]
+    effect = maker.make(back, by) if now == then else None
+    with unit_of_work(core) as work:
+        _remember(work, history[:-1], by)
+        if effect is not None:
+            work.audit("config", "info", "setting taken back", None, by=by, **_detail(effect))
+    if effect is None:
+        raise RefusedError(
+            f"{back.target} was changed since by something else, and stays as it is",
+            why=f"it is set to {now or 'nothing'} now, and the last change set it to {then or 'nothing'}",
+            fix="pancode config show --origin; the change before that one: pancode config undo",
+            code="changed",
+        )
+    return replace(effect, notes=(*effect.notes, *map(_PASSED.format, gone)))
+
+
+_PASSED = "the last change of {} was taken back already; this takes back the one before it"
+
+
+def _is_as_before(makers: ChangeMakers, kept: Mapping[str, Any]) -> bool:
+    """Whether nothing is to be taken back: it was never made, or was taken back already."""
+    back = change_of(kept["back"])
+    now = _now(makers[back.kind], back)
+    return now != kept["after"] and now == back.value
+
+
+def _now(maker: ChangeMaker, back: AskedChange) -> str | None:
+    try:
+        return maker.look(back).back.value
+    except NotFoundError:  # it was taken out by hand
+        return None
+
+
+def _history(tx: Transaction) -> list[dict[str, Any]]:
+    row = tx.get(Setting, HISTORY)
+    return list(row.value) if row is not None and isinstance(row.value, list) else []
+
+
+def _remember(work: Work, history: list[dict[str, Any]], by: str) -> None:
+    work.tx.put(Setting(HISTORY, history, work.core.wall_ms(), by))
+
+
+def change_of(kept: Mapping[str, Any]) -> AskedChange:
+    """As it was kept."""
+    return AskedChange(ChangeKind(kept["kind"]), kept["target"], kept["value"])
+
+
+def _detail(effect: ChangeEffect) -> dict[str, object]:
+    change = effect.change
+    return {
+        "kind": change.kind.value,
+        "target": change.target,
+        "old": effect.old.value,
+        "new": effect.new.value,
+    }

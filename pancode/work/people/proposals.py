@@ -1,0 +1,183 @@
+"""Changes of the configuration that a model proposes: a card for a person, who alone can have them made."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from node_agent.wire.policy import Mode
+from pancode.control.core import Core, locked
+from pancode.control.work import unit_of_work
+from pancode.core.names import not_found
+from pancode.core.ports import Transaction
+from pancode.core.records import EventKind, Run, Setting
+from pancode.errors import RefusedError, UsageError
+from pancode.life.changes import Happened
+from pancode.life.inbox import InboxItem, ItemKind
+from pancode.work.people.changes import (
+    AskedChange,
+    ChangeEffect,
+    ChangeKind,
+    ChangeMakers,
+    change_of,
+    make_change,
+)
+
+OPEN = "config_proposals"
+"""The durable setting with what waits for a person, oldest first."""
+PREFIX = "c-"
+"""Of the id of a proposed change: it stands where the inbox has a run."""
+MOST_OPEN, MOST_OF_A_RUN = 20, 5
+MAY_PROPOSE: Mapping[Mode, Collection[ChangeKind]] = {
+    Mode.ADMIN: tuple(kind for kind in ChangeKind if kind is not ChangeKind.AGENTS_FILE),
+    Mode.BUILD: (ChangeKind.BUDGET, ChangeKind.PRESET),
+    Mode.PLAN: (),
+    Mode.REVIEW: (),
+}
+"""What a run of each mode may ask a person about."""
+
+
+@locked
+def propose(
+    core: Core, makers: ChangeMakers, change: AskedChange, why: str, by: str, run: Run | None
+) -> dict[str, Any]:
+    """The change with its id, as it waits for a person now. The errors of its kind; RefusedError.
+
+    `run`: the one from inside which it is asked. The same once more is the same one.
+    """
+    if change.kind is ChangeKind.AGENTS_FILE:
+        why = "it takes a change of an agent back"
+        raise UsageError(f"{change.kind} is no change to ask for", why=why, code="bad_value")
+    if run is not None and change.kind not in MAY_PROPOSE[run.mode]:
+        with unit_of_work(core) as work:
+            asked = f"to propose a change of {change.kind}: {change.target}"
+            work.audit("trust", "warning", "refused from inside a run", run.id, asked=asked)
+        raise RefusedError(
+            f"mode {run.mode} proposes no change of this kind: {change.kind}",
+            why=f"it may propose {', '.join(MAY_PROPOSE[run.mode]) or 'none'}",
+            fix="tell the person who talks with you",
+            code="mode",
+        )
+    effect = makers[change.kind].look(change)
+    with unit_of_work(core) as work:
+        rows = _rows(work.tx)
+        known = next((row for row in rows if change_of(row["change"]) == change), None)
+        row = known or _row(core, effect, why, by if run is None else f"{run.agent} in {run.id}", run)
+        if known is None:
+            _must_have_room(rows, run)
+            _keep(work.tx, core, [*rows, row], by)
+            item = _item(row)
+            detail = {"kind": change.kind.value, "target": change.target, "value": change.value}
+            work.audit(
+                "config", "info", "change proposed", row["run"], by=row["by"], change=row["id"], **detail
+            )
+            data: dict[str, object] = {"kind": item.kind.value, "words": item.words, "command": item.command}
+            work.happened(Happened(EventKind.INBOX_ITEM, row["run"], None, {**data, "by": row["by"]}))
+    return {**effect.shape(), "id": row["id"]}
+
+
+@locked
+def approve(core: Core, makers: ChangeMakers, name: str, by: str) -> ChangeEffect:
+    """Make the change that waits by this name. NotFoundError; an error of its kind leaves it waiting."""
+    with core.ports.ledger.transaction() as tx:
+        row = _named(tx, name)
+    change = change_of(row["change"])
+    now = makers[change.kind].look(change)
+    if (now.old.value, now.new.value, list(now.notes)) != (row["old"], row["new"], row["notes"]):
+        raise RefusedError(
+            f"what {name} would do has changed since it was shown",
+            why=f"it was {row['old']} -> {row['new']}, and is {now.old.value} -> {now.new.value} now",
+            fix=f"pancode deny {name}, and ask for the change again",
+            code="changed",
+        )
+    effect = make_change(core, makers, change, by)
+    _close(core, row, by, "change approved")
+    return effect
+
+
+@locked
+def deny(core: Core, name: str, by: str) -> tuple[str | None, str]:
+    """It is not made. Returns the run that has asked for it, and the change in words. NotFoundError."""
+    with core.ports.ledger.transaction() as tx:
+        row = _named(tx, name)
+    _close(core, row, by, "change denied")
+    return row["run"], _in_words(row)
+
+
+def proposed(tx: Transaction) -> list[InboxItem]:
+    """All that wait, oldest first."""
+    return [_item(row) for row in _rows(tx)]
+
+
+def proposed_by(tx: Transaction, runs: Collection[str]) -> InboxItem | None:
+    """The oldest that waits of one of these runs."""
+    return next((_item(row) for row in _rows(tx) if row["run"] in runs), None)
+
+
+def _row(core: Core, effect: ChangeEffect, why: str, by: str, run: Run | None) -> dict[str, Any]:
+    return {
+        "id": f"{PREFIX}{core.ports.ids.short(6)}",
+        "change": asdict(effect.change),
+        "old": effect.old.value,
+        "new": effect.new.value,
+        "notes": list(effect.notes),
+        "why": why,
+        "by": by,
+        "run": None if run is None else run.id,
+        "at_ms": core.wall_ms(),
+    }
+
+
+def _item(row: Mapping[str, Any]) -> InboxItem:
+    """The exact change first: the words of whoever asks come last, and cannot stand in its place."""
+    change = row["change"]
+    hidden = change["kind"] == ChangeKind.SETTING and change["value"] not in (None, row["new"])
+    written = f" (settings.json will say {change['value']})" if hidden else ""
+    what = f"{_in_words(row)}{written}"
+    notes = "".join(f"; {note}" for note in row["notes"])
+    why = f"; asked by {row['by']}" + (f', who says: "{row["why"]}"' if row["why"] else "")
+    name, words = row["id"], f"{what}{notes}{why}"
+    command = f"pancode approve {name}"
+    return InboxItem(name, name, row["at_ms"], ItemKind.CHANGE, words, (), command)
+
+
+def _in_words(row: Mapping[str, Any]) -> str:
+    return f"{row['change']['kind']} {row['change']['target']}: {row['old']} -> {row['new']}"
+
+
+def _must_have_room(rows: list[dict[str, Any]], run: Run | None) -> None:
+    own = sum(1 for row in rows if run is not None and row["run"] == run.id)
+    if len(rows) >= MOST_OPEN or own >= MOST_OF_A_RUN:
+        raise RefusedError(
+            "too many changes wait for a person already",
+            why=f"{len(rows)} wait, {own} of them of this run",
+            fix="pancode inbox",
+            code="too_many",
+        )
+
+
+def _close(core: Core, row: Mapping[str, Any], by: str, what: str) -> None:
+    with unit_of_work(core) as work:
+        _keep(work.tx, core, [one for one in _rows(work.tx) if one["id"] != row["id"]], by)
+        change = row["change"]
+        detail = {"kind": change["kind"], "target": change["target"], "asked_by": row["by"]}
+        work.audit("config", "info", what, row["run"], by=by, change=row["id"], **detail)
+        work.happened(Happened(EventKind.INBOX_ANSWERED, row["run"]))
+
+
+def _named(tx: Transaction, name: str) -> dict[str, Any]:
+    rows = _rows(tx)
+    found = next((row for row in rows if row["id"] == name), None)
+    if found is None:
+        raise not_found("change", name, [row["id"] for row in rows], "pancode inbox")
+    return found
+
+
+def _rows(tx: Transaction) -> list[dict[str, Any]]:
+    row = tx.get(Setting, OPEN)
+    return list(row.value) if row is not None and isinstance(row.value, list) else []
+
+
+def _keep(tx: Transaction, core: Core, rows: list[dict[str, Any]], by: str) -> None:
+    tx.put(Setting(OPEN, rows, core.wall_ms(), by))

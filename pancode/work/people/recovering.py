@@ -1,0 +1,148 @@
+"""How runs that ended badly go on: once more where their machine failed, else from what they have left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from node_agent.wire.failure import Outcome
+from pancode.agents.runtimes import RUNTIMES
+from pancode.control.core import Core
+from pancode.control.run import find_run, must_have_no_next, was_stopped
+from pancode.control.surroundings import Surroundings
+from pancode.core.ports import Transaction
+from pancode.core.records import Run, RunState
+from pancode.core.values import replace
+from pancode.dispatch.dispatch import Dispatched, dispatch
+from pancode.dispatch.workspaces import named, runs_in
+from pancode.errors import NotFoundError, PancodeError, RefusedError, UsageError, with_fix
+from pancode.life.continuing import continued, is_sitting, nexts
+from pancode.life.ends import GIVEN_UP
+from pancode.runs.retry import dispatch_again, reachable, request_of, unpinned
+from pancode.runs.workspaces import in_workspace
+from pancode.work.people.continuing import way_back
+
+LOOKED_AT, DAY_MS = 500, 86_400_000
+AGAIN = (Outcome.LOST, Outcome.INFRA)
+"""Ends that say nothing about the work: it is done once more."""
+ON = (Outcome.ERROR, Outcome.TIMEOUT, Outcome.STALLED, Outcome.VERIFY_FAILED)
+"""Ends that leave files: a new run goes on from them."""
+GO_ON = "The run before you ended before the work was done. Look at what it has left, then finish its task."
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """One run, and how it goes on."""
+
+    run: Run
+    again: bool
+
+    @property
+    def words(self) -> str:
+        return "its work is done once more" if self.again else "a new run goes on from what it has left"
+
+    def told(self, next_run: str | None = None, error: str | None = None) -> dict[str, Any]:
+        """For faces."""
+        about = {"run": self.run.id, "outcome": str(self.run.outcome), "how": self.words}
+        return {**about, "next": next_run, "error": error}
+
+
+def planned(core: Core, text: str | None) -> list[Recovery]:
+    """The plan for a run, an agent's newest bad run, or (None) all bad runs of the last day, oldest first.
+
+    NotFoundError, UsageError and RefusedError for a run that cannot be recovered.
+    """
+    with core.ports.ledger.transaction() as tx:
+        if text is None:
+            return [_recovery(run) for run in _ended_badly(core, tx)]
+        mine = [run for run in _ended_badly(core, tx) if run.agent == text]
+        run = mine[-1] if mine else _named(tx, text)
+        _must_be_recoverable(tx, run)
+    return [_recovery(run)]
+
+
+def _named(tx: Transaction, text: str) -> Run:
+    """The run that the text names. NotFoundError if it names only an agent's run at work."""
+    run = find_run(tx, text)
+    if run.agent == text:
+        raise NotFoundError(
+            f"no run of agent {text} has ended badly in the last day",
+            why=f"{run.id} is at work",
+            fix=f"pancode runs --agent {text}",
+            code="run_not_found",
+        )
+    return run
+
+
+def _recovery(run: Run) -> Recovery:
+    return Recovery(run, run.outcome in AGAIN)
+
+
+def _ended_badly(core: Core, tx: Transaction) -> list[Run]:
+    """The runs that ended badly and were not continued, without steps, children and sittings."""
+    newest = tx.find(Run, order="created_ms", descending=True, limit=LOOKED_AT)
+    tried = {run.retry_of for run in newest}
+    since = core.wall_ms() - DAY_MS
+    found = [
+        run
+        for run in newest
+        if run.outcome in (*AGAIN, *ON)
+        and run.created_ms >= since
+        and run.id not in tried
+        and not (nexts(run) or run.workflow or run.parent or run.judges or is_sitting(run))
+        and not (GIVEN_UP in run.result or was_stopped(tx, run))
+    ]
+    return found[::-1]
+
+
+def _must_be_recoverable(tx: Transaction, run: Run) -> None:
+    if run.state is not RunState.ENDED:
+        fix = f"pancode runs follow {run.id}"
+        raise UsageError(f"{run.id} has not ended, it is {run.state}", fix=fix, code="not_ended")
+    must_have_no_next(tx, run)
+    stopped = was_stopped(tx, run)
+    if run.outcome in (*AGAIN, *ON) and not stopped:
+        return
+    ways = {
+        Outcome.DONE: ("it has ended well", f'pancode runs continue {run.id} "..."'),
+        Outcome.BLOCKED: ("it waits for a person", f'pancode answer {run.id} "..."'),
+        Outcome.BUDGET_EXCEEDED: ("its money is spent", f"pancode runs continue {run.id}"),
+        Outcome.INTERRUPTED: (run.reason or "it was stopped", f"pancode runs continue {run.id}"),
+    }
+    usual = (run.reason, f"pancode why {run.id}; then: pancode runs continue {run.id}")
+    why, fix = ways.get(run.outcome, usual) if run.outcome is not None else usual
+    if stopped and run.outcome in (*AGAIN, *ON):
+        again = "retry" if run.outcome is Outcome.LOST else "continue"  # it has left no result
+        why, fix = run.stop_asked or "it was stopped", f"pancode runs {again} {run.id}"
+    what = f"{run.id} is nothing to recover: {run.outcome}"
+    raise RefusedError(what, why=why, fix=fix, code="not_recoverable")
+
+
+def _again(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
+    """Do the work once more. A workspace's newest run begins with the same files again, in the workspace."""
+    name = old.terms.get("in_workspace", "")
+    with core.ports.ledger.transaction() as tx:
+        kept = named(tx, name)
+        stays = kept is not None and [run.id for run in runs_in(tx, kept)][-1:] == [old.id]
+    if not stays:
+        return dispatch_again(core, around, old, by, recovers=True)
+    request = replace(request_of(old, by), workspace=name, node=None, retry_of=None, recovers=True)
+    return dispatch(core, around, in_workspace(core, around, request))
+
+
+def _on(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
+    words = "" if RUNTIMES[old.runtime].own else GO_ON
+    request = continued(old, request_of(old, by), words, reachable(core, old), back=way_back(core, old))
+    return dispatch(core, around, unpinned(core, replace(request, recovers=True)))
+
+
+def recover(core: Core, around: Surroundings, one: Recovery, by: str) -> dict[str, Any]:
+    """Dispatch the new run, or tell the reason why there is none. One refusal stops no other recovery."""
+    try:
+        with core.ports.ledger.transaction() as tx:
+            now = _recovery(find_run(tx, one.run.id))  # others may have taken it up, or it has ended well
+            _must_be_recoverable(tx, now.run)
+        done = (_again if now.again else _on)(core, around, now.run, by)
+    except PancodeError as error:
+        return one.told(error=with_fix(str(error), error.fix))
+    return one.told(done.run.id)

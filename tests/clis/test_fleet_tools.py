@@ -1,0 +1,94 @@
+"""The real programs on which Panos has the fleet's tools: offered, asked for, answered, no other server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from node_agent.acp.fleet import FleetServer
+from node_agent.native.fleet import FleetDesk
+from node_agent.native.voice import PersonWords
+from node_agent.wire.clock import SystemClock
+from node_agent.wire.fleet import FleetTerms, FleetTool, LaidFleetAnswer, fleet_answer_file
+from node_agent.wire.identity import sealed, words_in
+from node_agent.wire.policy import Safety
+from node_agent.workspace.homes import lay
+from pancode.agents.fleet_tools import ABLE
+from tests.clis.conftest import MakeBench
+from tests.clis.launched import EVERY, Bench, Cli, names
+from tests.clis.test_below import hostile
+from tests.clis.test_hooks import asked
+from tests.clis.test_talked import Talk, sitting
+from tests.unit.node_agent.native.test_words import SECRET, WHO
+
+pytestmark = pytest.mark.slow
+
+CALLED = {"opencode": "fleet_dispatch", "claude": "mcp__fleet__dispatch"}
+TALKS = [cli for cli in EVERY if cli.runtime in ABLE and cli.runtime != "native"]
+DISPATCH = FleetTool(
+    name="dispatch",
+    description="HAND-OVER of a task",
+    parameters=json.dumps({"type": "object", "properties": {"task": {"type": "string"}}}),
+)
+TERMS = FleetTerms(tools=(DISPATCH,))
+
+
+class PanosTalk(Talk):
+    """With a coordinator that answers each call at once, as the node lays it down."""
+
+    def __init__(self, bench: Bench, folder: Path) -> None:
+        request = replace(sitting(bench, ""), fleet=TERMS, read_only=True, safety=Safety.AUTO_EDIT)
+        super().__init__(bench, request, folder)
+        self._home, self._laid = folder, set[int]()
+        voice = self.conversation.voice
+        desk = FleetDesk(TERMS, voice, PersonWords(str(folder), WHO, SECRET, voice), lambda seconds: None)
+        self.conversation.fleet = FleetServer(TERMS, desk, str(bench.home), SystemClock())
+        self.beat.on = self._answer
+
+    def _answer(self) -> None:
+        for one in self.told("asks_fleet"):
+            number = one["number"]
+            if number not in self._laid:
+                self._laid.add(number)
+                text = LaidFleetAnswer(ok=True, text="r-CHILD works").model_dump_json()
+                data = sealed(SECRET, -number, text).encode()
+                lay(self._home, words_in(WHO), fleet_answer_file(number), data)
+
+
+@pytest.fixture
+def panos_of(tmp_path: Path) -> Iterator[Callable[[Bench], PanosTalk]]:
+    talks: list[PanosTalk] = []
+
+    def make(bench: Bench) -> PanosTalk:
+        talks.append(PanosTalk(bench, tmp_path / "stage"))
+        return talks[-1]
+
+    (tmp_path / "stage").mkdir()
+    yield make
+    for talk in talks:
+        talk.conversation.end()
+        assert talk.conversation.fleet is not None
+        talk.conversation.fleet.close()
+
+
+@pytest.mark.parametrize("cli", TALKS, ids=lambda cli: cli.runtime)
+def test_its_model_is_offered_the_tools_asks_and_is_answered(
+    make_bench: MakeBench, cli: Cli, panos_of: Callable[[Bench], PanosTalk], tmp_path: Path
+) -> None:
+    call = {"call": {"name": CALLED[cli.runtime], "arguments": {"task": "build it"}}}
+    bench, _ = make_bench(cli, {"turns": [call, {"text": "It works on it."}]})
+    hostile(bench.work, bench.outside / "THEIRS")
+    talk = panos_of(bench)
+    talk.conversation.begin()
+    assert talk.conversation.run("have it built").endswith("It works on it.")
+    (told,) = talk.told("asks_fleet")
+    assert (told["tool"], told["arguments"]) == ("dispatch", {"task": "build it"})
+    assert [one["number"] for one in talk.told("fleet_over")] == [told["number"]]
+    assert "HAND-OVER" in asked(tmp_path) and not talk.told("denied")
+    bodies = [path.read_text() for path in (tmp_path / "d").iterdir()]
+    assert any("r-CHILD works" in body for body in bodies), "its model has read the answer"
+    assert names(bench.outside) == [], "no server of the repository was started"

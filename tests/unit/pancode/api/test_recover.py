@@ -1,0 +1,108 @@
+"""Recovery: what ended badly goes on, in the way of its cause; everything else is left alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.wire.failure import Outcome
+from pancode.core.records import Fence, Run, RunState
+from pancode.core.values import replace
+from pancode.errors import RefusedError
+from pancode.runs.retry import dispatch_again
+from pancode.work.people.recovering import planned, recover
+from tests.unit.pancode.api.world import World
+
+GIT = {"kind": "git", "repo": "demo-1234", "snapshot": "a" * 40}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path / "home")
+
+
+def over(world: World, id: str, outcome: Outcome, **more: Any) -> str:
+    """A run that ended so."""
+    first: Run = world.context.row(Run, str(world.dispatch()["run"]))
+    made = replace(first, id=id, state=RunState.ENDED, outcome=outcome, reason="so", **more)
+    with world.context.ledger.transaction() as tx:
+        tx.put(made)
+    return id
+
+
+def recovered(world: World, run: str | None = None, **more: Any) -> list[dict[str, Any]]:
+    answer = world.http.post("/v1/recover", {"by": "ana", "run": run, **more})
+    assert answer.status_code == 200, answer.text
+    return list(answer.json()["runs"])
+
+
+def test_a_lost_run_is_done_once_more_and_a_failed_one_goes_on(world: World) -> None:
+    lost, failed = over(world, "r-aaaaa2", Outcome.LOST), over(world, "r-aaaaa3", Outcome.ERROR)
+    (one,) = recovered(world, lost)
+    again: Run = world.context.row(Run, one["next"])
+    assert (again.retry_of, "once more" in one["how"]) == (lost, True)
+    (other,) = recovered(world, failed)
+    on: Run = world.context.row(Run, other["next"])
+    assert (on.terms["continues"], "goes on" in other["how"]) == (failed, True)
+
+
+@pytest.mark.parametrize("outcome", ["done", "blocked", "interrupted", "budget_exceeded", "policy_violation"])
+def test_everything_else_is_left_alone_and_says_why(world: World, outcome: str) -> None:
+    run = over(world, "r-aaaaa2", Outcome(outcome))
+    told = world.problem("POST", "/v1/recover", {"by": "ana", "run": run})
+    assert told["code"] == "not_recoverable" and outcome in told["message"] and "pancode" in told["fix"]
+    assert recovered(world) == []
+
+
+def test_what_a_person_has_stopped_is_left_alone(world: World) -> None:
+    asked = over(world, "r-aaaaa2", Outcome.LOST, stop_asked="wrong branch")
+    late = over(world, "r-aaaaa3", Outcome.LOST, fence=1)
+    with world.context.ledger.transaction() as tx:
+        tx.put(Fence(late, 1, 1, "n1", "tag", "", "", 0, 0, 0, stop_sent=True))
+    assert recovered(world, dry_run=True) == []
+    for run, why in ((asked, "wrong branch"), (late, "it was stopped")):
+        told = world.problem("POST", "/v1/recover", {"by": "ana", "run": run})
+        assert (told["code"], told["why"], told["fix"]) == (
+            "not_recoverable",
+            why,
+            f"pancode runs retry {run}",
+        )
+
+
+@pytest.mark.parametrize("outcome", [Outcome.LOST, Outcome.INFRA, Outcome.ERROR])
+def test_work_is_done_once_more_by_one_run_alone(world: World, outcome: Outcome) -> None:
+    """A named one, too, and whoever has read the plan before the other one began it."""
+    run = over(world, "r-aaaaa2", outcome)
+    core, around = world.context.core, world.coordinator.around({})
+    (plan,) = planned(core, None)
+    (first,) = recovered(world, run)
+    told = world.problem("POST", "/v1/recover", {"by": "bob", "run": run})
+    assert told["code"] == "already_continued" and first["next"] in told["message"]
+    assert first["next"] in str(recover(core, around, plan, "bob")["error"])
+    if outcome is Outcome.INFRA:
+        with pytest.raises(RefusedError, match="goes on already"):  # as one whose snapshot was slower
+            dispatch_again(core, around, plan.run, "bob", recovers=True)
+
+
+def test_all_of_the_day_go_on_once(world: World) -> None:
+    over(world, "r-aaaaa2", Outcome.STALLED)
+    over(world, "r-aaaaa3", Outcome.INFRA)
+    over(world, "r-aaaaa4", Outcome.ERROR, workflow="w-1")
+    over(world, "r-aaaaa5", Outcome.ERROR, parent="r-aaaaa2")
+    over(world, "r-aaaaa6", Outcome.ERROR, created_ms=-(10**9))
+    planned = recovered(world, dry_run=True)
+    assert {row["run"] for row in planned} == {"r-aaaaa2", "r-aaaaa3"} and not any(r["next"] for r in planned)
+    assert all(row["next"] for row in recovered(world))
+    assert recovered(world) == [], "what goes on already is not begun again"
+    told = world.problem("POST", "/v1/recover", {"by": "ana", "run": "r-aaaaa2"})
+    assert told["code"] == "already_continued"
+
+
+def test_an_agents_name_means_its_newest_that_ended_badly(world: World) -> None:
+    over(world, "r-aaaaa2", Outcome.ERROR, agent="mason")
+    over(world, "r-aaaaa3", Outcome.ERROR, agent="mason", created_ms=world.context.clock.wall_ms() + 5)
+    assert [row["run"] for row in recovered(world, "mason", dry_run=True)] == ["r-aaaaa3"]
+    unknown = world.problem("POST", "/v1/recover", {"by": "ana", "run": "nobody"})
+    assert unknown["code"] == "run_not_found"

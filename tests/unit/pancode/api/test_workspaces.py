@@ -1,0 +1,233 @@
+"""Workspaces: a run begins where the one before ended, one at a time; nothing is lost by a removal."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.wire.control import Tombstone
+from node_agent.wire.failure import FailureKind, Outcome
+from pancode.agents.request import DispatchRequest
+from pancode.core.records import Run
+from pancode.core.values import replace
+from pancode.runs.workspaces import branch_for, in_workspace
+from tests.unit.pancode.api.world import World
+from tests.unit.pancode.control.world import failed
+
+COMMITS = tuple(letter * 40 for letter in "abc")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path / "home")
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    subprocess.run(["git", "init", "-q", str(tmp_path / "shop")], check=True)
+    return tmp_path / "shop"
+
+
+def create(world: World, shop: Path, name: str = "login", **more: Any) -> dict[str, Any]:
+    answer = world.http.post("/v1/workspaces", {"by": "ana", "name": name, "cwd": str(shop), **more})
+    assert answer.status_code == 201, answer.text
+    return dict(answer.json())
+
+
+def begun(world: World, **more: Any) -> Run:
+    run: Run = world.context.row(Run, str(world.dispatch(workspace="login", **more)["run"]))
+    return run
+
+
+def ended(world: World, commit: str | None, **more: Any) -> None:
+    """The run at work ends, with that result."""
+    order = world.claim()
+    world.context.depot.commits.update(COMMITS)
+    world.node.start(order)
+    change: dict[str, Any] = {"commit": commit, "change": "change"}
+    change |= {"files_changed": (f"{commit[0]}.txt",)} if commit is not None else {}
+    world.node.deliver(order, **(more if commit is None else change))
+    world.context.turn()
+
+
+def shown(world: World) -> dict[str, Any]:
+    return dict(world.http.get("/v1/workspaces/login").json())
+
+
+def test_each_run_begins_with_the_files_of_the_one_before(world: World, shop: Path) -> None:
+    made = create(world, shop, node="n1", title="Add login!")
+    assert (made["branch"], made["node"], made["count"]) == ("feature/login-add-login", "n1", 0)
+    first = begun(world)
+    assert (first.project, first.node, "continues" in first.terms) == (str(shop), "n1", False)
+    ended(world, COMMITS[0])
+    second = begun(world, task="echo more")
+    assert (second.workspace["snapshot"], second.terms["continues"]) == (COMMITS[0], first.id)
+    ended(world, None, **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
+    third = begun(world)
+    assert third.workspace["snapshot"] == COMMITS[0], "what failed has left no result"
+    ended(world, COMMITS[1])
+    assert world.http.get(f"/v1/runs/{first.id}").json()["in_workspace"] == "login"
+    one = shown(world)
+    assert [row["run"] for row in one["runs"]] == [first.id, second.id, third.id]
+    assert one["files"] == ["a.txt", "b.txt"] and one["commit"] == COMMITS[1]
+    assert (one["agent"], one["problems"]) == (None, [])
+
+
+def test_one_run_works_there_at_a_time(world: World, shop: Path) -> None:
+    create(world, shop)
+    first = begun(world)
+    told = world.problem("POST", "/v1/runs", world.shell(workspace="login"))
+    assert told["code"] == "workspace_taken" and first.id in told["message"]
+    assert shown(world)["agent"] == first.agent
+    assert world.problem("POST", "/v1/workspaces/login/remove", {"by": "ana"})["code"] == "workspace_taken"
+    ended(world, COMMITS[0])
+    assert begun(world).terms["continues"] == first.id
+
+
+def test_a_run_that_a_person_continues_stays_in_its_workspace(world: World, shop: Path) -> None:
+    create(world, shop)
+    first = begun(world)
+    ended(world, COMMITS[0])
+    answer = world.http.post(f"/v1/runs/{first.id}/continue", {"by": "ana", "text": ""})
+    assert answer.status_code == 201, answer.text
+    ended(world, COMMITS[1])
+    assert begun(world).workspace["snapshot"] == COMMITS[1]
+
+
+def test_a_run_that_is_recovered_stays_in_its_workspace(world: World, shop: Path) -> None:
+    create(world, shop)
+    first = begun(world)
+    ended(world, COMMITS[0])
+    second = begun(world, node="n1")
+    ended(world, None, **failed(FailureKind.SETUP_FAILED, Outcome.INFRA))
+    (row,) = world.http.post("/v1/recover", {"by": "ana", "run": second.id}).json()["runs"]
+    third: Run = world.context.row(Run, row["next"])
+    assert (third.workspace["snapshot"], third.terms["continues"]) == (COMMITS[0], second.id)
+    assert third.node is None, "the workspace has no machine of its own, so another one may do it"
+    assert [one["run"] for one in shown(world)["runs"]] == [first.id, second.id, third.id]
+
+
+def test_an_older_run_of_a_workspace_begins_no_second_line(world: World, shop: Path) -> None:
+    create(world, shop)
+    first = begun(world)
+    ended(world, COMMITS[0])
+    made = world.http.post(f"/v1/runs/{first.id}/continue", {"by": "ana", "text": ""}).json()["run"]
+    second: Run = world.context.row(Run, made)
+    assert second.terms["in_workspace"] == "login"
+    for _ in ("while it works", "once it has ended"):
+        told = world.problem("POST", f"/v1/runs/{first.id}/continue", {"by": "ana", "text": ""})
+        assert told["code"] == "already_continued" and f"pancode runs continue {made}" in told["fix"]
+        if world.context.row(Run, made).outcome is None:
+            ended(world, COMMITS[1])
+    assert [row["run"] for row in shown(world)["runs"]] == [first.id, made]
+    world.http.post("/v1/workspaces/login/remove", {"by": "ana", "force": True})
+    free = world.http.post(f"/v1/runs/{first.id}/continue", {"by": "ana", "text": ""}).json()["run"]
+    assert "in_workspace" not in world.context.row(Run, free).terms
+
+
+def test_what_went_on_from_a_run_is_done_once_more_from_there(world: World, shop: Path) -> None:
+    first = world.dispatch(workspace="git", cwd=str(shop))["run"]
+    ended(world, COMMITS[0])
+    second = world.http.post(f"/v1/runs/{first}/continue", {"by": "ana", "text": ""}).json()["run"]
+    ended(world, None, **failed(FailureKind.SETUP_FAILED, Outcome.INFRA))
+    (row,) = world.http.post("/v1/recover", {"by": "ana", "run": second}).json()["runs"]
+    third: Run = world.context.row(Run, row["next"])
+    assert third.workspace == world.context.row(Run, second).workspace
+    assert (third.workspace["snapshot"], third.terms["begins"]) == (COMMITS[0], first)
+    assert (third.terms["continues"], third.terms["carries"], third.retry_of) == (second, True, second)
+
+
+def test_a_lost_run_is_given_up_for_the_next_one_there(world: World, shop: Path) -> None:
+    create(world, shop)
+    lost, order = begun(world), world.claim()
+    world.context.depot.commits.update(COMMITS)
+    world.node.start(order)
+    for _ in range(100):
+        world.context.turn(10_000)
+    world.node.breathe()
+    following = begun(world)
+    assert following.terms["continues"] == lost.id
+    assert any(isinstance(one.body, Tombstone) and one.body.run == lost.id for one in world.node.controls())
+    world.node.deliver(order, commit=COMMITS[0], change="change", files_changed=("a.txt",))
+    world.context.turn()
+    late: Run = world.context.row(Run, lost.id)
+    assert (late.outcome, late.result.get("commit")) == (Outcome.LOST, None)
+    assert [one["run"] for one in shown(world)["runs"]] == [lost.id, following.id]
+
+
+def test_words_that_no_agent_got_go_to_the_next_run_but_into_no_script(world: World, shop: Path) -> None:
+    create(world, shop)
+    first = begun(world)
+    ended(world, COMMITS[0])
+    words: dict[str, Any] = {"by": "bob", "at_ms": 1, "text": "in blue", "delivered": ""}
+    with world.context.ledger.transaction() as tx:
+        row = tx.get(Run, first.id)
+        assert row is not None
+        tx.put(replace(row, terms={**row.terms, "told": [words]}))
+    around, core = world.coordinator.around({}), world.context.core
+    asked = DispatchRequest(task="paint it", created_by="ana", workspace="login", runtime="claude")
+    assert in_workspace(core, around, asked).task == "paint it\n\nA person adds: in blue"
+    script = replace(asked, runtime="shell", task="true")
+    assert in_workspace(core, around, script).task == "true"
+
+
+def test_a_removal_names_work_that_has_not_landed_and_deletes_none(world: World, shop: Path) -> None:
+    create(world, shop)
+    run = begun(world)
+    ended(world, COMMITS[0])
+    told = world.problem("POST", "/v1/workspaces/login/remove", {"by": "ana"})
+    assert told["code"] == "unlanded" and "a.txt" in told["why"] and f"pancode land {run.id}" in told["fix"]
+    done = world.http.post("/v1/workspaces/login/remove", {"by": "ana", "force": True}).json()
+    assert done == {"removed": "login", "kept": run.id}
+    assert world.http.get(f"/v1/runs/{run.id}").json()["commit"] == COMMITS[0]
+    assert world.http.get("/v1/workspaces").json() == {"workspaces": []}
+    unknown = world.problem("POST", "/v1/runs", world.shell(workspace="login"))
+    assert unknown["code"] == "workspace_not_found"
+
+
+def test_an_issue_finds_its_repository(world: World, shop: Path, tmp_path: Path) -> None:
+    world.http.post("/v1/projects", {"by": "ana", "path": str(shop), "prefix": "MIN"})
+    made = create(world, tmp_path, "MIN-123", title="add login")
+    facts = (made["workspace"], made["branch"], made["project"])
+    assert facts == ("min-123", "feature/min-123-add-login", str(shop))
+    outside = {"by": "ana", "name": "else", "cwd": str(tmp_path)}
+    assert world.problem("POST", "/v1/workspaces", outside)["code"] == "no_repository"
+
+
+def test_a_repository_that_moved_is_named_and_mended(world: World, shop: Path) -> None:
+    create(world, shop, node="n1")
+    run = begun(world)
+    ended(world, COMMITS[0])
+    moved = shop.rename(shop.parent / "moved")
+    (problem,) = shown(world)["problems"]
+    assert "not at" in problem["what"] and "--repository" in problem["fix"]
+    refused = world.problem("POST", "/v1/runs", world.shell(workspace="login"))
+    assert refused["code"] == "project_moved"
+    body = {"by": "ana", "repository": str(moved), "node": "any"}
+    mended = world.http.post("/v1/workspaces/login/repair", body)
+    assert (mended.json()["problems"], mended.json()["node"]) == ([], None)
+    again = begun(world)
+    assert (again.project, again.terms["continues"]) == (str(moved), run.id)
+    bad = world.problem("POST", "/v1/workspaces/login/repair", {"by": "ana", "node": "nowhere"})
+    assert bad["code"] == "node_not_found"
+
+
+@pytest.mark.parametrize("name", ["git", "none", "a/b", "../x", "-a", "a..b", "a.lock", "x" * 64, "ä", " "])
+def test_what_is_no_part_of_a_branch_is_no_name(world: World, shop: Path, name: str) -> None:
+    answer = world.http.post("/v1/workspaces", {"by": "ana", "name": name, "cwd": str(shop)})
+    assert answer.status_code in (400, 422), answer.text
+
+
+def test_two_cannot_have_one_name(world: World, shop: Path) -> None:
+    create(world, shop)
+    again = {"by": "bob", "name": "LOGIN", "cwd": str(shop)}
+    assert world.problem("POST", "/v1/workspaces", again)["code"] == "name_taken"
+
+
+def test_a_branch_has_the_words_of_its_title() -> None:
+    assert branch_for("min-123", "Add login") == "feature/min-123-add-login"
+    assert branch_for("x", "  ... ") == "feature/x"
+    assert branch_for("x", "w" * 90) == f"feature/x-{'w' * 40}"
