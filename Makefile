@@ -30,7 +30,7 @@ $(READY): requirements/tools.txt requirements/coordinator.txt pyproject.toml .ci
 	@.ci/setup
 	@touch $@
 
-$(STAMP): $(READY) requirements/lock.txt requirements/ansible.txt
+$(STAMP): $(READY) requirements/lock.txt
 	@.ci/setup tests
 	@touch $@
 
@@ -48,6 +48,7 @@ images: setup ## the images of deploy/Containerfile by Debian's buildah (as root
 
 test: setup system ## what every change must pass: check, all quick tests, the journeys of tests/journeys.py
 	@$(MAKE) -j 2 -O check
+	@$(BIN)/python -m tests.clis.install gemini
 	@.ci/tests "--chosen $(LIGHT)" "--chosen $(REAL)"
 
 test-all: test ## everything: the same, then each slice that is not proven for these files

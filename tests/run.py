@@ -1,10 +1,11 @@
 """Runs the tests: one pytest for each argument, one after the other; then says what is red, and why.
 
-`.ci/tests [--minutes N] WORDS...`: WORDS are those of one pytest. What fails runs twice more, alone, when all
-have ended. A test that failed in two of its three tries is red. One that failed once is unsteady: the last
-lines name it, `.ci/unsteady` gets a line, and the run is green. More than 20 failed tests are red at once. A
-test ends after three minutes and all of them after N, times what this machine needs for the work that
-`tests.crowd` measures at the start. A pytest that ends by anything but failed tests is red.
+`.ci/tests [--minutes N] [--whole] WORDS...`: WORDS are those of one pytest. What fails runs twice more,
+alone, when all have ended. A test that failed in two of its three tries is red. One that failed once is
+unsteady: the last lines name it, `.ci/unsteady` gets a line, and the run is green. More than 20 failed
+tests are red at once. A test ends after three minutes and all of them after N, times what this machine
+needs for the work that `tests.crowd` measures at the start. A pytest that ends by anything but failed
+tests is red.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ RESULTS = "TESTS_RESULTS"
 UNSTEADY = ".ci/unsteady"
 FAILED_TESTS = 1
 """pytest's exit status when all tests ran and some failed."""
+NOT_PROVEN = 77
+"""The exit status where `--whole` was asked for, and a program that tests need could not be brought."""
 MOST_RUN_AGAIN = 20
 TRIES_AGAIN = 2
 TEST_S = 180
@@ -43,6 +46,8 @@ class Outcomes:
     passed: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
     """With the first reason."""
+    without: dict[str, str] = field(default_factory=dict)
+    """Skipped, since the real program could not be brought."""
     running: set[str] = field(default_factory=set)
     """What began and has not ended."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -62,6 +67,8 @@ def read_outcomes(lines: Iterable[str]) -> Outcomes:
             seen.failed.setdefault(nodeid, why)
         elif outcome == "passed":
             seen.passed.add(nodeid)
+        elif outcome == "skipped" and why.startswith("the real "):
+            seen.without[nodeid] = why
     seen.passed -= set(seen.failed)
     return seen
 
@@ -178,6 +185,7 @@ def note(unsteady: dict[str, str]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog=".ci/tests")
     parser.add_argument("--minutes", type=float, default=40, help="for all, on a machine of the usual pace")
+    parser.add_argument("--whole", action="store_true", help="a test that lacks its program is not enough")
     parser.add_argument("words", nargs="+", help="the words of one pytest each")
     given = parser.parse_args()
     os.chdir(ROOT)
@@ -203,6 +211,8 @@ def main() -> int:
     unsteady = {name: why for part in parts for name, why in part.unsteady.items()}
     if unsteady and not status:
         note(unsteady)
+    if given.whole and any(part.first.without for part in parts):
+        status = status or NOT_PROVEN
     print(*lines, sep="\n", flush=True)
     return status
 

@@ -44,6 +44,8 @@ class Slice:
     but: str = FACES
     """Patterns of files that it does not depend on all the same."""
     environ: tuple[tuple[str, str], ...] = ()
+    programs: bool = False
+    """Whether all agent programs are installed before its first test."""
 
 
 SLICES = {
@@ -51,19 +53,24 @@ SLICES = {
     "matrix": Slice(
         ("tests/clis/test_matrix.py",),
         f"{WORKERS} node_agent/sandbox/* node_agent/policy/* pancode/agents/* pancode/offline/evidence.*",
+        programs=True,
     ),
     "gateway": Slice(
-        ("tests/clis/test_gateway.py", "tests/clis/test_subscription.py"), f"{WORKERS} node_agent/gateway/*"
+        ("tests/clis/test_gateway.py", "tests/clis/test_subscription.py"),
+        f"{WORKERS} node_agent/gateway/*",
+        programs=True,
     ),
     "programs": Slice(
         ("tests/clis/",),
         f"{WORKERS} node_agent/machine/* node_agent/runner/* pancode/skills/* requirements/*",
+        programs=True,
     ),
     "programs-on-hosts": Slice(
         ("tests/e2e/test_programs.py", "tests/e2e/test_claude.py", "tests/e2e/test_mcp.py::test_a_real_"),
         f"{WORKERS} node_agent/machine/* node_agent/gateway/* node_agent/shim/* node_agent/runner/* "
         "pancode/mcp/*",
         "",
+        programs=True,
     ),
     "installs": Slice(
         ("tests/e2e/test_pythons.py", "tests/integration/packaging/"),
@@ -123,6 +130,7 @@ SLICES = {
         ),
         PRODUCT,
         "pancode/web/* ansible/* deploy/*",
+        programs=True,
     ),
     "console": Slice(("tests/e2e/test_web", "tests/e2e/test_top.py"), PRODUCT, "ansible/* deploy/*"),
     "documents": Slice(
@@ -205,8 +213,9 @@ def run(names: Sequence[str]) -> int:
         one = SLICES[name]
         words = f"--slice {name} -n 2 --dist loadfile --no-loadscope-reorder {' '.join(places(one))}"
         print(f"== slice {name}", flush=True)
+        _bring(name)
         began, was = time.monotonic(), digest(one)
-        argv = [sys.executable, "-m", "tests.run", "--minutes", "30", words]
+        argv = [sys.executable, "-m", "tests.run", "--whole", "--minutes", "30", words]
         status = subprocess.run(
             argv, cwd=ROOT, env={**os.environ, **dict(one.environ)}, check=False
         ).returncode
@@ -214,6 +223,15 @@ def run(names: Sequence[str]) -> int:
             _note(name, was, (time.monotonic() - began) / 60)
         worst = worst or status
     return worst
+
+
+def _bring(name: str) -> None:
+    """What its tests need beside the set-up of `make test`, before the first of them."""
+    subprocess.run([".ci/system", name], cwd=ROOT, check=True)
+    if name == "ansible":
+        subprocess.run([".ci/setup", "ansible"], cwd=ROOT, check=True)
+    if SLICES[name].programs:
+        subprocess.run([sys.executable, "-m", "tests.clis.install"], cwd=ROOT, check=True)
 
 
 def _note(name: str, was: str, minutes: float) -> None:
