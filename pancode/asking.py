@@ -14,8 +14,10 @@ from pancode.plain import safe
 Json = dict[str, Any]
 Note = Callable[[str], object]
 """Says a line to the person who asks."""
-MODEL_UNTESTED, NEEDS_YES = "model_untested", "needs_yes"
-"""The coordinator's codes for a refusal that a passport resolves, and for one that a person's yes does."""
+MODEL_UNTESTED, NEEDS_YES, WHICH_AGENT = "model_untested", "needs_yes", "which_agent"
+"""The coordinator's codes for refusals that a passport, a person's yes or the name of an agent ends."""
+_ANSWER = {NEEDS_YES: "yes", WHICH_AGENT: "agent"}
+"""The field of a request with a person's answer to such a refusal."""
 AGAIN_S = 1.0
 TRIES = 60
 """The number of attempts to reach a coordinator that went away, before waiting ends."""
@@ -41,9 +43,11 @@ def admitted(
     client: Client,
     body: Json,
     post: Callable[[Json], Any],
-    agreed: Callable[[ApiError], bool] = lambda refused: False,
+    answered: Callable[[ApiError], Any] = lambda refused: None,
 ) -> Any:
     """What `post` answers to this work, once a person has said yes and each model has its passport. ApiError.
+
+    `answered`: a person's yes, or the name of an agent, where the refusal asks for it; else nothing.
 
     A model that fails takes its node out; where there is another one, that one's turn comes.
     """
@@ -52,9 +56,9 @@ def admitted(
         try:
             return post(body)
         except ApiError as refused:
-            place = _place_of_untested(refused)
-            if refused.code == NEEDS_YES and not body.get("yes") and agreed(refused):
-                body = {**body, "yes": True}
+            place, field = _place_of_untested(refused), _ANSWER.get(refused.code)
+            if field is not None and not body.get(field) and (answer := answered(refused)):
+                body = {**body, field: answer}
                 continue
             if place is None or place in seen:
                 raise

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from node_agent.wire.clock import Clock, Ids
 from pancode.acp.updates import UpdateReader, card_of, chunk, ending, permission
-from pancode.asking import admitted
+from pancode.asking import NEEDS_YES, admitted
 from pancode.client import Client
 from pancode.errors import ApiError, PancodeError, UsageError
 from pancode.plain import unhidden
@@ -158,6 +158,8 @@ class EditorSession:
 
     def _agreed(self, refused: ApiError) -> bool:
         """Whether a person says yes to this dispatch."""
+        if refused.code != NEEDS_YES:
+            return False
         answers: queue.Queue[str | None] = queue.Queue()
         asks = {"run": self.name, "kind": "start", "words": str(refused)}
         number = self._fleet.link.ask(self.name, permission(asks, None), answers.put)

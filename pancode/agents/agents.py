@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 
 from node_agent.wire.endpoint import Sampling
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import MODE_WRITES, Mode, NetworkAccess
+from pancode.agents.naming import POLITE, named
 from pancode.agents.runtimes import RUNTIMES
 from pancode.core.names import not_found
+from pancode.errors import UsageError
 
 DEFAULT_AGENT = "builder"
 ORCHESTRATOR = "panos"
@@ -203,23 +205,21 @@ Pick = Callable[[Sequence[str], str], tuple[str, str]]
 """One of these agents for a task, and the numbers that decided."""
 BY_MODE: dict[Mode, str] = {Mode.REVIEW: "reviewer", Mode.PLAN: "planner", Mode.ADMIN: "scout"}
 """Phrases that forbid changes when the task says no more."""
-POLITE = (
-    r"(?:please|kindly|now|then|first|let us|let's|can you|could you|would you|will you|you should|"
-    r"i want you to|i need you to|i'd like you to|we need to|help me(?: to)?)"
-)
 _POLITE = re.compile(rf"(?:{POLITE}[\s,:]+)+", re.IGNORECASE)
+_CHECKS = r"check(?![-\w]| (?:in|out|off)\b)"
+"""To check something, and not to check it in."""
 BEGINNINGS: tuple[tuple[str, str], ...] = (
     (
         "plan-reviewer",
         r"(?:review|check|critique|judge|assess) (?:the|this|my|our) (?:\w+ )?plan",
     ),
-    ("red-team", r"(?:attack|red-?team|pen-?test|threat-?model|break into)"),
+    ("red-team", r"(?:attack|red-?team|pen-?test|threat-?model|break into|security (?:review|audit|check))"),
     (
         "red-team",
-        r"(?:review|audit|check|look) .{0,60}?"
+        r"(?:review|audit|check|look|scan|analy[sz]e|examine|inspect|assess) .{0,60}?"
         r"\b(?:security|vulnerabilit\w+|exploits?|injections?|attackers?)",
     ),
-    ("reviewer", r"(?:review|audit|critique|inspect|code review)"),
+    ("reviewer", rf"(?:review|audit|critique|inspect|code review|{_CHECKS}|examine|assess|evaluate)"),
     (
         "planner",
         r"(?:plan|design|outline|propose|architect|draft (?:a|the) (?:plan|design)|"
@@ -232,7 +232,8 @@ BEGINNINGS: tuple[tuple[str, str], ...] = (
     ),
     (
         "scout",
-        r"(?:find|locate|search|explore|explain|describe|list|show|count|look|investigate|summari[sz]e|trace|"
+        r"(?:scout|find|locate|search|explore|explain|describe|list|show|count|look|investigate|summari[sz]e|"
+        r"trace|analy[sz]e|compare|study|survey|"
         r"where|what|which|who|when|how (?:does|do|is|are|many|much)|why (?:does|do|is|are)|"
         r"is there|are there)",
     ),
@@ -245,6 +246,23 @@ CHANGES = (
 )
 _ALSO_CHANGES = re.compile(rf"(?:\b(?:and|then|or)|[,;.])\s+(?:\w+\s+)?{CHANGES}\b", re.IGNORECASE)
 """A task that begins by looking and goes on with a change is a change."""
+_ALSO_RUNS = re.compile(
+    r"(?:\b(?:and|then)|[,;.])\s+(?:then\s+)?(?:run|execute|benchmark|measure)\b|"
+    r"\A(?:check|see) (?:that|whether|if) .{0,80}?\b(?:pass|build|compile|run|work|succeed)(?:e?s)?\b",
+    re.IGNORECASE,
+)
+"""Looking that needs a command: who only looks has no shell, and who has one may write."""
+WHICH_AGENT = "which_agent"
+"""The code of a refusal that ends when a person names one of the agents in its details."""
+CHAINS: Mapping[tuple[str, ...], str] = {
+    ("scout", "builder"): "explore-then-build",
+    ("builder", "reviewer"): "code-review",
+    ("planner", "builder", "reviewer"): "plan-build-verify",
+    ("reviewer", "builder", "documenter"): "research-dev",
+    ("red-team", "builder"): "red-team",
+    ("reviewer", "plan-reviewer", "red-team"): "parallel-review",
+}
+"""The shipped workflow for a task that names these agents, in this order."""
 _WORD = re.compile(r"[\w+#.-]+")
 SHOWN = 40
 
@@ -252,10 +270,43 @@ SHOWN = 40
 def choose(agents: Agents, task: str, mode: Mode, pick: Pick | None = None) -> Choice:
     """The agent for a task of which nobody has said whose it is.
 
-    The same words, the same agent; but for `pick`, which decides between agents that fit as well.
+    The same words, the same agent; but for `pick`, which decides between agents that fit as well. UsageError
+    where the task names several, or where one fits that may write and one that may not.
     """
+    calls = {name: name for name, agent in agents.items() if not agent.leads}
+    calls = {alias: name for alias, name in ALIASES.items() if name in calls} | calls
+    found = named(calls, task)
+    if len(found) > 1:
+        raise _several(tuple(found))
+    for name, words in found.items():
+        return Choice(agents[name], f"the task says {_quoted(words)}")
     there = _there(agents, mode)
-    return _by_tag(there.values(), task, pick) or _by_beginning(there, task) or _default(agents, there, mode)
+    return _by_tag(there, task, pick) or _by_beginning(there, task) or _default(agents, there, mode)
+
+
+def _several(names: tuple[str, ...]) -> UsageError:
+    """A task for several agents is a chain, or a conversation with the one who leads them."""
+    steps = ", ".join(f"{{agent: {name}, task: ...}}" for name in names)
+    shipped = CHAINS.get(names)
+    chain = f"pancode chain {shipped} TASK" if shipped else f"pancode chain FILE, with steps: [{steps}]"
+    return UsageError(
+        f"the task names {len(names)} agents: {', '.join(names)}",
+        why="a dispatch is one run of one agent; several of them, one after the other, are a chain",
+        fix=f"{chain}; or --agent NAME for one of them; or tell {ORCHESTRATOR} in a chat: pancode chat",
+        code="several_agents",
+    )
+
+
+def _either(one: Choice, other: Choice) -> UsageError:
+    """Two agents that fit, of which one may write: the wrong one is worse than a question."""
+    names = (one.agent.name, other.agent.name)
+    return UsageError(
+        f"two agents fit this task: {names[0]} ({one.why}) and {names[1]} ({other.why})",
+        why="one of them may change files and run commands, the other may not",
+        fix=" or ".join(f"--agent {name}" for name in names),
+        code=WHICH_AGENT,
+        details={"agents": " ".join(names)},
+    )
 
 
 def _may(agent: Agent, read_only: bool) -> bool:
@@ -276,19 +327,31 @@ def _tagged(agents: Iterable[Agent], task: str) -> dict[str, tuple[Agent, list[s
     return {name: one for name, one in found.items() if most and len(one[1]) == most}
 
 
-def _by_tag(agents: Iterable[Agent], task: str, pick: Pick | None) -> Choice | None:
+def _by_tag(agents: Agents, task: str, pick: Pick | None) -> Choice | None:
     """Tags are words that a person has put on an agent: the one with most of them in the task.
 
-    Where several have as many, their records decide.
+    Where several have as many, words that only look take those that only read, and then records decide.
     """
-    found = _tagged(agents, task)
+    found = _tagged(agents.values(), task)
+    looks = {name: one for name, one in found.items() if one[0].read_only}
+    if looks and len(looks) < len(found):
+        begun = beginning_of(task)
+        if begun is None or begun not in agents or not agents[begun].read_only:
+            writes = next(one for name, one in sorted(found.items()) if name not in looks)
+            raise _either(_of_tags(*writes), _of_tags(*looks[min(looks)]))
+        found = looks
     if not found:
         return None
     names = sorted(found)
     name, numbers = (names[0], "") if pick is None or len(names) == 1 else pick(names, task)
-    agent, tags = found[name]
-    why = f"the task names {_listed(tags)}, which is a tag of it"
-    return Choice(agent, f"{why}, as of {_others(names, name)}; {numbers}" if numbers else why)
+    choice = _of_tags(*found[name])
+    return (
+        replace(choice, why=f"{choice.why}, as of {_others(names, name)}; {numbers}") if numbers else choice
+    )
+
+
+def _of_tags(agent: Agent, tags: Sequence[str]) -> Choice:
+    return Choice(agent, f"the task names {_listed(tags)}, which is a tag of it")
 
 
 def _others(names: Sequence[str], chosen: str) -> str:
@@ -316,7 +379,12 @@ def _by_beginning(agents: Agents, task: str) -> Choice | None:
             continue
         if agents[name].read_only and _ALSO_CHANGES.search(rest):
             return None
-        return Choice(agents[name], f"the task begins with {_quoted(begins[0])}")
+        choice = Choice(agents[name], f"the task begins with {_quoted(begins[0])}")
+        runs = _ALSO_RUNS.search(rest) if agents[name].read_only and DEFAULT_AGENT in agents else None
+        if runs is not None:
+            words = runs[0].lstrip(",;. ")
+            raise _either(choice, Choice(agents[DEFAULT_AGENT], f"{_quoted(words)} needs a command"))
+        return choice
     return None
 
 

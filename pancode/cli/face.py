@@ -85,6 +85,14 @@ class Face:
 
         return typer.confirm(question, default=False, err=True)
 
+    def which(self, question: str, names: list[str]) -> str:
+        """Ask a person for one of these names."""
+        import click
+        import typer
+
+        answer: str = typer.prompt(question, type=click.Choice(names), err=True)
+        return answer
+
 
 def aside(text: str) -> None:
     """Onto standard error; where that cannot be written there is nobody to be told."""

@@ -26,7 +26,7 @@ def admitted(
     client: Client,
     path: str,
     body: dict[str, Any],
-    agreed: Callable[[ApiError], bool] = lambda refused: False,
+    answered: Callable[[ApiError], Any] = lambda refused: None,
     words: RepeatedPost | None = None,
 ) -> Any:
     """As `asking.admitted`, with the snapshots under way. `words`: what is begun by them is begun once."""
@@ -35,7 +35,7 @@ def admitted(
     def post(body: dict[str, Any]) -> Any:
         return client.post_work(path, body, told) if words is None else words.post(client, path, body, told)
 
-    return asking.admitted(face.note, client, body, post, agreed)
+    return asking.admitted(face.note, client, body, post, answered)
 
 
 def follow_new(face: Face, path: str, body: dict[str, Any], detach: bool) -> int:

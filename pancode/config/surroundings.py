@@ -229,7 +229,12 @@ class FileSurroundings:
         if project is None:
             return ()
         home = self._environ.get("HOME") or str(Path.home())
-        facts = (_fact(word, cwd or project, project, home) for word in mentioned(task))
+        here = cwd or project
+
+        def there(word: str) -> bool:
+            return any(os.path.lexists(located(word, place, home)) for place in (here, project))
+
+        facts = (_fact(word, here, project, home) for word in mentioned(task, there))
         return tuple(fact for fact in facts if fact is not None)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from itertools import islice
 
 from node_agent.wire.order import checked_reports
 from node_agent.wire.policy import NetworkAccess, narrowest
@@ -281,15 +282,23 @@ _ROOTS = frozenset(
 _MOST = 200
 
 
-def mentioned(task: str) -> tuple[str, ...]:
-    """Words of the task that read as paths, each once, in order; at most 200."""
-    words = (_LINE.sub("", _bare(word)) for word in task.split())
-    return tuple(dict.fromkeys(word for word in words if _is_path(word)))[:_MOST]
+def mentioned(task: str, there: Callable[[str], bool] = lambda word: False) -> tuple[str, ...]:
+    """Words of the task that read as paths, each once, in order; at most 200.
+
+    `there`: whether the project has something of this name. A word with a slash is a path then: `src/auth/`.
+    """
+    words = dict.fromkeys(_LINE.sub("", _bare(word)) for word in task.split())
+    asked = {word for word in islice(filter(_may_be_path, words), _MOST) if there(word)}
+    return tuple(word for word in words if word in asked or _is_path(word))[:_MOST]
 
 
 def _bare(word: str) -> str:
     """The word without quotes, brackets and full stops around it."""
     return word.strip(_TRIM).rstrip(_TRIM + ".:")
+
+
+def _may_be_path(word: str) -> bool:
+    return word.find("/") > 0 and not _SCHEME.match(word) and "\0" not in word and not _is_path(word)
 
 
 def _is_path(word: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import click
 import typer
 
+from pancode.asking import WHICH_AGENT
 from pancode.caller import above, folder, work_folder
 from pancode.cli import completions
 from pancode.cli.commands import Commands
@@ -153,13 +154,20 @@ def task_text(task: str | None, file: str | None) -> str | None:
 def post_agreed(
     face: Face, client: Client, path: str, body: dict[str, Any], words: RepeatedPost | None = None
 ) -> Any:
-    """An agent that asks first is answered by whoever sits there; where nobody does, the refusal stands."""
+    """An agent that asks first is answered by whoever sits there; where nobody does, the refusal stands.
 
-    def agreed(refused: ApiError) -> bool:
+    So is the question which of two agents it is, where the request is one task.
+    """
+
+    def answered(refused: ApiError) -> bool | str:
         why = safe(str(refused).removeprefix("Dispatch blocked: "))
-        return face.can_ask() and face.agreed(f"{why}. Dispatch it?", "--yes")
+        if not face.can_ask():
+            return False
+        if refused.code == WHICH_AGENT:
+            return "task" in body and face.which(f"{why}. Which one?", refused.details["agents"].split())
+        return face.agreed(f"{why}. Dispatch it?", "--yes")
 
-    return _post(face, client, path, body, agreed, words)
+    return _post(face, client, path, body, answered, words)
 
 
 def _post(face: Face, client: Client, path: str, body: dict[str, Any], *more: Any) -> Any:

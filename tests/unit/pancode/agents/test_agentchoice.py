@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 from node_agent.wire.policy import Mode
-from pancode.agents.agents import READ_TOOLS, TOOLS, Agent, Agents, choose
+from pancode.agents.agents import CHAINS, READ_TOOLS, TOOLS, WHICH_AGENT, Agent, Agents, choose
 from pancode.config.agents import load_agents
 from pancode.config.schema import Settings
+from pancode.errors import UsageError
 
 SHIPPED: Agents = load_agents(Path("/nonexistent"), Settings(), {}).agents
 
@@ -51,6 +54,17 @@ SHIPPED: Agents = load_agents(Path("/nonexistent"), Settings(), {}).agents
         ("review the fix in src/a.py", "reviewer"),
         ("find all uses of foo; rename them", "builder"),
         ("make it so that reviewers can list plans", "builder"),
+        ("Scout the src/ directory for architecture violations", "scout"),
+        ("please scout the tests", "scout"),
+        ("Analyze the auth module", "scout"),
+        ("Compare lib/a.py and lib/b.py", "scout"),
+        ("Look for dead code", "scout"),
+        ("Check the parser for bugs", "reviewer"),
+        ("Security review of the upload", "red-team"),
+        ("Analyze src/auth/ for vulnerabilities", "red-team"),
+        ("check in the generated files", "builder"),
+        ("check-in the lock file", "builder"),
+        ("Analyze the failure and fix it", "builder"),
     ],
 )
 def test_a_task_goes_to_whom_its_beginning_asks_for(task: str, agent: str) -> None:
@@ -84,6 +98,138 @@ def test_modes_without_changes_choose_who_changes_nothing(mode: Mode, task: str,
     assert found.agent.name == agent and found.agent.read_only
 
 
+@pytest.mark.parametrize(
+    ("task", "agent", "words"),
+    [
+        ("Use the scout to explore what test frameworks are in use", "scout", "Use the scout"),
+        (
+            "Have the planner create an implementation plan for the auth refactor",
+            "planner",
+            "Have the planner",
+        ),
+        (
+            "Dispatch the reviewer agent to analyze src/core/config.ts",
+            "reviewer",
+            "Dispatch the reviewer agent",
+        ),
+        ("Ask red-team to look at the login", "red-team", "Ask red-team"),
+        ("ask the red team whether this holds", "red-team", "ask the red team"),
+        ("I want you to use the plan-reviewer on docs/plan.md", "plan-reviewer", "use the plan-reviewer"),
+        ("reviewer: check src/a.py", "reviewer", "reviewer"),
+        ("@scout where is the export?", "scout", "@scout"),
+        ("Look at src/a.py. Then have the documenter write it up", "documenter", "have the documenter"),
+        (
+            "Dispatch the builder to refactor config.ts, use worktree isolation",
+            "builder",
+            "Dispatch the builder",
+        ),
+        ("Review it with the red-team agent", "red-team", "with the red-team agent"),
+        ("give this to dev", "builder", "give this to dev"),
+        ("hand it over to `scout`", "scout", "hand it over to `scout`"),
+    ],
+)
+def test_the_agent_that_the_words_name_counts_before_every_guess(task: str, agent: str, words: str) -> None:
+    found = choose(SHIPPED, task, Mode.BUILD)
+    assert (found.agent.name, found.why) == (agent, f"the task says “{words}”")
+    assert choose(SHIPPED, task, Mode.REVIEW) == found, "a gate says no where its mode does not take it"
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        "Use the builder pattern for queries",
+        "Have the planner module renamed",
+        "Use planner.py as the entry point",
+        "Do not use the reviewer for this",
+        "Add a page that asks the reviewer for a name",
+        "Rename the scout; its callers use scout/base",
+        "fix what planner::solve returns",
+        "planner::solve is slow, make it fast",
+        f"add a flag\n{'x' * 5_000}\nuse the scout to look",
+    ],
+)
+def test_a_word_that_is_also_an_agents_name_names_no_agent(task: str) -> None:
+    assert choose(SHIPPED, task, Mode.BUILD).agent.name == "builder"
+
+
+def test_a_named_agent_that_is_switched_off_is_not_replaced_by_another() -> None:
+    off = {**SHIPPED, "scout": replace(SHIPPED["scout"], enabled=False)}
+    assert not choose(off, "use the scout to look", Mode.BUILD).agent.enabled, "gate 9 refuses it in words"
+
+
+@pytest.mark.parametrize(
+    ("task", "names", "chain"),
+    [
+        (
+            "First have the planner analyze the auth module, then have the builder implement the "
+            "improvements, then have the reviewer validate the changes",
+            ["planner", "builder", "reviewer"],
+            "pancode chain plan-build-verify TASK",
+        ),
+        (
+            "First dispatch the scout to understand the test framework setup, then dispatch the builder to "
+            "add tests for the config module",
+            ["scout", "builder"],
+            "pancode chain explore-then-build TASK",
+        ),
+        (
+            "Dispatch the builder to implement the feature, then dispatch the reviewer to check it, and if "
+            "there are issues, dispatch the builder again to fix them",
+            ["builder", "reviewer"],
+            "pancode chain code-review TASK",
+        ),
+        (
+            "Have three different reviewers check src/auth/login.ts simultaneously. Use the reviewer for "
+            "code quality, plan-reviewer for architecture, and red-team for security",
+            ["reviewer", "plan-reviewer", "red-team"],
+            "pancode chain parallel-review TASK",
+        ),
+        (
+            "Ask the scout to look, then have the documenter write it",
+            ["scout", "documenter"],
+            "pancode chain FILE, with steps: [{agent: scout, task: ...}, {agent: documenter, task: ...}]",
+        ),
+    ],
+)
+def test_a_task_for_several_agents_is_refused_with_the_chain_it_could_be(
+    task: str, names: list[str], chain: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        choose(SHIPPED, task, Mode.BUILD)
+    assert str(refused.value) == f"the task names {len(names)} agents: {', '.join(names)}"
+    assert refused.value.fix.startswith(chain) and refused.value.code == "several_agents"
+
+
+def test_the_chains_that_are_named_are_those_that_are_shipped() -> None:
+    for agents, name in CHAINS.items():
+        text = (files("pancode.config.workflows") / "shipped" / f"{name}.yaml").read_text()
+        found = re.findall(r"^ +agent: (\S+)$", text, re.MULTILINE)
+        assert tuple(found[: len(agents)]) == agents
+
+
+@pytest.mark.parametrize(
+    ("task", "reads"),
+    [
+        ("check that the tests pass", "reviewer"),
+        ("review src/a.py and run the tests", "reviewer"),
+        ("find the slow query, then measure it", "scout"),
+    ],
+)
+def test_looking_that_needs_a_command_is_a_question(task: str, reads: str) -> None:
+    with pytest.raises(UsageError, match=f"two agents fit this task: {reads} .* and builder ") as asked:
+        choose(SHIPPED, task, Mode.BUILD)
+    assert asked.value.code == WHICH_AGENT and asked.value.details == {"agents": f"{reads} builder"}
+    assert asked.value.fix == f"--agent {reads} or --agent builder"
+    assert choose(SHIPPED, task, Mode.REVIEW).agent.read_only, "where only one may be, nobody is asked"
+
+
+@pytest.mark.parametrize(
+    "task", ["explain how to run the tests", "where do the tests run?", "list what runs at night"]
+)
+def test_a_question_about_commands_needs_none(task: str) -> None:
+    assert choose(SHIPPED, task, Mode.BUILD).agent.name == "scout"
+
+
 MIGRATOR = Agent("migrator", tools=TOOLS, read_only=False, tags=("sql", "database", "C++"), own=True)
 LOOKER = Agent("looker", tools=READ_TOOLS, tags=("sql", "orm"), own=True)
 WITH_OWN = {**SHIPPED, "migrator": MIGRATOR, "looker": LOOKER}
@@ -102,6 +248,13 @@ WITH_OWN = {**SHIPPED, "migrator": MIGRATOR, "looker": LOOKER}
 )
 def test_a_tag_of_an_agent_of_ones_own_is_a_word_that_asks_for_it(task: str, mode: Mode, agent: str) -> None:
     assert choose(WITH_OWN, task, mode).agent.name == agent
+
+
+def test_tags_of_one_who_writes_and_one_who_reads_are_a_question() -> None:
+    with pytest.raises(UsageError, match="migrator .*“sql”.* and looker ") as asked:
+        choose(WITH_OWN, "the SQL of the report", Mode.BUILD)
+    assert asked.value.details == {"agents": "migrator looker"}
+    assert choose(WITH_OWN, "use the looker for the SQL", Mode.BUILD).agent.name == "looker"
 
 
 def test_tags_count_where_a_person_wrote_the_agent_and_it_is_switched_on() -> None:
@@ -132,5 +285,11 @@ def test_who_leads_is_never_chosen_for_a_task() -> None:
 
 
 def test_a_task_without_end_is_judged_at_once() -> None:
-    for task in ("please " * 50_000, "review " + "and x " * 50_000, "a" * 1_000_000, "look " + " " * 900_000):
+    for task in (
+        "please " * 50_000,
+        "review " + "and x " * 50_000,
+        "a" * 1_000_000,
+        "look " + " " * 900_000,
+        "use the " * 90_000,
+    ):
         assert choose(SHIPPED, task, Mode.BUILD).agent.name in SHIPPED

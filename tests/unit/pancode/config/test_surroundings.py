@@ -116,6 +116,10 @@ def test_paths_of_a_task(around: FileSurroundings, tmp_path: Path, shop: Path) -
         ("../../shop-old/b.py", False, True),
         ("~/notes.txt", False, True),
     ]
+    assert facts("scout the src/ folder, web/src and/or TCP/IP and src/gone", web) == [
+        ("src/", True, True),
+        ("web/src", True, True),
+    ], "a word with a slash is a path where something is there"
     assert facts("serve /api/v1/list.json", web) == []
     assert facts(f"read {tmp_path}/shop-old/b.py and /etc/shadow.none", web) == [
         (f"{tmp_path}/shop-old/b.py", False, True),

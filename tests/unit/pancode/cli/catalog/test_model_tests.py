@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from pancode.agents import passports
-from pancode.asking import MODEL_UNTESTED
+from pancode.agents import agents, passports
+from pancode.asking import MODEL_UNTESTED, WHICH_AGENT
 from pancode.cli.catalog.models import _exit_of_tests, _test_result, _tested
 from pancode.cli.face import Face
 from pancode.cli.follow import admitted
+from pancode.cli.runs.dispatch import post_agreed
 from pancode.client import Client, RepeatedPost, ServerEvent, StreamCutError
 from pancode.errors import ApiError, ExitCode, UnavailableError
 from tests.fakes.node.clock import CountingIds
@@ -54,9 +55,11 @@ class ToolResults(Client):
         self.answers, self.test = list(answers), test or result()
         self.tested: list[Any] = []
         self.keys: list[str] = []
+        self.bodies: list[Any] = []
 
     def post_work(self, path: str, body: Any, told: Any, wait_s: float = 0, key: str = "") -> Any:
         self.keys.append(key)
+        self.bodies.append(body)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -102,6 +105,39 @@ def test_any_other_refusal_is_passed_on(error: ApiError) -> None:
     with pytest.raises(ApiError):
         admitted(FACE, client, "/v1/runs", WORK)
     assert client.tested == []
+
+
+def either(*names: str) -> ApiError:
+    return ApiError(
+        {"code": WHICH_AGENT, "message": "two agents fit", "details": {"agents": " ".join(names)}}
+    )
+
+
+class Sits(Face):
+    """A terminal with a person who takes the second name."""
+
+    def can_ask(self) -> bool:
+        return True
+
+    def which(self, question: str, names: list[str]) -> str:
+        assert question == "two agents fit. Which one?"
+        return names[1]
+
+
+def test_who_sits_there_is_asked_which_agent_a_task_is_for() -> None:
+    assert WHICH_AGENT == agents.WHICH_AGENT
+    client = ToolResults(either("scout", "builder"), DONE)
+    task = {**WORK, "task": "review it and run the tests"}
+    assert post_agreed(Sits(as_json=False), client, "/v1/runs", task) == DONE
+    assert client.bodies == [task, {**task, "agent": "builder"}]
+
+
+def test_where_nobody_sits_both_names_are_the_answer() -> None:
+    for face, asked in ((FACE, {**WORK, "task": "x"}), (Sits(as_json=False), {**WORK, "steps": []})):
+        client = ToolResults(either("scout", "builder"))
+        with pytest.raises(ApiError, match="two agents fit"):
+            post_agreed(face, client, "/v1/runs", asked)
+        assert len(client.bodies) == 1
 
 
 def test_first_words_whose_answer_was_lost_begin_one_session() -> None:
