@@ -61,9 +61,14 @@ class EndpointAddress:
         """The owner's choice; else yes for private addresses and local names."""
         if self.free is not None:
             return self.free
-        if is_address(self.host):
-            return ipaddress.ip_address(self.host).is_private
-        return "." not in self.host or self.host.lower().endswith(_AT_HOME)
+        return is_at_home(self.host)
+
+
+def is_at_home(host: str) -> bool:
+    """Whether a host is this machine's, or of a network of the owner's own."""
+    if is_address(host):
+        return ipaddress.ip_address(host).is_private
+    return "." not in host or host.lower().endswith(_AT_HOME)
 
 
 @dataclass(frozen=True, slots=True)

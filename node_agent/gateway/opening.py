@@ -13,6 +13,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -21,10 +22,11 @@ from pydantic import Field, field_validator
 
 from node_agent.attempt.gateways import GatewayAccess, ModelCount
 from node_agent.attempt.ports import StepFailed
+from node_agent.endpoints.places import is_at_home
 from node_agent.endpoints.table import EndpointServer
 from node_agent.files.durable import make_folder
 from node_agent.gateway import spec as places
-from node_agent.gateway.prices import Prices, price_of
+from node_agent.gateway.prices import Price, Prices, price_of
 from node_agent.gateway.slots import folder_of
 from node_agent.gateway.spec import GatewaySpec
 from node_agent.machine.home import SettingsError, read_owned
@@ -120,7 +122,7 @@ class Lead:
     def told(self) -> dict[str, Any]:
         """Its entry in the gateway's spec."""
         at = str(self.slots_folder.absolute())
-        return {"local": self.free, "slots": self.slots, "slots_folder": at, "ca": self.ca}
+        return {"slots": self.slots, "slots_folder": at, "ca": self.ca}
 
 
 class Near:
@@ -183,15 +185,33 @@ class _Led:
         """A vendor's own model, and a name without a number, stand for one of its newest."""
         if self.way is None:
             return False
-        if self.lead is not None and self.lead.free:
+        if self.is_free:
             return True
         model = next(iter(self.way.models), model)  # without the name of a provider
         if self.way.public and not any(letter.isdigit() for letter in model or ""):
             return True
-        owner = {name: price_of(words) for name, words in self.prices}
+        owner = self._owners()
         return (
             not self.wrong and Prices(owner, self.way.public, host=self.way.host).of(model or "") is not None
         )
+
+    @property
+    def is_free(self) -> bool:
+        """At a server of the owner's own, unless the owner has priced the model.
+
+        A vendor's own model at a private address is behind a proxy, which pays for it.
+        """
+        if self.lead is not None or self.way is None:
+            return self.lead is not None and self.lead.free
+        name, *vendors = self.way.models or ("",)
+        if not name or self.wrong or not is_at_home(urlsplit(self.way.upstream).hostname or ""):
+            return False
+        newest = vendors and not any(letter.isdigit() for letter in name)
+        sold = newest or any(fnmatchcase(name, one) for one in vendors) or Prices({}, public=True).of(name)
+        return not sold and Prices(self._owners(), public=False).of(name) is None
+
+    def _owners(self) -> dict[str, Price]:
+        return {name: price_of(words) for name, words in self.prices}
 
 
 class GatewayProcesses:
@@ -398,6 +418,7 @@ def _spec(order: Order, folder: Path, door: GatewayAccess, led: _Led) -> Gateway
         usd=None if limits.usd is None else format(limits.usd, "f"),
         requests=limits.requests,
         wrap_up=limits.wrap_up,
+        local=led.is_free,
         life_s=life,
         **(led.lead.told() if led.lead is not None else {}),
     )

@@ -54,6 +54,11 @@ def paint(text: str, style: str, stream: TextIO | None = None) -> str:
     return drawn(Text(text, style), target, wraps=False)
 
 
+def known_usd(row: Mapping[str, Any]) -> str:
+    """A sum of nothing but unknown costs is unknown."""
+    return "unknown" if row["unknown_runs"] and not float(row["usd"]) else usd(row["usd"])
+
+
 def unsettled(row: Mapping[str, Any]) -> str:
     """What a person has to say yet of a cost: runs of unknown cost, claims beyond orders."""
     unknown = [counted(row["unknown_runs"], "run")] if row["unknown_runs"] else []

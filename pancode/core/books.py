@@ -199,16 +199,21 @@ def fits(balance: Balance, ceilings: Ceilings, amount: Amount) -> bool:
 
 
 def refusal(balance: Balance, ceilings: Ceilings, amount: Amount) -> str:
-    """The reason why a hold is not granted, with the numbers; empty when it is."""
-    if ceilings.usd is not None and plus(counted_usd(balance), amount.usd) > ceilings.usd:
+    """The reason why a hold is not granted, with the numbers; empty when it is. What takes nothing of a
+    currency is not refused for it, however full it is."""
+    if amount.usd and ceilings.usd is not None and plus(counted_usd(balance), amount.usd) > ceilings.usd:
         return (
             f"Dispatch blocked: Budget ceiling would be exceeded ({in_words(balance)}, "
             f"estimated next: ${amount.usd:.2f}, ceiling: ${ceilings.usd:.2f})"
         )
-    if ceilings.tokens is not None and balance.tokens + balance.held_tokens + amount.tokens > ceilings.tokens:
+    if (
+        amount.tokens
+        and ceilings.tokens is not None
+        and balance.tokens + balance.held_tokens + amount.tokens > ceilings.tokens
+    ):
         numbers = (balance.tokens, balance.held_tokens, amount.tokens, ceilings.tokens)
         return _refused("Token ceiling", *(f"{number:,}" for number in numbers))
-    if ceilings.ms is not None and balance.agent_ms + balance.held_ms + amount.ms > ceilings.ms:
+    if amount.ms and ceilings.ms is not None and balance.agent_ms + balance.held_ms + amount.ms > ceilings.ms:
         times = (balance.agent_ms, balance.held_ms, amount.ms, ceilings.ms)
         return _refused("Ceiling of agent-minutes", *map(minutes, times))
     return ""
@@ -378,14 +383,25 @@ def add_second(entries: Sequence[BookEntry], account: Account, spent: Spent, sta
     return [_entry(EntryKind.SPEND, scope, account, usd, stamp, spent) for scope in scopes]
 
 
-def lapse(entries: Sequence[BookEntry], account: Account, scope: str, stamp: Stamp) -> list[BookEntry]:
+OVER, RESTS = "the day of its admission is over", "its session rests, and nobody has a price for it"
+
+
+def lapse(
+    entries: Sequence[BookEntry], account: Account, scope: str, stamp: Stamp, note: str = OVER
+) -> list[BookEntry]:
     """Its period is over: the hold of an unknown cost goes back in that scope, the cost stays unknown."""
     held = _sums(entries, account.attempt).get(scope, ZERO)
     back = _freed(_entry(EntryKind.RELEASE, scope, account, held, stamp), entries)
     nothing = not (held or back.held_tokens or back.held_ms)
     if nothing or scope not in _unknown_scopes(entries, account.attempt):
         return []
-    return [replace(back, note="the day of its admission is over")]
+    return [replace(back, note=note)]
+
+
+def lapse_all(entries: Sequence[BookEntry], account: Account, stamp: Stamp, note: str) -> list[BookEntry]:
+    """The same in every scope."""
+    scopes = _unknown_scopes(entries, account.attempt)
+    return [entry for scope in scopes for entry in lapse(entries, account, scope, stamp, note)]
 
 
 def used(entries: Iterable[BookEntry], before: int) -> Decimal:

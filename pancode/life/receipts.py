@@ -305,6 +305,8 @@ def _booked(made: Changes, claims: Claims, disputed: Decimal) -> Changes:
     late = books.add_unknown if spent.usd is None else books.settle_unknown  # it stood as lost or as rejected
     new = late(entries, account, spent, stamp) + books.settle(entries, account, spent, stamp)
     new = new or books.add_second(entries, account, spent, stamp)
+    if spent.usd is None and claims.rests is not None:  # five chats a day would hold all of its ceiling
+        new += books.lapse_all([*entries, *new], account, stamp, books.RESTS)
     return made.book([*new, *books.dispute(new, account, disputed, stamp)])
 
 

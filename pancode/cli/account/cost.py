@@ -12,7 +12,7 @@ from pancode.cli import completions
 from pancode.cli.commands import Commands
 from pancode.cli.face import Face
 from pancode.cli.params import Json, option
-from pancode.cli.terminal import Columns, count, listing, short_time, unsettled
+from pancode.cli.terminal import Columns, count, known_usd, listing, short_time, unsettled
 from pancode.errors import UsageError
 from pancode.plain import counted
 
@@ -81,6 +81,6 @@ def _lines(answer: dict[str, Any], face: Face) -> str:
 
 
 _COLUMNS: Columns = {
-    **{"RUNS": "runs", "COST": "usd", "UNSETTLED": unsettled},
+    **{"RUNS": "runs", "COST": known_usd, "UNSETTLED": unsettled},
     **{"TOKENS": lambda row: count(row["tokens"]), "MINUTES": "agent_minutes"},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from math import ceil
 from shlex import quote
@@ -36,12 +37,8 @@ def judge(resolution: Resolution, view: AdmissionView) -> GateVerdict:
             return used_up(scope)
     for scope in (*view.scopes, *session):
         if not books.fits(scope.balance, scope.ceilings, due):
-            return refused(
-                NAME,
-                books.refusal(scope.balance, scope.ceilings, due),
-                _raised(scope, due),
-                lifts="budget",
-            )
+            words = books.refusal(scope.balance, scope.ceilings, due)
+            return refused(NAME, words, _room_for(scope, view.unknown, due), lifts="budget")
     words = f"estimated ${due.usd:.2f}, {_room(view)}"
     if view.unknown:
         more = len(view.unknown) - MOST_NAMED
@@ -58,8 +55,16 @@ def used_up(scope: ScopeView) -> GateVerdict:
         f"Dispatch blocked: nothing is left for {balance.scope.replace(':', ' ')} "
         f"({books.in_words(balance)}, ceiling: ${ceiling:.2f})"
     )
-    settled = [f"say what {run} cost: pancode budget settle {run} --usd X" for run in scope.unsettled]
-    return refused(NAME, words, "; or ".join((*settled[:1], _raised(scope, books.Amount(MORE_USD)))))
+    return refused(NAME, words, _room_for(scope, scope.unsettled, books.Amount(MORE_USD)))
+
+
+def _room_for(scope: ScopeView, unknown: Sequence[str], due: books.Amount) -> str:
+    """Every way to room: a run of unknown cost holds some until a person says what it cost."""
+    settled = [
+        f"say what {run} cost: pancode budget settle {run} --usd X (later: its model's price in prices.json)"
+        for run in unknown[:1]
+    ]
+    return "; or ".join((*settled, _raised(scope, due)))
 
 
 def _raised(scope: ScopeView, due: books.Amount) -> str:

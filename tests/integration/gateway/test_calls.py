@@ -129,9 +129,9 @@ def test_half_a_json_object_comes_through_as_it_is(lab: Lab) -> None:
 
 def test_a_server_that_never_answers_is_left_when_the_agent_hangs_up(lab: Lab) -> None:
     with FakeModel(preset("stall")) as model:
-        lab.point("opencode", model.url)
-        agent = lab.open(order_of("opencode"))
-        path, body = request("chat", True)
+        lab.point("claude", model.url)
+        agent = lab.open(order_of("claude"))
+        path, body = request("anthropic", True)
         asking = threading.Thread(target=agent.post, args=(path, body))
         asking.start()
         assert model.wait_until_asked()
@@ -139,6 +139,17 @@ def test_a_server_that_never_answers_is_left_when_the_agent_hangs_up(lab: Lab) -
         asking.join(10 * crowded())
         assert not asking.is_alive() and (count.calls.requests, count.calls.failed) == (1, 0)
         assert (count.calls.unread, count.usage.cost_source) == (1, "unknown"), "it may cost all the same"
+
+
+def test_a_server_on_this_machine_costs_nothing(lab: Lab) -> None:
+    with FakeModel(preset("text")) as model:
+        lab.point("opencode", model.url)
+        agent = lab.open(order_of("opencode", usd="0.001"))
+        path, body = request("chat", True)
+        assert [agent.post(path, body)[0] for _ in range(3)] == [200, 200, 200]
+        count = agent.counted()
+        assert (count.usage.cost_usd, count.usage.cost_source, count.unpriced) == (Decimal(0), "local", "")
+        assert tokens(count.usage) == sums(model) != (0, 0)
 
 
 def test_what_is_not_on_the_list_goes_nowhere(lab: Lab) -> None:

@@ -24,8 +24,9 @@ export function when(at) {
   return Date.now() - then < 43200000 ? TIME.format(then) : DATE.format(then);
 }
 
-export function usd(text) {
-  if (text === null || text === undefined) return "unknown";
+/** `unknown`: how many runs have a cost that nobody knows. A sum of nothing else is unknown, too. */
+export function usd(text, unknown = 0) {
+  if (text === null || text === undefined || (unknown && Number(text) === 0)) return "unknown";
   const value = Number(text);
   return `$${value !== 0 && Math.abs(value) < 0.1 ? value.toFixed(4) : value.toFixed(2)}`;
 }

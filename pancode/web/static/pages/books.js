@@ -112,7 +112,7 @@ function Costs() {
   const choice = (words, value, put, list) => html`<label>${words} <select value=${value} onChange=${(event) => put(event.target.value)}>${list.map(([one, said]) => html`<option value=${one}>${said}</option>`)}</select></label>`;
   return html`<${Panel} title="Cost" act=${html`${choice("by", by, set, BY.map((one) => [one, one]))}${choice("since", since, setSince, [["1d", "a day"], ["7d", "7 days"], ["30d", "30 days"], ["52w", "a year"]])}`}>
     ${live.error && html`<div class="pad"><${Warning}>${live.error.message}<//></div>`}
-    ${live.data && html`<p class="facts pad"><b>${usd(live.data.total.usd)}</b><span>${counted(live.data.total.runs, "run")}</span><span>${many(live.data.total.tokens)} tokens</span><${Unpriced} runs=${live.data.total.unknown_runs} />${disputed(live.data.total)}</p><${Table} rows=${live.data.rows} />`}<//>`;
+    ${live.data && html`<p class="facts pad"><b>${usd(live.data.total.usd, live.data.total.unknown_runs)}</b><span>${counted(live.data.total.runs, "run")}</span><span>${many(live.data.total.tokens)} tokens</span><${Unpriced} runs=${live.data.total.unknown_runs} />${disputed(live.data.total)}</p><${Table} rows=${live.data.rows} />`}<//>`;
 }
 
 /** By money; where all of it is free, by minutes. The bar is the share of all. */
@@ -122,7 +122,7 @@ function Table({ rows }) {
   const value = (row) => (free ? row.agent_minutes : Number(row.usd)), all = Math.max(rows.reduce((sum, row) => sum + value(row), 0), 1e-9);
   const bar = (row) => html`<svg class="meter live" viewBox="0 0 100 6" preserveAspectRatio="none" role="img" aria-label=${`${Math.round((100 * value(row)) / all)} % of all`}><rect width=${(100 * value(row)) / all} height="6" /></svg>`;
   return html`<table><caption class="sr">${free ? "by minutes: nothing was paid for" : "in USD"}</caption><thead><tr><th scope="col">name</th><th scope="col" class="n">runs</th><th scope="col" class="n">${free ? "minutes" : "USD"}</th><th scope="col" class="share">share</th></tr></thead>
-    <tbody>${rows.map((row) => html`<tr key=${row.key}><th scope="row">${row.key ?? "none"}</th><td class="n">${row.runs}</td><td class="n">${free ? row.agent_minutes : usd(row.usd)}</td><td>${bar(row)}</td></tr>`)}</tbody></table>`;
+    <tbody>${rows.map((row) => html`<tr key=${row.key}><th scope="row">${row.key ?? "none"}</th><td class="n">${row.runs}</td><td class="n">${free ? row.agent_minutes : usd(row.usd, row.unknown_runs)}</td><td>${bar(row)}</td></tr>`)}</tbody></table>`;
 }
 
 // -- audit ---------------------------------------------------------------------------------------------

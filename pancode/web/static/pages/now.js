@@ -39,7 +39,7 @@ function SinceYouLeft() {
   if (!told || !(told.ran.length || told.landed.length)) return null;
   return html`<${Panel} title=${html`Since you left <${Ago} at=${left.at} />`} act=${html`<button type="button" class="bare" onClick=${() => hide(false)}>seen</button>`}>
     <p class="facts pad">${Object.entries(told.outcomes).map(([outcome, count]) => html`<a href=${link(["runs"], { outcome, since: left.at })}><${Badge} word=${outcome} /> ${count}</a>`)}
-      ${told.landed.length ? html`<span>${counted(told.landed.length, "change")} landed</span>` : ""}<span>${usd(told.cost.usd)}</span><${Unpriced} runs=${told.cost.unknown_runs} /></p>
+      ${told.landed.length ? html`<span>${counted(told.landed.length, "change")} landed</span>` : ""}<span>${usd(told.cost.usd, told.cost.unknown_runs)}</span><${Unpriced} runs=${told.cost.unknown_runs} /></p>
     <ul>${told.ran.slice(0, 5).map((one) => html`<li class="row" data-row><${RunLink} run=${one.run} kind="t cut">${one.task}<//><p class="facts">${one.what}</p></li>`)}</ul><//>`;
 }
 

@@ -90,7 +90,7 @@ const unpriced = (run) => run.state === "ended" && run.usage.cost_usd === null;
 const DAY = new Intl.DateTimeFormat("en-GB", { weekday: "long", day: "numeric", month: "long" });
 function Day({ of }) {
   const back = Math.round((new Date().setHours(0, 0, 0, 0) - new Date(of.day)) / 86400000);
-  return html`<b>${["Today", "Yesterday"][back] || DAY.format(new Date(of.day))}</b><span>${counted(of.runs, "run")}</span><span class="num">${usd(String(of.usd))}</span>${of.unknown ? html`<span class="ghost tone">${of.unknown} of unknown cost</span>` : ""}`;
+  return html`<b>${["Today", "Yesterday"][back] || DAY.format(new Date(of.day))}</b><span>${counted(of.runs, "run")}</span><span class="num">${usd(String(of.usd), of.unknown)}</span>${of.unknown ? html`<span class="ghost tone">${of.unknown} of unknown cost</span>` : ""}`;
 }
 
 export function Runs({ query }) {

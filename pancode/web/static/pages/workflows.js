@@ -15,7 +15,7 @@ function List() {
   const all = live.data?.workflows || [];
   return html`<${Page} title="Workflows" lives=${[live]} actions=${["chain", "batch", "race"].map((kind) => html`<a class="btn" href=${link(["new", kind])}>New ${kind}</a>`)}>
     <div class="panel">${!all.length ? html`<${Empty} title="No workflow yet">A chain, a batch, a race or a lane (<code>pancode lane</code>) makes one.<//>` : html`<ul>${all.map((one) => html`<${Row} key=${one.workflow} word=${one.state} href=${link(["workflows", one.workflow])}
-      title=${`${one.kind === one.name ? "" : one.kind} ${one.name}`} why=${`flow:${whyFlow(one)}`} facts=${html`<span class="desk">${one.workflow}</span><span>${counted(one.steps.length, "step")}: ${tally(one.steps)}</span><span>${usd(one.cost.usd)}</span><${Ago} at=${one.created_at} />`} />`)}</ul>`}</div><${Schedules} /><//>`;
+      title=${`${one.kind === one.name ? "" : one.kind} ${one.name}`} why=${`flow:${whyFlow(one)}`} facts=${html`<span class="desk">${one.workflow}</span><span>${counted(one.steps.length, "step")}: ${tally(one.steps)}</span><span>${usd(one.cost.usd, one.cost.unknown)}</span><${Ago} at=${one.created_at} />`} />`)}</ul>`}</div><${Schedules} /><//>`;
 }
 
 /** Work that begins by itself: the next times, and keys that pause it or begin it now. */
@@ -42,7 +42,7 @@ function One({ id }) {
   const name = flow && (flow.kind === flow.name ? flow.steps[0]?.task : flow.name);
   return html`<${Page} title=${`Workflow ${id}`} tone=${flow && look(flow.state)[0]} tab=${flow && `${plain(flow.state)}: ${name} · ${id}`} lives=${[live]} actions=${flow && html`<${Acts} flow=${flow} runs=${runs} again=${again} />`}>${flow && html`
     <p class="facts"><${Badge} word=${flow.state} /><span>${flow.kind}${flow.kind === flow.name ? "" : ` ${flow.name}`}</span>${flow.reason && html`<span>${flow.reason}</span>`}<span>by ${flow.created_by}, <${When} at=${flow.created_at} />${flow.finished_at ? html` to <${When} at=${flow.finished_at} />` : ""}</span>
-    <span>${usd(flow.cost.usd)} spent, ${usd(flow.cost.held_usd)} held${flow.cost.budget_usd ? ` of ${usd(flow.cost.budget_usd)}` : ""}, ${many(flow.cost.tokens)} tokens</span><${Unpriced} runs=${flow.cost.unknown} /></p>
+    <span>${usd(flow.cost.usd, flow.cost.unknown)} spent, ${usd(flow.cost.held_usd)} held${flow.cost.budget_usd ? ` of ${usd(flow.cost.budget_usd)}` : ""}, ${many(flow.cost.tokens)} tokens</span><${Unpriced} runs=${flow.cost.unknown} /></p>
     ${flow.warnings.map((one) => html`<${Warning}>${one}<//>`)}
     ${shape ? html`<${shape} flow=${flow} runs=${runs} again=${again} />` : html`<${Graph} steps=${flow.steps} /><${Steps} steps=${flow.steps} runs=${runs} />`}`}<//>`;
 }

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.gateway.opening import WISH_FILE, GatewaySettings, problems_of, read_wish
+from node_agent.gateway.opening import WISH_FILE, GatewaySettings, _Led, problems_of, read_wish
 from node_agent.gateway.upstream import Proxy
 from node_agent.machine.home import SettingsError
+from node_agent.runtimes.vendors import way_of
 
 
 def test_without_a_file_the_vendor_goes_nowhere_and_there_is_no_proxy(tmp_path: Path) -> None:
@@ -59,6 +60,43 @@ def test_what_is_wrong_is_named_and_no_word_of_a_login(tmp_path: Path, said: str
     assert f"{tmp_path / WISH_FILE}: {key}" in str(caught.value) and "hidden-word" not in str(caught.value)
     (problem,) = problems_of(tmp_path)
     assert problem.what == str(caught.value) and "mend or remove" in problem.fix
+
+
+@pytest.mark.parametrize(
+    ("runtime", "model", "url", "free"),
+    [
+        ("native", "qwen3-coder", "http://127.0.0.1:8080/v1", True),
+        ("native", "qwen3-coder", "http://[::1]:8080/v1", True),
+        ("native", "groq/llama-3.3-70b-versatile", "http://127.0.0.1:8080/v1", False),
+        ("opencode", "qwen3-coder", "http://10.1.2.3/v1", True),
+        ("qwen", "qwen3-coder", "http://192.168.0.7:8000/v1", True),
+        ("openai-agents", "qwen3-coder", "http://169.254.7.7/v1", True),
+        ("native", "qwen3-coder", "http://gpubox:8080/v1", True),
+        ("codex", "qwen3-coder", "http://172.20.0.1/v1", True),
+        ("native", "qwen3-coder", "https://models.example.com/v1", False),
+        ("native", "qwen3-coder", "http://8.8.8.8/v1", False),
+        ("native", "priced-by-its-owner", "http://127.0.0.1:8080/v1", False),
+        ("native", "gpt-5", "http://127.0.0.1:8080/v1", False),
+        ("codex", "gpt-99", "http://127.0.0.1:8080/v1", False),
+        ("claude", "sonnet", "http://127.0.0.1:8080", False),
+        ("claude", None, "http://127.0.0.1:8080", False),
+    ],
+)
+def test_a_server_on_a_private_address_costs_nothing(
+    runtime: str, model: str | None, url: str, free: bool
+) -> None:
+    """A vendor's own model there is a proxy's, and what its owner has priced costs that."""
+    names = ("OPENAI_BASE_URL", "ANTHROPIC_BASE_URL")
+    values = {
+        **dict.fromkeys(names, url),
+        "OPENAI_API_KEY": "k",
+        "ANTHROPIC_API_KEY": "k",
+        "GROQ_API_KEY": "k",
+    }
+    way = way_of(runtime, values, (), model)
+    led = _Led(way, prices=(("priced-by-its-owner", "1 1 1 1"),))
+    assert way is not None and led.is_free is free
+    assert led.is_priced(model) or not free, "a limit in USD holds where nothing costs"
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,19 @@ def test_a_sitting_holds_its_cap_and_is_settled_when_it_rests(world: World) -> N
     assert shown["money"] == {"ceiling_usd": None, "left_usd": None, "sitting_usd": "2", "runs_usd": None}
 
 
+def test_a_session_whose_model_has_no_price_gives_its_hold_back_when_it_rests(world: World) -> None:
+    run = begin(world)["run"]
+    order = sitting(world)
+    assert books(world, "node:n1") == (Decimal(0), Decimal(2))
+    unknown = Usage(input_tokens=1_000, output_tokens=10, cost_usd=None, cost_source="unknown")
+    rests(world, order, "0.30", usage=unknown)
+    for scope in (f"session:{run}", "node:n1"):
+        assert books(world, scope) == (Decimal(0), Decimal(0)), "five chats do not fill a day"
+        assert world.context.row(Balance, scope).unknown_runs == 1
+    settled = world.http.post("/v1/budget/settle", {"run": run, "usd": "0.40", "by": "ana"})
+    assert settled.status_code == 200 and books(world, "node:n1") == (Decimal("0.40"), Decimal(0))
+
+
 def test_a_session_has_a_ceiling_of_all_its_sittings(world: World) -> None:
     run = begin(world, budget="2.50")["run"]
     order = sitting(world)

@@ -83,6 +83,10 @@ def test_the_books_and_the_costs_are_a_line_for_each_row(monkeypatch: pytest.Mon
     told = _lines({**cost, "total": {**cost["total"], "unknown_runs": 0}}, Face(as_json=False))
     assert len([line for line in told.splitlines() if line.startswith("r-")]) == 15
     assert len(told.splitlines()) <= 18, told
+    nobody = {**rows[0], "usd": "0", "key": "r-nobody"}
+    line = next(line for line in _lines({**cost, "rows": [nobody]}, Face(as_json=False)).splitlines()
+                if line.startswith("r-nobody"))  # fmt: skip
+    assert "unknown" in line and "$0" not in line
 
 
 def groups(group: Group, path: str = "pancode") -> list[tuple[str, Group]]:

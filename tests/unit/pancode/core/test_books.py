@@ -61,11 +61,11 @@ class Books(RuleBasedStateMachine):
         """Whether it would be more than one of the ceilings, reckoned by hand."""
         balance, ceiling = self.balance(DAY), self.ceiling
         sums = (
-            (balance.spent_usd + balance.held_usd + more.usd, ceiling.usd),
-            (balance.tokens + balance.held_tokens + more.tokens, ceiling.tokens),
-            (balance.agent_ms + balance.held_ms + more.ms, ceiling.ms),
+            (balance.spent_usd + balance.held_usd, more.usd, ceiling.usd),
+            (balance.tokens + balance.held_tokens, more.tokens, ceiling.tokens),
+            (balance.agent_ms + balance.held_ms, more.ms, ceiling.ms),
         )
-        return any(most is not None and all_ > most for all_, most in sums)
+        return any(most is not None and due and all_ + due > most for all_, due, most in sums)
 
     @rule(usd=CENTS, tokens=FEW, ms=FEW)
     def admit(self, usd: Decimal, tokens: int, ms: int) -> None:
@@ -201,6 +201,20 @@ def test_tokens_and_time_of_a_receipt_take_the_place_of_their_hold_although_nobo
     assert (balance.held_usd, balance.held_tokens, balance.held_ms) == (Decimal(0), 0, 0)
 
 
+def test_all_holds_of_an_unknown_cost_go_back_at_once_and_the_cost_stays_unknown() -> None:
+    stamp, account = stamps(), Account("r-1", 1, 1)
+    entries = books.hold((DAY, AGENT), account, Amount(Decimal(2), 100, 60_000), stamp())
+    entries += books.settle(entries, account, Spent(None, 30, 5_000), stamp())
+    entries += books.lapse_all(entries, account, stamp(), books.RESTS)
+    for scope in (DAY, AGENT):
+        balance = books.total(scope, [entry for entry in entries if entry.scope == scope])
+        assert (balance.held_usd, balance.unknown_runs, balance.tokens) == (Decimal(0), 1, 30)
+    assert books.lapse_all(entries, account, stamp(), books.RESTS) == []
+    entries += books.settle_unknown(entries, account, Spent(Decimal(1)), stamp())
+    balance = books.total(DAY, [entry for entry in entries if entry.scope == DAY])
+    assert (balance.spent_usd, balance.held_usd, balance.unknown_runs) == (Decimal(1), Decimal(0), 0)
+
+
 def test_what_an_attempt_of_unknown_cost_did_not_tell_stays_held() -> None:
     stamp, account = stamps(), Account("r-1", 1, 1)
     held = books.hold((DAY,), account, Amount(Decimal("0.75"), 100, 60_000), stamp())
@@ -276,7 +290,8 @@ def test_a_cost_above_the_hold_is_booked_in_full() -> None:
         5,
         6,
     )
-    assert not books.fits(balance, Ceilings(Decimal(10)), Amount())
+    assert not books.fits(balance, Ceilings(Decimal(10)), Amount(Decimal("0.01")))
+    assert books.fits(balance, Ceilings(Decimal(10)), Amount(tokens=5, ms=6)), "what costs nothing passes"
 
 
 def test_settling_twice_changes_nothing_more() -> None:

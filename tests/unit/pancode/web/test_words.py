@@ -40,6 +40,14 @@ def test_lines_of_a_log_take_away_no_sign_that_turns_the_reading() -> None:
     }  # a file that is saved
 
 
+def test_a_sum_is_never_shown_without_how_many_costs_of_it_nobody_knows() -> None:
+    for page in (WORDS.parents[1] / "pages").glob("*.js"):
+        sums = re.findall(r"\busd\(\S+?\.(?:cost|total)\.usd\b[^)]*", page.read_text())
+        assert all(re.search(r"\.usd, \S+\.unknown", one) for one in sums), (page.name, sums)
+    text = WORDS.read_text()
+    assert "(unknown && Number(text) === 0)) return" in text.partition("export function usd(")[2][:200]
+
+
 def test_the_page_of_a_chat_offers_the_terms_that_a_session_has() -> None:
     pages = WORDS.parents[1] / "pages"
     chat, form = (pages / "chat.js").read_text(), (WORDS.parent / "form.js").read_text()

@@ -305,9 +305,21 @@ def test_the_budget_fits_to_the_cent_and_any_scope_can_refuse() -> None:
     assert gate("budget", AdmissionView((ScopeView(Balance("day:x")),))).words.endswith("no ceiling")
 
 
-def test_spent_over_the_ceiling_shuts_the_gate_even_for_nothing() -> None:
+def test_what_costs_nothing_is_refused_by_no_ceiling_of_dollars() -> None:
     over = ScopeView(Balance("day:x", Decimal(11)), Ceilings(Decimal(10)))
-    assert not gate("budget", AdmissionView((over,)), runtime="shell").passed
+    assert not gate("budget", AdmissionView((over,))).passed
+    assert gate("budget", AdmissionView((over,)), runtime="shell").passed
+    minutes = ScopeView(Balance("day:x", agent_ms=60_000), Ceilings(ms=60_000))
+    assert not gate("budget", AdmissionView((minutes,)), runtime="shell").passed, "its time is not nothing"
+
+
+def test_where_unknown_costs_hold_the_day_the_fix_names_them_and_the_price_list() -> None:
+    full = ScopeView(Balance("day:x", held_usd=Decimal(10), unknown_runs=2), Ceilings(Decimal(10)))
+    verdict = gate("budget", AdmissionView((full,), unknown=("r-1", "r-2")))
+    assert verdict.fix == (
+        "say what r-1 cost: pancode budget settle r-1 --usd X (later: its model's price in prices.json)"
+        "; or pancode budget set 11"
+    )
 
 
 def test_unknown_costs_are_said() -> None:
