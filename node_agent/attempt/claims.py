@@ -109,7 +109,10 @@ def claims_of(node: Self, order: Order, entry: JournalRecord, prompt_digest: str
         rests=_rests(exited.get("rests")),
         board=tuple(BoardEntry.model_validate(one) for one in exited.get("board", ())),
         findings=findings_of(entry),
-        exposed=tuple(Exposed(secret=one, file=file) for one, file in committed.get("exposed", ())),
+        exposed=tuple(
+            Exposed(secret=one, file=file, passing=bool(mark))
+            for one, file, *mark in committed.get("exposed", ())
+        ),
         blobs=tuple(Blob(**blob) for blob in pushed.get("blobs", ())),
         last_event=entry.last_event,
         previous=now.previous,

@@ -99,9 +99,15 @@ def commit(case: Case) -> Turn:
     return case.mark(Mark.COMMITTED, judged, data)
 
 
+PASSING = "passing"
+
+
 @dataclass(frozen=True, slots=True)
 class _Exposed:
-    """The secrets in the files of the result by name, and as a sentence; never a value."""
+    """The secrets in the files of the result by name, and as a sentence; never a value.
+
+    A third word marks those that only a commit on the way has.
+    """
 
     pairs: list[list[str]] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
@@ -109,16 +115,22 @@ class _Exposed:
 
 def _exposed(case: Case, result: AttemptResult) -> _Exposed:
     hidden, clean = case.context.runtimes.hidden(case.order), case.cleaner()
+    made = _Exposed()
     if result.commit is None or not hidden:
-        return _Exposed()
-    try:
-        found = case.context.workspaces.exposed(case.identity, case.order.workspace, result.commit, hidden)
-    except StepFailed as failed:
-        return _Exposed(findings=[f"{failed}"[:1000]])
-    pairs = [[name, clean(file)] for name, file in found]
-    return _Exposed(
-        pairs, [f"the value of {name}, a secret, is in {file} of the result" for name, file in pairs]
-    )
+        return made
+    at, known = (case.identity, case.order.workspace, result.commit), set[tuple[str, str]]()
+    for where, mark in (("of the result", []), ("in a commit on the way", [PASSING])):
+        try:
+            found = case.context.workspaces.exposed(*at, hidden, on_the_way=bool(mark))
+        except StepFailed as failed:
+            made.findings.append(f"{failed}"[:1000])
+            continue
+        for name, file in found:
+            if (name, file) not in known:
+                made.pairs.append([name, clean(file), *mark])
+                made.findings.append(f"the value of {name}, a secret, is in {clean(file)} {where}")
+        known.update(found)
+    return made
 
 
 def _not_committed(case: Case, fault: Fault, failed: StepFailed) -> Turn:

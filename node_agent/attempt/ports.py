@@ -257,9 +257,17 @@ class WorkspacesPort(Protocol):
         With a baseline, a file that is as set-up left it counts as it is in the snapshot."""
 
     def exposed(
-        self, identity: AttemptId, workspace: Workspace, commit: str, hidden: Mapping[str, str]
+        self,
+        identity: AttemptId,
+        workspace: Workspace,
+        commit: str,
+        hidden: Mapping[str, str],
+        on_the_way: bool = False,
     ) -> tuple[tuple[str, str], ...]:
-        """(name, file) of values by name that the result has and the snapshot's own file has not."""
+        """(name, file) of values by name that the result has and the snapshot's own file has not.
+
+        `on_the_way`: that a commit between them has, and the file before that commit has not.
+        """
 
     def changed_since(self, identity: AttemptId, commit: str, baseline: str | None = None) -> tuple[str, ...]:
         """Files that differ from that commit, but for those that are as set-up left them."""

@@ -161,10 +161,14 @@ class Enforced(WireModel):
 
 
 class Exposed(WireModel):
-    """A file of the result with the value of a secret; the name of the secret is here, never its value."""
+    """A file of the result with the value of a secret; the name of the secret is here, never its value.
+
+    `passing`: only a commit on the way has the value.
+    """
 
     secret: Words
     file: Words
+    passing: bool = False
 
 
 class PersonQuestion(WireModel):

@@ -326,23 +326,28 @@ MOST_FOUND = 20
 
 
 def exposed(
-    out: NodeGit, folder: Path, commits: tuple[str, str], hidden: Mapping[str, str]
+    out: NodeGit,
+    folder: Path,
+    commits: tuple[str, str],
+    hidden: Mapping[str, str],
+    on_the_way: bool = False,
 ) -> list[tuple[str, str]]:
-    """(name of the secret, file), of values that the snapshot's own file does not have already.
+    """(name of the secret, file), of values that the file before the change does not have already.
 
-    `commits`: the snapshot, the result. WorkspaceFailure for more than can be looked through.
+    `commits`: the snapshot, the result. `on_the_way`: of each commit between them, which a landing may keep.
+    WorkspaceFailure for more than can be looked through.
     """
     if not secret_values(hidden):
         return []
-    raw = out.must("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", *commits).out
-    changes = [one for one in parse_raw_diff(raw) if one.new_mode.startswith("100")]
+    every = _on_the_way(out, *commits) if on_the_way else _between(out, *commits)
+    changes = [one for one in dict.fromkeys(every) if one.new_mode.startswith("100")]
     new = _known(out, folder, [one.new for one in changes], hidden)
     having = [one for one in changes if new[one.new]]
     old = _known(out, folder, [one.old for one in having if one.old.strip("0")], hidden)
-    found = [
+    found = dict.fromkeys(
         (name, shown(one.path)) for one in having for name in new[one.new] if name not in old.get(one.old, ())
-    ]
-    return found[:MOST_FOUND]
+    )
+    return list(found)[:MOST_FOUND]
 
 
 def _known(

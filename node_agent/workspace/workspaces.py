@@ -261,11 +261,16 @@ class Workspaces:
 
     @translated("search for secrets of the workspace")
     def exposed(
-        self, identity: AttemptId, workspace: Workspace, commit: str, hidden: Mapping[str, str]
+        self,
+        identity: AttemptId,
+        workspace: Workspace,
+        commit: str,
+        hidden: Mapping[str, str],
+        on_the_way: bool = False,
     ) -> tuple[tuple[str, str], ...]:
         """(name, file) of values by name that the result has and the snapshot's own file has not."""
-        places = self._home.places(identity)
-        return tuple(exposed(NodeGit(places.out), places.out, (_snapshot(workspace), commit), hidden))
+        places, ends = self._home.places(identity), (_snapshot(workspace), commit)
+        return tuple(exposed(NodeGit(places.out), places.out, ends, hidden, on_the_way))
 
     @translated("changed_since of the workspace")
     def changed_since(self, identity: AttemptId, commit: str, baseline: str | None = None) -> tuple[str, ...]:

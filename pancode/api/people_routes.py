@@ -49,7 +49,7 @@ CallNumber = Annotated[int | None, Field(ge=1, le=MOST)]
 
 
 class ApproveBody(ActBody):
-    """`with_commands`, `with_secret`: the flags that the inbox has shown (`yes`), neither more nor fewer.
+    """`with_commands`, `with_secret`, `anyway`: the flags that the inbox has shown (`yes`), and no others.
 
     `call`: the number of the call that the inbox has shown; where one waits, an answer without it is refused.
     `plan`: the digest of the plan that the inbox has shown; a yes is refused where that has changed since.
@@ -59,12 +59,17 @@ class ApproveBody(ActBody):
     plan: Annotated[str, Field(max_length=64)] | None = None
     with_commands: bool = False
     with_secret: bool = False
+    anyway: bool = False
     scope: Literal["once", "run"] = "once"
     """`run`: also to the same kind for the rest of the run."""
 
     def yes(self) -> tuple[str, ...]:
-        flags = (("--with-commands", self.with_commands), ("--with-secret", self.with_secret))
-        return tuple(flag for flag, said in flags if said)
+        flags = {
+            "--with-commands": self.with_commands,
+            "--with-secret": self.with_secret,
+            "--anyway": self.anyway,
+        }
+        return tuple(flag for flag, said in flags.items() if said)
 
 
 class DenyBody(ActBody):
@@ -147,7 +152,13 @@ def _must_set_up(call: ApiCall) -> None:
 def _landed(context: ApiContext, run: Run, body: ApproveBody) -> Any:
     """Land it, if the person says yes to exactly what it is held for, and nobody denies it meanwhile."""
     must_be_approvable(context.core, run, body.yes())
-    way = LandWay(body.by, with_commands=body.with_commands, with_secret=body.with_secret, approves=True)
+    way = LandWay(
+        body.by,
+        with_commands=body.with_commands,
+        with_secret=body.with_secret,
+        approves=True,
+        anyway=body.anyway,
+    )
     done = context.coordinator.code.land(run, way)
     if done["status"] != LANDED and find(context.core, run.id).landed is not None:
         why = "somebody was faster"

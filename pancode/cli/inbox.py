@@ -12,7 +12,7 @@ from pancode.cli.config import change_line
 from pancode.cli.face import Face, who
 from pancode.cli.follow import follow_new, wait
 from pancode.cli.land import landing as landings
-from pancode.cli.params import Json, Run, WithCommands, WithSecret, option
+from pancode.cli.params import Anyway, Json, Run, WithCommands, WithSecret, option
 from pancode.cli.terminal import safe, short_time
 from pancode.client import LAND_S, path_of
 from pancode.errors import ExitCode, RefusedError
@@ -145,6 +145,7 @@ def approve(
     ] = False,
     with_commands: WithCommands = False,
     with_secret: WithSecret = False,
+    anyway: Anyway = False,
     call: Annotated[int | None, option(_CALL, "--call", min=1)] = None,
     plan: Annotated[str | None, option(_PLAN, "--plan", "DIGEST")] = None,
     face: Json,
@@ -158,7 +159,7 @@ def approve(
     """
     client = face.client()
     body: dict[str, Any] = {"by": who(), "scope": "run" if whole else "once"}
-    body |= {"with_commands": with_commands, "with_secret": with_secret, "call": call}
+    body |= {"with_commands": with_commands, "with_secret": with_secret, "anyway": anyway, "call": call}
     body |= {} if plan is None else {"plan": plan}
     try:
         done = client.post(path_of("runs", run, "approve"), body, LAND_S)

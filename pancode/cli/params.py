@@ -109,6 +109,7 @@ WithCommands = Annotated[
     bool, option("Say yes to files that decide what runs next, such as .github/.", "--with-commands")
 ]
 WithSecret = Annotated[bool, option("Say yes to a file with a run's secret.", "--with-secret")]
+Anyway = Annotated[bool, option("Say yes to a change of which a run did not end as done.", "--anyway")]
 PAGE = 1_000
 """Rows of each page that `--all` asks for."""
 

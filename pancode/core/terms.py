@@ -105,6 +105,8 @@ class RunTerms(TypedDict, total=False):
     """The run that it goes on from."""
     begins: str
     """The run from whose result it begins."""
+    takes: list[str]
+    """All runs from whose results it begins, where those are several."""
     carries: bool
     """It goes on from a change that was not landed when it was dispatched: that is its change, too."""
     resume: dict[str, str]

@@ -257,7 +257,10 @@ def with_failed_gates(run: Run, text: str, rests: RestReason | None, now_ms: int
     return replace(run, terms={**run.terms, "told": [*rows(run), row]})
 
 
-_A_PERSONS = (Outcome.INTERRUPTED, Outcome.BLOCKED, Outcome.BUDGET_EXCEEDED, Outcome.LOST)
+_A_PERSONS = (
+    *(Outcome.INTERRUPTED, Outcome.BLOCKED, Outcome.BUDGET_EXCEEDED, Outcome.LOST),
+    Outcome.POLICY_VIOLATION,
+)
 """Ends after which a person decides whether a session goes on."""
 
 

@@ -24,6 +24,7 @@ class LandWay:
     """How to land a change. `branch`: as commits there, with `message`; empty: into the files.
 
     `with_commands`, `with_secret`: a person says yes to files that decide what runs next, and to a secret.
+    `anyway`: and to a change of which a run did not end well.
     """
 
     by: str
@@ -36,6 +37,7 @@ class LandWay:
     """It counts only with `branch`."""
     approves: bool = False
     """Whether it answers an item of the inbox; it is not landed if that item does not wait any more."""
+    anyway: bool = False
 
     def to_row(self) -> dict[str, object]:
         """The value in the form of the ledger."""

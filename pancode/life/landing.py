@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from node_agent.wire.failure import Outcome
@@ -132,6 +132,22 @@ def due(made: Changes) -> Changes:
         why = f"agent {run.agent} is {run.terms['autonomy']}: a person approves its change"
         return _written(made, {"status": HELD, "why": why, "fix": f"pancode approve {run.id}"})
     return made if verifying.is_waiting(run) else _asked(made)
+
+
+def spoiled_by(made_by: Sequence[Run]) -> tuple[Run, ...]:
+    """The runs of a change, newest first, for whose ends a person has to say yes before it is landed.
+
+    An older one that has only not finished is finished by the newer ones. What it broke stays in the change,
+    and gates that failed count until gates have passed on all of it.
+    """
+    newest, tested = made_by[0], False
+    found = [] if newest.outcome in (None, Outcome.DONE) else [newest]
+    for run in made_by:
+        broke = run.outcome is Outcome.POLICY_VIOLATION
+        if run.id != newest.id and (broke or (run.outcome is Outcome.VERIFY_FAILED and not tested)):
+            found.append(run)
+        tested = tested or (run.outcome is Outcome.DONE and bool(run.gates))
+    return tuple(found)
 
 
 def by_hand(action: Action) -> bool:

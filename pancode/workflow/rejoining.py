@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pancode.control.work import Work
 from pancode.core.ports import Transaction
-from pancode.core.records import Run, WaitReason, Workflow, WorkflowStep
+from pancode.core.records import Run, RunTerms, WaitReason, Workflow, WorkflowStep
 from pancode.core.values import replace
 from pancode.errors import UsageError
 from pancode.life.signals import AskedAgain, GivenUp
@@ -46,7 +46,12 @@ def placed(run: Run, step: WorkflowStep, before: Run | None) -> Run:
     run = replace(run, land=run.land and before.land)  # of a chain, the settings land its result at the end
     goes_on = not run.terms.get("in_step")  # a retry begins where the old run did, or anew
     origin = before.terms.get("origin") or (before.workspace.get("snapshot") if goes_on else None)
-    return run if origin is None else replace(run, terms={**run.terms, "origin": str(origin)})
+    if origin is None:
+        return run
+    terms: RunTerms = {**run.terms, "origin": str(origin)}
+    if not goes_on and "takes" in before.terms:
+        terms["takes"] = before.terms["takes"]
+    return replace(run, terms=terms)
 
 
 def taken(work: Work, step: WorkflowStep, run: Run) -> None:

@@ -264,7 +264,7 @@ class LandBody(Body):
 
     def landing(self, how: How) -> LandWay:
         way = LandWay(self.by, self.gates, self.branch, self.message, self.with_commands, self.with_secret)
-        return replace(way, how=self.how or how)
+        return replace(way, how=self.how or how, anyway=self.anyway)
 
 
 class CallerBody(Body):

@@ -19,7 +19,7 @@ from pancode.cli.face import Face, exit_of, who
 from pancode.cli.follow import FINE, LAND_LOOK_S, admitted, at_rest, landed, summary, unless_landed, wait
 from pancode.cli.land import landing
 from pancode.cli.land.landing import landing_line
-from pancode.cli.params import Json, WithCommands, WithSecret, option
+from pancode.cli.params import Anyway, Json, WithCommands, WithSecret, option
 from pancode.cli.terminal import Columns, clip, listing, safe
 from pancode.client import Client, path_of
 from pancode.code.landing.forge import ForgeKind
@@ -229,7 +229,7 @@ def land(
         Argument(autocompletion=completions.runs, help="Without it: the landings that wait, in order."),
     ] = None,
     no_gates: Annotated[bool, option("Land without the gates on the merged tree.", "--no-gates")] = False,
-    anyway: Annotated[bool, option("Land a run even if it did not end as done.", "--anyway")] = False,
+    anyway: Anyway = False,
     with_commands: WithCommands = False,
     with_secret: WithSecret = False,
     branch: Annotated[

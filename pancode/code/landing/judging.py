@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from node_agent.policy.deciding import why_it_decides
 from node_agent.wire.failure import Outcome
@@ -14,10 +15,12 @@ from pancode.code.landing import gating
 from pancode.code.landing.ports import Repositories
 from pancode.control.core import Core
 from pancode.core.records import Run
-from pancode.life.land_values import Conflict, LandingGates, LandWay, Merged
+from pancode.life.land_values import Conflict, How, LandingGates, LandWay, Merged
+from pancode.life.landing import spoiled_by
 from pancode.life.verified import trusted_on
 from pancode.runs import rounds
 from pancode.runs.stop import stop
+from pancode.work.workflow.continued import change_of
 
 GATE_MS = 3_600_000
 LOOK_S = 0.1
@@ -34,7 +37,8 @@ class LandingJudge:
     off: Callable[[], bool]
 
     def __call__(self, merged: Merged) -> LandingGates:
-        held = (*self._secrets(), *self._deciding(merged))
+        made_by = change_of(self.core, self.run)
+        held = (*self._ends(made_by), *self._secrets(made_by), *self._deciding(merged))
         if held:
             return LandingGates(False, "a person has to say yes to it first", held)
         if not self.asked.gates or not self.run.gates:
@@ -54,12 +58,27 @@ class LandingJudge:
         reasons = ((name, why_it_decides(name, commands)) for name in asked)
         return [Conflict(shown(os.fsencode(name)), why, "--with-commands") for name, why in reasons if why]
 
-    def _secrets(self) -> list[Conflict]:
-        found = self.run.result.get("exposed")
-        rows = found if isinstance(found, list | tuple) and not self.asked.with_secret else ()
+    def _ends(self, made_by: Sequence[Run]) -> list[Conflict]:
+        """What its runs did against the rules, however the newest of them has ended."""
+        spoiled = () if self.asked.anyway else spoiled_by(made_by)
+        return [Conflict(run.id, f"it ended {run.outcome}: {run.reason}", "--anyway") for run in spoiled]
+
+    def _secrets(self, made_by: Sequence[Run]) -> list[Conflict]:
+        every = () if self.asked.with_secret else made_by
+        own_commits = bool(self.asked.branch) and self.asked.how is not How.SQUASH
         return [
-            Conflict(str(one["file"]), f"holds the secret {one['secret']}", "--with-secret") for one in rows
+            Conflict(str(row["file"]), self._exposed(run, row), "--with-secret")
+            for run in every
+            for row in rows_of(run.result.get("exposed"))
+            if own_commits or not row.get("passing")
         ]
+
+    def _exposed(self, run: Run, row: Mapping[str, Any]) -> str:
+        if row.get("passing"):
+            return f"held the secret {row['secret']} in a commit of {run.id} on the way"
+        if run.id == self.run.id:
+            return f"holds the secret {row['secret']}"
+        return f"{run.id} wrote the secret {row['secret']} into it, and nobody knows whether it is gone"
 
     def _on_a_node(self, tree: str) -> LandingGates:
         core, run = self.core, self.run
@@ -89,6 +108,11 @@ class LandingJudge:
             return LandingGates(False, why, run=gate_id)
         where = f"{run.result.get('node')}, isolation {run.result.get('isolation')}"
         return LandingGates(True, f"passed on the merged tree: {gate_id} on {where}", run=gate_id)
+
+
+def rows_of(found: object) -> Sequence[Mapping[str, Any]]:
+    """The rows of a list in a run's result."""
+    return found if isinstance(found, list | tuple) else ()
 
 
 def _argv(gate: dict[str, object]) -> list[str]:

@@ -120,7 +120,7 @@ def _refused(error: PancodeError) -> dict[str, Any]:
 
 def landed(report: Mapping[str, Any], asked: LandWay) -> Landed:
     """For `runs show` and `why`, with who asked and said yes to what."""
-    yes = tuple(name for name in ("with_commands", "with_secret") if getattr(asked, name))
+    yes = tuple(name for name in ("with_commands", "with_secret", "anyway") if getattr(asked, name))
     gates, files = str((report.get("gate") or {}).get("detail", "")), len(report["files"])
     return Landed(asked.by, str(report["commit"]), files, gates, asked.branch, yes)
 

@@ -77,7 +77,7 @@ class StepPreparer:
             return PreparedWork(request, runtime=runtime.name, files=files)
         wanted = replace(_wanted(step, steps, runs, sides, files), marked=bool(request.resolves))
         request = replace(request, resolves={})  # of a landing, its run would settle a conflict with files
-        return replace(self._composed(request, wanted, next(iter(sides.values()))), runtime=runtime.name)
+        return replace(self._composed(request, wanted, tuple(sides.values())), runtime=runtime.name)
 
     def _item(
         self,
@@ -141,11 +141,14 @@ class StepPreparer:
             found = (tx.get(Run, name) for name in reversed(step.runs))
             return next((run for run in found if run is not None and run.outcome is Outcome.DONE), None)
 
-    def _composed(self, request: DispatchRequest, wanted: Composition, first: Run) -> PreparedWork:
-        made = self._core.ports.depot.compose(wanted)
+    def _composed(
+        self, request: DispatchRequest, wanted: Composition, sides: tuple[Run, ...]
+    ) -> PreparedWork:
+        made, first = self._core.ports.depot.compose(wanted), sides[0]
         size = str(first.workspace.get("object_format") or "sha1")
         begins = Beginning(first.id, wanted.repo, made.snapshot, wanted.base, size)
-        return PreparedWork(replace(request, begins=begins), {"origin": made.origin})
+        terms = RunTerms(origin=made.origin, takes=[run.id for run in sides])
+        return PreparedWork(replace(request, begins=begins), terms)
 
 
 def _commits(runs: Mapping[str, Run]) -> dict[str, str]:

@@ -46,6 +46,8 @@ class Script:
     """What its agent leaves for a person."""
     wrote: str = "changed it all"
     """What is in its file."""
+    took_back: str = ""
+    """What only a commit on the way has."""
 
 
 @dataclass(slots=True)

@@ -180,9 +180,15 @@ class MemoryWorkspaces:
         return ()
 
     def exposed(
-        self, identity: AttemptId, workspace: Workspace, commit: str, hidden: Mapping[str, str]
+        self,
+        identity: AttemptId,
+        workspace: Workspace,
+        commit: str,
+        hidden: Mapping[str, str],
+        on_the_way: bool = False,
     ) -> tuple[tuple[str, str], ...]:
-        wrote = self._host.script(identity).wrote
+        script = self._host.script(identity)
+        wrote = script.took_back if on_the_way else script.wrote
         return tuple(
             (name, "a.txt") for name, value in hidden.items() if len(value) >= SHORTEST and value in wrote
         )

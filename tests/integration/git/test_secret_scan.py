@@ -46,6 +46,16 @@ def test_a_moved_secret_is_told_of_the_new_file(repo: Repo, tmp_path: Path) -> N
     assert _found(repo, tmp_path) == [("OLD_KEY", "moved")]
 
 
+def test_a_secret_that_a_later_commit_took_out_is_told_of_the_way(repo: Repo, tmp_path: Path) -> None:
+    before, out = repo.head, NodeGit(repo.path / ".git")
+    repo.write("config.py", f"KEY = '{KEY}'\n")
+    repo.commit()
+    repo.write("config.py", "KEY = environ['KEY']\n")
+    ends = (before, repo.commit())
+    assert result.exposed(out, tmp_path, ends, HIDDEN) == []
+    assert result.exposed(out, tmp_path, ends, HIDDEN, on_the_way=True) == [("API_KEY", "config.py")]
+
+
 def test_too_much_is_said(repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(result, "MOST_BYTES", 10)
     repo.write("b", "x" * 11)

@@ -94,7 +94,7 @@ async function approve(item, scope = "once") {
   const lands = item.kind === "landing" ? `Its change is landed once its gates have passed on the merged files.${item.yes.length ? ` With ${item.yes.join(", ")}.` : ""}` : `It goes on${scope === "run" ? ", and is not asked the same again" : ""}.`;
   const does = item.kind === "change" ? "It counts at once; pancode config undo takes it back." : lands;
   if (!(await agreed(`Approve ${item.run}? ${does}`, "Approve"))) return;
-  const body = { scope, with_commands: item.yes.includes("--with-commands"), with_secret: item.yes.includes("--with-secret"), call: item.call, plan: item.plan?.digest };
+  const body = { scope, with_commands: item.yes.includes("--with-commands"), with_secret: item.yes.includes("--with-secret"), anyway: item.yes.includes("--anyway"), call: item.call, plan: item.plan?.digest };
   await tried(() => post(at("runs", item.run, "approve"), body), (done) => `${item.run}: ${done.status || "approved"}`);
 }
 

@@ -68,6 +68,16 @@ def test_a_secret_in_the_result_is_named_with_its_file() -> None:
     assert claims.outcome is Outcome.DONE, "what becomes of it is for a person to say"
 
 
+def test_a_secret_in_a_commit_on_the_way_is_named_and_marked() -> None:
+    script = Script(wrote="a", took_back="key=secret-value")
+    stage = Stage(script=lambda _: script, secrets={"S": "secret-value"})
+    stage.push(order_of())
+    stage.settle()
+    claims = stage.claims[NAME]
+    assert [(one.secret, one.file, one.passing) for one in claims.exposed] == [("S", "a.txt", True)]
+    assert claims.findings == ("the value of S, a secret, is in a.txt in a commit on the way",)
+
+
 def test_progress_is_told_and_not_too_often() -> None:
     stage = run(Script(duration_ms=60_000))
     told = [body for body in stage.bodies() if isinstance(body, Progress)]

@@ -189,6 +189,19 @@ def test_words_before_its_program_is_there_are_sent_when_it_is(world: World) -> 
     assert words.text == "soon"
 
 
+def test_no_sitting_begins_by_itself_behind_one_that_broke_a_rule(world: World) -> None:
+    run = begin(world)["run"]
+    order = sitting(world)
+    assert say(world, run, "and the docs, please")["how"] == "sent"
+    broke = failed(FailureKind.RULE_BROKEN, Outcome.POLICY_VIOLATION)
+    world.node.deliver(order, session="s-1", turns=(record(1, 0),), rests=RestReason.IDLE, **broke)
+    world.context.turn()
+    assert not [one for one in world.context.rows(Action) if one.kind is ActionKind.GO_ON]
+    shown = session(world, run)
+    assert (shown["goes_on"], shown["waiting"]) == (False, 1), "its words wait for a person, who decides"
+    assert say(world, run, "leave infra as it was")["run"] != run
+
+
 def test_words_that_came_too_late_begin_the_next_sitting_by_themselves(world: World) -> None:
     run = begin(world)["run"]
     order = sitting(world)

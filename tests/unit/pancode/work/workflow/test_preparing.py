@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pancode.work.workflow.continued import change_of
 from tests.unit.pancode.work.workflow.trees import Trees, changed, git
 from tests.unit.pancode.work.workflow.world import Flows, step
 
@@ -97,5 +98,10 @@ def test_a_step_begins_from_those_needs_that_no_other_need_goes_on_from(
     assert flows.claim() == ["join"]
     made = trees.composed[-1]
     assert made.results == {"b": "2" * 40, "c": "3" * 40}
+    runs = flows.runs()
+    of_all = change_of(flows.coordinator.core, runs["join"])
+    assert {run.id for run in of_all} == {run.id for run in runs.values()}, (
+        "a landing answers for each of them"
+    )
     began = {name: one.began_from for name, one in made.history.items()}
     assert began == {"a": (), "b": ("a",), "c": ("a",)} and next(iter(began)) == "a"
