@@ -6,12 +6,14 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from node_agent.wire.failure import FailureKind
+from node_agent.wire.identity import Mark
 from pancode.agents.models import provider_name
 from pancode.agents.runtimes import RUNTIMES
 from pancode.control.core import Core, locked, open_fences
 from pancode.control.shapes import Json
 from pancode.core.ports import Transaction
 from pancode.core.records import Attempt, Fence, Run, Setting
+from pancode.life.continuing import ended_turns, is_sitting
 from pancode.life.placement import Shun
 from pancode.life.retries import as_it_was
 from pancode.nodes.breakers import LOOP, MOST_KEPT, Breaker, BreakerState, EndedTry, breakers, not_closed
@@ -136,9 +138,18 @@ def _at_work(tx: Transaction, bad: dict[str, Breaker]) -> dict[str, str]:
     for fence in open_fences(tx):
         run = tx.get(Run, fence.run)
         for name in () if run is None else _names(run, fence.node):
-            if name in bad and fence.bound_ms >= (bad[name].until_ms or 0):
+            late = name in bad and fence.bound_ms >= (bad[name].until_ms or 0)
+            if run is not None and late and not _has_begun_well(run, fence, name):
                 probes[name] = fence.run
     return probes
+
+
+def _has_begun_well(run: Run, fence: Fence, name: str) -> bool:
+    """Whether the probe has shown already what was to be seen: that the machine starts work, or that a
+    sitting, which may not end for days, has answered."""
+    if fence.mark in ("", Mark.ACCEPTED, Mark.PREPARED):
+        return False
+    return name.startswith("node:") or (is_sitting(run) and ended_turns(run) > 0)
 
 
 def _names(run: Run, node: str) -> tuple[str, ...]:
@@ -159,6 +170,7 @@ def _ended(run: Run, attempt: Attempt | None, fence: Fence | str) -> EndedTry:
         provider=provider_of(run, node),
         failure=None if attempt is None else attempt.failure,
         own=kind is None or kind.own,
+        session=(run.terms.get("session") or run.id) if is_sitting(run) else "",
         retry_ms=_asked_wait_ms(run, attempt),
     )
 

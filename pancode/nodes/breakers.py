@@ -29,7 +29,8 @@ class BreakerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EndedTry:
-    """An attempt that ended, as far as breakers look at it. `own`: a program of the user's own, no agent."""
+    """An attempt that ended, as far as breakers look at it. `own`: a program of the user's own, no agent.
+    `session`: that of a sitting, of which all rounds are one piece of work; else empty."""
 
     at_ms: int
     began_ms: int
@@ -42,6 +43,7 @@ class EndedTry:
     own: bool
     retry_ms: int = 0
     """How long the provider has asked to wait."""
+    session: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -61,6 +63,8 @@ class BreakerRule:
     fails: Callable[[EndedTry], bool]
     halves: bool = False
     """A success halves the count, where it ends it otherwise."""
+    at_once: bool = False
+    """What was at work at an earlier failure failed with it, as by a reboot: that is one failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,7 @@ def _provider_failed(one: EndedTry) -> bool:
 
 RULES: dict[str, BreakerRule] = {
     "provider": BreakerRule(3, 2_000, 60_000, _provider_failed),
-    "node": BreakerRule(3, 60_000, 600_000, _node_failed),
+    "node": BreakerRule(3, 60_000, 600_000, _node_failed, at_once=True),
     "agent": BreakerRule(TRIP_AT, LOOP_MS, LOOP_MS, _agent_failed, halves=True),
 }
 """By kind. A provider that limits the rate opens its breaker at once, see RATE_LIMIT_MS."""
@@ -134,7 +138,8 @@ class _Replay:
 
     def __init__(self, name: str, rule: BreakerRule, factor: float) -> None:
         self._name, self._rule, self._factor = name, rule, factor
-        self._failed: list[int] = []
+        self._failed: list[tuple[int, str]] = []
+        """When it failed, and in which session."""
         self._opened, self._until, self._why = 0, None, ""  # type: int, int | None, str
 
     def see(self, one: EndedTry) -> None:
@@ -151,8 +156,11 @@ class _Replay:
     def _failure(self, one: EndedTry) -> None:
         if self._until is not None and one.began_ms < self._until:
             return  # it began before the probe: it says nothing new
-        window = LOOP_MS * self._factor
-        self._failed = [at for at in self._failed if at > one.at_ms - window] + [one.at_ms]
+        if self._rule.at_once and self._failed and one.began_ms <= self._failed[-1][0]:
+            return
+        since = one.at_ms - int(LOOP_MS * self._factor)
+        others = [(at, of) for at, of in self._failed if at > since and not (of and of == one.session)]
+        self._failed = [*others, (one.at_ms, one.session)]
         busy = one.failure is FailureKind.MODEL_BUSY
         if busy or self._until is not None or len(self._failed) >= self._rule.most:
             self._opened += 1
@@ -187,7 +195,8 @@ def loop(seen: EndedTries, agent: str, task: str) -> LoopVerdict | None:
     """The same task again and again, an agent whose breaker is open, several agents that fail at once."""
     since = max(seen.now_ms - int(LOOP_MS * seen.factor), seen.resets.get(LOOP, -1))
     recent = [one for one in seen.tries if since < one.at_ms <= seen.now_ms and not one.own]
-    same = sorted(o.at_ms for o in recent if (o.agent, o.task) == (agent, task) and _agent_failed(o))
+    alike = [one for one in recent if (one.agent, one.task) == (agent, task) and _agent_failed(one)]
+    same = sorted({one.session or str(place): one.at_ms for place, one in enumerate(alike)}.values())
     if len(same) >= WARN_AT:
         words = f"agent {agent} has failed at this very task {len(same)} times within {_minutes(LOOP_MS)}"
         return LoopVerdict(len(same) >= TRIP_AT, words, LOOP, _over(same, TRIP_AT, LOOP_MS, seen))

@@ -80,11 +80,16 @@ def _must_be_no_sitting(old: Run) -> None:
 
 
 def reachable(core: Core, old: Run) -> bool:
-    """Whether the node that had it takes work now, and has the model that a person has chosen since."""
+    """Whether the node that had it takes work now, and has the model that a person has chosen since.
+
+    The next sitting waits for a node that is away or busy: its program's memory is there, and only the node's
+    own word says that it is gone. That of a lost sitting, which a person asks for, begins elsewhere.
+    """
     name = old.result.get("node") or old.node
     with core.ports.ledger.transaction() as tx:
         node = tx.get(Node, name) if isinstance(name, str) else None
-        there = node is not None and node.removed is None and can_be_had(core.view_of(node))
+        waits = is_sitting(old) and old.outcome is not Outcome.LOST
+        there = node is not None and node.removed is None and (waits or can_be_had(core.view_of(node)))
         return there and keeps_node(old, core.views(tx))
 
 

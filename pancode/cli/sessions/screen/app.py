@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -262,7 +263,9 @@ class ChatScreen(SteadyApp):
         """The first piece at once, then so many repaints a second; keys come before them."""
         if not self._paints:
             self._paints = True
-            self.set_timer(max(1, self._next_ms - self._clock.mono_ms()) / 1000, self._paint)
+            # A timer of Textual's that is late when it begins never fires, and the screen would stay blind.
+            wait_s = max(0, self._next_ms - self._clock.mono_ms()) / 1000
+            asyncio.get_running_loop().call_later(wait_s, self.call_next, self._paint)
 
     async def _paint(self) -> None:
         begin = self._clock.mono_ms()
@@ -298,6 +301,8 @@ class ChatScreen(SteadyApp):
 
     def _pulse_line(self, columns: int, now: int) -> Line:
         sign, words = STATES.get(self._state, ("unknown", safe(self._state)))
+        if sign == "waiting" and self.shape.get("reason"):
+            words = clip(f"{words}: {safe(self.shape['reason'])}", max(8, columns - 4))
         lasts = f"  {clock((now - self._since_ms) // 1000)}" if self._state in ("works", "asks") else ""
         if self._away_ms is not None:
             sign, lasts = "unknown", f"  {clock((now - self._away_ms) // 1000)}"

@@ -429,6 +429,24 @@ def test_a_session_whose_machine_has_left_the_fleet_goes_on_elsewhere(world: Wor
     assert third.task == "and now" and "go on" in third.terms["story"]
 
 
+def test_words_to_a_machine_that_is_off_wait_for_it_and_its_memory(world: World) -> None:
+    run = begin(world, node="n1")["run"]
+    rested(world, sitting(world), record(1, 0))
+    other = Puppet(world.context, "n2")
+    other.facts = world.node.facts
+    for _ in range(world.context.rules.deadlines.unreachable_ms // world.context.rules.beat_ms + 2):
+        other.breathe()
+    second = say(world, run, "go on")["run"]
+    kept = world.context.row(Run, second)
+    assert kept.node == "n1" and kept.terms["resume"] == {"run": run, "session": "s-1"}
+    shown = session(world, second)
+    assert shown["state"] == "waits for a slot" and "n1" in shown["reason"], shown
+    world.node.breathe()
+    world.context.turn()
+    order = sitting(world)
+    assert order.resume is not None and order.resume.session == "s-1"
+
+
 def test_words_of_several_people_name_who_said_them(world: World) -> None:
     run = begin(world)["run"]
     order = sitting(world)

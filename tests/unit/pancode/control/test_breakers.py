@@ -64,6 +64,22 @@ def test_a_node_with_an_open_breaker_gets_one_run_after_its_pause(desk: Desk) ->
     assert after is not None and after.identity.run == "r-0005"
 
 
+def test_a_probe_that_has_begun_well_holds_up_nobody(desk: Desk) -> None:
+    """It may be a sitting, which does not end while somebody talks with it."""
+    node = Puppet(desk)
+    node.breathe()
+    _broken(desk, node)
+    desk.dispatch("r-0004")
+    desk.dispatch("r-0005")
+    _later(desk, node, 70_000)
+    probe = node.claim()
+    assert probe is not None and node.claim() is None
+    node.start(probe)
+    _later(desk, node, 5_000)
+    after = node.claim()
+    assert after is not None and after.identity.run == "r-0005"
+
+
 def test_an_open_breaker_outlives_a_restart_and_so_does_its_reset(desk: Desk) -> None:
     node = Puppet(desk)
     node.breathe()

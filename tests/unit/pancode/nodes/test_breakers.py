@@ -83,6 +83,23 @@ def test_a_failed_probe_doubles_the_pause_and_a_provider_says_its_own() -> None:
     assert breaker("provider:anthropic", _seen(2, _one(1, K.MODEL_BUSY, retry_ms=90_000))).until_ms == 91_000
 
 
+def test_a_reboot_under_several_runs_is_one_failure_of_the_machine() -> None:
+    together = [_one(50 + n, K.PROCESS_VANISHED, began_ms=n * 1_000) for n in range(5)]
+    assert breaker("node:n1", _seen(60, *together)).failures == 1
+    later = [_one(n, K.PROCESS_VANISHED) for n in (70, 80)]
+    assert breaker("node:n1", _seen(90, *together, *later)).state is OPEN
+
+
+def test_rounds_of_one_session_that_fail_are_one_failure_of_its_agent() -> None:
+    """The session is left alone until its gates pass, and what it does is not all that the agent can do."""
+    rounds = [_one(n, K.GATE_FAILED, session="r-0001") for n in range(1, 9)]
+    seen = _seen(9, *rounds)
+    assert breaker("agent:builder", seen).failures == 1
+    assert loop(seen, "builder", "do it") is None and loop(seen, "builder", "another task") is None
+    others = [_one(n, K.GATE_FAILED, session=f"r-{n:04d}") for n in (10, 11, 12, 13)]
+    assert breaker("agent:builder", _seen(14, *rounds, *others)).state is OPEN
+
+
 def test_a_reset_forgets_the_failures() -> None:
     three = [_one(n, K.SANDBOX) for n in (1, 2, 3)]
     assert breaker("node:n1", _seen(4, *three, node_n1=3)).state is CLOSED

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from functools import partial
 from typing import Any
 
@@ -66,6 +67,21 @@ def test_an_answer_streams_as_markdown_and_hides_nothing() -> None:
         assert not set("\x1b\u202e") & set(shown)
 
     played(ChatScene(), play, (100, 30))
+
+
+def test_a_repaint_that_is_late_when_it_is_asked_for_still_comes() -> None:
+    """The loop had no time for longer than the repaint was to wait, as beside a thread that works."""
+
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        for number in range(5):
+            scene.api.writes(said(f"piece {number}. "))
+            await scene.shows(pilot, f"piece {number}.")
+            scene.app._wants_paint()
+            time.sleep(0.06)
+        scene.api.writes(said("the last piece"))
+        await scene.shows(pilot, "the last piece")
+
+    played(ChatScene(), play)
 
 
 def test_nothing_hostile_reaches_the_terminal() -> None:
