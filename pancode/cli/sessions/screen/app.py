@@ -39,7 +39,7 @@ PAINT_MS, CALM = 50, 2
 """Between two repaints of what streams: so long at least, and so many times as long as the last one took."""
 HELP = """\
 Enter sends, Ctrl-J begins a new line. Esc ends the turn at work. Ctrl-D leaves, and nothing ends.
-Tab goes to a question; its y, x, n and digits answer it, and no word that you type ever does.
+Tab goes to a question, and its keys answer it; one of them alone in the field, and Enter, does so, too.
 Alt-U takes back the change of the configuration that you have just said yes to.
 Up and Down bring back what you typed, Ctrl-R looks for it. @ names runs and files, / commands.
 Shift-Tab goes through the modes plan, build and review; Alt-A to admin and back. Ctrl-Y changes the level.
@@ -106,7 +106,7 @@ class ChatScreen(SteadyApp):
         self._replies: CardAnswer | None = None
         self._agreed = False
         """Whether the person's last yes was to a change, and the coordinator has not refused it."""
-        self._card_ms, self._had_keys = 0, False
+        self._card_ms = 0
         """When this question appeared, and whether it had the keys already."""
         self._leaves = False
         self._live = 0
@@ -252,7 +252,6 @@ class ChatScreen(SteadyApp):
         """Another question takes no key that was meant for the one before."""
         if self.card.show(asks):
             self._card_ms = self._key_ms = self._clock.mono_ms()
-            self._had_keys = False
             self._reply_to(None)
             if isinstance(asks, Consent):
                 self.bell()
@@ -295,7 +294,6 @@ class ChatScreen(SteadyApp):
         means = " ".join(filter(None, (shape.get("runtime"), shape.get("model"))))
         self._edge.tell((self.terms.line(columns, safe(means)),))
         self._foot.tell((self._foot_line(columns),))
-        self._take_focus(now)
         if self._desk.run and now - self._key_ms >= SETTLE_MS:
             self.terms.send()
 
@@ -321,13 +319,6 @@ class ChatScreen(SteadyApp):
         left = f"{live} {spent_in_all(self.shape)}" if self.shape else live
         leave = " detach, work goes on" if columns >= 100 else " detach"
         return spread(columns - 1, ((left, ""),), (("Ctrl-D", "bold"), (leave, QUIET), ("  /help", "bold")))
-
-    def _take_focus(self, now: int) -> None:
-        """The card takes the keys by itself once, in a pause: a key on its way is never a yes."""
-        idle = not self.field.text and now - self._key_ms >= QUIET_MS and self.focused is self.field
-        if self.card.asks is not None and idle and not self._had_keys:
-            self._had_keys = True
-            self.screen.set_focus(self.card)
 
     def on_resize(self) -> None:
         self._frame()
@@ -368,7 +359,6 @@ class ChatScreen(SteadyApp):
         if self._popup.display:
             self.field._takes()
         elif self.card.asks is not None and self.focused is not self.card:
-            self._had_keys = True
             self.screen.set_focus(self.card)
         else:
             self.screen.set_focus(self.field)
@@ -461,8 +451,11 @@ class ChatScreen(SteadyApp):
             self.view.redraw(marked)
         if not text:
             return
-        self.field.typed.add(text)
         self.field.put("")
+        if self._replies is None and (answer := self.card.answer_by(text)) is not None:
+            self._answered(answer)
+            return
+        self.field.typed.add(text)
         self._enter(text)
 
     def _enter(self, text: str) -> None:

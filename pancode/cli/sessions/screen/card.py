@@ -1,4 +1,4 @@
-"""The card that waits for a person. A yes names the question that it shows, and is no word that one types."""
+"""The card that waits for a person. A yes names the question that it shows; no letter of a sentence is one."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ AskCard { height: auto; max-height: 60%; display: none; margin: 0 1; padding: 0 
   background: ansi_default; }
 AskCard:focus { border: heavy ansi_yellow; }
 """
-QUIET_MS = 700
-"""The card takes the keys by itself only when it stands for so long, no key came, and nothing is written."""
+QUIET_MS = 1_000
+"""A card takes no answer before it has stood for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,10 @@ class AskCard(Static, can_focus=True):
                 text.append(f" {key} {what} ", "reverse bold" if key == "y" else "bold").append("  ")
             text.append("Esc back", QUIET)
         else:
-            text.append("\nTab", "bold").append(" to this card, which has its keys", QUIET)
+            text.append("\nTab", "bold").append(" to its keys", QUIET)
+            alone = [key for key, _, how in self._keys() if len(key) == 1 and how != "words"]
+            if alone:
+                text.append(f", or one of {' '.join(alone)} and Enter", QUIET)
         self.update(text)
 
     def _keys(self) -> list[tuple[str, str, str]]:
@@ -87,6 +90,11 @@ class AskCard(Static, can_focus=True):
         elif event.is_printable and event.character and self.asks is not None:
             event.stop()
             self._typed(event.character)
+
+    def answer_by(self, text: str) -> CardAnswer | None:
+        """What this says as the only word of a line; None where it is no answer to what is asked."""
+        answer = self._how(text) if len(text) == 1 else None
+        return None if answer is None or answer.how == "words" else answer
 
     def _how(self, key: str) -> CardAnswer | None:
         asks = self.asks

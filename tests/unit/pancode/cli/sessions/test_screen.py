@@ -135,61 +135,61 @@ def test_a_y_that_was_typed_before_the_question_is_a_letter() -> None:
     assert scene.app.left_words == "okay"
 
 
-def test_the_card_takes_the_keys_in_a_pause_and_another_question_gives_them_back() -> None:
+def test_no_sentence_answers_a_question_and_another_question_takes_no_key() -> None:
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
-        await scene.shows(pilot, "works")
-        scene.clock.advance(QUIET_MS * 10)
         scene.api.becomes(asks("call", "git push", 3))
         await scene.shows(pilot, "git push")
-        scene.app._frame()
-        assert scene.app.focused is scene.app.field, "idle or not, nobody has read it"
-        scene.clock.advance(QUIET_MS)
+        scene.clock.advance(QUIET_MS * 10)
+        await pilot.press(*"also run the tests", "enter")
+        await scene.until(pilot, lambda: len(scene.api.posts) == 1, "the words")
+        assert scene.api.posts[0][0].endswith("/words")
+        await pilot.press("tab")
         await scene.shows(pilot, "y allow once")
         scene.api.becomes(asks("call", "rm -rf /", 4))
         await scene.shows(pilot, "rm -rf /")
-        scene.app._frame()
         await pilot.press("y")
-        assert scene.api.posts == [] and scene.app.field.text == "y"
+        assert scene.app.field.text == "y", "the keys are the field's again"
         await pilot.press("backspace", "tab", "y", "n")
         await scene.shows(pilot, "this question has just come")
-        assert scene.api.posts == [] and scene.app._replies is None
+        assert len(scene.api.posts) == 1 and scene.app._replies is None
         scene.clock.advance(QUIET_MS)
         await pilot.press("n", *"too far", "enter")
-        await scene.until(pilot, lambda: bool(scene.api.posts), "the no")
+        await scene.until(pilot, lambda: len(scene.api.posts) == 2, "the no")
 
     scene = played(ChatScene(), play)
-    assert scene.api.posts == [(f"/v1/runs/{RUN}/deny", {"call": 4, "text": "too far"})]
+    assert scene.api.posts[1] == (f"/v1/runs/{RUN}/deny", {"call": 4, "text": "too far"})
 
 
-def test_who_leaves_the_card_has_the_keys_until_tab() -> None:
+def test_a_letter_alone_and_enter_is_an_answer_once_the_card_has_stood() -> None:
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
         scene.api.becomes(asks("call", "git push", 3))
         await scene.shows(pilot, "git push")
+        await pilot.press("y", "enter")
+        await scene.shows(pilot, "this question has just come")
+        assert scene.api.posts == [] and scene.app.field.text == ""
         scene.clock.advance(QUIET_MS)
-        await scene.shows(pilot, "y allow once")
-        await pilot.press("escape")
-        scene.clock.advance(QUIET_MS * 10)
-        scene.app._frame()
-        await pilot.press(*"yes")
-        assert scene.app.field.text == "yes"
-        await pilot.press("ctrl+c", "tab", "escape", "tab", "y")
+        await pilot.press("y", "enter")
         await scene.until(pilot, lambda: bool(scene.api.posts), "the yes")
 
     scene = played(ChatScene(), play)
     assert scene.api.posts == [(f"/v1/runs/{RUN}/approve", {"call": 3, "scope": "once"})]
 
 
-def test_letters_that_come_at_once_are_words() -> None:
+def test_who_leaves_the_card_writes_again_and_letters_go_to_the_words() -> None:
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
         scene.api.becomes(asks("call", "git push", 3))
         await scene.shows(pilot, "git push")
         scene.clock.advance(QUIET_MS)
+        await pilot.press("tab")
         await scene.shows(pilot, "y allow once")
         for letter in "way":
             scene.app.post_message(events.Key(letter, letter))
         await scene.until(pilot, lambda: scene.app.field.text == "way", "the words")
+        await pilot.press("ctrl+c", "tab", "escape", "tab", "y")
+        await scene.until(pilot, lambda: bool(scene.api.posts), "the yes")
 
-    assert played(ChatScene(), play).api.posts == []
+    scene = played(ChatScene(), play)
+    assert scene.api.posts == [(f"/v1/runs/{RUN}/approve", {"call": 3, "scope": "once"})]
 
 
 def test_a_question_is_answered_by_a_choice_or_by_words() -> None:
@@ -415,6 +415,7 @@ def test_the_first_words_begin_a_session_and_a_no_begins_none() -> None:
         await scene.shows(pilot, "It costs $5.")
         assert isinstance(scene.app.card.asks, Consent)
         scene.clock.advance(QUIET_MS)
+        await pilot.press("tab")
         await scene.shows(pilot, "y begin it")
         await pilot.press("x")
         await scene.shows(pilot, "nobody has agreed")
@@ -422,6 +423,7 @@ def test_the_first_words_begin_a_session_and_a_no_begins_none() -> None:
         await pilot.press("enter")
         await scene.shows(pilot, "It costs $5.")
         scene.clock.advance(QUIET_MS)
+        await pilot.press("tab")
         await scene.shows(pilot, "y begin it")
         await pilot.press("y")
         await scene.shows(pilot, "agent builder, as nobody has named an agent")
