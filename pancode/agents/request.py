@@ -203,6 +203,19 @@ class DispatchRequest(WorkOptions):
     most_usd: Decimal | None = None
     """The rest of that run's own limit, or of its session's ceiling; None: it has none."""
 
+    @property
+    def is_answer(self) -> bool:
+        """Whether it only answers what a run has asked a person."""
+        return self.answers is not None or self.past_cap
+
+    @property
+    def is_again(self) -> bool:
+        """Whether it was made of an earlier run's request, with whose yes it comes."""
+        earlier = (self.retry_of, self.continues)
+        return (
+            self.is_answer or self.recovers or bool(self.resolves) or any(one is not None for one in earlier)
+        )
+
 
 _DEFAULTS: Mapping[str, Any] = {
     one.name: one.default_factory() if one.default_factory is not MISSING else one.default

@@ -22,7 +22,7 @@ from pancode.api.request.bodies import Body, CallerBody, says
 from pancode.api.routing import ApiCall, AtDoor, Verb, read
 from pancode.caller import handed_on
 from pancode.core.values import replace
-from pancode.core.visitors import AccessError, Visitor, must_allow, must_allow_said, must_be_its_item
+from pancode.core.visitors import AccessError, Visitor, asked_by, must_allow, must_ask, must_be_its_item
 from pancode.work.people.answering import items
 
 VISITOR = "pancode.visitor"
@@ -111,11 +111,12 @@ def _answered(verb: Verb, context: ApiContext, call: ApiCall) -> Any:
     assert call.visitor is not None
     if verb.method == "GET":
         return verb.answered(context, call)
-    if call.visitor.token is not None:
-        lands = says(call.body, "land") or (verb.lands is not None and verb.lands(context, call))
-        must_allow_said(call.visitor.token, verb.name, lands, says(call.body, "yes"))
-        asked(context.core, call.visitor.name, verb.name, call.path.get("run"))
-    return verb.answered(context, replace(call, body=_signed(call.body, call.visitor)))
+    with asked_by(call.visitor.token):
+        if call.visitor.token is not None:
+            lands = says(call.body, "land") or (verb.lands is not None and verb.lands(context, call))
+            must_ask(verb.name, lands, says(call.body, "yes"))
+            asked(context.core, call.visitor.name, verb.name, call.path.get("run"))
+        return verb.answered(context, replace(call, body=_signed(call.body, call.visitor)))
 
 
 def _admit(verb: Verb, context: ApiContext, path: Mapping[str, str], visitor: Visitor) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -138,11 +140,32 @@ def must_allow(token: ApiToken, needed: AccessScope, asked: str, without: str = 
         )
 
 
-def must_allow_said(token: ApiToken, asked: str, lands: bool, says_yes: bool) -> None:
-    """AccessError for a request that asks for more than its route needs: a landing, or a person's yes."""
-    if lands:
+_ASKER: ContextVar[ApiToken | None] = ContextVar("asker", default=None)
+"""The token that asks for what is done in this thread now; None: the owner does, or nobody."""
+
+
+@contextmanager
+def asked_by(token: ApiToken | None) -> Iterator[None]:
+    """What is done inside is asked for by this token, by whichever route: its use cases ask `may`."""
+    before = _ASKER.set(token)
+    try:
+        yield
+    finally:
+        _ASKER.reset(before)
+
+
+def may(scope: AccessScope) -> bool:
+    """Whether whoever asks now has this scope."""
+    token = _ASKER.get()
+    return token is None or allows(token.scopes, scope)
+
+
+def must_ask(asked: str, lands: bool = False, says_yes: bool = False) -> None:
+    """AccessError where whoever asks now may not land, or may not say a person's yes."""
+    token = _ASKER.get()
+    if token is not None and lands:
         must_allow(token, AccessScope.OPERATE, f"{asked} of what lands its change", "without land; or: ")
-    if says_yes:
+    if token is not None and says_yes:
         must_allow(token, AccessScope.ANSWER, f"{asked} with a person's yes", "without yes; or: ")
 
 

@@ -46,7 +46,7 @@ from pancode.dispatch.admission import (
 from pancode.dispatch.admission.safety import accepted
 from pancode.dispatch.bind import bind_in
 from pancode.dispatch.remembering import RecordsPicker, recalled, recent
-from pancode.dispatch.requested import as_task
+from pancode.dispatch.requested import WAITS_TO_LAND, as_allowed, as_task
 from pancode.dispatch.resolve import Resolution, Unresolved, resolve, with_other
 from pancode.dispatch.workspaces import at_its_place, joined
 from pancode.errors import ConfigError, NotFoundError, RefusedError, with_fix
@@ -258,7 +258,7 @@ def dispatch(
 
     `run_id`: the id for the run; None: a fresh one.
     """
-    asked = ask(core, around, request, parent)
+    lands, asked = request.land, ask(core, around, request, parent)
     begun = decided(core.lists, core.lock, lambda: _begun(core, around, asked, run_id))
     if isinstance(begun, Dispatched):
         return begun
@@ -269,9 +269,11 @@ def dispatch(
         looks = {**request.scouts, "tree": snapshot.tree, "folder": request.folder} if request.scouts else {}
         asked = replace(asked, request=replace(request, scouts=looks))
     # judged again: a snapshot may take long
-    return decided(
+    done = decided(
         core.lists, core.lock, lambda: _queued(core, passed(core, around, asked), run_id, snapshot)
     )
+    waits = (WAITS_TO_LAND,) if lands and not asked.request.land else ()
+    return replace(done, warnings=(*done.warnings, *waits))
 
 
 def _begun(
@@ -323,7 +325,7 @@ def ask(core: Core, around: Surroundings, request: DispatchRequest, parent: str 
 
     `parent` None: the request names the parent itself, as a step of a run's own workflow does.
     """
-    parent, request = parent or request.parent, at_its_place(around, request)
+    parent, request = parent or request.parent, at_its_place(around, as_allowed(request))
     paths = around.paths(as_task(request).task, request.cwd, request.project)
     recent(core)  # read before anything is locked
     defaults, task = around.defaults(request.project), as_task(request).task

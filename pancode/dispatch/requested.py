@@ -16,12 +16,30 @@ from pancode.agents.request import Catalogue, DispatchRequest
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES, RuntimeKind
 from pancode.core.names import not_found
 from pancode.core.values import replace
+from pancode.core.visitors import AccessScope, may, must_ask
 from pancode.core.words import split_words
 from pancode.errors import UsageError
 from pancode.life.verified import OTHER
 
 NOWHERE = "none"
 """No other node verifies, whatever the settings say."""
+
+
+WAITS_TO_LAND = "its change will wait for a person's pancode land: the token that answered may not land"
+
+
+def as_allowed(request: DispatchRequest) -> DispatchRequest:
+    """The request, by whichever route it was made, as far as the token may ask that asks for it now.
+
+    AccessError for a landing, or for a yes that is said with it. The yes of an earlier run counts only for
+    who may say it, and an answer lands nothing: that run goes on, and its change waits.
+    """
+    if request.land and request.is_answer and not may(AccessScope.OPERATE):
+        request = replace(request, land=False)
+    if request.confirmed and request.is_again and not may(AccessScope.ANSWER):
+        request = replace(request, confirmed=False)
+    must_ask("a run", lands=request.land, says_yes=request.confirmed)
+    return request
 
 
 def _is_amount(usd: Decimal) -> bool:

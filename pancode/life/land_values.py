@@ -39,6 +39,11 @@ class LandWay:
     """Whether it answers an item of the inbox; it is not landed if that item does not wait any more."""
     anyway: bool = False
 
+    @property
+    def says_yes(self) -> bool:
+        """Whether it says a person's yes to what a landing is held for."""
+        return self.with_commands or self.with_secret or self.anyway or not self.gates
+
     def to_row(self) -> dict[str, object]:
         """The value in the form of the ledger."""
         return {one.name: getattr(self, one.name) for one in fields(self)} | {"how": self.how.value}

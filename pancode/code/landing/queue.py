@@ -11,6 +11,7 @@ from pancode.control.core import Core
 from pancode.control.feed_thread import JOIN_S, FeedThread
 from pancode.control.work import unit_of_work
 from pancode.core.records import Action, ActionKind, Run
+from pancode.core.visitors import must_ask
 from pancode.errors import PancodeError, UnavailableError
 from pancode.life.land_values import LandWay
 from pancode.life.landing import CALLED_OFF, FAILED, LANDED, by_hand
@@ -24,7 +25,9 @@ PancodeError with its code where it cannot be landed.
 
 
 def ask(core: Core, run_id: str, way: LandWay) -> Action:
-    """A person wants it landed: it waits in the queue of its repository. WorkspaceError before its end."""
+    """A person wants it landed: it waits in the queue of its repository. WorkspaceError before its end;
+    AccessError for a token that may not say so."""
+    must_ask(f"the landing of {run_id}", lands=not way.approves, says_yes=way.says_yes)
     with unit_of_work(core) as work:
         run = work.tx.get(Run, run_id)
         assert run is not None  # it was looked up by whoever asks, and no run is ever deleted

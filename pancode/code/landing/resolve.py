@@ -7,6 +7,7 @@ from pancode.code.landing.resolving import resolving
 from pancode.control.core import Core
 from pancode.control.surroundings import Surroundings
 from pancode.core.records import Run
+from pancode.core.visitors import must_ask
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.errors import UsageError
 from pancode.life.land_values import LandWay
@@ -14,7 +15,8 @@ from pancode.runs.retry import request_of
 
 
 def resolve(core: Core, lander: Lander, around: Surroundings, run: Run, way: LandWay) -> Dispatched:
-    """Through the same ten gates. UsageError where nothing conflicts; WorkspaceError, RefusedError."""
+    """Through the same ten gates. UsageError where nothing conflicts; AccessError, RefusedError ..."""
+    must_ask(f"the landing of {run.id}", lands=True, says_yes=way.says_yes)
     state = lander.conflict(run, way.branch)
     if not state.files:
         where = f" --branch {way.branch}" if way.branch else ""

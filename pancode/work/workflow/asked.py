@@ -19,7 +19,7 @@ from pancode.core.records import (
     WorkflowStepState,
 )
 from pancode.core.values import replace
-from pancode.core.visitors import token_behind
+from pancode.core.visitors import AccessScope, may, token_behind
 from pancode.errors import UsageError
 from pancode.life.signals import GivenUp
 from pancode.work.workflow import rows
@@ -115,8 +115,9 @@ def _give_up_lost(core: Core, steps: Iterable[WorkflowStep], by: str) -> None:
 
 
 def confirmed(step: WorkflowStep, yes: bool) -> WorkflowStep:
-    """A yes of before counts, too."""
-    return replace(step, request={**step.request, "confirmed": True}) if yes else step
+    """A yes of before counts, too, for who may say it."""
+    before = bool(step.request.get("confirmed")) and may(AccessScope.ANSWER)
+    return replace(step, request={**step.request, "confirmed": yes or before})
 
 
 def begun_again(work: Work, step: WorkflowStep, anew: bool) -> WorkflowStep:
