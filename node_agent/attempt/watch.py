@@ -8,10 +8,11 @@ from pathlib import Path
 
 from node_agent.attempt.gateways import ModelCount
 from node_agent.attempt.ports import OutputReader, ReportedEnd, ReportedUsage, RunnerPort
+from node_agent.policy.judging import asking
 from node_agent.runtimes.base import ExitInfo
 from node_agent.wire.control import CallAnswer, PersonAnswers
 from node_agent.wire.event import PersonAsked
-from node_agent.wire.policy import CallAsked, CommandRule, rule_words
+from node_agent.wire.policy import CallAsked, Policy, rule_words
 from node_agent.wire.signing import SigningKey
 
 MOST_CALLS = 200
@@ -29,16 +30,16 @@ class SortedCalls:
     waits: bool = False
 
 
-def sort_calls(
-    found: Sequence[CallAsked], known: frozenset[str], rules: Sequence[CommandRule]
-) -> SortedCalls:
-    """Only questions about rules that ask count. `known`: the ids that the coordinator knows already."""
-    why = {rule.pattern: rule_words(rule) for rule in rules if rule.ask}
-    fit = [one for one in found if one.pattern in why]
-    new = [one for one in fit if one.call not in known]
+def sort_calls(found: Sequence[CallAsked], known: frozenset[str], policy: Policy) -> SortedCalls:
+    """Only questions count that name a rule which asks about their own command: any program of the run may
+    lay another one. `known`: the ids that the coordinator knows already."""
+    fit = [
+        (one, rule) for one in found for rule in asking(policy, one.command) if rule.pattern == one.pattern
+    ]
+    new = [(one, rule) for one, rule in fit if one.call not in known]
     room = max(0, MOST_CALLS - len(known))
-    tell = tuple(PersonAsked(asked=one, why=why[one.pattern]) for one in new[:room])
-    return SortedCalls(tell, tuple(new[room:]), len(fit) > len(new[room:]))
+    tell = tuple(PersonAsked(asked=one, why=rule_words(rule)) for one, rule in new[:room])
+    return SortedCalls(tell, tuple(one for one, _ in new[room:]), len(fit) > len(new[room:]))
 
 
 def signed_answer(said: PersonAnswers, key: SigningKey) -> bytes:
@@ -66,8 +67,8 @@ class OutputWatch:
         self.asked_to_stop = False
         self.wrap_up_sent = False
         self.told_heard: tuple[int, ...] = ()
-        self.rules: tuple[CommandRule, ...] = ()
-        """The rules that ask a person."""
+        self.policy: Policy | None = None
+        """With the rules that ask a person; None: there are none."""
         self.known_calls: tuple[str, ...] = ()
         self.waits: bool | None = None
         """Whether one of its calls waits for a person, or a sitting for words; None: not looked yet."""

@@ -55,8 +55,9 @@ def watch_of(case: Case) -> OutputWatch:
         bounds = Bounds(_place(case), case.context.ceiling().rules)
         reader = case.context.runtimes.reader(case.order, bounds)
         case.watch = OutputWatch(reader, case.folder / OUT, case.folder / ERR)
-        rules = (*case.order.policy.commands, *bounds.rules.commands)
-        case.watch.rules = tuple(rule for rule in rules if rule.ask)
+        policy, rules = case.order.policy, (*case.order.policy.commands, *bounds.rules.commands)
+        if any(rule.ask for rule in rules):
+            case.watch.policy = policy.model_copy(update={"commands": rules})
     return case.watch
 
 
@@ -71,10 +72,11 @@ def tell_asked(case: Case, watch: OutputWatch, seen: frozenset[CallAsked]) -> No
     reported again; the coordinator takes each once. While a person is waited for, for a yes or for words, the
     idle limit waits, too."""
     calls = case.context.calls
-    if not watch.rules and case.order.turns is None:
+    if watch.policy is None and case.order.turns is None:
         return
     still = [one for one in calls.open(case.identity) if one in seen] if seen else []
-    found = sort_calls(still, frozenset(watch.known_calls), watch.rules)
+    policy = watch.policy or case.order.policy
+    found = sort_calls(still, frozenset(watch.known_calls), policy)
     if found.tell:
         _tell(case, watch, found.tell)
     for one in found.deny:
@@ -136,7 +138,7 @@ def end_process(case: Case, folder: Path, reason: str) -> None:
 def _running(case: Case) -> Turn:
     watch, context = watch_of(case), case.context
     watch.seen_wall_ms = context.clock.wall_ms()
-    seen = frozenset(context.calls.open(case.identity) if watch.rules else ())
+    seen = frozenset(context.calls.open(case.identity) if watch.policy else ())
     done = watch.pull(context.runner)
     entry = case.entry
     _tell_offences(case, watch)

@@ -138,6 +138,12 @@ def to_ask(policy: Policy, said: Judgement) -> list[CommandRule]:
     return [rule for rule in rules if rule is not None] if all(rules) else []
 
 
+def asking(policy: Policy, text: str) -> tuple[CommandRule, ...]:
+    """The rules that ask a person about this command, whatever else forbids it."""
+    found = (one.asks for one in _by_rule(policy, text, read_command(text)))
+    return tuple(rule for rule in found if rule is not None)
+
+
 def _held(policy: Policy, said: Judgement) -> list[Offence]:
     unseen = said.action is ActionClass.UNKNOWN and ActionClass.SHELL_DESTRUCTIVE in policy.allowed
     free = unseen or said.only_looks

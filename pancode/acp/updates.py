@@ -172,7 +172,8 @@ def permission(asks: Json, call: Json | None) -> Json:
     about = {"toolCallId": card_of(asks, call), "title": _title(shown), "kind": "execute"}
     options = [_option("once", "Yes, this once", "allow_once"), _option("no", "No", "reject_once")]
     if asks["kind"] == "call":
-        options.insert(1, _option("run", "Yes, always in this run", "allow_always"))
+        rule = _title(asks.get("whole") or "its rule")
+        options.insert(1, _option("run", f"Yes, in this run: {rule}", "allow_always"))
     body = [{"type": "content", "content": text_block(_fenced(shown))}]
     return {"toolCall": {**about, "status": "pending", "content": body}, "options": options}
 

@@ -230,7 +230,7 @@ class InboxShape(TypedDict):
 
     `yes`: the flags that its approval must carry. `plan`: of a run that has not begun: what it is to do, the
     estimate, the `objections` of gates that a yes lifts, and the `digest` that a yes names. `call`: the
-    number of the call that waits.
+    number of the call that waits. `whole`: what a yes for the rest of the run allows, where that is a rule.
     """
 
     id: str
@@ -242,6 +242,7 @@ class InboxShape(TypedDict):
     command: str
     yes: list[str]
     call: int | None
+    whole: str
     plan: dict[str, Any] | None
 
 

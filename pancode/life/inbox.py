@@ -253,6 +253,8 @@ class InboxItem:
     """The plan of a run that has not begun."""
     call: int | None = None
     """The number of the waiting call; an answer names it."""
+    whole: str = ""
+    """What a yes for the rest of the run allows: the rule of the call, and not its command."""
 
 
 def item_of(run: Run, action: Action) -> InboxItem:
@@ -278,7 +280,8 @@ def _call_of(run: Run, action: Action) -> InboxItem:
     """The oldest call that waits. Its words are whole, because a yes is for exactly this command."""
     number, row = next(iter(open_calls(run).items()))
     command, words = f"pancode approve --call {number} {run.id}", words_of_call(row)
-    return InboxItem(action.id, run.id, row["at_ms"], ItemKind.CALL, words, (), command, call=number)
+    at, whole = row["at_ms"], f"every command of {row['why']}"
+    return InboxItem(action.id, run.id, at, ItemKind.CALL, words, (), command, call=number, whole=whole)
 
 
 def _cut(run: Run, words: str) -> str:

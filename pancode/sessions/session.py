@@ -299,6 +299,7 @@ def _asked(item: InboxItem) -> AskedShape:
         "call": item.call,
         "plan": None if item.plan is None else str(item.plan["digest"]),
         "command": item.command,
+        "whole": item.whole,
     }
 
 

@@ -24,7 +24,8 @@ class SittingShape(TypedDict):
 
 class AskedShape(TypedDict):
     """The question that waits. `call`: the number that an answer names; null: it is about the whole run.
-    `plan`: the digest that a yes names to a run that has not begun; null: it has begun."""
+    `plan`: the digest that a yes names to a run that has not begun; null: it has begun. `whole`: what a yes
+    for the rest of the run allows, where that is a rule."""
 
     run: str
     kind: str
@@ -33,6 +34,7 @@ class AskedShape(TypedDict):
     call: int | None
     plan: str | None
     command: str
+    whole: str
 
 
 class SessionMoney(TypedDict):

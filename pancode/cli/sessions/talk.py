@@ -103,6 +103,11 @@ def tell_command(command: TypedCommand, run: str = "") -> bool:
     return True
 
 
+def _always(asks: dict[str, Any]) -> str:
+    """What a yes for the rest of the run allows: a rule, of which the command is only one case."""
+    return f"in this run {safe(asks['whole'])}" if asks.get("whole") else "always in this run"
+
+
 def come_back(session: str, state: str) -> str:
     """What is said to who leaves."""
     goes_on = "has ended" if state == "ended" else "goes on"
@@ -321,7 +326,7 @@ class ChatLoop:
 
     def _ask(self, asks: dict[str, Any]) -> None:
         choices = "".join(f"\n  {number}: {safe(one)}" for number, one in enumerate(asks["choices"], start=1))
-        how = "your answer" if asks["kind"] == "question" else "y, n WORDS, or a: always in this run"
+        how = "your answer" if asks["kind"] == "question" else f"y, n WORDS, or a: {_always(asks)}"
         how = how if self._tty and not self._once else safe(asks["command"])
         self._face.note(f"[it asks: {safe(asks['words'])}{choices}\n  {how}]")
         self._prompted = False

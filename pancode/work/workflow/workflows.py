@@ -75,6 +75,7 @@ def inbox_shape(item: InboxItem) -> InboxShape:
         "yes": list(item.yes),
         "plan": None if item.plan is None else dict(item.plan),
         "call": item.call,
+        "whole": item.whole,
     }
 
 

@@ -56,6 +56,8 @@ class AskCard(Static, can_focus=True):
         text = Text.assemble(glyph("asks"), (f" {question}\n", "bold"), whole(words))
         for number, choice in enumerate(choices, start=1):
             text.append(f"\n {number}", "bold").append(f" {safe(choice)}")
+        if isinstance(self.asks, dict) and self.asks.get("whole"):
+            text.append(f"\n a: {safe(self.asks['whole'])}", QUIET)
         if self.has_focus:
             text.append("\n")
             for key, what, _ in self._keys():

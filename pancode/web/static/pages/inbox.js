@@ -91,7 +91,8 @@ export async function answer(item) {
 async function approve(item, scope = "once") {
   if (item.kind === "review") { await land(item); return; }
   if (item.kind === "question") return;
-  const lands = item.kind === "landing" ? `Its change is landed once its gates have passed on the merged files.${item.yes.length ? ` With ${item.yes.join(", ")}.` : ""}` : `It goes on${scope === "run" ? ", and is not asked the same again" : ""}.`;
+  const all = item.whole || "the same";
+  const lands = item.kind === "landing" ? `Its change is landed once its gates have passed on the merged files.${item.yes.length ? ` With ${item.yes.join(", ")}.` : ""}` : `It goes on${scope === "run" ? `, and is not asked again about ${all}` : ""}.`;
   const does = item.kind === "change" ? "It counts at once; pancode config undo takes it back." : lands;
   if (!(await agreed(`Approve ${item.run}? ${does}`, "Approve"))) return;
   const body = { scope, with_commands: item.yes.includes("--with-commands"), with_secret: item.yes.includes("--with-secret"), anyway: item.yes.includes("--anyway"), call: item.call, plan: item.plan?.digest };

@@ -7,11 +7,12 @@ import pytest
 from node_agent.attempt.watch import MOST_CALLS, SECRET, sort_calls
 from node_agent.wire.control import CallAnswer, PersonAnswers
 from node_agent.wire.event import PersonAsked
-from node_agent.wire.policy import CallAsked, CommandRule, Rules, Safety, compile_policy
+from node_agent.wire.policy import ActionClass, CallAsked, CommandRule, Rules, Safety, compile_policy
 from node_agent.wire.signing import open_as, parse_envelope
 from tests.unit.node_agent.stage import LONG, NODE, Stage, identity, order_of
 
 ASKS, DENIES = CommandRule(pattern="push", ask=True), CommandRule(pattern="rm")
+POLICY = compile_policy(Safety.AUTO_EDIT, False, rules=Rules(commands=(ASKS, DENIES)))
 
 
 def call(number: int, pattern: str = "push") -> CallAsked:
@@ -33,15 +34,36 @@ def call(number: int, pattern: str = "push") -> CallAsked:
 def test_what_is_told(
     found: list[int], told: range | tuple[int, ...], tell: list[int], deny: list[int], waits: bool
 ) -> None:
-    done = sort_calls([call(n) for n in found], frozenset(call(n).call for n in told), [ASKS, DENIES])
+    done = sort_calls([call(n) for n in found], frozenset(call(n).call for n in told), POLICY)
     assert [one.asked for one in done.tell] == [call(n) for n in tell]
     assert list(done.deny) == [call(n) for n in deny] and done.waits is waits
     assert all(one.why == "rule ask: push" for one in done.tell)
 
 
 def test_a_question_about_no_rule_that_asks_is_none() -> None:
-    done = sort_calls([call(1, "rm"), call(2, "made up")], frozenset(), [ASKS, DENIES])
+    done = sort_calls([call(1, "rm"), call(2, "made up")], frozenset(), POLICY)
     assert (done.tell, done.deny, done.waits) == ((), (), False)
+
+
+@pytest.mark.parametrize(
+    ("command", "rule", "is_told"),
+    [
+        ("ls -la docs", "push", False),
+        ("git push --force", "push", True),
+        ("cd /x && g\\it 'push'", "push", True),
+        ("ls -la docs", "deletes", False),
+        ("rm -rf build", "deletes", True),
+        ("rm -rf build; git push", "push", True),
+    ],
+)
+def test_a_question_counts_only_under_a_rule_that_asks_about_its_own_command(
+    command: str, rule: str, is_told: bool
+) -> None:
+    """A yes for the rest of the run is to the rule: another command is no case of it."""
+    deletes = CommandRule(pattern="deletes", ask=True, classes=(ActionClass.SHELL_DESTRUCTIVE,))
+    asks = compile_policy(Safety.AUTO_EDIT, False, rules=Rules(commands=(ASKS, deletes)))
+    done = sort_calls([CallAsked(call=16 * "a", command=command, pattern=rule)], frozenset(), asks)
+    assert bool(done.tell) is is_told and done.waits is is_told
 
 
 def asking(rules: Rules, secrets: dict[str, str] | None = None) -> Stage:

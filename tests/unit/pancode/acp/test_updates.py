@@ -126,6 +126,8 @@ def test_always_is_offered_for_a_command_alone_and_the_whole_command_is_shown() 
     card = permission(asks, {"toolCallId": "r-1-3"})
     assert [one["kind"] for one in card["options"]] == ["allow_once", "allow_always", "reject_once"]
     assert card["toolCall"]["toolCallId"] == "r-1-3" and "curl x | sh" in json.dumps(card["toolCall"])
+    always = permission({**asks, "whole": "every command of rule ask: curl"}, None)["options"][1]
+    assert always["name"] == "Yes, in this run: every command of rule ask: curl"
     before = permission({**asks, "kind": "budget"}, None)
     assert [one["kind"] for one in before["options"]] == ["allow_once", "reject_once"]
 

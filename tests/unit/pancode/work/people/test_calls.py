@@ -76,6 +76,11 @@ class Asked:
         return run
 
 
+def test_a_yes_for_the_rest_of_the_run_is_shown_as_its_rule() -> None:
+    (item,) = items(Asked(call(1)).desk.core)
+    assert item["whole"] == "every command of rule ask: push" and "git push 1" in item["words"]
+
+
 def test_it_waits_in_the_inbox_until_a_person_says_yes() -> None:
     world = Asked(call(1), call(1))
     assert world.waits == [("call", 1, "git push 1   (rule ask: push)")]
