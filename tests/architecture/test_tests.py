@@ -54,7 +54,7 @@ def test_a_pytest_that_ended_by_anything_else_is_red_and_names_what_ran() -> Non
 
 def test_a_test_that_failed_in_one_phase_did_not_pass() -> None:
     lines = ["passed\ta.py::t\t1.5\t", "failed\ta.py::t\t0.5\t(teardown): x", "failed\ta.py::t\t0\t(call): y"]
-    assert read_outcomes(lines) == Outcomes(set(), {"a.py::t": "(teardown): x"}, set(), {"a.py::t": 2.0})
+    assert read_outcomes(lines) == Outcomes(failed={"a.py::t": "(teardown): x"}, seconds={"a.py::t": 2.0})
 
 
 LIFE = """
