@@ -1,4 +1,4 @@
-"""The card that waits for a person. A yes names the question that it shows; no letter of a sentence is one."""
+"""The card that waits for a person. A yes names what it shows, and no letter of a sentence is one."""
 
 from __future__ import annotations
 
