@@ -153,7 +153,9 @@ _SHOWN = 5
 
 
 def paths(resolution: Resolution, view: AdmissionView) -> GateVerdict:
-    """Whether the task stays inside the project; a path that is not there is a warning."""
+    """Whether the paths that the task names are in the project. A warning where they are not: what a task
+    mentions, as a traceback does, is no right to read it, and the run's own policy and walls hold.
+    """
     if resolution.project is None and resolution.request.workspace is None:
         return warned(
             "paths",
@@ -167,11 +169,10 @@ def paths(resolution: Resolution, view: AdmissionView) -> GateVerdict:
     outside = [fact for fact in view.paths if not fact.inside]
     if outside:
         words = _listed([fact.word for fact in outside])
-        return refused(
+        return warned(
             "paths",
-            f"Dispatch blocked: {words} outside the project {resolution.project}",
-            "name files inside the project, or dispatch from the repository that holds them",
-            lifts="policy",
+            f"{words} outside the project {resolution.project}, so the run may not find it",
+            "fine where the task only mentions it; else name files inside the project",
         )
     missing = [fact.word for fact in view.paths if not fact.exists]
     if missing:

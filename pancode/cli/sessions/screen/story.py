@@ -166,9 +166,17 @@ class TalkStory:
         self.blocks.append(block)
         self.changed.append(block)
 
+    def _newest(self) -> TalkBlock | None:
+        """The newest block of the stream: what was typed here meanwhile stands beside it and splits nothing."""
+        for block in reversed(self.blocks):
+            typed = isinstance(block, PanelBlock) or (isinstance(block, PersonBlock) and block.is_sent)
+            if not typed:
+                return block
+        return None
+
     def _grow(self, kind: type[TalkBlock], text: str, *, anew: bool = False) -> None:
         """More of the newest block, or a new one."""
-        last = self.blocks[-1] if self.blocks else None
+        last = self._newest()
         if anew or type(last) is not kind:
             text = text.lstrip("\n")
             if not text.strip():
@@ -206,7 +214,7 @@ class TalkStory:
 
     def _called(self, event: WorkerEvent) -> None:
         row = ToolRow(event.id, safe(event.tool or "?"), safe(event.about[:MOST_DETAIL]))
-        last = self.blocks[-1] if self.blocks else None
+        last = self._newest()
         if not isinstance(last, CallsBlock):
             last = CallsBlock()
             self._add(last)

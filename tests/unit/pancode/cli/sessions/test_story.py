@@ -48,6 +48,22 @@ EVENTS: tuple[dict[str, Any], ...] = (
 )
 
 
+def test_words_that_are_typed_while_an_answer_streams_do_not_split_it() -> None:
+    talk = TalkStory()
+    reader = SessionReader(talk.take, lambda turn: None)
+
+    def said(text: str) -> None:
+        reader.feed("r-1", "1.1", json.dumps({"type": "said", "text": text}).encode() + b"\n", "native")
+
+    said("```py\nx = __in")
+    talk.sent("and that", "ana")
+    talk.panel("/cost", "$1")
+    said("it__(4)\n```")
+    assert [one.text for one in talk.blocks if isinstance(one, AnswerBlock)] == [
+        "```py\nx = __init__(4)\n```"
+    ]
+
+
 def test_the_blocks_of_a_conversation_however_its_bytes_are_cut() -> None:
     for cut in (1, 7, 10_000):
         talk = read(*EVENTS, cut=cut)
