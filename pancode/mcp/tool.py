@@ -103,16 +103,33 @@ class McpTool:
             listed["outputSchema"] = {"type": "object", "properties": self.output}
         return listed
 
-    def check(self, given: Json) -> None:
-        """ParamsError for an argument that is unknown, missing or of another type."""
+    def read(self, given: Json) -> Json:
+        """The arguments as they are meant: null is left out, 20.0 is 20. ParamsError names a wrong one."""
         if unknown := sorted(set(given) - set(self.fields)):
             raise ParamsError(f"{self.name} has no argument {unknown[0]}; it has {', '.join(self.fields)}")
-        if missing := [name for name in self.required if name not in given]:
+        meant: Json = _meant(given)
+        if missing := [name for name in self.required if name not in meant]:
             raise ParamsError(f"{self.name} needs the argument {missing[0]}")
-        for name, value in given.items():
-            kind = self.fields[name]["type"]
+        for name, value in meant.items():
+            schema = self.fields[name]
+            kind = schema["type"]
             if not isinstance(value, _TYPES[kind]) or (kind == "integer" and isinstance(value, bool)):
                 raise ParamsError(f"{name} must be of type {kind}")
+            least, most = schema.get("minimum"), schema.get("maximum")
+            if kind == "integer" and least is not None and not least <= value <= most:
+                raise ParamsError(f"{name} must be {least} to {most}, not {value}")
+        return meant
+
+
+def _meant(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: _meant(one) for name, one in value.items() if one is not None}
+        case list():
+            return [_meant(one) for one in value]
+        case float() if value.is_integer():
+            return int(value)
+    return value
 
 
 def hints_of(risk: Risk) -> Json:

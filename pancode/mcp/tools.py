@@ -9,7 +9,7 @@ from typing import Any
 from pancode.access.rights import DISPATCHES, DROPS, LANDS
 from pancode.caller import above
 from pancode.client import LAND_S, Client, RepeatedPost, path_of
-from pancode.errors import PancodeError
+from pancode.errors import PancodeError, UsageError
 from pancode.mcp.config_tools import CONFIG_TOOLS
 from pancode.mcp.protocol import CallProgress, ParamsError
 from pancode.mcp.schedule_tools import SCHEDULE_TOOLS
@@ -474,13 +474,17 @@ def call(
     by: str,
     progress: CallProgress,
 ) -> Json:
-    """Result of `tools/call`. A refusal is a result, too: the model reads its reason."""
+    """Result of `tools/call`. A refusal is a result, too, as is a wrong argument: the model reads its reason.
+    ParamsError for a tool that is not there."""
     tool = BY_NAME.get(name)
     if tool is None:
         raise ParamsError(f"there is no tool {name[:100]}; there are {', '.join(BY_NAME)}")
-    tool.check(given)
     try:
-        answer = tool.do(McpToolCall(client(tool.begins), words, given, by, progress))
+        answer = tool.do(McpToolCall(client(tool.begins), words, tool.read(given), by, progress))
+    except ParamsError as wrong:
+        fix = f"call {name} again with arguments of its schema"
+        error = UsageError(str(wrong), fix=fix, code="bad_argument")
+        return {**_result(refusal(error, False)), "isError": True}
     except PancodeError as refused:
         return {**_result(refusal(refused, tool.untrusted)), "isError": True}
     return _result(shown(answer, tool.untrusted))

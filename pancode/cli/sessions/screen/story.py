@@ -167,7 +167,7 @@ class TalkStory:
         self.changed.append(block)
 
     def _newest(self) -> TalkBlock | None:
-        """The newest block of the stream: what was typed here meanwhile stands beside it and splits nothing."""
+        """The newest block of the stream: what was typed here meanwhile splits nothing."""
         for block in reversed(self.blocks):
             typed = isinstance(block, PanelBlock) or (isinstance(block, PersonBlock) and block.is_sent)
             if not typed:

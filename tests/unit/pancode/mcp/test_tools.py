@@ -178,30 +178,33 @@ def test_work_on_another_machine_needs_a_folder_there(monkeypatch: pytest.Monkey
     assert [body.get("cwd") for _, body in client.asked] == ["/src/p", None]
     called(client, "agents")
     assert client.asked[-2] == ("/v1/agents", {"cwd": None})
-    with pytest.raises(ParamsError, match="absolute"):
-        called(client, "dispatch", task="x", cwd="p")
+    wrong, failed, _ = called(client, "dispatch", task="x", cwd="p")
+    assert failed and "absolute" in wrong["message"]
 
 
 @pytest.mark.parametrize(
     ("name", "given", "words"),
     [
-        ("unheard", {}, "there is no tool unheard"),
         ("dispatch", {}, "needs the argument task"),
         ("dispatch", {"task": "x", "nodee": "y"}, "no argument nodee"),
+        ("dispatch", {"task": None}, "needs the argument task"),
         ("dispatch", {"task": 7}, "task must be of type string"),
+        ("runs", {"limit": 2.5}, "limit must be of type integer"),
+        ("runs", {"limit": 1_000_000}, "limit must be 0 to 50"),
         ("wait", {"run": "r-1", "seconds": True}, "seconds must be of type integer"),
     ],
 )
-def test_wrong_arguments_are_named(name: str, given: dict[str, Any], words: str) -> None:
-    with pytest.raises(ParamsError, match=words):
-        tools.call(
-            lambda works: cast("Client", Answers()),
-            WORDS,
-            name,
-            given,
-            "me",
-            CallProgress(lambda message: None),
-        )
+def test_wrong_arguments_are_named_in_a_result(name: str, given: dict[str, Any], words: str) -> None:
+    answer, failed, _ = called(Answers(), name, **given)
+    assert failed and words in answer["message"] and answer["code"] == "bad_argument"
+
+
+def test_null_is_left_out_and_a_whole_number_may_have_a_point() -> None:
+    client = Answers(get=[{"runs": []}])
+    called(client, "runs", limit=20.0, outcome=None)
+    assert client.asked[0][1]["limit"] == 20
+    with pytest.raises(ParamsError, match="there is no tool unheard"):
+        called(client, "unheard")
 
 
 def test_only_tools_that_begin_work_bring_up_a_fleet_that_was_taken_down() -> None:
@@ -375,8 +378,8 @@ def test_a_chain_is_a_workflow_whose_steps_need_each_the_one_before() -> None:
         ("2", "builder", ["1"]),
     ]
     for wrong in ("plan", {"agent": "scout"}, {"task": "x", "land": "yes"}, {"task": 7}):
-        with pytest.raises(ParamsError):
-            called(client, "dispatch_chain", steps=[wrong], cwd="/src")
+        answer, failed, _ = called(client, "dispatch_chain", steps=[wrong], cwd="/src")
+        assert failed and answer["code"] == "bad_argument"
 
 
 def test_a_race_is_one_task_for_several() -> None:
@@ -388,8 +391,8 @@ def test_a_race_is_one_task_for_several() -> None:
     assert [step["dispatch"]["agent"] for step in named["steps"]] == ["builder", "fixer"]
     assert [step["dispatch"] for step in same["steps"]] == [{"task": "x"}] * 3
     for wrong in ({}, {"agents": ["one"]}, {"agents": ["a", "b"], "best_of": 2}):
-        with pytest.raises(ParamsError):
-            called(client, "dispatch_race", task="x", cwd="/src", **wrong)
+        answer, failed, _ = called(client, "dispatch_race", task="x", cwd="/src", **wrong)
+        assert failed and answer["code"] == "bad_argument"
 
 
 def test_a_shipped_workflow_is_found_by_name_and_a_wrong_one_says_what_there_is(tmp_path: Path) -> None:
