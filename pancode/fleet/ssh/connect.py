@@ -11,7 +11,7 @@ from typing import Any
 
 import asyncssh
 
-from pancode.fleet.ssh.credentials import SshLogin, keys
+from pancode.fleet.ssh.credentials import OfferedKeys, SshLogin, offered
 from pancode.fleet.ssh.errors import ConnectError, LinkFault, classify, translated
 from pancode.fleet.ssh.hostkey import HostKey
 from pancode.fleet.ssh.proxy import ProxyCommand
@@ -58,12 +58,40 @@ class Session:
 
 
 class _Pinned(asyncssh.SSHClient):
-    """Remembers the key that was presented in vain and why the connection went."""
+    """Offers the keys; remembers the host key that was presented in vain, and why the connection went."""
 
-    def __init__(self, lost: asyncio.Future[Exception | None], proxy: ProxyCommand | None) -> None:
-        self.lost = lost
-        self.proxy = proxy
+    def __init__(
+        self, lost: asyncio.Future[Exception | None], proxy: ProxyCommand | None, keys: OfferedKeys
+    ) -> None:
+        self.lost, self.proxy, self._keys = lost, proxy, keys
         self.presented: HostKey | None = None
+        self.logs_in = False
+        """The server wants a key, and has taken none yet."""
+        self.agent: asyncssh.SSHAgentClient | None = None
+        self._places = [self._of_files, self._of_agent]
+
+    async def public_key_auth_requested(self) -> list[asyncssh.SSHKeyPair] | None:
+        """The next keys to try; None: there are no more."""
+        self.logs_in = True
+        while self._places:
+            if pairs := await self._places.pop(0)():
+                return pairs
+        return None
+
+    async def _of_files(self) -> list[asyncssh.SSHKeyPair]:
+        return list(self._keys.pairs)
+
+    async def _of_agent(self) -> list[asyncssh.SSHKeyPair]:
+        if self._keys.agent_path is None:
+            return []
+        try:
+            self.agent = await asyncssh.connect_agent(self._keys.agent_path)
+            return await self._keys.of_agent(self.agent)
+        except (OSError, ValueError):  # it is gone, or is no agent
+            return []
+
+    def auth_completed(self) -> None:
+        self.logs_in = False
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
         self.presented = as_host_key(key)
@@ -84,7 +112,7 @@ def as_host_key(key: asyncssh.SSHKey) -> HostKey:
 _CIPHERS = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
 
 
-def _options(target: Target, pin: HostKey, login: SshLogin, timing: SshTiming) -> dict[str, Any]:
+def _options(target: Target, pin: HostKey, timing: SshTiming) -> dict[str, Any]:
     trusted = asyncssh.import_public_key(pin.line)
     return {
         "port": target.port,
@@ -101,7 +129,7 @@ def _options(target: Target, pin: HostKey, login: SshLogin, timing: SshTiming) -
         "x509_trusted_certs": None,
         "encryption_algs": _CIPHERS,
         **dict(target.algorithms),
-        **keys(target, login),
+        "client_keys": None,  # the client offers them, see _Pinned
     }
 
 
@@ -113,6 +141,21 @@ def _untrusted(target: Target, pin: HostKey, presented: HostKey | None, why: str
         why=f"pinned {pin.fingerprint}, presented {seen} by {target.endpoint} ({why})",
         fix=f"look at the machine itself (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub); only if it shows"
         f" that fingerprint: pancode node trust {target.alias}",
+    )
+
+
+def _refused(target: Target, keys: OfferedKeys, logs_in: bool, error: asyncssh.DisconnectError) -> Exception:
+    """A server that hangs up on a login has refused it: to try again at once would lock its owner out."""
+    if isinstance(error, asyncssh.PermissionDenied):
+        return keys.lack or error
+    if not logs_in or isinstance(error, asyncssh.ConnectionLost):
+        return error
+    return ConnectError(
+        LinkFault.LOGIN_REFUSED,
+        f"{target.alias} ended the login",
+        why=str(error),
+        fix=f"name the right key with IdentityFile and `IdentitiesOnly yes` for {target.alias} in "
+        "~/.ssh/config, then: pancode node trust NODE && pancode fleet up NODE",
     )
 
 
@@ -130,11 +173,11 @@ async def _dial(
             f"no host key is pinned for {target.endpoint}",
             fix=f"pancode node trust {target.alias}",
         )
-    options = _options(target, pin, login, timing)
+    options, keys = _options(target, pin, timing), offered(target, login)
     if tunnel is not None:
         options |= {"tunnel": tunnel, "local_addr": ()}
     async with _way(target) as proxy:
-        client = _Pinned(asyncio.get_running_loop().create_future(), proxy)
+        client = _Pinned(asyncio.get_running_loop().create_future(), proxy, keys)
         sock = proxy.socket if proxy else None
         try:
             conn = await asyncssh.connect(target.host, client_factory=lambda: client, sock=sock, **options)
@@ -142,6 +185,18 @@ async def _dial(
             if client.presented is None and isinstance(error, asyncssh.KeyExchangeFailed):
                 raise
             raise _untrusted(target, pin, client.presented, str(error)) from error
+        except ValueError as error:
+            raise ConnectError(
+                LinkFault.BAD_CREDENTIALS,
+                f"the SSH settings of {target.alias} cannot be used",
+                why=str(error),
+                fix=f"compare them with: ssh -G {target.alias}",
+            ) from error
+        except asyncssh.DisconnectError as error:
+            raise _refused(target, keys, client.logs_in, error) from error
+        finally:
+            if client.agent is not None:
+                client.agent.close()
         return Session(conn, client.lost, proxy=proxy)
 
 

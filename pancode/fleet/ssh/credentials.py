@@ -6,7 +6,6 @@ import base64
 import binascii
 import os
 from dataclasses import dataclass
-from typing import Any
 
 import asyncssh
 
@@ -44,26 +43,47 @@ def encrypted(text: str) -> bool:
     return blob[at + 4 : at + 4 + size] != b"none"
 
 
-def keys(target: Target, login: SshLogin) -> dict[str, Any]:
-    """asyncssh's arguments for keys and agent. ConnectError(BAD_CREDENTIALS) when there is nothing to use."""
+@dataclass(frozen=True, slots=True)
+class OfferedKeys:
+    """The keys of one login. A server takes each that it does not know for a failed login and cuts the line
+    after some of them, so those that somebody named come before those that happen to lie in an agent."""
+
+    pairs: tuple[asyncssh.SSHKeyPair, ...] = ()
+    agent_path: str | None = None
+    named: tuple[bytes, ...] = ()
+    """Public halves of the named identities: the agent's keys that come first."""
+    only_named: bool = False
+    lack: ConnectError | None = None
+    """What to say when the server refuses: nothing could be offered. It is asked all the same, since some
+    servers want no key."""
+
+    async def of_agent(self, agent: asyncssh.SSHAgentClient) -> list[asyncssh.SSHKeyPair]:
+        """The agent's keys in their order, without those that were offered from a file."""
+        had = {pair.public_data for pair in self.pairs}
+        found = [pair for pair in await agent.get_keys() if pair.public_data not in had]
+        first = [pair for pair in found if pair.public_data in self.named]
+        return first if self.only_named else [*first, *(pair for pair in found if pair not in first)]
+
+
+def offered(target: Target, login: SshLogin) -> OfferedKeys:
+    """The keys for a login at the target. ConnectError(BAD_CREDENTIALS) for a file that cannot be read."""
     own = [asyncssh.import_private_key(text) for text in login.keys]
     if login.own_only:
-        return {"client_keys": own, "agent_path": None}
+        return OfferedKeys(tuple(asyncssh.load_keypairs(own)))
     named = target.identities or _default_identities(login.home)
     files = [p for p in named if os.path.isfile(p)]
     usable = [p for p in files if _is_usable(p)]
-    halves = _public_halves(files) if target.identities_only else []
+    halves = _public_halves(files)
     agent = target.agent_path if halves or not target.identities_only else None
-    if not own and not usable and not agent:
-        raise _nothing(target, named, files)
-    return {
-        # None would switch the agent off as well; an empty list lets asyncssh look at the default keys.
-        "client_keys": [*own, *usable],
-        "client_certs": [p for p in target.certificates if os.path.isfile(p)],
-        "ignore_encrypted": True,
-        "agent_path": agent,
-        "agent_identities": halves or None,
-    }
+    certificates = [p for p in target.certificates if os.path.isfile(p)]
+    pairs = asyncssh.load_keypairs([*own, *usable], None, certificates, ignore_encrypted=True)
+    return OfferedKeys(
+        tuple(pairs),
+        agent,
+        tuple(asyncssh.read_public_key(p).public_data for p in halves),
+        target.identities_only,
+        None if own or usable or agent else _nothing(target, named, files),
+    )
 
 
 def _is_usable(path: str) -> bool:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+
+from asyncssh.encryption import get_encryption_algs
+from asyncssh.kex import get_kex_algs
+from asyncssh.mac import get_mac_algs
+from asyncssh.public_key import get_certificate_algs, get_public_key_algs
 
 from pancode.fleet.ssh.errors import TargetError
-from pancode.fleet.ssh.sshconfig import Directive
+from pancode.fleet.ssh.sshconfig import Directive, wildcard
 
 HONOURED = frozenset(
     "hostname port user identityfile identityagent identitiesonly certificatefile proxyjump proxycommand"
@@ -46,12 +51,16 @@ _MEANS = {
     "pubkeyacceptedalgorithms": "asyncssh's own list is used",
     "casignaturealgorithms": "host certificates are not used, the key itself is pinned",
 }
-_ALGORITHMS = {
-    "ciphers": "encryption_algs",
-    "macs": "mac_algs",
-    "kexalgorithms": "kex_algs",
-    "hostkeyalgorithms": "server_host_key_algs",
+_ALGORITHMS: Mapping[str, tuple[str, Callable[[], list[bytes]]]] = {
+    "ciphers": ("encryption_algs", get_encryption_algs),
+    "macs": ("mac_algs", get_mac_algs),
+    "kexalgorithms": ("kex_algs", get_kex_algs),
+    "hostkeyalgorithms": (
+        "server_host_key_algs",
+        lambda: [*get_public_key_algs(), *get_certificate_algs()],
+    ),
 }
+"""asyncssh's argument, and what it has of that kind."""
 
 
 def _off(directive: Directive) -> bool:
@@ -64,7 +73,13 @@ def _firsts(found: list[Directive]) -> list[Directive]:
 
 
 def refuse(alias: str, found: list[Directive], host_given: bool) -> None:
-    """TargetError for a directive that would change which machine we talk to."""
+    """TargetError for a directive that would change which machine we talk to, or that ssh would refuse."""
+    for directive in found:
+        if directive.keyword in HONOURED and len(directive.args) > 1:
+            raise TargetError(
+                f"{directive.where}: {directive.name} has more than one word: {' '.join(directive.args)!r}",
+                fix="put the value into double quotes, or take the rest away",
+            )
     for directive in _firsts(found):
         why = _REFUSED.get(directive.keyword)
         if why and not _off(directive):
@@ -93,6 +108,35 @@ def ignored(found: list[Directive]) -> tuple[str, ...]:
     return tuple(d.name for d in _firsts(found) if d.keyword in OURS)
 
 
-def algorithms(one: Mapping[str, Directive]) -> tuple[tuple[str, str], ...]:
-    """(asyncssh's argument, list) for the algorithm lists that are set."""
-    return tuple((argument, one[k].args[0]) for k, argument in _ALGORITHMS.items() if k in one)
+def algorithms(one: Mapping[str, Directive]) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """(asyncssh's argument, list) for the algorithm lists that are set, and a sentence for each name that is
+    left out, as asyncssh does not have it. TargetError where nothing is left of a list."""
+    lists: list[tuple[str, str]] = []
+    without: list[str] = []
+    for keyword, (argument, known) in _ALGORITHMS.items():
+        if keyword not in one:
+            continue
+        directive = one[keyword]
+        sign, names = _signed(directive.args[0])
+        there = [name.decode() for name in known()]
+        kept = [name for name in names if any(wildcard(name, each, fold=False) for each in there)]
+        gone = [name for name in names if name not in kept]
+        if gone:
+            without.append(
+                f"{directive.where}: {directive.name} goes without {', '.join(gone)}, not known here"
+            )
+        if kept:
+            lists.append((argument, sign + ",".join(kept)))
+        elif not sign:
+            raise TargetError(
+                f"{directive.where}: no algorithm of {directive.name} is known here",
+                why=f"PanCode's SSH library has {', '.join(there)}",
+                fix="add one of these to the list",
+            )
+    return tuple(lists), tuple(without)
+
+
+def _signed(text: str) -> tuple[str, list[str]]:
+    """OpenSSH's sign for a change of its own list (+, -, ^; empty: the whole list), and the names."""
+    sign = text[:1] if text[:1] in "+-^" else ""
+    return sign, [name for name in text[len(sign) :].split(",") if name]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -74,14 +73,39 @@ def words(line: str, where: str) -> list[str]:
     match = re.match(r"\s*([A-Za-z][A-Za-z0-9]*)(?:\s*=\s*|\s+|$)(.*)$", line, re.DOTALL)
     if match is None:
         raise TargetError(f"{where}: not a directive: {line.strip()!r}")
+    rest = match[2].strip()
+    found = _split(rest, where)  # OpenSSH minds the quotes of a command line, too
     if match[1].lower() == "proxycommand":  # a command line: its quotes are its own
-        return [match[1], match[2].strip()] if match[2].strip() else [match[1]]
-    try:
-        rest = shlex.split(match[2].strip())
-    except ValueError as error:
-        raise TargetError(f"{where}: {error}", fix="close the quote") from error
-    cut = next((i for i, word in enumerate(rest) if word.startswith("#")), len(rest))
-    return [match[1], *rest[:cut]]
+        return [match[1], rest] if rest else [match[1]]
+    return [match[1], *found]
+
+
+def _split(text: str, where: str) -> list[str]:
+    """OpenSSH's `argv_split`: `#` begins a comment where a word begins; a backslash counts before a quote, a
+    backslash or, outside quotes, a space, and is itself anywhere else (`User CORP\\bea`)."""
+    found: list[str] = []
+    at = 0
+    while at < len(text):
+        if text[at] in " \t":
+            at += 1
+            continue
+        if text[at] == "#":
+            break
+        word, quote = "", ""
+        while at < len(text) and (quote or text[at] not in " \t"):
+            char = text[at]
+            if char == "\\" and text[at + 1 : at + 2] in (*"'\"\\", *(() if quote else " ")):
+                at += 1
+                word += text[at]
+            elif char in "'\"" and quote in ("", char):
+                quote = "" if quote else char
+            else:
+                word += char
+            at += 1
+        if quote:
+            raise TargetError(f"{where}: a quote is not closed: {text!r}", fix="close the quote")
+        found.append(word)
+    return found
 
 
 def _criterion(name: str, arg: str, facts: MatchFacts, where: str) -> bool:
@@ -161,7 +185,7 @@ class ConfigReader:
         return matches(args, self.facts, where)
 
     def _note(self, directive: Directive) -> None:
-        if not directive.args:
+        if not directive.args or not directive.args[0]:
             raise TargetError(f"{directive.where}: {directive.name} has no value")
         self.facts.note(directive)
 

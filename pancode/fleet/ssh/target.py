@@ -105,6 +105,7 @@ def _resolve(alias: str, given: Overrides, places: SshPlaces, seen: tuple[str, .
     tokens = _tokens(alias, host, port, user, places)
     way = _way(found) if jumps else None
     command = way is not None and way.keyword == "proxycommand"
+    lists, without = known.algorithms(one)
     return Target(
         alias,
         host,
@@ -118,8 +119,8 @@ def _resolve(alias: str, given: Overrides, places: SshPlaces, seen: tuple[str, .
         proxy=arguments(way, tokens, places.home) if way is not None and command else (),
         family=_first(one.get("addressfamily")) or "any",
         bind_address=_first(one.get("bindaddress")) or None,
-        algorithms=known.algorithms(one),
-        warnings=known.warnings(found),
+        algorithms=lists,
+        warnings=(*known.warnings(found), *without),
         ignored=known.ignored(found),
     )
 
@@ -150,6 +151,12 @@ def _read(path: str) -> str:
 
 
 def _included(pattern: str, base: Path, places: SshPlaces) -> tuple[str, ...]:
+    if re.search(r"%.|\$\{", pattern):  # an ssh of today passes over it, one of tomorrow may read it
+        raise TargetError(
+            f"cannot tell which files `Include {pattern}` names",
+            why="another machine could be meant than you think",
+            fix="write the path without a token or a variable",
+        )
     pattern = _home(pattern, places)
     return tuple(sorted(p for p in glob.glob(os.path.join(base, pattern)) if os.path.isfile(p)))
 

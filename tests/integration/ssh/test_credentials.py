@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import asyncssh
 import pytest
 
-from pancode.fleet.ssh.credentials import SshLogin, encrypted, keys
+from pancode.fleet.ssh.connect import as_host_key, open_session
+from pancode.fleet.ssh.credentials import OfferedKeys, SshLogin, encrypted, offered
 from pancode.fleet.ssh.errors import ConnectError, LinkFault
 from pancode.fleet.ssh.home import make_key
 from pancode.fleet.ssh.target import Target
+from tests.crowd import until
 
 
 def keygen(path: Path, passphrase: str = "", *more: str) -> Path:
@@ -41,24 +48,33 @@ def test_which_keys_need_a_passphrase(folder: Path) -> None:
     assert not encrypted(make_key()) and not encrypted("") and not encrypted("-----BEGIN OPENSSH PRIVATE KEY")
 
 
+def public(path: Path) -> bytes:
+    return asyncssh.read_public_key(path).public_data
+
+
+def files(one: OfferedKeys) -> list[bytes]:
+    return [pair.public_data for pair in one.pairs]
+
+
 def test_named_files_then_defaults(folder: Path) -> None:
     home = SshLogin(home=str(folder / "home"))
-    assert keys(target(folder / "plain"), home)["client_keys"] == [str(folder / "plain")]
-    assert keys(target(), home)["client_keys"] == [str(folder / "home/.ssh/id_ed25519")]
-    assert keys(target(folder / "locked", folder / "plain"), home)["client_keys"] == [str(folder / "plain")]
+    plain, default = public(folder / "plain.pub"), public(folder / "home/.ssh/id_ed25519.pub")
+    assert files(offered(target(folder / "plain"), home)) == [plain]
+    assert files(offered(target(), home)) == [default]
+    assert files(offered(target(folder / "locked", folder / "plain"), home)) == [plain]
 
 
 def test_the_agent_holds_what_is_locked(folder: Path) -> None:
-    chosen = keys(target(folder / "locked", agent="/a"), SshLogin())
-    assert (chosen["client_keys"], chosen["agent_path"], chosen["agent_identities"]) == ([], "/a", None)
+    chosen = offered(target(folder / "locked", agent="/a"), SshLogin())
+    assert (chosen.pairs, chosen.agent_path, chosen.only_named, chosen.lack) == ((), "/a", False, None)
     for name in ("locked", "locked.pub"):
-        only = keys(target(folder / name, only=True, agent="/a"), SshLogin())
-        assert only["agent_identities"] == [str(folder / "locked.pub")] and only["client_keys"] == []
+        only = offered(target(folder / name, only=True, agent="/a"), SshLogin())
+        assert (only.named, only.only_named) == ((public(folder / "locked.pub"),), True)
 
 
 def test_our_own_key_needs_nothing_of_the_user(folder: Path) -> None:
-    chosen = keys(target(folder / "plain", agent="/a"), SshLogin(keys=(make_key(),), own_only=True))
-    assert len(chosen["client_keys"]) == 1 and chosen["agent_path"] is None
+    chosen = offered(target(folder / "plain", agent="/a"), SshLogin(keys=(make_key(),), own_only=True))
+    assert len(chosen.pairs) == 1 and chosen.agent_path is None
 
 
 @pytest.mark.parametrize(
@@ -69,14 +85,91 @@ def test_our_own_key_needs_nothing_of_the_user(folder: Path) -> None:
         ("locked.pub", "passphrase", "ssh-add"),
     ],
 )
-def test_nothing_to_log_in_with(folder: Path, name: str, words: str, fix: str) -> None:
-    with pytest.raises(ConnectError, match=words) as caught:
-        keys(target(folder / name), SshLogin())
-    assert (
-        caught.value.fault is LinkFault.BAD_CREDENTIALS and caught.value.permanent and fix in caught.value.fix
-    )
+def test_nothing_to_log_in_with_is_told_once_a_server_refuses(
+    folder: Path, name: str, words: str, fix: str
+) -> None:
+    lack = offered(target(folder / name), SshLogin()).lack
+    assert lack is not None and lack.fault is LinkFault.BAD_CREDENTIALS and lack.permanent
+    assert words in str(lack) and fix in lack.fix
 
 
 def test_only_the_named_identity_is_offered(folder: Path) -> None:
-    with pytest.raises(ConnectError):
-        keys(target(folder / "missing", only=True, agent="/a"), SshLogin())
+    chosen = offered(target(folder / "missing", only=True, agent="/a"), SshLogin())
+    assert chosen.agent_path is None and chosen.lack is not None
+
+
+class Strict(asyncssh.SSHServer):
+    """A server that knows one key, and ends a login at the third that it does not know, as sshd does at the
+    seventh. `seen` has the keys that were offered."""
+
+    def __init__(self, known: bytes | None) -> None:
+        self.known, self.seen = known, list[bytes]()
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self.conn = conn
+
+    def begin_auth(self, username: str) -> bool:
+        return self.known is not None
+
+    def public_key_auth_supported(self) -> bool:
+        return True
+
+    def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        if key.public_data not in self.seen:
+            self.seen.append(key.public_data)
+        if key.public_data != self.known and len(self.seen) >= 3:
+            raise asyncssh.ProtocolError("Too many authentication failures")
+        return key.public_data == self.known
+
+
+async def log_in(server: Strict, one: Target) -> None:
+    host_key = asyncssh.generate_private_key("ssh-ed25519")
+    async with asyncssh.listen(
+        "127.0.0.1", 0, server_factory=lambda: server, server_host_keys=[host_key]
+    ) as door:
+        there = replace(one, host="127.0.0.1", port=door.get_port())
+        session = await open_session(there, {there.endpoint: as_host_key(host_key)}, SshLogin())
+        await session.close()
+
+
+@pytest.fixture
+def full_agent(folder: Path, tmp_path: Path) -> Iterator[str]:
+    """A real ssh-agent with five keys that no server knows, and behind them the locked one."""
+    socket = str(tmp_path / "a")
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL)
+    until(lambda: Path(socket).exists(), "the agent is there")
+    junk = [keygen(tmp_path / f"junk{n}", "", "-t", "ed25519") for n in range(5)]
+    bare = tmp_path / "bare"
+    shutil.copy(folder / "locked", bare)
+    bare.chmod(0o600)
+    subprocess.run(["ssh-keygen", "-q", "-p", "-P", "secret", "-N", "", "-f", str(bare)], check=True)
+    environ = {**os.environ, "SSH_AUTH_SOCK": socket}
+    subprocess.run(["ssh-add", "-q", *map(str, junk), str(bare)], env=environ, check=True)
+    try:
+        yield socket
+    finally:
+        agent.terminate()
+        agent.wait()
+
+
+def test_named_keys_come_before_those_that_lie_in_an_agent(folder: Path, full_agent: str) -> None:
+    file = Strict(public(folder / "plain.pub"))
+    asyncio.run(log_in(file, target(folder / "plain", agent=full_agent)))
+    held = Strict(public(folder / "locked.pub"))
+    asyncio.run(log_in(held, target(folder / "locked", agent=full_agent)))
+    assert (len(file.seen), len(held.seen)) == (1, 1)
+
+
+def test_a_server_that_hangs_up_on_a_login_has_refused_it(folder: Path, full_agent: str) -> None:
+    with pytest.raises(ConnectError) as caught:
+        asyncio.run(log_in(Strict(b"nobody's"), target(agent=full_agent)))
+    assert caught.value.fault is LinkFault.LOGIN_REFUSED and caught.value.permanent
+    assert "IdentitiesOnly" in caught.value.fix
+
+
+def test_a_server_that_wants_no_key_is_asked_before_one_is_missed(folder: Path, tmp_path: Path) -> None:
+    nothing = target(folder / "missing", only=True)
+    asyncio.run(log_in(Strict(None), nothing))
+    with pytest.raises(ConnectError, match="no key") as caught:
+        asyncio.run(log_in(Strict(b"somebody's"), nothing))
+    assert caught.value.fault is LinkFault.BAD_CREDENTIALS

@@ -5,10 +5,14 @@ from __future__ import annotations
 import getpass
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from pancode.fleet.ssh.errors import TargetError
 from pancode.fleet.ssh.target import Overrides, SshPlaces, resolve
 
 CONFIGS = [
@@ -81,3 +85,23 @@ def test_we_read_what_ssh_reads(tmp_path: Path, config: str) -> None:
     assert [f"{h.user}@{h.host}:{h.port}" for h in ours.hops][-1:] == [
         f"root@{j.split('@')[1]}" if "@" in j else j for j in jumps if j
     ][-1:]
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="no ssh here")
+@given(value=st.text("ab\\\"'# ", max_size=7), after=st.sampled_from(["", "  # Bea's box", " # x"]))
+@settings(max_examples=150, deadline=None)
+def test_quotes_comments_and_backslashes_are_those_of_ssh(value: str, after: str) -> None:
+    """Any line of a configuration names the same user, or is refused by both."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config"
+        path.write_text(f"User {value}{after}\nPort 2222 # don't change\n")
+        argv = ["ssh", "-G", "-F", str(path), "gpubox"]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30)
+        places = SshPlaces(Path(folder), "me", ((path, Path(folder)),))
+        if done.returncode:
+            with pytest.raises(TargetError):
+                resolve("gpubox", Overrides(), places)
+            return
+        theirs = dict(line.partition(" ")[::2] for line in done.stdout.splitlines())
+        ours = resolve("gpubox", Overrides(), places)
+        assert (ours.user, str(ours.port)) == (theirs["user"], theirs["port"])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pancode.errors import ConfigError
+from pancode.fleet.ssh.errors import TargetError
 from pancode.fleet.ssh.target import Overrides, SshPlaces, Target, resolve
 
 NONE = Overrides()
@@ -129,7 +130,7 @@ def test_no_jump(tmp_path: Path, config: str) -> None:
 REFUSED = [
     ("ProxyCommand nc %h %p 2>/dev/null", "needs a shell"),
     ("ProxyCommand tunnel --to $HOST", "needs a shell"),
-    ("ProxyCommand tunnel '%h", "quotation"),
+    ("ProxyCommand tunnel '%h", "quote is not closed"),
     ("ProxyCommand tunnel %k", "no token %k"),
     ("ProxyCommand tunnel %r\nUser a;b", "cannot stand for %r"),
     ("ProxyCommand", "no value"),
@@ -142,7 +143,7 @@ REFUSED = [
     ("Port http", "not a port"),
     ("IdentityFile %q", "%q"),
     ("IdentityFile ${NOPE}/x", "NOPE"),
-    ('HostName "x', "quotation"),
+    ('HostName "x', "quote is not closed"),
     ("HostName", "no value"),
     ("Match host", "no pattern"),
     ("???", "not a directive"),
@@ -228,3 +229,33 @@ def test_names_that_are_no_host_are_refused(tmp_path: Path, alias: str) -> None:
 
 def test_ipv6_endpoint(tmp_path: Path) -> None:
     assert found(tmp_path, "HostName fd00::1\nPort 2").endpoint == "[fd00::1]:2"
+
+
+@pytest.mark.parametrize("sign", ["", "+", "-", "^"])
+@pytest.mark.parametrize(
+    ("keyword", "known"),
+    [
+        ("Ciphers", "aes256-ctr"),
+        ("MACs", "hmac-sha2-256"),
+        ("KexAlgorithms", "curve25519-sha256"),
+        ("HostKeyAlgorithms", "ssh-ed25519"),
+    ],
+)
+def test_an_algorithm_that_is_not_known_here_is_left_out_with_a_warning(
+    tmp_path: Path, keyword: str, known: str, sign: str
+) -> None:
+    target = found(tmp_path, f"{keyword} {sign}of-tomorrow@example.org,{known}")
+    assert [value for _, value in target.algorithms] == [f"{sign}{known}"]
+    (warning,) = target.warnings
+    assert "of-tomorrow@example.org" in warning and ":1:" in warning
+    if sign:
+        assert found(tmp_path, f"{keyword} {sign}of-tomorrow@example.org").algorithms == ()
+    else:
+        with pytest.raises(TargetError, match=":1:"):
+            found(tmp_path, f"{keyword} of-tomorrow@example.org")
+
+
+def test_an_include_that_cannot_be_resolved_is_not_skipped(tmp_path: Path) -> None:
+    for pattern in ("${HOME}/.ssh/conf.d/*", "~/.ssh/%u.conf"):
+        with pytest.raises(TargetError, match="Include"):
+            found(tmp_path, f"Include {pattern}")
