@@ -33,6 +33,7 @@ from node_agent.wire.clock import Clock
 from node_agent.wire.event import EventBody, Marked
 from node_agent.wire.identity import AttemptId, Mark, sealed, words_in
 from node_agent.wire.model import FleetTime
+from node_agent.wire.receipt import TurnWords
 from node_agent.wire.signing import SigningKey
 
 
@@ -114,6 +115,13 @@ class Case:
         if found is None:
             raise KeyError(str(self.identity))
         return found
+
+    def laid(self, number: int) -> TurnWords | None:
+        """A person's words as they were laid for its program; None: none of that number were."""
+        terms = self.order.turns
+        if number:
+            return self.entry.laid.get(number)
+        return None if terms is None else TurnWords.of(0, terms.by, self.order.task)
 
     @property
     def before_gates(self) -> tuple[Path, ...]:

@@ -10,7 +10,7 @@ from node_agent.attempt.context import Case, Context, Finished, Progressed, Turn
 from node_agent.attempt.finishing import clean_up, commit, gate, publish, push, seal
 from node_agent.attempt.fleet_calls import lay_fleet_answer
 from node_agent.attempt.ports import DiskFull, LinkDown, StepFailed
-from node_agent.attempt.records import JournalRecord
+from node_agent.attempt.records import JournalRecord, Note
 from node_agent.attempt.starting import attend, prepare, spawn
 from node_agent.attempt.verdict import Fault
 from node_agent.attempt.watch import signed_answer
@@ -18,6 +18,7 @@ from node_agent.attempt.working import follow
 from node_agent.wire.control import FleetAnswers, PersonAnswers, PersonSays, TurnControl
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId, LaidWords, Mark, turn_control_file
+from node_agent.wire.receipt import TurnWords
 
 __all__ = ["Context", "Finished", "Job", "Progressed", "Turn", "Wait"]
 
@@ -93,7 +94,7 @@ class Job:
 
     def tell(self, message: PersonSays | TurnControl | FleetAnswers) -> None:
         """Give a running attempt words of a person, what a person wants of a turn, or the fleet's answer;
-        what it never reads, the coordinator hears nothing of."""
+        what it never reads, the coordinator hears nothing of. DiskFull: the message comes again."""
         entry, number = self._context.journal.get(message.identity), message.number
         if entry is None or entry.mark is not Mark.SPAWNED:
             return
@@ -101,6 +102,9 @@ class Job:
             lay_fleet_answer(self._context, message)
             return
         if isinstance(message, PersonSays):
+            if number not in entry.laid:  # before its program can tell of them
+                words = TurnWords.of(number, message.by, message.text)
+                self._context.journal.write(message.identity, Note(laid=(words,)))
             name, text = str(number), LaidWords(text=message.text, by=message.by).model_dump_json()
         else:
             name, text = turn_control_file(message.what, number), message.what

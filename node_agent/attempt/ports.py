@@ -5,7 +5,7 @@ A node may die between any two calls, and during one: each is atomic, or may sim
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -321,6 +321,11 @@ class Launch(ProcessSpec):
         return self.isolation is not Isolation.NONE
 
 
+LaidWordsOf = Callable[[int], TurnWords | None]
+"""A person's words by their number, as this node has laid them; 0: the task of a sitting."""
+NOTHING_LAID: LaidWordsOf = dict[int, TurnWords]().get
+
+
 @dataclass(frozen=True, slots=True)
 class ReportedTurn:
     """A turn of a sitting as the runtime reports it. `end` None: it is at work."""
@@ -385,8 +390,10 @@ class Runtimes(Protocol):
     ) -> Launch:
         """The command to start it. `guide`: the repository's instructions; `door`: of its model gateway."""
 
-    def reader(self, order: Order, bounds: Bounds = NO_BOUNDS) -> OutputReader:
-        """A fresh reader of its output."""
+    def reader(
+        self, order: Order, bounds: Bounds = NO_BOUNDS, laid: LaidWordsOf = NOTHING_LAID
+    ) -> OutputReader:
+        """A fresh reader of its output. `laid`: what it may tell of people's words."""
 
     def hidden(self, order: Order) -> Mapping[str, str]:
         """The values, by name, that must not leave the node in any text of this attempt."""

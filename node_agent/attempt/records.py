@@ -10,7 +10,7 @@ from typing import Any, Literal, TypedDict, TypeVar, cast
 from node_agent.wire.event import EventBody
 from node_agent.wire.identity import FINAL, MARKS, AttemptId, Mark
 from node_agent.wire.model import FleetTime
-from node_agent.wire.receipt import TurnRecord
+from node_agent.wire.receipt import TurnRecord, TurnWords
 
 ChangeKind = Literal["change", "no_change", "empty", "none"]
 
@@ -170,6 +170,8 @@ class Note:
     """Findings for the receipt when no mark can hold them."""
     turns: tuple[TurnRecord, ...] = ()
     """Turns of a sitting that have ended."""
+    laid: tuple[TurnWords, ...] = ()
+    """People's words that are about to be laid for its program."""
     cleaned: bool = False
     lossy: bool = False
     """Only events, and they may be dropped when the disk is full."""
@@ -201,6 +203,8 @@ class JournalRecord:
     """Findings between two marks."""
     turns: tuple[TurnRecord, ...] = ()
     """The turns of a sitting that have ended, in order."""
+    laid: Mapping[int, TurnWords] = field(default_factory=dict)
+    """People's words that were laid for its program, by number."""
     cleaned: bool = False
     damaged: bool = False
     """Part of its records was lost: what they said of processes cannot be relied on."""
@@ -299,6 +303,8 @@ def record_of(note: Note, events: Sequence[tuple[int, str]], wall_ms: int) -> di
         record["f"] = list(note.findings)
     if note.turns:
         record["t"] = [turn.model_dump(mode="json") for turn in note.turns]
+    if note.laid:
+        record["l"] = [words.model_dump(mode="json") for words in note.laid]
     if note.cleaned:
         record["c"] = True
     if events:
@@ -339,8 +345,11 @@ def folded(entry: JournalRecord, record: Data) -> JournalRecord:
     if "t" in record:
         turns = (TurnRecord.model_validate(one, strict=False) for one in record["t"])
         new["turns"] = (*entry.turns, *turns)
+    if "l" in record:
+        words = (TurnWords.model_validate(one, strict=False) for one in record["l"])
+        new["laid"] = {**{one.number: one for one in words}, **entry.laid}
     if record.get("c"):
-        new |= {"cleaned": True, "data": {}, "turns": ()}
+        new |= {"cleaned": True, "data": {}, "turns": (), "laid": {}}
     last = entry.last_event
     if record.get("x"):
         new["damaged"], last = True, last + SKIP

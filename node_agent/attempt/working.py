@@ -53,7 +53,7 @@ def watch_of(case: Case) -> OutputWatch:
     """The reader of this attempt's output; made anew after a restart."""
     if case.watch is None:
         bounds = Bounds(_place(case), case.context.ceiling().rules)
-        reader = case.context.runtimes.reader(case.order, bounds)
+        reader = case.context.runtimes.reader(case.order, bounds, case.laid)
         case.watch = OutputWatch(reader, case.folder / OUT, case.folder / ERR)
         policy, rules = case.order.policy, (*case.order.policy.commands, *bounds.rules.commands)
         if any(rule.ask for rule in rules):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -11,7 +10,14 @@ from pathlib import Path
 
 from node_agent.attempt import ports
 from node_agent.attempt.gateways import GatewayAccess
-from node_agent.attempt.ports import ReportedEnd, ReportedTurn, ReportedUsage, StepFailed
+from node_agent.attempt.ports import (
+    NOTHING_LAID,
+    LaidWordsOf,
+    ReportedEnd,
+    ReportedTurn,
+    ReportedUsage,
+    StepFailed,
+)
 from node_agent.machine.programs import LIBRARIES, PACKAGE
 from node_agent.policy.judging import NO_BOUNDS, NOTHING_BROKEN, Bounds, Offences, Where
 from node_agent.runner.violations import Violations
@@ -114,15 +120,24 @@ def _names(path: Path, word: str) -> bool:
     return len(data) > MOST_READ or word.encode() in data or _ESCAPED.search(data) is not None
 
 
+MOST_FALSE = 20
+"""So many false lines of an output are told."""
 NAME_CHARS = 200
 """The greatest length of a program's name of a session or model."""
 
 
 class StreamReader:
-    """A runtime's parser as the job's Reader. `hidden`: values that no text of an agent may carry on."""
+    """A runtime's parser as the job's Reader. `hidden`: values that no text of an agent may carry on.
 
-    def __init__(self, parser: Parser, held: Violations, tells_ran: bool, hidden: Mapping[str, str]) -> None:
+    `laid`: people's words as the node has laid them. A process of the run may write any line into the stream,
+    so number, name and text come from there, and the stream says only when they were heard.
+    """
+
+    def __init__(
+        self, parser: Parser, held: Violations, tells_ran: bool, hidden: Mapping[str, str], laid: LaidWordsOf
+    ) -> None:
         self._parser, self._held, self._tells_ran, self._hidden = parser, held, tells_ran, hidden
+        self._laid, self._taken, self._false = laid, set[int](), list[str]()
         self._tools: dict[str, int] = {}
         self._heard: list[int] = []
         self._turns: list[ReportedTurn] = []
@@ -151,11 +166,13 @@ class StreamReader:
         now = self._turns[-1] if self._turns and self._turns[-1].end is None else None
         match activity:
             case TurnBegan(number, message, said, wall_ms):
-                if now is None and number == len(self._turns) + 1 <= MOST_TURNS:
-                    self._turns.append(ReportedTurn(number, (self._heard_as(message, said),), wall_ms))
+                fits = now is None and number == len(self._turns) + 1 <= MOST_TURNS
+                words = self._heard_as(message, said) if fits else None
+                if words is not None:
+                    self._turns.append(ReportedTurn(number, (words,), wall_ms))
             case WordsTaken(message, said):
                 words = self._heard_as(message, said)
-                if now is not None and len(now.words) < MOST_TURN_WORDS:
+                if now is not None and words is not None and len(now.words) < MOST_TURN_WORDS:
                     self._turns[-1] = replace(now, words=(*now.words, words))
             case TurnEnded():
                 if now is not None:
@@ -163,14 +180,26 @@ class StreamReader:
             case Rested(why):
                 self._rests = why
 
-    def _heard_as(self, message: int, said: LaidWords) -> TurnWords:
+    def _heard_as(self, message: int, said: LaidWords) -> TurnWords | None:
+        """The words of that number; None: there are none that could be heard now."""
+        words = None if message in self._taken else self._laid(message)
+        if words is None:
+            self._doubt(f"its output tells of words {message} of a person, which were not laid for it then")
+            return None
+        self._taken.add(message)
+        if not words.are(said.by, said.text):
+            self._doubt(f"its output has other words {message} of a person than were laid for it")
         if message:
             self._heard = [*self._heard, message][-100:]
-        digest = hashlib.sha256(said.text.encode()).hexdigest()
-        return TurnWords(number=message, by=self._clean(said.by), sha256=digest)
+        return words.model_copy(update={"by": self._clean(words.by)})
+
+    def _doubt(self, words: str) -> None:
+        if len(self._false) < MOST_FALSE and words not in self._false:
+            self._false.append(words)
 
     def spent(self) -> ReportedUsage:
-        ending, words = self._held.violation, tuple(map(self._clean, self._held.words()))
+        ending = self._held.violation
+        words = tuple(map(self._clean, (*self._held.words(), *self._false)))
         broken = Offences(words, None if ending is None else self._clean(ending))
         return self._spent(self._parser.usage, dict(self._tools), broken)
 
@@ -191,7 +220,9 @@ class StreamReader:
             session=_name(None if told.session is None else self._clean(told.session)),
             model=_name(None if told.model is None else self._clean(told.model)),
             spent=self._spent(told.usage, tools or self._tools),
-            findings=tuple(dict.fromkeys(map(self._clean, (*self._held.all_words(), *findings(told))))),
+            findings=tuple(
+                dict.fromkeys(map(self._clean, (*self._held.all_words(), *self._false, *findings(told))))
+            ),
         )
 
     def _clean(self, text: str) -> str:
@@ -209,10 +240,11 @@ def reader_of(
     where: Where,
     able: Capabilities,
     hidden: Mapping[str, str],
+    laid: LaidWordsOf,
     sitting: bool = False,
 ) -> StreamReader:
-    """The reader of one attempt. `hidden`: as for the reader itself."""
-    return StreamReader(parser, Violations(policy, where, able.asks(sitting)), able.tells_ran, hidden)
+    """The reader of one attempt. `hidden`, `laid`: as for the reader itself."""
+    return StreamReader(parser, Violations(policy, where, able.asks(sitting)), able.tells_ran, hidden, laid)
 
 
 OWN_WALL = frozenset({"codex"})
@@ -404,12 +436,14 @@ class NodeRuntimes:
         found = self._around.sandbox.find().problem if self._around.sandbox is not None else None
         return "this node has no sandbox" if found is None else f"{found.what}; fix: {found.fix}"
 
-    def reader(self, order: Order, bounds: Bounds = NO_BOUNDS) -> StreamReader:
+    def reader(
+        self, order: Order, bounds: Bounds = NO_BOUNDS, laid: LaidWordsOf = NOTHING_LAID
+    ) -> StreamReader:
         runtime = self._must_find(order.runtime)
         parser = runtime.parser(self._request(order, "/", "/"))
         policy = with_rules(order.policy, bounds.rules)
         able, sitting = runtime.capabilities, order.turns is not None
-        return reader_of(parser, policy, bounds.where, able, self.hidden(order), sitting)
+        return reader_of(parser, policy, bounds.where, able, self.hidden(order), laid, sitting)
 
     def _request(self, order: Order, work: str, home: str) -> LaunchRequest:
         if order.resume is None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -211,6 +212,19 @@ class TurnWords(WireModel):
     number: Count
     by: Name = ""
     sha256: Digest
+
+    @classmethod
+    def of(cls, number: int, by: str, text: str) -> Self:
+        """These words, as they are sworn to."""
+        return cls(number=number, by=by, sha256=_digest(text))
+
+    def are(self, by: str, text: str) -> bool:
+        """Whether they are these."""
+        return (self.by, self.sha256) == (by, _digest(text))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
 class TurnRecord(WireModel):

@@ -162,8 +162,9 @@ def gives_way(made: Changes, signal: GivesWay) -> Changes:
 
 
 def turned(made: Changes, turn: TurnRecord, at_ms: int) -> Changes:
-    """A turn of the sitting has ended. Idempotent: the receipt tells of it again."""
-    if not continuing.is_sitting(made.run) or turn.number <= continuing.ended_turns(made.run):
+    """A turn of the sitting has ended. Idempotent: the receipt tells of it again. Turns come one after the
+    other: any other number is none, as it would hide those that come."""
+    if not continuing.is_sitting(made.run) or turn.number != continuing.ended_turns(made.run) + 1:
         return made
     made = calls_over(made.put(continuing.spoken(made.run, turn, at_ms)))  # a call waits in its turn alone
     made = made.tell("turn", f"turn {turn.number}", turn.stop.value, turn.why)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
+from node_agent.wire.receipt import TurnWords
 from node_agent.wire.signing import WireRefusal, parse_envelope
 from pancode.control.core import Core
 from pancode.control.run import find_run
@@ -12,7 +13,8 @@ from pancode.control.shapes import CheckShape, Json
 from pancode.control.surroundings import Streams
 from pancode.core.records import Fence, Run, RunState
 from pancode.errors import NotFoundError
-from pancode.life.continuing import is_sitting
+from pancode.life.continuing import is_sitting, rows
+from pancode.life.orders import name_of
 from pancode.life.verification import ReceiptVerdict
 from pancode.runs import receipts
 from pancode.sessions.session import of_run
@@ -24,24 +26,33 @@ _BAD = (ReceiptVerdict.TAMPERED, ReceiptVerdict.UNSIGNED, ReceiptVerdict.UNKNOWN
 def verify(core: Core, text: str, streams: Streams) -> SessionVerdictShape:
     """One verdict over all sittings of a session, by any of its runs; of another run that of its receipt.
 
-    BROKEN: a sitting has worked and has no receipt, or does not go on from the one before. A sitting at work
-    has no receipt yet, and is listed so. NotFoundError.
+    BROKEN: a sitting has worked and has no receipt, does not go on from the one before, or swears to words of
+    people that nobody has said. A sitting at work has no receipt yet, and is listed so. NotFoundError.
     """
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
         session = of_run(tx, run)
     runs = session.runs if is_sitting(session.newest) else (run,)
-    rows = [_row(core, one, streams) for one in runs]
+    found = [_row(core, one, streams) for one in runs]
+    said = list(_said(core, [row["run"] for row in found if row["receipt"] is not None]))
     if len(runs) == 1:
         judged = receipts.verify(core, run.id, streams)
-        return {**judged, "sittings": rows if is_sitting(run) else []}
-    checks = [_held(core, one, row) for one, row in zip(runs, rows, strict=True)]
-    checks += _links(core, [row["run"] for row in rows if row["receipt"] is not None])
-    bad = next((row["verdict"] for row in rows if row["verdict"] in _BAD), None)
+        true = judged["verdict"] != ReceiptVerdict.PASS or all(one["ok"] for one in said)
+        verdict = judged["verdict"] if true else str(ReceiptVerdict.BROKEN)
+        checks = [*judged["checks"], *said]
+        return {
+            "run": judged["run"],
+            "verdict": verdict,
+            "checks": checks,
+            "sittings": found if is_sitting(run) else [],
+        }
+    checks = [_held(core, one, row) for one, row in zip(runs, found, strict=True)]
+    checks += [*said, *_links(core, [row["run"] for row in found if row["receipt"] is not None])]
+    bad = next((row["verdict"] for row in found if row["verdict"] in _BAD), None)
     whole = ReceiptVerdict.PASS if all(check["ok"] for check in checks) else ReceiptVerdict.BROKEN
-    there = any(row["receipt"] is not None for row in rows)
+    there = any(row["receipt"] is not None for row in found)
     verdict = bad or (whole if there else ReceiptVerdict.NOT_FOUND)
-    return {"run": session.id, "verdict": str(verdict), "checks": checks, "sittings": rows}
+    return {"run": session.id, "verdict": str(verdict), "checks": checks, "sittings": found}
 
 
 def _row(core: Core, run: Run, streams: Streams) -> SittingVerdict:
@@ -97,6 +108,29 @@ def _links(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
             words = f"{files}, {f'with the memory of {memory}' if memory else 'without a memory'}"
             yield {"what": f"{run} goes on from {runs[number - 1]}", "ok": ok, "detail": words}
         left = lefts[run] = found["statement"]["predicate"]["commit"] or begins
+
+
+def _said(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
+    """Whether the words of people in the signed turns are those of the ledger: number, name and text."""
+    for name in runs:
+        found = _receipt(core, name)
+        with core.ports.ledger.transaction() as tx:
+            run = tx.get(Run, name)
+            fence = tx.get(Fence, name, found["fence"]) if found is not None else None
+        turns = found["statement"]["predicate"]["turns"] if found is not None and found["statement"] else []
+        if run is None or fence is None or not turns:
+            continue
+        order = json.loads(parse_envelope(fence.order).body())
+        known = {0: TurnWords.of(0, (order["turns"] or {}).get("by", ""), order["task"])}
+        known |= {
+            n: TurnWords.of(n, name_of(row["by"]), row["text"]) for n, row in enumerate(rows(run), start=1)
+        }
+        words = [TurnWords.model_validate(one, strict=False) for turn in turns for one in turn["words"]]
+        false = [str(one.number) for one in words if known.get(one.number) != one]
+        detail = (
+            f"words {', '.join(false)} are others than people have said" if false else f"{len(words)} of them"
+        )
+        yield {"what": f"the words in {name} were said so", "ok": not false, "detail": detail}
 
 
 def _begins(core: Core, run: str) -> str:

@@ -15,7 +15,7 @@ from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]
 
 from node_agent.attempt.gateways import GatewayAccess
 from node_agent.attempt.plans import GATES, OUT, SETUP
-from node_agent.attempt.ports import Launch
+from node_agent.attempt.ports import NOTHING_LAID, LaidWordsOf, Launch
 from node_agent.chat.client import BEAT_S
 from node_agent.chat.limits import ChatLimits
 from node_agent.native.equipment import WorkerBeat, tell_end
@@ -249,12 +249,12 @@ class SittingRuntimes(MemoryRuntimes):
             self._programs.orders[str(order.identity)] = order
         return super().launch(order, work, home, guide, door)
 
-    def reader(self, order: Order, bounds: Bounds = NO_BOUNDS) -> Any:
+    def reader(self, order: Order, bounds: Bounds = NO_BOUNDS, laid: LaidWordsOf = NOTHING_LAID) -> Any:
         if order.turns is None:
-            return super().reader(order, bounds)
+            return super().reader(order, bounds, laid)
         native = RUNTIMES["native"]
         parser = native.parser(request_of(order, "/", "/"))
-        return Priced(reader_of(parser, order.policy, NOWHERE, native.capabilities, {}))
+        return Priced(reader_of(parser, order.policy, NOWHERE, native.capabilities, {}, laid))
 
 
 class Priced:

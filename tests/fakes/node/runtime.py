@@ -11,7 +11,14 @@ from typing import Any
 
 from node_agent.attempt.ceiling import Ceiling
 from node_agent.attempt.gateways import GatewayAccess
-from node_agent.attempt.ports import Launch, ReportedEnd, ReportedUsage, StepFailed
+from node_agent.attempt.ports import (
+    NOTHING_LAID,
+    LaidWordsOf,
+    Launch,
+    ReportedEnd,
+    ReportedUsage,
+    StepFailed,
+)
 from node_agent.policy.judging import NO_BOUNDS, Bounds
 from node_agent.runtimes.base import ExitInfo
 from node_agent.shim.spool import PhasePlan
@@ -98,7 +105,9 @@ class MemoryRuntimes:
             raise StepFailed(FailureKind.SANDBOX, "there is no sandbox")
         return replace(plan, steps=tuple(replace(one, walled=True) for one in plan.steps))
 
-    def reader(self, order: Order, bounds: Bounds = NO_BOUNDS) -> LineReader:
+    def reader(
+        self, order: Order, bounds: Bounds = NO_BOUNDS, laid: LaidWordsOf = NOTHING_LAID
+    ) -> LineReader:
         return LineReader()
 
 

@@ -86,7 +86,9 @@ def test_the_very_tree_is_taken_on_the_nodes_signed_word(tmp_path: Path) -> None
 )
 def test_other_gates_than_the_runs_own_are_not_its_word(tmp_path: Path, result: dict[str, Any]) -> None:
     world = World(tmp_path, **result)
-    assert "stopped" in world.judged(tested=True, off=lambda: True).detail
+    (held,) = world.judged(tested=True).held
+    assert held.yes == "--anyway", "a receipt that contradicts itself ends its run as infra"
+    assert "stopped" in world.judged(tested=True, anyway=True, off=lambda: True).detail
     assert len(world.coordinator.rows(Run)) == 2, "it was to be judged anew"
 
 

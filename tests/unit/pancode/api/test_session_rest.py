@@ -14,7 +14,7 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.policy import CallAsked, Isolation
-from node_agent.wire.receipt import RestReason
+from node_agent.wire.receipt import RestReason, TurnWords
 from pancode.cli import follow
 from pancode.cli.face import Face
 from pancode.cli.land import landing
@@ -48,7 +48,9 @@ def rested(world: World, order: Order, commit: str | None = COMMIT) -> None:
     change: dict[str, Any] = {"commit": commit, "change": "change", "files_changed": ("a.txt",)}
     told = change if commit else {}
     told["snapshot"] = world.context.row(Run, order.identity.run).workspace.get("snapshot")
-    turns = (record(1, 0),)
+    assert order.turns is not None
+    words = TurnWords.of(0, order.turns.by, order.task)
+    turns = (record(1, 0).model_copy(update={"words": (words,)}),)
     world.node.deliver(order, session="s-1", turns=turns, rests=RestReason.ASKED, answer="hi", **told)
     world.context.turn()
 
@@ -217,10 +219,33 @@ def test_a_lost_sitting_breaks_the_chain_and_an_altered_receipt_is_named(world: 
     assert verdict(world, second)["verdict"] == "TAMPERED"
 
 
+@pytest.mark.parametrize(
+    ("words", "verdict_of"),
+    [
+        (("ben", 1, "stop the deploy"), "PASS"),
+        (("ana", 1, "stop the deploy"), "BROKEN"),
+        (("ben", 1, "do deploy"), "BROKEN"),
+        (("ben", 77, "stop the deploy"), "BROKEN"),
+    ],
+)
+def test_words_that_nobody_has_said_so_are_no_pass(
+    world: World, words: tuple[str, int, str], verdict_of: str
+) -> None:
+    run = begin(world)["run"]
+    order = sitting(world)
+    say(world, run, "stop the deploy", by="ben")
+    (by, number, text), task = words, TurnWords.of(0, "ana", order.task)
+    told = record(1, 0).model_copy(update={"words": (task, TurnWords.of(number, by, text))})
+    world.node.deliver(order, session="s-1", turns=(told,), rests=RestReason.ASKED, answer="hi")
+    world.context.turn()
+    found = verdict(world, run)
+    assert found["verdict"] == verdict_of and found["checks"][-1]["ok"] is (verdict_of == "PASS")
+
+
 def test_a_run_that_is_no_session_has_its_own_verdict(world: World) -> None:
     run = begin(world)["run"]
     rested(world, sitting(world), None)
     alone = verdict(world, run)
     assert alone["verdict"] == "PASS" and [one["run"] for one in alone["sittings"]] == [run]
-    assert alone["checks"] == world.http.get(f"/v1/runs/{run}/verify").json()["checks"]
+    assert alone["checks"][:-1] == world.http.get(f"/v1/runs/{run}/verify").json()["checks"]
     assert world.problem("GET", "/v1/sessions/r-none/verify")["code"] == "run_not_found"

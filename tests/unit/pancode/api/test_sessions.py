@@ -17,6 +17,7 @@ from node_agent.wire.control import PersonAnswers, PersonSays, TurnControl
 from node_agent.wire.event import Marked, PersonAsked, PersonHeard, Turned
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.model import MOST
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.policy import CallAsked, Isolation
@@ -176,6 +177,22 @@ def test_a_session_from_its_first_words_to_the_next_sitting(world: World) -> Non
     listed = world.http.get("/v1/sessions").json()["sessions"]
     assert [one["session"] for one in listed] == [run]
     assert world.http.get("/v1/sessions/last").json()["session"] == run
+
+
+@pytest.mark.parametrize("number", [MOST, 10_001, 3])
+def test_a_turn_that_cannot_be_the_next_is_none(world: World, number: int) -> None:
+    """A node that lies hides no turn that comes, and leaves the session as it is."""
+    run = begin(world)["run"]
+    order = sitting(world)
+    turned(world, order, record(1, 0))
+    world.node.say(order.identity, Turned(turn=record(number, 0), bytes=10))
+    world.context.turn()
+    assert session(world, run)["turn"]["number"] == 1
+    turned(world, order, record(2, 0))
+    assert session(world, run)["turn"]["number"] == 2
+    for path, what in (("turn", {"what": "cancel"}), ("turn", {"what": "rest"}), ("end", {})):
+        answer = world.http.post(f"/v1/sessions/{run}/{path}", {**what, "by": "ana"})
+        assert answer.status_code == 200, answer.text
 
 
 def test_words_before_its_program_is_there_are_sent_when_it_is(world: World) -> None:
