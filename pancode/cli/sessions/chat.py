@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument
 
-from node_agent.wire.clock import SystemIds
+from node_agent.wire.clock import SystemClock, SystemIds
 from pancode.agents.agents import ORCHESTRATOR
 from pancode.caller import folder, terminal_is_gone
 from pancode.cli import completions
@@ -123,7 +123,7 @@ def chat(
         return ExitCode.DONE
     begun = begin(face, client, first)
     _tell_begun(face, begun)
-    talk = ChatLoop(face, client, SystemIds(), begun["run"])
+    talk = ChatLoop(face, client, SystemIds(), SystemClock(), begun["run"])
     return talk.once((begun["run"], 0)) if once else talk.go((begun["run"], 0), first)
 
 
@@ -186,7 +186,6 @@ def _on_screen(
     flags: Mapping[str, str] | None = None,
 ) -> int:
     """The screen until the person leaves, who then reads how to come back."""
-    from node_agent.wire.clock import SystemClock
     from pancode.cli.sessions.screen.app import ChatScreen
     from pancode.cli.sessions.screen.desk import ChatDesk
     from pancode.cli.top import on_screen
@@ -303,7 +302,7 @@ def attach(
     if not once and not plain and _draws(face):
         return _on_screen(face, _none_begins, shape["run"], since or "", words or "")
     leaves_with_terminal()
-    talk = ChatLoop(face, client, SystemIds(), shape["run"], since or "")
+    talk = ChatLoop(face, client, SystemIds(), SystemClock(), shape["run"], since or "")
     if words is not None and words.strip() in LEAVE:
         return ExitCode.DONE
     command = None if words is None else typed(words.strip())

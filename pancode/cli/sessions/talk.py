@@ -12,10 +12,10 @@ from contextlib import suppress
 from shutil import get_terminal_size
 from typing import Any
 
-from node_agent.wire.clock import Ids
+from node_agent.wire.clock import Clock, Ids
 from pancode.caller import terminal_is_gone
 from pancode.cli.face import Face, aside, exit_of, tell_error, who
-from pancode.cli.sessions.lines import LineStory
+from pancode.cli.sessions.lines import OURS, LineStory
 from pancode.cli.sessions.slash import LEAVE, TypedCommand, carried_out, overview, typed
 from pancode.cli.sessions.stream import SessionReader
 from pancode.cli.terminal import Sink, count, safe, safe_block, usd
@@ -28,6 +28,9 @@ from pancode.sessions.output import NO_TURN, OVER, ReadTurn
 
 OWN_COUNT, ASSUMED = "reported", "assumed"
 """The source of a cost that no gateway has metered: the program itself says so."""
+REST_MS = 700
+"""As on the screen: whoever types cannot have read a question that came so shortly before."""
+ONCE, ALWAYS, NO = ("y", "yes"), ("a", "always"), ("n", "no")
 HELP = """\
   words          go to the agent; while it works, with the next call of its model
   Ctrl-D, Ctrl-C leave; nothing ends. A question is answered with y, n WORDS, a (always), or a number.
@@ -118,8 +121,8 @@ def come_back(session: str, state: str) -> str:
 class ChatLoop:
     """One person at one session. `run`: the newest run that is known; `since`: `RUN:BYTE` to show it from."""
 
-    def __init__(self, face: Face, client: Client, ids: Ids, run: str, since: str = "") -> None:
-        self._face, self._client = face, client
+    def __init__(self, face: Face, client: Client, ids: Ids, clock: Clock, run: str, since: str = "") -> None:
+        self._face, self._client, self._clock = face, client, clock
         self._acts = SessionActs(client, ids, who(), run)
         self._looks = Client(client.place, starts=False)
         self._queue: queue.Queue[Happening] = queue.Queue()
@@ -131,6 +134,8 @@ class ChatLoop:
         self._counted: tuple[str, int] | None = None
         """The turn whose cost was told last; None: no state was seen yet."""
         self._asked: dict[str, Any] = {}
+        self._rests_ms = 0
+        """Until then a yes or a no may have been typed for what stood there before the question."""
         self._sent: list[tuple[str, int]] = []
         """Words without the end of their turn: their run, and their number there."""
         self._later: deque[str] = deque()
@@ -238,7 +243,7 @@ class ChatLoop:
 
     def _listen(self) -> None:
         while (line := read_line()) is not None:
-            self._queue.put(("line", (line, self._shown)))
+            self._queue.put(("line", (line, self._shown, self._clock.mono_ms() < self._rests_ms)))
         self._queue.put(("eof", None))
 
     def _goes(self, kind: str) -> bool:
@@ -300,9 +305,9 @@ class ChatLoop:
             self._ask(asks)
         elif failed or self._state in ("waits for a slot", "starts", "turn lost", "ended"):
             why = f": {safe(shape['reason'])}" if shape["reason"] else ""
-            self._face.note(f"[{shape['session']} {self._state}{why}]")
+            self._note(f"[{shape['session']} {self._state}{why}]")
             if self._state == "turn lost":
-                self._face.note(f"[{lost_turn(shape)}]")
+                self._note(f"[{lost_turn(shape)}]")
             self._prompted = False
         self._shown = shown
 
@@ -312,7 +317,7 @@ class ChatLoop:
         newest = shape["run"], turn["number"] if turn else 0
         if turn and self._counted is not None and newest != self._counted and turn["tokens"] is not None:
             words = f"turn {turn['number']}: {spent(turn, turn['tokens'])}; session: {spent_in_all(shape)}"
-            self._face.note(f"[{words}]")
+            self._note(f"[{words}]")
             self._prompted = False
         self._counted = newest
 
@@ -322,13 +327,18 @@ class ChatLoop:
         self._sent = [one for one in self._sent if one[0] not in runs]
         if missed and self._shape["takes_turns"]:
             self._missed = True
-            self._face.note(f"[{MISSED}]")
+            self._note(f"[{MISSED}]")
+
+    def _note(self, text: str) -> None:
+        """Lines of PanCode's own, behind the mark that no line of an agent begins with."""
+        self._face.note("\n".join(f"{OURS}{line}" for line in text.split("\n")))
 
     def _ask(self, asks: dict[str, Any]) -> None:
+        self._rests_ms = self._clock.mono_ms() + REST_MS
         choices = "".join(f"\n  {number}: {safe(one)}" for number, one in enumerate(asks["choices"], start=1))
         how = "your answer" if asks["kind"] == "question" else f"y, n WORDS, or a: {_always(asks)}"
         how = how if self._tty and not self._once else safe(asks["command"])
-        self._face.note(f"[it asks: {safe(asks['words'])}{choices}\n  {how}]")
+        self._note(f"[it asks: {safe(asks['words'])}{choices}\n  {how}]")
         self._prompted = False
 
     def _turned(self, turn: ReadTurn) -> None:
@@ -341,10 +351,11 @@ class ChatLoop:
             self._sink.write(text.encode())
 
     # ---- what is typed
-    def _said(self, line: str, shown: str = "", *, waited: bool = False) -> bool:
+    def _said(self, line: str, shown: str = "", hasty: bool = False, *, waited: bool = False) -> bool:
         """Do what the line says; whether it is time to leave. A pipe's words wait for the turn before.
 
-        `shown`: what was shown when the line was read; it answers only the question that it was.
+        `shown`: what was shown when the line was read; it answers only the question that it was. `hasty`: it
+        had just come.
         """
         self._prompted = False
         text = line.strip()
@@ -354,18 +365,18 @@ class ChatLoop:
             self._later.append(line)
             return False
         try:
-            self._act(text, shown)
+            self._act(text, shown, hasty)
         except PancodeError as error:
             if not self._tty and error.code != NO_TURN:
                 raise
             tell_error(error, as_json=False)
         return False
 
-    def _act(self, text: str, shown: str) -> None:
+    def _act(self, text: str, shown: str, hasty: bool) -> None:
         command = typed(text)
         if command is not None:
             self.commanded(command)
-        elif text and not (self._asked and shown == self._shown and self._answers(text)):
+        elif text and not (self._asked and shown == self._shown and self._answers(text, hasty)):
             run, _ = self.say(text)
             self._follower.follow(run)  # the stream may have ended
 
@@ -397,16 +408,29 @@ class ChatLoop:
             self._story.mine.append(text)
         return message
 
-    def _answers(self, text: str) -> bool:
-        """Answer the question that is shown, by its run and number. False: these are words."""
+    def _answers(self, text: str, hasty: bool) -> bool:
+        """Answer the question that is shown, by its run and number. False: these are words.
+
+        A yes or a no of the moment before it came is held back, unless it names the number of the call.
+        """
         asks = self._asked
         word, _, more = text.partition(" ")
+        word, call = word.lower(), asks["call"]
+        named = call is not None and more.strip() == str(call)
+        says = "yes" if word in (*ONCE, *ALWAYS) and (named or not more) else "no" if word in NO else ""
         if asks["kind"] == "question":
+            if hasty:
+                return False
             self._acts.answer(asks, text)
-        elif word.lower() in ("y", "yes", "a", "always") and not more:
-            self._acts.approve(asks, "run" if word.lower() in ("a", "always") else "once")
-        elif word.lower() in ("n", "no"):
-            self._acts.deny(asks, more)
+        elif says and hasty and not named:
+            by_number = "" if call is None else f", or: y {call}"
+            self._note(f"[the question came as you typed: answer it again{by_number}]")
+        elif call is not None and not says and word in (*ONCE, *ALWAYS) and more.strip().isdecimal():
+            self._note(f"[{more.strip()} does not wait: y {call}]")
+        elif says == "yes":
+            self._acts.approve(asks, "run" if word in ALWAYS else "once")
+        elif says == "no":
+            self._acts.deny(asks, "" if named else more)
         else:
             return False
         return True

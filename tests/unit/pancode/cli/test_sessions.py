@@ -11,7 +11,7 @@ import pytest
 
 from pancode.cli.face import Face
 from pancode.cli.sessions import talk
-from pancode.cli.sessions.lines import LineStory
+from pancode.cli.sessions.lines import OURS, LineStory
 from pancode.cli.sessions.slash import CommandEnd
 from pancode.cli.sessions.stream import SessionReader
 from pancode.cli.sessions.talk import ChatLoop
@@ -20,6 +20,7 @@ from pancode.errors import ApiError, ExitCode, UsageError
 from pancode.sessions.attached import MISSED
 from pancode.sessions.output import MOST_LINE, ReadTurn
 from tests.fakes.node.clock import CountingIds
+from tests.unit.pancode.control.world import FakeClock
 
 LINES = (
     {"type": "session", "session": "s", "version": "1"},
@@ -177,7 +178,8 @@ def asks(kind: str, call: int | None, words: str = "git push") -> dict[str, Any]
 
 
 def chat(client: Asked, tty: bool = True) -> ChatLoop:
-    loop = ChatLoop(Face(as_json=False), cast("Client", client), CountingIds(), "r-1")
+    clock = FakeClock()
+    loop = ChatLoop(Face(as_json=False), cast("Client", client), CountingIds(), clock, "r-1")
     loop._tty = tty
     loop._follower = cast("Any", SimpleNamespace(follow=lambda run: None))
     return loop
@@ -227,6 +229,58 @@ def test_words_that_were_read_before_a_question_are_no_answer_to_it() -> None:
     loop._said("y", other)
     loop._said("y", loop._shown)
     assert [path.rpartition("/")[2] for path, _ in client.posts] == ["words", "words", "answer"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        ("y", []),
+        ("a", []),
+        ("n", []),
+        ("n use a branch", []),
+        ("y 4", []),
+        ("y 3", [("approve", {"call": 3, "scope": "once"})]),
+        ("always 3", [("approve", {"call": 3, "scope": "run"})]),
+        ("n 3", [("deny", {"call": 3})]),
+        ("and the docs, please", [("words", {"text": "and the docs, please"})]),
+    ],
+)
+def test_a_yes_of_the_moment_before_a_question_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    sent: list[tuple[str, dict[str, Any]]],
+) -> None:
+    """It was typed for what stood there before, such as the agent's own words."""
+    client, clock = Asked(), FakeClock()
+    loop = chat(client)
+    loop._clock = clock
+    typed_lines = iter([text, None])
+    monkeypatch.setattr("pancode.cli.sessions.talk.read_line", lambda: next(typed_lines))
+    loop._told_state(asks("call", 3))
+    clock.ms += 650
+    loop._listen()
+    kind, line = loop._queue.get()
+    assert kind == "line" and not loop._said(*line)
+    assert [(path.rpartition("/")[2], body) for path, body in client.posts] == sent
+    told = capsys.readouterr().err
+    assert bool(sent) is not any(one in told for one in ("the question came as you typed", "4 does not wait"))
+    clock.ms += 51
+    typed_lines = iter(["y", None])
+    loop._listen()
+    assert loop._queue.get() == ("eof", None) and not loop._said(*loop._queue.get()[1])
+    assert client.posts[-1][0].endswith("approve")
+
+
+def test_no_line_of_an_agent_looks_like_one_of_pancodes_own(capsys: pytest.CaptureFixture[str]) -> None:
+    loop = chat(Asked())
+    loop._told_state(asks("call", 3))
+    asked = capsys.readouterr().err
+    assert all(line.startswith(OURS) for line in asked.splitlines()) and "it asks: git push" in asked
+    shown: list[str] = []
+    story = LineStory(shown.append)
+    story._say(asked)
+    assert not any(line.startswith(OURS) for line in "".join(shown).splitlines())
 
 
 Happens = tuple[tuple[str, Any], ...]
