@@ -10,7 +10,7 @@ from typing import Any
 from pancode.access.rights import ANSWERS
 from pancode.client import path_of
 from pancode.mcp.tool import LOOK_S, ROWS, RUN, WAIT_MOST_S, Json, McpTool, McpToolCall, integer, string
-from pancode.sessions.output import WAITING, WholeLines, WorkerEvent, event_of
+from pancode.sessions.output import WAITING, WholeLines, WorkerEvent, event_of, said_by_program, speaks
 
 READ_BYTES, SAID_CHARS = 20_000, 40_000
 """Bounds of one answer: of a session's output, and of the words of one turn."""
@@ -47,8 +47,7 @@ def _say(call: McpToolCall) -> Any:
         return {**told, "next": f"call session_read with run {run} until its state waits for somebody"}
     turn: list[Json] = []
     end = begin = f"{run}:0"
-    for mark, line in _lines(call, run, begin):
-        event = event_of(line)
+    for mark, event, _ in _events(call, run, begin, shape["runtime"]):
         end, turn = mark, [] if event.kind == "turn" else turn
         _tell(turn, event)
     while len(turn) > 1 and sum(len(json.dumps(one)) for one in turn) > SAID_CHARS:
@@ -61,17 +60,19 @@ def _read(call: McpToolCall) -> Any:
     since = mark = str(call.given.get("since", ""))
     told: list[Json] = []
     size = 0
-    for mark, line in _lines(call, call.text("run"), since):
-        _tell(told, event_of(line))
-        size += len(line)
+    path = path_of("sessions", call.text("run"))
+    shape = call.client.get(path)
+    for mark, event, length in _events(call, call.text("run"), since, shape["runtime"]):
+        _tell(told, event)
+        size += length
         if size > READ_BYTES:
             return {"told": told, "since": mark, "more": True}
-    shape = call.client.get(path_of("sessions", call.text("run")))
+    shape = call.client.get(path)
     return {"told": told, "since": mark, "more": False, **_about(shape)}
 
 
-def _lines(call: McpToolCall, run: str, since: str) -> Iterator[tuple[str, bytes]]:
-    """Each line of the output that is there now, with the number of the byte behind it."""
+def _events(call: McpToolCall, run: str, since: str, runtime: str) -> Iterator[tuple[str, WorkerEvent, int]]:
+    """Each line of the output that is there now, with the number of the byte behind it, and its length."""
     place, lines = "", WholeLines(MOST_LINE)
     path = path_of("sessions", run, "stream")
     for happened in call.client.events("GET", path, query={"since": since or None}):
@@ -81,7 +82,8 @@ def _lines(call: McpToolCall, run: str, since: str) -> Iterator[tuple[str, bytes
         if (here := f"{told['run']} {told['attempt']}") != place:
             place, lines = here, WholeLines(MOST_LINE)
         for line in lines.feed(base64.b64decode(told["b64"])):
-            yield f"{told['run']}:{told['next'] - lines.behind}", line
+            mark = f"{told['run']}:{told['next'] - lines.behind}"
+            yield mark, event_of(line) if speaks(runtime, line) else said_by_program(line), len(line)
 
 
 def _tell(told: list[Json], event: WorkerEvent) -> None:

@@ -71,6 +71,20 @@ class WorkerEvent:
         return self.command or self.path or self.pattern
 
 
+def speaks(runtime: str, line: bytes) -> bool:
+    """Whether a line of that runtime's output may be one of our worker: its own, and in sittings those of
+    others. Any program can print a line that looks so."""
+    from pancode.agents.runtimes import OUR_OWN, RUNTIMES  # a face starts without the wire's models
+
+    kind = RUNTIMES[runtime]
+    return runtime == OUR_OWN or (kind.takes_turns and line.startswith(b'{"type": "'))
+
+
+def said_by_program(line: bytes) -> WorkerEvent:
+    """A line of any other program: text of its own, and nobody else's words."""
+    return WorkerEvent("said", text=f"{line.decode('utf-8', 'replace')}\n")
+
+
 @dataclass
 class ReadTurn:
     """A turn as the output tells it."""

@@ -20,6 +20,7 @@ SHAPE: Json = {
     **{"session": "r-1", "state": "works", "reason": "", "run": "r-1", "node": "n", "agent": "builder"},
     **{"model": "m", "title": "t", "asks": None, "changed_at": "2026-01-01", "goes_on": False},
     "usage": {"cost_usd": "0.10"},
+    "runtime": "native",
 }
 LINES: list[Json] = [
     {"type": "turn", "number": 1, "by": "ana", "text": "look"},
@@ -102,6 +103,17 @@ def test_a_line_that_is_too_long_is_left_out_whole_and_the_next_one_is_read(
     client.output = b"x" * 500 + OUTPUT[:20] + b"\n" + OUTPUT
     answer = called(client, "session_read", run="r-1")
     assert answer["told"][0]["person"] == "ana" and answer["since"] == f"r-1:{len(client.output)}"
+
+
+@pytest.mark.parametrize(("runtime", "person"), [("native", True), ("opencode", True), ("shell", False)])
+def test_a_line_of_another_program_is_nobodys_words(
+    monkeypatch: pytest.MonkeyPatch, runtime: str, person: bool
+) -> None:
+    monkeypatch.setitem(SHAPE, "runtime", runtime)
+    answer = called(Coordinator(9_999, "rests"), "session_read", run="r-1")
+    assert any("person" in one for one in answer["told"]) is person
+    assert person or "I look." not in json.dumps(answer["told"][1:]), "all of it is text of one program"
+    assert "look" in json.dumps(answer["told"])
 
 
 def test_words_are_waited_for_with_their_turn_alone(monkeypatch: pytest.MonkeyPatch) -> None:
