@@ -200,7 +200,7 @@ class EditorSession:
         if turn.why:
             self._think(f"{turn.why}")
         if below := ending(turn, self.shape):
-            self._show(chunk("agent_message_chunk", below))
+            self._show(chunk("agent_thought_chunk", below))
         return {"stopReason": _STOPS[turn.stop]}
 
     def _missed(self) -> Json:

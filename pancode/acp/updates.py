@@ -114,13 +114,13 @@ class UpdateReader:
             self.turn.commands += call["kind"] == "execute"
         told: Json = {"toolCallId": call["toolCallId"], "status": "completed" if ok else "failed"}
         if denied:
-            told["content"] = [{"type": "content", "content": text_block(event.why)}]
+            told["content"] = [{"type": "content", "content": text_block(unhidden(event.why))}]
         yield {"sessionUpdate": "tool_call_update", **told}
 
 
 def chunk(kind: str, text: str) -> Json:
-    """A piece of text as an update."""
-    return {"sessionUpdate": kind, "content": text_block(text)}
+    """A piece of anybody's text as an update: what cannot be seen is named."""
+    return {"sessionUpdate": kind, "content": text_block(unhidden(text))}
 
 
 def text_block(text: str) -> Json:

@@ -53,6 +53,24 @@ def test_a_turn_is_text_calls_and_their_ends() -> None:
     assert denied["status"] == "failed" and "forbids" in denied["content"][0]["content"]["text"]
 
 
+def test_no_text_steers_a_terminal_or_hides_from_its_reader() -> None:
+    evil = "\x1b]52;c;Y3VybCBl\x07 \u202egnp.exe"
+    updates = read(
+        lines(
+            turn(by="ben", text=evil),
+            {"type": "said", "text": evil},
+            {"type": "noted", "text": evil},
+            {"type": "retrying", "why": evil},
+            {"type": "called", "id": "c", "tool": "bash", "command": "ls"},
+            {"type": "denied", "id": "c", "tool": "bash", "why": evil},
+        )
+    )
+    texts = [one["content"]["text"] for one in updates if "text" in one.get("content", ())]
+    texts += [part["content"]["text"] for one in updates[-1:] for part in one["content"]]
+    assert len(texts) == 5 and all("<U+001B>" in one and "<U+202E>" in one for one in texts)
+    assert not any("\x1b" in one or "\u202e" in one for one in texts)
+
+
 @pytest.mark.parametrize(
     "path", ["/etc/passwd", "", "relative.py", "/n/jobs/r-10.1.1/tree/a", "/n/jobs/r-1.1.1/tree/../../b"]
 )
