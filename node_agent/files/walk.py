@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -30,16 +31,17 @@ class WalkedName:
     way: Sequence[str]
 
 
-def walk(top: Path, opening: bool = False) -> Iterator[WalkedName]:
+def walk(top: Path, opening: bool = False, most: int | None = None) -> Iterator[WalkedName]:
     """Everything below `top`, a folder after all that is in it. What cannot be entered is passed over.
 
     `opening`: folders that their owner may not read, write and enter are opened first. OSError when a folder
-    is moved away meanwhile.
+    is moved away meanwhile, and for one with more than `most` names: they need no disk, and no quota counts
+    them.
     """
     here = _opened(None, str(top), opening)
     if here is None:
         return
-    place = _Place(here, opening)
+    place = _Place(here, opening, most)
     try:
         while True:
             if place.left:
@@ -57,10 +59,10 @@ def walk(top: Path, opening: bool = False) -> Iterator[WalkedName]:
 class _Place:
     """The folder that is open, and the way to it. The way back is `..`, which must lead where we were."""
 
-    def __init__(self, here: int, opening: bool) -> None:
-        self.here, self.opening = here, opening
+    def __init__(self, here: int, opening: bool, most: int | None) -> None:
+        self.here, self.opening, self.most = here, opening, most
         self.way: list[str] = []
-        self._levels: list[tuple[_Inode, _Listed]] = [(_inode(here), _listed(here))]
+        self._levels: list[tuple[_Inode, _Listed]] = [(_inode(here), _listed(here, most))]
 
     @property
     def left(self) -> _Listed:
@@ -73,7 +75,7 @@ class _Place:
         os.close(self.here)
         self.here = below
         self.way.append(name)
-        self._levels.append((_inode(below), _listed(below)))
+        self._levels.append((_inode(below), _listed(below, self.most)))
         return True
 
     def leave(self) -> str | None:
@@ -130,7 +132,11 @@ def _inode(folder: int) -> _Inode:
     return seen.st_dev, seen.st_ino
 
 
-def _listed(folder: int) -> _Listed:
+def _listed(folder: int, most: int | None) -> _Listed:
     """Names, and which are folders: the listing itself says so, a look at each would cost seconds."""
     with os.scandir(folder) as found:
-        return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found]
+        until = None if most is None else most + 1
+        names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in islice(found, until)]
+    if most is not None and len(names) > most:
+        raise OSError(errno.E2BIG, f"a folder in it has more than {most} names")
+    return names

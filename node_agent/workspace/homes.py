@@ -228,12 +228,13 @@ class KeptSessions:
 
     def _keep(self, order: Order, session: str, used: Usage, names: Sequence[str]) -> str:
         places, run = self._home.places(order.identity), order.identity.run
-        found = list(files_below(places.home, names))
-        size = sum((places.home / name).lstat().st_size for name in found[:MOST_FILES])
+        found = list(islice(files_below(places.home, names, MOST_FILES), MOST_FILES + 1))
+        size = sum((places.home / name).lstat().st_size for name in found)
         if not found:
             return ""
         if size > MOST_BYTES or len(found) > MOST_FILES:
-            return f"its session is not kept: it has {size >> 20} MiB in {len(found)} files"
+            many = f"more than {MOST_FILES}" if len(found) > MOST_FILES else str(len(found))
+            return f"its session is not kept: it has {size >> 20} MiB in {many} files"
         before = order.resume.run if order.turns is not None and order.resume is not None else ""
         kept = self._kept()
         new = self._root / f".{run}"
@@ -356,8 +357,9 @@ def _sum(one: Usage, other: Usage) -> Usage:
     )
 
 
-def files_below(top: Path, names: Sequence[str]) -> Iterator[str]:
-    """Plain files at or below these names; what is a link, or lies behind one, is left out."""
+def files_below(top: Path, names: Sequence[str], most: int | None = None) -> Iterator[str]:
+    """Plain files at or below these names; what is a link, or lies behind one, is left out. OSError for a
+    folder with more than `most` names."""
     for name in names:
         path, parts = top, Path(name).parts
         if not all(real_folder(path := path / part) for part in parts[:-1]):
@@ -367,7 +369,7 @@ def files_below(top: Path, names: Sequence[str]) -> Iterator[str]:
             if os.path.lexists(path) and stat.S_ISREG(path.lstat().st_mode):
                 yield name
             continue
-        for one in walk(path):
+        for one in walk(path, most=most):
             seen = os.stat(one.name, dir_fd=one.at, follow_symlinks=False)
             if stat.S_ISREG(seen.st_mode):
                 yield "/".join((name, *one.way, one.name))

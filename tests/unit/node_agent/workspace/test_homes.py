@@ -159,6 +159,22 @@ def test_no_link_is_followed_and_nothing_large_is_kept(
     assert "is not kept" in node.kept.keep(order, "s", USED)
 
 
+@pytest.mark.parametrize("folders", [1, 3])
+def test_no_more_names_are_looked_at_than_are_kept(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folders: int
+) -> None:
+    """Empty files need no disk, so no limit of the run holds them."""
+    order = order_of("r-0001")
+    top = node.home.places(order.identity).home / "c/projects"
+    for number in range(30):
+        place = top / str(number % folders) / f"{number}.jsonl"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch()
+    monkeypatch.setattr(homes, "MOST_FILES", 20)
+    assert "more than 20" in node.kept.keep(order, "s", USED)
+    assert not (tmp_path / "sessions").exists()
+
+
 def test_a_node_keeps_the_newest_and_lets_go_of_the_old(
     node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
