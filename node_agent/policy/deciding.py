@@ -17,6 +17,7 @@ from node_agent.policy.rulefile import FILES
 _CI = "continuous integration runs it"
 _SHELL = "it is run, or sets variables, in your shell"
 _PYTHON = "Python obeys it whenever it starts"
+_START = "a program obeys it whenever it starts in its folder"
 _EDITOR = "an editor runs what it names"
 _HOOK = "git runs it as a hook"
 _AGENT = "an agent program obeys it, or runs what it names"
@@ -65,15 +66,28 @@ _REASONS: Mapping[str, tuple[str, ...]] = {
         *("flake.nix", "shell.nix", "devenv.nix", "devenv.yaml", "devbox.json", ".venv/"),
     ),
     _PYTHON: ("pyvenv.cfg", "sitecustomize.py", "usercustomize.py", ".python-version"),
+    _START: (".Rprofile", ".pdbrc", ".pdbrc.py", ".gdbinit", ".lldbinit"),
     _EDITOR: (
         *(".vscode/", ".idea/", ".zed/", ".fleet/", ".devcontainer/", ".devcontainer.json"),
         *(".exrc", ".vimrc", ".nvimrc", ".nvim.lua", ".lvimrc", ".dir-locals.el", ".dir-locals-2.el"),
-        *("*.sublime-project", "*.code-workspace", ".vim/"),
+        *("*.sublime-project", "*.code-workspace", ".vim/", ".helix/"),
     ),
     _HOOK: (".husky/", ".githooks/", ".pre-commit-config.y*ml", "lefthook*", ".lefthook*", ".overcommit.yml"),
     _AGENT: (
         *(name for program, names in READ_BY.items() for name in names if program != "pancode"),
-        *("AGENT.md", ".aider.conf.yml", ".amazonq/", ".augment/", ".clinerules", ".continue/", ".cursor/"),
+        *(
+            "AGENT.md",
+            ".agent/",
+            ".factory/",
+            "crush.json",
+            ".crush.json",
+            ".aider.conf.yml",
+            ".amazonq/",
+            ".augment/",
+            ".clinerules",
+            ".continue/",
+            ".cursor/",
+        ),
         *(
             ".cursorrules",
             ".goosehints",
