@@ -5,7 +5,7 @@ from __future__ import annotations
 from pancode.access import rows
 from pancode.access.token_shapes import MadeTokenShape, TokenShape
 from pancode.control.core import Core
-from pancode.control.run import at, iso
+from pancode.control.run import at, find_run, iso
 from pancode.control.work import unit_of_work
 from pancode.core.names import not_found
 from pancode.core.records import ApiToken
@@ -22,10 +22,12 @@ from pancode.core.visitors import (
     narrowed,
     stale,
 )
-from pancode.errors import UsageError
+from pancode.errors import PancodeError, UsageError
+from pancode.plain import clip, safe
 from pancode.work.people.answering import items
 from pancode.work.schedule.rows import pause_of_token
 
+MOST_NAMED = 100
 MOST_FAILURES, WITHIN_MS = 20, 60_000
 """How many unknown tokens and codes are looked up in a minute; more are refused unread."""
 
@@ -123,9 +125,16 @@ def failed(core: Core, error: AccessError) -> None:
 
 
 def asked(core: Core, name: str, verb: str, run: str | None) -> None:
-    """Put a request over TCP that changes something on record."""
+    """Put a request over TCP that changes something on record. `run`: as the request names it; on
+    record is the run that this is, or the beginning of the text."""
     with unit_of_work(core) as work:
-        work.audit("trust", "info", "asked over TCP", run, by=name, asked=verb)
+        found, detail = None, {}
+        if run is not None:
+            try:
+                found = find_run(work.tx, run).id
+            except PancodeError:
+                detail = {"named": clip(safe(run), MOST_NAMED)}
+        work.audit("trust", "info", "asked over TCP", found, by=name, asked=verb, **detail)
 
 
 def shape(token: ApiToken) -> TokenShape:

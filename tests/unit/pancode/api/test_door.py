@@ -109,6 +109,21 @@ def test_who_asks_is_the_token_whatever_the_request_says(world: DoorWorld) -> No
     assert row.detail == {"by": "token ci", "asked": "POST /v1/runs"}
 
 
+@pytest.mark.parametrize("text", ["x" * 60_000, "a%1b%5b31m%e2%80%ae", "r-nosuch"])
+def test_the_record_of_a_request_names_a_run_that_is_there_or_little_text(
+    world: DoorWorld, text: str
+) -> None:
+    world.ask("POST", f"/v1/runs/{text}/deny", world.token("answer", name="ci"), {})
+    (row,) = [row for row in world.context.rows(Audit) if row.what == "asked over TCP"]
+    assert row.run is None and len(row.detail["named"]) <= 100 and row.detail["named"].isprintable()
+
+
+def test_the_record_of_a_request_by_a_short_name_has_the_whole_one(world: DoorWorld) -> None:
+    run = world.dispatch()["run"]
+    world.ask("POST", "/v1/runs/last/stop", world.token("operate", name="ci"), {})
+    assert [row.run for row in world.context.rows(Audit) if row.what == "asked over TCP"] == [run]
+
+
 def test_the_callers_environment_is_not_taken_over_tcp(world: DoorWorld) -> None:
     token = world.token("admin")
     said = {"name": "gpu", "host": "gpu", "environ": {"HOME": "/tmp/of-a-stranger"}}
