@@ -83,13 +83,22 @@ class FileEpochs:
             ) from exc
 
 
+def make_private(folder: Path) -> None:
+    """The folder is there, and it and those above it that were missing are for their owner alone. OSError."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing):  # `parents` of mkdir leaves those above to the umask
+        one.mkdir(mode=0o700, exist_ok=True)
+    if not missing:
+        folder.mkdir(exist_ok=True)  # FileExistsError for what is no folder
+
+
 def append_durable(path: Path, lines: bytes, whole: bool) -> None:
     """These lines are at the end of the file, also after a power cut. Mode 0600.
 
     `whole`: this process has put whole lines there, and nothing else since.
     """
     if not whole:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         size = os.fstat(handle).st_size
@@ -105,7 +114,7 @@ def append_durable(path: Path, lines: bytes, whole: bool) -> None:
 
 def write_durable(path: Path, data: bytes) -> None:
     """The file has these bytes or is as it was before, also after a power cut. Mode 0600."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(path.parent)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:

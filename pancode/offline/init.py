@@ -15,6 +15,7 @@ from pancode.config.load import FILE as SETTINGS
 from pancode.config.presets import FILE as PRESETS
 from pancode.config.proposal import LOOKED_AT, READ, propose
 from pancode.errors import WorkspaceError
+from pancode.host.files import make_private
 
 SAFETY = FILES[0]
 MOST_CHARS = 1 << 20
@@ -36,7 +37,7 @@ _SOURCE = {
 def write_files(home: Path) -> dict[str, Any]:
     """`{"files": [{"path", "written"}]}`. ConfigError when the home cannot be written."""
     try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(home)
         written = [{"path": str(home / name), "written": _write(home / name)} for name in _SOURCE]
     except OSError as exc:
         raise unusable(home, exc) from exc

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pancode.errors import ConfigError, ConflictError, NotFoundError, RefusedError
-from pancode.host.files import write_durable
+from pancode.host.files import make_private, write_durable
 from pancode.skills.skill import FILE, Skill
 from pancode.skills.sources import SHIPPED, FoundSkill, read_skill
 
@@ -66,6 +66,7 @@ class KeptSkills:
         return True
 
     def _write(self, place: Path, skill: Skill) -> None:
+        make_private(self.folder)  # the home, too, where this is the first command
         new, old = (self.folder / f".{skill.name}.{word}" for word in ("new", "old"))
         for one in (new, old):
             shutil.rmtree(one, ignore_errors=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
 from node_agent.wire.identity import AttemptId
 from pancode.errors import UnavailableError
-from pancode.host.files import FileArchive
+from pancode.host.files import FileArchive, make_private, write_durable
 from tests.unit.pancode.control.world import FakeClock
 
 ONE, TWO = AttemptId.parse("r-0001.1.1"), AttemptId.parse("r-0002.2.3")
@@ -68,3 +69,19 @@ def test_a_folder_that_was_taken_away_is_made_again(tmp_path: Path) -> None:
     archive.store([(TWO, "{}")])
     (path,) = root.iterdir()
     assert len(lines(path)) == 1
+
+
+def test_a_folder_and_those_above_it_are_for_their_owner_alone(tmp_path: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        tmp_path.chmod(0o755)
+        make_private(tmp_path / "home" / "skills")
+        write_durable(tmp_path / "other" / "home" / "file", b"x")
+        make_private(tmp_path / "home")
+    finally:
+        os.umask(before)
+    made = ("home", "home/skills", "other", "other/home")
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in made] == [0o700] * 4
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755, "what was there stays as it was"
+    with pytest.raises(OSError):
+        make_private(tmp_path / "other" / "home" / "file")
