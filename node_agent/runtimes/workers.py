@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from node_agent.runtimes.base import BASE_FILES, Capabilities, LaunchRequest, Place, ProcessSpec, base_env
 from node_agent.runtimes.starting import prompt_in, task_of
 from node_agent.runtimes.vendors import CONTEXT, HOSTED, KEY, LOGINS, NAME, URL, RuntimeProvider, split_model
-from node_agent.runtimes.workerspec import FILE, PROMPT, TOOLS, WorkerSpec
+from node_agent.runtimes.workerspec import CHANGES, FILE, PROMPT, TOOLS, WorkerSpec
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Isolation, Safety, compile_policy
 
@@ -94,7 +94,7 @@ def spec_of(
         top=request.workspace,
         folder=request.folder,
         home=request.home,
-        tools=tuple(tool for tool in TOOLS if tool in request.tools),
+        tools=_tools(request.tools),
         policy=request.policy or compile_policy(request.safety, request.read_only, mode=request.mode),
         safety=request.safety if request.may_write else Safety.SUGGEST,
         writes=request.may_write,
@@ -113,3 +113,8 @@ def spec_of(
         sitting=request.sitting,
         fleet=request.fleet,
     )
+
+
+def _tools(names: Sequence[str]) -> tuple[str, ...]:
+    reads = "read" in names and "bash" not in names
+    return (*(tool for tool in TOOLS if tool in names), *([CHANGES] if reads else []))

@@ -17,6 +17,8 @@ GOES_ON = (
 )
 """Before the words of a run that goes on with a session."""
 TOOLS = ("read", "write", "edit", "bash", "grep", "find", "ls")
+CHANGES = "changes"
+"""Reads the history: a tool of each run that reads and has no shell, where git itself is there."""
 
 
 class WorkerSpec(WireModel):

@@ -17,8 +17,8 @@ MOST_OPEN = 200
 MOST_TITLE = 300
 _GIVEN = ("tool", "command", "path", "pattern")
 _KINDS = {
-    "read": "read", "ls": "read", "grep": "search", "find": "search", "write": "edit", "edit": "edit",
-    "bash": "execute",
+    "read": "read", "ls": "read", "changes": "read", "grep": "search", "find": "search",
+    "write": "edit", "edit": "edit", "bash": "execute",
 }  # fmt: skip
 
 

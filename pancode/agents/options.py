@@ -244,6 +244,12 @@ class WorkOptions:
         key="with_secret_files",
         kept="",
     )
+    show: Name | None = _where(
+        "Show it the change of a run or of commits (A..B; A: since then), as .pancode/inputs/show.diff.",
+        "RUN|RANGE",
+        kept="",
+        commands=ALONE,
+    )
     untested: bool = _who("Use a local model without its test.", default=False)
     land: bool = option(
         "Land the change when the run is done, even when nobody waits for it.",

@@ -353,6 +353,16 @@ class DepotPort(Protocol):
     def lines_changed(self, repo: str, old: str, new: str) -> int:
         """The number of added and removed lines."""
 
+    def shown_change(self, repo: str, old: str, new: str, most: int, hides: Callable[[str], bool]) -> bytes:
+        """The change between two commits as a patch, empty where there is none. `hides`: files that its
+        reader may not read. Of one longer than `most` bytes the begin, and a last line that says so."""
+
+    def shown_history(
+        self, project: str, taken: SnapshotTaken, commits: str, most: int, hides: Callable[[str], bool]
+    ) -> bytes:
+        """The commits of a range, and their change as `shown_change` has it. `commits`: A..B, or A for all
+        since then, with what nobody has committed. WorkspaceError for others than those of `taken`."""
+
     def whole_answer(self, identity: AttemptId, printed: bool) -> bytes | None:
         """The whole text of a long answer; None: it did not arrive. `printed`: for a script, its output is
         the answer."""

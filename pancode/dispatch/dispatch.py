@@ -29,9 +29,9 @@ from pancode.control.left import left_for_children, limit_usd, paid_by, session_
 from pancode.control.run import hands_now, is_taken, must_have_no_next
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import Work, unit_of_work
-from pancode.core import books, values
+from pancode.core import books
 from pancode.core.ports import SnapshotRequest, SnapshotTaken, Transaction
-from pancode.core.records import Balance, BookEntry, Run, Setting
+from pancode.core.records import Balance, BookEntry, Run, RunTerms, Setting
 from pancode.dispatch.admission import (
     DO_IT_THERE,
     GateVerdict,
@@ -48,6 +48,7 @@ from pancode.dispatch.bind import bind_in
 from pancode.dispatch.remembering import RecordsPicker, recalled, recent
 from pancode.dispatch.requested import WAITS_TO_LAND, as_allowed, as_task
 from pancode.dispatch.resolve import Resolution, Unresolved, resolve, with_other
+from pancode.dispatch.showing import NOTHING_SHOWN, told_of, with_shown
 from pancode.dispatch.workspaces import at_its_place, joined
 from pancode.errors import ConfigError, NotFoundError, RefusedError, with_fix
 from pancode.life.continuing import leads, payer_of
@@ -120,7 +121,7 @@ def admit(work: Work, run: Run) -> Run:
     if replaced is not None and run.terms.get("in_step"):
         step = rejoining.must_take(tx, replaced)
     run = rejoining.placed(run, step, old or replaced) if step is not None else run
-    admitted = work.signal(values.replace(run, epoch=work.core.epoch), admission_of(work, run))
+    admitted = work.signal(replace(run, epoch=work.core.epoch), admission_of(work, run))
     if replaced is not None:
         work.signal(replaced, GivenUp(run.id))
     if before is not None and (old := tx.get(Run, before)) is not None:
@@ -177,7 +178,7 @@ def _capped(run: Run, usd: Decimal) -> Run:
     limit = limit_usd(run)
     usd = usd if limit is None else min(limit, usd)
     limits = {**run.limits, "usd": f"{usd:f}"}
-    return values.replace(run, limits=limits, estimate_usd=min(run.estimate_usd, usd))
+    return replace(run, limits=limits, estimate_usd=min(run.estimate_usd, usd))
 
 
 def _make_room(work: Work, before: str, run: Run) -> None:
@@ -263,14 +264,15 @@ def dispatch(
     if isinstance(begun, Dispatched):
         return begun
     judged, run_id = begun
-    snapshot = take(core, judged.resolution, run_id)
+    snapshot, terms = take(core, judged.resolution, run_id), RunTerms()
     if snapshot is not None:
         request = replace(asked.request, repo=snapshot.repo)
+        snapshot, terms = with_shown(core, judged.resolution, run_id, snapshot)
         looks = {**request.scouts, "tree": snapshot.tree, "folder": request.folder} if request.scouts else {}
         asked = replace(asked, request=replace(request, scouts=looks))
     # judged again: a snapshot may take long
     done = decided(
-        core.lists, core.lock, lambda: _queued(core, passed(core, around, asked), run_id, snapshot)
+        core.lists, core.lock, lambda: _queued(core, passed(core, around, asked), run_id, snapshot, terms)
     )
     waits = (WAITS_TO_LAND,) if lands and not asked.request.land else ()
     return replace(done, warnings=(*done.warnings, *waits))
@@ -285,9 +287,15 @@ def _begun(
     return _queued(core, judged, run_id, None) if judged.resolution.project is None else (judged, run_id)
 
 
-def _queued(core: Core, judged: JudgedDispatch, run_id: str, snapshot: SnapshotTaken | None) -> Dispatched:
-    """Queue the run under the lock under which the gates were asked."""
-    run = run_of(core, judged.resolution, run_id, snapshot)
+def _queued(
+    core: Core,
+    judged: JudgedDispatch,
+    run_id: str,
+    snapshot: SnapshotTaken | None,
+    terms: RunTerms = NOTHING_SHOWN,
+) -> Dispatched:
+    """Queue the run under the lock under which the gates were asked. `terms`: of what it is shown."""
+    run = told_of(run_of(core, judged.resolution, run_id, snapshot), terms)
     run = _commit(core, run, judged.verdicts)
     return Dispatched(run, warnings_of(judged, snapshot), judged.resolution.chosen)
 

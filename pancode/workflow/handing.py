@@ -116,6 +116,10 @@ def file_of(step: str) -> str:
     return f"{FOLDER}/{step}.md"
 
 
+def diff_of(step: str) -> str:
+    return f"{FOLDER}/{step}.diff"
+
+
 def _inline(name: str, text: str) -> str:
     if len(text) <= MOST_INLINE:
         return text

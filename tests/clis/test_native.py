@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
@@ -15,7 +16,7 @@ import pytest
 from node_agent.wire.failure import FailureKind as F
 from node_agent.wire.policy import Safety
 from tests.clis.conftest import MakeBench
-from tests.clis.hands import HANDS
+from tests.clis.hands import HANDS, call
 from tests.clis.launched import NATIVE, first_request, names
 from tests.peeking import PEEK, WITHOUT_POWERS
 
@@ -59,7 +60,28 @@ def test_it_has_the_tools_of_its_order_and_no_others(bench: Any, tmp_path: Path)
     verdict = b.run(replace(b.request(), tools=("read", "ls")))
     assert verdict.failure is F.TOOL_DENIED and names(b.work) == [".git", "notes.txt"]
     offered = [tool["function"]["name"] for tool in first_request(tmp_path)["tools"]]
-    assert offered == ["read", "ls"]
+    assert offered == ["read", "ls", "changes"], "who reads without a shell reads the history, too"
+
+
+@pytest.mark.parametrize(
+    "look",
+    [call("read", path=".pancode/inputs/build.diff"), call("changes", what="show")],
+    ids=["file", "tool"],
+)
+def test_a_reviewer_that_is_given_the_change_can_judge_it(bench: Any, look: dict[str, Any]) -> None:
+    """The model answers only when the diff was among what it was given; the tree alone does not show it."""
+    sees = {"name": "sees", "if": {"heard": r"-beta\n\+BETA"}, "turns": [{"text": "FINDING: BETA"}]}
+    blind = {"name": "blind", "turns": [look, {"text": "I see no change."}]}
+    b, _ = bench({"rules": [sees, blind]})
+    (b.work / "notes.txt").write_text("alpha\nBETA\ngamma\n")
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@t"]
+    subprocess.run([*git, "commit", "-qam", "the change"], cwd=b.work, check=True)
+    (b.work / ".pancode" / "inputs").mkdir(parents=True)
+    patch = subprocess.run([*git, "diff", "HEAD~1", "HEAD"], cwd=b.work, check=True, capture_output=True)
+    (b.work / ".pancode" / "inputs" / "build.diff").write_bytes(patch.stdout)
+    request = replace(b.request(read_only=True), tools=("read", "grep", "find", "ls"))
+    verdict = b.run(request)
+    assert verdict.failure is None and verdict.answer.startswith("FINDING: BETA"), verdict
 
 
 def test_its_report_tells_what_was_changed(bench: Any) -> None:

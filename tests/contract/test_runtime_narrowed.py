@@ -47,7 +47,7 @@ def test_the_shell_is_where_each_program_keeps_it(name: str) -> None:
         "opencode": '"bash"' not in made.env.get("OPENCODE_CONFIG_CONTENT", ""),
         **dict.fromkeys(
             ("native", "claude-sdk", "openai-agents"),
-            '"tools":["read","write","edit","grep","find","ls"]' in told,
+            '"tools":["read","write","edit","grep","find","ls","changes"]' in told,
         ),
         "qwen": "--exclude-tools run_shell_command" in line,
     }

@@ -66,9 +66,9 @@ def test_a_chain_hands_on_commits_answers_and_files_from_host_to_host(fleet: Own
             "append plan.md 'built on node2\\n'", "say '{{ steps.plan.answer }} for $ORIGINAL'",
             "answer 'built after: {{ steps.plan.answer }}'",
         )},
-        {"name": "look", "node": "node1", "verify": "grep -q 'built on node2' plan.md", "task": script(
-            "answer 'seen: {{ steps.build.answer }}'"
-        )},
+        {"name": "look", "node": "node1", "verify": [
+            "grep -q 'built on node2' plan.md", "grep -q '^+built on node2' .pancode/inputs/build.diff",
+        ], "task": script("answer 'seen: {{ steps.build.answer }}'")},
     ]  # fmt: skip
     written(top, "hand-on", {"defaults": {"runtime": "scripted"}, "steps": steps})
     said = fleet.run("chain", "hand-on", "the release", cwd=top, timeout_s=150).ok()
@@ -80,6 +80,7 @@ def test_a_chain_hands_on_commits_answers_and_files_from_host_to_host(fleet: Own
     land = next(line for line in said.out.splitlines() if "pancode land" in line).split()[-1]
     fleet.run("runs", "land", land, cwd=top).ok()
     assert (top / "plan.md").read_text() == "say moin\nbuilt on node2\n"
+    assert not (top / ".pancode" / "inputs").exists(), "what a step is handed is in no result"
     receipt = fleet.ask("workflow", "receipt", "last")
     assert shown["workflow"] in json.dumps(receipt)
 

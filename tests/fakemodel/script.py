@@ -147,6 +147,7 @@ class Script:
 def _matches(condition: dict, req: Req) -> bool:
     """Whether a request meets a rule's "if": texts by pattern, the rest by equality."""
     texts = {"prompt": req.user_text, "system": req.system_text, "model": req.model or ""}
+    texts["heard"] = req.last_tool_result
     same = {"wire": req.wire, "has_tools": bool(req.tools)}
     patterns = (re.search(condition[k], text, re.S) for k, text in texts.items() if k in condition)
     equals = (condition[k] == v for k, v in same.items() if k in condition)

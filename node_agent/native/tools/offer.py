@@ -9,6 +9,7 @@ from node_agent.chat.messages import Call, Result, ToolForm
 from node_agent.native.fleet import FleetDesk
 from node_agent.native.judge import Denied
 from node_agent.native.places import NotFound, Outside
+from node_agent.native.tools.changes import KINDS, changes
 from node_agent.native.tools.files import Box, Failed, edit, find, grep, ls, read, write
 from node_agent.native.tools.shell import bash
 from node_agent.native.voice import Voice
@@ -22,6 +23,7 @@ TABLE: Mapping[str, Tool] = {
     "grep": grep,
     "find": find,
     "ls": ls,
+    "changes": changes,
 }
 _TEXT, _COUNT = {"type": "string"}, {"type": "integer", "minimum": 1}
 _PATH = {"type": "string", "description": "in the checkout"}
@@ -53,6 +55,10 @@ _FORMS = {
         _form("find", "Files whose path fits a pattern such as `*.py` or `src/**/x.c`.", ["pattern"],
               pattern=_TEXT, path=_PATH),
         _form("ls", "What is in a folder.", [], path=_PATH),
+        _form("changes", "The history of this checkout. `log`: commits, the newest first. `show`: a commit "
+              "with its change. `diff`: from one commit to the files, or a range A..B. The newest commit has "
+              "the files with which this run began, also those that nobody had committed.", ["what"],
+              what={"type": "string", "enum": list(KINDS)}, of=_TEXT, path=_PATH, most=_COUNT),
     )
 }  # fmt: skip
 

@@ -87,19 +87,27 @@ def bash(box: Box, given: Mapping[str, Any]) -> str:
     box.commands += 0 if judgement.only_looks else 1
     cwd = os.path.join(box.tree.top, box.tree.folder)
     argv = [shutil.which("bash", path=box.env.get("PATH")) or "/bin/sh", "-c", command]
+    kept, why, status = printed(box, argv, cwd, box.env, wait_s)
+    text = clipped(kept.text(), box.most_chars, "print less: use grep, head or tail")
+    return f"{text}\n[{_ended(status, why, wait_s)}]".lstrip("\n")
+
+
+def printed(
+    box: Box, argv: Sequence[str], cwd: str, env: Mapping[str, str], wait_s: int
+) -> tuple[Printed, str, int]:
+    """What a command prints, why we ended it, and its status. OSError where it cannot begin."""
     process = CHILDREN.start(
-        argv, cwd=cwd, env=dict(box.env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        argv, cwd=cwd, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     try:
         kept, why = _watched(process, box, wait_s)
     finally:
         CHILDREN.over(process)
-    text = clipped(kept.text(), box.most_chars, "print less: use grep, head or tail")
-    return f"{text}\n[{_ended(process, why, wait_s)}]".lstrip("\n")
+    return kept, why, process.returncode
 
 
-class _Kept:
+class Printed:
     """Beginning and end of what was printed."""
 
     def __init__(self) -> None:
@@ -117,11 +125,11 @@ class _Kept:
         return bytes(self._head + note + self._tail).decode("utf-8", "replace")
 
 
-def _watched(process: subprocess.Popen[bytes], box: Box, wait_s: int) -> tuple[_Kept, str]:
+def _watched(process: subprocess.Popen[bytes], box: Box, wait_s: int) -> tuple[Printed, str]:
     """Watch the command until it is over: its output, and the reason if we ended it."""
     assert process.stdout is not None
     clock = box.clock
-    kept, until = _Kept(), clock.mono_ms() + wait_s * 1000
+    kept, until = Printed(), clock.mono_ms() + wait_s * 1000
     fd = process.stdout.fileno()
     handle = os.pidfd_open(process.pid)
     poll = select.poll()
@@ -147,7 +155,7 @@ def _watched(process: subprocess.Popen[bytes], box: Box, wait_s: int) -> tuple[_
         os.close(handle)
 
 
-def _late(fd: int, kept: _Kept, clock: Clock) -> None:
+def _late(fd: int, kept: Printed, clock: Clock) -> None:
     """The rest of the pipe; a process that was left behind cannot print for ever."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
@@ -156,10 +164,9 @@ def _late(fd: int, kept: _Kept, clock: Clock) -> None:
         kept.add(data)
 
 
-def _ended(process: subprocess.Popen[bytes], why: str, wait_s: int) -> str:
+def _ended(code: int, why: str, wait_s: int) -> str:
     if why == "time":
         return f"ended after {wait_s} s; timeout_s may be up to {MOST_S}"
     if why == "output":
         return f"ended after {MOST_PRINTED >> 20} MB of output"
-    code = process.returncode
     return f"exit {code}" if code >= 0 else f"ended by signal {-code}"

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from node_agent.wire.git import checked_object, shown
 from pancode.code.git.depot import Depot
+from pancode.code.git.project import GitProject
+from pancode.code.git.safe import Git, GitRefusal
+from pancode.core.ports import SnapshotTaken
 
+MOST_HIDDEN, MOST_COMMITS = 500, 500
+_LINE = "--format=%h %ad %an: %s"
 # Programs that a repository names for diffs are never run.
 _PLAIN = ("--no-ext-diff", "--no-textconv", "--no-color", "-M")
 
@@ -25,6 +33,60 @@ def diff_patch(depot: Depot, repo_id: str, snapshot: str, commit: str) -> bytes:
     """The change as a patch that `git apply` takes, binaries included."""
     pair = (checked_object(snapshot), checked_object(commit))
     return depot.git(repo_id).must("diff", *_PLAIN, "--binary", *pair).out
+
+
+def shown_change(
+    depot: Depot, repo_id: str, old: str, new: str, most: int, hides: Callable[[str], bool]
+) -> bytes:
+    """The change for a reader: without files that it may not read, and its begin where it is too long."""
+    pair = (checked_object(old), checked_object(new))
+    git = depot.git(repo_id).having(GIT_LITERAL_PATHSPECS="0")
+    plain = (*_PLAIN[:-1], "--no-renames")  # a renamed file would show a hidden one's text
+    names = git.must("diff", *plain, "--name-only", "-z", *pair).out.split(b"\0")
+    hidden = [os.fsdecode(name) for name in names if name and hides(shown(name))]
+    if len(hidden) > MOST_HIDDEN:
+        return b"[rules hide %d files of this change, which are too many to show the others]\n" % len(hidden)
+    places = [".", *(f":(exclude,literal){name}" for name in hidden)]
+    kept = git.must("diff", *plain, *pair, "--", *places).out
+    if len(kept) > most:
+        kept = kept[:most] + b"\n[%d of %d bytes of this change]\n" % (most, len(kept))
+    return kept
+
+
+def shown_history(
+    project: GitProject,
+    depot: Depot,
+    taken: SnapshotTaken,
+    commits: str,
+    most: int,
+    hides: Callable[[str], bool],
+) -> bytes:
+    """The commits of a range, and their whole change. Only what is in the history of the snapshot is shown:
+    its run has that anyhow."""
+    first, *more = re.split(r"\.{2,3}", commits)
+    if len(more) > 1:
+        raise _no_range(commits)
+    git, base = depot.git(taken.repo), taken.base or taken.snapshot
+    old, *last = [_commit(project, git, base, side or "HEAD") for side in (first, *more)]
+    new = last[0] if last else base
+    log = git.must("log", "--no-decorate", "--date=iso", f"-n{MOST_COMMITS}", _LINE, f"{old}..{new}").out
+    change = shown_change(depot, taken.repo, old, last[0] if last else taken.snapshot, most, hides)
+    return log + b"\n" + change
+
+
+def _commit(project: GitProject, git: Git, base: str, name: str) -> str:
+    asked = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    found = project.git.ask(*asked)
+    if not found.ok or not git.ask("merge-base", "--is-ancestor", found.text(), base).ok:
+        raise _no_range(name)
+    return found.text()
+
+
+def _no_range(text: str) -> GitRefusal:
+    return GitRefusal(
+        f"{text} is no commit, and no range A..B of commits, in the history of what is dispatched",
+        fix="name a run, or commits as git log shows them: HEAD~3..HEAD, or main",
+    )
 
 
 def diff_stat(depot: Depot, repo_id: str, snapshot: str, commit: str) -> tuple[FileStat, ...]:

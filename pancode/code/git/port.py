@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,8 +10,10 @@ from node_agent.wire.clock import Clock
 from node_agent.wire.identity import AttemptId
 from pancode.code.git.compose import compose, file_names, lines_changed, read_file
 from pancode.code.git.depot import Depot
+from pancode.code.git.diff import shown_change, shown_history
 from pancode.code.git.listing import ListingLimits
 from pancode.code.git.merge import offer
+from pancode.code.git.project import open_project
 from pancode.code.git.safe import GitFailure, GitRefusal
 from pancode.code.git.snapshot import SnapshotOptions, take_snapshot, tree_now
 from pancode.code.git.streams import LogStreams
@@ -76,6 +78,18 @@ class GitDepot:
     def lines_changed(self, repo: str, old: str, new: str) -> int:
         """The number of added and removed lines."""
         return lines_changed(self.depot, repo, old, new)
+
+    def shown_change(self, repo: str, old: str, new: str, most: int, hides: Callable[[str], bool]) -> bytes:
+        """The change between two commits as a patch. `hides`: files that its reader may not read."""
+        return shown_change(self.depot, repo, old, new, most, hides)
+
+    def shown_history(
+        self, project: str, taken: SnapshotTaken, commits: str, most: int, hides: Callable[[str], bool]
+    ) -> bytes:
+        """Commits and their change. GitRefusal for what is not in the history of `taken`."""
+        return shown_history(
+            open_project(Path(project), self.environ, taken.repo), self.depot, taken, commits, most, hides
+        )
 
     def whole_answer(self, identity: AttemptId, printed: bool) -> bytes | None:
         """All of a long answer; None: it did not arrive. `printed`: of a script, whose output it is."""

@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from node_agent.wire.failure import Outcome
+from node_agent.wire.policy import Rules
 from pancode.agents.request import Beginning, DispatchRequest
 from pancode.agents.runtimes import RuntimeKind
 from pancode.control.core import Core
 from pancode.core.ports import Composition, EarlierResult, SnapshotTaken
 from pancode.core.records import Run, RunTerms, Workflow, WorkflowKind, WorkflowStep
 from pancode.core.values import replace
+from pancode.dispatch.resolve import Resolution
+from pancode.dispatch.showing import change_shown, furnished, origin_of
 from pancode.runs.history import answer_of
 from pancode.work.workflow.results import StepResults
 from pancode.workflow import lane, lineage
@@ -48,9 +51,13 @@ class StepPreparer:
         step: WorkflowStep,
         steps: Mapping[str, WorkflowStep],
         request: DispatchRequest,
-        runtime: RuntimeKind,
+        resolved: Resolution,
     ) -> PreparedWork:
-        """`request` has its project. MergeConflictError, WorkspaceError, RefusedError."""
+        """`request` has its project. `resolved`: as it would be dispatched by its own words.
+
+        MergeConflictError, WorkspaceError, RefusedError.
+        """
+        runtime = resolved.runtime
         if workflow.kind is WorkflowKind.LANE:
             return self._item(step, steps, request, runtime)
         if workflow.kind not in IN_ORDER:
@@ -69,7 +76,7 @@ class StepPreparer:
         request = replace(request, task=work.task)
         if not has_files:
             return PreparedWork(request, runtime=runtime.name)
-        files = dict(work.files)
+        files = {**work.files, **self._changes(step, runs, resolved.rules)}
         if judge is not None:
             files[f"{FOLDER}/verdict.json"] = json.dumps(judge.outputs.get("verdict"), indent=2).encode()
         sides = self._sides(step, steps, runs)
@@ -78,6 +85,12 @@ class StepPreparer:
         wanted = replace(_wanted(step, steps, runs, sides, files), marked=bool(request.resolves))
         request = replace(request, resolves={})  # of a landing, its run would settle a conflict with files
         return replace(self._composed(request, wanted, tuple(sides.values())), runtime=runtime.name)
+
+    def _changes(self, step: WorkflowStep, runs: Mapping[str, Run], rules: Rules) -> dict[str, bytes]:
+        """The change of each step that it needs: who only reads the files cannot see what is new in them."""
+        depot, needed = self._core.ports.depot, {name: runs[name] for name in step.needs if name in runs}
+        shown = (change_shown(depot, run, name, rules) for name, run in needed.items())
+        return {path: patch for one in shown for path, patch in one.items()}
 
     def _item(
         self,
@@ -105,20 +118,8 @@ class StepPreparer:
         if snapshot is None or not prepared.files:
             return snapshot, prepared.terms
         depot = self._core.ports.depot
-        wanted = Composition(
-            repo=snapshot.repo,
-            run=str(step.run),
-            base=snapshot.base,
-            origin=snapshot.snapshot,
-            results={},
-            files=prepared.files,
-            folder=FOLDER,
-            without=_without(step),
-        )
-        made = depot.compose(wanted)
-        with_files = replace(snapshot, snapshot=made.snapshot)
-        depot.begin_at(str(step.run), with_files)
-        return with_files, {**prepared.terms, "origin": made.origin}
+        with_files, terms = furnished(depot, str(step.run), snapshot, prepared.files, _without(step))
+        return with_files, {**prepared.terms, **terms}
 
     def _runs(self, steps: Mapping[str, WorkflowStep]) -> dict[str, Run]:
         """The newest run of each; all of these steps are done."""
@@ -169,14 +170,14 @@ def _wanted(
     files: dict[str, bytes],
 ) -> Composition:
     first, commits = next(iter(sides.values())), _commits(runs)
-    origins = {name: _origin(run) for name, run in runs.items() if name in commits}
+    origins = {name: origin_of(run) for name, run in runs.items() if name in commits}
     base = first.workspace.get("base")
     before = lineage.history(step.name, steps, commits) if len(sides) > 1 else {}
     return Composition(
         repo=str(first.workspace["repo"]),
         run=str(step.run),
         base=None if base is None else str(base),
-        origin=_origin(first),
+        origin=origin_of(first),
         results={name: str(result_commit(run)) for name, run in sides.items()},
         files=files,
         folder=FOLDER,
@@ -184,8 +185,3 @@ def _wanted(
         history={name: EarlierResult(commits[name], began) for name, began in before.items()},
         origins=origins,
     )
-
-
-def _origin(run: Run) -> str:
-    """The snapshot from which the change of its result is counted."""
-    return str(run.terms.get("origin") or run.workspace["snapshot"])

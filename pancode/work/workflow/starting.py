@@ -59,8 +59,8 @@ class StepStarter:
             request = in_workspace(core, around, request)
         request = ask(core, around, request, None).request  # with its project
         # Its program may be that of its agent or of the settings: who runs it is known once it is resolved.
-        runtime = dry_run(core, around, request).resolution.runtime
-        prepared = self._preparer.prepare(workflow, step, steps, request, runtime)
+        resolved = dry_run(core, around, request).resolution
+        prepared = self._preparer.prepare(workflow, step, steps, request, resolved)
         asked = ask(core, around, prepared.request, None)
         judged = decided(core.lists, core.lock, lambda: passed(core, around, asked))
         snapshot = dispatch.take(core, judged.resolution, run)

@@ -87,3 +87,36 @@ def test_the_tree_of_now_is_that_of_a_snapshot_and_each_uncommitted_file_changes
     assert dirty not in ("", clean) and dirty == port.snapshot(ports.SnapshotRequest(top, "r-bbbb")).tree
     (repo.path / "b.txt").unlink()
     assert port.tree_now(top, ()) == clean
+
+
+def test_commits_are_shown_with_their_change_as_far_as_they_are_in_the_history(
+    repo: Repo, depot: Depot, tmp_path: Path
+) -> None:
+    port = GitDepot(depot, LogStreams(tmp_path / "home"), StoppedClock(), environ={})
+    repo.write("shown", "one\n")
+    first = repo.commit("the first of two")
+    repo.write("shown", "two\n")
+    repo.write("hidden/key", "the-key\n")
+    repo.commit("the second of two")
+    repo.git("checkout", "-q", "-b", "aside", first)
+    repo.write("elsewhere", "e\n")
+    aside = repo.commit("aside")
+    repo.git("checkout", "-q", "-")
+    repo.git("tag", "v1", first)
+    repo.write("shown", "three\n")
+    taken = port.snapshot(ports.SnapshotRequest(str(repo.path), "r-aaaa"))
+
+    def shown(commits: str) -> str:
+        hides = "hidden/key".__eq__
+        return port.shown_history(str(repo.path), taken, commits, 1 << 20, hides).decode()
+
+    both = shown("HEAD~1..HEAD")
+    assert "the second of two" in both and "the first" not in both and "-one\n+two" in both
+    assert "the-key" not in both and "hidden" not in both
+    assert both == shown("v1..") == shown("v1...HEAD")
+    since = shown("v1")
+    assert "the second of two" in since and "-one\n+three" in since, "what nobody has committed, too"
+    assert "-two\n+three" in shown("HEAD")
+    for wrong in ("aside", aside, f"{aside}..HEAD", "nowhere", "--output=x", "a..b..c", "HEAD:shown"):
+        with pytest.raises(WorkspaceError, match="is no commit"):
+            shown(wrong)

@@ -86,6 +86,30 @@ def test_a_long_answer_of_a_step_without_a_workspace_is_a_file_of_the_next(
     assert run.terms["origin"] and flows.claim() == ["build"]
 
 
+def test_who_needs_a_step_is_handed_its_change_beside_its_answer(
+    flows: Flows, trees: Trees, tmp_path: Path
+) -> None:
+    """A reviewer reads files, and could not see what is new in them, or gone."""
+    (tmp_path / "shop").mkdir(exist_ok=True)
+    (tmp_path / "pansafety.yaml").write_text("zeroAccessPaths: ['keys/**']")
+    steps = [git("plan"), git("build", "plan"), git("review", "plan", "build"), git("after", "review")]
+    flows.begin(*steps, kind="chain", cwd=str(tmp_path / "shop"))
+    flows.claim()
+    flows.end("plan", answer="the plan")
+    assert trees.composed[-1].files == {".pancode/inputs/plan.md": b"the plan"}
+    flows.claim()
+    trees.patches["b" * 40] = {"a": b"-old\n+new\n", "keys/k": b"+the-key\n"}
+    flows.end("build", **changed(trees, "b", answer="built"))
+    assert trees.composed[-1].files == {
+        ".pancode/inputs/plan.md": b"the plan",
+        ".pancode/inputs/build.md": b"built",
+        ".pancode/inputs/build.diff": b"-old\n+new\n",
+    }, "what it may not read it is not shown"
+    flows.claim()
+    flows.end("review", answer="fine")
+    assert trees.composed[-1].files == {".pancode/inputs/review.md": b"fine"}
+
+
 def test_a_step_begins_from_those_needs_that_no_other_need_goes_on_from(
     flows: Flows, trees: Trees, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from node_agent.wire.identity import AttemptId
@@ -25,6 +26,8 @@ class Trees(HonestDepot):
         self.conflict = False
         self.sizes: dict[str, int] = {}
         """By commit: the lines of its change, where a test says so."""
+        self.patches: dict[str, dict[str, bytes]] = {}
+        """By commit: the change of each file."""
         self.broken: PancodeError | None = None
         """What reading raises."""
 
@@ -46,6 +49,10 @@ class Trees(HonestDepot):
         if self.broken is not None and new == "b" * 40:
             raise self.broken
         return self.sizes[new] if new in self.sizes else super().lines_changed(repo, old, new)
+
+    def shown_change(self, repo: str, old: str, new: str, most: int, hides: Callable[[str], bool]) -> bytes:
+        names = self.patches.get(new, {})
+        return b"".join(patch for name, patch in names.items() if not hides(name))
 
     def file_names(self, repo: str, commit: str) -> list[str]:
         if self.broken is not None:
