@@ -13,12 +13,11 @@ from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import MODE_WRITES, Mode, NetworkAccess
 from pancode.agents.naming import POLITE, named
 from pancode.agents.runtimes import RUNTIMES
+from pancode.core.names import ORCHESTRATOR as ORCHESTRATOR
 from pancode.core.names import not_found
 from pancode.errors import UsageError
 
 DEFAULT_AGENT = "builder"
-ORCHESTRATOR = "panos"
-"""Whom a person talks with who names nobody."""
 ALIASES: dict[str, str] = {"dev": "builder"}
 READ_TOOLS = ("read", "grep", "find", "ls")
 WRITE_TOOLS = ("edit", "write", "bash")

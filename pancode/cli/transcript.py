@@ -7,24 +7,29 @@ import codecs
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-# Pure, and the one reading that there is of what each program prints: docs/adr/0032-one-transcript.md.
-from node_agent.runtimes.transcript import MARK, Transcript, is_of_our_worker, transcript_of
 from pancode.cli.terminal import Sink
 from pancode.client import Client, path_of
 from pancode.errors import PancodeError
 
-__all__ = [
-    "MARK",
-    "LiveTranscript",
-    "TranscriptWriter",
-    "is_of_our_worker",
-    "story_for",
-    "transcript_writer",
-]
+if TYPE_CHECKING:
+    from node_agent.runtimes.transcript import Transcript
 
+MARK = "  | "
+"""The mark before each line of a tool's answer, as that reading has it."""
 JOIN_S = 3.0
 AGAIN_S = 1.0
+
+
+def _reading(runtime: str, begins: bytes = b"") -> Transcript | None:
+    """Pure, and the one reading that there is of what each program prints: docs/adr/0032-one-transcript.md.
+
+    It knows every program of the node agent, so it is loaded where there is something to read.
+    """
+    from node_agent.runtimes.transcript import transcript_of
+
+    return transcript_of(runtime, begins)
 
 
 class TranscriptWriter:
@@ -40,7 +45,7 @@ class TranscriptWriter:
     def write(self, attempt: str, data: bytes) -> None:
         if attempt != self._attempt:
             self.end()
-            self._attempt, self._transcript = attempt, transcript_of(self._runtime, data)
+            self._attempt, self._transcript = attempt, _reading(self._runtime, data)
         self._bytes += len(data)
         transcript = self._transcript
         self._hand_on(self._plain.decode(data) if transcript is None else transcript.feed(data))
@@ -68,7 +73,7 @@ def story_for(runtime: str, sink: Sink) -> TranscriptWriter | None:
 
 def transcript_writer(runtime: str, show: Callable[[str], None]) -> TranscriptWriter | None:
     """As `story_for`, with any taker of its text."""
-    return None if transcript_of(runtime) is None else TranscriptWriter(runtime, show)
+    return None if _reading(runtime) is None else TranscriptWriter(runtime, show)
 
 
 KEPT = 100_000

@@ -134,6 +134,18 @@ class WholeLines:
             self.rest += last
 
 
+OURS, OTHERS = "native", "acp:"
+TAKING_TURNS = frozenset({OURS, "claude", "codex", "copilot", "gemini", "opencode", "qwen"})
+"""Runtimes that take turns, as the node agent's own table has them, which no face needs to load."""
+
+
+def is_of_our_worker(runtime: str, begins: bytes) -> bool:
+    """Whether output of that runtime that begins so is in the form of our own worker: in a sitting others
+    have it, too, those of an owner's choice only that. No other form has a space there."""
+    takes = runtime in TAKING_TURNS and begins.startswith(b'{"type": "')
+    return runtime == OURS or runtime.startswith(OTHERS) or takes
+
+
 class TurnReader:
     """The output of a session's runs, one after the other. `turned` gets each turn that has ended."""
 

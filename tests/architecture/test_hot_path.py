@@ -32,6 +32,49 @@ def test_start_of_the_command_line_is_light(module: str) -> None:
     assert not loaded & set(HEAVY), f"{module} loads {sorted(loaded & set(HEAVY))}"
 
 
+PROBES = """
+import importlib, json, os, sys
+sys.path.insert(0, "")
+from pancode.cli.main import ALIASES, COMMANDS
+found = {}
+for module in sorted({name for name, _ in COMMANDS.values()} | set(ALIASES.values())):
+    reading, writing = os.pipe()
+    child = os.fork()  # each from the same start, as one command is
+    if child == 0:
+        importlib.import_module(f"pancode.cli.{module}")
+        with open(writing, "w") as out:
+            out.write(json.dumps(sorted(sys.modules)))
+        os._exit(0)
+    os.close(writing)
+    with open(reading) as file:
+        found[module] = json.loads(file.read())
+    os.waitpid(child, 0)
+print(json.dumps(found))
+"""
+HEAVIER = {
+    "account.cost": "the properties of a cost are those of the books",
+    "skills": "reads settings itself",
+}
+"""Commands that load more than a face, each with its reason."""
+
+
+def test_every_command_is_free_of_the_node_agent() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBES], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    found: dict[str, list[str]] = json.loads(done.stdout)
+    assert len(found) > 40 and "sessions.chat" in found
+    heavy = {
+        module: sorted({name.split(".")[0] for name in loaded} & set(HEAVY))
+        for module, loaded in found.items()
+    }
+    assert {module for module, names in heavy.items() if names} == set(HEAVIER), heavy
+    for module, loaded in found.items():
+        mine = [name for name in loaded if name.startswith("node_agent.")]
+        allowed = ("node_agent.wire", "node_agent.policy") if module in HEAVIER else ("node_agent.wire",)
+        assert all(name.startswith(allowed) for name in mine), (module, mine)
+
+
 FACES = ("pancode.web", "pancode.tui", "pancode.mcp", "textual", "apprise")
 
 

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 
 from typer import Argument
 
-from node_agent.wire.endpoint import OTHER, OTHER_HELD
 from pancode.caller import folder, folder_here
 from pancode.cli import completions
 from pancode.cli.commands import Commands
@@ -56,6 +55,8 @@ def _found(answer: dict[str, Any]) -> str:
     rows = [node for runtime in answer["runtimes"] for node in runtime["nodes"] or [none]]
     levels = [f"reasoning: {', '.join(one['reasoning'])}\n" for one in answer["runtimes"] if one["reasoning"]]
     named = answer["runtimes"][0]["name"]
+    from node_agent.wire.endpoint import OTHER, OTHER_HELD
+
     return listing(rows, _FOUND) + "".join(levels) + (f"{OTHER_HELD}\n" if named.startswith(OTHER) else "")
 
 
@@ -240,6 +241,8 @@ def runtime_rows(runtimes: Sequence[dict[str, Any]], walls: Sequence[dict[str, A
     parts = [table(("RUNTIME", "READY", "NOT READY"), rows)]
     if any(by_subscription(fact) for runtime in runtimes for fact in runtime["nodes"]):
         parts.append("subscription: the vendor's own login, not metered; the program's own figures count\n")
+    from node_agent.wire.endpoint import OTHER, OTHER_HELD
+
     if any(runtime["name"].startswith(OTHER) for runtime in runtimes):
         parts.append(f"{OTHER}NAME: {OTHER_HELD}\n")
     parts += ["".join(_fixes(runtimes))] if any(_fixes(runtimes)) else []

@@ -13,7 +13,6 @@ import typer
 from typer import Argument
 
 from node_agent.wire.clock import SystemClock, SystemIds
-from pancode.agents.agents import ORCHESTRATOR
 from pancode.caller import folder, terminal_is_gone
 from pancode.cli import completions
 from pancode.cli.account.brief import tell_brief
@@ -27,6 +26,7 @@ from pancode.cli.sessions.slash import LEAVE, typed
 from pancode.cli.sessions.talk import ChatLoop, come_back, leaves_with_terminal, read_line, tell_command
 from pancode.cli.terminal import safe, safe_block
 from pancode.client import Client, RepeatedPost, path_of
+from pancode.core.names import ORCHESTRATOR
 from pancode.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:

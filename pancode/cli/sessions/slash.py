@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from pancode.agents.agents import ORCHESTRATOR
 from pancode.cli.face import PROGRAM
+from pancode.core.names import ORCHESTRATOR
 from pancode.errors import UsageError
 from pancode.plain import counted, safe, unhidden
 from pancode.remote.place import remote_of

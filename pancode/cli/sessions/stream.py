@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pancode.cli.transcript import is_of_our_worker
-from pancode.sessions.output import ReadTurn, TurnReader, WorkerEvent
+from pancode.sessions.output import ReadTurn, TurnReader, WorkerEvent, is_of_our_worker
 
 
 @dataclass(frozen=True, slots=True)

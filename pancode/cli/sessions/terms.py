@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from node_agent.wire.policy import Mode, Safety
 from pancode.asking import NEEDS_YES
 from pancode.cli.face import who
 from pancode.cli.terminal import safe
@@ -13,9 +12,9 @@ from pancode.client import Client, path_of
 from pancode.errors import ApiError
 
 Json = dict[str, Any]
-TURNS = (Mode.PLAN.value, Mode.BUILD.value, Mode.REVIEW.value)
+TURNS, ADMIN = ("plan", "build", "review"), "admin"
 """Shift-Tab goes through these. Admin is not among them, so that nobody gets there by chance."""
-LEVELS = tuple(level.value for level in Safety)
+LEVELS = ("suggest", "auto-edit", "full-auto")
 """From the lowest to the highest."""
 
 STAYS = "memory and files stay"

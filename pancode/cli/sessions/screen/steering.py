@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from node_agent.wire.policy import Mode
 from pancode.cli.sessions.screen.look import MODES, QUIET, rule
-from pancode.cli.sessions.terms import chosen, next_level, next_mode
+from pancode.cli.sessions.terms import ADMIN, chosen, next_level, next_mode
 from pancode.plain import safe
 from pancode.tui.page import Line
 
@@ -27,7 +26,7 @@ class ChosenTerms:
         """Chosen by keys, and not sent."""
         self._sent: dict[str, str] = {}
         """Sent, and not seen in the session."""
-        self._back = Mode.BUILD.value
+        self._back = "build"
 
     def settings(self, found: Terms) -> None:
         """What holds while there is no session."""
@@ -57,9 +56,9 @@ class ChosenTerms:
     def admin(self) -> None:
         """To admin, and from there back to the mode of before."""
         mode = self.now[0]
-        if mode != Mode.ADMIN.value:
+        if mode != ADMIN:
             self._back = mode or self._back
-        self._wish["mode"] = self._back if mode == Mode.ADMIN.value else Mode.ADMIN.value
+        self._wish["mode"] = self._back if mode == ADMIN else ADMIN
 
     def turn_level(self) -> None:
         self._wish["safety"] = next_level(self.now[1])

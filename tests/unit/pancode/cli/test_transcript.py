@@ -7,11 +7,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pancode.cli.transcript import LiveTranscript, TranscriptWriter
+from node_agent.runtimes import transcript
+from node_agent.runtimes.registry import RUNTIMES
+from node_agent.wire.policy import Mode, Safety
+from pancode.cli.sessions import terms
+from pancode.cli.transcript import MARK, LiveTranscript, TranscriptWriter
 from pancode.client import Client, ServerEvent, StreamCutError
+from pancode.sessions.output import TAKING_TURNS, is_of_our_worker
 from tests.contract.transcripts import output
 
 CLAUDE = output("claude", "ok-edit")
+
+
+def test_what_a_face_knows_without_the_node_agent_is_what_that_has() -> None:
+    assert MARK == transcript.MARK
+    assert {name for name, one in RUNTIMES.items() if one.capabilities.takes_turns} == TAKING_TURNS
+    for runtime in (*RUNTIMES, "acp:vibe", "nobody"):
+        for begins in (b'{"type": "session"}', b'{"type":"system"}', b"", b"text"):
+            same = transcript.is_of_our_worker(runtime, begins)
+            assert is_of_our_worker(runtime, begins) is same, (runtime, begins)
+    assert tuple(Safety) == terms.LEVELS and {*terms.TURNS, terms.ADMIN} == set(Mode)
 
 
 def test_each_attempt_is_a_story_of_its_own() -> None:
