@@ -154,8 +154,8 @@ def _refused(target: Target, keys: OfferedKeys, logs_in: bool, error: asyncssh.D
         LinkFault.LOGIN_REFUSED,
         f"{target.alias} ended the login",
         why=str(error),
-        fix=f"name the right key with IdentityFile and `IdentitiesOnly yes` for {target.alias} in "
-        "~/.ssh/config, then: pancode node trust NODE && pancode fleet up NODE",
+        fix="offer fewer keys: take some out of your SSH agent (ssh-add -d), or name the right one: "
+        "pancode node rm NODE --yes, then pancode node add NODE --identity FILE",
     )
 
 

@@ -164,7 +164,7 @@ def test_a_server_that_hangs_up_on_a_login_has_refused_it(folder: Path, full_age
     with pytest.raises(ConnectError) as caught:
         asyncio.run(log_in(Strict(b"nobody's"), target(agent=full_agent)))
     assert caught.value.fault is LinkFault.LOGIN_REFUSED and caught.value.permanent
-    assert "IdentitiesOnly" in caught.value.fix
+    assert "ssh-add -d" in caught.value.fix
 
 
 def test_a_server_that_wants_no_key_is_asked_before_one_is_missed(folder: Path, tmp_path: Path) -> None:
