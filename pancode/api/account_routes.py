@@ -11,6 +11,7 @@ from pancode.api.document.answers import (
     BriefShape,
     BudgetShape,
     CostTable,
+    InboxAnswer,
     LookedAnswer,
     ReportShape,
     SettledAnswer,
@@ -25,7 +26,7 @@ from pancode.control.run import find
 from pancode.core.books import PERIODS, repo_scope, session_scope
 from pancode.errors import UsageError
 from pancode.fleet.fleet import must_exist
-from pancode.reports.brief import brief, looked, report
+from pancode.reports.brief import also_waits, brief, looked, report
 from pancode.reports.cost import cost
 from pancode.reports.money import Configured, budget
 from pancode.reports.track_records import track_records
@@ -123,6 +124,15 @@ def _brief(context: ApiContext, call: ApiCall) -> Any:
     return brief(context.core, items(context.core), call.query.get("by", "api"), call.query.get("since"))
 
 
+def _inbox(context: ApiContext, call: ApiCall) -> Any:
+    found = items(context.core)
+    token = None if call.visitor is None else call.visitor.token
+    if token is not None and token.item is not None:
+        found = [item for item in found if item["id"] == token.item]
+        return {"items": found, "also": []}
+    return {"items": found, "also": also_waits(context.core, found, call.query.get("by", "api"))}
+
+
 def _looked(context: ApiContext, call: ApiCall) -> Any:
     looked(context.core, call.body.by)
     return {"by": call.body.by}
@@ -146,6 +156,7 @@ ACCOUNT_VERBS: tuple[Verb, ...] = (
     Verb("GET", "/v1/cost", _cost, query=_COST, answers=CostTable),
     Verb("GET", "/v1/workers", _workers, answers=WorkersAnswer),
     Verb("GET", "/v1/records", _records, query=("agent", "rankings", "limit"), answers=TrackRecordsAnswer),
+    Verb("GET", "/v1/inbox", _inbox, query=("by",), for_item=True, answers=InboxAnswer),
     Verb("GET", "/v1/brief", _brief, query=("by", "since"), answers=BriefShape),
     Verb("POST", "/v1/brief/looked", _looked, ActBody, right=NOTES, answers=LookedAnswer),
     Verb("GET", "/v1/report", _report, query=("by", "since"), answers=ReportShape),

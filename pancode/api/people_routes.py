@@ -12,7 +12,7 @@ from pancode.access.rights import ANSWERS, DECIDES, DISPATCHES, SETS_UP
 from pancode.access.run_rights import refuse
 from pancode.api.config_routes import change_makers
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import InboxAnswer, Object, QueuedAnswer, RunShape, ToldAnswer
+from pancode.api.document.answers import Object, QueuedAnswer, RunShape, ToldAnswer
 from pancode.api.request.bodies import ActBody, AnswerBody, ContinueBody, TellBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import lands_again
@@ -32,7 +32,6 @@ from pancode.work.people.answering import (
     answer,
     decide_call,
     deny,
-    items,
     may_start,
     must_be_approvable,
     permit,
@@ -102,14 +101,6 @@ def _tells_landing(context: ApiContext, call: ApiCall) -> bool:
     """The same for words that begin a run of a session only."""
     run = find(context.core, call.path["run"])
     return is_sitting(run) and lands(context.core, run.id)
-
-
-def _inbox(context: ApiContext, call: ApiCall) -> Any:
-    found = items(context.core)
-    token = None if call.visitor is None else call.visitor.token
-    if token is not None and token.item is not None:
-        found = [item for item in found if item["id"] == token.item]
-    return {"items": found}
 
 
 def _answer(context: ApiContext, call: ApiCall) -> Any:
@@ -227,7 +218,6 @@ PEOPLE_VERBS: tuple[Verb, ...] = (
         lands=_goes_on_landing,
         answers=QueuedAnswer,
     ),
-    Verb("GET", "/v1/inbox", _inbox, for_item=True, answers=InboxAnswer),
     Verb(
         "POST",
         "/v1/runs/{run}/answer",

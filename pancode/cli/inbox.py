@@ -72,15 +72,22 @@ _PLAN = "What the inbox shows of a run that has not begun; the yes is refused if
 
 @app.verb("inbox", "pancode inbox", "pancode inbox --json")
 def inbox(face: Json) -> None:
-    """Everything that waits for a person, oldest first, each with the command that answers it."""
-    answer = face.client().get("/v1/inbox")
-    face.show(answer, lambda: _listed(answer["items"]))
+    """Everything that waits for a person: questions, oldest first, each with the command that answers it,
+    then results, machines and costs."""
+    answer = face.client().get("/v1/inbox", by=who())
+    face.show(answer, lambda: _listed(answer["items"], answer["also"]))
 
 
-def _listed(items: list[dict[str, Any]]) -> str:
-    if not items:
+def _listed(items: list[dict[str, Any]], also: list[dict[str, Any]]) -> str:
+    if not items and not also:
         return "nothing waits for you\n"
-    return "".join(map(_item, items))
+    head = "also:\n" if items and also else ""
+    return "".join(map(_item, items)) + head + "".join(map(_also, also))
+
+
+def _also(one: dict[str, Any]) -> str:
+    run, task = (f"{one['run']}  " if one["run"] else ""), (f": {safe(one['task'])}" if one["task"] else "")
+    return f"{run}{safe(one['what'])}{task}\n  {safe(one['command'])}\n"
 
 
 def _item(item: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 
 from node_agent.wire.failure import Outcome
@@ -10,8 +10,9 @@ from pancode.control.core import Core
 from pancode.control.run import at, attempts_of, node_of
 from pancode.control.shapes import BriefLine, BriefShape, CostTable, InboxShape, ReportShape
 from pancode.control.work import is_at_fault, is_left
+from pancode.core import books
 from pancode.core.ports import Grouping, Transaction
-from pancode.core.records import EndedRun, EventKind, Node, Run, RunState, Setting
+from pancode.core.records import Balance, EndedRun, EventKind, Node, Run, RunState, Setting
 from pancode.life.receipts import cost_of
 from pancode.life.verified import ResultTrust, verified
 from pancode.reports.cost import cost, cost_tables, disputed_runs
@@ -49,16 +50,11 @@ def brief(
         newest = tx.find(EndedRun, order="ended_ms", descending=True, limit=_LOOKED_AT)
         ended = [row.run for row in newest if row.ended_ms >= begin and not row.judges]
         outcomes = {str(one.key[0]): one.count for one in tx.tally(EndedRun, _ends(begin))}
-        nodes = tx.find(Node)
         landed = list(_landed(core, tx, begin))
-        open_ = {state: tx.find(Run, {"state": state}) for state in RunState if state is not RunState.ENDED}
+        open_ = _open(tx)
         asked = list(_asked(tx, inbox))
-        unfired = brief_lines(tx, begin)
-        disputed = [_disputed(run, usd) for run, usd in disputed_runs(tx).items()]
+        also = _also(core, tx, inbox, begin, open_)
         ran = [_line(run, _ran(tx, run), "pancode runs show {run}") for run in _runs(tx, ended[:_SHOWN])]
-        again = {run.retry_of for runs in open_.values() for run in runs}
-        left = _left(tx, begin, {*(item["run"] for item in inbox), *again})
-        waits = [_wait(run) for run in _runs(tx, left[:_WAITING]) if _is_for_a_person(tx, run)]
     costs = costs or cost(core, "agent", begin, _SHOWN)
     return {
         "by": by,
@@ -66,21 +62,42 @@ def brief(
         "until": at(until),
         "outcomes": outcomes,
         "ran": ran,
-        "waits": [
-            *asked,
-            *waits,
-            *_more(len(left) - _WAITING),
-            *unfired,
-            *disputed[:_SHOWN],
-            *_sick(nodes),
-            *_unknown(costs["total"]["unknown_runs"]),
-        ],
+        "waits": [*asked, *also],
         "landed": landed,
         "cost": costs["total"],
         "by_agent": costs["rows"][:_SHOWN],
         "running": sum(len(runs) for state, runs in open_.items() if state is not RunState.PENDING),
         "queued": len(open_[RunState.PENDING]),
     }
+
+
+def also_waits(core: Core, inbox: list[InboxShape], by: str) -> list[BriefLine]:
+    """What waits for a person beside the questions of the inbox. The brief is made of this, too, so that no
+    face says that nothing waits while another one lists it."""
+    with core.ports.ledger.transaction() as tx:
+        return _also(core, tx, inbox, _last_look(tx, by, core.wall_ms()), _open(tx))
+
+
+def _also(
+    core: Core, tx: Transaction, inbox: list[InboxShape], begin: int, open_: Mapping[RunState, Sequence[Run]]
+) -> list[BriefLine]:
+    """Results that nobody has looked at, schedules, money and machines. `open_`: runs that have not ended."""
+    again = {run.retry_of for runs in open_.values() for run in runs}
+    left = _left(tx, begin, {*(item["run"] for item in inbox), *again})
+    today = tx.get(Balance, books.day_scope(core.wall_ms()))
+    disputed = [_disputed(run, usd) for run, usd in disputed_runs(tx).items()]
+    return [
+        *(_wait(run) for run in _runs(tx, left[:_WAITING]) if _is_for_a_person(tx, run)),
+        *_more(len(left) - _WAITING),
+        *brief_lines(tx, begin),
+        *disputed[:_SHOWN],
+        *_sick(tx.find(Node)),
+        *_unknown(today.unknown_runs if today is not None else 0),
+    ]
+
+
+def _open(tx: Transaction) -> dict[RunState, list[Run]]:
+    return {state: tx.find(Run, {"state": state}) for state in RunState if state is not RunState.ENDED}
 
 
 def report(core: Core, inbox: list[InboxShape], by: str, since: str) -> ReportShape:
@@ -183,7 +200,7 @@ def _sick(nodes: list[Node]) -> Iterator[BriefLine]:
 def _unknown(runs: int) -> Iterator[BriefLine]:
     if runs:
         command = "pancode budget settle RUN --usd X"
-        yield {"run": None, "what": f"runs of unknown cost: {runs}", "task": "", "command": command}
+        yield {"run": None, "what": f"runs of unknown cost today: {runs}", "task": "", "command": command}
 
 
 def _disputed(run: str, usd: Decimal) -> BriefLine:

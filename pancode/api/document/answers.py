@@ -10,6 +10,7 @@ from pancode.access.token_shapes import MadeTokenShape as MadeTokenShape
 from pancode.access.token_shapes import TokenShape as TokenShape
 from pancode.control.shapes import AuditRow as AuditRow
 from pancode.control.shapes import AuditVerdictShape as AuditVerdictShape
+from pancode.control.shapes import BriefLine as BriefLine
 from pancode.control.shapes import BriefShape as BriefShape
 from pancode.control.shapes import BudgetShape as BudgetShape
 from pancode.control.shapes import CostTable as CostTable
@@ -159,7 +160,10 @@ class SaidAnswer(TypedDict):
 
 
 class InboxAnswer(TypedDict):
+    """`also`: what waits for a person beside the questions; `by` says whose last look counts there."""
+
     items: list[InboxShape]
+    also: list[BriefLine]
 
 
 class WorkflowsAnswer(TypedDict):

@@ -92,7 +92,7 @@ def _budget(answers: Json) -> Line:
 
 
 def _inbox(answers: Json, live: list[Json]) -> Line:
-    count = len(answers["inbox"]["items"])
+    count = len(answers["inbox"]["items"]) + len(answers["inbox"]["also"])
     return fact(
         "inbox",
         f"{count} {'waits' if count == 1 else 'wait'} for you: press i" if count else "nothing waits for you",

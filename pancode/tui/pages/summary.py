@@ -17,7 +17,7 @@ def summary(answers: Json) -> Line:
         waiting = sum(one["waiting"] for one in answers["queues"]["queues"])
         spans.append((f"  {waiting} waiting", ""))
     if "inbox" in answers:
-        count = len(answers["inbox"]["items"])
+        count = len(answers["inbox"]["items"]) + len(answers["inbox"]["also"])
         spans.append((f"  inbox {count}", "yellow" if count else ""))
     if "budget" in answers:
         spans.append((f"  {today(answers['budget'])}", _over(answers["budget"])))

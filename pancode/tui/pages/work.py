@@ -109,9 +109,17 @@ def inbox(answers: Json, about: str, moment: PageMoment) -> Page:
         )
         for one in answers["inbox"]["items"]
     )  # fmt: skip
+    rows += tuple(_also(one) for one in answers["inbox"]["also"])
     return Page(
         (), ("RUN", "KIND", "FOR", "CHOICES", "WORDS"), rows, ("FOR",), "WORDS", "nothing waits for you"
     )
+
+
+def _also(one: Json) -> PageRow:
+    """What waits and is no question: a result, a machine, money. Enter shows its run, where it is of one."""
+    cells = (one["run"] or "-", "look", "-", "-", f"{one['what']}: {one['command']}")
+    enters = PagePlace("run", one["run"]) if one["run"] else None
+    return PageRow(one["run"] or one["what"], "run" if one["run"] else "note", cells, one, enters)
 
 
 def _choices(item: Json) -> str:

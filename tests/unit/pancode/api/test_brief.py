@@ -10,6 +10,7 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.receipt import Usage
+from pancode.cli.inbox import _listed
 from pancode.control.money import settle_by_hand
 from pancode.control.work import digest_of
 from pancode.core.records import Audit, Run
@@ -87,6 +88,22 @@ def test_a_change_waits_after_the_look_and_a_failed_gate_is_news_of_its_time(wor
     world.http.post("/v1/brief/looked", {"by": "ana"})
     world.context.turn(1_000)
     assert [line["run"] for line in told(world)["waits"]] == [left]
+
+
+def test_what_waits_is_one_list_for_the_inbox_and_the_brief(world: World) -> None:
+    """The inbox said that nothing waits, while the brief listed seven."""
+    changed(world), play(world, **failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED))
+    play(world, usage=Usage(cost_usd=None, cost_source="unknown"))
+    also: list[dict[str, Any]] = []
+    for _ in range(2):
+        inbox = world.http.get("/v1/inbox", by="ana").json()
+        also = inbox["also"]
+        assert inbox["items"] == [] and inbox["also"] == told(world)["waits"] != []
+        world.http.post("/v1/brief/looked", {"by": "ana"})
+        world.context.turn(1_000)
+    text = _listed([], also)
+    assert "has a change that is not landed" in text and "pancode budget settle RUN --usd X" in text
+    assert _listed([], []) == "nothing waits for you\n"
 
 
 def test_a_change_is_offered_until_it_is_denied_or_goes_on_in_another_run(world: World) -> None:

@@ -125,6 +125,25 @@ def test_the_inbox_has_words_and_choices(still: Scene) -> None:
     assert "waits no longer" in text_of(page(still, "item", "gone").lines[0])
 
 
+def test_the_inbox_has_what_waits_and_is_no_question() -> None:
+    change = {
+        "run": "r-1",
+        "what": "has a change that is not landed",
+        "task": "t",
+        "command": "pancode land r-1",
+    }
+    costs = {
+        "run": None,
+        "what": "runs of unknown cost today: 2",
+        "task": "",
+        "command": "pancode budget settle",
+    }
+    told = {"inbox": {"items": [], "also": [change, costs]}}
+    first, second = work.inbox(told, "", PageMoment.of(0)).rows
+    assert first.cells[:2] == ("r-1", "look") and first.cells[-1].endswith(": pancode land r-1")
+    assert first.enters is not None and (first.enters.view, second.enters) == ("run", None)
+
+
 def test_money_has_scopes_and_agents(still: Scene) -> None:
     made = page(still, "money")
     (day,) = (row for row in made.rows if row.key.startswith("scope day:"))

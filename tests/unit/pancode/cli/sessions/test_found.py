@@ -121,7 +121,7 @@ class Api:
         kept: dict[str, dict[str, Any]] = {
             "/v1/fleet": {"nodes": self.nodes},
             "/v1/models": {"models": []},
-            "/v1/inbox": {"items": []},
+            "/v1/inbox": {"items": [], "also": []},
         }
         return kept.get(path, {"scopes": [DAY]})
 
