@@ -155,7 +155,7 @@ def _refused(target: Target, keys: OfferedKeys, logs_in: bool, error: asyncssh.D
         f"{target.alias} ended the login",
         why=str(error),
         fix="offer fewer keys: take some out of your SSH agent (ssh-add -d), or name the right one: "
-        "pancode node rm NODE --yes, then pancode node add NODE --identity FILE",
+        "pancode node rm NODE, then pancode node add NODE --identity FILE",
     )
 
 
