@@ -198,6 +198,16 @@ def fits(balance: Balance, ceilings: Ceilings, amount: Amount) -> bool:
     return not refusal(balance, ceilings, amount)
 
 
+def is_over(balance: Balance, ceilings: Ceilings) -> bool:
+    """Whether more is used and held already than a ceiling allows, as after it was lowered."""
+    usd, tokens, ms = ceilings.usd, ceilings.tokens, ceilings.ms
+    return (
+        (usd is not None and counted_usd(balance) > usd)
+        or (tokens is not None and balance.tokens + balance.held_tokens > tokens)
+        or (ms is not None and balance.agent_ms + balance.held_ms > ms)
+    )
+
+
 def refusal(balance: Balance, ceilings: Ceilings, amount: Amount) -> str:
     """The reason why a hold is not granted, with the numbers; empty when it is. What takes nothing of a
     currency is not refused for it, however full it is."""

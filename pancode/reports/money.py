@@ -92,7 +92,7 @@ def _scope(core: Core, tx: Transaction, balance: Balance, configured: Configured
         "agent_minutes": _minutes(balance.agent_ms),
         "held_minutes": _minutes(balance.held_ms),
         "ceiling_minutes": None if ceilings.ms is None else _minutes(ceilings.ms),
-        "over": not books.fits(balance, ceilings, books.Amount()),
+        "over": books.is_over(balance, ceilings),
     }
 
 
