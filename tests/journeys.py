@@ -37,7 +37,6 @@ JOURNEYS = {
     "tests/e2e/test_people.py::test_a_command_waits_for_a_person_while_its_run_goes_on[native]": "a command that waits for a yes",
     "tests/e2e/test_sessions.py::test_a_chat_is_left_and_come_back_to_and_the_next_sitting_remembers": "a session with two turns",
     "tests/e2e/test_panos.py::test_it_dispatches_waits_reads_and_answers": "Panos dispatches and answers",
-    "tests/e2e/test_panos.py::test_a_kill_between_a_call_and_its_answer_begins_nothing_twice": "what Panos asked for is done once",
     "tests/e2e/test_chat_screen.py::test_a_person_talks_answers_cancels_leaves_and_comes_back": "chat in tmux",
     "tests/e2e/test_top.py::test_a_person_looks_stops_a_run_and_leaves": "`top` in tmux",
     "tests/e2e/test_web.py::test_now_shows_a_run_as_it_happens_and_stops_it": "a page in Chromium",

@@ -343,7 +343,7 @@ def test_a_step_takes_what_a_dispatch_takes() -> None:
     )  # fmt: skip
     said = entry.dispatch()
     of_the_call = {"by", "cwd", "project", "parent", "depth", "dry_run", "settings", "preset", "yes", "task"}
-    of_the_call |= {"argv"}
+    of_the_call |= {"argv", "show"}
     assert said.keys() == DispatchBody.model_fields.keys() - of_the_call
     assert parse(DispatchBody, {"task": "t", **said}).request().timeout_ms == 60_000
 
