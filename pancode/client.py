@@ -271,16 +271,22 @@ def silence(error: TimeoutError, pid: int | None) -> tuple[str, str, str]:
 
 
 def ask(place: Place, path: str, timeout_s: float) -> Json | None:
-    """The coordinator's answer to that question; None when it cannot be read."""
+    """The coordinator's answer to that question; None where there is none, or it only says what is wrong."""
     connection = UnixConnection(place, timeout_s)
     try:
         connection.request("GET", path)
-        answer = json.loads(connection.getresponse().read())
-        return answer if isinstance(answer, dict) else None
+        response = connection.getresponse()
+        return answer_in(response.status, response.read())
     except (OSError, http.client.HTTPException, UnavailableError, ApiError, ValueError):
         return None
     finally:
         connection.close()
+
+
+def answer_in(status: int, body: bytes) -> Json | None:
+    """The answer in a response. A problem has none of the keys that were asked for. ValueError."""
+    answer = json.loads(body)
+    return answer if status < http.HTTPStatus.BAD_REQUEST and isinstance(answer, dict) else None
 
 
 START_S = 60.0

@@ -389,9 +389,15 @@ def _secrets(environ: Mapping[str, str]) -> Check:
 
 def _outgoing(home: Path) -> Check:
     """What did not arrive last, each in words."""
-    answer = ask(home, "/v1/notify", PING_S) if holder_of(home) is not None else None
+    runs = holder_of(home) is not None
+    return notices(runs, ask(home, "/v1/notify", PING_S) if runs else None)
+
+
+def notices(runs: bool, answer: Mapping[str, Any] | None) -> Check:
+    """`runs`: whether there is a coordinator; where its settings cannot be read, it answers nothing else."""
     if answer is None:
-        return good("notices", "not known: no coordinator runs")
+        why = "the coordinator does not say" if runs else "no coordinator runs"
+        return good("notices", f"not known: {why}")
     if answer["troubles"]:
         fix = "pancode notify ls; pancode webhook ls; then: pancode notify test CHANNEL"
         return bad("notices", "warning", "; ".join(map(str, answer["troubles"])), fix)
