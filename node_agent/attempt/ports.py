@@ -314,6 +314,8 @@ class Launch(ProcessSpec):
     isolation: Isolation = Isolation.NONE
     owner: int | None = None
     """The user whom the files of the attempt must belong to inside; None: as they are."""
+    unset: tuple[str, ...] = ()
+    """Variables that the order allows and that have no value on the node."""
 
     @property
     def inside(self) -> bool:

@@ -20,6 +20,7 @@ from node_agent.wire.failure import FailureKind, OrderRefusal
 from node_agent.wire.identity import Mark
 from node_agent.wire.order import Order
 
+NO_VALUE = "env: {0} has no value on this machine: pancode node secret set {1} {0}"
 UNTESTED = "the model was not tested, or did not pass: its owner wanted it all the same (--untested)"
 NO_LAST_TURN = "no last turn to wrap up at a limit: this run goes past the count of the model gateway"
 
@@ -181,6 +182,7 @@ def _lay_out(case: Case) -> tuple[PhasePlan, Launch, tuple[str, ...], GatewayAcc
     door = context.gateways.open(order, case.folder)
     findings = (*guide.findings, *_without_gateway(order, door), *((UNTESTED,) if order.untested else ()))
     launch = context.runtimes.launch(order, work, home, guide.text, door)
+    findings += tuple(NO_VALUE.format(name, context.node.name) for name in launch.unset)
     context.workspaces.home(case.identity, launch.files, keep=bool(order.setup))
     planned = context.runner.planned(case.work)  # of a try that a crash cut short: its plan stands
     fresh = planned or work_plan(order, launch, work, case.folder, context.tempo, context.ceiling())

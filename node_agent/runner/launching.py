@@ -354,6 +354,7 @@ class NodeRuntimes:
             prompt=request.prompt,
             isolation=isolation,
             owner=self._owner(order) if isolation is Isolation.SANDBOX else None,
+            unset=tuple(name for name in order.env if name not in allowed),
         )
 
     def enclosed(

@@ -18,7 +18,7 @@ from pancode.fleet.ssh.connect import Session, SshTiming, open_session
 from pancode.fleet.ssh.errors import LinkFault
 from pancode.fleet.ssh.home import Home
 from pancode.fleet.ssh.link import Backoff, Link, LinkKind, LinkState
-from pancode.fleet.ssh.loopback.loopback import LoopbackNode, LoopbackServer
+from pancode.fleet.ssh.loopback.loopback import LoopbackNode, LoopbackServer, environ_here
 from pancode.fleet.ssh.perform import perform
 from pancode.fleet.ssh.probe import NodeProbe, probe
 from pancode.fleet.ssh.proving import prove
@@ -102,9 +102,7 @@ class Links:
         if name not in self._servers:
             keys = self.settings.home.loopback_keys(name)
             home = Path(reach.local_home) if reach.local_home else self.settings.user_home
-            environ = {k: os.environ[k] for k in ("PATH", "LANG", "XDG_RUNTIME_DIR") if k in os.environ}
-            # Our own Python, wherever it lies: for that one a node bundle needs no network.
-            environ["PANCODE_PYTHON_BIN"] = f"{sys.base_prefix}/bin"
+            environ = environ_here(os.environ, sys.prefix, sys.base_prefix)
             server = LoopbackServer(LoopbackNode(name, getpass.getuser(), home, keys, environ))
             await server.start()
             self._servers[name] = server

@@ -78,6 +78,7 @@ class MemoryRuntimes:
     """The Runtimes port with one runtime that prints what a LineReader reads. `wall`: it has a sandbox."""
 
     wall = False
+    unset: tuple[str, ...] = ()
 
     def __init__(self, secrets: Mapping[str, str] | None = None) -> None:
         self.secrets = dict(secrets or {})
@@ -88,7 +89,10 @@ class MemoryRuntimes:
         argv, env = ("double", order.task or "-"), {"HOME": str(home)}
         isolation = Isolation.SANDBOX if self.wall else Isolation.NONE
         owner, given = 60_706 if self.wall else None, order.agent.prompt + guide
-        return Launch(argv, env, stdin=order.task.encode(), prompt=given, isolation=isolation, owner=owner)
+        stdin = order.task.encode()
+        return Launch(
+            argv, env, stdin=stdin, prompt=given, isolation=isolation, owner=owner, unset=self.unset
+        )
 
     def hidden(self, order: Order) -> dict[str, str]:
         return self.secrets

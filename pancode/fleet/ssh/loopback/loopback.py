@@ -28,6 +28,19 @@ def default_path() -> str:
     return f"{PATH}:{sys.base_prefix}/bin"
 
 
+def environ_here(environ: Mapping[str, str], prefix: str, base: str) -> dict[str, str]:
+    """What a node on this machine has of the environment of its coordinator: nothing of PanCode's own.
+
+    `prefix`, `base`: `sys.prefix` and `sys.base_prefix`. README puts our virtual environment first in PATH:
+    runs would pass their gates by our libraries, and could write into it. VIRTUAL_ENV is not handed on.
+    """
+    kept = {name: environ[name] for name in ("PATH", "LANG", "XDG_RUNTIME_DIR") if name in environ}
+    ours = os.path.realpath(f"{prefix}/bin") if prefix != base else None
+    parts = [part for part in kept.get("PATH", "").split(":") if os.path.realpath(part or "/") != ours]
+    # Our own Python, wherever it lies: for that one a node bundle needs no network.
+    return {**kept, "PATH": ":".join(parts) or default_path(), "PANCODE_PYTHON_BIN": f"{base}/bin"}
+
+
 @dataclass(frozen=True, slots=True)
 class LoopbackNode:
     """The environment of one server: commands run in `home`, with HOME there and nothing else of ours."""

@@ -17,6 +17,7 @@ from node_agent.wire.order import AgentSpec, Limits, Order, Workspace
 from node_agent.wire.policy import Safety
 from tests.fakes.node import Crash, Script, Tripwire
 from tests.fakes.node.places import EMPTIED
+from tests.fakes.node.runtime import MemoryRuntimes
 from tests.unit.node_agent.stage import Stage, gates, identity, order_of
 
 NAME = str(identity())
@@ -137,6 +138,18 @@ def test_a_model_that_was_not_tested_is_told() -> None:
     stage.settle()
     (claims,) = stage.order_of_receipts
     assert any("--untested" in finding for finding in claims.findings)
+
+
+def test_a_variable_without_a_value_there_is_told_with_what_gives_it_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(MemoryRuntimes, "unset", ("PIP_CERT",))
+    stage = Stage()
+    stage.push(order_of(env=("PIP_CERT",)))
+    stage.settle()
+    (claims,) = stage.order_of_receipts
+    (told,) = [finding for finding in claims.findings if "PIP_CERT" in finding]
+    assert told.startswith("env: PIP_CERT has no value on this machine: pancode node secret set ")
 
 
 def test_a_run_without_set_up_has_no_phase_for_it() -> None:

@@ -64,6 +64,7 @@ def test_only_what_the_order_names_is_passed_on() -> None:
     )
     assert (named.env["ANTHROPIC_API_KEY"], named.env["TOKEN"], named.env["HOME"]) == ("k", "t", "/h")
     assert "NOT_THERE" not in named.env and named.version == "9.9"
+    assert named.unset == ("NOT_THERE",) and bare.unset == ()
 
 
 def test_a_secret_that_is_not_here() -> None:
