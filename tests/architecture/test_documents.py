@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from pancode.agents.fleet_tools import ABLE
+from pancode.agents.runtimes import RUNTIMES
 from tests.architecture.sources import ROOT, tracked
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -33,6 +35,18 @@ def _broken(page: Path) -> list[str]:
         if not target.exists() or (anchor and anchor not in _anchors(target)):
             broken.append(f"{page.relative_to(ROOT)} -> {link}")
     return broken
+
+
+def _named(page: str, begin: str, end: str) -> set[str]:
+    """The programs that a sentence of a page names."""
+    (words,) = re.findall(re.escape(begin) + r"(.*?)" + re.escape(end), (ROOT / page).read_text(), re.DOTALL)
+    return set(re.findall(r"`([a-z-]+)`", words))
+
+
+def test_who_takes_turns_and_who_has_the_fleets_tools_is_as_the_tables_have_it() -> None:
+    turns = _named("CHANGELOG.md", "a stream goes on at its last number.", "; a rule that asks")
+    assert turns == {kind.name for kind in RUNTIMES.values() if kind.takes_turns}
+    assert _named("README.md", "has the fleet's tools on", ". On the other programs") == set(ABLE)
 
 
 def test_every_link_leads_somewhere() -> None:
