@@ -122,17 +122,24 @@ Mount = tuple[str, str]
 
 
 def prefix(
-    view: View, tools: Tools, status: int = STATUS_FD, processes: int | None = None, calls: int | None = None
+    view: View,
+    tools: Tools,
+    status: int = STATUS_FD,
+    processes: int | None = None,
+    calls: int | None = None,
+    as_first: bool = False,
 ) -> tuple[str, ...]:
     """The words before a command. The environment is not here: anybody can read an argument list.
 
     `processes`: and threads, that there may be inside; held where `tools` can do that. `calls`: where the
-    filter of system calls is open.
+    filter of system calls is open. `as_first`: the command is the first process inside, in the place of
+    bubblewrap, which would keep our descriptors and environment open to all others.
     """
     mounts = _mounts(view)
     most = (tools.prlimit, f"--nproc={processes}:{processes}", "--") if tools.prlimit and processes else ()
     begin = (*most, tools.bwrap, "--json-status-fd", str(status))
     begin = begin if calls is None else (*begin, "--seccomp", str(calls))
+    begin = (*begin, "--as-pid-1") if as_first else begin
     if tools.uid is None:
         # The kernel counts a user's processes in each namespace by itself: in one made before, these alone.
         apart = (tools.bwrap, "--die-with-parent", "--unshare-user", "--dev-bind", "/", "/", "--")

@@ -1,19 +1,27 @@
 """Inside the sandbox: forwards connections to 127.0.0.1 to a unix socket: `relay.py PORT SOCKET -- COMMAND`.
 
 Standard library only, this one file, shown read-only inside. The relay is a child; this process becomes the
-command: the same pid, standard input and exit status. It listens before the command starts.
+command: the same pid, standard input and exit status. It listens before the command starts. PORT 0: none.
+
+As the first process of the sandbox it stays: it hides, starts the command, lets go of what it was given and
+ends as the command does. So nobody inside finds our descriptors or our environment in /proc. The relay has
+none of both, and stays open: by it the shim sees what lies in the sandbox's memory.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import threading
 
 CHUNK = 65536
 STACK_BYTES = 256 << 10
-BAD_USAGE, CANNOT_LISTEN, NOT_FOUND, NOT_RUNNABLE = 64, 71, 127, 126
+BAD_USAGE, CANNOT_LISTEN, CANNOT_HIDE, NOT_FOUND, NOT_RUNNABLE = 64, 71, 72, 127, 126
+SERVE = "--serve"
+PR_SET_DUMPABLE = 4
+_BY_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 def serve(listener: socket.socket, path: str) -> None:
@@ -58,24 +66,70 @@ def _break_off(end: socket.socket) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Returns only when nothing was started."""
+    """Returns when nothing was started, and as the first process when the command has ended."""
     if len(argv) < 5 or argv[3] != "--" or not argv[1].isdigit():
         return _fail(BAD_USAGE, "usage: relay.py PORT SOCKET -- COMMAND [ARG...]")
+    is_first = os.getpid() == 1
+    if is_first and not _hides():
+        return _fail(CANNOT_HIDE, "this process cannot hide what it has from the others")
+    listener = None
     try:
-        listener = socket.create_server(("127.0.0.1", int(argv[1])), backlog=128)
+        listener = socket.create_server(("127.0.0.1", int(argv[1])), backlog=128) if int(argv[1]) else None
     except OSError as exc:
         return _fail(CANNOT_LISTEN, f"cannot listen on 127.0.0.1:{argv[1]}: {exc.strerror}")
-    if os.fork() == 0:
+    if (is_first or listener is not None) and os.fork() == 0:
         _let_go()
-        folder, name = os.path.split(argv[2])
-        os.chdir(folder or ".")  # a socket's path may have 107 bytes, and a home may be deep
-        serve(listener, name)
-    listener.close()
+        _relay(listener, argv[2], anew=is_first)
+    if listener is not None:
+        listener.close()
+    if is_first and (command := os.fork()):
+        return _first(command)
     try:
         os.execvp(argv[4], argv[4:])
     except OSError as exc:
         status = NOT_FOUND if isinstance(exc, FileNotFoundError) else NOT_RUNNABLE
-        return _fail(status, f"{argv[4]}: {exc.strerror}")
+        os._exit(_fail(status, f"{argv[4]}: {exc.strerror}"))
+
+
+def _hides() -> bool:
+    """No other process of this user may read our memory, environment or descriptors from now on."""
+    import ctypes  # the relay itself needs none of it
+
+    return int(ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)) == 0
+
+
+def _relay(listener: socket.socket | None, path: str, anew: bool) -> None:
+    """Serve. `anew`: as a program of its own, without our environment."""
+    folder, name = os.path.split(path)
+    os.chdir(folder or ".")  # a socket's path may have 107 bytes, and a home may be deep
+    if anew:
+        fd = -1 if listener is None else listener.fileno()
+        if listener is not None:
+            os.set_inheritable(fd, True)
+        os.execve(sys.executable, [sys.executable, "-I", "-S", __file__, SERVE, str(fd), name], {})
+    if listener is not None:
+        serve(listener, name)
+
+
+def _first(command: int) -> int:
+    """Wait for the command as the first process; whatever else ends is ours to collect. Its status, as a
+    shell tells it. A stop is for the others: with this process they would all be killed at once."""
+    _let_go()
+    for number in _BY_STOPS:
+        signal.signal(number, signal.SIG_IGN)
+    while True:
+        pid, status = os.wait()
+        if pid == command:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
+
+
+def _served(fd: int, name: str) -> None:
+    if fd < 0:
+        while True:
+            signal.pause()
+    with socket.socket(fileno=fd) as listener:
+        serve(listener, name)
 
 
 def _let_go() -> None:
@@ -91,4 +145,6 @@ def _fail(status: int, why: str) -> int:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == [SERVE]:
+        _served(int(sys.argv[2]), sys.argv[3])
     sys.exit(main(sys.argv))

@@ -165,12 +165,21 @@ RELAY = relay.__file__
 """The program of ours that leads to the model gateway."""
 
 
-def relay_words(view: View, port: int) -> tuple[str, ...]:
-    """The beginning of a step's command, where its model is behind the gateway."""
-    if view.network is not Network.MODEL:
-        return ()
+def is_begun_by_us(plan: PhasePlan, network: Network) -> bool:
+    """Whether the first process inside is ours: its model is behind the gateway, or it is our worker.
+
+    Others keep bubblewrap's, which says what of theirs is not there; and what they have, their own processes
+    see in any case.
+    """
     python = os.path.realpath(sys.executable)
-    return (python, "-I", "-S", RELAY, str(port), f"{view.gate}/{SOCKET}", "--")
+    own = (step.kind is StepKind.AGENT and os.path.realpath(step.argv[0]) == python for step in plan.steps)
+    return network is Network.MODEL or any(own)
+
+
+def first_words(view: View, port: int) -> tuple[str, ...]:
+    """The beginning of a step's command where the first process inside is ours."""
+    where = (str(port), f"{view.gate}/{SOCKET}") if view.network is Network.MODEL else ("0", "/")
+    return (os.path.realpath(sys.executable), "-I", "-S", RELAY, *where, "--")
 
 
 def open_own(plan: PhasePlan) -> None:

@@ -20,12 +20,13 @@ from node_agent.sandbox.shown import (
     GATE,
     RELAY,
     Programs,
+    first_words,
     guarded,
+    is_begun_by_us,
     is_clean,
     named_programs,
     open_own,
     own_folders,
-    relay_words,
     this_system,
 )
 from node_agent.shim.spool import PhasePlan, StepKind
@@ -176,8 +177,10 @@ class Sandbox:
         view = self._view(plan, allowed, shown)
         view = replace(view, covers=self._covers(plan, view, allowed, tools))
         calls = f"{view.etc}/{FILTER}" if os.uname().machine in MACHINES else ""
-        words = prefix(view, tools, processes=plan.limits.processes, calls=FILTER_FD if calls else None)
-        before = (*words, *relay_words(view, allowed.port))
+        ours = is_begun_by_us(plan, allowed.network)
+        fd = FILTER_FD if calls else None
+        words = prefix(view, tools, processes=plan.limits.processes, calls=fd, as_first=ours)
+        before = (*words, *first_words(view, allowed.port)) if ours else words
         inside = (replace(one, wall=before, walled=True, calls=calls) for one in plan.steps)
         return replace(plan, steps=tuple(inside))
 
@@ -213,7 +216,7 @@ class Sandbox:
                 *self._shown(self._wish(), sys.executable, *named_programs(plan)),
                 *own_folders(plan),
                 *guarded(plan.env["HOME"]),
-                *((RELAY,) if allowed.network is Network.MODEL else ()),
+                *((RELAY,) if is_begun_by_us(plan, allowed.network) else ()),
             ),
             hidden=(str(self._home),),
             gate=str(Path(plan.steps[0].stdout).parent / GATE) if allowed.network is Network.MODEL else "",

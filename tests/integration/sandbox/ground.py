@@ -84,20 +84,26 @@ class Ground:
         etc = str(self.root / "n/run/wall")
         return View(str(self.tree), str(self.home), writable, network, etc, **known)  # type: ignore[arg-type]
 
-    def argv(self, view: View, *command: str) -> list[str]:
+    def argv(self, view: View, *command: str, as_first: bool = False) -> list[str]:
         if self.as_root:
             tools = Tools("/usr/bin/bwrap", "/usr/bin/setpriv", UID, PRLIMIT)
-            return [*prefix(view, tools, processes=PROCESSES, calls=FILTER_FD), *command]
+            return [*prefix(view, tools, processes=PROCESSES, calls=FILTER_FD, as_first=as_first), *command]
         down = ["setpriv", "--reuid", str(STRANGER), "--regid", str(STRANGER), "--clear-groups"]
         tools = Tools("/usr/bin/bwrap", prlimit=PRLIMIT)
-        return [*down, *prefix(view, tools, processes=PROCESSES, calls=FILTER_FD), *command]
+        return [
+            *down,
+            *prefix(view, tools, processes=PROCESSES, calls=FILTER_FD, as_first=as_first),
+            *command,
+        ]
 
-    def run(self, view: View, *command: str) -> subprocess.CompletedProcess[str]:
-        """To its end; bubblewrap's own word on it is not asked for."""
-        env = {**ENV, "HOME": str(self.home)}
+    def run(
+        self, view: View, *command: str, as_first: bool = False, **more: str
+    ) -> subprocess.CompletedProcess[str]:
+        """To its end; bubblewrap's own word on it is not asked for. `more`: of its environment."""
+        env = {**ENV, "HOME": str(self.home), **more}
         calls = f"{view.etc}/{FILTER}"
         argv = ["sh", "-c", 'exec 4<"$1"; shift; exec "$@" 3>/dev/null', "sh", calls]
-        argv += self.argv(view, *command)
+        argv += self.argv(view, *command, as_first=as_first)
         return subprocess.run(
             argv, env=env, capture_output=True, text=True, timeout=20 * crowded(), check=False, cwd="/"
         )

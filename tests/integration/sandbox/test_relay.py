@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -15,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from node_agent.sandbox import relay
-from node_agent.sandbox.policy import Network
+from node_agent.sandbox.policy import FILTER, Network
+from node_agent.shim import memory_files
 from tests.crowd import crowded
-from tests.integration.sandbox.ground import PYTHON, ground
+from tests.integration.sandbox.ground import PYTHON, STRANGER, ground
 
 BIG = 3_000_000
 ASK = """
@@ -112,7 +114,115 @@ def test_inside_the_wall_the_model_is_all_that_is_reached(as_root: bool) -> None
         view = place.view(Network.MODEL, gate=str(gate))
         view = place.view(Network.MODEL, gate=str(gate), shown=(*view.shown, relay.__file__))
         words = (PYTHON, "-I", "-S", relay.__file__, "8790", f"{gate}/model.sock", "--")
-        done = place.run(view, *words, PYTHON, "-c", ASK, "8790", "5000")
-        assert done.stdout == "10000\n", done.stderr
+        for as_first in (True, False):
+            done = place.run(view, *words, PYTHON, "-c", ASK, "8790", "5000", as_first=as_first)
+            assert done.stdout == "10000\n", done.stderr
         assert place.probe(view)["reach a port of the machine"] != "done"
         server.shutdown(socket.SHUT_RDWR)
+
+
+LOOK = """
+import ctypes, json, os, sys
+ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # as our worker does
+found = {}
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    if int(pid) == os.getpid():
+        continue
+    here, mine = f"/proc/{pid}", found.setdefault(pid, {"open": [], "key": False, "seen": False})
+    names = [f"{here}/mem"]
+    try:
+        names += [f"{here}/fd/{one}" for one in os.listdir(f"{here}/fd")]
+        mine["seen"] = bool(os.readlink(f"{here}/ns/pid"))
+    except OSError:
+        pass
+    for name in names:
+        try:
+            os.close(os.open(name, os.O_RDWR if name.endswith("mem") else os.O_WRONLY))
+            mine["open"].append("mem" if name.endswith("mem") else os.readlink(name))
+        except OSError:
+            pass
+    try:
+        mine["key"] = b"THE_KEY" in open(f"{here}/environ", "rb").read()
+    except OSError:
+        pass
+print(json.dumps(found))
+sys.exit(7)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="not root")
+@pytest.mark.parametrize("as_root", [True, False], ids=["root", "user"])
+@pytest.mark.parametrize("port", ["0", "8790"])
+def test_nobody_inside_has_our_descriptors_our_environment_or_an_open_memory(
+    as_root: bool, port: str
+) -> None:
+    with ground(as_root) as place:
+        view = place.view(Network.MODEL, gate=str(place.root / "o"))
+        view = place.view(Network.MODEL, gate=str(place.root / "o"), shown=(*view.shown, relay.__file__))
+        words = (PYTHON, "-I", "-S", relay.__file__, port, str(place.root / "o/model.sock"), "--")
+        look = (PYTHON, "-I", "-S", "-c", LOOK)
+        done = place.run(view, *words, *look, as_first=True, THE_KEY="sk-secret")
+        assert done.returncode == 7, done.stderr
+        found = json.loads(done.stdout)
+        assert found["1"] == {"open": [], "key": False, "seen": False}
+        (other,) = [one for pid, one in found.items() if pid != "1"]
+        assert other["seen"], "by it what lies in memory inside is counted"
+        assert not other["key"] and set(other["open"]) <= {"/dev/null", "mem"}
+        without = json.loads(place.run(view, *look, THE_KEY="sk-secret").stdout)
+        assert without["1"]["key"] or without["1"]["open"], "as bubblewrap's own first process"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="not root")
+@pytest.mark.parametrize(
+    ("command", "status"), [("exit 3", 3), ("kill -9 $$", 137), ("(sleep 60 &) ; exit 0", 0)]
+)
+def test_the_first_process_ends_as_its_command_does(command: str, status: int) -> None:
+    with ground(as_root=True) as place:
+        view = place.view()
+        view = place.view(shown=(*view.shown, relay.__file__))
+        words = (PYTHON, "-I", "-S", relay.__file__, "0", "/", "--")
+        done = place.run(view, *words, "sh", "-c", f"kill -INT 1; kill -TERM 1; {command}", as_first=True)
+        assert done.returncode == status, done.stderr
+
+
+FILL = """
+import ctypes, sys
+ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # as our worker does
+open("/tmp/large", "wb").write(bytes(5 << 20))
+print("full", flush=True)
+sys.stdin.read()
+"""
+COUNT = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import memory_files
+parents = {}
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    try:
+        parents[int(pid)] = int(open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[1])
+    except OSError:
+        pass
+ours = {int(sys.argv[2])}
+while more := {pid for pid, above in parents.items() if above in ours} - ours:
+    ours |= more
+print(memory_files.in_folders(ours))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="not root")
+def test_what_lies_in_memory_inside_is_counted_though_ours_hide() -> None:
+    with ground(as_root=False) as place:
+        view = place.view()
+        view = place.view(shown=(*view.shown, relay.__file__))
+        words = (PYTHON, "-I", "-S", relay.__file__, "0", "/", "--", PYTHON, "-c", FILL)
+        argv = ["sh", "-c", 'exec 4<"$1"; shift; exec "$@" 3>/dev/null', "sh", f"{view.etc}/{FILTER}"]
+        argv += place.argv(view, *words, as_first=True)
+        shim = Path(memory_files.__file__).parent
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/") as one:
+            assert one.stdout is not None and one.stdout.readline() == "full\n"
+            (place.root / "memory_files.py").write_bytes((shim / "memory_files.py").read_bytes())
+            down = ["setpriv", "--reuid", str(STRANGER), "--regid", str(STRANGER), "--clear-groups"]
+            count = [*down, PYTHON, "-I", "-S", "-c", COUNT, str(place.root), str(one.pid)]
+            counted = subprocess.run(count, capture_output=True, text=True, check=True)
+            one.communicate("")
+        assert int(counted.stdout) >= 5 << 20

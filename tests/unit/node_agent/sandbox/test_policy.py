@@ -155,3 +155,13 @@ def test_processes_are_held_where_the_machine_can() -> None:
         assert words[at : at + 4] == ("/usr/bin/prlimit", "--nproc=50:50", "--", TOOLS.bwrap)
         assert words[at + 3 :] == prefix(VIEW, tools)[-len(words[at + 3 :]) :]
         assert ("--unshare-user" in words[:at]) is (tools is TOOLS), "root's steps down to a user of its own"
+
+
+@pytest.mark.parametrize("tools", [TOOLS, ROOT], ids=["user", "root"])
+def test_where_the_first_process_is_ours_bubblewrap_keeps_none_of_its_own(tools: Tools) -> None:
+    words = prefix(VIEW, tools, as_first=True)
+    inner = words[len(words) - words[::-1].index("/usr/bin/bwrap") :]
+    assert words.count("--as-pid-1") == inner.count("--as-pid-1") == 1, (
+        "of the wall, and not of what is around it"
+    )
+    assert "--unshare-pid" in inner and "--as-pid-1" not in prefix(VIEW, tools)

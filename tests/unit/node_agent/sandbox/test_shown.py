@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from node_agent.sandbox.policy import System
-from node_agent.sandbox.shown import Programs, this_system
+from node_agent.sandbox.policy import Network, System
+from node_agent.sandbox.shown import Programs, is_begun_by_us, this_system
+from node_agent.shim.spool import StepKind
+from tests.unit.node_agent.shim.test_spool import PLAN, STEP
 
 SYSTEM = System(("/usr",), {"/bin": "usr/bin"})
 
@@ -127,3 +131,19 @@ def test_what_a_version_manager_s_shims_lead_to_is_shown_with_them(home: Path) -
         (root / name).write_text("3.12")
     there = {f"{root}/{name}" for name in ("shims", "libexec", "version", "versions")}
     assert shown(home, f"{shim.parent}:/usr/bin", "python3") == there
+
+
+@pytest.mark.parametrize(
+    ("argv", "kind", "network", "ours"),
+    [
+        ((sys.executable, "-I", "worker.py"), StepKind.AGENT, Network.FULL, True),
+        (("claude", "-p"), StepKind.AGENT, Network.MODEL, True),
+        (("claude", "-p"), StepKind.AGENT, Network.FULL, False),
+        ((sys.executable, "-m", "pytest"), StepKind.GATE, Network.NONE, False),
+    ],
+)
+def test_our_worker_and_a_model_behind_the_gateway_begin_behind_a_process_of_ours(
+    argv: tuple[str, ...], kind: StepKind, network: Network, ours: bool
+) -> None:
+    plan = replace(PLAN, steps=(replace(STEP, argv=argv, kind=kind),))
+    assert is_begun_by_us(plan, network) is ours
