@@ -77,6 +77,8 @@ def main(argv: list[str]) -> int:
         listener = socket.create_server(("127.0.0.1", int(argv[1])), backlog=128) if int(argv[1]) else None
     except OSError as exc:
         return _fail(CANNOT_LISTEN, f"cannot listen on 127.0.0.1:{argv[1]}: {exc.strerror}")
+    if is_first:
+        _on_a_stop(signal.SIG_IGN)
     if (is_first or listener is not None) and os.fork() == 0:
         _let_go()
         _relay(listener, argv[2], anew=is_first)
@@ -84,6 +86,8 @@ def main(argv: list[str]) -> int:
         listener.close()
     if is_first and (command := os.fork()):
         return _first(command)
+    if is_first:
+        _on_a_stop(signal.SIG_DFL)
     try:
         os.execvp(argv[4], argv[4:])
     except OSError as exc:
@@ -111,12 +115,16 @@ def _relay(listener: socket.socket | None, path: str, anew: bool) -> None:
         serve(listener, name)
 
 
+def _on_a_stop(do: signal.Handlers) -> None:
+    """A stop is for the command: with the first process all others would be killed at once."""
+    for number in _BY_STOPS:
+        signal.signal(number, do)
+
+
 def _first(command: int) -> int:
     """Wait for the command as the first process; whatever else ends is ours to collect. Its status, as a
-    shell tells it. A stop is for the others: with this process they would all be killed at once."""
+    shell tells it."""
     _let_go()
-    for number in _BY_STOPS:
-        signal.signal(number, signal.SIG_IGN)
     while True:
         pid, status = os.wait()
         if pid == command:
