@@ -122,9 +122,13 @@ def test_inside_the_wall_the_model_is_all_that_is_reached(as_root: bool) -> None
 
 
 LOOK = """
-import ctypes, json, os, sys
+import ctypes, json, os, sys, time
 ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # as our worker does
-found = {}
+found, others = {}, [pid for pid in os.listdir("/proc") if pid.isdigit() and int(pid) not in (1, os.getpid())]
+for _ in range(200):  # the relay begins anew beside us
+    if all(os.access(f"/proc/{pid}/environ", os.R_OK) for pid in others):
+        break
+    time.sleep(0.05)
 for pid in filter(str.isdigit, os.listdir("/proc")):
     if int(pid) == os.getpid():
         continue
@@ -193,7 +197,7 @@ print("full", flush=True)
 sys.stdin.read()
 """
 COUNT = """
-import os, sys
+import os, sys, time
 sys.path.insert(0, sys.argv[1])
 import memory_files
 parents = {}
@@ -205,7 +209,10 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
 ours = {int(sys.argv[2])}
 while more := {pid for pid, above in parents.items() if above in ours} - ours:
     ours |= more
-print(memory_files.in_folders(ours))
+tries = 200  # the relay begins anew beside the program
+while not (found := memory_files.in_folders(ours)) and (tries := tries - 1):
+    time.sleep(0.05)
+print(found)
 """
 
 
