@@ -47,6 +47,8 @@ class NodeSpec:
     local: bool = False
     """This machine, without a system sshd. `local_home`: another HOME for it (demo)."""
     local_home: str | None = None
+    node_home: str | None = None
+    """The folder of the node agent there, an absolute path; None: ~/.pancode-node of its login."""
 
 
 @dataclass(frozen=True, slots=True)

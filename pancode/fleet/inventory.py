@@ -19,6 +19,7 @@ from pancode.errors import ConflictError, NotFoundError, UsageError
 from pancode.fleet.acts import NodeChange
 from pancode.life.signals import Lost
 from pancode.nodes.node import Linked, NodeState, NodeView
+from pancode.nodes.place import Reach
 
 
 @locked
@@ -67,6 +68,30 @@ def _refuse_duplicate(tx: Transaction, node: Node, key: PublicKey) -> None:
                 fix=f"pancode node rm {node.name} --yes (it leaves {other.name} as it is)",
                 code="same_machine",
             )
+
+
+def refuse_home_of(core: Core, name: str, other: str, home: str) -> None:
+    """ConflictError where the node home that was found on `name` is that of `other`: one machine under two
+    names, by its host key, else a home that both share or that was copied."""
+    with core.ports.ledger.transaction() as tx:
+        node, twin = _known(tx, name), tx.get(Node, other)
+    if twin is None or twin.removed is not None:
+        return
+    here, there = Reach.of(node), Reach.of(twin)
+    if (here.local and there.local) or set(here.pins.values()) & set(there.pins.values()):
+        raise ConflictError(
+            f"{name} is the same machine and login as {other}",
+            why=f"both present the same host key, and {home} is the home of {other}",
+            fix=f"pancode node rm {name} (it leaves {other} as it is)",
+            code="same_machine",
+        )
+    raise ConflictError(
+        f"the node home of {name} is that of {other}",
+        why=f"{home} there was set up for {other}: both machines share the folder, or it was copied",
+        fix=f"where it is shared: pancode node rm {name}, then pancode node add {name} --node-home PATH, a "
+        f"folder of its own; where it was copied: rm -r {home} there, then pancode fleet up {name}",
+        code="same_home",
+    )
 
 
 def change(core: Core, name: str, edit: Callable[[Node], Node]) -> Node:

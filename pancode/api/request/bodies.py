@@ -306,6 +306,7 @@ class SpecBody(CallerBody):
     link: LinkWay = "ssh"
     local: bool = False
     local_home: str | None = None
+    node_home: str | None = Field(default=None, pattern=r"^/[\w./+-]+$", max_length=400)
 
 
 class HandedBody(Body):

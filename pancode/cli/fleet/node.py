@@ -38,7 +38,7 @@ def node() -> None:
     """Machines of the fleet; an alias of your ~/.ssh/config is enough."""
 
 
-_SPEC_FIELDS = ("host", "user", "port", "identity", "slots", "local", "local_home", "link")
+_SPEC_FIELDS = ("host", "user", "port", "identity", "slots", "local", "local_home", "node_home", "link")
 
 
 @node.verb("add", "pancode node add gpubox --label gpu=24g --slots 2", "pancode node add desk --local")
@@ -56,6 +56,9 @@ def add(
     slots: Annotated[int | None, option("Runs at once (default: nodes.slots, 4).", min=1, max=256)] = None,
     local: Annotated[bool, option("Add this machine; it needs no SSH server.", "--local")] = False,
     local_home: Annotated[str | None, option("Another HOME for the machine of --local.", "PATH")] = None,
+    node_home: Annotated[
+        str | None, option("The node agent's folder there, if not ~/.pancode-node/FLEET.", "PATH")
+    ] = None,
     accept_fingerprint: Annotated[str | None, option("The host key that you expect.", "SHA256:...")] = None,
     fleet_key: Annotated[
         bool | None,

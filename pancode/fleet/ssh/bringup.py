@@ -223,6 +223,7 @@ class BringUp:
             link=lambda found: self._link(node.name, found),
             heartbeat=lambda fresh: self._await_echo(node.name, fresh),
             wall_ms=self.core.wall_ms,
+            check=lambda found: asyncio.to_thread(self._must_be_its_own, node.name, found),
             node_home=Reach.of(node).node_home,
         )
 
@@ -252,6 +253,16 @@ class BringUp:
             HomeFile("key/redis.password", f"{password}\n".encode()),
             HomeFile("node.json", (json.dumps(settings, indent=2, sort_keys=True) + "\n").encode()),
         ]
+
+    def _must_be_its_own(self, name: str, found: NodeProbe) -> None:
+        """ConflictError, remembered, where another node of the fleet lives in the home that was found."""
+        if not found.named or found.named == name:
+            return
+        try:
+            inventory.refuse_home_of(self.core, name, found.named, found.node_home)
+        except ConflictError:
+            inventory.change(self.core, name, partial(changed, is_twin=True))
+            raise
 
     def _believe(self, name: str, key: str) -> Node:
         """Enrol the key; ConflictError, remembered, when the machine is in the fleet under another name."""
@@ -352,6 +363,8 @@ class BringUpPlan:
     heartbeat: Callable[[bool], Awaitable[None]]
     wall_ms: Callable[[], int]
     node_home: str | None = None
+    check: Callable[[NodeProbe], Awaitable[None]] | None = None
+    """ConflictError where the home there is that of another node: before anything is changed."""
 
 
 @dataclass
@@ -406,6 +419,8 @@ async def bring_up(remote: Remote, plan: BringUpPlan, progress: Progress) -> Nod
         known = problems(found, found.asked_ms[1])
         if stops(known):
             raise _Stopped(stops(known)[0].what)
+        if plan.check is not None:
+            await plan.check(found)
         run.done(False)
         bundle, python = await _bundle(plan, found, run)
         await _install(remote, plan, found, bundle, python, run)

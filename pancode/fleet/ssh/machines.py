@@ -185,7 +185,8 @@ class Machines:
             found.check_accepted(spec.fingerprint)
         if direct:
             self._check_direct([spec.name])
-        reach = reach_to(found.target, found.pins, fleet_key=spec.fleet_key, direct=direct)
+        said = {"fleet_key": spec.fleet_key, "direct": direct, "node_home": spec.node_home}
+        reach = reach_to(found.target, found.pins, **said)
         return self._enlist(self._node(spec, reach))
 
     def trust(self, name: str, fingerprint: str, caller: Caller) -> NodeResult:
@@ -216,7 +217,8 @@ class Machines:
         target = Target(spec.name, "127.0.0.1", 0, "")
         labels = {"local": "true", **spec.labels}
         return self._node(
-            replace(spec, labels=labels), reach_to(target, local=True, local_home=spec.local_home)
+            replace(spec, labels=labels),
+            reach_to(target, local=True, local_home=spec.local_home, node_home=spec.node_home),
         )
 
     def _enlist(self, node: Node) -> Node:

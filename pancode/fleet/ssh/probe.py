@@ -85,6 +85,8 @@ class NodeProbe:
     """`running`, `stopped` or `absent`, by the lock that a node agent holds."""
     cpus: int | None = None
     memory: int | None = None
+    named: str = ""
+    """The name under which the fleet that it asks for has set up this home; empty: it has not yet."""
     layout: int | None = None
     """The number of the home's layout, if a node agent has written one that reads as a number."""
     asked_ms: tuple[int, int] = (0, 0)
@@ -140,6 +142,7 @@ def parse_probe(text: str) -> NodeProbe:
         agent=one.get("agent") or "absent",
         cpus=_int(one.get("cpus", "")),
         memory=kb * 1024 if (kb := _int(one.get("memory_kb", ""))) else None,
+        named=one.get("named", ""),
         layout=_int(one.get("layout", "")),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pancode.errors import ConflictError
 from pancode.fleet.acts import NodeResult, ProgressLine
 from pancode.fleet.bundle.archive import Bundle, sha256_of
 from pancode.fleet.bundle.contents import node_agent_folder
@@ -151,6 +153,29 @@ def test_up_again_upgrade_and_remove(tmp_path: Path, agent: Path, store: BundleS
             assert not alive(running) and not alive(attempt)
             assert files(it.home) == before
             assert await fleet.remove(node) == NodeResult("n", True)
+
+    asyncio.run(go())
+
+
+def test_a_home_of_another_node_is_refused_before_anything_changes(
+    tmp_path: Path, store: BundleStore
+) -> None:
+    async def go() -> None:
+        async with world(tmp_path) as it, remote(it) as node:
+            home(it).mkdir(parents=True, mode=0o700)
+            (home(it) / "node.json").write_text(json.dumps({"fleet": FLEET, "name": "a"}, indent=2))
+            before, fleet, seen = files(it.home), Fleet(store), list[str]()
+
+            async def check(found: NodeProbe) -> None:
+                seen.append(found.named)
+                raise ConflictError(
+                    "the node home of n is that of a", why="shared", fix="x", code="same_home"
+                )
+
+            fleet.plan = replace(fleet.plan, check=check)
+            result = await fleet.up(node)
+            assert not result.ok and seen == ["a"] and fleet.keys == []
+            assert files(it.home) == before
 
     asyncio.run(go())
 

@@ -13,6 +13,7 @@ from pancode.core.books import Ceilings
 from pancode.core.records import Balance, Node, Run
 from pancode.errors import ConflictError
 from pancode.fleet import inventory
+from pancode.nodes.place import Reach
 from tests.unit.pancode.control.world import Desk, Puppet, offered
 
 
@@ -45,6 +46,24 @@ def test_a_machine_has_one_name(coordinator: Desk) -> None:
     with pytest.raises(ConflictError, match="same machine and login as n1"):
         inventory.enrol(coordinator.core, "twin", node.key.public.text())
     assert coordinator.row(Node, "twin").tag is None
+
+
+def test_a_home_of_another_node_is_refused_with_its_cause(coordinator: Desk) -> None:
+    def add(name: str, key: str) -> None:
+        reach = Reach({"alias": name}, {f"{name}:22": key})
+        inventory.add(coordinator.core, Node(name, 0, reach.data(), {}, 4))
+
+    add("a", "ssh-ed25519 AAAA1")
+    add("again", "ssh-ed25519 AAAA1")
+    add("shares", "ssh-ed25519 AAAA2")
+    with pytest.raises(ConflictError) as same:
+        inventory.refuse_home_of(coordinator.core, "again", "a", "/home/ops/.pancode-node/f")
+    with pytest.raises(ConflictError) as shared:
+        inventory.refuse_home_of(coordinator.core, "shares", "a", "/home/ops/.pancode-node/f")
+    assert (same.value.code, shared.value.code) == ("same_machine", "same_home")
+    assert "pancode node add shares --node-home" in shared.value.fix
+    assert "rm -r /home/ops/.pancode-node/f" in shared.value.fix
+    inventory.refuse_home_of(coordinator.core, "shares", "gone", "/home/ops/.pancode-node/f")
 
 
 def test_a_late_receipt_books_tokens_and_minutes_too(coordinator: Desk) -> None:
