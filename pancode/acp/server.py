@@ -91,14 +91,18 @@ class AcpServer:
         elif not self._at_work.acquire(blocking=False):
             self._lines.refuse(number, INTERNAL, f"{MOST_AT_WORK} requests are at work already")
         else:
-            if method == "session/prompt" and (found := self._sessions.get(str(params.get("sessionId")))):
-                found.prompted()
-            threading.Thread(target=self._work, args=(number, method, params), daemon=True).start()
+            prompted = None
+            if method == "session/prompt" and (prompted := self._sessions.get(str(params.get("sessionId")))):
+                prompted.prompted()
+            argv = (number, method, params, prompted)
+            threading.Thread(target=self._work, args=argv, daemon=True).start()
 
-    def _work(self, number: str | int, method: str, params: Json) -> None:
+    def _work(self, number: str | int, method: str, params: Json, prompted: EditorSession | None) -> None:
         try:
             self._answer(number, method, params)
         finally:
+            if prompted is not None:
+                prompted.answered()
             self._at_work.release()
 
     def _answer(self, number: str | int, method: str, params: Json) -> None:

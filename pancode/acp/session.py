@@ -84,6 +84,8 @@ class EditorSession:
         self._broken: Exception | None = None
         self._over = False
         self._cancelled = threading.Event()
+        self._waits = False
+        """A prompt of this editor waits for the end of its turn, and sees a cancel by itself."""
         self._card: tuple[int, str] | None = None
         """The card that is shown: its number, and the id of its tool call where that is of its own."""
         self._asked: Json = {}
@@ -110,10 +112,24 @@ class EditorSession:
     def prompted(self) -> None:
         """A prompt has come, and is about to be answered: only a cancel behind it is meant for it."""
         self._cancelled.clear()
+        self._waits = True
+
+    def answered(self) -> None:
+        """The prompt has its answer."""
+        self._waits = False
 
     def cancel(self) -> None:
-        """The turn of the prompt at work is to end."""
+        """The turn that is shown is to end, whoever has begun it: this prompt, a terminal, another window."""
         self._cancelled.set()
+        if not self._waits and self.run and self.shape.get("state") in ("works", "asks"):
+            threading.Thread(target=self._cancel_shown, args=(self._reader.turn,), daemon=True).start()
+
+    def _cancel_shown(self, turn: ReadTurn | None) -> None:
+        """By its number: the next turn is not meant."""
+        try:
+            in_turn(partial(self._acts.cancel, turn))
+        except PancodeError as refused:
+            self._think(f"the turn goes on: {refused.words}")
 
     def replay(self) -> None:
         """Show all that was said, and go on from there. PancodeError."""

@@ -355,6 +355,20 @@ def test_a_cancel_names_the_turn_and_a_sitting_that_waits_is_ended(editor: Edito
     assert [path for path, _ in editor.fleet.posted[3:]] == ["/v1/sessions/r-1/turn", "/v1/sessions/r-1/end"]
 
 
+def test_a_cancel_ends_the_turn_that_is_shown_whoever_began_it(editor: Editor) -> None:
+    session = editor.begun()
+    editor.say(3, session, "go")
+    editor.fleet.log(TURN[0], TURN[1])
+    editor.until(method="session/update", params=said(session, "Done."))
+    editor.fleet.state(state="works")
+    assert "result" in editor.ask(4, "session/load", sessionId=session, cwd=FOLDER, mcpServers=[])
+    assert editor.until(id=3)["error"]["data"]["code"] == "left"
+    editor.send(method="session/cancel", params={"sessionId": session})
+    until(lambda: len(editor.fleet.posted) == 2, "it is cancelled", PATIENCE_S)
+    path, body = editor.fleet.posted[1]
+    assert (path, body["turn"]) == ("/v1/sessions/r-1/turn", 1)
+
+
 def test_a_cancel_is_waited_for_by_the_clock_however_much_the_agent_says(editor: Editor) -> None:
     session = editor.begun()
     editor.say(3, session, "go")
