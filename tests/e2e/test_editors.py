@@ -118,8 +118,9 @@ def test_an_editor_talks_asks_cancels_and_finds_its_session_again(fleet: Owner, 
                 call = next(one for one in made["updates"] if one["sessionUpdate"] == "tool_call")
                 assert call["kind"] == "edit" and call["locations"] == [{"path": str(top / "made.txt")}]
                 run = fleet.ask("sessions", "show", "last")["session"]
-                answer = shown(made, "agent_message_chunk")
-                assert answer.startswith("I made it.") and f"pancode land {run}" in answer
+                assert shown(made, "agent_message_chunk") == "I made it."
+                own = shown(made, "agent_thought_chunk")
+                assert f"pancode land {run}" in own, "PanCode's own lines are beside the agent's answer"
                 assert "make a file" not in shown(made, "user_message_chunk"), "the editor shows it itself"
 
                 _answers_here_and_elsewhere(fleet, zed, session)
