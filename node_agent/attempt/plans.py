@@ -62,10 +62,12 @@ def _who_runs(order: Order) -> dict[str, str]:
 
 
 def setup_plan(order: Order, work: PhasePlan, folder: Path) -> PhasePlan:
-    """The set-up commands of the repository, in the agent's checkout and environment."""
+    """The set-up commands of the repository, in the agent's checkout and environment. The idle limit is for
+    stuck agents: a build may be silent, so this phase and that of the gates have the wall limit alone."""
     log = str(folder / SETUP_LOG)
     steps = tuple(Step(f"setup {n}", StepKind.SETUP, argv, log, log) for n, argv in enumerate(order.setup, 1))
-    return replace(work, phase=SETUP, steps=steps, env=_without_logins(work.env), below="")
+    limits = replace(work.limits, idle_ms=None)
+    return replace(work, phase=SETUP, steps=steps, env=_without_logins(work.env), below="", limits=limits)
 
 
 def time_left(order: Order, before: Iterable[ExitRecord]) -> int:
@@ -87,7 +89,7 @@ def gates_plan(order: Order, work: PhasePlan, folder: Path, tempo: Tempo, wall_m
         cwd=work.cwd,
         env=_without_logins(work.env),
         steps=tuple(steps),
-        limits=replace(work.limits, wall_ms=wall_ms),
+        limits=replace(work.limits, wall_ms=wall_ms, idle_ms=None),
         grace=Grace(tempo.grace_int_ms, tempo.grace_term_ms),
         go_on=True,
     )

@@ -44,7 +44,13 @@ def test_each_phase_has_its_own_steps() -> None:
         (GATES, [StepKind.GATE]),
     ]
     assert [plan.limits.wall_ms for plan in (before, PLAN, after)] == [10_000, 10_000, 4_000]
-    assert all((plan.limits.idle_ms, plan.limits.output_bytes) == (7, 8) for plan in (before, PLAN, after))
+    assert all(plan.limits.output_bytes == 8 for plan in (before, PLAN, after))
+
+
+def test_silence_ends_the_agent_alone() -> None:
+    """A build or a test may be silent for as long as the run may last."""
+    before, after = setup_plan(ORDER, PLAN, FOLDER), gates_plan(ORDER, PLAN, FOLDER, Tempo(), 4_000)
+    assert [plan.limits.idle_ms for plan in (before, PLAN, after)] == [None, 7, None]
 
 
 def test_every_phase_is_held_to_what_the_node_lets_a_run_take() -> None:
