@@ -62,12 +62,17 @@ def _refuse_duplicate(tx: Transaction, node: Node, key: PublicKey) -> None:
     """One machine has one name: under two, removing the one would end the other."""
     for other in tx.find(Node, {"tag": key.tag}):
         if other.name != node.name and other.removed != NodeState.REMOVED:
-            raise ConflictError(
-                f"{node.name} is the same machine and login as {other.name}",
-                why=f"the node home there holds the key of {other.name} ({key.tag})",
-                fix=f"pancode node rm {node.name} --yes (it leaves {other.name} as it is)",
-                code="same_machine",
-            )
+            why = f"the node home there holds the key of {other.name} ({key.tag})"
+            raise _same_machine(node.name, other.name, why)
+
+
+def _same_machine(name: str, other: str, why: str) -> ConflictError:
+    return ConflictError(
+        f"{name} is the same machine and login as {other}",
+        why=why,
+        fix=f"pancode node rm {name} (it leaves {other} as it is)",
+        code="same_machine",
+    )
 
 
 def refuse_home_of(core: Core, name: str, other: str, home: str) -> None:
@@ -79,12 +84,8 @@ def refuse_home_of(core: Core, name: str, other: str, home: str) -> None:
         return
     here, there = Reach.of(node), Reach.of(twin)
     if (here.local and there.local) or set(here.pins.values()) & set(there.pins.values()):
-        raise ConflictError(
-            f"{name} is the same machine and login as {other}",
-            why=f"both present the same host key, and {home} is the home of {other}",
-            fix=f"pancode node rm {name} (it leaves {other} as it is)",
-            code="same_machine",
-        )
+        why = f"both present the same host key, and {home} is the home of {other}"
+        raise _same_machine(name, other, why)
     raise ConflictError(
         f"the node home of {name} is that of {other}",
         why=f"{home} there was set up for {other}: both machines share the folder, or it was copied",

@@ -23,7 +23,8 @@ from pancode.fleet.ssh.hostkey import HostKey
 from pancode.fleet.ssh.perform import perform
 from pancode.fleet.ssh.probe import probe
 from pancode.fleet.ssh.remote import Remote
-from pancode.fleet.ssh.target import Overrides, SshPlaces, resolve
+from pancode.fleet.ssh.sshconfig import Overrides, SshPlaces
+from pancode.fleet.ssh.target import resolve
 from tests.crowd import crowded
 from tests.e2e.link_lab import DOWN, STOPPED, UP, coordinator, generation, passes, timing
 from tests.lab import Lab

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -234,10 +235,11 @@ class BringUp:
 
         def settle(row: Node) -> Node:
             home, uid = found.node_home, found.uid
-            row = changed(row, installed_home=home, uid=uid, halted=False)
+            row = changed(row, installed_home=home, uid=uid, halted=False, is_twin=False)
             return replace(row, facts={**row.facts, "clock_skew_ms": skew})
 
-        node = self._believe(name, key)
+        with self._twin_remembered(name):
+            node = inventory.enrol(self.core, name, key)
         inventory.change(self.core, name, settle)
         inventory.put_halted(self.core, name, False)
         self.admit(node.tag or "")
@@ -256,21 +258,17 @@ class BringUp:
 
     def _must_be_its_own(self, name: str, found: NodeProbe) -> None:
         """ConflictError, remembered, where another node of the fleet lives in the home that was found."""
-        if not found.named or found.named == name:
-            return
+        if found.named and found.named != name:
+            with self._twin_remembered(name):
+                inventory.refuse_home_of(self.core, name, found.named, found.node_home)
+
+    @contextmanager
+    def _twin_remembered(self, name: str) -> Iterator[None]:
+        """The machine counts as another node's from a refusal on, until a bring-up finds a home of its own."""
         try:
-            inventory.refuse_home_of(self.core, name, found.named, found.node_home)
+            yield
         except ConflictError:
             inventory.change(self.core, name, partial(changed, is_twin=True))
-            raise
-
-    def _believe(self, name: str, key: str) -> Node:
-        """Enrol the key; ConflictError, remembered, when the machine is in the fleet under another name."""
-        try:
-            return inventory.enrol(self.core, name, key)
-        except ConflictError as twin:
-            if twin.code == "same_machine":
-                inventory.change(self.core, name, partial(changed, is_twin=True))
             raise
 
     def key_step(self) -> BringUpStep:

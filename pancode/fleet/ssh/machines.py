@@ -34,7 +34,8 @@ from pancode.fleet.ssh.knownhosts import known_key
 from pancode.fleet.ssh.links import LinkEvents, LinkNews
 from pancode.fleet.ssh.loop import LoopThread
 from pancode.fleet.ssh.reach import login_for, pins_of, reach_to
-from pancode.fleet.ssh.target import Overrides, SshPlaces, Target, resolve
+from pancode.fleet.ssh.sshconfig import Overrides, SshPlaces
+from pancode.fleet.ssh.target import Target, resolve
 from pancode.nodes.node import NodeState
 from pancode.nodes.place import Reach, changed
 

@@ -13,7 +13,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from pancode.fleet.ssh.errors import ConnectError, LinkFault, TargetError
-from pancode.fleet.ssh.sshconfig import Directive
 
 _QUOTED = re.compile(r"'[^']*'|\"[^\"$`]*\"")
 _FOR_A_SHELL = re.compile(r"[$`;&|<>()]")
@@ -22,38 +21,37 @@ _KEPT = 400
 """Characters of what the command says last."""
 
 
-def arguments(directive: Directive, tokens: Mapping[str, str], home: Path) -> tuple[str, ...]:
-    """The command's argument list with its tokens filled in; empty for `none`. Raises TargetError.
+def arguments(text: str, alias: str, tokens: Mapping[str, str], home: Path) -> tuple[str, ...]:
+    """The ProxyCommand of `alias` as an argument list, its tokens filled in; empty: none. Raises TargetError.
 
     OpenSSH hands the line to the user's shell. No shell reads a text here, so a line that needs one has to
     name it: `sh -c '...'`.
     """
-    text = directive.args[0]
-    if text.strip().lower() == "none":
-        return ()
     if _FOR_A_SHELL.search(_QUOTED.sub("", text)):
         raise TargetError(
-            f"{directive.where}: this ProxyCommand needs a shell: {text}",
+            f"the ProxyCommand of {alias} needs a shell: {text}",
             why="PanCode starts the command by itself, with no shell between",
             fix=f"write it as ProxyCommand sh -c {shlex.quote(text)}",
         )
     try:
         words = shlex.split(text)
     except ValueError as error:
-        raise TargetError(f"{directive.where}: {error}", fix="close the quote") from error
-    filled = [_fill(word, tokens, directive.where) for word in words]
+        raise TargetError(f"the ProxyCommand of {alias}: {error}", fix="close the quote") from error
+    filled = [_fill(word, tokens, alias) for word in words]
     return tuple(str(home) + word[1:] if word.startswith("~/") else word for word in filled)
 
 
-def _fill(word: str, tokens: Mapping[str, str], where: str) -> str:
+def _fill(word: str, tokens: Mapping[str, str], alias: str) -> str:
     def value(match: re.Match[str]) -> str:
         if match[1] == "%":
             return "%"
         if match[1] not in ("h", "n", "p", "r"):
-            raise TargetError(f"{where}: ProxyCommand has no token %{match[1]}", fix="use %h, %n, %p or %r")
+            raise TargetError(
+                f"the ProxyCommand of {alias} has no token %{match[1]}", fix="use %h, %n, %p or %r"
+            )
         found = tokens[match[1]]
         if not _PLAIN.fullmatch(found):  # OpenSSH refuses them too: the command may be a shell
-            raise TargetError(f"{where}: {found!r} cannot stand for %{match[1]} in a command")
+            raise TargetError(f"{found!r} cannot stand for %{match[1]} in the ProxyCommand of {alias}")
         return found
 
     return re.sub(r"%(.)", value, word)

@@ -1,53 +1,19 @@
-"""Resolves an SSH alias to a machine, a user and keys, as OpenSSH's configuration says."""
+"""Resolves an SSH alias to a machine, a user and keys, as the user's own ssh understands it."""
 
 from __future__ import annotations
 
 import getpass
-import glob
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
+from dataclasses import dataclass
 
 from pancode.fleet.ssh import directives as known
 from pancode.fleet.ssh.errors import TargetError
 from pancode.fleet.ssh.proxy import arguments
-from pancode.fleet.ssh.sshconfig import ConfigReader, Directive, MatchFacts
+from pancode.fleet.ssh.sshconfig import Overrides, SshPlaces
 
 MAX_HOPS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Overrides:
-    """The node's settings of the command line; they win over every file."""
-
-    host: str | None = None
-    user: str | None = None
-    port: int | None = None
-    identity: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SshPlaces:
-    """The SSH configuration files; `environ` is the caller's, so that the caller's SSH agent is used."""
-
-    home: Path
-    local_user: str
-    files: tuple[tuple[Path, Path], ...]
-    """(configuration file, folder that its relative Includes start from), first value wins."""
-    environ: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, environ: Mapping[str, str], config: Path | None = None) -> SshPlaces:
-        """The user's and the system's files; `config` replaces both, like `ssh -F`."""
-        home = Path(environ.get("HOME") or Path.home())
-        files: tuple[tuple[Path, Path], ...] = (
-            (home / ".ssh/config", home / ".ssh"),
-            (Path("/etc/ssh/ssh_config"), Path("/etc/ssh")),
-        )
-        return cls(home, getpass.getuser(), ((config, home / ".ssh"),) if config else files, dict(environ))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +36,7 @@ class Target:
     algorithms: tuple[tuple[str, str], ...] = ()
     """(asyncssh's argument, OpenSSH's list) for ciphers, MACs, key exchange, host key algorithms."""
     warnings: tuple[str, ...] = ()
-    """Directives that apply and that we do not honour, each with its place and what that means."""
-    ignored: tuple[str, ...] = ()
-    """Names of the directives that have no meaning for us (we set our own keepalive, forwards, ...)."""
+    """Settings of ssh for this alias that we do not honour, each with what that means."""
 
     @property
     def by_hand(self) -> str:
@@ -88,7 +52,7 @@ class Target:
 
 
 def resolve(alias: str, overrides: Overrides, places: SshPlaces) -> Target:
-    """The target of `alias`. Raises TargetError, with file and line, for what we cannot follow truly."""
+    """The target of `alias`. Raises TargetError for what we cannot follow truly."""
     return _resolve(alias, overrides, places, (), jumps=True)
 
 
@@ -96,69 +60,30 @@ def _resolve(alias: str, given: Overrides, places: SshPlaces, seen: tuple[str, .
     _check_name(alias)
     if alias in seen or len(seen) > MAX_HOPS:
         raise TargetError(f"ProxyJump goes round: {' -> '.join((*seen, alias))}")
-    found = directives(alias, given, places)
-    one = {d.keyword: d for d in reversed(found)}
-    known.refuse(alias, found, host_given=given.host is not None)
-    host = given.host or _expanded(one.get("hostname"), {"h": alias, "n": alias}) or alias
-    user = given.user or _first(one.get("user")) or places.local_user
-    port = given.port or _port(one.get("port"))
-    tokens = _tokens(alias, host, port, user, places)
-    way = _way(found) if jumps else None
-    command = way is not None and way.keyword == "proxycommand"
-    lists, without = known.algorithms(one)
+    found = places.ask(alias, given)
+    known.refuse(alias, found)
+    one = {key: values[0] for key, values in found.items()}
+    host, port, user = one["hostname"].strip("[]"), int(one["port"]), one["user"]
+    tokens = _Tokens(alias, host, port, user, places)
+    lists, without = known.algorithms(alias, one, places.defaults)
+    named = () if given.identity else found.get("identityfile", ())
+    command = one.get("proxycommand", "") if jumps else ""
     return Target(
         alias,
         host,
         port,
         user,
-        identities=(given.identity,) if given.identity else _paths(found, "identityfile", tokens, places),
-        certificates=_paths(found, "certificatefile", tokens, places),
-        identities_only=bool(given.identity) or _first(one.get("identitiesonly")) == "yes",
-        agent_path=_agent(one.get("identityagent"), tokens, places),
-        hops=_hops(None if command else way, places, (*seen, alias)),
-        proxy=arguments(way, tokens, places.home) if way is not None and command else (),
-        family=_first(one.get("addressfamily")) or "any",
-        bind_address=_first(one.get("bindaddress")) or None,
+        identities=(given.identity,) if given.identity else tokens.paths(named),
+        certificates=tokens.paths(found.get("certificatefile", ())),
+        identities_only=bool(given.identity) or one.get("identitiesonly") == "yes",
+        agent_path=tokens.agent(one.get("identityagent", "SSH_AUTH_SOCK")),
+        hops=_hops(one.get("proxyjump", "") if jumps else "", places, (*seen, alias)),
+        proxy=arguments(command, alias, tokens.values, places.home),
+        family=one.get("addressfamily", "any"),
+        bind_address=one.get("bindaddress"),
         algorithms=lists,
-        warnings=(*known.warnings(found), *without),
-        ignored=known.ignored(found),
+        warnings=(*known.warnings(alias, one), *without),
     )
-
-
-def directives(alias: str, given: Overrides, places: SshPlaces) -> list[Directive]:
-    """All that apply to the alias, in order; read twice when a `Match final` asks for it, as ssh does."""
-    facts = MatchFacts(alias, places.local_user, hostname=given.host or "", user=given.user or "")
-    _read_all(facts, places)
-    if facts.wants_final:
-        first = facts.found
-        facts = MatchFacts(alias, places.local_user, facts.hostname, facts.user, final=True)
-        _read_all(facts, places)
-        facts.found = first + [d for d in facts.found if d not in first]
-    return facts.found
-
-
-def _read_all(facts: MatchFacts, places: SshPlaces) -> None:
-    for path, base in places.files:
-        if path.is_file():
-            ConfigReader(facts, _read, partial(_included, base=base, places=places)).walk(str(path))
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise TargetError(f"cannot read {path}", why=str(error)) from error
-
-
-def _included(pattern: str, base: Path, places: SshPlaces) -> tuple[str, ...]:
-    if re.search(r"%.|\$\{", pattern):  # an ssh of today passes over it, one of tomorrow may read it
-        raise TargetError(
-            f"cannot tell which files `Include {pattern}` names",
-            why="another machine could be meant than you think",
-            fix="write the path without a token or a variable",
-        )
-    pattern = _home(pattern, places)
-    return tuple(sorted(p for p in glob.glob(os.path.join(base, pattern)) if os.path.isfile(p)))
 
 
 def _check_name(alias: str) -> None:
@@ -166,100 +91,60 @@ def _check_name(alias: str) -> None:
         raise TargetError(f"not a host name or alias: {alias!r}")
 
 
-def _first(directive: Directive | None) -> str:
-    return directive.args[0] if directive else ""
+class _Tokens:
+    """Fills in what ssh says with its tokens, variables and `~` unfilled."""
+
+    def __init__(self, alias: str, host: str, port: int, user: str, places: SshPlaces) -> None:
+        self.alias, self.places = alias, places
+        self.values: Mapping[str, str] = {
+            "d": str(places.home),
+            "h": host,
+            "i": str(os.getuid()),
+            "n": alias,
+            "p": str(port),
+            "r": user,
+            "u": getpass.getuser(),
+        }
+
+    def paths(self, texts: tuple[str, ...]) -> tuple[str, ...]:
+        """The files in their order, each once; `none` is no file."""
+        return tuple(dict.fromkeys(self._path(text) for text in texts if text.lower() != "none"))
+
+    def agent(self, text: str) -> str | None:
+        """The socket of the SSH agent; None: none."""
+        if text.lower() == "none":
+            return None
+        if text == "SSH_AUTH_SOCK" or re.fullmatch(r"\$[A-Za-z_][A-Za-z0-9_]*", text):
+            return self.places.environ.get(text.removeprefix("$")) or None
+        return self._path(text)
+
+    def _path(self, text: str) -> str:
+        def token(match: re.Match[str]) -> str:
+            if match[1] == "%":
+                return "%"
+            if match[1] not in self.values:
+                raise TargetError(
+                    f"ssh -G {self.alias}: PanCode does not know the token %{match[1]} in {text}"
+                )
+            return self.values[match[1]]
+
+        def variable(match: re.Match[str]) -> str:
+            if match[1] not in self.places.environ:
+                raise TargetError(f"ssh -G {self.alias}: ${{{match[1]}}} is not set")
+            return self.places.environ[match[1]]
+
+        filled = re.sub(r"\$\{([^}]+)\}", variable, re.sub(r"%(.)", token, text))
+        return str(self.places.home) + filled[1:] if re.match(r"~(/|$)", filled) else filled
 
 
-def _expanded(directive: Directive | None, tokens: Mapping[str, str]) -> str:
-    return _fill(directive.args[0], tokens, directive.where) if directive else ""
-
-
-def _fill(text: str, tokens: Mapping[str, str], where: str) -> str:
-    def value(match: re.Match[str]) -> str:
-        if match[1] == "%":
-            return "%"
-        if match[1] not in tokens:
-            raise TargetError(f"{where}: the token %{match[1]} is not known here")
-        return tokens[match[1]]
-
-    return re.sub(r"%(.)", value, text)
-
-
-def _port(directive: Directive | None) -> int:
-    if directive is None:
-        return 22
-    text = directive.args[0]
-    if not text.isdigit() or not 0 < int(text) < 65536:
-        raise TargetError(f"{directive.where}: not a port: {text!r}")
-    return int(text)
-
-
-def _tokens(alias: str, host: str, port: int, user: str, places: SshPlaces) -> dict[str, str]:
-    return {
-        "d": str(places.home),
-        "h": host,
-        "i": str(os.getuid()),
-        "n": alias,
-        "p": str(port),
-        "r": user,
-        "u": places.local_user,
-    }
-
-
-def _home(text: str, places: SshPlaces) -> str:
-    return str(places.home) + text[1:] if text == "~" or text.startswith("~/") else text
-
-
-def _env(text: str, places: SshPlaces, where: str) -> str:
-    def value(match: re.Match[str]) -> str:
-        if match[1] not in places.environ:
-            raise TargetError(f"{where}: ${{{match[1]}}} is not set")
-        return places.environ[match[1]]
-
-    return re.sub(r"\$\{([^}]+)\}", value, text)
-
-
-def _paths(
-    found: list[Directive], keyword: str, tokens: Mapping[str, str], places: SshPlaces
-) -> tuple[str, ...]:
-    given = [d for d in found if d.keyword == keyword]
-    paths = [_home(_env(_fill(d.args[0], tokens, d.where), places, d.where), places) for d in given]
-    return tuple(dict.fromkeys(p for p in paths if p.lower() != "none"))
-
-
-def _agent(directive: Directive | None, tokens: Mapping[str, str], places: SshPlaces) -> str | None:
-    value = directive.args[0] if directive else "SSH_AUTH_SOCK"
-    if value.lower() == "none":
-        return None
-    if value == "SSH_AUTH_SOCK" or directive is None:
-        return places.environ.get("SSH_AUTH_SOCK") or None
-    if re.fullmatch(r"\$[A-Za-z_][A-Za-z0-9_]*", value):
-        return places.environ.get(value[1:]) or None
-    return _home(_env(_fill(value, tokens, directive.where), places, directive.where), places)
-
-
-def _way(found: list[Directive]) -> Directive | None:
-    """ProxyJump or ProxyCommand, whichever comes first, as ssh does it."""
-    jump = next((d for d in found if d.keyword == "proxyjump"), None)
-    none = jump is not None and jump.args[0].lower() == "none"  # in ssh, too, it keeps no ProxyCommand out
-    ways = ("proxycommand",) if none else ("proxycommand", "proxyjump")
-    return next((d for d in found if d.keyword in ways), None)
-
-
-def _hops(directive: Directive | None, places: SshPlaces, seen: tuple[str, ...]) -> tuple[Target, ...]:
+def _hops(text: str, places: SshPlaces, seen: tuple[str, ...]) -> tuple[Target, ...]:
     """`a,b` dials a, then b. Only the first one's own ProxyJump is followed, as ssh does."""
-    if directive is None:
-        return ()
     out: list[Target] = []
-    for index, text in enumerate(directive.args[0].split(",")):
-        alias, given = _hop(text, directive)
-        hop = _resolve(alias, given, places, seen, jumps=index == 0)
-        out += [*hop.hops, hop]
+    for index, hop in enumerate(text.split(",") if text else ()):
+        match = re.fullmatch(r"(?:ssh://)?(?:([^@\s]+)@)?(\[[^\]]+\]|[^:@\s\[\]]+)(?::(\d+))?/?", hop.strip())
+        if match is None:
+            raise TargetError(f"ssh -G {seen[-1]}: PanCode does not understand the jump host {hop!r}")
+        given = Overrides(user=match[1], port=int(match[3]) if match[3] else None)
+        found = _resolve(match[2].strip("[]"), given, places, seen, jumps=index == 0)
+        out += [*found.hops, found]
     return tuple(out)
-
-
-def _hop(text: str, directive: Directive) -> tuple[str, Overrides]:
-    match = re.fullmatch(r"(?:ssh://)?(?:([^@\s]+)@)?(\[[^\]]+\]|[^:@\s\[\]]+)(?::(\d+))?/?", text.strip())
-    if match is None:
-        raise TargetError(f"{directive.where}: not a jump host: {text!r}")
-    return match[2].strip("[]"), Overrides(user=match[1], port=int(match[3]) if match[3] else None)

@@ -11,7 +11,7 @@ import pytest
 
 from node_agent.wire.signing import SigningKey
 from pancode.core.records import Node
-from pancode.errors import RefusedError
+from pancode.errors import ConflictError, RefusedError
 from pancode.fleet import inventory
 from pancode.fleet.acts import Caller, NodeResult, NodeSpec, unwatched
 from pancode.fleet.ssh.bringup import BringUp
@@ -21,6 +21,7 @@ from pancode.fleet.ssh.machines import HostKeyOffer, Machines
 from pancode.fleet.ssh.reach import reach_to
 from pancode.fleet.ssh.target import Target
 from pancode.nodes.node import NodeState
+from pancode.nodes.place import Reach
 from tests.unit.pancode.control.world import Desk
 
 PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMtL8jLEu/a6cJZTn+PFC5C/WmctCxUsUoiMrlzbk5a9"
@@ -88,6 +89,25 @@ def test_one_that_let_us_in_once_is_cleaned_when_it_is_back(coordinator: Desk, g
 def test_one_that_is_enrolled_is_cleaned_when_it_is_back(coordinator: Desk, ghost: Node) -> None:
     inventory.enrol(coordinator.core, "ghost", SigningKey(b"g" * 32).public.text())
     assert not removed(coordinator, bring_up(coordinator, NoWay())).ok
+
+
+def test_one_whose_copied_home_was_deleted_is_cleaned_like_any_other(
+    coordinator: Desk, ghost: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refused bring-up marks it as another node's machine; the next one that finds its own home ends that."""
+    twin, own = (SigningKey(seed * 32).public.text() for seed in (b"t", b"o"))
+    inventory.add(coordinator.core, Node("first", 0, reach_to(Target("first", "h", 22, "u")).data(), {}, 1))
+    inventory.enrol(coordinator.core, "first", twin)
+    made = bring_up(coordinator, NoWay())
+    monkeypatch.setattr(BringUp, "admit", lambda *_: "")
+    monkeypatch.setattr(BringUp, "home_files", lambda *_: [])
+    found: Any = SimpleNamespace(node_home="/home/u/.pancode", uid=7, wall_ms=None, asked_ms=(0, 0))
+    with pytest.raises(ConflictError):
+        made.enrol("ghost", twin, found)
+    assert Reach.of(coordinator.row(Node, "ghost")).is_twin
+    made.enrol("ghost", own, found)
+    assert not Reach.of(coordinator.row(Node, "ghost")).is_twin
+    assert not removed(coordinator, made).ok, "its files wait for the next contact"
 
 
 def test_a_bring_up_that_gets_in_is_noted(coordinator: Desk, ghost: Node) -> None:

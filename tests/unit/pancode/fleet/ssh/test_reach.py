@@ -19,7 +19,7 @@ def test_it_survives_the_ledger() -> None:
     hop = Target("jump", "j.lan", 22, "me", identities=("/k",))
     target = Target(
         "gpu", "g.lan", 2222, "me", ("/id",), ("/cert",), True, "/agent", (hop,), ("nc", "%"), "inet6", "::1",
-        (("encryption_algs", "+x"),), ("w",), ("i",),
+        (("encryption_algs", "x"),), ("w",),
     )  # fmt: skip
     said = {"local_home": "/h", "node_home": "/n", "uid": 7, "installed_home": "/n/f"}
     reach = reach_to(target, {target.endpoint: HostKey.parse(KEY)}, local=True, **said)
