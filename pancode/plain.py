@@ -139,6 +139,8 @@ def gate_state(gate: Mapping[str, Any]) -> str:
     """How a gate of a run ended: passed, or failed with its exit status."""
     if gate["passed"]:
         return "passed"
+    if not gate.get("judged", True):
+        return "not judged"
     return "failed" if gate["exit_code"] is None else f"failed, exit {gate['exit_code']}"
 
 

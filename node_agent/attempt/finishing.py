@@ -17,6 +17,8 @@ from node_agent.attempt.records import ChangeKind, CommittedData, GatedData, Not
 from node_agent.attempt.reports import gate_reports
 from node_agent.attempt.starting import runner_fault
 from node_agent.attempt.verdict import (
+    LIMIT_KEYS,
+    LIMITED,
     Fault,
     change_fault,
     gate_fault,
@@ -255,7 +257,12 @@ def _start_gates(case: Case) -> Turn:
         return case.mark(Mark.GATED, Fault(FailureKind.NODE_REBOOTED, CUT_OFF))
     left = case.time_left()
     if left == 0:
-        return case.mark(Mark.GATED, Fault(FailureKind.WALL_LIMIT, "no time was left for the gates"))
+        return case.mark(
+            Mark.GATED,
+            Fault(
+                FailureKind.GATE_NOT_JUDGED, f"no time was left for the gates {LIMIT_KEYS[StepEndedBy.WALL]}"
+            ),
+        )
     plan = case.context.runner.planned(case.gates)
     try:
         plan = plan or case.enclosed(
@@ -303,6 +310,7 @@ def _gate_result(gate: Gate, step: StepRecord) -> GateResult:
         name=gate.name,
         argv=gate.argv,
         passed=step.ok,
+        judged=step.ended_by not in LIMITED,
         exit_code=step.exit_code,
         signal=step.signal if step.ended_by is StepEndedBy.NONE or step.signal else None,
         duration_ms=max(0, step.ended_mono_ms - step.began_mono_ms),

@@ -51,6 +51,8 @@ class ModelCount:
     """The HTTP status of the last of them; 0: no answer."""
     trouble: str = ""
     """The problem, in words."""
+    waiting: int = 0
+    """The model calls whose answer has not begun."""
 
     @property
     def wrapped(self) -> str:

@@ -68,6 +68,17 @@ _LIMITS = {
     StepEndedBy.PROCESSES: FailureKind.PROCESS_LIMIT,
     StepEndedBy.DISK: FailureKind.DISK_LIMIT,
 }
+LIMITED = frozenset(_LIMITS)
+"""The ends of a step by a limit."""
+LIMIT_KEYS = {
+    StepEndedBy.WALL: "(limits.wall, --timeout)",
+    StepEndedBy.IDLE: "(limits.idle, --idle-timeout)",
+    StepEndedBy.OUTPUT: "(limits.output)",
+    StepEndedBy.MEMORY: "(limits.memory)",
+    StepEndedBy.PROCESSES: "(limits.processes)",
+    StepEndedBy.DISK: "(limits.disk)",
+}
+"""The setting of each limit, for a person whose set-up or gate it has ended."""
 LIMITS = frozenset({*_LIMITS.values(), *_REFUSED.values()})
 """Failures by a limit of the order."""
 NO_LIMITS = Held()
@@ -196,8 +207,11 @@ def setup_fault(record: ExitRecord, stop: StopNote | None, limits: Held = NO_LIM
 
 
 def _ended_by_us(record: ExitRecord, last: StepRecord, stop: StopNote | None, limits: Held) -> Fault:
-    if last.ended_by in _LIMITS:
-        return limit_fault(last.ended_by, limits, f" (in {last.name})" if last.kind is StepKind.SETUP else "")
+    if last.ended_by in LIMITED:
+        ended = limit_fault(last.ended_by, limits)
+        if last.kind is not StepKind.SETUP:
+            return ended
+        return Fault(FailureKind.SETUP_FAILED, f"{last.name}: {ended.reason} {LIMIT_KEYS[last.ended_by]}")
     return stop_fault(stop) if stop else Fault(FailureKind.STOPPED, record.reason or "stopped")
 
 
@@ -267,7 +281,7 @@ def gate_fault(
         return stop_fault(stop) if stop else Fault(FailureKind.STOPPED, record.reason)
     if record.ended is PhaseEnd.ERROR:
         return Fault(FailureKind.NODE_INTERNAL, record.reason)
-    for gate in gates:
+    for gate in (one for one in gates if one.judged):
         if not gate.passed and (gate.exit_code is None and gate.signal is None):
             return Fault(FailureKind.GATE_NOT_RUNNABLE, f"gate {gate.name} cannot be started: {gate.argv[0]}")
         if gate.exit_code in NOT_RUNNABLE:
@@ -276,8 +290,10 @@ def gate_fault(
     if failed is None:
         return None
     by = next((step.ended_by for step in record.steps if step.index == number), StepEndedBy.NONE)
-    if by in _LIMITS:
-        return limit_fault(by, limits, f" (in gate {failed.name})")
+    if by in LIMITED:
+        cut = limit_fault(by, limits)
+        why = f"gate {failed.name} was not judged: {cut.reason} {LIMIT_KEYS[by]}"
+        return Fault(FailureKind.GATE_NOT_JUDGED, why)
     ended = f"signal {failed.signal}" if failed.signal is not None else f"exit {failed.exit_code}"
     return Fault(FailureKind.GATE_FAILED, f"gate {failed.name}: {ended}")
 

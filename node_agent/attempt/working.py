@@ -69,11 +69,10 @@ def _place(case: Case) -> Where:
 
 def tell_asked(case: Case, watch: OutputWatch, seen: frozenset[CallAsked]) -> None:
     """Report the open questions that were `seen` before the output was read. After a restart all of them are
-    reported again; the coordinator takes each once. While a person is waited for, for a yes or for words, the
-    idle limit waits, too."""
+    reported again; the coordinator takes each once."""
     calls = case.context.calls
     if watch.policy is None and case.order.turns is None:
-        return
+        return _wait_for_others(case, watch, False)
     still = [one for one in calls.open(case.identity) if one in seen] if seen else []
     policy = watch.policy or case.order.policy
     found = sort_calls(still, frozenset(watch.known_calls), policy)
@@ -81,9 +80,15 @@ def tell_asked(case: Case, watch: OutputWatch, seen: frozenset[CallAsked]) -> No
         _tell(case, watch, found.tell)
     for one in found.deny:
         _deny(case, one, TOO_MANY)
-    waits = found.waits or is_waiting(watch.spent) or bool(watch.spent.fleet)
+    _wait_for_others(case, watch, found.waits or is_waiting(watch.spent) or bool(watch.spent.fleet))
+
+
+def _wait_for_others(case: Case, watch: OutputWatch, person: bool) -> None:
+    """The idle limit waits while the agent waits: for a person's yes or words, or for a model to begin its
+    answer."""
+    waits = person or (watch.count is not None and watch.count.waiting > 0)
     if waits is not watch.waits:
-        calls.patience(case.work, waits)
+        case.context.calls.patience(case.work, waits)
         watch.waits = waits
 
 

@@ -43,7 +43,8 @@ class Count:
     after a limit. `tunnelled`: by subscription, where connections and bytes are all that is counted.
     `local`: nothing costs, told to its end or not. `waited_ms`: for a free slot of the server. `failing`:
     tries in a row that have failed until now, for `failing_s`, the last of them with `status` (0: no
-    answer) and in the words of `trouble`; the server has asked to wait `retry_s`.
+    answer) and in the words of `trouble`; the server has asked to wait `retry_s`. `waiting`: calls whose
+    answer has not begun.
     """
 
     requests: int = 0
@@ -69,6 +70,7 @@ class Count:
     trouble: str = ""
     retry_s: int = 0
     assumed: bool = False
+    waiting: int = 0
 
     @property
     def source(self) -> Literal["unknown", "local", "metered", "assumed"]:

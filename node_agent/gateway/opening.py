@@ -316,6 +316,7 @@ class GatewayProcesses:
             count.failing_s,
             count.status,
             count.trouble,
+            count.waiting,
         )
 
     def close(self, folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -240,13 +240,33 @@ class Gateway:
 
     async def _counted(self, client: AgentClient, ask: ModelRequest) -> None:
         """A call that costs: whatever becomes of it, it is counted. An agent that hangs up is no failure."""
+        with self._waiting() as heard:
+            await self._asked(client, ask, heard)
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[Callable[[], None]]:
+        """A call that waits for its answer; the value is called when the answer begins."""
+        began: list[bool] = []
+
+        def heard() -> None:
+            if not began:
+                began.append(True)
+                self._note(waiting=self.count.waiting - 1)
+
+        self._note(waiting=self.count.waiting + 1)
+        try:
+            yield heard
+        finally:
+            heard()
+
+    async def _asked(self, client: AgentClient, ask: ModelRequest, heard: Callable[[], None]) -> None:
         asked = _now()
         answer = await self._answer_of(ask, asked)
         if answer.status >= 300:
             self._failed_to(asked, answer.status, f"HTTP {answer.status}", wait_asked(answer.head))
             return await self._failed(client, answer)
         try:
-            readable = await self._metered(client, ask, answer)
+            readable = await self._metered(client, ask, answer, heard)
         except BrokenAnswer as broken:
             self._failed_to(asked, answer.status, str(broken))
             raise
@@ -284,9 +304,11 @@ class Gateway:
             self._saved(self.count)
             raise
 
-    async def _metered(self, client: AgentClient, ask: ModelRequest, answer: UpstreamResponse) -> bool:
+    async def _metered(
+        self, client: AgentClient, ask: ModelRequest, answer: UpstreamResponse, heard: Callable[[], None]
+    ) -> bool:
         """Check whether there was anything to be read in it."""
-        meter = _Tally(meter_of(ask.route.wire, answer.head.get("content-type")))
+        meter = _Tally(meter_of(ask.route.wire, answer.head.get("content-type")), heard)
         due = [meter]
         try:
             await self._pass_on(client, answer, meter, lambda: self._book(ask, due))
@@ -356,12 +378,13 @@ async def _pieces(answer: UpstreamResponse) -> AsyncIterator[bytes]:
 
 
 class _Tally:
-    """A meter, and how many bytes it was given."""
+    """A meter, and how many bytes it was given. `heard` is called with each piece."""
 
-    def __init__(self, meter: Meter) -> None:
-        self.meter, self.passed = meter, 0
+    def __init__(self, meter: Meter, heard: Callable[[], None]) -> None:
+        self.meter, self.passed, self._heard = meter, 0, heard
 
     def feed(self, piece: bytes) -> None:
+        self._heard()
         self.passed += len(piece)
         self.meter.feed(piece)
 

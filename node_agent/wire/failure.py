@@ -56,6 +56,7 @@ class FailureKind(StrEnum):
     RUNTIME_UNREADABLE = "runtime_unreadable"
     SETUP_FAILED = "setup_failed"
     GATE_NOT_RUNNABLE = "gate_not_runnable"
+    GATE_NOT_JUDGED = "gate_not_judged"
     WORKSPACE = "workspace"
     DEPOT = "depot"
     RESULT_REFUSED = "result_refused"
@@ -115,6 +116,7 @@ FAILURES: dict[FailureKind, FailureRule] = {
     FailureKind.RUNTIME_UNREADABLE: _rule(Outcome.INFRA, ""),
     FailureKind.SETUP_FAILED: _rule(Outcome.INFRA, ""),
     FailureKind.GATE_NOT_RUNNABLE: _rule(Outcome.INFRA, ""),
+    FailureKind.GATE_NOT_JUDGED: _rule(Outcome.INFRA, ""),
     FailureKind.WORKSPACE: _rule(Outcome.INFRA, "n"),
     FailureKind.DEPOT: _rule(Outcome.INFRA, ""),
     FailureKind.RESULT_REFUSED: _rule(Outcome.ERROR, "a"),

@@ -101,6 +101,8 @@ class GateResult(WireModel):
     exit_code: Status | None
     signal: Count | None = None
     duration_ms: Lasted
+    judged: bool = True
+    """False: a limit of the run ended it, so it says nothing of the result."""
     changed: Names = ()
     """Files that the gate itself changed; they are reported, never committed."""
 

@@ -231,6 +231,7 @@ _LOGS = {
     "setup_failed": "--stream setup ",
     "gate_failed": "--stream gates.log ",
     "gate_not_runnable": "--stream gates.log ",
+    "gate_not_judged": "--stream gates.log ",
 }
 """Where the output of a failure is that is not the agent's."""
 

@@ -117,6 +117,8 @@ def _failure(run: Json) -> str | None:
 def _failed_gate(gate: Json) -> str | None:
     """Its output is in the run's logs."""
     code = gate["exit_code"]
+    if not gate.get("judged", True):
+        return "a limit of the run ended it: it was not judged"
     return None if gate["passed"] else "it could not be run" if code is None else f"exit {code}"
 
 

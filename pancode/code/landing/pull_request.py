@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,16 +94,18 @@ def _text(run: Run, cost: str) -> str:
     return "\n".join([*lines, *quote]) + "\n"
 
 
+def _state(gate: Mapping[str, Any]) -> str:
+    if gate.get("passed"):
+        return "passed"
+    return f"failed, exit {code(str(gate.get('exit_code')))}" if gate.get("judged", True) else "not judged"
+
+
 def _gates(run: Run) -> list[str]:
     rows = run.result.get("gates")
     gates = [one for one in rows if isinstance(one, dict)] if isinstance(rows, list | tuple) else []
     if not gates:
         return ["- Gates: none, nothing has tested it"]
-    lines = [
-        f"- Gate {code(str(one.get('name')))}: "
-        + ("passed" if one.get("passed") else f"failed, exit {code(str(one.get('exit_code')))}")
-        for one in gates[:_GATES]
-    ]
+    lines = [f"- Gate {code(str(one.get('name')))}: " + _state(one) for one in gates[:_GATES]]
     more = len(gates) - _GATES
     return [*lines, f"- and {more} more gates"] if more > 0 else lines
 

@@ -264,7 +264,7 @@ class BringUp:
 
     @contextmanager
     def _twin_remembered(self, name: str) -> Iterator[None]:
-        """The machine counts as another node's from a refusal on, until a bring-up finds a home of its own."""
+        """A refusal marks the machine as another node's, until a bring-up finds a home of its own."""
         try:
             yield
         except ConflictError:

@@ -15,9 +15,9 @@ HONOURED = frozenset(
 
 OURS = frozenset(
     "addkeystoagent batchmode canonicaldomains canonicalizefallbacklocal canonicalizehostname"
-    " canonicalizemaxdots canonicalizepermittedcnames challengeresponseauthentication checkhostip clearallforwardings"
-    " compression connectionattempts connecttimeout controlmaster controlpath controlpersist"
-    " dynamicforward enableescapecommandline escapechar exitonforwardfailure fingerprinthash"
+    " canonicalizemaxdots canonicalizepermittedcnames challengeresponseauthentication checkhostip"
+    " clearallforwardings compression connectionattempts connecttimeout controlmaster controlpath"
+    " controlpersist dynamicforward enableescapecommandline escapechar exitonforwardfailure fingerprinthash"
     " forkafterauthentication forwardagent forwardx11 forwardx11timeout forwardx11trusted gatewayports"
     " gssapiauthentication"
     " globalknownhostsfile hashknownhosts ignoreunknown ipqos kbdinteractiveauthentication localcommand"

@@ -135,9 +135,12 @@ def test_a_server_that_never_answers_is_left_when_the_agent_hangs_up(lab: Lab) -
         asking = threading.Thread(target=agent.post, args=(path, body))
         asking.start()
         assert model.wait_until_asked()
+        waiting = lab.gateways.count(agent.folder)
+        assert waiting is not None and waiting.waiting == 1, "no silence of the agent's"
         count = agent.counted()  # this ends the gateway, and with it the agent's connection
         asking.join(10 * crowded())
         assert not asking.is_alive() and (count.calls.requests, count.calls.failed) == (1, 0)
+        assert count.waiting == 0
         assert (count.calls.unread, count.usage.cost_source) == (1, "unknown"), "it may cost all the same"
 
 

@@ -102,7 +102,7 @@ function Gates({ run }) {
   const all = run.gates.reduce((sum, gate) => sum + gate.duration_ms, 0) || 1, failed = run.gates.filter((one) => !one.passed).length;
   const gate = (one, i) => {
     const tone = one.passed ? "ok" : "bad", before = run.gates.slice(0, i).reduce((sum, other) => sum + other.duration_ms, 0);
-    return html`<li class="phase"><${Glyph} name=${one.passed ? "done" : "failed"} tone=${tone} /><span><b class="sr">${one.passed ? "passed" : "failed"}: </b><code>${one.name}</code> <span class="small quiet">${one.exit_code === null ? `signal ${one.signal}` : `exit ${one.exit_code}`}${one.changed.length ? `, changed ${one.changed.join(", ")}` : ""}</span></span>
+    return html`<li class="phase"><${Glyph} name=${one.passed ? "done" : "failed"} tone=${tone} /><span><b class="sr">${one.passed ? "passed" : one.judged === false ? "not judged" : "failed"}: </b><code>${one.name}</code> <span class="small quiet">${one.judged === false ? "not judged" : one.exit_code === null ? `signal ${one.signal}` : `exit ${one.exit_code}`}${one.changed.length ? `, changed ${one.changed.join(", ")}` : ""}</span></span>
       <svg class=${`meter ${tone}`} viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true"><rect x=${Math.min(99, (100 * before) / all)} width=${Math.max(1, (100 * one.duration_ms) / all)} height="6" /></svg><span class="n small">${one.duration_ms < 9950 ? `${(one.duration_ms / 1000).toFixed(1)} s` : span(one.duration_ms)}</span></li>`;
   };
   return html`<${Panel} title=${!run.gates.length ? "They have not run yet" : failed ? `${failed} of ${counted(run.gates.length, "gate")} failed` : `${counted(run.gates.length, "gate")} passed`} tone=${failed ? "bad" : ""}><ul class="pad">${run.gates.length ? run.gates.map(gate)

@@ -20,7 +20,7 @@ function phasesOf(run, fence, before, now, last) {
   const gates = run.gates.reduce((sum, gate) => sum + gate.duration_ms, 0);
   const known = attempt?.agent_ms > 0, ran = known ? Math.min(started + attempt.agent_ms, end) : Math.max(started, end - gates), judged = closed && known ? Math.min(ran + gates, end) : end;
   found.push(["agent", started, ran]);
-  if (run.verify.length) found.push(["gates", ran, judged, run.gates.map((gate) => `${gate.name} ${gate.passed ? "passed" : "failed"}`).join(", ")]);
+  if (run.verify.length) found.push(["gates", ran, judged, run.gates.map((gate) => `${gate.name} ${gate.passed ? "passed" : gate.judged === false ? "not judged" : "failed"}`).join(", ")]);
   if (stage >= 4 && known) found.push(["delivering", run.verify.length ? judged : ran, end]);
   return found;
 }

@@ -193,28 +193,30 @@ def test_set_up_that_a_reboot_cuts_ends_and_does_not_wait() -> None:
         assert stage.host.spawns == [SETUP], cut
 
 
+LATE = "it ran for longer than its time limit of 5s"
+KEY = " (limits.wall, --timeout)"
+
+
 @pytest.mark.parametrize(
-    ("script", "spawned", "words"),
+    ("script", "spawned", "failure", "words"),
     [
-        (Script(setup_ms=9_000), [SETUP], "it ran for longer than its time limit of 5s (in setup 1)"),
-        (
-            Script(setup_ms=3_000, duration_ms=3_000),
-            [SETUP, WORK],
-            "it ran for longer than its time limit of 5s",
-        ),
+        (Script(setup_ms=9_000), [SETUP], FailureKind.SETUP_FAILED, f"setup 1: {LATE}{KEY}"),
+        (Script(setup_ms=3_000, duration_ms=3_000), [SETUP, WORK], FailureKind.WALL_LIMIT, LATE),
         (
             Script(setup_ms=1_000, duration_ms=2_000, gate_ms=2_500),
             [SETUP, WORK, GATES],
-            "it ran for longer than its time limit of 5s (in gate test)",
+            FailureKind.GATE_NOT_JUDGED,
+            f"gate test was not judged: {LATE}{KEY}",
         ),
     ],
 )
-def test_the_wall_limit_is_for_the_whole_attempt(script: Script, spawned: list[str], words: str) -> None:
+def test_the_wall_limit_is_for_the_whole_attempt(
+    script: Script, spawned: list[str], failure: FailureKind, words: str
+) -> None:
     limits = Limits(wall_ms=5_000, idle_ms=600_000, output_bytes=1 << 20)
     stage = run(script, setup=(("make", "env"),), gates=gates("test"), limits=limits)
     claims = stage.claims[NAME]
-    assert (claims.outcome, claims.failure) == (Outcome.TIMEOUT, FailureKind.WALL_LIMIT)
-    assert (claims.reason, stage.host.spawns) == (words, spawned)
+    assert (claims.failure, claims.reason, stage.host.spawns) == (failure, words, spawned)
 
 
 def test_a_crash_at_every_call() -> None:

@@ -102,8 +102,6 @@ def test_work(ended: ExitRecord, told: ReportedEnd | None, stop: StopNote | None
         (record(ended=PhaseEnd.STOPPED, reason="before"), STOP, K.STOPPED),
         (record(step(StepKind.SETUP, 1), ended=PhaseEnd.FAILED), None, K.SETUP_FAILED),
         (record(step(StepKind.SETUP, 127), ended=PhaseEnd.FAILED), None, K.SETUP_FAILED),
-        (record(step(StepKind.SETUP, None, ended_by=StepEndedBy.WALL)), None, K.WALL_LIMIT),
-        (record(step(StepKind.SETUP, None, ended_by=StepEndedBy.IDLE)), None, K.IDLE_LIMIT),
         (error("exec", "ENOENT", StepKind.SETUP), None, K.SETUP_FAILED),
         (error("stdout", "ENOSPC", StepKind.SETUP), None, K.DISK_FULL),
         (record(step(StepKind.SETUP), ended=PhaseEnd.ERROR, reason="OSError"), None, K.NODE_INTERNAL),
@@ -168,26 +166,34 @@ def test_gates(ended: PhaseEnd, gates: list[GateResult], kind: K | None) -> None
     assert (fault.kind if fault else None) == kind
 
 
-@pytest.mark.parametrize(
-    ("by", "kind", "words"),
-    [
-        (StepEndedBy.WALL, K.WALL_LIMIT, "it ran for longer than its time limit of 15m"),
-        (StepEndedBy.IDLE, K.IDLE_LIMIT, "it wrote nothing for longer than its idle limit of 90s"),
-        (StepEndedBy.OUTPUT, K.OUTPUT_LIMIT, "it wrote more than its output limit of 64 MiB"),
-        (StepEndedBy.MEMORY, K.MEMORY_LIMIT, "it took more memory than its limit of 2 GiB"),
-        (StepEndedBy.PROCESSES, K.PROCESS_LIMIT, "it had more processes and threads than its limit of 512"),
-        (StepEndedBy.DISK, K.DISK_LIMIT, "it had more on the disk than its limit of 20 GiB"),
-    ],
-)
-def test_a_gate_that_a_limit_of_ours_ended(by: StepEndedBy, kind: K, words: str) -> None:
-    """An end by us is no verdict on the code, whatever status it leaves; a gate that failed before is one."""
+# fmt: off
+LIMITED_BY = [
+    (StepEndedBy.WALL, K.WALL_LIMIT, "it ran for longer than its time limit of 15m", "wall, --timeout"),
+    (StepEndedBy.IDLE, K.IDLE_LIMIT, "it wrote nothing for longer than its idle limit of 9s",
+     "idle, --idle-timeout"),
+    (StepEndedBy.OUTPUT, K.OUTPUT_LIMIT, "it wrote more than its output limit of 64 MiB", "output"),
+    (StepEndedBy.MEMORY, K.MEMORY_LIMIT, "it took more memory than its limit of 2 GiB", "memory"),
+    (StepEndedBy.PROCESSES, K.PROCESS_LIMIT, "it had more processes and threads than its limit of 9",
+     "processes"),
+    (StepEndedBy.DISK, K.DISK_LIMIT, "it had more on the disk than its limit of 20 GiB", "disk"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("by", "kind", "words", "key"), LIMITED_BY)
+def test_a_step_that_a_limit_of_ours_ended(by: StepEndedBy, kind: K, words: str, key: str) -> None:
+    """The agent's own is its failure. Set-up says nothing of the agent, and a gate nothing of the code,
+    whatever status it leaves; a gate that failed before does."""
     cut = step(StepKind.GATE, None, index=1, ended_by=by)
     ended = record(step(StepKind.GATE), cut, ended=PhaseEnd.FAILED)
-    limits = Held(900_000, 90_000, 64 << 20, 2 << 30, 512, 20 << 30)
+    limits = Held(900_000, 9_000, 64 << 20, 2 << 30, 9, 20 << 30)
     fault = gate_fault(ended, [gate(True, 0), gate(False, None, 9)], None, limits)
-    assert fault == Fault(kind, f"{words} (in gate g)")
+    assert fault == Fault(K.GATE_NOT_JUDGED, f"gate g was not judged: {words} (limits.{key})")
     assert gate_fault(ended, [gate(True, 0), gate(False, 0)], None, limits) == fault
+    assert not FAILURES[fault.kind].agent, "nobody's fault"
     assert work_fault(record(step(ended_by=by)), DONE, None, limits) == Fault(kind, words)
+    setup = setup_fault(record(step(StepKind.SETUP, ended_by=by)), None, limits)
+    assert setup is not None and setup.kind is K.SETUP_FAILED and f"{words} (limits.{key})" in setup.reason
     fault = gate_fault(ended, [gate(False, 1), gate(False, None, 9)], None)
     assert fault is not None and fault.kind is K.GATE_FAILED
 

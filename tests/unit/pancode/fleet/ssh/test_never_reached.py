@@ -94,7 +94,7 @@ def test_one_that_is_enrolled_is_cleaned_when_it_is_back(coordinator: Desk, ghos
 def test_one_whose_copied_home_was_deleted_is_cleaned_like_any_other(
     coordinator: Desk, ghost: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A refused bring-up marks it as another node's machine; the next one that finds its own home ends that."""
+    """A refused bring-up marks it as another node's; the next one that finds a home of its own ends that."""
     twin, own = (SigningKey(seed * 32).public.text() for seed in (b"t", b"o"))
     inventory.add(coordinator.core, Node("first", 0, reach_to(Target("first", "h", 22, "u")).data(), {}, 1))
     inventory.enrol(coordinator.core, "first", twin)
