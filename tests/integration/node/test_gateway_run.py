@@ -235,3 +235,16 @@ def test_a_secret_whose_source_gives_nothing_names_itself_and_the_node(world: Ga
     assert claims.reason == (
         "secrets that are not on n1: DB (/no/such/file cannot be read: No such file or directory), GONE"
     )
+
+
+def test_waiting_for_a_model_is_not_idleness(tmp_path: Path) -> None:
+    """The answer begins after three idle limits; then the program is silent by itself."""
+    with FakeModel({**preset("text"), "api_key": KEY, "fault": {"latency": 7.5}}) as model:
+        world = GatewayWorld(tmp_path, model, "claude", fake_claude(tmp_path))
+        world.begin()
+        try:
+            claims = world.run(limited(acts(world, ("ask", MODEL), ("wait", "600")), idle_ms=2_500), 60)
+        finally:
+            world.end()
+    assert (claims.outcome, claims.failure) == (Outcome.STALLED, FailureKind.IDLE_LIMIT)
+    assert tokens(claims)[0] == 1200 and len(model.requests) == 1, "it was ended behind the answer"
