@@ -239,7 +239,8 @@ def test_a_secret_whose_source_gives_nothing_names_itself_and_the_node(world: Ga
 
 def test_waiting_for_a_model_is_not_idleness(tmp_path: Path) -> None:
     """The answer begins after three idle limits; then the program is silent by itself."""
-    with FakeModel({**preset("text"), "api_key": KEY, "fault": {"latency": 7.5}}) as model:
+    slow = {"latency": 7.5, "text": "Hello.", "usage": {"input": 1200, "output": 34}}
+    with FakeModel({"turns": [slow], "api_key": KEY}) as model:
         world = GatewayWorld(tmp_path, model, "claude", fake_claude(tmp_path))
         world.begin()
         try:
@@ -247,4 +248,5 @@ def test_waiting_for_a_model_is_not_idleness(tmp_path: Path) -> None:
         finally:
             world.end()
     assert (claims.outcome, claims.failure) == (Outcome.STALLED, FailureKind.IDLE_LIMIT)
-    assert tokens(claims)[0] == 1200 and len(model.requests) == 1, "it was ended behind the answer"
+    assert claims.usage.agent_ms > 9_000, "it was ended for its silence behind the answer"
+    assert claims.calls is not None and (claims.calls.requests, claims.calls.unread) == (1, 0)
