@@ -134,6 +134,8 @@ class ChatLoop:
         self._counted: tuple[str, int] | None = None
         """The turn whose cost was told last; None: no state was seen yet."""
         self._asked: dict[str, Any] = {}
+        self._sure: dict[str, Any] = {}
+        """The question for which the person has said "always" once."""
         self._rests_ms = 0
         """Until then a yes or a no may have been typed for what stood there before the question."""
         self._sent: list[tuple[str, int]] = []
@@ -427,6 +429,9 @@ class ChatLoop:
             self._note(f"[the question came as you typed: answer it again{by_number}]")
         elif call is not None and not says and word in (*ONCE, *ALWAYS) and more.strip().isdecimal():
             self._note(f"[{more.strip()} does not wait: y {call}]")
+        elif says == "yes" and word in ALWAYS and self._sure != asks:
+            self._sure = asks
+            self._note(f"[{_always(asks)}? {word} again; y allows it once]")
         elif says == "yes":
             self._acts.approve(asks, "run" if word in ALWAYS else "once")
         elif says == "no":

@@ -106,6 +106,8 @@ class ChatScreen(SteadyApp):
         self._replies: CardAnswer | None = None
         self._agreed = False
         """Whether the person's last yes was to a change, and the coordinator has not refused it."""
+        self._sure: Any = None
+        """The question for which the person has said "always" once."""
         self._card_ms = 0
         """When this question appeared, and whether it had the keys already."""
         self._leaves = False
@@ -532,6 +534,10 @@ class ChatScreen(SteadyApp):
         asks, how = answered.asks, answered.how
         if self._clock.mono_ms() - self._card_ms < QUIET_MS:
             self._note = ("this question has just come: read it, and press again", "")
+            return None
+        if how == "always" and self._sure != asks:
+            self._sure = asks
+            self._note = ("in this whole run? a again; y: once", "")
             return None
         if how == "words":
             return self._reply_to(answered)

@@ -197,7 +197,8 @@ def typed(told: dict[str, Any], *texts: str) -> list[tuple[str, dict[str, Any]]]
 def test_an_answer_names_the_question_that_was_shown() -> None:
     call = asks("call", 3)
     assert typed(call, "y") == [("/v1/runs/r-1/approve", {"call": 3, "scope": "once"})]
-    assert typed(call, "a") == [("/v1/runs/r-1/approve", {"call": 3, "scope": "run"})]
+    assert typed(call, "a") == [] and typed(call, "a", "y")[0][1]["scope"] == "once", "it asks once more"
+    assert typed(call, "a", "always 3") == [("/v1/runs/r-1/approve", {"call": 3, "scope": "run"})]
     assert typed(call, "n use a branch") == [("/v1/runs/r-1/deny", {"call": 3, "text": "use a branch"})]
     assert typed(call, "yes but later") == [("/v1/sessions/r-1/words", {"text": "yes but later"})]
     assert typed(asks("question", None), "2") == [("/v1/runs/r-1/answer", {"text": "2"})]
@@ -240,7 +241,6 @@ def test_words_that_were_read_before_a_question_are_no_answer_to_it() -> None:
         ("n use a branch", []),
         ("y 4", []),
         ("y 3", [("approve", {"call": 3, "scope": "once"})]),
-        ("always 3", [("approve", {"call": 3, "scope": "run"})]),
         ("n 3", [("deny", {"call": 3})]),
         ("and the docs, please", [("words", {"text": "and the docs, please"})]),
     ],

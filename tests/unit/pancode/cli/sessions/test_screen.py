@@ -160,6 +160,21 @@ def test_no_sentence_answers_a_question_and_another_question_takes_no_key() -> N
     assert scene.api.posts[1] == (f"/v1/runs/{RUN}/deny", {"call": 4, "text": "too far"})
 
 
+def test_always_asks_once_more() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        scene.api.becomes(asks("call", "git push", 3))
+        await scene.shows(pilot, "git push")
+        scene.clock.advance(QUIET_MS)
+        await pilot.press("tab", "a")
+        await scene.shows(pilot, "in this whole run? a again")
+        assert scene.api.posts == []
+        await pilot.press("a")
+        await scene.until(pilot, lambda: bool(scene.api.posts), "the yes for the whole run")
+
+    scene = played(ChatScene(), play)
+    assert scene.api.posts == [(f"/v1/runs/{RUN}/approve", {"call": 3, "scope": "run"})]
+
+
 def test_a_letter_alone_and_enter_is_an_answer_once_the_card_has_stood() -> None:
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
         scene.api.becomes(asks("call", "git push", 3))
