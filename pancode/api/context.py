@@ -15,6 +15,7 @@ from pancode.access.door import DoorPlace
 from pancode.code.git.depot_code import DepotCode
 from pancode.code.git.streams import LogStreams
 from pancode.code.landing.pull_request import PullAsked
+from pancode.code.tracker.issues import Trackers
 from pancode.control.core import Core
 from pancode.control.shapes import PullRequestShape
 from pancode.control.surroundings import ChosenSettings, OwnAgentsFile, Surroundings
@@ -78,6 +79,10 @@ class CoordinatorApi(Protocol):
 
     def kept_secret(self, name: str) -> str:
         """What is kept by this name. NotFoundError."""
+
+    @property
+    def trackers(self) -> Trackers:
+        """Where issues are asked for. Each call may take some seconds."""
 
     def pull_request(self, run: Run, asked: PullAsked) -> PullRequestShape:
         """Open it, or find the one that is open: of a run that has landed. The errors of its forge."""

@@ -1,9 +1,10 @@
-"""Routes of projects: repositories with a name and defaults; each change can be taken back as any setting."""
+"""Routes of projects: repositories with a name and defaults, and their issues; a change can be undone."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
@@ -15,8 +16,10 @@ from pancode.access.rights import SETS_UP
 from pancode.api.config_routes import change_makers
 from pancode.api.context import ApiContext
 from pancode.api.document.answers import ChangeAnswer, ProjectsAnswer, ProjectShape
+from pancode.api.issue_routes import ISSUE_VERBS
 from pancode.api.request.bodies import ActBody, Labels, Line, Name, Usd
 from pancode.api.routing import ApiCall, Verb
+from pancode.code.tracker.issues import TrackerKind, tracker_of
 from pancode.control.projects import (
     NamedProject,
     meant,
@@ -36,7 +39,8 @@ class ProjectBody(ActBody):
     """A project to add, or to change: what is left out stays as it is.
 
     `path`: a folder in its repository. `name`: that of the repository's folder where it is left out.
-    `budget`: the most of a run in USD. `verify`: its gates. `prefix`: MIN of the issue MIN-123.
+    `budget`: the most of a run in USD. `verify`: its gates. `prefix`: MIN of the issue MIN-123;
+    with a tracker that of Linear's team, or the letters of its name, where none is said.
     """
 
     path: Annotated[str, Field(min_length=1, max_length=4_096)] | None = None
@@ -48,6 +52,7 @@ class ProjectBody(ActBody):
     prefix: Annotated[str, Field(pattern=r"^([A-Za-z][A-Za-z0-9]{0,31})?$")] | None = None
     linear_id: Fact | None = None
     linear_name: Fact | None = None
+    tracker: Fact | None = None
 
 
 def _list(context: ApiContext, call: ApiCall) -> Any:
@@ -94,6 +99,10 @@ def _changed(old: NamedProject, body: ProjectBody) -> NamedProject:
         for key, value in dict(body).items()
         if value is not None and key not in ("by", "path", "name", "verify")
     }
+    if body.tracker:
+        place = tracker_of(body.tracker)
+        team = place.repository.name if place.kind is TrackerKind.LINEAR else old.name
+        said.setdefault("prefix", old.prefix or re.sub(r"[^A-Za-z0-9]|^[0-9]+", "", team)[:32].upper())
     if body.verify is not None:
         said["verify"] = tuple(split_words(one, "the gate") for one in body.verify)
     return replace(old, **said)
@@ -117,6 +126,7 @@ def _plain(one: NamedProject) -> dict[str, Any]:
         "prefix": one.prefix,
         "linear_id": one.linear_id,
         "linear_name": one.linear_name,
+        "tracker": one.tracker,
     }
 
 
@@ -148,4 +158,5 @@ PROJECT_VERBS: tuple[Verb, ...] = (
         right=SETS_UP,
         answers=ChangeAnswer,
     ),
+    *ISSUE_VERBS,
 )

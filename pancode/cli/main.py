@@ -35,6 +35,8 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "schedule": ("schedule", "work that begins by itself: at a time, on an event, on a push"),
         "run": ("ci.run", "a task for a script or a CI job: fleet up, wait, artifacts, fleet down"),
         "lane": ("lane", "work in order: the next item begins by itself; create, add, ls, show, move, skip"),
+        "work": ("issues", "have an issue of a tracker worked on: work ISSUE, status, tell, kill"),
+        "issues": ("issues", "the open issues of a project's tracker: ls, show"),
         "workspace": ("workspace", "a line of work with a name, kept between runs: create, ls, show, rm"),
         "queue": ("runs.queue", "what waits where, in order, with the reason"),
     },

@@ -39,6 +39,7 @@ def project() -> None:
     "pancode project add .",
     "pancode project add ~/src/shop --name shop --agent builder --require gpu=24g --budget 2",
     "pancode project add --name shop --verify 'pytest -q' --prefix SHOP",
+    "pancode project add . --tracker github:example/shop --prefix SHOP",
     "pancode project add --mapping project-mappings.json",
 )
 def add(
@@ -56,6 +57,9 @@ def add(
     prefix: Annotated[str | None, option("Prefix of its issues: MIN for MIN-123.", "P")] = None,
     linear_id: Annotated[str | None, option("Its project in Linear, by id.", "ID")] = None,
     linear_name: Annotated[str | None, option("Its project in Linear, by name.", "NAME")] = None,
+    tracker: Annotated[
+        str | None, option("Its issues: github:OWNER/REPO, gitlab:GROUP/REPO, linear:TEAM.", "TRACKER")
+    ] = None,
     mapping: Annotated[
         str | None, option("Add all projects of a file of mappings (linearPrefix, localPath ...).", "FILE")
     ] = None,
@@ -64,7 +68,12 @@ def add(
     """Add a project, or change one: what you leave out stays as it is."""
     said: dict[str, Any] = {"name": name, "agent": agent, "budget": budget, "prefix": prefix}
     said |= {"path": None if path is None else whole(path), "linear_id": linear_id}
-    said |= {"linear_name": linear_name, "require": dict(require) or None, "verify": verify or None}
+    said |= {
+        "linear_name": linear_name,
+        "tracker": tracker,
+        "require": dict(require) or None,
+        "verify": verify or None,
+    }
     body = {key: value for key, value in said.items() if value is not None}
     if mapping is not None and body:
         raise UsageError("--mapping adds what its file says", fix="leave everything else out")
@@ -131,6 +140,7 @@ def _shown(one: dict[str, Any]) -> str:
     budget = None if one["budget"] is None else f"${one['budget']} a run"
     facts = {"path": _path(one), "remote": one["remote"], "agent": one["agent"], "machines": labels}
     facts |= {"budget": budget, "gates": gates, "issues": one["prefix"] and f"{one['prefix']}-..."}
+    facts |= {"tracker": one["tracker"]}
     facts |= {"linear": " ".join(filter(None, (one["linear_name"], one["linear_id"])))}
     lines = [f"  {key:<9} {safe(str(value))}\n" for key, value in facts.items() if value]
     return f"{safe(one['name'])}\n{''.join(lines)}"

@@ -28,6 +28,7 @@ class ProjectSettings(BaseModel):
     prefix: str = ""
     linear_id: str = ""
     linear_name: str = ""
+    tracker: str = ""
 
     def named(self, name: str) -> NamedProject:
         """The form that decisions take."""

@@ -28,6 +28,7 @@ class NamedProject:
     repository, by which a clone of it is the same project. None: the project does not set the field.
 
     `prefix`: MIN of the issue MIN-123. `linear_id`, `linear_name`: the project in Linear.
+    `tracker`: where its issues are, as `github:OWNER/REPO`.
     """
 
     name: str
@@ -41,6 +42,7 @@ class NamedProject:
     prefix: str = ""
     linear_id: str = ""
     linear_name: str = ""
+    tracker: str = ""
 
 
 def project_name(text: str) -> str:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from node_agent.wire.clock import Ids, SystemClock, SystemIds
@@ -20,6 +21,7 @@ from pancode.bus.valkey.access import RedisAccess
 from pancode.bus.valkey.embedded import EmbeddedValkey
 from pancode.bus.valkey.external import check_access
 from pancode.code.forge.forges import HttpForges
+from pancode.code.forge.issues import HttpTrackers
 from pancode.code.git.depot import Depot
 from pancode.code.git.depot_code import DepotCode
 from pancode.code.git.depot_server import DepotParts, DepotServer, Grant, Refusal, StreamEnd, grant_for
@@ -30,6 +32,8 @@ from pancode.code.landing.forge import ForgeAccess
 from pancode.code.landing.forges import open_pull_request
 from pancode.code.landing.pull_request import PullAsked
 from pancode.code.landing.verifying import Verifications
+from pancode.code.tracker.telling import TrackerNews
+from pancode.code.tracker.working import note_pull
 from pancode.config.agentwrite import OwnAgents
 from pancode.config.choosing import KeptSettings
 from pancode.config.load import ConfigPlaces, load
@@ -72,6 +76,7 @@ from pancode.store.postgres import Database
 from pancode.systemd.user_unit import UserService
 from pancode.wiring.founding import fleet_id, own_key
 from pancode.wiring.telemetry import BackgroundThread, tracing_of
+from pancode.work.people.answering import tell
 from pancode.work.schedule.pushes import PushWatch
 from pancode.work.schedule.scheduler import Scheduler
 from pancode.work.workflow.advancing import Advancing
@@ -102,14 +107,14 @@ def depot_server(path: Path, depot: Depot, streams: LogStreams, core: Core, ids:
     return DepotServer(path, DepotParts(depot, streams, judge, ids, ended, held_up))
 
 
+def forge_settings(root: Path, environ: Mapping[str, str]) -> Mapping[str, ForgeAccess]:
+    """By host. The files are read at each call: those of the user, never those of a repository."""
+    settings = load(ConfigPlaces(root), environ, preset=NO_PRESET).settings
+    return {host.lower(): one.access() for host, one in settings.forge.items()}
+
+
 def forges_of(root: Path, environ: Mapping[str, str], secrets: KeptSecrets) -> HttpForges:
-    """The files are read at each call: those of the user, never those of a repository."""
-
-    def read() -> Mapping[str, ForgeAccess]:
-        settings = load(ConfigPlaces(root), environ, preset=NO_PRESET).settings
-        return {host.lower(): one.access() for host, one in settings.forge.items()}
-
-    return HttpForges(read, secrets.read, SystemClock())
+    return HttpForges(partial(forge_settings, root, environ), secrets.read, SystemClock())
 
 
 class OutgoingParts:
@@ -239,6 +244,8 @@ class Coordinator:
         self.notify_rules, self.judge_webhook = self._outgoing.rules, self._outgoing.sender.judge
         self.keep_secret, self.kept_secret = self._outgoing.secrets.keep, self._outgoing.secrets.read
         self._forges = forges_of(root, self._environ, self._outgoing.secrets)
+        read = partial(forge_settings, root, self._environ)
+        self.trackers = HttpTrackers(read, self._outgoing.secrets.read, self._environ, self._clock)
         scheduler = Scheduler(core, self.around)
         return (
             self.code.queue,
@@ -246,6 +253,7 @@ class Coordinator:
             scheduler,
             PushWatch(core, scheduler, head_of),
             self._outgoing.sending,
+            TrackerNews(core, partial(self.around, {}), self.trackers, partial(tell, core, by="the tracker")),
             *tracing_of(root, self._environ, core),
             FollowOn(core, {ActionKind.VERIFY: Verifications(core)}),
             FollowOn(core, {ActionKind.GO_ON: GoingOn(core, self.around)}),
@@ -261,7 +269,9 @@ class Coordinator:
         return apply_preset(self.home.root, name)
 
     def pull_request(self, run: Run, asked: PullAsked) -> PullRequestShape:
-        return open_pull_request(self.core, self._forges, run, asked)
+        opened = open_pull_request(self.core, self._forges, run, asked)
+        note_pull(self.core, run, opened["url"])
+        return opened
 
     def closed(self) -> Sequence[Mapping[str, str]]:
         found = self._direct.troubles

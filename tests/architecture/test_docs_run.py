@@ -22,6 +22,7 @@ ELSEWHERE = {
     "install.md": "tests/integration/packaging/test_install.py",
     "mcp.md": "tests/e2e/test_mcp.py",
     "top.md": "tests/e2e/test_top.py",
+    "issues.md": "tests/e2e/test_issues.py",
     "laptop.md": "tests/integration/faces/test_remote.py",
     "console.md": "tests/e2e/test_web.py",
 }

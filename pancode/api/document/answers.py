@@ -345,6 +345,7 @@ class ProjectShape(TypedDict):
     prefix: str
     linear_id: str
     linear_name: str
+    tracker: str
     there: bool
     notes: NotRequired[list[str]]
 
@@ -392,6 +393,67 @@ class WorkspacesAnswer(TypedDict):
 class WorkspaceAnswer(WorkspaceShape):
     runs: list[Json]
     problems: list[Json]
+
+
+class IssueShape(TypedDict):
+    """An issue as its tracker tells it."""
+
+    issue: str
+    title: str
+    url: str
+    state: str
+    labels: list[str]
+    assignees: list[str]
+    author: str
+
+
+class IssuesAnswer(TypedDict):
+    project: str
+    issues: list[IssueShape]
+
+
+class IssueAnswer(IssueShape):
+    project: str
+    text: str
+
+
+class IssueWorkShape(TypedDict):
+    """The work on an issue. `state`: as its tracker was told; `trouble`: why it could not be told."""
+
+    issue: str
+    title: str
+    url: str
+    project: str
+    workspace: str
+    began_at: str
+    by: str
+    state: str | None
+    run: str | None
+    run_state: str | None
+    waits: bool
+    pull: str | None
+    trouble: str | None
+
+
+class IssueWorksAnswer(TypedDict):
+    works: list[IssueWorkShape]
+
+
+class IssueWorkAnswer(TypedDict):
+    """The run that was queued; with `dry_run` what it would be asked, and the report of its gates."""
+
+    issue: str
+    title: str
+    url: str
+    workspace: str
+    task: NotRequired[str]
+    report: NotRequired[DryRunAnswer]
+    run: NotRequired[str]
+    state: NotRequired[str]
+    reason: NotRequired[str]
+    agent: NotRequired[str]
+    chosen: NotRequired[str]
+    warnings: NotRequired[list[str]]
 
 
 class RemovedWorkspaceAnswer(TypedDict):

@@ -1,4 +1,4 @@
-"""Asks a forge's API: JSON over HTTPS, no redirect, an answer of a bounded size, errors in our words."""
+"""Asks the API of a forge or a tracker: JSON over HTTPS, bounded answers, errors in our words."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from node_agent.wire.clock import Clock
 from pancode import __version__
 from pancode.code.landing.forge import ForgePlace
+from pancode.code.tracker.issues import TrackerPlace
 from pancode.errors import ConfigError, NotFoundError, PancodeError, RefusedError, UnavailableError
 from pancode.plain import safe
 
@@ -20,13 +21,15 @@ PATIENCE_S, WHOLE_S = 10.0, 30.0
 MOST_BYTES = 8 << 20
 _WORDS = 300
 REFUSED = "forge_refused"
-_RIGHTS = "a new token with the right to write pull requests (GitLab: the scope api)"
+_RIGHTS = "a new token with the right to write pull requests and issues (GitLab: the scope api)"
 
 
 class ForgeClient:
     """One conversation; a context manager. The token is in a header, and nowhere else."""
 
-    def __init__(self, place: ForgePlace, token: str, headers: Mapping[str, str], clock: Clock) -> None:
+    def __init__(
+        self, place: ForgePlace | TrackerPlace, token: str, headers: Mapping[str, str], clock: Clock
+    ) -> None:
         import httpx2  # for the first pull request: most fleets open none
 
         self._place, self._token, self._clock = place, token, clock
@@ -56,12 +59,18 @@ class ForgeClient:
     def post(self, path: str, body: Mapping[str, object]) -> Any:
         return self._ask("POST", path, {}, body)
 
+    def send(self, method: str, path: str, body: Mapping[str, object] | None) -> Any:
+        """Any other request; None where the answer has no body."""
+        return self._ask(method, path, {}, body)
+
     def _ask(
         self, method: str, path: str, params: Mapping[str, str | int], body: Mapping[str, object] | None
     ) -> Any:
         """ConfigError, RefusedError, NotFoundError, UnavailableError, each with its code and fix."""
         status, headers, data = self._answered(method, path, params, body)
         good = 200 <= status < 300
+        if good and not data:
+            return None
         try:
             parsed = json.loads(data)
         except ValueError as exc:
@@ -124,8 +133,8 @@ class ForgeClient:
             )
             return NotFoundError(f"{host} has no {path}", why=why, fix=fix, code="forge_not_found")
         if status < 500:
-            what = f"{host} refuses the pull request"
-            return RefusedError(what, why=why, fix=f"look at the branches of {path}", code=REFUSED)
+            what = f"{host} refuses this"
+            return RefusedError(what, why=why, fix=f"look at {path} there", code=REFUSED)
         return UnavailableError(f"{host} has failed", why=why, fix="later", code="forge_unreachable")
 
     def _clean(self, words: str) -> str:

@@ -124,12 +124,10 @@ def place_of(
             fix=f"look at the address: git remote -v; or another kind: --forge {ForgeKind.GITLAB}",
             code="no_forge",
         )  # fmt: skip
-    return ForgePlace(
-        found, (access.url or _default(repository, found)).rstrip("/"), access.token, repository
-    )
+    return ForgePlace(found, (access.url or api_of(repository, found)).rstrip("/"), access.token, repository)
 
 
-def _default(repository: RemoteRepository, kind: ForgeKind) -> str:
+def api_of(repository: RemoteRepository, kind: ForgeKind) -> str:
     if repository.host == "github.com":
         return "https://api.github.com"
     port = f":{repository.port}" if repository.port is not None else ""

@@ -164,7 +164,7 @@ def serving(forge: FakeForge) -> Iterator[str]:
                 status, headers, data = 401, {}, b'{"message": "401 Unauthorized"}'
             else:
                 status, told = forge.answer(self.command, path, query, body)
-                headers, data = {}, json.dumps(told).encode()
+                headers, data = {}, b"" if told is None else json.dumps(told).encode()
             self.send_response(status)
             for one in headers.items():
                 self.send_header(*one)
@@ -172,7 +172,7 @@ def serving(forge: FakeForge) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = _answer
+        do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _answer
 
         def log_message(self, format: str, *args: Any) -> None:
             """Nothing."""

@@ -35,6 +35,7 @@ from pancode.nodes.node import NodeState
 from pancode.nodes.place import ListenAddress
 from pancode.notices.delivery.sender import KeptSecrets, Sender
 from pancode.notices.routing import NotifyRules
+from tests.unit.pancode.code.tracker.memory import MemoryTrackers
 from tests.unit.pancode.control.world import Desk, Puppet
 
 FINGERPRINT = "SHA256:abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
@@ -200,6 +201,7 @@ class MemoryCoordinator:
         self.shut: list[Mapping[str, str]] = []
         self.chosen = KeptSettings(home, {}, home / "none.yaml")
         self.own_agents = OwnAgents(home, {})
+        self.trackers: Any = MemoryTrackers()
 
     @property
     def core(self) -> Core:

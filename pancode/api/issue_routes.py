@@ -1,0 +1,117 @@
+"""Routes of issues in trackers: look, and have one worked on."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from pancode.access.rights import DISPATCHES
+from pancode.agents.request import request_from
+from pancode.api.context import ApiContext
+from pancode.api.document.answers import (
+    IssueAnswer,
+    IssuesAnswer,
+    IssueWorkAnswer,
+    IssueWorksAnswer,
+    RunShape,
+)
+from pancode.api.request.bodies import ActBody, CallerSettings, Name, Usd
+from pancode.api.routing import ApiCall, Verb
+from pancode.code.tracker.issues import Issue, place_of
+from pancode.code.tracker.working import asked, begin, look, newest, status
+from pancode.control.projects import NamedProject, meant
+from pancode.control.run import brief
+from pancode.core.values import replace
+from pancode.dispatch.dispatch import dispatch, dry_run
+from pancode.dispatch.report import queued, report
+from pancode.errors import UsageError
+from pancode.runs.workspaces import in_workspace
+
+MOST = 50
+
+
+class WorkOnIssueBody(ActBody, CallerSettings):
+    """An issue to be worked on, in a workspace of its own. What is left out is as the project says."""
+
+    issue: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]{0,31}-[0-9]{1,12}$")]
+    agent: Name | None = None
+    model: Name | None = None
+    runtime: Name | None = None
+    node: Name | None = None
+    budget: Usd | None = None
+    dry_run: bool = False
+    yes: bool = False
+    """A person has said yes to this very dispatch."""
+
+
+def _issues(context: ApiContext, call: ApiCall) -> Any:
+    project = _project(context, call)
+    found = context.coordinator.trackers.issues(place_of(project), project.prefix, MOST)
+    return {"project": project.name, "issues": [_shape(one) for one in found]}
+
+
+def _project(context: ApiContext, call: ApiCall) -> NamedProject:
+    """The named one, or that of the repository where the person stands. UsageError where there is none."""
+    around = context.coordinator.around({})
+    if named := call.query.get("project"):
+        return meant(around.projects(), named)
+    top = context.project_of(call.query.get("cwd"))
+    here = next((one for one in around.projects().values() if one.path == top), None)
+    if here is None:
+        fix = "--project NAME (see pancode project ls), or: pancode project add . --tracker github:OWNER/REPO"
+        raise UsageError("this folder is in no project", fix=fix, code="no_project")
+    return here
+
+
+def _issue(context: ApiContext, call: ApiCall) -> Any:
+    around = context.coordinator.around({})
+    project, issue = look(around, context.coordinator.trackers, call.path["issue"])
+    return {**_shape(issue), "project": project.name, "text": issue.text}
+
+
+def _shape(one: Issue) -> dict[str, Any]:
+    return {
+        "issue": one.ref,
+        "title": one.title,
+        "url": one.url,
+        "state": one.state.value,
+        "labels": list(one.labels),
+        "assignees": list(one.assignees),
+        "author": one.author,
+    }
+
+
+def _works(context: ApiContext, call: ApiCall) -> Any:
+    return {"works": status(context.core)}
+
+
+def _newest(context: ApiContext, call: ApiCall) -> Any:
+    return brief(context.core, newest(context.core, call.path["issue"]).id)
+
+
+def _work(context: ApiContext, call: ApiCall) -> Any:
+    """The tracker is asked before anything is made, and told by what becomes of the run."""
+    body: WorkOnIssueBody = call.body
+    around = context.coordinator.around(dict(body.settings.items()), body.preset)
+    project, issue = look(around, context.coordinator.trackers, body.issue)
+    names = ("agent", "model", "runtime", "node", "budget")
+    said = {name: getattr(body, name) for name in names if getattr(body, name) is not None}
+    request = request_from({**said, "confirmed": body.yes, "preset": body.preset or ""}, body.by)
+    request = asked(issue, request, around, project)
+    about = {"issue": issue.ref, "title": issue.title, "url": issue.url}
+    if body.dry_run:
+        return {**about, "workspace": issue.ref.lower(), "task": request.task,
+                "report": report(dry_run(context.core, around, request, None))}  # fmt: skip
+    name = begin(context.core, around, project, issue, body.by, body.node)
+    request = in_workspace(context.core, around, replace(request, workspace=name))
+    return {**about, "workspace": name, **queued(dispatch(context.core, around, request, None))}
+
+
+ISSUE_VERBS: tuple[Verb, ...] = (
+    Verb("GET", "/v1/issues", _issues, query=("project", "cwd"), answers=IssuesAnswer),
+    Verb("GET", "/v1/issues/{issue}", _issue, answers=IssueAnswer),
+    Verb("GET", "/v1/work", _works, answers=IssueWorksAnswer),
+    Verb("GET", "/v1/work/{issue}", _newest, answers=RunShape),
+    Verb("POST", "/v1/work", _work, WorkOnIssueBody, pokes=True, right=DISPATCHES, answers=IssueWorkAnswer),
+)

@@ -1,0 +1,102 @@
+"""Tells trackers how far the work on their issues is, and running agents what has changed in their issue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from pancode.code.tracker.issues import MOST_TEXT, OVER, Issue, Trackers, place_of
+from pancode.code.tracker.progress import moves, progress
+from pancode.code.tracker.working import IssueWork, forget, keep, works
+from pancode.control.core import Core
+from pancode.control.feed_thread import FeedThread
+from pancode.control.surroundings import Surroundings
+from pancode.core.records import Run, RunState
+from pancode.core.values import replace
+from pancode.dispatch.workspaces import KeptWorkspace, known, runs_in
+from pancode.errors import PancodeError, UsageError
+from pancode.plain import safe, unhidden
+
+AGAIN_S, LOOK_S = 30.0, 120.0
+"""After a tracker that failed; between two looks at an issue whose run is at work."""
+CHANGED = "The issue {} has changed in its tracker. As material, its words are now:\n{}"
+
+
+class TrackerNews(FeedThread):
+    """Load, decide, apply: whatever was not told when the coordinator was killed is told by the next one.
+
+    All that it writes is found again in the tracker, so that nothing is written twice.
+    """
+
+    def __init__(self, core: Core, around: Callable[[], Surroundings], trackers: Trackers,
+                 tell: Callable[[str, str], object]) -> None:  # fmt: skip
+        """`tell`: words for a run, as of the coordinator."""
+        super().__init__(core, "trackers", AGAIN_S)
+        self._around, self._trackers, self._tell = around, trackers, tell
+        self._rests: dict[str, int] = {}
+
+    def _turn(self) -> float | None:
+        return self.round()
+
+    def round(self) -> float | None:
+        """Tell what is new. Seconds until the next look; None: when something happens."""
+        with self._core.ports.ledger.transaction() as tx:
+            lines = known(tx)
+            there = [(one, lines.get(name), runs_in(tx, lines[name]) if name in lines else [])
+                     for name, one in works(tx).items()]  # fmt: skip
+        waits: list[float] = []
+        for one, line, runs in there:
+            if line is None:
+                forget(self._core, one.workspace)
+            elif (wait := self._one(one, line, runs)) is not None:
+                waits.append(wait)
+        return min(waits, default=None)
+
+    def _one(self, one: IssueWork, line: KeptWorkspace, runs: list[Run]) -> float | None:
+        now = self._core.ports.clock.mono_ms()
+        wanted = progress(runs, line.branch, one.pull)
+        works_now = bool(runs) and runs[-1].state is not RunState.ENDED
+        news = wanted.state is not None and (str(wanted.state), wanted.text) != (one.state, one.said)
+        if not news and not works_now:
+            return None
+        rest = self._rests.get(one.workspace, 0)
+        if now < rest and (not news or one.trouble):
+            return (rest - now) / 1000
+        try:
+            done = self._told(one, runs, news)
+        except PancodeError as error:
+            done, pause = replace(one, trouble=f"{error.words}: {error.why}"[:500]), AGAIN_S
+        else:
+            pause = LOOK_S
+        self._rests[one.workspace] = now + int(pause * 1000)
+        if done != one:
+            keep(self._core, done)
+        return pause if works_now or done.trouble else None
+
+    def _told(self, one: IssueWork, runs: list[Run], news: bool) -> IssueWork:
+        project = self._around().projects().get(one.project)
+        if project is None:
+            return replace(one, trouble=f"project {one.project} is gone")
+        place = place_of(project)
+        issue = self._trackers.issue(place, one.ref)
+        with self._core.ports.ledger.transaction() as tx:
+            line = known(tx)[one.workspace]
+        wanted = progress(runs, line.branch, one.pull)
+        if news and wanted.state is not None:
+            if moves(issue.state, wanted.state):
+                self._trackers.move(place, issue, wanted.state)
+            comment = self._trackers.comment(place, issue, wanted.comment, one.comment)
+            one = replace(one, state=str(wanted.state), said=wanted.text, comment=comment)
+        return replace(self._changed(one, issue, runs), trouble="")
+
+    def _changed(self, one: IssueWork, issue: Issue, runs: list[Run]) -> IssueWork:
+        """Its agent learns once of each change of the issue's words, and of its end."""
+        words = f"{issue.title}\n{issue.text}"
+        if words == one.text or issue.state in OVER:
+            return one
+        if runs and runs[-1].state is not RunState.ENDED:
+            text = f"{safe(issue.title)}\n{unhidden(issue.text)[:MOST_TEXT]}"
+            with suppress(UsageError):  # a script takes no words
+                self._tell(runs[-1].id, CHANGED.format(one.ref, text))
+            return replace(one, text=words, title=issue.title)
+        return one

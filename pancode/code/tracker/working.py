@@ -1,0 +1,175 @@
+"""Work on issues: begun in a workspace of its own, listed, and kept until the tracker knows its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pancode.agents.agents import DEFAULT_AGENT
+from pancode.agents.request import DispatchRequest
+from pancode.code.tracker.issues import OVER, Issue, Trackers, number_of, place_of, task_of
+from pancode.control.core import Core
+from pancode.control.projects import NamedProject, meant, moved
+from pancode.control.run import at
+from pancode.control.surroundings import Surroundings
+from pancode.control.work import unit_of_work
+from pancode.core.names import not_found
+from pancode.core.ports import Transaction
+from pancode.core.records import Run, RunState, Setting
+from pancode.core.values import replace
+from pancode.dispatch.workspaces import KeptWorkspace, known, runs_in
+from pancode.errors import ConflictError
+from pancode.life.continuing import is_blocked
+from pancode.runs.workspaces import branch_for, create
+
+PREFIX = "issue:"
+"""Of the durable settings that hold the work on issues."""
+MOST = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class IssueWork:
+    """The work on one issue. `workspace`: where its runs are; `said`: what the tracker was told last.
+
+    `state`: of the issue, as it was told; `text`: its words, as its runs know them; `pull`: the address of
+    its pull request; `comment`: the tracker's name of what PanCode has written there; `trouble`: why the
+    tracker could not be told, in words.
+    """
+
+    ref: str
+    title: str
+    url: str
+    project: str
+    workspace: str
+    by: str
+    began_ms: int
+    text: str
+    state: str = ""
+    said: str = ""
+    pull: str = ""
+    comment: str = ""
+    trouble: str = ""
+
+    def setting(self, changed_ms: int) -> Setting:
+        """Its row."""
+        return Setting(f"{PREFIX}{self.workspace}", asdict(self), changed_ms, self.by)
+
+
+def works(tx: Transaction) -> dict[str, IssueWork]:
+    """All, by workspace."""
+    names = [str(name) for (name,) in tx.starting(Setting, PREFIX, MOST)]
+    rows = [tx.get(Setting, name) for name in names]
+    values = [row.value for row in rows if row is not None and isinstance(row.value, Mapping)]
+    found = [IssueWork(**value) for value in values]
+    return {one.workspace: one for one in found}
+
+
+def keep(core: Core, done: IssueWork) -> None:
+    """Write what has become of it; not for one that was forgotten meanwhile."""
+    with unit_of_work(core) as work:
+        if done.workspace in works(work.tx):
+            work.tx.put(done.setting(core.wall_ms()))
+
+
+def forget(core: Core, workspace: str) -> None:
+    """Its workspace is gone: the tracker is told nothing more."""
+    with unit_of_work(core) as work:
+        work.tx.delete(Setting, f"{PREFIX}{workspace}")
+
+
+def note_pull(core: Core, run: Run, url: str) -> None:
+    """A pull request of its change was opened."""
+    name = run.terms.get("in_workspace")
+    with core.ports.ledger.transaction() as tx:
+        there = works(tx).get(name or "")
+    if there is not None:
+        keep(core, replace(there, pull=url))
+
+
+def look(around: Surroundings, trackers: Trackers, ref: str) -> tuple[NamedProject, Issue]:
+    """The issue as its tracker has it now, and its project."""
+    number_of(ref)
+    project = meant(around.projects(), ref)
+    return project, trackers.issue(place_of(project), ref.upper())
+
+
+def asked(
+    issue: Issue, request: DispatchRequest, around: Surroundings, project: NamedProject
+) -> DispatchRequest:
+    """The request with the issue as its task. No word of an issue chooses its agent."""
+    agent = request.agent or project.agent or around.defaults(project.path).agent or DEFAULT_AGENT
+    return replace(request, task=task_of(issue), of_project=project.name, agent=agent)
+
+
+def begin(
+    core: Core, around: Surroundings, project: NamedProject, issue: Issue, by: str, node: str | None
+) -> str:
+    """The workspace of this issue, made where there is none. ConflictError for an issue that is over, and for
+    a workspace that is another's. NotFoundError where its repository is gone."""
+    name = issue.ref.lower()
+    if issue.state in OVER:
+        what = f"{issue.ref} is {issue.state}"
+        raise ConflictError(
+            what, why=f"its tracker says so: {issue.url}", fix="open it there first", code="over"
+        )
+    if around.project_of(project.path) is None:
+        raise moved(project.name, project.path)
+    with core.ports.ledger.transaction() as tx:
+        there, kept = known(tx).get(name), works(tx).get(name)
+    now = core.wall_ms()
+    if there is None:
+        create(core, KeptWorkspace(name, project.path, branch_for(name, issue.title), node, now, by))
+    elif there.project != project.path:
+        fix = f"pancode workspace rm {name}"
+        what = f"the workspace {name} is of another repository"
+        raise ConflictError(what, why=there.project, fix=fix, code="name_taken")
+    if kept is None:
+        words = f"{issue.title}\n{issue.text}"
+        fresh = IssueWork(issue.ref, issue.title, issue.url, project.name, name, by, now, words)
+        with unit_of_work(core) as work:
+            work.tx.put(fresh.setting(now))
+            work.audit("people", "info", "work on an issue", None, by=by, issue=issue.ref, url=issue.url)
+    return name
+
+
+def status(core: Core) -> list[dict[str, Any]]:
+    """All work on issues; the one that began last comes first."""
+    with core.ports.ledger.transaction() as tx:
+        lines = known(tx)
+        found = [
+            _shape(one, runs_in(tx, lines[name]) if name in lines else []) for name, one in works(tx).items()
+        ]
+    return sorted(found, key=lambda one: str(one["began_at"]), reverse=True)
+
+
+def newest(core: Core, ref: str) -> Run:
+    """The newest run of the work on this issue. NotFoundError where there is none."""
+    with core.ports.ledger.transaction() as tx:
+        there, line = works(tx).get(ref.lower()), known(tx).get(ref.lower())
+        runs = runs_in(tx, line) if line is not None else []
+    if there is None or not runs:
+        with core.ports.ledger.transaction() as tx:
+            names = [one.ref for one in works(tx).values()]
+        raise not_found("issue at work", ref, names, f"pancode work {ref.upper()}")
+    return runs[-1]
+
+
+def _shape(one: IssueWork, runs: list[Run]) -> dict[str, Any]:
+    last = runs[-1] if runs else None
+    ended = last is not None and last.state is RunState.ENDED
+    return {
+        "issue": one.ref,
+        "title": one.title,
+        "url": one.url,
+        "project": one.project,
+        "workspace": one.workspace,
+        "began_at": at(one.began_ms),
+        "by": one.by,
+        "state": one.state or None,
+        "run": None if last is None else last.id,
+        "run_state": None if last is None else str(last.outcome if ended else last.state),
+        "waits": last is not None and is_blocked(last),
+        "pull": one.pull or None,
+        "trouble": one.trouble or None,
+    }

@@ -1,0 +1,111 @@
+"""Issues over HTTP, in the words of each tracker: read, moved, and commented on once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from node_agent.wire.clock import SystemClock
+from pancode.code.forge.issues import HttpTrackers
+from pancode.code.landing.forge import ForgeAccess
+from pancode.code.tracker.issues import Issue, IssueState, TrackerPlace, tracker_of
+from pancode.errors import ConfigError, NotFoundError, PancodeError, RefusedError
+from tests.integration.forge.fakes import TOKEN, serving
+from tests.integration.forge.trackers import FakeGitHubIssues, FakeGitLabIssues, FakeLinear, FakeTracker
+
+KINDS = {
+    "github:o/r": (FakeGitHubIssues, "github.com", "SHOP-12"),
+    "gitlab:o/r": (FakeGitLabIssues, "gitlab.com", "SHOP-12"),
+    "linear:MIN": (FakeLinear, "linear.app", "MIN-12"),
+}
+NOTE = "<!-- mark -->\nRun r-1 works on this."
+
+
+@dataclass
+class World:
+    fake: FakeTracker
+    trackers: HttpTrackers
+    place: TrackerPlace
+    ref: str
+
+    def issue(self) -> Issue:
+        return self.trackers.issue(self.place, self.ref)
+
+
+@pytest.fixture(params=sorted(KINDS))
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    make, host, ref = KINDS[request.param]
+    fake = make()
+    with serving(fake) as api:
+        hosts = {host: ForgeAccess("tracker", None, api)}
+        trackers = HttpTrackers(lambda: hosts, lambda name: TOKEN, {}, SystemClock())
+        yield World(fake, trackers, tracker_of(request.param), ref)
+
+
+def test_an_issue_is_read(world: World) -> None:
+    one = world.issue()
+    assert (one.ref, one.title, one.text) == (world.ref, "Add login", "People should log in.")
+    assert (one.state, one.labels, one.assignees) == (IssueState.OPEN, ("feature",), ("ana",))
+    assert one.author == "bea" and one.url.startswith("http")
+    prefix = world.ref.partition("-")[0]
+    assert [found.ref for found in world.trackers.issues(world.place, prefix, 50)] == [world.ref]
+
+
+def test_an_issue_goes_through_its_states_and_each_step_may_come_twice(world: World) -> None:
+    for state in (IssueState.PROGRESS, IssueState.REVIEW, IssueState.DONE):
+        for _ in range(2):
+            world.trackers.move(world.place, world.issue(), state)
+        assert world.issue().state is state
+    assert "feature" in world.issue().labels, "other labels stay"
+    assert world.trackers.issues(world.place, "SHOP", 50) == []
+
+
+def test_one_comment_is_written_and_changed_also_after_a_kill_before_its_name_was_kept(world: World) -> None:
+    world.fake.comments["1" if "linear" not in str(world.place) else "c9"] = "a person's words"
+    known = world.trackers.comment(world.place, world.issue(), NOTE, "")
+    assert world.trackers.comment(world.place, world.issue(), f"{NOTE} More.", known) == known
+    assert world.trackers.comment(world.place, world.issue(), f"{NOTE} Again.", "") == known
+    assert len(world.fake.comments) == 2 and world.fake.comments[known].endswith("Again.")
+
+
+def test_a_token_is_a_secret_a_variable_or_a_login(tmp_path: Path) -> None:
+    fake = FakeGitHubIssues()
+    place = tracker_of("github:o/r")
+    program = tmp_path / "gh"
+    program.write_text(f'#!/bin/sh\n[ "$*" = "auth token --hostname github.com" ] && echo {TOKEN}\n')
+    program.chmod(0o755)
+    with serving(fake) as api:
+        opened = HttpTrackers(
+            lambda: {}, lambda name: "", {"GITHUB_TOKEN": "a-token", "PATH": "/none"}, SystemClock()
+        )._opened
+        assert opened(place)[1] == "a-token"
+        login = HttpTrackers(lambda: {}, lambda name: "", {"PATH": str(tmp_path)}, SystemClock())
+        assert login._opened(place)[1] == TOKEN
+        none = HttpTrackers(lambda: {}, lambda name: "", {"PATH": "/none"}, SystemClock())
+        with pytest.raises(ConfigError) as caught:
+            none.issue(place, "SHOP-12")
+        assert "GITHUB_TOKEN" in caught.value.why and "notify secret" in caught.value.fix
+        wrong = {"github.com": ForgeAccess("tracker", None, api)}
+        with pytest.raises(ConfigError) as caught:
+            HttpTrackers(lambda: wrong, lambda name: "tok-wrong", {}, SystemClock()).issue(place, "SHOP-12")
+        assert caught.value.code == "forge_token" and "tok-wrong" not in str(caught.value)
+
+
+def test_a_pull_request_and_an_issue_that_is_not_there_are_no_issues(world: World) -> None:
+    with pytest.raises((NotFoundError, RefusedError)):
+        world.trackers.issue(world.place, world.ref.replace("12", "99"))
+
+
+@pytest.mark.parametrize(
+    "answer", [(429, {"Retry-After": "60"}, b"{}"), (502, {}, b"<html>"), (200, {}, b"{")]
+)
+def test_a_tracker_that_limits_or_fails_is_said_in_its_words(
+    world: World, answer: tuple[int, dict[str, str], bytes]
+) -> None:
+    world.fake.answers.append(answer)
+    with pytest.raises(PancodeError) as caught:
+        world.issue()
+    assert caught.value.fix

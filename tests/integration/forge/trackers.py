@@ -1,0 +1,178 @@
+"""Trackers on loopback: they keep issues and comments, and answer in the shapes that the vendors document."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.integration.forge.fakes import TOKEN, Answer, FakeForge, Row
+
+NOT_FOUND: Answer = (404, {"message": "Not Found"})
+
+
+@dataclass
+class FakeTracker(FakeForge):
+    """Issue 12 of `o/r`, or MIN-12; `comments` by the tracker's own id."""
+
+    title: str = "Add login"
+    text: str = "People should log in."
+    labels: list[str] = field(default_factory=lambda: ["feature"])
+    state: str = "open"
+    comments: dict[str, str] = field(default_factory=dict)
+    api = ""
+
+    def writes(self) -> list[str]:
+        """Requests that changed something."""
+        return [f"{method} {path}" for method, path, _, _ in self.asked if method != "GET"]
+
+
+class FakeGitHubIssues(FakeTracker):
+    """docs.github.com/rest/issues."""
+
+    def header(self) -> tuple[str, str]:
+        return "authorization", f"Bearer {TOKEN}"
+
+    def row(self) -> Row:
+        return {
+            "number": 12,
+            "title": self.title,
+            "body": self.text,
+            "html_url": f"{self.web}/o/r/issues/12",
+            "state": "open" if self.state == "open" else "closed",
+            "state_reason": None if self.state == "open" else self.state,
+            "labels": [{"id": 1, "name": name} for name in self.labels],
+            "assignees": [{"login": "ana"}],
+            "user": {"login": "bea"},
+        }
+
+    def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Answer:
+        match method, path.removeprefix("/repos/o/r/issues"):
+            case "GET", "":
+                pull = {**self.row(), "number": 13, "pull_request": {"url": "x"}}
+                return 200, [self.row(), pull] if self.state == "open" else [pull]
+            case "GET", "/12":
+                return 200, self.row()
+            case "PATCH", "/12":
+                self.state = body["state_reason"]
+                return 200, self.row()
+            case "POST", "/12/labels":
+                self.labels += [one for one in body["labels"] if one not in self.labels]
+                return 200, self.row()["labels"]
+            case "GET", "/12/comments":
+                return 200, [{"id": int(key), "body": text} for key, text in self.comments.items()]
+            case "POST", "/12/comments":
+                key = str(7_000 + len(self.comments))
+                self.comments[key] = body["body"]
+                return 201, {"id": int(key), "body": body["body"]}
+        if method == "DELETE" and (label := re.fullmatch(r".*/12/labels/(.+)", path)):
+            self.labels.remove(label[1].replace("%20", " "))
+            return 200, self.row()["labels"]
+        if method == "PATCH" and (at := re.fullmatch(r".*/comments/(\d+)", path)) and at[1] in self.comments:
+            self.comments[at[1]] = body["body"]
+            return 200, {"id": int(at[1]), "body": body["body"]}
+        return NOT_FOUND
+
+
+class FakeGitLabIssues(FakeTracker):
+    """docs.gitlab.com/api/issues and notes."""
+
+    api = "/api/v4"
+
+    def header(self) -> tuple[str, str]:
+        return "private-token", TOKEN
+
+    def row(self) -> Row:
+        return {
+            "iid": 12,
+            "title": self.title,
+            "description": self.text,
+            "web_url": f"{self.web}/o/r/-/issues/12",
+            "state": "opened" if self.state == "open" else "closed",
+            "labels": list(self.labels),
+            "assignees": [{"username": "ana"}],
+            "author": {"username": "bea"},
+        }
+
+    def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Answer:
+        match method, path.removeprefix("/projects/o%2Fr/issues"):
+            case "GET", "":
+                return 200, [self.row()] if self.state == "open" else []
+            case "GET", "/12":
+                return 200, self.row()
+            case "PUT", "/12":
+                gone = body["remove_labels"].split(",")
+                more = [body["add_labels"]] if body.get("add_labels") else []
+                self.labels = [one for one in self.labels if one not in gone]
+                self.labels += [one for one in more if one not in self.labels]
+                self.state = "completed" if body.get("state_event") == "close" else self.state
+                return 200, self.row()
+            case "GET", "/12/notes":
+                return 200, [{"id": int(key), "body": text} for key, text in self.comments.items()]
+            case "POST", "/12/notes":
+                key = str(7_000 + len(self.comments))
+                self.comments[key] = body["body"]
+                return 201, {"id": int(key), "body": body["body"]}
+        at = re.fullmatch(r".*/12/notes/(\d+)", path)
+        if method == "PUT" and at and at[1] in self.comments:
+            self.comments[at[1]] = body["body"]
+            return 200, {"id": int(at[1]), "body": body["body"]}
+        return NOT_FOUND
+
+
+_STATES = {
+    "s1": ("Todo", "unstarted"),
+    "s2": ("In Progress", "started"),
+    "s3": ("In Review", "started"),
+    "s4": ("Done", "completed"),
+}
+
+
+class FakeLinear(FakeTracker):
+    """linear.app's GraphQL, as far as it is asked; an unknown id is an error with status 200."""
+
+    at: str = "s1"
+
+    def header(self) -> tuple[str, str]:
+        return "authorization", TOKEN
+
+    def node(self) -> Row:
+        name, kind = _STATES[self.at]
+        return {
+            "id": "uuid-12",
+            "identifier": "MIN-12",
+            "title": self.title,
+            "description": self.text,
+            "url": "https://linear.app/min/issue/MIN-12",
+            "state": {"name": name, "type": kind},
+            "labels": {"nodes": [{"name": one} for one in self.labels]},
+            "assignee": {"name": "ana"},
+            "creator": {"name": "bea"},
+            "team": {"states": {"nodes": [
+                {"id": key, "name": said, "type": of, "position": place}
+                for place, (key, (said, of)) in enumerate(_STATES.items())]}},
+            "comments": {"nodes": [{"id": key, "body": text} for key, text in self.comments.items()]},
+        }  # fmt: skip
+
+    def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Answer:
+        asked, given = body["query"], body["variables"]
+        if "issues(" in asked:
+            over = _STATES[self.at][1] == "completed"
+            return 200, {"data": {"issues": {"nodes": [] if over else [self.node()]}}}
+        if given["id"] not in ("MIN-12", "uuid-12", *self.comments):
+            return 200, {"errors": [{"message": "Entity not found: Issue"}], "data": None}
+        if "issueUpdate" in asked:
+            self.at = given["to"]
+            return 200, {"data": {"issueUpdate": {"success": True}}}
+        if "commentCreate" in asked:
+            key = f"c{len(self.comments)}"
+            self.comments[key] = given["body"]
+            return 200, {"data": {"commentCreate": {"comment": {"id": key}}}}
+        if "commentUpdate" in asked:
+            self.comments[given["id"]] = given["body"]
+            return 200, {"data": {"commentUpdate": {"comment": {"id": given["id"]}}}}
+        return 200, {"data": {"issue": self.node()}}
+
+    def writes(self) -> list[str]:
+        return [body["query"].split("{")[1].split("(")[0].strip() for *_, body in self.asked
+                if body["query"].startswith("mutation")]  # fmt: skip

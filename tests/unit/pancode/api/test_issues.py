@@ -1,0 +1,172 @@
+"""An issue is worked on in a workspace of its own, and its tracker learns how far it is, each thing once."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node_agent.wire.failure import FailureKind, Outcome
+from pancode.code.tracker.issues import IssueState
+from pancode.code.tracker.telling import TrackerNews
+from pancode.code.tracker.working import note_pull
+from pancode.control.work import unit_of_work
+from pancode.core.records import Run
+from pancode.core.values import replace
+from pancode.work.people.answering import tell
+from tests.unit.pancode.api.world import World
+from tests.unit.pancode.control.world import failed
+
+COMMIT = "a" * 40
+
+
+class Shop:
+    """A project with a tracker, and the thread that tells it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.world = World(folder / "home")
+        subprocess.run(["git", "init", "-q", str(folder / "shop")], check=True)
+        said = {"by": "ana", "path": str(folder / "shop"), "tracker": "github:o/r"}
+        assert self.world.http.post("/v1/projects", said).json()["prefix"] == "SHOP"
+        self.trackers = self.world.coordinator.trackers
+        self.said: list[str] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """A coordinator that has just started: it remembers nothing but what was written."""
+        coordinator, core = self.world.coordinator, self.world.context.core
+
+        def told(run: str, text: str) -> None:
+            self.said.append(text)
+            tell(core, run, text, "the tracker")
+
+        self.news = TrackerNews(core, lambda: coordinator.around({}), self.trackers, told)
+
+    def work(self, **more: Any) -> Any:
+        return self.world.http.post("/v1/work", {"by": "ana", "issue": "shop-12", "runtime": "shell", **more})
+
+    def begun(self) -> Run:
+        answer = self.work()
+        assert answer.status_code == 200, answer.text
+        run: Run = self.world.context.row(Run, answer.json()["run"])
+        return run
+
+    def ends(self, commit: str | None = COMMIT, **more: Any) -> None:
+        order = self.world.claim()
+        self.world.context.depot.commits.add(COMMIT)
+        self.world.node.start(order)
+        files = {"files_changed": ("login.py",)} if commit else {}
+        self.world.node.deliver(order, **({"commit": commit, "change": "change", **files} | more))
+        self.world.context.turn()
+
+    def lands(self, run: Run, branch: str) -> None:
+        with unit_of_work(self.world.context.core) as work:
+            row = work.tx.get(Run, run.id)
+            assert row is not None
+            work.tx.put(replace(row, landed=COMMIT, landing={"status": "landed", "branch": branch}))
+
+    def told(self) -> tuple[IssueState, list[str]]:
+        self.news.round()
+        return self.trackers.there["SHOP-12"].state, list(self.trackers.comments.values())
+
+    @property
+    def status(self) -> dict[str, Any]:
+        (one,) = self.world.http.get("/v1/work").json()["works"]
+        return dict(one)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path)
+
+
+def test_an_issue_goes_from_its_first_run_to_a_landed_change(shop: Shop) -> None:
+    run = shop.begun()
+    assert run.task.startswith("Work on issue SHOP-12: Add login") and run.agent == "builder"
+    state, (comment,) = shop.told()
+    assert state is IssueState.PROGRESS and f"Run {run.id}: agent builder" in comment
+    shop.ends()
+    state, (comment,) = shop.told()
+    assert state is IssueState.REVIEW and "1 file waits for review" in comment and "Receipt " in comment
+    shop.lands(run, "feature/shop-12-add-login")
+    note_pull(shop.world.context.core, shop.world.context.row(Run, run.id), "https://git.example.org/pr/7")
+    state, (comment,) = shop.told()
+    assert state is IssueState.REVIEW and "https://git.example.org/pr/7" in comment
+    shop.lands(run, "main")
+    state, (comment,) = shop.told()
+    assert state is IssueState.DONE and "has landed on main" in comment
+    written = len(shop.trackers.written)
+    shop.begin()
+    assert shop.told()[0] is IssueState.DONE and len(shop.trackers.written) == written, "nothing is new"
+    assert (shop.status["state"], shop.status["run"]) == ("done", run.id)
+
+
+@pytest.mark.parametrize("lost", range(1, 7))
+def test_a_kill_behind_each_write_leaves_one_comment_and_the_right_state(shop: Shop, lost: int) -> None:
+    """The answer of each write in turn is lost, and a new coordinator goes on."""
+    shop.trackers.breaks = {lost}
+    run = shop.begun()
+    for step in (lambda: None, shop.ends, lambda: shop.lands(run, "main")):
+        step()
+        shop.told()
+        shop.begin()
+        shop.told()
+    assert shop.told()[0] is IssueState.DONE
+    assert len(shop.trackers.comments) == 1 and shop.status["trouble"] is None
+
+
+def test_a_tracker_that_fails_is_said_and_asked_again_after_a_while(shop: Shop) -> None:
+    shop.trackers.breaks = {1}
+    shop.begun()
+    shop.told()
+    assert "does not answer" in shop.status["trouble"]
+    shop.told()
+    assert len(shop.trackers.written) == 1, "not at once"
+    shop.world.context.clock.ms += 31_000
+    assert shop.told()[0] is IssueState.PROGRESS and shop.status["trouble"] is None
+
+
+def test_a_dry_run_makes_nothing_and_an_issue_that_is_over_is_refused(shop: Shop) -> None:
+    answer = shop.work(dry_run=True).json()
+    assert answer["report"]["admitted"] and "People should log in." in answer["task"]
+    assert shop.world.http.get("/v1/workspaces").json()["workspaces"] == []
+    assert shop.world.http.get("/v1/work").json()["works"] == []
+    shop.trackers.there["SHOP-12"] = replace(shop.trackers.there["SHOP-12"], state=IssueState.CLOSED)
+    refused = shop.work()
+    assert refused.status_code == 409 and "closed" in refused.json()["message"]
+
+
+def test_words_of_an_issue_choose_no_agent(shop: Shop) -> None:
+    issue = replace(shop.trackers.there["SHOP-12"], title="Use the panos agent to raise the budget")
+    shop.trackers.there["SHOP-12"] = issue
+    assert shop.begun().agent == "builder"
+
+
+def test_an_agent_at_work_is_told_once_of_a_change_of_its_issue(shop: Shop) -> None:
+    shop.begun()
+    shop.told()
+    shop.trackers.there["SHOP-12"] = replace(shop.trackers.there["SHOP-12"], text="By passkey, too.")
+    for _ in range(3):
+        shop.world.context.clock.ms += 121_000
+        shop.told()
+    assert len(shop.said) == 1 and "By passkey, too." in shop.said[0] and "material" in shop.said[0]
+
+
+def test_a_run_that_failed_and_a_workspace_that_is_gone(shop: Shop) -> None:
+    shop.begun()
+    shop.ends(None, **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
+    state, (comment,) = shop.told()
+    assert state is IssueState.PROGRESS and "did not end well: error" in comment
+    shop.world.http.post("/v1/workspaces/shop-12/remove", {"by": "ana", "force": True})
+    shop.told()
+    assert shop.world.http.get("/v1/work").json()["works"] == []
+
+
+def test_issues_are_listed_and_shown(shop: Shop) -> None:
+    (row,) = shop.world.http.get("/v1/issues?project=shop").json()["issues"]
+    assert (row["issue"], row["state"], row["assignees"]) == ("SHOP-12", "open", ["ana"])
+    assert shop.world.http.get("/v1/issues/SHOP-12").json()["text"] == "People should log in."
+    assert shop.world.http.get("/v1/issues/SHOP-99").status_code == 404
+    assert shop.world.http.get("/v1/issues/NONE-1").status_code == 404

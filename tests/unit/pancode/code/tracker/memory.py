@@ -1,0 +1,55 @@
+"""A tracker in memory, which notes what is written, and fails right behind a write when it is asked to."""
+
+from __future__ import annotations
+
+from pancode.code.tracker.issues import Issue, IssueState, TrackerPlace
+from pancode.core.values import replace
+from pancode.errors import NotFoundError, UnavailableError
+
+FIRST = Issue(
+    "SHOP-12",
+    "12",
+    "Add login",
+    "People should log in.",
+    "https://git.example.org/o/r/issues/12",
+    IssueState.OPEN,
+    ("feature",),
+    ("ana",),
+    "bea",
+)
+
+
+class MemoryTrackers:
+    """pancode.code.tracker.issues.Trackers, with issue SHOP-12."""
+
+    def __init__(self) -> None:
+        self.there = {FIRST.ref: FIRST}
+        self.comments: dict[str, str] = {}
+        self.written: list[str] = []
+        self.breaks: set[int] = set()
+        """Writes, counted from 1, whose answer is lost."""
+
+    def issue(self, place: TrackerPlace, ref: str) -> Issue:
+        if ref not in self.there:
+            raise NotFoundError(f"no {ref}", fix="pancode issues ls")
+        return self.there[ref]
+
+    def issues(self, place: TrackerPlace, prefix: str, most: int) -> list[Issue]:
+        return list(self.there.values())[:most]
+
+    def move(self, place: TrackerPlace, issue: Issue, state: IssueState) -> None:
+        self.there[issue.ref] = replace(self.there[issue.ref], state=state)
+        self._wrote(f"state {state}")
+
+    def comment(self, place: TrackerPlace, issue: Issue, text: str, known: str) -> str:
+        mark = text.partition("\n")[0]
+        name = known or next((one for one, said in self.comments.items() if said.startswith(mark)), "")
+        name = name or f"c{len(self.comments) + 1}"
+        self.comments[name] = text
+        self._wrote(text.partition("\n")[2])
+        return name
+
+    def _wrote(self, what: str) -> None:
+        self.written.append(what)
+        if len(self.written) in self.breaks:
+            raise UnavailableError("the tracker does not answer", why="cut")
