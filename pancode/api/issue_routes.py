@@ -18,13 +18,14 @@ from pancode.api.document.answers import (
 )
 from pancode.api.request.bodies import ActBody, CallerSettings, Name, Usd
 from pancode.api.routing import ApiCall, Verb
+from pancode.api.run_routes import rehearsed
 from pancode.code.tracker.issues import Issue, place_of
 from pancode.code.tracker.working import asked, begin, look, newest, status
 from pancode.control.projects import NamedProject, meant
 from pancode.control.run import brief
 from pancode.core.values import replace
-from pancode.dispatch.dispatch import dispatch, dry_run
-from pancode.dispatch.report import queued, report
+from pancode.dispatch.dispatch import dispatch
+from pancode.dispatch.report import queued
 from pancode.errors import UsageError
 from pancode.runs.workspaces import in_workspace
 
@@ -102,7 +103,7 @@ def _work(context: ApiContext, call: ApiCall) -> Any:
     about = {"issue": issue.ref, "title": issue.title, "url": issue.url}
     if body.dry_run:
         return {**about, "workspace": issue.ref.lower(), "task": request.task,
-                "report": report(dry_run(context.core, around, request, None))}  # fmt: skip
+                "report": rehearsed(context, around, request, None)}  # fmt: skip
     name = begin(context.core, around, project, issue, body.by, body.node)
     request = in_workspace(context.core, around, replace(request, workspace=name))
     return {**about, "workspace": name, **queued(dispatch(context.core, around, request, None))}

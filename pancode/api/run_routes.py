@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import Response
@@ -52,13 +53,20 @@ def _dispatch(context: ApiContext, call: ApiCall) -> Any:
     if call.inside is None:  # a run has what it was given, and no line of a person's work
         request = in_workspace(context.core, around, request)
     if body.dry_run:
-        judged = dry_run(context.core, around, request, parent)
-        project = judged.resolution.project
-        args = (judged.resolution.request.folder, judged.resolution.allowed_files)
-        begins = judged.resolution.request.begins
-        preview = context.coordinator.code.preview(project, *args) if project and begins is None else None
-        return {**report(judged), "snapshot": preview}
+        return rehearsed(context, around, request, parent)
     return queued(dispatch(context.core, around, request, parent))
+
+
+def rehearsed(
+    context: ApiContext, around: Surroundings, request: DispatchRequest, parent: str | None
+) -> Mapping[str, Any]:
+    """The report of a dry run: the gates, the plan, and what of the repository would travel."""
+    judged = dry_run(context.core, around, request, parent)
+    project = judged.resolution.project
+    args = (judged.resolution.request.folder, judged.resolution.allowed_files)
+    begins = judged.resolution.request.begins
+    preview = context.coordinator.code.preview(project, *args) if project and begins is None else None
+    return {**report(judged), "snapshot": preview}
 
 
 def asked_by(context: ApiContext, call: ApiCall) -> tuple[DispatchRequest, str | None, Surroundings]:

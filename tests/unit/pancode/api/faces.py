@@ -44,6 +44,7 @@ WITHOUT_PAGE = {
     "POST /v1/lanes/{lane}/remove": "the page of its workflow has Stop; an item is skipped there",
     "POST /v1/history/forget": "not there yet: no page shows notes",
     "POST /v1/explore": "not there yet",
+    "POST /v1/work": "not there yet: no page shows issues",
     "POST /v1/brief/looked": LOOKED,
     "POST /v1/config/propose": "a model asks a person",
     "POST /v1/tokens": OF_A_TERMINAL,

@@ -47,7 +47,13 @@ def receipt(seed: int, ordered: Mapping[str, Any]) -> dict[str, Any]:
 def gets(runs: Sequence[str], node: str) -> list[str]:
     """Every route of the API that looks, for each thing that it may be asked about."""
     names = {"run": runs, "node": [node], "agent": ["builder"], "workflow": ["last"]}
-    names |= {"schedule": ["nightly"], "webhook": ["ci"], "workspace": ["login"], "project": ["shop"]}
+    names |= {
+        "schedule": ["nightly"],
+        "webhook": ["ci"],
+        "workspace": ["login"],
+        "project": ["shop"],
+        "issue": ["SHOP-12"],
+    }
     names |= {"lane": ["night"]}
     words = {"limit": "1000", "stat": "1", "all": "1", "run": runs[0], "node": node}
     paths = []

@@ -22,6 +22,7 @@ WITHOUT_COMMAND = {
 BY_TOOL = {tool.name: tool.route for tool in TOOLS if tool.right.risk is not Risk.LOOKS}
 FOR_AGENTS = (AccessScope.DISPATCH, AccessScope.ANSWER)
 WITHOUT_TOOL = {
+    "POST /v1/work": "a person says which issue is worked on",
     "POST /v1/recover": "an agent retries the runs that it knows",
     "POST /v1/runs/{run}/approve": "a yes to a change, a start or an exception is a person's",
     "POST /v1/runs/{run}/deny": "as approve",

@@ -48,6 +48,7 @@ def test_every_verb_that_changes_something_is_refused_but_dispatch(world: World)
         "/v1/config/set": {"key": "dispatch.safety", "value": "full-auto"},
         "/v1/projects": {"path": "/"},
         "/v1/workspaces": {"name": "x"},
+        "/v1/work": {"issue": "MIN-1"},
         "/v1/lanes": {"name": "x"},
         "/v1/lanes/{lane}/add": {"task": "x"},
         "/v1/lanes/{lane}/move": {"item": "1"},
