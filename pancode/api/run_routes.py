@@ -31,12 +31,12 @@ from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import log_events, run_events, sse
 from pancode.control.paging import MOST_ROWS, RUN_FILTERS
 from pancode.control.run import brief, find, show
+from pancode.control.sessions import parent_of
 from pancode.control.surroundings import Surroundings
 from pancode.core.records import Run, RunState
 from pancode.core.values import replace
 from pancode.dispatch.dispatch import dispatch, dry_run, under_way
 from pancode.dispatch.report import queued, report
-from pancode.life.continuing import hands_on, leads
 from pancode.reports.story import why
 from pancode.runs.log import MOST_TAIL, LogPlace, read_log, stream_names, tails
 from pancode.runs.receipts import verify
@@ -91,12 +91,12 @@ def childs(context: ApiContext, parent: Run, request: DispatchRequest) -> Dispat
         refuse(context.core, parent, "to land a change")
     priority = min(request.priority, parent.priority)
     preset = request.preset or parent.terms.get("preset", "")
-    mode, safety = hands_on(parent)
+    above = parent_of(context.core, parent.id)
     return replace(
         request,
         created_by=parent.id,
-        mode=request.mode or mode,
-        safety=request.safety or (safety if leads(parent) else None),
+        mode=request.mode or above.mode,
+        safety=request.safety or (above.safety if above.leads else None),
         priority=priority,
         secret_files=False,
         preset=preset,

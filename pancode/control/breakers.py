@@ -170,7 +170,7 @@ def _ended(run: Run, attempt: Attempt | None, fence: Fence | str) -> EndedTry:
         provider=provider_of(run, node),
         failure=None if attempt is None else attempt.failure,
         own=kind is None or kind.own,
-        session=(run.terms.get("session") or run.id) if is_sitting(run) else "",
+        session=run.session if is_sitting(run) else "",
         retry_ms=_asked_wait_ms(run, attempt),
     )
 

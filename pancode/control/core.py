@@ -21,9 +21,20 @@ from pancode.control.live import Beats, Feed, Live
 from pancode.core import books
 from pancode.core.ports import Bus, DepotPort, Epochs, Ledger, ReceiptArchive, Transaction
 from pancode.core.quota import ForeignReceipts
-from pancode.core.records import Balance, BookEntry, Fence, FenceState, Node, Run, RunState, Setting, Workflow
+from pancode.core.records import (
+    Balance,
+    BookEntry,
+    Fence,
+    FenceState,
+    Node,
+    Run,
+    RunState,
+    SessionRow,
+    Setting,
+    Workflow,
+)
 from pancode.core.values import replace
-from pancode.life.continuing import leads, payer_of
+from pancode.life.continuing import is_sitting, leads, payer_of
 from pancode.life.orders import NUMBERS_IN_AN_EPOCH
 from pancode.life.signals import Purse
 from pancode.nodes.node import REACHED, Deadlines, Listening, NodeView, Reaching, awake_since, view
@@ -252,28 +263,24 @@ class Core:
         names = (f"{prefix}{scope}", f"{prefix}{scope.partition(':')[0]}")
         return next((found for name in names if (found := tx.get(Setting, name)) is not None), None)
 
-    def ceilings(self, tx: Transaction, scope: str, new: Run | None = None) -> books.Ceilings:
-        """The same in every currency; tokens and time have the ceilings that their owner has set.
-
-        `new`: a run that is being queued, and may be the first of its session.
-        """
+    def ceilings(self, tx: Transaction, scope: str) -> books.Ceilings:
+        """The same in every currency; tokens and time have the ceilings that their owner has set."""
         workflow = tx.get(Workflow, scope.partition(":")[2]) if books.is_workflow(scope) else None
         if workflow is not None:
             return books.Ceilings(workflow.budget)
-        own = self._own_ceiling(tx, scope, new) if books.is_session(scope) else None
+        own = self._own_ceiling(tx, scope) if books.is_session(scope) else None
         usd = self.ceiling(tx, scope) if own is None else own
         work = self.ceiling_set(tx, scope, WORK_CEILING)
         limits = work.value if work is not None and isinstance(work.value, dict) else {}
         return books.Ceilings(usd, limits.get("tokens"), limits.get("ms"))
 
-    def _own_ceiling(self, tx: Transaction, scope: str, new: Run | None) -> Decimal | None:
+    def _own_ceiling(self, tx: Transaction, scope: str) -> Decimal | None:
         """What a person has given this session. Else, where its books have nothing of its first run (it is
         headless, or older than books of sessions), the rest of that run's limit."""
         name = scope.partition(":")[2]
-        first = new if new is not None and new.id == name else tx.get(Run, name)
-        given = None if first is None else first.terms.get("max_usd")
-        if first is None or first is new or given is not None:
-            return None if given is None else Decimal(given)
+        session, first = tx.get(SessionRow, name), tx.get(Run, name)
+        if first is None or (session is not None and session.ceiling is not None):
+            return None if session is None else session.ceiling
         usd, entries = first.limits.get("usd"), tx.find(BookEntry, {"run": name})
         if usd is None or any(entry.scope == scope for entry in entries):
             return None
@@ -306,15 +313,14 @@ class Core:
         scopes += [books.repo_scope(run.project)] if run.project is not None else []
         scopes += [books.workflow_scope(run.workflow)] if run.workflow is not None else []
         payer = payer_of(run)
-        session = self.held_in(tx, [books.session_scope(payer)], run) if payer else []
+        session = self.held_in(tx, [books.session_scope(payer)]) if payer else []
         above = tx.get(Run, run.parent) if run.parent is not None else None
-        if "session" not in run.terms and (above is None or not leads(above)):
+        if not is_sitting(run) and (above is None or not leads(above)):
             session = [replace(purse, ceilings=books.NO_CEILING) for purse in session]
         return [*self.held_in(tx, scopes), *session, *self.period_purses(tx)]
 
-    def held_in(self, tx: Transaction, scopes: Iterable[str], new: Run | None = None) -> list[Purse]:
-        """`new`: as in `ceilings`."""
-        return [Purse(tx.get(Balance, s) or Balance(s), self.ceilings(tx, s, new)) for s in scopes]
+    def held_in(self, tx: Transaction, scopes: Iterable[str]) -> list[Purse]:
+        return [Purse(tx.get(Balance, s) or Balance(s), self.ceilings(tx, s)) for s in scopes]
 
     def period_purses(self, tx: Transaction) -> list[Purse]:
         """This week's and this month's, where they have a ceiling."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from decimal import Decimal
 
 from pancode.control.core import CEILING, WORK_CEILING, Core
+from pancode.control.sessions import cap
 from pancode.control.work import Work, unit_of_work
 from pancode.core import books
-from pancode.core.records import Run, Setting
+from pancode.core.records import Run, SessionRow, Setting
 from pancode.errors import NotFoundError, UsageError
 from pancode.life.decide import decide
-from pancode.life.signals import Priced, SessionCapped
+from pancode.life.signals import Priced
 
 
 def set_ceilings(core: Core, scope: str, ceilings: books.Ceilings, by: str) -> None:
@@ -25,7 +26,7 @@ def set_ceilings(core: Core, scope: str, ceilings: books.Ceilings, by: str) -> N
         old = core.ceilings(work.tx, scope if ":" in scope else f"{scope}:")
         session = _session(work, scope)
         if ceilings.usd is not None and session is not None:
-            work.signal(session, SessionCapped(ceilings.usd, by))
+            cap(work, session, ceilings.usd, by)
         elif ceilings.usd is not None:
             work.tx.put(Setting(f"{CEILING}{scope}", f"{ceilings.usd:f}", core.wall_ms(), by))
         agents = {"tokens": ceilings.tokens, "ms": ceilings.ms}
@@ -38,9 +39,9 @@ def set_ceilings(core: Core, scope: str, ceilings: books.Ceilings, by: str) -> N
         work.audit("budget", "info", "ceiling set", **detail)
 
 
-def _session(work: Work, scope: str) -> Run | None:
-    """The first run of the session with this scope, which has its ceiling."""
-    return work.tx.get(Run, scope.partition(":")[2]) if books.is_session(scope) else None
+def _session(work: Work, scope: str) -> SessionRow | None:
+    """The session with this scope, which has a ceiling of its own."""
+    return work.tx.get(SessionRow, scope.partition(":")[2]) if books.is_session(scope) else None
 
 
 def unset_ceiling(
@@ -54,9 +55,9 @@ def unset_ceiling(
         found = [core.ceiling_set(work.tx, scope, prefix) for prefix in prefixes]
         there = [setting for setting in found if setting is not None and setting.name.endswith(scope)]
         session = _session(work, scope)
-        old = "" if session is None else session.terms.get("max_usd", "")
-        if session is not None and old:
-            work.signal(session, SessionCapped(None, by))
+        old = "" if session is None or session.ceiling is None else f"{session.ceiling:f}"
+        if session is not None:
+            cap(work, session, None, by)
         if not there and not old:
             raise NotFoundError(f"no ceiling was set for {scope}", fix="pancode budget show")
         for setting in there:

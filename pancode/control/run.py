@@ -24,11 +24,12 @@ from pancode.core.records import (
     Node,
     Run,
     RunState,
+    SessionRow,
     WorkflowStep,
 )
 from pancode.errors import NotFoundError, RefusedError, UsageError
 from pancode.life.case import stage_of
-from pancode.life.continuing import hands_on, is_blocked, is_sitting, narrower, nexts, rows
+from pancode.life.continuing import is_blocked, is_sitting, narrower, nexts, rows
 from pancode.life.ends import GIVEN_UP
 from pancode.life.inbox import answerer_of, item_of, open_item
 from pancode.life.landing import LANDED, NOTHING, REVERTED, landing_of
@@ -179,6 +180,38 @@ def before(tx: Transaction, run: Run) -> Iterator[Run]:
             return
         yield found
         run = found
+
+
+def session_of(tx: Transaction, run: Run) -> SessionRow | None:
+    """The session that has this sitting; None: the run takes no turns."""
+    return tx.get(SessionRow, run.session) if is_sitting(run) else None
+
+
+def chain_of(tx: Transaction, run: Run) -> list[Run]:
+    """The runs that go on from each other, oldest first, of which this is one."""
+    return tx.find(Run, {"session": run.session}, order="place") if run.session else [run]
+
+
+def next_of(tx: Transaction, run: Run) -> Run | None:
+    """The run that goes on from this one, or was begun in the place of this sitting; None: there is none."""
+    return next((one for one in chain_of(tx, run) if one.place == run.place + 1), None)
+
+
+def newest_of(tx: Transaction, run: Run) -> Run:
+    """The newest run of its chain."""
+    where = {"session": run.session}
+    found = tx.find(Run, where, order="place", descending=True, limit=1) if run.session else []
+    return found[0] if found else run
+
+
+def hands_now(tx: Transaction, run: Run) -> tuple[Mode, Safety]:
+    """The mode and level that bound the runs which it dispatches: no wider than those of its session's newest
+    sitting. What a person has chosen for the next one narrows them at once, and widens nothing."""
+    hands, session = (run.mode, run.safety), session_of(tx, run)
+    if session is None:
+        return hands
+    newest = newest_of(tx, run)
+    return narrower(narrower(hands, (session.mode, session.safety)), (newest.mode, newest.safety))
 
 
 def is_taken(tx: Transaction, old: Run) -> bool:
@@ -469,14 +502,3 @@ def _fence(fence: Fence) -> Json:
         "bound_at": at(fence.bound_ms),
         "closed_at": iso(fence.closed_ms),
     }
-
-
-def hands_now(tx: Transaction, run: Run) -> tuple[Mode, Safety]:
-    """Its mode and level, no wider than those of its session's newest sitting. So a person who narrows them
-    also binds a step of its workflow that begins later."""
-    hands, newest = hands_on(run), run
-    while is_sitting(newest) and nexts(newest):
-        after = tx.get(Run, nexts(newest)[-1])
-        assert after is not None  # no run is ever deleted
-        newest = after
-    return narrower(hands, hands_on(newest))

@@ -18,6 +18,7 @@ from node_agent.wire.model import canonical_json
 from pancode.account.track_records import kind_of, size_of
 from pancode.control import passed_over, reminding
 from pancode.control.core import Core
+from pancode.control.run import session_of
 from pancode.core import books
 from pancode.core.books import Ceilings, counted_usd, minus, minutes
 from pancode.core.ports import Transaction
@@ -39,6 +40,7 @@ from pancode.core.records import (
     Node,
     Run,
     RunState,
+    SessionRow,
     Setting,
 )
 from pancode.life.case import Now, RunCase, may_follow
@@ -258,8 +260,13 @@ class Work:
             entries=tuple(self.tx.find(BookEntry, mine)),
             now=Now(self.core.wall_ms(), self.core.new_entry, rules.refused_pause_ms, rules.retry_pause_ms),
             actions=tuple(self.tx.find(Action, mine)) if may_follow(run) else (),
+            session=self._session(run),
             about=about,
         )
+
+    def _session(self, run: Run) -> SessionRow | None:
+        found = session_of(self.tx, run)
+        return found if found is not None and found.run == run.id else None
 
     def case_of(self, identity: AttemptId) -> RunCase | None:
         """None unless run, attempt and fence are all here and agree."""

@@ -80,7 +80,9 @@ class Node(Record):
 class Run(Record):
     """A resolved request of a user, and its progress."""
 
-    TABLE: ClassVar = Table("runs", ("id",), ("state,created_ms", "created_ms", "parent", "workflow"))
+    TABLE: ClassVar = Table(
+        "runs", ("id",), ("state,created_ms", "created_ms", "parent", "workflow", "session,place")
+    )
     id: str
     created_ms: int
     created_by: str
@@ -163,11 +165,54 @@ class Run(Record):
     """The workflow that it belongs to; None: it was dispatched by itself."""
     step: str | None = None
     """The name of its step there."""
+    session: str = ""
+    """The first run of its chain, in which each one goes on from the one before: of sittings it is a
+    session. Empty: it was not admitted as a run of its own."""
+    place: int = 1
+    """Its place in that chain."""
 
     @property
     def judges(self) -> str | None:
         """The run whose landing's gates this one runs; None: it does work of its own."""
         return self.terms.get("judges")
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow(Record):
+    """A chain of sittings that people talk with; what its newest one has is in that run."""
+
+    TABLE: ClassVar = Table("sessions", ("id",), ("newest_ms",))
+    id: str
+    """Its first run."""
+    run: str
+    """Its newest sitting."""
+    newest_ms: int
+    """When that was admitted."""
+    title: str
+    mode: Mode
+    """It begins its next sitting with this mode, level, model, effort, and mode of the program itself."""
+    safety: Safety
+    model: str | None
+    """As it is asked for; None: what its agent has."""
+    reasoning: Reasoning | None
+    program_mode: str
+    """By its program's own name; empty: its own."""
+    on_cap: str
+    """rest or ask, where its cap cuts a turn."""
+    ceiling: Decimal | None = None
+    """The most that it may cost, as a person has said; None: what the settings say."""
+    chosen_by: str | None = None
+    """The person who has chosen other terms than its newest sitting has; None: nobody has."""
+    closed_by: str | None = None
+    """The person who has ended it; the next words begin another sitting all the same."""
+    news: tuple[str, ...] = ()
+    """What has happened since the last words for it, such as a person's no, in words for its agent."""
+    points: tuple[dict[str, object], ...] = ()
+    """Its checkpoints, oldest first: name, run, by, at_ms."""
+    restored: dict[str, object] = field(default_factory=dict)
+    """Where a person went back to: name, run, `behind` which sitting, and the conversation `told`."""
+    backs: dict[str, str] = field(default_factory=dict)
+    """By the sitting behind which a person went back: the one at whose end the next begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,6 +406,7 @@ ALL: tuple[type[Record], ...] = (
     Setting,
     Node,
     Run,
+    SessionRow,
     Workflow,
     WorkflowStep,
     Schedule,

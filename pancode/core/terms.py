@@ -126,8 +126,6 @@ class RunTerms(TypedDict, total=False):
     """The words of the gates that a person has to pass over."""
     board: list[dict[str, str]]
     """Only while its order is built: the board of its workflow, in wire form."""
-    session: str
-    """The first run of its session: it is one of its sittings."""
     charged_to: str
     """The session in whose books it is, too: a sitting of it, or a run of theirs, has dispatched this run."""
     named_usd: str
@@ -136,15 +134,11 @@ class RunTerms(TypedDict, total=False):
     """The preset that its caller named: it counts for what it dispatches, too."""
     fleet: list[str]
     """The tools of the fleet that its agent, an orchestrator, is offered, by name."""
-    news: list[str]
-    """What has happened since the last words for it, such as a person's no, in words for its agent."""
     refused_calls: int
     """How many of its calls of such tools were refused, as far as the audit tells them."""
     turns: dict[str, Any]
     """It is a sitting, whose program waits for words after an answer: `idle_ms`, `turn_ms` and `mode`, as
     TurnTerms."""
-    max_usd: str
-    """The most that its session may cost; only the first run of the session has it."""
     more_usd: str
     """Where its cap cuts a turn, a person is asked whether it goes on with so much more; absent: it rests."""
     rounds: int
@@ -153,12 +147,8 @@ class RunTerms(TypedDict, total=False):
     """The session so far, for a sitting whose program does not remember it."""
     turn: dict[str, Any]
     """The newest turn that has ended: number, stop, why, at_ms."""
-    next_terms: dict[str, Any]
-    """What a person has chosen for the next sitting, as SittingTerms, and `by` whom."""
     gives_way: str
     """The run that needs its slot: it was asked to rest for it."""
-    closed: str
-    """The person who has ended its session with it; the next words begin another sitting all the same."""
     scouts: dict[str, str]
     """The question that it answers as a scout: `question`, `depth`, and the `tree` that it looks at."""
     rehearses: str

@@ -26,7 +26,8 @@ from pancode.agents.request import (
 )
 from pancode.control.core import Core, decided
 from pancode.control.left import left_for_children, limit_usd, paid_by, session_view
-from pancode.control.run import hands_now, is_taken, must_have_no_next
+from pancode.control.run import is_taken, must_have_no_next
+from pancode.control.sessions import add_sitting, joined_chain, make_room, parent_of, payer
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import Work, unit_of_work
 from pancode.core import books
@@ -50,11 +51,9 @@ from pancode.dispatch.requested import WAITS_TO_LAND, as_allowed, as_task
 from pancode.dispatch.resolve import Resolution, Unresolved, resolve, with_other
 from pancode.dispatch.showing import NOTHING_SHOWN, told_of, with_shown
 from pancode.dispatch.workspaces import at_its_place, joined
-from pancode.errors import ConfigError, NotFoundError, RefusedError, with_fix
-from pancode.life.continuing import leads, payer_of
-from pancode.life.orders import rules_of
-from pancode.life.placement import is_unheld, is_walled
-from pancode.life.signals import Admitted, AskedFirst, Continued, GivenUp, SessionCapped
+from pancode.errors import ConfigError, RefusedError, with_fix
+from pancode.life.continuing import is_sitting, leads, payer_of
+from pancode.life.signals import Admitted, AskedFirst, Continued, GivenUp
 from pancode.workflow import rejoining
 
 
@@ -102,18 +101,22 @@ def admission_of(work: Work, run: Run) -> Admitted | AskedFirst:
     return AskedFirst() if "asks" in run.terms else Admitted(work.core.purses(work.tx, run))
 
 
-def admit(work: Work, run: Run) -> Run:
+def admit(work: Work, run: Run, budget: Decimal | None = None) -> Run:
     """Queue the run in this transaction; RefusedError with the numbers when a ceiling has no room for it.
+    `budget`: what a new session may cost.
 
     A refusal rolls the transaction back, so nothing was given up.
 
     A run that goes on from the question of a workflow's step is that step's next run, and so is its retry.
     """
     tx, before = work.tx, run.terms.get("continues")
-    if before is not None and "past_cap" in run.terms:
-        _make_room(work, before, run)
     old = tx.get(Run, before) if before is not None else None
     replaced = tx.get(Run, run.retry_of) if run.retry_of is not None else None
+    run = joined_chain(run, old or (replaced if is_sitting(run) else None))
+    if is_sitting(run):
+        add_sitting(work, run, budget)
+    if "past_cap" in run.terms:
+        make_room(work, run)
     if "recovers" in run.terms and (recovered := old or replaced) is not None:
         must_have_no_next(tx, recovered)
     run = _within_parent(work, run)
@@ -137,9 +140,8 @@ def _goes_on(work: Work, old: Run, run: Run) -> None:
     if stays:
         old = work.signal(old, GivenUp(run.id))
     sole = stays or "answers" in run.terms or "turns" in run.terms or is_taken(work.tx, old)
-    program, by_itself = run.terms.get("program", ""), run.terms.get("by_itself", False)
-    past_cap = "past_cap" in run.terms
-    work.signal(old, Continued(run.id, run.created_by, sole, program, by_itself, past_cap))
+    program, past_cap = run.terms.get("program", ""), "past_cap" in run.terms
+    work.signal(old, Continued(run.id, run.created_by, sole, program, past_cap))
 
 
 def _within_parent(work: Work, run: Run) -> Run:
@@ -179,22 +181,6 @@ def _capped(run: Run, usd: Decimal) -> Run:
     usd = usd if limit is None else min(limit, usd)
     limits = {**run.limits, "usd": f"{usd:f}"}
     return replace(run, limits=limits, estimate_usd=min(run.estimate_usd, usd))
-
-
-def _make_room(work: Work, before: str, run: Run) -> None:
-    """The ceiling of its session has room for what the question of the run before named, from now on."""
-    session = run.terms["session"]
-    view, first = session_view(work.core, work.tx, session), work.tx.get(Run, session)
-    assert first is not None  # no run is ever deleted
-    usd = books.with_room(view.ceilings.usd, view.balance, _asked_for(work.tx, before))
-    if usd != view.ceilings.usd:
-        work.signal(first, SessionCapped(usd, run.created_by))
-
-
-def _asked_for(tx: Transaction, before: str | None) -> Decimal:
-    """What the question of this run's cap named."""
-    old = tx.get(Run, before) if before is not None else None
-    return Decimal("0" if old is None else old.terms.get("more_usd", "0"))
 
 
 HISTORY = 200
@@ -296,7 +282,7 @@ def _queued(
 ) -> Dispatched:
     """Queue the run under the lock under which the gates were asked. `terms`: of what it is shown."""
     run = told_of(run_of(core, judged.resolution, run_id, snapshot), terms)
-    run = _commit(core, run, judged.verdicts)
+    run = _commit(core, run, judged)
     return Dispatched(run, warnings_of(judged, snapshot), judged.resolution.chosen)
 
 
@@ -357,9 +343,9 @@ def passed(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDisp
 
 
 def _judge(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDispatch:
-    above = _parent(core, asked.parent)
+    above = None if asked.parent is None else parent_of(core, asked.parent)
     request = _as_child(asked.request, above)
-    session = _session(core, request, above)
+    session = payer(core, request, above)
     catalogue = _under(_catalogue(core, around, asked), above)
     resolved = resolve(_as_sitting(request, session), catalogue)
     if isinstance(resolved, Unresolved):
@@ -427,24 +413,6 @@ def _as_child(request: DispatchRequest, above: Parent | None) -> DispatchRequest
     return replace(request, depth=depth, parent=above.run, most_usd=above.usd_left, walled=walled)
 
 
-def _session(core: Core, request: DispatchRequest, above: Parent | None) -> ScopeView | None:
-    """The books of the session that pays for it: a sitting, or an orchestrator's child; None: none does.
-
-    A new session has its ceiling in the request.
-    """
-    by_ceiling = above is not None and above.leads
-    payer = request.session if request.turns else request.charged_to if by_ceiling else ""
-    if not request.turns and not payer:
-        return None
-    with core.ports.ledger.transaction() as tx:
-        view = session_view(core, tx, payer)
-        usd = view.ceilings.usd
-        if request.past_cap:  # as it is once this is queued
-            usd = books.with_room(usd, view.balance, _asked_for(tx, request.continues))
-    new = not payer and request.budget is not None
-    return replace(view, ceilings=books.Ceilings(request.budget) if new else replace(view.ceilings, usd=usd))
-
-
 def _as_sitting(request: DispatchRequest, session: ScopeView | None) -> DispatchRequest:
     """The request, which may cost no more than the session has left that pays for it."""
     left = None if session is None else session.left
@@ -480,20 +448,6 @@ def _unknown_today(core: Core, tx: Transaction, scope: str) -> tuple[str, ...]:
     return known[2]
 
 
-def _parent(core: Core, run_id: str | None) -> Parent | None:
-    if run_id is None:
-        return None
-    with core.ports.ledger.transaction() as tx:
-        run = tx.get(Run, run_id)
-        if run is None:
-            raise NotFoundError(f"no run {run_id} that could be the parent", fix="pancode runs")
-        left = left_for_children(tx, run)
-        hands = hands_now(tx, run)
-    reads = run.read_only and not leads(run)  # an orchestrator only reads, but its children may write
-    facts = (run.id, *hands, reads, run.depth, is_unheld(run), left, is_walled(run))
-    return Parent(*facts, session=payer_of(run), rules=rules_of(run.rules), leads=leads(run))
-
-
 def new_id(core: Core) -> str:
     with core.ports.ledger.transaction() as tx:
         return new_id_in(core, tx)
@@ -522,20 +476,20 @@ def run_of(core: Core, resolution: Resolution, run_id: str, snapshot: SnapshotTa
     return resolution.run(run_id, core.wall_ms(), core.ports.ids.token(8), workspace)
 
 
-def _commit(core: Core, run: Run, verdicts: tuple[GateVerdict, ...]) -> Run:
+def _commit(core: Core, run: Run, judged: JudgedDispatch) -> Run:
     """Writes the gates' words, the hold, the run, the end of the run that it replaces, and an order if a slot
     is free: all or nothing.
 
     An idle fleet serves it at once, and each commit waits for the disk, so both are one commit.
     """
     with unit_of_work(core) as work:
-        queued = put_in_queue(work, run, verdicts)
+        queued = put_in_queue(work, run, judged.verdicts, judged.resolution.request.budget)
         if not core.live.binding.waiting:
             bind_in(work)
     return queued
 
 
-def put_in_queue(work: Work, run: Run, verdicts: Sequence[GateVerdict]) -> Run:
+def put_in_queue(work: Work, run: Run, verdicts: Sequence[GateVerdict], budget: Decimal | None = None) -> Run:
     """The same inside a transaction, but without the order."""
     for verdict in verdicts:
         word = "warning" if verdict.warning else "passed" if verdict.passed else "asks a person"
@@ -553,4 +507,4 @@ def put_in_queue(work: Work, run: Run, verdicts: Sequence[GateVerdict]) -> Run:
     run = joined(work, run)
     if evidence := run.terms.get(EXPECTED):
         work.tell(run.id, "estimate", f"${run.estimate_usd:f}", "expected", str(evidence))
-    return admit(work, run)
+    return admit(work, run, budget)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 
 from node_agent.wire.identity import Mark
+from pancode.control.run import session_of
 from pancode.control.work import Work
-from pancode.core.records import Fence, FenceState, Run, WaitReason
+from pancode.core.records import Fence, FenceState, Run, SessionRow, WaitReason
 from pancode.life.continuing import may_give_way
 from pancode.life.placement import Standing, Unplaced, lacks_slot_at
 from pancode.life.signals import GivesWay
 
 
-def who_rests(sittings: Iterable[Run], now_ms: int, idle_ms: int) -> Run | None:
+def who_rests(
+    sittings: Iterable[Run], sessions: Mapping[str, SessionRow], now_ms: int, idle_ms: int
+) -> Run | None:
     """The sitting between turns that has waited for words the longest, and so long at least."""
-    idle = (one for one in sittings if may_give_way(one) and now_ms - _since_ms(one) >= idle_ms)
+    free = (one for one in sittings if may_give_way(one, sessions.get(one.session)))
+    idle = (one for one in free if now_ms - _since_ms(one) >= idle_ms)
     return min(idle, key=lambda one: (_since_ms(one), one.id), default=None)
 
 
@@ -50,7 +54,9 @@ class GivingWay:
         work, core = self._work, self._work.core
         there = [run for node in lacks_slot_at(waiting, self._standing) for run in self._at(node)]
         rests = next((run for run in there if run.terms.get("gives_way") == waiting.id), None)
-        chosen = rests or who_rests(there, core.wall_ms(), core.rules.gives_way_ms)
+        found = (session_of(work.tx, run) for run in there)
+        sessions = {one.id: one for one in found if one is not None}
+        chosen = rests or who_rests(there, sessions, core.wall_ms(), core.rules.gives_way_ms)
         if chosen is None:
             work.after(partial(self._known.given_way.pop, waiting.id, None))
             return ""
@@ -58,9 +64,8 @@ class GivingWay:
             changed = work.signal(chosen, GivesWay(waiting.id))
             for runs in (self._sittings or {}).values():
                 runs[:] = [changed if run.id == changed.id else run for run in runs]
-        session = chosen.terms["session"]
-        work.after(partial(self._note, waiting.id, session))
-        return session
+        work.after(partial(self._note, waiting.id, chosen.session))
+        return chosen.session
 
     def _at(self, node: str) -> list[Run]:
         """The runs whose program is at work there."""

@@ -242,10 +242,11 @@ class Resolution:
             endpoint=None if self.wanted is None else self.wanted.endpoint,
             context=None if self.wanted is None else self.wanted.context,
             rules=self.rules.model_dump(mode="json"),
-            terms=self._terms(run),
+            terms=self._terms(),
+            session=asked.session or (run if asked.turns else ""),
         )
 
-    def _terms(self, run: str) -> RunTerms:
+    def _terms(self) -> RunTerms:
         """Facts that no other field of a run holds: about its agent, and about its endpoint at that time."""
         asked, sampling = self.request, None if self.runtime.own else self.agent.sampling
         charged_to = "" if asked.turns else asked.charged_to
@@ -273,11 +274,9 @@ class Resolution:
             carries=asked.begins is not None and asked.begins.carries,
             turns=dict(asked.turns),
             fleet=list(fleet_tools_of(self.agent, self.mode, self.runtime.name, bool(asked.turns))),
-            max_usd="" if asked.session or not asked.turns or asked.budget is None else f"{asked.budget:f}",
             more_usd=self.more_usd,
             rounds=asked.rounds,
             story=asked.story,
-            session=asked.session or (run if asked.turns else ""),
             charged_to=charged_to,
             named_usd=f"{asked.budget:f}" if charged_to and asked.budget is not None else "",
             preset=asked.preset,

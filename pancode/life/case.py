@@ -19,6 +19,7 @@ from pancode.core.records import (
     FenceState,
     Run,
     RunState,
+    SessionRow,
     WaitReason,
 )
 from pancode.core.values import replace
@@ -101,6 +102,8 @@ class RunCase:
     now: Now
     actions: tuple[Action, ...] = ()
     """The actions that still have to follow from the run."""
+    session: SessionRow | None = None
+    """The session whose newest sitting it is."""
     about: int = 0
     """The number of the signal's fence; 0: the signal is about the run's current attempt."""
 
@@ -156,8 +159,10 @@ class RunCase:
         """Whether nothing is left for this attempt; a run with a budget of 0 may still do free work."""
         return attempt > 1 and self.left(attempt) == 0 and Decimal(str(self.run.limits["usd"])) > 0
 
-    def with_row(self, row: Run | Attempt | Fence) -> RunCase:
+    def with_row(self, row: Run | Attempt | Fence | SessionRow) -> RunCase:
         """The same case with this row instead of the old one."""
+        if isinstance(row, SessionRow):
+            return replace(self, session=row)
         if isinstance(row, Run):
             return replace(self, run=row)
         if isinstance(row, Attempt):

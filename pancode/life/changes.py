@@ -22,6 +22,7 @@ from pancode.core.records import (
     Record,
     Run,
     RunState,
+    SessionRow,
     WorkflowState,
 )
 from pancode.core.values import replace
@@ -126,7 +127,7 @@ class Changes:
 
     # -- what it adds -----------------------------------------------------------------------------
 
-    def put(self, *rows: Run | Attempt | Fence) -> Changes:
+    def put(self, *rows: Run | Attempt | Fence | SessionRow) -> Changes:
         """Put these new or changed rows of the run."""
         case = self.case
         for row in rows:
@@ -197,7 +198,9 @@ class Changes:
     def changed(self) -> list[Record]:
         """The existing rows that have changed."""
         moved = self.run is not self.before.run and not self.fresh
-        return [*([self.run] if moved else ()), *self._beyond(known=True)]
+        session = self.case.session
+        talks = [session] if session is not None and session is not self.before.session else []
+        return [*([self.run] if moved else ()), *talks, *self._beyond(known=True)]
 
     def _beyond(self, known: bool) -> Iterator[Attempt | Fence]:
         was, case = self.before, self.case

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -12,7 +12,7 @@ from node_agent.wire.policy import MODE_HANDS_ON, SAFETY_RANK, Mode, Safety
 from node_agent.wire.receipt import RestReason, TurnRecord, TurnStop
 from pancode.agents.request import Beginning, DispatchRequest
 from pancode.agents.runtimes import RUNTIMES
-from pancode.core.records import Run, RunState, RunTerms
+from pancode.core.records import Run, RunState, RunTerms, SessionRow
 from pancode.core.values import replace
 from pancode.errors import RefusedError, UsageError
 
@@ -23,38 +23,37 @@ FOR_NEXT = "for_next"
 """Marks words behind a change of mode or level: they begin the next sitting, and no turn of this one."""
 
 
-def with_words(run: Run, text: str, by: str, now_ms: int, waits: bool) -> Run:
+def with_words(
+    run: Run, text: str, by: str, now_ms: int, waits: bool, news: Sequence[str] = (), for_next: bool = False
+) -> Run:
     """The run with more words. `waits`: no order is signed yet, so its task can still get the words.
 
     UsageError for a run that takes no words, and when it keeps too many already.
     """
-    _must_hear(run, text)
-    text = after_news(run, text)
+    _must_hear(run, text, news)
+    text = after_news(news, text)
     row: dict[str, Any] = {"by": by, "at_ms": now_ms, "text": text, "delivered": WITH_TASK if waits else ""}
-    row |= {FOR_NEXT: True} if "next_terms" in run.terms else {}
+    row |= {FOR_NEXT: True} if for_next else {}
     terms: RunTerms = {**run.terms, "told": [*rows(run), row]}
-    terms.pop("closed", None)
-    terms.pop("news", None)
     run, who = replace(run, terms=terms), by if is_sitting(run) else "A person"
     return replace(run, task=f"{run.task}\n\n{who} adds: {text}") if waits else run
 
 
 MOST_NEWS = 5
-"""Older news of a sitting is dropped."""
+"""Older news of a session is dropped."""
 
 
-def with_news(run: Run, what: str) -> Run:
-    """The sitting, whose next words tell this to its agent first."""
-    news = [*run.terms.get("news", []), f"({what})"]
-    return replace(run, terms={**run.terms, "news": news[-MOST_NEWS:]})
+def more_news(news: Sequence[str], what: str) -> tuple[str, ...]:
+    """What the next words of a session tell its agent first, with this."""
+    return (*news, f"({what})")[-MOST_NEWS:]
 
 
-def after_news(run: Run, text: str) -> str:
-    """The words, behind what has happened to the sitting since the words before."""
-    return "\n\n".join(filter(None, (*run.terms.get("news", []), text)))
+def after_news(news: Sequence[str], text: str) -> str:
+    """The words, behind what has happened to the session since the words before."""
+    return "\n\n".join(filter(None, (*news, text)))
 
 
-def _must_hear(run: Run, text: str) -> None:
+def _must_hear(run: Run, text: str, news: Sequence[str]) -> None:
     if RUNTIMES[run.runtime].own:
         raise UsageError(
             f"{run.id} runs a command, so it cannot be given words",
@@ -66,7 +65,7 @@ def _must_hear(run: Run, text: str) -> None:
         raise UsageError("there are no words, or too many", fix=fix, code="bad_words")
     waiting = [f"{one['by']} said: {one['text']}\n\n" for one in rows(run) if not one["delivered"]]
     # The task of the next run has them all.
-    of_the_next = "".join((run.task, *waiting, after_news(run, text)))
+    of_the_next = "".join((run.task, *waiting, after_news(news, text)))
     if len(of_the_next.encode()) > MAX_TASK_BYTES - 1_000:
         fix = f"pancode runs continue {run.id}"
         raise UsageError(f"{run.id} can keep no more words", fix=fix, code="too_much_told")
@@ -141,7 +140,7 @@ def hears(run: Run) -> bool:
 
 def payer_of(run: Run) -> str:
     """The session in whose books the run is: its own, or that of the sitting it comes from; empty: none."""
-    return run.terms.get("session") or run.terms.get("charged_to", "")
+    return run.session if is_sitting(run) else run.terms.get("charged_to", "")
 
 
 def leads(run: Run) -> bool:
@@ -172,34 +171,15 @@ def terms_of(run: Run) -> SittingTerms:
     return SittingTerms(run.mode, run.safety, run.asked_model, run.reasoning, mode)
 
 
-def wanted(run: Run) -> SittingTerms:
+def wanted(session: SessionRow) -> SittingTerms:
     """What the session's next sitting begins with."""
-    own, asked = terms_of(run), run.terms.get("next_terms")
-    if asked is None:
-        return own
-    model, level = asked.get("model", own.model), asked.get("reasoning", own.reasoning)
-    return SittingTerms(
-        Mode(asked["mode"]),
-        Safety(asked["safety"]),
-        model,
-        None if level is None else Reasoning(level),
-        asked.get("program_mode", own.program_mode),
-    )
+    return SittingTerms(*(getattr(session, one.name) for one in fields(SittingTerms)))
 
 
 def unchanged(run: Run) -> Run:
     """The sitting after a wish for other terms was dropped: all words belong to it again."""
-    terms = run.terms.copy()
-    terms.pop("next_terms", None)
     told = [{name: value for name, value in row.items() if name != FOR_NEXT} for row in rows(run)]
-    return replace(run, terms={**terms, "told": told} if told else terms)
-
-
-def hands_on(run: Run) -> tuple[Mode, Safety]:
-    """The mode and level that bound the runs which it dispatches. What a person has chosen for the next
-    sitting narrows them at once, and widens nothing."""
-    after = wanted(run)
-    return narrower((after.mode, after.safety), (run.mode, run.safety))
+    return replace(run, terms={**run.terms, "told": told}) if told else run
 
 
 def narrower(one: tuple[Mode, Safety], other: tuple[Mode, Safety]) -> tuple[Mode, Safety]:
@@ -230,17 +210,18 @@ def is_between_turns(run: Run) -> bool:
     return ended_turns(run) > 0 and all("turn" in row or row["delivered"] == WITH_TASK for row in said)
 
 
-def may_give_way(run: Run) -> bool:
+def may_give_way(run: Run, session: SessionRow | None) -> bool:
     """Whether the sitting waits for words, and was not asked to rest or to end."""
-    asked = {"next_terms", "closed", "gives_way"} & run.terms.keys() or run.stop_asked is not None
-    return is_sitting(run) and not asked and is_between_turns(run)
+    if session is None or session.chosen_by or session.closed_by or run.stop_asked is not None:
+        return False
+    return is_sitting(run) and "gives_way" not in run.terms and is_between_turns(run)
 
 
 def is_cut_by_cap(run: Run) -> bool:
     """Whether the sitting's cap has cut its turn, and a person is to be asked whether it goes on."""
     cut = run.terms.get("turn", {}).get("stop") == TurnStop.LIMIT
     capped = run.result.get("rests") == RestReason.CAP or run.outcome is Outcome.BUDGET_EXCEEDED
-    return bool(run.terms.get("more_usd")) and "closed" not in run.terms and cut and capped
+    return bool(run.terms.get("more_usd")) and cut and capped
 
 
 GATES = "the gates"
@@ -264,9 +245,9 @@ _A_PERSONS = (
 """Ends after which a person decides whether a session goes on."""
 
 
-def goes_on_by_itself(run: Run, outcome: Outcome | None) -> bool:
+def goes_on_by_itself(run: Run, session: SessionRow | None, outcome: Outcome | None) -> bool:
     """Whether the next sitting begins without a person: this one ends so, and has words that no turn got."""
-    wanted = is_sitting(run) and "closed" not in run.terms and run.stop_asked is None
+    wanted = session is not None and session.closed_by is None and run.stop_asked is None
     asks = outcome in _A_PERSONS or is_cut_by_cap(run)
     return wanted and bool(kept(run)) and not nexts(run) and not asks
 
@@ -334,12 +315,12 @@ def must_be_free(old: Run) -> None:
         )
 
 
-def must_be_open(old: Run) -> None:
-    """RefusedError when a person has ended its session."""
-    if "closed" in old.terms:
+def must_be_open(session: SessionRow) -> None:
+    """RefusedError when a person has ended it."""
+    if session.closed_by is not None:
         raise RefusedError(
-            f"{old.terms['closed']} has ended the session of {old.id}",
-            fix=f'go on with it: pancode attach {old.id} "..."',
+            f"{session.closed_by} has ended the session of {session.run}",
+            fix=f'go on with it: pancode attach {session.run} "..."',
             code="session_ended",
         )
 
@@ -393,16 +374,17 @@ def continued(
     answers: str | None = None,
     program: str = "",
     back: WayBack | None = None,
+    news: Sequence[str] = (),
 ) -> DispatchRequest:
     """The request for the new run. `again` is the old run's request; `reachable` says whether its node is
-    available. `back`: it begins at an earlier point of its session.
+    available. `back`: it begins at an earlier point of its session. `news`: what its agent hears first.
 
     UsageError for words to a program that takes none, and for an answer that its environment cannot hold.
     """
     if RUNTIMES[old.runtime].own:
         _must_take(old, remark, answers)
     resume = session_of(old, reachable) if back is None else {}
-    words = words_for(old, remark, again.created_by)
+    words = words_for(old, remark, again.created_by, news)
     node = str(old.result.get("node") or old.node) if resume else again.node
     story = _story_for(old) if back is None else _RESTORED.format(name=back.name, told=back.told)
     return replace(
@@ -443,7 +425,7 @@ def _task(old: Run, words: str, same_session: bool) -> str:
     return f"{words}\n\n{story_of(old)}"
 
 
-def words_for(old: Run, remark: str, by: str) -> str:
+def words_for(old: Run, remark: str, by: str, news: Sequence[str] = ()) -> str:
     """What people have to say to the run that goes on from the old one, which kept some of it.
 
     They count as the words of `by`, who says the remark: those of several people name who said them.
@@ -452,7 +434,7 @@ def words_for(old: Run, remark: str, by: str) -> str:
         return "\n\n".join((remark.strip() or GO_ON, *(f"A person adds: {text}" for text in kept(old))))
     said = [(old.created_by, old.task)] if _is_said_again(old) else []
     said += [(str(one["by"]), str(one["text"])) for one in rows(old) if not one["delivered"]]
-    said += [(by, after_news(old, remark.strip() or GO_ON))] if remark.strip() or after_news(old, "") else []
+    said += [(by, after_news(news, remark.strip() or GO_ON))] if remark.strip() or news else []
     if any(who != by for who, _ in said):
         return "\n\n".join(f"{who} said: {text}" for who, text in said)
     return "\n\n".join(text for _, text in said) or GO_ON

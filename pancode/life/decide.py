@@ -42,7 +42,6 @@ from pancode.life.signals import (
     Rejected,
     Released,
     Reverted,
-    SessionCapped,
     SessionClosed,
     Signal,
     Spoken,
@@ -178,8 +177,6 @@ def _spoken(made: Changes, signal: Spoken) -> Changes:
             return people.turned_down(made, signal)
         case TermsAsked():
             return people.terms_asked(made, signal)
-        case SessionCapped():
-            return people.capped(made, signal)
         case SessionClosed():
             return people.closed(made, signal)
         case FleetAnswered():

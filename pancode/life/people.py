@@ -15,11 +15,10 @@ from pancode.life.continuing import (
     NEXT,
     hears,
     is_blocked,
+    more_news,
     must_be_free,
-    must_be_open,
     nexts,
     unheard,
-    with_news,
     with_words,
 )
 from pancode.life.inbox import FIRST, ItemKind, must_wait
@@ -27,7 +26,6 @@ from pancode.life.orders import identity_of, name_of
 from pancode.life.signals import (
     Continued,
     GivesWay,
-    SessionCapped,
     SessionClosed,
     TermsAsked,
     ToldByPerson,
@@ -88,9 +86,12 @@ def told(made: Changes, signal: ToldByPerson) -> Changes:
 
     UsageError when the run takes no words.
     """
-    changes = "next_terms" in made.run.terms  # so these words begin the next sitting
+    session = made.case.session
+    changes = session is not None and session.chosen_by is not None  # so these words begin the next sitting
     waits = made.run.state is RunState.PENDING and not made.case.open_fences and not changes
-    made = made.put(with_words(made.run, signal.text, signal.by, made.now.ms, waits))
+    news = () if session is None else session.news
+    made = made.put(with_words(made.run, signal.text, signal.by, made.now.ms, waits, news, changes))
+    made = made if session is None else made.put(replace(session, news=(), closed_by=None))
     sent = not waits and not changes and listens(made) is not None
     how = (
         "delivered with its task" if waits else "sent to its agent" if sent else "kept until it is continued"
@@ -103,7 +104,8 @@ def told(made: Changes, signal: ToldByPerson) -> Changes:
 def turned_down(made: Changes, signal: TurnedDown) -> Changes:
     """Its agent hears it with the next words of its session: a no begins no turn."""
     no = f"{signal.by} has said no to what you asked for: {signal.what[:MOST_OF_A_NO]}"
-    made = made.put(with_news(made.run, no))
+    session = made.case.session
+    made = made if session is None else made.put(replace(session, news=more_news(session.news, no)))
     return made.tell("person", f"no by {signal.by}", "told with the next words", signal.what)
 
 
@@ -151,7 +153,7 @@ def turn_asked(made: Changes, signal: TurnAsked) -> Changes:
 def gives_way(made: Changes, signal: GivesWay) -> Changes:
     """Let the sitting rest for a run that needs its slot; one that may not stays as it is."""
     fence = listens(made)
-    if fence is None or not continuing.may_give_way(made.run):
+    if fence is None or not continuing.may_give_way(made.run, made.case.session):
         return made
     number = continuing.ended_turns(made.run)
     made = made.send(
@@ -168,10 +170,11 @@ def turned(made: Changes, turn: TurnRecord, at_ms: int) -> Changes:
         return made
     made = calls_over(made.put(continuing.spoken(made.run, turn, at_ms)))  # a call waits in its turn alone
     made = made.tell("turn", f"turn {turn.number}", turn.stop.value, turn.why)
-    asked = made.run.terms.get("next_terms")  # before its program began, nothing could be told to rest
-    if asked is None or listens(made) is None:
+    session = made.case.session
+    by = None if session is None else session.chosen_by
+    if by is None or listens(made) is None:  # before its program began, nothing could be told to rest
         return made
-    return turn_asked(made, TurnAsked("rest", asked["by"]))
+    return turn_asked(made, TurnAsked("rest", by))
 
 
 def terms_asked(made: Changes, signal: TermsAsked) -> Changes:
@@ -179,12 +182,13 @@ def terms_asked(made: Changes, signal: TermsAsked) -> Changes:
 
     Admission has judged what works or waits by its own mode and level, and they stand in the signed order.
     """
-    run = made.run
-    wanted = signal.terms.as_json()
-    if signal.terms == continuing.terms_of(run):
-        made = say(made.put(continuing.unchanged(run)))
+    session, wanted = made.case.session, signal.terms.as_json()
+    if session is None:
+        return made
+    if signal.terms == continuing.terms_of(made.run):
+        made = say(made.put(continuing.unchanged(made.run), replace(session, **wanted, chosen_by=None)))
     else:
-        made = made.put(replace(run, terms={**run.terms, "next_terms": {**wanted, "by": signal.by}}))
+        made = made.put(replace(session, **wanted, chosen_by=signal.by))
         made = made if listens(made) is None else turn_asked(made, TurnAsked("rest", signal.by))
     told = {name: str(value) for name, value in wanted.items() if value}
     made = made.tell("person", "mode and level", ", ".join(told.values()), f"by {signal.by}")
@@ -193,10 +197,12 @@ def terms_asked(made: Changes, signal: TermsAsked) -> Changes:
 
 def closed(made: Changes, signal: SessionClosed) -> Changes:
     """A person ends the session: what works now rests at once, and what waits never begins. Idempotent."""
-    if "closed" in made.run.terms:
+    session, terms = made.case.session, made.run.terms.copy()
+    if session is None or session.closed_by is not None:
         return made
     made = over(made) if continuing.is_cut_by_cap(made.run) else made
-    made = made.put(replace(made.run, terms={**made.run.terms, "closed": signal.by}))
+    terms.pop("more_usd", None)  # nobody is asked whether it goes on
+    made = made.put(replace(made.run, terms=terms), replace(session, closed_by=signal.by))
     made = made.tell("person", "session", "ended", f"by {signal.by}")
     made = made.record("people", "info", "session ended", by=signal.by)
     if listens(made) is None or not continuing.is_sitting(made.run):
@@ -204,20 +210,6 @@ def closed(made: Changes, signal: SessionClosed) -> Changes:
     if not continuing.is_between_turns(made.run):
         made = turn_asked(made, TurnAsked("cancel", signal.by))
     return turn_asked(made, TurnAsked("rest", signal.by))
-
-
-def capped(made: Changes, signal: SessionCapped) -> Changes:
-    """The session that began with this run may cost so much from now on. Idempotent."""
-    terms, usd = made.run.terms.copy(), "" if signal.usd is None else f"{signal.usd:f}"
-    old = terms.pop("max_usd", "")
-    if old == usd:
-        return made
-    if usd:
-        terms["max_usd"] = usd
-    made = made.put(replace(made.run, terms=terms))
-    return made.tell(
-        "person", "ceiling of its session", usd or "unset", f"by {signal.by}; it was {old or 'unset'}"
-    )
 
 
 def heard(made: Changes, numbers: tuple[int, ...]) -> Changes:
@@ -245,9 +237,7 @@ def given(made: Changes, run: str) -> Changes:
 
 def continued(made: Changes, signal: Continued) -> Changes:
     """Record the run that continues it. RefusedError or UsageError when only one may, and somebody has
-    answered or denied; RefusedError when it goes on by itself, and somebody has ended its session."""
-    if signal.by_itself:
-        must_be_open(made.run)  # somebody may have ended it since the words that are left were seen
+    answered or denied."""
     if signal.sole:
         must_be_free(made.run)
         asked = made.case.action(

@@ -177,15 +177,14 @@ class GivenUp:
 class Continued:
     """A new run goes on from the result. `sole`: it must be the only one, as with an answer.
 
-    `program`: the program that has answered; empty: a person has. `by_itself`: nobody has asked for it.
-    `past_cap`: a person has said yes to the question of the cap.
+    `program`: the program that has answered; empty: a person has. `past_cap`: a person has said yes to the
+    question of the cap.
     """
 
     run: str
     by: str
     sole: bool = False
     program: str = ""
-    by_itself: bool = False
     past_cap: bool = False
 
 
@@ -279,14 +278,6 @@ class TermsAsked:
 class SessionClosed:
     """A person ends the session whose newest run this is."""
 
-    by: str
-
-
-@dataclass(frozen=True, slots=True)
-class SessionCapped:
-    """A person sets what the session that began with this run may cost; None: as the settings say."""
-
-    usd: Decimal | None
     by: str
 
 
@@ -399,16 +390,7 @@ class Reverted:
 Queued = Admitted | AskedFirst | Due | Waits | Released | Bound
 FromNode = NodeReported | NotTaken | Doubted | NodeSilent | Quarantined | UnknownFence
 Ended = Lost | Stop | GivenUp | Unbindable | Priced
-Spoken = (
-    SessionCapped
-    | SessionClosed
-    | TermsAsked
-    | ToldByPerson
-    | TurnAsked
-    | TurnedDown
-    | GivesWay
-    | FleetAnswered
-)
+Spoken = SessionClosed | TermsAsked | ToldByPerson | TurnAsked | TurnedDown | GivesWay | FleetAnswered
 Steered = Approved | AskedAgain | CallDecided | Continued | Declined | Spoken | Unasked
 Landing = LandingAsked | LandingProposed | LandingDue | Dropped | CalledOff | LandingOver | Landed | Reverted
 Verifying = VerificationAsked | VerificationBegun | VerificationOver

@@ -16,8 +16,9 @@ from pancode.agents.options import OPTIONS, Option
 from pancode.agents.request import DispatchRequest, request_from
 from pancode.agents.runtimes import RUNTIMES
 from pancode.control.core import Core
+from pancode.control.run import session_of
 from pancode.control.surroundings import Surroundings
-from pancode.core.records import Node, Run, RunState
+from pancode.core.records import Node, Run, RunState, SessionRow
 from pancode.core.values import replace
 from pancode.dispatch.choice import level_of_mode
 from pancode.dispatch.dispatch import Dispatched, dispatch
@@ -51,7 +52,9 @@ def dispatch_again(
         )
     _must_be_no_settling(old)
     _must_be_no_sitting(old)
-    request = replace(request_of(old, by), scouts=old.terms.get("scouts", {}), recovers=recovers)
+    with core.ports.ledger.transaction() as tx:
+        asked = request_of(old, by, session_of(tx, old))
+    request = replace(asked, scouts=old.terms.get("scouts", {}), recovers=recovers)
     if is_sitting(old):
         again = continued(old, request, "", reachable(core, old))
         request = replace(unpinned(core, again), retry_of=old.id)
@@ -90,13 +93,13 @@ def reachable(core: Core, old: Run) -> bool:
         node = tx.get(Node, name) if isinstance(name, str) else None
         waits = is_sitting(old) and old.outcome is not Outcome.LOST
         there = node is not None and node.removed is None and (waits or can_be_had(core.view_of(node)))
-        return there and keeps_node(old, core.views(tx))
+        return there and keeps_node(old, session_of(tx, old), core.views(tx))
 
 
-def keeps_node(old: Run, nodes: Sequence[NodeView]) -> bool:
+def keeps_node(old: Run, session: SessionRow | None, nodes: Sequence[NodeView]) -> bool:
     """Whether the model of the next sitting can be had on the node of this one. Elsewhere it begins with the
     story, as its program's memory is here."""
-    model, name = wanted(old).model, old.result.get("node") or old.node
+    model, name = None if session is None else session.model, old.result.get("node") or old.node
     if model is None or model == old.asked_model:
         return True
     ref = fleets_model(model, nodes)
@@ -166,8 +169,11 @@ def _place_of(run: Run) -> str | None:
     return run.project if run.project is None or not folder else posixpath.join(run.project, folder)
 
 
-def request_of(run: Run, by: str) -> DispatchRequest:
-    """The parts of the old request that decide the work; the user's configuration may have changed."""
+def request_of(run: Run, by: str, session: SessionRow | None = None) -> DispatchRequest:
+    """The parts of the old request that decide the work; the user's configuration may have changed.
+
+    `session`: of the sitting, which the next one goes on with, as a person has chosen.
+    """
     own, terms = RUNTIMES[run.runtime].own, run.terms
     limits: dict[str, Any] = run.limits
     gates: list[dict[str, Any]] = list(run.gates)
@@ -187,9 +193,9 @@ def request_of(run: Run, by: str) -> DispatchRequest:
         answers=terms.get("answers") if own else None,
         land=run.land and run.landed is None,
         budget=None if is_sitting(run) else request.budget,  # its session has the ceiling
-        on_cap="ask" if run.terms.get("more_usd") else "rest" if is_sitting(run) else "",
+        on_cap="" if session is None else session.on_cap,
         rounds=_rounds(run),
-        session=run.terms.get("session", ""),
+        session=run.session if is_sitting(run) else "",
         charged_to=run.terms.get("charged_to", ""),
         rehearses=run.terms.get("rehearses", ""),
         preset=terms.get("preset", ""),
@@ -197,15 +203,14 @@ def request_of(run: Run, by: str) -> DispatchRequest:
         confirmed=True,  # by the person who names this very run; a run may not
         retry_of=run.id,
         ask="asks" in terms,
-        **_next_terms(run, request),
+        **_next_terms(run, session),
     )
 
 
-def _next_terms(run: Run, request: DispatchRequest) -> dict[str, Any]:
-    """As a person has chosen them for the next sitting."""
-    if "next_terms" not in run.terms:
+def _next_terms(run: Run, session: SessionRow | None) -> dict[str, Any]:
+    if session is None or session.chosen_by is None:
         return {"turns": _turns(run)}
-    return in_request(run, wanted(run), _turns(run))
+    return in_request(run, wanted(session), _turns(run))
 
 
 def in_request(run: Run, terms: SittingTerms, turns: Mapping[str, Any]) -> dict[str, Any]:

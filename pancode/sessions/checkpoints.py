@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from pancode.control.core import Core
@@ -10,32 +11,30 @@ from pancode.control.run import at
 from pancode.control.work import unit_of_work
 from pancode.core.names import not_found
 from pancode.core.ports import Transaction
-from pancode.core.records import Run, Setting
+from pancode.core.records import Run, SessionRow
+from pancode.core.values import replace
 from pancode.errors import UsageError
-from pancode.life.continuing import is_sitting, must_have_ended
+from pancode.life.continuing import must_have_ended
 from pancode.sessions.session import SessionChain, load
-from pancode.sessions.shapes import CheckpointsShape
-from pancode.work.people.continuing import POINTS, points_of
+from pancode.sessions.shapes import CheckpointShape, CheckpointsShape
 from pancode.workflow.outputs import result_commit
 
 MOST_POINTS = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", re.ASCII)
-Json = dict[str, Any]
 
 
 def make(core: Core, text: str, name: str, by: str) -> CheckpointsShape:
     """Give the newest sitting, which rests, a name. `name` empty: the next number. UsageError."""
     with unit_of_work(core) as work:
         session = load(work.tx, text)
-        must_rest(session)
-        kept = points_of(work.tx, session.id)
-        name = name or _free(kept)
-        _must_be_new(session, kept, name)
-        point = {"name": name, "run": session.newest.id, "by": by, "at_ms": core.wall_ms()}
-        kept = {**kept, "points": [*kept["points"], point]}
-        work.tx.put(Setting(f"{POINTS}{session.id}", kept, core.wall_ms(), by))
-        work.audit("people", "info", "checkpoint made", session.newest.id, by=by, name=name)
-        return _shape(work.tx, session, kept)
+        row = must_rest(session)
+        name = name or _free(row)
+        _must_be_new(row, name)
+        point = {"name": name, "run": row.run, "by": by, "at_ms": core.wall_ms()}
+        row = replace(row, points=(*row.points, point))
+        work.tx.put(row)
+        work.audit("people", "info", "checkpoint made", row.run, by=by, name=name)
+        return _shape(work.tx, session.id, row)
 
 
 def restore(core: Core, text: str, name: str, told: str, by: str) -> CheckpointsShape:
@@ -45,20 +44,19 @@ def restore(core: Core, text: str, name: str, told: str, by: str) -> Checkpoints
     """
     with unit_of_work(core) as work:
         session = load(work.tx, text)
-        must_rest(session)
+        row = must_rest(session)
         _must_wait_for_words(session, name)
-        kept = points_of(work.tx, session.id)
-        names = [str(one["name"]) for one in kept["points"]]
-        point = next((one for one in kept["points"] if one["name"] == name), None)
+        names = [str(one["name"]) for one in row.points]
+        point = next((one for one in row.points if one["name"] == name), None)
         if point is None:
             raise not_found("checkpoint", name, names, f"pancode sessions checkpoints {session.id}")
-        newest = session.newest.id
-        wanted = {"name": name, "run": point["run"], "behind": newest, "told": told}
-        backs = {**kept["backs"], newest: point["run"]}
-        kept = {**kept, "next": None if point["run"] == newest else wanted, "backs": backs}
-        work.tx.put(Setting(f"{POINTS}{session.id}", kept, core.wall_ms(), by))
-        work.audit("people", "info", "checkpoint restored", newest, by=by, name=name, at=point["run"])
-        return _shape(work.tx, session, kept)
+        run = str(point["run"])
+        wanted: dict[str, object] = {"name": name, "run": run, "behind": row.run, "told": told}
+        wanted = {} if run == row.run else wanted
+        row = replace(row, restored=wanted, backs={**row.backs, row.run: run})
+        work.tx.put(row)
+        work.audit("people", "info", "checkpoint restored", row.run, by=by, name=name, at=run)
+        return _shape(work.tx, session.id, row)
 
 
 def _must_wait_for_words(session: SessionChain, name: str) -> None:
@@ -76,56 +74,58 @@ def show(core: Core, text: str) -> CheckpointsShape:
     """The points of a session, the oldest first."""
     with core.ports.ledger.transaction() as tx:
         session = load(tx, text)
-        return _shape(tx, session, points_of(tx, session.id))
+        return _shape(tx, session.id, session.row)
 
 
-def must_rest(session: SessionChain) -> None:
+def must_rest(session: SessionChain) -> SessionRow:
     """UsageError where the newest run is no sitting, or has not ended: it has no files of its own yet."""
     run = session.newest
-    if not is_sitting(run):
+    if session.row is None:
         fix = f"pancode runs continue {run.id}"
         raise UsageError(f"{run.id} is no session: it takes no turns", fix=fix, code="no_session")
     must_have_ended(run)
+    return session.row
 
 
-def _free(kept: Json) -> str:
-    names = {one["name"] for one in kept["points"]}
+def _free(row: SessionRow) -> str:
+    names = {one["name"] for one in row.points}
     return next(str(number) for number in range(1, MOST_POINTS + 2) if str(number) not in names)
 
 
-def _must_be_new(session: SessionChain, kept: Json, name: str) -> None:
+def _must_be_new(row: SessionRow, name: str) -> None:
     if _NAME.fullmatch(name) is None:
         fix = "use up to 40 of a-z, A-Z, 0-9, dot, - and _"
         raise UsageError(f"{name[:80]!r} cannot be the name of a checkpoint", fix=fix, code="bad_value")
-    look = f"pancode sessions checkpoints {session.id}"
-    if any(one["name"] == name for one in kept["points"]):
+    look = f"pancode sessions checkpoints {row.id}"
+    if any(one["name"] == name for one in row.points):
         raise UsageError(f"there is a checkpoint {name} already", fix=f"another name; {look}", code="taken")
-    if len(kept["points"]) >= MOST_POINTS:
+    if len(row.points) >= MOST_POINTS:
         raise UsageError(f"a session has {MOST_POINTS} checkpoints at most", fix=look, code="too_many")
-    if _waits(session, kept):
-        why = f"your next words go on at {kept['next']['name']}, and begin a sitting there"
+    if _waits(row):
+        why = f"your next words go on at {row.restored['name']}, and begin a sitting there"
         raise UsageError("there is nothing new to name", why=why, fix="say them first", code="restored")
 
 
-def _waits(session: SessionChain, kept: Json) -> bool:
+def _waits(row: SessionRow) -> bool:
     """Whether a person went back to an earlier point, and no words have come since."""
-    return kept["next"] is not None and kept["next"]["behind"] == session.newest.id
+    return row.restored.get("behind") == row.run
 
 
-def _shape(tx: Transaction, session: SessionChain, kept: Json) -> CheckpointsShape:
+def _shape(tx: Transaction, session: str, row: SessionRow | None) -> CheckpointsShape:
     return {
-        "session": session.id,
-        "next": str(kept["next"]["name"]) if _waits(session, kept) else None,
-        "checkpoints": [
-            {
-                "name": str(one["name"]),
-                "run": str(one["run"]),
-                "commit": _commit(tx, str(one["run"])),
-                "by": str(one["by"]),
-                "at": at(one["at_ms"]),
-            }
-            for one in kept["points"]
-        ],
+        "session": session,
+        "next": str(row.restored["name"]) if row is not None and _waits(row) else None,
+        "checkpoints": [_point(tx, one) for one in (() if row is None else row.points)],
+    }
+
+
+def _point(tx: Transaction, one: Mapping[str, Any]) -> CheckpointShape:
+    return {
+        "name": str(one["name"]),
+        "run": str(one["run"]),
+        "commit": _commit(tx, str(one["run"])),
+        "by": str(one["by"]),
+        "at": at(one["at_ms"]),
     }
 
 

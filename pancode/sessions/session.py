@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 
 from node_agent.wire.identity import Mark
 from pancode.control.core import Core
 from pancode.control.left import session_view
-from pancode.control.run import at, attempts_of, find_run, iso, newest_fence, node_of, run_shape, usage_of
+from pancode.control.run import (
+    at,
+    attempts_of,
+    chain_of,
+    find_run,
+    iso,
+    newest_fence,
+    newest_of,
+    node_of,
+    run_shape,
+    session_of,
+    usage_of,
+)
+from pancode.control.sessions import line_of
 from pancode.core import books
 from pancode.core.names import LAST, not_found
 from pancode.core.ports import Grouping, Transaction
@@ -23,6 +36,7 @@ from pancode.core.records import (
     FenceState,
     Run,
     RunState,
+    SessionRow,
 )
 from pancode.errors import WorkspaceError
 from pancode.life.continuing import (
@@ -32,12 +46,9 @@ from pancode.life.continuing import (
     is_turn_lost,
     kept,
     leads,
-    nexts,
     rows,
     terms_of,
-    wanted,
 )
-from pancode.life.ends import GIVEN_UP
 from pancode.life.inbox import InboxItem, ItemKind, item_of, open_item
 from pancode.life.receipts import usage_of_all
 from pancode.runs.retry import keeps_node
@@ -50,14 +61,9 @@ from pancode.sessions.shapes import (
     SittingShape,
     TasksShape,
 )
-from pancode.work.people.continuing import points_of
 from pancode.work.people.proposals import proposed_by
 
-LONGEST = 1_000
-"""So many sittings of one session are followed."""
-LOOKED_AT = 2_000
-"""So many of the newest runs are looked through for sessions."""
-MOST_TITLE = 200
+MOST_TASKS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,8 @@ class SessionChain:
     """The runs of a session, oldest first, with the newest one's fence and what of it waits for a person."""
 
     runs: tuple[Run, ...]
+    row: SessionRow | None
+    """None: its newest run takes no turns."""
     fence: Fence | None
     asked: Action | None
     goes_on: bool
@@ -75,7 +83,7 @@ class SessionChain:
     @property
     def id(self) -> str:
         """The first run of the chain."""
-        return self.newest.terms.get("session") or self.runs[0].id
+        return self.runs[0].id
 
     @property
     def newest(self) -> Run:
@@ -93,7 +101,7 @@ class SessionChain:
         if self.item not in (None, self.proposed):
             return SessionState.ASKS
         if run.state is RunState.ENDED:
-            return _over(run)
+            return _over(run, self.row)
         if run.state is RunState.PENDING:
             offered = self.fence is not None and self.fence.state is FenceState.OFFERED
             return SessionState.STARTS if offered else SessionState.WAITS_FOR_SLOT
@@ -105,8 +113,8 @@ class SessionChain:
         return SessionState.WAITS_FOR_YOU if self.proposed is None else SessionState.ASKS
 
 
-def _over(run: Run) -> SessionState:
-    if not is_sitting(run) or "closed" in run.terms:
+def _over(run: Run, row: SessionRow | None) -> SessionState:
+    if row is None or row.closed_by is not None:
         return SessionState.ENDED
     if is_turn_lost(run):
         return SessionState.TURN_LOST
@@ -123,11 +131,11 @@ def load(tx: Transaction, text: str) -> SessionChain:
 
 def of_run(tx: Transaction, run: Run) -> SessionChain:
     """The session that has this run."""
-    runs = (*reversed(list(_before(tx, run))), run, *_after(tx, run))
+    runs = tuple(chain_of(tx, run))
     actions = tuple(tx.find(Action, {"run": runs[-1].id}))
     goes_on = any(action.kind is ActionKind.GO_ON for action in actions)
-    change = proposed_by(tx, [run.id for run in runs])
-    return SessionChain(runs, newest_fence(tx, runs[-1]), open_item(actions), goes_on, change)
+    change, row = proposed_by(tx, [run.id for run in runs]), session_of(tx, runs[-1])
+    return SessionChain(runs, row, newest_fence(tx, runs[-1]), open_item(actions), goes_on, change)
 
 
 def meant(core: Core, text: str, *, to_land: bool = False) -> Run:
@@ -135,8 +143,8 @@ def meant(core: Core, text: str, *, to_land: bool = False) -> Run:
     change."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text, to_land=to_land)
-        after = list(_after(tx, run))
-    return after[-1] if after and is_sitting(after[-1]) else run
+        newest = newest_of(tx, run)
+    return newest if is_sitting(newest) else run
 
 
 NOT_AT_REST = "not_at_rest"
@@ -157,55 +165,25 @@ def at_rest(core: Core, text: str, *, to_land: bool = False) -> Run:
     )
 
 
-def newest(tx: Transaction, limit: int) -> list[SessionChain]:
-    """The sessions of the newest runs, the one that was at work last first."""
-    recent = tx.find(Run, order="created_ms", descending=True, limit=LOOKED_AT)
-    found: dict[str, Run] = {}
-    for run in recent:
-        if is_sitting(run):
-            found.setdefault(run.terms["session"], run)
-    return [of_run(tx, run) for run in list(found.values())[:limit]]
-
-
 def _named(tx: Transaction, text: str) -> Run:
     if text.partition("@")[0] != LAST:
         return find_run(tx, text)
-    found = newest(tx, 1)
+    found = _newest(tx, 1)
     if not found:
         raise not_found("session", LAST, [], "begin one: pancode chat")
-    return found[0].newest
+    return found[0]
 
 
-def _before(tx: Transaction, run: Run) -> Iterator[Run]:
-    for _ in range(LONGEST):
-        old = run.terms.get("continues") or (run.retry_of if is_sitting(run) else None)
-        found = tx.get(Run, old) if old is not None else None
-        if found is None:
-            return
-        yield found
-        run = found
-
-
-def _after(tx: Transaction, run: Run) -> Iterator[Run]:
-    for _ in range(LONGEST):
-        found = next_of(tx, run)
-        if found is None:
-            return
-        yield found
-        run = found
-
-
-def next_of(tx: Transaction, run: Run) -> Run | None:
-    """The run that goes on from this one, or that was begun in its place; None: there is none yet."""
-    given_up = run.result.get(GIVEN_UP) if is_sitting(run) else None
-    after = nexts(run)[-1] if nexts(run) else given_up
-    return tx.get(Run, str(after)) if after is not None else None
+def _newest(tx: Transaction, limit: int) -> list[Run]:
+    """The newest sittings of the sessions, of the one that was at work last first."""
+    rows = tx.find(SessionRow, order="newest_ms", descending=True, limit=limit)
+    return [run for row in rows if (run := tx.get(Run, row.run)) is not None]
 
 
 def shape(core: Core, tx: Transaction, session: SessionChain) -> SessionShape:
     """The session as JSON."""
     first, run = session.runs[0], session.newest
-    item, turn = session.item, run.terms.get("turn")
+    row, item, turn = session.row, session.item, run.terms.get("turn")
     attempts = [attempt for one in session.runs for attempt in attempts_of(tx, one)]
     return {
         "session": session.id,
@@ -220,10 +198,10 @@ def shape(core: Core, tx: Transaction, session: SessionChain) -> SessionShape:
         "safety": run.safety.value,
         "reasoning": run.reasoning,
         "program_mode": terms_of(run).program_mode,
-        "next": _next(core, tx, run),
+        "next": _next(core, tx, session),
         "project": run.project,
-        "title": _line(first.task or " ".join(first.argv or ())),
-        "last_words": _line(str(rows(run)[-1]["text"]) if rows(run) else run.task),
+        "title": line_of(first.task or " ".join(first.argv or ())) if row is None else row.title,
+        "last_words": line_of(str(rows(run)[-1]["text"]) if rows(run) else run.task),
         "takes_turns": is_sitting(run),
         "turn": None if turn is None else {name: turn.get(name) for name in _OF_A_TURN},
         "waiting": len(kept(run)),
@@ -231,30 +209,26 @@ def shape(core: Core, tx: Transaction, session: SessionChain) -> SessionShape:
         "asks": None if item is None else _asked(item),
         "usage": usage_of(usage_of_all(attempts)),
         "money": _money(core, tx, session, attempts),
-        "sittings": _sittings(tx, session),
+        "sittings": _sittings(session),
         "created_by": first.created_by,
         "created_at": at(first.created_ms),
         "changed_at": at(run.finished_ms or run.terms.get("turn", {}).get("at_ms") or run.created_ms),
     }
 
 
-def _next(core: Core, tx: Transaction, run: Run) -> NextTerms | None:
-    asked, terms = run.terms.get("next_terms"), wanted(run)
-    if asked is None:
+def _next(core: Core, tx: Transaction, session: SessionChain) -> NextTerms | None:
+    row = session.row
+    if row is None or row.chosen_by is None:
         return None
     return {
-        "mode": terms.mode.value,
-        "safety": terms.safety.value,
-        "model": terms.model,
-        "reasoning": terms.reasoning,
-        "program_mode": terms.program_mode,
-        "memory": keeps_node(run, core.views(tx)),
-        "by": asked["by"],
+        "mode": row.mode.value,
+        "safety": row.safety.value,
+        "model": row.model,
+        "reasoning": row.reasoning,
+        "program_mode": row.program_mode,
+        "memory": keeps_node(session.newest, row, core.views(tx)),
+        "by": row.chosen_by,
     }
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())[:MOST_TITLE]
 
 
 _OF_A_TURN = ("number", "stop", "why", "tokens", "cost_usd", "cost_source")
@@ -303,8 +277,8 @@ def _asked(item: InboxItem) -> AskedShape:
     }
 
 
-def _sittings(tx: Transaction, session: SessionChain) -> list[SittingShape]:
-    backs = points_of(tx, session.id)["backs"]
+def _sittings(session: SessionChain) -> list[SittingShape]:
+    backs = {} if session.row is None else session.row.backs
     before = (None, *(backs.get(run.id, run.id) for run in session.runs))
     return [_sitting(run, begins) for run, begins in zip(session.runs, before, strict=False)]
 
@@ -329,7 +303,7 @@ def tasks(core: Core, text: str) -> TasksShape:
         session = load(tx, text)
         found = [child for run in session.runs for child in tx.find(Run, {"parent": run.id})]
         found.sort(key=lambda run: run.created_ms, reverse=True)
-        return {"session": session.id, "runs": [run_shape(core, tx, run) for run in found[:LONGEST]]}
+        return {"session": session.id, "runs": [run_shape(core, tx, run) for run in found[:MOST_TASKS]]}
 
 
 def show(core: Core, text: str) -> SessionShape:
@@ -341,4 +315,4 @@ def show(core: Core, text: str) -> SessionShape:
 def sessions(core: Core, limit: int) -> list[SessionShape]:
     """The newest sessions."""
     with core.ports.ledger.transaction() as tx:
-        return [shape(core, tx, one) for one in newest(tx, limit)]
+        return [shape(core, tx, one) for one in map(partial(of_run, tx), _newest(tx, limit))]

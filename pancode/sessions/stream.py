@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pancode.control.core import Core
+from pancode.control.run import next_of
 from pancode.control.surroundings import Streams
 from pancode.core.records import Run
 from pancode.errors import UsageError
 from pancode.runs import log
 from pancode.runs.log import OUT, LogPlace, read_log
-from pancode.sessions.session import load, next_of
+from pancode.sessions.session import load
 
 _MARK = re.compile(r"([A-Za-z0-9-]{1,64}):([0-9]{1,15})", re.ASCII)
 

@@ -16,10 +16,10 @@ from pancode.dispatch.admission import first_refused, refusal
 from pancode.dispatch.admission.agent import NEEDS_YES
 from pancode.dispatch.dispatch import dry_run
 from pancode.errors import RefusedError, UsageError
-from pancode.life.continuing import SittingTerms, as_sitting, is_sitting, terms_of, wanted
+from pancode.life.continuing import SittingTerms, as_sitting, terms_of, wanted
 from pancode.life.signals import TermsAsked
 from pancode.runs.retry import in_request, request_of, unpinned
-from pancode.sessions.session import load
+from pancode.sessions.session import SessionChain, load
 
 TRIES = 3
 """So often somebody else may change them at the same moment."""
@@ -38,14 +38,19 @@ def set_terms(
     """
     for _ in range(TRIES):
         with core.ports.ledger.transaction() as tx:
-            run = load(tx, text).newest
-        before = wanted(run)
+            session = load(tx, text)
+        run = session.newest
+        if session.row is None:
+            fix = f"pancode runs show {run.id}"
+            raise UsageError(f"{run.id} is no session: it takes no turns", fix=fix, code="no_session")
+        before = wanted(session.row)
         asked = replace(before, **change)
-        _must_begin(core, around, run, asked, by)
+        _must_begin(core, around, session, asked, by)
         _must_be_agreed(run, before.safety, asked.safety, yes)
         with unit_of_work(core) as work:
-            newest = load(work.tx, text).newest
-            if newest.id == run.id and wanted(newest) == before:  # what was agreed to is what is changed
+            now = load(work.tx, text)
+            newest, row = now.newest, now.row
+            if newest.id == run.id and row and wanted(row) == before:  # what was agreed to is what is changed
                 return newest if asked == before else work.signal(newest, TermsAsked(asked, by))
     raise RefusedError(
         f"the terms of {text} change all the time",
@@ -67,15 +72,15 @@ def _must_be_agreed(run: Run, before: Safety, after: Safety, yes: bool) -> None:
     )
 
 
-def _must_begin(core: Core, around: Surroundings, run: Run, terms: SittingTerms, by: str) -> None:
+def _must_begin(
+    core: Core, around: Surroundings, session: SessionChain, terms: SittingTerms, by: str
+) -> None:
     """UsageError where no sitting can follow; RefusedError of the gate that would refuse this one."""
-    if not is_sitting(run):
-        fix = f"pancode runs show {run.id}"
-        raise UsageError(f"{run.id} is no session: it takes no turns", fix=fix, code="no_session")
+    run = session.newest
     _must_have(run, terms.program_mode)
     if terms == terms_of(run):
         return
-    request = as_sitting(request_of(run, by), run.terms.get("session", run.id))
+    request = as_sitting(request_of(run, by, session.row))
     own = in_request(run, terms, request.turns)
     request = unpinned(core, replace(request, **own, continues=run.id, retry_of=None))
     judged = dry_run(core, around, request)

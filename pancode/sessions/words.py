@@ -9,13 +9,14 @@ from typing import Literal
 from pancode.agents.agents import DEFAULT_AGENT, find_agent
 from pancode.agents.request import DispatchRequest
 from pancode.control.core import Core
+from pancode.control.run import session_of
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import Work, unit_of_work
-from pancode.core.records import Action, ActionKind, ApiToken, Run, RunState
+from pancode.core.records import Action, ActionKind, ApiToken, Run, RunState, SessionRow
 from pancode.core.visitors import AccessScope, must_allow
 from pancode.dispatch.dispatch import Dispatched, JudgedDispatch, dispatch, dry_run
 from pancode.errors import PancodeError, RefusedError, UnavailableError, UsageError
-from pancode.life.continuing import GATES, as_sitting, hears, is_sitting, kept, nexts, rows
+from pancode.life.continuing import GATES, as_sitting, hears, is_sitting, kept, rows
 from pancode.life.signals import SessionClosed, ToldByPerson, TurnAsked, TurnedDown
 from pancode.runs.stop import stop
 from pancode.sessions.session import SessionState, load
@@ -84,7 +85,7 @@ def say(
             old = session.newest
             if old.state is not RunState.ENDED:
                 run = work.signal(old, ToldByPerson(words, by))
-                return said_in(run)
+                return said_in(run, session_of(work.tx, run))
         if token is not None and not is_sitting(old):
             must_allow(token, AccessScope.DISPATCH, f"to go on from {old.id}, which takes no turns")
         try:
@@ -96,11 +97,11 @@ def say(
     raise AssertionError("the last try returns or raises")
 
 
-def said_in(run: Run) -> SaidWords:
+def said_in(run: Run, session: SessionRow | None = None) -> SaidWords:
     """How the words that were said last in this run reach its agent."""
     if rows(run)[-1]["delivered"]:
         return SaidWords(run, "with its task")
-    changes = "next_terms" in run.terms  # they begin the next sitting
+    changes = session is not None and session.chosen_by  # they begin the next sitting
     heard = hears(run) and run.state in (RunState.PENDING, RunState.RUNNING) and not changes
     return SaidWords(run, "sent" if heard else "kept", len(rows(run)))
 
@@ -154,8 +155,9 @@ class GoingOn:
         """Once only: where somebody was faster, that sitting has the words."""
         with self._core.ports.ledger.transaction() as tx:
             old = tx.get(Run, run)
-        assert old is not None  # no run is ever deleted
-        if not nexts(old) and kept(old) and "closed" not in old.terms:
+            assert old is not None  # no run is ever deleted
+            session = session_of(tx, old)
+        if session is not None and session.run == run and kept(old) and session.closed_by is None:
             said = next(str(row["by"]) for row in rows(old) if not row["delivered"])
             by = old.created_by if said == GATES else said
             try:

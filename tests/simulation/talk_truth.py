@@ -49,7 +49,7 @@ class TalkTruth:
             for name in machine.programs.alive:
                 run = tx.get(Run, AttemptId.parse(name).run)
                 assert run is not None
-                alive[run.terms["session"]] += 1
+                alive[run.session] += 1
         must(all(count == 1 for count in alive.values()), f"sittings of one session side by side: {alive}")
 
     def a_cancelled_turn_calls_no_more(self) -> None:
@@ -70,7 +70,7 @@ class TalkTruth:
         """With a task or in one turn of their session, kept for its next sitting, or lost and told so."""
         begun, kept, lost = set[str](), dict[str, Run](), set[str]()
         home: dict[str, set[str]] = defaultdict(set)
-        for session in {run.terms["session"]: run for run in tx.find(Run) if is_sitting(run)}.values():
+        for session in {run.session: run for run in tx.find(Run) if is_sitting(run)}.values():
             chain = of_run(tx, session)
             for run in chain.runs:
                 taken = [str(row["text"]) for row in rows(run) if row["delivered"].startswith(AT_A_TURN)]
@@ -92,7 +92,7 @@ class TalkTruth:
             ran = tx.get(Run, AttemptId.parse(name).run)
             assert ran is not None
             for word in WORD.findall(text):
-                must(ran.terms["session"] in home[word], f"{word} is of {home[word]}, and {name} has it")
+                must(ran.session in home[word], f"{word} is of {home[word]}, and {name} has it")
 
     def a_sitting_uses_no_more_than_it_holds(self, tx: Transaction) -> None:
         """By the books: nothing is spent by a sitting beyond what was held for it."""

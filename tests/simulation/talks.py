@@ -110,7 +110,7 @@ def sessions(w: World) -> list[str]:
     """By their first runs, oldest first."""
     with w.coordinator.seen() as tx:
         runs = tx.find(Run, order="created_ms")
-    return list(dict.fromkeys(run.terms["session"] for run in runs if is_sitting(run)))
+    return list(dict.fromkeys(run.session for run in runs if is_sitting(run)))
 
 
 # -- what the coordinator does ---------------------------------------------------------------------

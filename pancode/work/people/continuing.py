@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from pancode.agents.request import DispatchRequest
 from pancode.agents.runtimes import RUNTIMES
 from pancode.control.core import Core
-from pancode.control.run import is_taken
+from pancode.control.run import is_taken, session_of
 from pancode.control.surroundings import Surroundings
-from pancode.core.ports import Transaction
-from pancode.core.records import Run, Setting
+from pancode.core.records import Run, SessionRow
 from pancode.core.values import replace
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.dispatch.workspaces import must_be_newest
@@ -19,9 +17,9 @@ from pancode.life.continuing import (
     continued,
     is_turn_lost,
     leads,
+    more_news,
     must_be_free,
     must_have_ended,
-    with_news,
 )
 from pancode.runs.retry import reachable, request_of, unpinned
 
@@ -43,49 +41,61 @@ def continue_run(
     """
     _must_be_over(core, old)
     inside = by if isinstance(by, Run) else None
+    known = _session(core, old)
     if inside is None:
-        again = request_of(old, str(by))
+        again = request_of(old, str(by), known)
     else:
-        again = replace(request_of(old, inside.id), confirmed=False, land=False)
+        again = replace(request_of(old, inside.id, known), confirmed=False, land=False)
     if session and RUNTIMES[old.runtime].takes_turns:
         again = as_sitting(again, session)
-    back, old = way_back(core, old), _with_its_runs(core, old)
-    request = continued(old, again, remark, reachable(core, old), answers, program, back)
-    return dispatch(core, around, unpinned(core, request), None if inside is None else inside.id)
+    request = goes_on(core, old, known, again, remark, answers, program)
+    return dispatch(core, around, request, None if inside is None else inside.id)
 
 
-def _with_its_runs(core: Core, old: Run) -> Run:
-    """The sitting of an orchestrator whose turn was lost: the next one hears which runs it had begun, as its
-    own memory may not have them, and would begin them once more."""
+def goes_on(
+    core: Core,
+    old: Run,
+    session: SessionRow | None,
+    again: DispatchRequest,
+    remark: str,
+    answers: str | None = None,
+    program: str = "",
+) -> DispatchRequest:
+    """The request for the run behind the old one. Of a session it begins where a person wants it to go on,
+    and hears what has happened since the last words."""
+    back, news = (None, ()) if session is None else (way_back(core, session, old), _news(core, session, old))
+    request = continued(old, again, remark, reachable(core, old), answers, program, back, news)
+    return unpinned(core, request)
+
+
+def _session(core: Core, old: Run) -> SessionRow | None:
+    with core.ports.ledger.transaction() as tx:
+        return session_of(tx, old)
+
+
+def _news(core: Core, session: SessionRow, old: Run) -> tuple[str, ...]:
+    """With the runs that an orchestrator had begun in a turn that was lost: its own memory may not have them,
+    and it would begin them once more."""
     if not leads(old) or not is_turn_lost(old):
-        return old
+        return session.news
     with core.ports.ledger.transaction() as tx:
         found = tx.find(Run, {"parent": old.id}, order="created_ms", descending=True, limit=MOST_RUNS)
         begun = ", ".join(f"{one.id} ({one.agent}, {one.outcome or one.state})" for one in found)
     lost = "your program ended in the midst of a turn, which is lost"
-    return with_news(old, f"{lost}; the newest runs that it had begun: {begun}") if begun else old
+    return (
+        more_news(session.news, f"{lost}; the newest runs that it had begun: {begun}")
+        if begun
+        else session.news
+    )
 
 
 MOST_RUNS = 8
-POINTS = "checkpoints:"
-"""Before a session's id: the durable setting with its named points, and the one where it goes on."""
 
 
-def points_of(tx: Transaction, session: str) -> dict[str, Any]:
-    """The setting of a session, where it has one: its `points`, and the `next` one where a person went back.
-
-    `backs`: by the sitting behind which a person went back, the one at whose end the next begins.
-    """
-    kept = tx.get(Setting, f"{POINTS}{session}")
-    told = kept.value if kept is not None and isinstance(kept.value, dict) else {}
-    return {"points": [], "next": None, "backs": {}, **told}
-
-
-def way_back(core: Core, old: Run) -> WayBack | None:
+def way_back(core: Core, session: SessionRow, old: Run) -> WayBack | None:
     """The earlier point at which a person wants the session to go on; None: after its newest sitting."""
-    session = old.terms.get("session")
+    wanted = session.restored
     with core.ports.ledger.transaction() as tx:
-        wanted = (points_of(tx, session)["next"] if session else None) or {}
         at = tx.get(Run, str(wanted["run"])) if wanted.get("behind") == old.id else None
     return None if at is None else WayBack(at, str(wanted["name"]), str(wanted["told"]))
 
@@ -104,7 +114,6 @@ def go_on(core: Core, around: Surroundings, old: Run, by: str, past_cap: bool = 
     `past_cap`: by a person's yes to the question of its cap, for which the ceiling of its session makes room;
     UsageError where nothing asks any more.
     """
-    again = replace(request_of(old, by), by_itself=not past_cap, past_cap=past_cap)
-    back, old = way_back(core, old), _with_its_runs(core, old)
-    request = continued(old, again, "", reachable(core, old), back=back)
-    return dispatch(core, around, unpinned(core, request))
+    session = _session(core, old)
+    again = replace(request_of(old, by, session), by_itself=not past_cap, past_cap=past_cap)
+    return dispatch(core, around, goes_on(core, old, session, again, ""))

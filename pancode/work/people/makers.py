@@ -11,7 +11,7 @@ from pancode.control.money import set_ceilings, unset_ceiling
 from pancode.control.surroundings import ChosenSettings, OwnAgentsFile, SettingSaid, Surroundings
 from pancode.core.books import Ceilings, is_session
 from pancode.core.ports import Transaction
-from pancode.core.records import Run
+from pancode.core.records import SessionRow
 from pancode.errors import UsageError
 from pancode.runs.fleet_settings import record_preset
 from pancode.work.people.changes import AskedChange, ChangeEffect, ChangeKind, ChangeMakers
@@ -74,9 +74,9 @@ class BudgetMaker:
 
     def _by_hand(self, tx: Transaction, scope: str) -> str | None:
         """What was set there, as a value; None: nothing was."""
-        run = tx.get(Run, scope.partition(":")[2]) if is_session(scope) else None
-        if run is not None:
-            found: object = run.terms.get("max_usd")
+        session = tx.get(SessionRow, scope.partition(":")[2]) if is_session(scope) else None
+        if session is not None:
+            found: object = session.ceiling
         else:
             setting = self._core.ceiling_set(tx, scope)
             found = setting.value if setting is not None and setting.name == f"{CEILING}{scope}" else None

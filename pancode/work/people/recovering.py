@@ -8,7 +8,7 @@ from typing import Any
 from node_agent.wire.failure import Outcome
 from pancode.agents.runtimes import RUNTIMES
 from pancode.control.core import Core
-from pancode.control.run import find_run, must_have_no_next, was_stopped
+from pancode.control.run import find_run, must_have_no_next, session_of, was_stopped
 from pancode.control.surroundings import Surroundings
 from pancode.core.ports import Transaction
 from pancode.core.records import Run, RunState
@@ -16,11 +16,11 @@ from pancode.core.values import replace
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.dispatch.workspaces import named, runs_in
 from pancode.errors import NotFoundError, PancodeError, RefusedError, UsageError, with_fix
-from pancode.life.continuing import continued, is_sitting, nexts
+from pancode.life.continuing import is_sitting, nexts
 from pancode.life.ends import GIVEN_UP
-from pancode.runs.retry import dispatch_again, reachable, request_of, unpinned
+from pancode.runs.retry import dispatch_again, request_of
 from pancode.runs.workspaces import in_workspace
-from pancode.work.people.continuing import way_back
+from pancode.work.people.continuing import goes_on
 
 LOOKED_AT, DAY_MS = 500, 86_400_000
 AGAIN = (Outcome.LOST, Outcome.INFRA)
@@ -132,8 +132,10 @@ def _again(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
 
 def _on(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
     words = "" if RUNTIMES[old.runtime].own else GO_ON
-    request = continued(old, request_of(old, by), words, reachable(core, old), back=way_back(core, old))
-    return dispatch(core, around, unpinned(core, replace(request, recovers=True)))
+    with core.ports.ledger.transaction() as tx:
+        session = session_of(tx, old)
+    request = goes_on(core, old, session, request_of(old, by, session), words)
+    return dispatch(core, around, replace(request, recovers=True))
 
 
 def recover(core: Core, around: Surroundings, one: Recovery, by: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ TABLES = (
     (
         "runs",
         "id",
-        "state,created_ms created_ms parent workflow",
+        "state,created_ms created_ms parent workflow session,place",
         "id:text created_ms:int created_by:text task:text argv:text? agent:text prompt:text "
         "tools:text read_only:bool runtime:text model:text? mode:text safety:text told_only:bool "
         "node:text? require:text priority:int project:text? workspace:text setup:text cache:text "
@@ -38,7 +38,15 @@ TABLES = (
         "stop_asked:text? outcome:text? failure:text? exit_code:int? result:text started_ms:int? "
         "finished_ms:int? retry_at_ms:int? retry_of:text? parent:text? land:bool landing:text "
         "landed:text? rules:text endpoint:text? context:int? terms:text untested:bool "
-        "workflow:text? step:text?",
+        "workflow:text? step:text? session:text place:int",
+    ),
+    (
+        "sessions",
+        "id",
+        "newest_ms",
+        "id:text run:text newest_ms:int title:text mode:text safety:text model:text? "
+        "reasoning:text? program_mode:text on_cap:text ceiling:text? chosen_by:text? "
+        "closed_by:text? news:text points:text restored:text backs:text",
     ),
     (
         "workflows",

@@ -49,7 +49,7 @@ def test_words_go_on_at_a_point_and_its_session_goes_on(world: World) -> None:
     fourth = say(world, run, "another way")["run"]
     began = world.context.row(Run, fourth)
     assert (began.terms["continues"], began.terms["begins"], began.task) == (third, second, "another way")
-    assert "resume" not in began.terms and began.terms["session"] == run
+    assert "resume" not in began.terms and began.session == run
     assert "called after-it" in began.terms["story"] and "## ana\n\nhello" in began.terms["story"]
     order = sitting(world)
     assert order.workspace.snapshot == OTHER, "its files are those of the point"

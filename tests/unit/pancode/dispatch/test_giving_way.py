@@ -10,9 +10,9 @@ import pytest
 
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.order import Order
-from node_agent.wire.policy import Isolation
+from node_agent.wire.policy import Isolation, Mode, Safety
 from node_agent.wire.receipt import RestReason
-from pancode.core.records import Run, WaitReason
+from pancode.core.records import Run, SessionRow, WaitReason
 from pancode.dispatch.giving_way import who_rests
 from pancode.life.placement import Standing, lacks_slot_at
 from pancode.nodes.node import NodeState
@@ -27,18 +27,22 @@ IDLE_MS = 30_000
 def idle(name: str, since_ms: int, **terms: Any) -> Run:
     base = resolved(runtime="shell", task="make").run(name, 1, "t", {})
     turn = {"number": 1, "stop": "end_turn", "why": "", "at_ms": since_ms}
-    made: Any = {"turns": {"idle_ms": 1}, "session": name, "turn": turn, **terms}
-    return replace(base, terms=made)
+    made: Any = {"turns": {"idle_ms": 1}, "turn": turn, **terms}
+    return replace(base, terms=made, session=name)
+
+
+def row(name: str, **more: Any) -> SessionRow:
+    return SessionRow(name, name, 1, "make", Mode.BUILD, Safety.SUGGEST, None, None, "", "rest", **more)
 
 
 @pytest.mark.parametrize(
     ("sittings", "rests"),
     [
-        ([idle("r-1", 200), idle("r-2", 100), idle("r-3", 300)], "r-2"),
+        ([idle("r-1", 200), idle("r-2", 100), idle("r-5", 300)], "r-2"),
         ([idle("r-1", 70_001)], None),
         ([idle("r-1", 70_000)], "r-1"),
         ([idle("r-1", 100, gives_way="r-9"), idle("r-2", 200)], "r-2"),
-        ([idle("r-1", 100, closed="ana"), idle("r-2", 100, next_terms={"by": "ana"})], None),
+        ([idle("r-3", 100), idle("r-4", 100)], None),
         ([idle("r-1", 100, told=[{"by": "ana", "text": "more", "delivered": ""}])], None),
         ([idle("r-1", 100, told=[{"by": "ana", "text": "more", "delivered": "", "turn": 1}])], "r-1"),
         ([replace(idle("r-1", 100), stop_asked="ana")], None),
@@ -47,7 +51,9 @@ def idle(name: str, since_ms: int, **terms: Any) -> Run:
     ],
 )
 def test_the_longest_idle_rests_and_no_other(sittings: list[Run], rests: str | None) -> None:
-    chosen = who_rests(sittings, 100_000, IDLE_MS)
+    told = {"r-3": {"closed_by": "ana"}, "r-4": {"chosen_by": "ana"}}
+    sessions = {one.id: row(one.id, **told.get(one.id, {})) for one in sittings}
+    chosen = who_rests(sittings, sessions, 100_000, IDLE_MS)
     assert (chosen and chosen.id) == rests
 
 

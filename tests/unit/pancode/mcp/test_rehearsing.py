@@ -11,7 +11,7 @@ import pytest
 
 from node_agent.wire.receipt import TurnStop, Usage
 from pancode.agents.fleet_tools import FLEET_TOOLS
-from pancode.core.records import Run, RunNote, Workflow
+from pancode.core.records import Run, RunNote, SessionRow, Workflow
 from pancode.runs.retry import request_of
 from tests.unit.pancode.api import test_sessions
 from tests.unit.pancode.api.test_door import DoorWorld
@@ -53,7 +53,8 @@ def test_what_it_begins_is_told_as_begun_and_nothing_is(world: DoorWorld) -> Non
     run = world.context.row(Run, panos.session)
     assert run.agent == "panos" and run.task.startswith("Review the authentication module")
     assert run.terms["turns"]["idle_ms"] == 1 and run.terms["fleet"] == list(FLEET_TOOLS[run.mode])
-    assert run.terms["max_usd"] == "0.50" and Decimal(str(run.limits["usd"])) == Decimal("0.50")
+    assert world.context.row(SessionRow, run.id).ceiling == Decimal("0.50")
+    assert Decimal(str(run.limits["usd"])) == Decimal("0.50")
     answer = panos.answer("dispatch", task="review auth", agent="reviewer", **THEY)
     made = json.loads(answer.text)["run"]
     assert answer.ok and "rehearsal" in answer.text

@@ -1,0 +1,110 @@
+"""Sessions as use cases see them: the row and its chain of runs, its rights, its money."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from pancode.agents.request import DispatchRequest, Parent, ScopeView
+from pancode.control.core import Core
+from pancode.control.left import left_for_children, session_view
+from pancode.control.run import chain_of, hands_now, session_of
+from pancode.core import books
+from pancode.core.ports import Transaction
+from pancode.core.records import Run, SessionRow
+from pancode.core.values import replace
+from pancode.errors import NotFoundError
+from pancode.life.continuing import leads, must_be_open, nexts, payer_of, terms_of
+from pancode.life.orders import rules_of
+from pancode.life.placement import is_unheld, is_walled
+
+if TYPE_CHECKING:
+    from pancode.control.work import Work
+
+MOST_TITLE = 200
+
+
+def joined_chain(run: Run, old: Run | None) -> Run:
+    """The run at its place behind the old one. It begins a chain where another run went on from that, and as
+    the first sitting of a session that was begun in the files of a run."""
+    if old is None or nexts(old) or run.session not in ("", old.session):
+        return replace(run, session=run.id, place=1)
+    return replace(run, session=old.session, place=old.place + 1)
+
+
+def add_sitting(work: Work, run: Run, budget: Decimal | None) -> None:
+    """Its session has this newest sitting. `budget`: what a new session may cost. RefusedError."""
+    work.tx.put(_with_sitting(session_of(work.tx, run), run, chain_of(work.tx, run), budget))
+
+
+def _with_sitting(
+    known: SessionRow | None, run: Run, before: list[Run], budget: Decimal | None
+) -> SessionRow:
+    """RefusedError where nobody has asked for the sitting, and a person has ended the session."""
+    on_cap = "ask" if run.terms.get("more_usd") else "rest"
+    now = {"run": run.id, "newest_ms": run.created_ms, "on_cap": on_cap, **terms_of(run).as_json()}
+    if known is None:
+        first = (*before, run)[0]
+        title = line_of(first.task or " ".join(first.argv or ()))
+        return SessionRow(id=first.id, title=title, ceiling=None if before else budget, **now)
+    if "by_itself" in run.terms:
+        must_be_open(known)  # somebody may have ended it since the words that are left were seen
+    return replace(known, **now, chosen_by=None, closed_by=None, news=())
+
+
+def line_of(text: str) -> str:
+    """The beginning of a text, on one line."""
+    return " ".join(text.split())[:MOST_TITLE]
+
+
+def payer(core: Core, request: DispatchRequest, above: Parent | None) -> ScopeView | None:
+    """The books of the session that pays for it: a sitting, or an orchestrator's child; None: none does.
+
+    A new session has its ceiling in the request.
+    """
+    by_ceiling = above is not None and above.leads
+    name = request.session if request.turns else request.charged_to if by_ceiling else ""
+    if not request.turns and not name:
+        return None
+    with core.ports.ledger.transaction() as tx:
+        view = session_view(core, tx, name)
+        usd = view.ceilings.usd
+        if request.past_cap:  # as it is once this is queued
+            usd = books.with_room(usd, view.balance, _asked_for(tx, request.continues))
+    new = not name and request.budget is not None
+    return replace(view, ceilings=books.Ceilings(request.budget) if new else replace(view.ceilings, usd=usd))
+
+
+def make_room(work: Work, run: Run) -> None:
+    """The ceiling of its session has room for what the question of the run before named, from now on."""
+    view, session = session_view(work.core, work.tx, run.session), session_of(work.tx, run)
+    usd = books.with_room(view.ceilings.usd, view.balance, _asked_for(work.tx, run.terms.get("continues")))
+    if session is not None and usd != view.ceilings.usd:
+        cap(work, session, usd, run.created_by)
+
+
+def _asked_for(tx: Transaction, before: str | None) -> Decimal:
+    """What the question of this run's cap named."""
+    old = tx.get(Run, before) if before is not None else None
+    return Decimal("0" if old is None else old.terms.get("more_usd", "0"))
+
+
+def cap(work: Work, session: SessionRow, usd: Decimal | None, by: str) -> None:
+    """The session may cost so much from now on; None: as the settings say. Idempotent."""
+    if session.ceiling != usd:
+        work.tx.put(replace(session, ceiling=usd))
+        now, old = ("unset" if one is None else f"{one:f}" for one in (usd, session.ceiling))
+        work.tell(session.id, "person", "ceiling of its session", now, f"by {by}; it was {old}")
+
+
+def parent_of(core: Core, run_id: str) -> Parent:
+    """What the run from inside which something is dispatched may, and has left. NotFoundError."""
+    with core.ports.ledger.transaction() as tx:
+        run = tx.get(Run, run_id)
+        if run is None:
+            raise NotFoundError(f"no run {run_id} that could be the parent", fix="pancode runs")
+        left = left_for_children(tx, run)
+        hands = hands_now(tx, run)
+    reads = run.read_only and not leads(run)  # an orchestrator only reads, but its children may write
+    facts = (run.id, *hands, reads, run.depth, is_unheld(run), left, is_walled(run))
+    return Parent(*facts, session=payer_of(run), rules=rules_of(run.rules), leads=leads(run))
