@@ -197,7 +197,7 @@ def _tell(context: ApiContext, call: ApiCall) -> Any:
         token = None if call.visitor is None else call.visitor.token
         said = say(context.core, context.coordinator.around({}), run.id, body.text, body.by, token)
     else:
-        said = said_in(tell(context.core, run.id, body.text, body.by))
+        said = said_in(context.core, tell(context.core, run.id, body.text, body.by))
     return {
         "run": said.run.id,
         "state": said.run.state.value,

@@ -25,11 +25,12 @@ from pancode.core.records import (
     Run,
     RunState,
     SessionRow,
+    Word,
     WorkflowStep,
 )
 from pancode.errors import NotFoundError, RefusedError, UsageError
 from pancode.life.case import stage_of
-from pancode.life.continuing import is_blocked, is_sitting, narrower, nexts, rows
+from pancode.life.continuing import is_blocked, is_sitting, narrower, nexts
 from pancode.life.ends import GIVEN_UP
 from pancode.life.inbox import answerer_of, item_of, open_item
 from pancode.life.landing import LANDED, NOTHING, REVERTED, landing_of
@@ -187,6 +188,11 @@ def session_of(tx: Transaction, run: Run) -> SessionRow | None:
     return tx.get(SessionRow, run.session) if is_sitting(run) else None
 
 
+def words_of(tx: Transaction, run: Run) -> list[Word]:
+    """What people have said to this run, by number."""
+    return tx.find(Word, {"run": run.id}) if "told" in run.terms else []
+
+
 def chain_of(tx: Transaction, run: Run) -> list[Run]:
     """The runs that go on from each other, oldest first, of which this is one."""
     return tx.find(Run, {"session": run.session}, order="place") if run.session else [run]
@@ -291,11 +297,12 @@ def show(core: Core, text: str) -> RunDetail:
         run = find_run(tx, text)
         attempts = tx.find(Attempt, {"run": run.id})
         fences = tx.find(Fence, {"run": run.id})
-        chain = [old.id for old in before(tx, run)]
+        chain, words = [old.id for old in before(tx, run)], words_of(tx, run)
         shape = run_shape(core, tx, run)
         waits = open_item(tuple(tx.find(Action, {"run": run.id})))
     rows: Json = {"attempts": [_attempt(a) for a in attempts], "fences": [_fence(f) for f in fences]}
-    return cast("RunDetail", {**shape, **_details(run), **rows, "chain": chain, "inbox": _inbox(run, waits)})
+    rows |= {"chain": chain, "inbox": _inbox(run, waits), "told": list(map(_told, words))}
+    return cast("RunDetail", {**shape, **_details(run), **rows})
 
 
 def usage_of(usage: dict[str, Any]) -> UsageShape:
@@ -435,6 +442,12 @@ def _named_since(core: Core, fence: Fence) -> bool:
     return last is not None and echoed is not None and echoed > since and identity in last.heartbeat.ask.open
 
 
+def _told(word: Word) -> Json:
+    row = {"by": word.by, "at_ms": word.at_ms, "text": word.text, "delivered": word.laid}
+    row |= {"for_next": True} if word.for_next else {}
+    return {**row, **({} if word.turn is None else {"turn": word.turn}), "at": iso(word.at_ms)}
+
+
 def _details(run: Run) -> Json:
     result: dict[str, Any] = run.result
     return {
@@ -462,7 +475,6 @@ def _details(run: Run) -> Json:
         "claimed": usage_of(result["claimed"]) if result.get("claimed") else None,
         "model_from": run.terms.get("model_from"),
         "served": run.terms.get("served"),
-        "told": [{**one, "at": iso(one["at_ms"])} for one in rows(run)],
         "answered": answerer_of(run),
         "session": "same" if run.terms.get("resume") else "new",
     }

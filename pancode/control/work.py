@@ -18,7 +18,7 @@ from node_agent.wire.model import canonical_json
 from pancode.account.track_records import kind_of, size_of
 from pancode.control import passed_over, reminding
 from pancode.control.core import Core
-from pancode.control.run import session_of
+from pancode.control.run import session_of, words_of
 from pancode.core import books
 from pancode.core.books import Ceilings, counted_usd, minus, minutes
 from pancode.core.ports import Transaction
@@ -260,6 +260,7 @@ class Work:
             entries=tuple(self.tx.find(BookEntry, mine)),
             now=Now(self.core.wall_ms(), self.core.new_entry, rules.refused_pause_ms, rules.retry_pause_ms),
             actions=tuple(self.tx.find(Action, mine)) if may_follow(run) else (),
+            words=tuple(words_of(self.tx, run)),
             session=self._session(run),
             about=about,
         )

@@ -216,6 +216,25 @@ class SessionRow(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class Word(Record):
+    """What one person has said at once to a run, in a session to its sitting of then."""
+
+    TABLE: ClassVar = Table("words", ("run", "number"))
+    run: str
+    number: int
+    """In its run, from 1 on; its node gives its agent each number once."""
+    at_ms: int
+    by: str
+    text: str
+    laid: str = ""
+    """With which task, at a turn of which attempt, or in which later run an agent got it; empty: none has."""
+    turn: int | None = None
+    """The turn that ended with it."""
+    for_next: bool = False
+    """It was said behind a change of mode or level: it begins the next sitting, and no turn of this one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt(Record):
     """One try of a run."""
 
@@ -407,6 +426,7 @@ ALL: tuple[type[Record], ...] = (
     Node,
     Run,
     SessionRow,
+    Word,
     Workflow,
     WorkflowStep,
     Schedule,

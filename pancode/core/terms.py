@@ -78,9 +78,8 @@ class RunTerms(TypedDict, total=False):
     """The share of runs that explore, where it is not the usual one."""
     preface: str
     """The text before the task of its next attempts."""
-    told: list[dict[str, Any]]
-    """Words of people, oldest first; each has by, at_ms, text, delivered, and in a sitting the `turn` that
-    ended with them; those `for_next` go to the next sitting. A number is a place, from 1 on."""
+    told: int
+    """So many words of people there are for it, each a row."""
     reports: list[str]
     """Files that its gates write about themselves."""
     calls: list[dict[str, Any]]

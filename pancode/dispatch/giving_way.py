@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from functools import partial
 
 from node_agent.wire.identity import Mark
-from pancode.control.run import session_of
+from pancode.control.run import session_of, words_of
 from pancode.control.work import Work
-from pancode.core.records import Fence, FenceState, Run, SessionRow, WaitReason
+from pancode.core.records import Fence, FenceState, Run, WaitReason
 from pancode.life.continuing import may_give_way
 from pancode.life.placement import Standing, Unplaced, lacks_slot_at
 from pancode.life.signals import GivesWay
 
 
-def who_rests(
-    sittings: Iterable[Run], sessions: Mapping[str, SessionRow], now_ms: int, idle_ms: int
-) -> Run | None:
-    """The sitting between turns that has waited for words the longest, and so long at least."""
-    free = (one for one in sittings if may_give_way(one, sessions.get(one.session)))
-    idle = (one for one in free if now_ms - _since_ms(one) >= idle_ms)
+def who_rests(sittings: Iterable[Run], now_ms: int, idle_ms: int) -> Run | None:
+    """Of sittings between turns the one that has waited for words the longest, and so long at least."""
+    idle = (one for one in sittings if now_ms - _since_ms(one) >= idle_ms)
     return min(idle, key=lambda one: (_since_ms(one), one.id), default=None)
 
 
@@ -54,9 +51,8 @@ class GivingWay:
         work, core = self._work, self._work.core
         there = [run for node in lacks_slot_at(waiting, self._standing) for run in self._at(node)]
         rests = next((run for run in there if run.terms.get("gives_way") == waiting.id), None)
-        found = (session_of(work.tx, run) for run in there)
-        sessions = {one.id: one for one in found if one is not None}
-        chosen = rests or who_rests(there, sessions, core.wall_ms(), core.rules.gives_way_ms)
+        free = (run for run in there if may_give_way(run, session_of(work.tx, run), words_of(work.tx, run)))
+        chosen = rests or who_rests(free, core.wall_ms(), core.rules.gives_way_ms)
         if chosen is None:
             work.after(partial(self._known.given_way.pop, waiting.id, None))
             return ""

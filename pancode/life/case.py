@@ -21,6 +21,7 @@ from pancode.core.records import (
     RunState,
     SessionRow,
     WaitReason,
+    Word,
 )
 from pancode.core.values import replace
 
@@ -102,6 +103,8 @@ class RunCase:
     now: Now
     actions: tuple[Action, ...] = ()
     """The actions that still have to follow from the run."""
+    words: tuple[Word, ...] = ()
+    """What people have said to it, by number."""
     session: SessionRow | None = None
     """The session whose newest sitting it is."""
     about: int = 0
@@ -159,8 +162,11 @@ class RunCase:
         """Whether nothing is left for this attempt; a run with a budget of 0 may still do free work."""
         return attempt > 1 and self.left(attempt) == 0 and Decimal(str(self.run.limits["usd"])) > 0
 
-    def with_row(self, row: Run | Attempt | Fence | SessionRow) -> RunCase:
+    def with_row(self, row: Run | Attempt | Fence | SessionRow | Word) -> RunCase:
         """The same case with this row instead of the old one."""
+        if isinstance(row, Word):
+            said = {**{one.number: one for one in self.words}, row.number: row}
+            return replace(self, words=tuple(said.values()))
         if isinstance(row, SessionRow):
             return replace(self, session=row)
         if isinstance(row, Run):

@@ -23,6 +23,7 @@ from pancode.core.records import (
     Run,
     RunState,
     SessionRow,
+    Word,
     WorkflowState,
 )
 from pancode.core.values import replace
@@ -127,7 +128,7 @@ class Changes:
 
     # -- what it adds -----------------------------------------------------------------------------
 
-    def put(self, *rows: Run | Attempt | Fence | SessionRow) -> Changes:
+    def put(self, *rows: Run | Attempt | Fence | SessionRow | Word) -> Changes:
         """Put these new or changed rows of the run."""
         case = self.case
         for row in rows:
@@ -200,7 +201,8 @@ class Changes:
         moved = self.run is not self.before.run and not self.fresh
         session = self.case.session
         talks = [session] if session is not None and session is not self.before.session else []
-        return [*([self.run] if moved else ()), *talks, *self._beyond(known=True)]
+        words = [one for one in self.case.words if one not in self.before.words]
+        return [*([self.run] if moved else ()), *talks, *words, *self._beyond(known=True)]
 
     def _beyond(self, known: bool) -> Iterator[Attempt | Fence]:
         was, case = self.before, self.case

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -12,33 +12,13 @@ from node_agent.wire.policy import MODE_HANDS_ON, SAFETY_RANK, Mode, Safety
 from node_agent.wire.receipt import RestReason, TurnRecord, TurnStop
 from pancode.agents.request import Beginning, DispatchRequest
 from pancode.agents.runtimes import RUNTIMES
-from pancode.core.records import Run, RunState, RunTerms, SessionRow
+from pancode.core.records import Run, RunState, SessionRow, Word
 from pancode.core.values import replace
 from pancode.errors import RefusedError, UsageError
 
 MOST_CHARS = 10_000
 WITH_TASK = "with its task"
 AT_A_TURN = "at a turn of attempt "
-FOR_NEXT = "for_next"
-"""Marks words behind a change of mode or level: they begin the next sitting, and no turn of this one."""
-
-
-def with_words(
-    run: Run, text: str, by: str, now_ms: int, waits: bool, news: Sequence[str] = (), for_next: bool = False
-) -> Run:
-    """The run with more words. `waits`: no order is signed yet, so its task can still get the words.
-
-    UsageError for a run that takes no words, and when it keeps too many already.
-    """
-    _must_hear(run, text, news)
-    text = after_news(news, text)
-    row: dict[str, Any] = {"by": by, "at_ms": now_ms, "text": text, "delivered": WITH_TASK if waits else ""}
-    row |= {FOR_NEXT: True} if for_next else {}
-    terms: RunTerms = {**run.terms, "told": [*rows(run), row]}
-    run, who = replace(run, terms=terms), by if is_sitting(run) else "A person"
-    return replace(run, task=f"{run.task}\n\n{who} adds: {text}") if waits else run
-
-
 MOST_NEWS = 5
 """Older news of a session is dropped."""
 
@@ -53,7 +33,8 @@ def after_news(news: Sequence[str], text: str) -> str:
     return "\n\n".join(filter(None, (*news, text)))
 
 
-def _must_hear(run: Run, text: str, news: Sequence[str]) -> None:
+def must_hear(run: Run, words: Sequence[Word], text: str, news: Sequence[str]) -> None:
+    """UsageError for a run that takes no words, and when it keeps too many already."""
     if RUNTIMES[run.runtime].own:
         raise UsageError(
             f"{run.id} runs a command, so it cannot be given words",
@@ -63,7 +44,7 @@ def _must_hear(run: Run, text: str, news: Sequence[str]) -> None:
     if not text.strip() or len(text) > MOST_CHARS:
         fix = f"say it in 1 to {MOST_CHARS} characters; longer: pancode runs continue {run.id}"
         raise UsageError("there are no words, or too many", fix=fix, code="bad_words")
-    waiting = [f"{one['by']} said: {one['text']}\n\n" for one in rows(run) if not one["delivered"]]
+    waiting = [f"{one.by} said: {one.text}\n\n" for one in kept(words)]
     # The task of the next run has them all.
     of_the_next = "".join((run.task, *waiting, after_news(news, text)))
     if len(of_the_next.encode()) > MAX_TASK_BYTES - 1_000:
@@ -71,42 +52,31 @@ def _must_hear(run: Run, text: str, news: Sequence[str]) -> None:
         raise UsageError(f"{run.id} can keep no more words", fix=fix, code="too_much_told")
 
 
-def rows(run: Run) -> list[dict[str, Any]]:
-    """All words for the run."""
-    return run.terms.get("told", [])
-
-
-def kept(run: Run) -> list[str]:
+def kept(words: Iterable[Word]) -> list[Word]:
     """The words that no agent got."""
-    return [str(one["text"]) for one in rows(run) if not one["delivered"]]
+    return [one for one in words if not one.laid]
 
 
-def unheard(run: Run) -> dict[int, dict[str, Any]]:
-    """The words that this attempt's agent did not get, by number; those of earlier attempts come again."""
-    here = (WITH_TASK, f"{AT_A_TURN}{run.attempt}")
-    found = enumerate(rows(run), start=1)
-    found_open = ((number, row) for number, row in found if _open(row) and FOR_NEXT not in row)
-    return {number: row for number, row in found_open if row["delivered"] not in here}
+def unheard(words: Iterable[Word], attempt: int) -> list[Word]:
+    """The words that this attempt's agent did not get; those of earlier attempts come again."""
+    here = (WITH_TASK, f"{AT_A_TURN}{attempt}")
+    return [one for one in words if _is_open(one) and not one.for_next and one.laid not in here]
 
 
-def heard(run: Run, numbers: Collection[int], attempt: int) -> Run:
-    """The run after this attempt's agent got these words."""
-    updated = [
-        {**row, "delivered": f"{AT_A_TURN}{attempt}"} if number in numbers and _open(row) else row
-        for number, row in enumerate(rows(run), start=1)
-    ]
-    return replace(run, terms={**run.terms, "told": updated}) if updated else run
+def heard(words: Iterable[Word], numbers: Collection[int], attempt: int) -> list[Word]:
+    """These words, after this attempt's agent got them."""
+    got = (one for one in words if one.number in numbers and _is_open(one))
+    return [replace(one, laid=f"{AT_A_TURN}{attempt}") for one in got]
+
+
+def in_turn(words: Iterable[Word], turn: TurnRecord, attempt: int) -> list[Word]:
+    """The words of a turn that has ended: they are delivered, and belong to no other turn."""
+    numbers, here = {one.number for one in turn.words}, f"{AT_A_TURN}{attempt}"
+    return [replace(one, laid=one.laid or here, turn=turn.number) for one in words if one.number in numbers]
 
 
 def spoken(run: Run, turn: TurnRecord, at_ms: int) -> Run:
-    """The sitting after this turn of it has ended: its words are delivered, and belong to no other turn."""
-    numbers = {one.number for one in turn.words}
-    told = [
-        {**row, "delivered": row["delivered"] or f"{AT_A_TURN}{run.attempt}", "turn": turn.number}
-        if number in numbers
-        else row
-        for number, row in enumerate(rows(run), start=1)
-    ]
+    """The sitting after this turn of it has ended."""
     used = turn.usage
     newest = {
         "number": turn.number,
@@ -117,10 +87,7 @@ def spoken(run: Run, turn: TurnRecord, at_ms: int) -> Run:
         "cost_usd": None if used.cost_usd is None else f"{used.cost_usd:f}",
         "cost_source": used.cost_source,
     }
-    terms: RunTerms = {**run.terms, "turn": newest}
-    if told:
-        terms["told"] = told
-    return replace(run, terms=terms)
+    return replace(run, terms={**run.terms, "turn": newest})
 
 
 def is_sitting(run: Run) -> bool:
@@ -176,12 +143,6 @@ def wanted(session: SessionRow) -> SittingTerms:
     return SittingTerms(*(getattr(session, one.name) for one in fields(SittingTerms)))
 
 
-def unchanged(run: Run) -> Run:
-    """The sitting after a wish for other terms was dropped: all words belong to it again."""
-    told = [{name: value for name, value in row.items() if name != FOR_NEXT} for row in rows(run)]
-    return replace(run, terms={**run.terms, "told": told}) if told else run
-
-
 def narrower(one: tuple[Mode, Safety], other: tuple[Mode, Safety]) -> tuple[Mode, Safety]:
     """The mode and level that both of them allow."""
     shared = MODE_HANDS_ON[one[0]] & MODE_HANDS_ON[other[0]]
@@ -204,17 +165,17 @@ def ended_turns(run: Run) -> int:
     return int(run.terms["turn"]["number"]) if "turn" in run.terms else 0
 
 
-def is_between_turns(run: Run) -> bool:
+def is_between_turns(run: Run, words: Iterable[Word]) -> bool:
     """Whether the sitting's program has answered everything that it was told."""
-    said = [row for row in rows(run) if FOR_NEXT not in row]
-    return ended_turns(run) > 0 and all("turn" in row or row["delivered"] == WITH_TASK for row in said)
+    said = [one for one in words if not one.for_next]
+    return ended_turns(run) > 0 and all(one.turn is not None or one.laid == WITH_TASK for one in said)
 
 
-def may_give_way(run: Run, session: SessionRow | None) -> bool:
+def may_give_way(run: Run, session: SessionRow | None, words: Iterable[Word]) -> bool:
     """Whether the sitting waits for words, and was not asked to rest or to end."""
     if session is None or session.chosen_by or session.closed_by or run.stop_asked is not None:
         return False
-    return is_sitting(run) and "gives_way" not in run.terms and is_between_turns(run)
+    return is_sitting(run) and "gives_way" not in run.terms and is_between_turns(run, words)
 
 
 def is_cut_by_cap(run: Run) -> bool:
@@ -228,14 +189,11 @@ GATES = "the gates"
 """Who says the words about failed gates."""
 
 
-def with_failed_gates(run: Run, text: str, rests: RestReason | None, now_ms: int) -> Run:
-    """The sitting that is left alone, after its gates failed: the next one begins with their words, unless a
-    person has cancelled its turn or let it rest."""
+def hears_of_gates(run: Run, rests: RestReason | None) -> bool:
+    """Whether the sitting is left alone and its next one begins with the words of the gates that failed; not
+    where a person has cancelled its turn or let it rest."""
     halted = rests is RestReason.ASKED or run.terms.get("turn", {}).get("stop") == TurnStop.CANCELLED
-    if halted or run.terms.get("rounds", 0) < 2 or not text:
-        return run
-    row = {"by": GATES, "at_ms": now_ms, "text": text, "delivered": ""}
-    return replace(run, terms={**run.terms, "told": [*rows(run), row]})
+    return not halted and run.terms.get("rounds", 0) >= 2
 
 
 _A_PERSONS = (
@@ -245,24 +203,18 @@ _A_PERSONS = (
 """Ends after which a person decides whether a session goes on."""
 
 
-def goes_on_by_itself(run: Run, session: SessionRow | None, outcome: Outcome | None) -> bool:
+def goes_on_by_itself(
+    run: Run, session: SessionRow | None, words: Iterable[Word], outcome: Outcome | None
+) -> bool:
     """Whether the next sitting begins without a person: this one ends so, and has words that no turn got."""
     wanted = session is not None and session.closed_by is None and run.stop_asked is None
     asks = outcome in _A_PERSONS or is_cut_by_cap(run)
-    return wanted and bool(kept(run)) and not nexts(run) and not asks
+    return wanted and bool(kept(words)) and not nexts(run) and not asks
 
 
-def _open(row: Mapping[str, Any]) -> bool:
-    """Whether an attempt may still get the words."""
-    return not row["delivered"] or str(row["delivered"]).startswith(AT_A_TURN)
-
-
-def delivered(run: Run, by: str) -> Run:
-    """The run after another one, `by`, got all words that it kept."""
-    if not kept(run):
-        return run
-    updated = [{**one, "delivered": one["delivered"] or by} for one in rows(run)]
-    return replace(run, terms={**run.terms, "told": updated})
+def _is_open(word: Word) -> bool:
+    """Whether an attempt may still get it."""
+    return not word.laid or word.laid.startswith(AT_A_TURN)
 
 
 NEXT = "continued_by"
@@ -289,6 +241,16 @@ class WayBack:
     at: Run
     name: str
     told: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOver:
+    """What the next run has to hear of: the words for the old one, the news of its session, and the point to
+    which a person went back."""
+
+    words: Sequence[Word] = ()
+    news: Sequence[str] = ()
+    back: WayBack | None = None
 
 
 def must_have_ended(old: Run) -> None:
@@ -373,18 +335,18 @@ def continued(
     reachable: bool,
     answers: str | None = None,
     program: str = "",
-    back: WayBack | None = None,
-    news: Sequence[str] = (),
+    left: LeftOver = LeftOver(),
 ) -> DispatchRequest:
     """The request for the new run. `again` is the old run's request; `reachable` says whether its node is
-    available. `back`: it begins at an earlier point of its session. `news`: what its agent hears first.
+    available. `left`: what people have said since.
 
     UsageError for words to a program that takes none, and for an answer that its environment cannot hold.
     """
     if RUNTIMES[old.runtime].own:
         _must_take(old, remark, answers)
+    back = left.back
     resume = session_of(old, reachable) if back is None else {}
-    words = words_for(old, remark, again.created_by, news)
+    words = words_for(old, remark, again.created_by, left)
     node = str(old.result.get("node") or old.node) if resume else again.node
     story = _story_for(old) if back is None else _RESTORED.format(name=back.name, told=back.told)
     return replace(
@@ -425,16 +387,17 @@ def _task(old: Run, words: str, same_session: bool) -> str:
     return f"{words}\n\n{story_of(old)}"
 
 
-def words_for(old: Run, remark: str, by: str, news: Sequence[str] = ()) -> str:
+def words_for(old: Run, remark: str, by: str, left: LeftOver) -> str:
     """What people have to say to the run that goes on from the old one, which kept some of it.
 
     They count as the words of `by`, who says the remark: those of several people name who said them.
     """
     if not is_sitting(old):
-        return "\n\n".join((remark.strip() or GO_ON, *(f"A person adds: {text}" for text in kept(old))))
+        added = (f"A person adds: {one.text}" for one in kept(left.words))
+        return "\n\n".join((remark.strip() or GO_ON, *added))
     said = [(old.created_by, old.task)] if _is_said_again(old) else []
-    said += [(str(one["by"]), str(one["text"])) for one in rows(old) if not one["delivered"]]
-    said += [(by, after_news(news, remark.strip() or GO_ON))] if remark.strip() or news else []
+    said += [(one.by, one.text) for one in kept(left.words)]
+    said += [(by, after_news(left.news, remark.strip() or GO_ON))] if remark.strip() or left.news else []
     if any(who != by for who, _ in said):
         return "\n\n".join(f"{who} said: {text}" for who, text in said)
     return "\n\n".join(text for _, text in said) or GO_ON

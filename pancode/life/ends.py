@@ -55,7 +55,7 @@ def end_run(made: Changes, **result: object) -> Changes:
             retry_at_ms=None,
         )
     )
-    if goes_on_by_itself(made.run, made.case.session, attempt.outcome):
+    if goes_on_by_itself(made.run, made.case.session, made.case.words, attempt.outcome):
         made = made.follow(ActionKind.GO_ON, made.run.created_by)
     return judge_next(made.advance())
 

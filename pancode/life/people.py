@@ -6,20 +6,22 @@ from node_agent.wire.control import PersonAnswers, PersonSays, TurnControl
 from node_agent.wire.identity import Mark
 from node_agent.wire.policy import CallAsked
 from node_agent.wire.receipt import TurnRecord
-from pancode.core.records import ActionKind, Fence, FenceState, RunState, WaitReason
+from pancode.core.records import ActionKind, Fence, FenceState, RunState, WaitReason, Word
 from pancode.core.values import replace
 from pancode.errors import UsageError
 from pancode.life import continuing, inbox
 from pancode.life.changes import Changes
 from pancode.life.continuing import (
     NEXT,
+    WITH_TASK,
+    after_news,
     hears,
     is_blocked,
     more_news,
     must_be_free,
+    must_hear,
     nexts,
     unheard,
-    with_words,
 )
 from pancode.life.inbox import FIRST, ItemKind, must_wait
 from pancode.life.orders import identity_of, name_of
@@ -90,7 +92,8 @@ def told(made: Changes, signal: ToldByPerson) -> Changes:
     changes = session is not None and session.chosen_by is not None  # so these words begin the next sitting
     waits = made.run.state is RunState.PENDING and not made.case.open_fences and not changes
     news = () if session is None else session.news
-    made = made.put(with_words(made.run, signal.text, signal.by, made.now.ms, waits, news, changes))
+    must_hear(made.run, made.case.words, signal.text, news)
+    made = add_words(made, signal.by, after_news(news, signal.text), WITH_TASK if waits else "", changes)
     made = made if session is None else made.put(replace(session, news=(), closed_by=None))
     sent = not waits and not changes and listens(made) is not None
     how = (
@@ -99,6 +102,15 @@ def told(made: Changes, signal: ToldByPerson) -> Changes:
     made = say(made) if sent else made
     made = made.tell("person", f"told by {signal.by}", how, signal.text[:500])
     return made.record("people", "info", "told", by=signal.by, delivered=waits)
+
+
+def add_words(made: Changes, by: str, text: str, laid: str = "", for_next: bool = False) -> Changes:
+    """These words are for the run; where its task can still have them, it has."""
+    run, number = made.run, len(made.case.words) + 1
+    who = by if continuing.is_sitting(run) else "A person"
+    task = f"{run.task}\n\n{who} adds: {text}" if laid else run.task
+    word = Word(run.id, number, made.now.ms, by, text, laid, for_next=for_next)
+    return made.put(replace(run, task=task, terms={**run.terms, "told": number}), word)
 
 
 def turned_down(made: Changes, signal: TurnedDown) -> Changes:
@@ -121,11 +133,9 @@ def say(made: Changes) -> Changes:
     fence = listens(made)
     if fence is None:
         return made
-    for number, row in unheard(made.run).items():
-        words = PersonSays(
-            identity=identity_of(fence), number=number, text=row["text"], by=name_of(row["by"])
-        )
-        made = made.send(fence.node, words)
+    for one in unheard(made.case.words, made.run.attempt):
+        body = PersonSays(identity=identity_of(fence), number=one.number, text=one.text, by=name_of(one.by))
+        made = made.send(fence.node, body)
     return made
 
 
@@ -140,7 +150,7 @@ def turn_asked(made: Changes, signal: TurnAsked) -> Changes:
             code="no_turn",
         )
     ended = continuing.ended_turns(made.run)
-    idle = continuing.is_between_turns(made.run)
+    idle = continuing.is_between_turns(made.run, made.case.words)
     seen = signal.turn if signal.what == "cancel" else None
     number = seen or (ended if signal.what == "rest" and idle else ended + 1)
     if signal.what == "rest" or (not idle if seen is None else seen > ended):
@@ -153,7 +163,7 @@ def turn_asked(made: Changes, signal: TurnAsked) -> Changes:
 def gives_way(made: Changes, signal: GivesWay) -> Changes:
     """Let the sitting rest for a run that needs its slot; one that may not stays as it is."""
     fence = listens(made)
-    if fence is None or not continuing.may_give_way(made.run, made.case.session):
+    if fence is None or not continuing.may_give_way(made.run, made.case.session, made.case.words):
         return made
     number = continuing.ended_turns(made.run)
     made = made.send(
@@ -168,7 +178,9 @@ def turned(made: Changes, turn: TurnRecord, at_ms: int) -> Changes:
     other: any other number is none, as it would hide those that come."""
     if not continuing.is_sitting(made.run) or turn.number != continuing.ended_turns(made.run) + 1:
         return made
-    made = calls_over(made.put(continuing.spoken(made.run, turn, at_ms)))  # a call waits in its turn alone
+    words = continuing.in_turn(made.case.words, turn, made.run.attempt)
+    made = made.put(continuing.spoken(made.run, turn, at_ms), *words)
+    made = calls_over(made)  # a call waits in its turn alone
     made = made.tell("turn", f"turn {turn.number}", turn.stop.value, turn.why)
     session = made.case.session
     by = None if session is None else session.chosen_by
@@ -186,7 +198,8 @@ def terms_asked(made: Changes, signal: TermsAsked) -> Changes:
     if session is None:
         return made
     if signal.terms == continuing.terms_of(made.run):
-        made = say(made.put(continuing.unchanged(made.run), replace(session, **wanted, chosen_by=None)))
+        words = (replace(one, for_next=False) for one in made.case.words if one.for_next)
+        made = say(made.put(replace(session, **wanted, chosen_by=None), *words))
     else:
         made = made.put(replace(session, **wanted, chosen_by=signal.by))
         made = made if listens(made) is None else turn_asked(made, TurnAsked("rest", signal.by))
@@ -207,23 +220,23 @@ def closed(made: Changes, signal: SessionClosed) -> Changes:
     made = made.record("people", "info", "session ended", by=signal.by)
     if listens(made) is None or not continuing.is_sitting(made.run):
         return made
-    if not continuing.is_between_turns(made.run):
+    if not continuing.is_between_turns(made.run, made.case.words):
         made = turn_asked(made, TurnAsked("cancel", signal.by))
     return turn_asked(made, TurnAsked("rest", signal.by))
 
 
 def heard(made: Changes, numbers: tuple[int, ...]) -> Changes:
     """The node says that the agent got these words."""
-    was = made.run
-    made = made.put(continuing.heard(was, numbers, made.fence.attempt))
-    new = [number for number in numbers if number in unheard(was)]
+    waited = {one.number for one in unheard(made.case.words, made.run.attempt)}
+    new = [number for number in numbers if number in waited]
+    made = made.put(*continuing.heard(made.case.words, numbers, made.fence.attempt))
     shown = ", ".join(map(str, new))
     return made.tell("person", f"words {shown}", "delivered", "at a turn of its agent") if new else made
 
 
 def undelivered(made: Changes) -> Changes:
     """The run ends, and its story says which words its agent did not get."""
-    left = len(continuing.kept(made.run))
+    left = len(continuing.kept(made.case.words))
     if not left:
         return made
     words = f"{counted(left, 'message')} of people kept for: pancode runs continue {made.run.id}"
@@ -232,7 +245,7 @@ def undelivered(made: Changes) -> Changes:
 
 def given(made: Changes, run: str) -> Changes:
     """This run, which goes on from the old one, got all words that the old one kept."""
-    return made.put(continuing.delivered(made.run, run))
+    return made.put(*(replace(one, laid=run) for one in continuing.kept(made.case.words)))
 
 
 def continued(made: Changes, signal: Continued) -> Changes:

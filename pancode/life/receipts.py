@@ -334,9 +334,9 @@ def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
             return made
     for turn in claims.turns:  # an event of a killed node agent may have been lost
         made = people.turned(made, turn, made.now.ms)
-    if claims.failure is FailureKind.GATE_FAILED:
+    if claims.failure is FailureKind.GATE_FAILED and continuing.hears_of_gates(made.run, claims.rests):
         told = failed_gates(claims, signal.output)
-        made = made.put(continuing.with_failed_gates(made.run, told, claims.rests, made.now.ms))
+        made = people.add_words(made, continuing.GATES, told) if told else made
     made = end_run(
         _withdraw_next(made), **result_of(claims), receipt=signal.stored.digest, node=made.fence.node
     )

@@ -16,14 +16,14 @@ from pancode.agents.options import OPTIONS, Option
 from pancode.agents.request import DispatchRequest, request_from
 from pancode.agents.runtimes import RUNTIMES
 from pancode.control.core import Core
-from pancode.control.run import session_of
+from pancode.control.run import session_of, words_of
 from pancode.control.surroundings import Surroundings
 from pancode.core.records import Node, Run, RunState, SessionRow
 from pancode.core.values import replace
 from pancode.dispatch.choice import level_of_mode
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.errors import UsageError, WorkspaceError
-from pancode.life.continuing import IDLE_MS, SittingTerms, continued, is_sitting, wanted
+from pancode.life.continuing import IDLE_MS, LeftOver, SittingTerms, continued, is_sitting, wanted
 from pancode.life.placement import can_be_had, is_walled
 from pancode.nodes.node import NodeView
 from pancode.workflow import rejoining
@@ -53,10 +53,10 @@ def dispatch_again(
     _must_be_no_settling(old)
     _must_be_no_sitting(old)
     with core.ports.ledger.transaction() as tx:
-        asked = request_of(old, by, session_of(tx, old))
+        asked, left = request_of(old, by, session_of(tx, old)), LeftOver(words_of(tx, old))
     request = replace(asked, scouts=old.terms.get("scouts", {}), recovers=recovers)
     if is_sitting(old):
-        again = continued(old, request, "", reachable(core, old))
+        again = continued(old, request, "", reachable(core, old), left=left)
         request = replace(unpinned(core, again), retry_of=old.id)
     if old.workflow is not None and not alone:
         with core.ports.ledger.transaction() as tx:

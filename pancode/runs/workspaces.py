@@ -9,7 +9,7 @@ from typing import Any
 from pancode.agents.request import DispatchRequest
 from pancode.agents.runtimes import RUNTIMES, canonical
 from pancode.control.core import Core
-from pancode.control.run import at, iso, node_of
+from pancode.control.run import at, iso, node_of, words_of
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import unit_of_work
 from pancode.core.names import not_found
@@ -41,12 +41,13 @@ def in_workspace(core: Core, around: Surroundings, request: DispatchRequest) -> 
     with core.ports.ledger.transaction() as tx:
         placed = at_workspace(tx, request)
         last = tx.get(Run, placed.continues) if placed.in_workspace and placed.continues else None
+        left = [] if last is None else kept(words_of(tx, last))
     if placed.in_workspace and around.project_of(str(placed.project)) != placed.project:
         raise gone(placed.in_workspace, str(placed.project))
     runtime = canonical(placed.runtime or around.defaults(placed.project).runtime)
     if last is None or placed.argv is not None or runtime not in RUNTIMES or RUNTIMES[runtime].own:
         return placed  # words cannot be added to a script
-    words = (placed.task, *(f"A person adds: {text}" for text in kept(last)))
+    words = (placed.task, *(f"A person adds: {one.text}" for one in left))
     return replace(placed, task="\n\n".join(words))
 
 

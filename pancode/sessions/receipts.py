@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from node_agent.wire.receipt import TurnWords
 from node_agent.wire.signing import WireRefusal, parse_envelope
 from pancode.control.core import Core
-from pancode.control.run import find_run
+from pancode.control.run import find_run, words_of
 from pancode.control.shapes import CheckShape, Json
 from pancode.control.surroundings import Streams
 from pancode.core.records import Fence, Run, RunState
 from pancode.errors import NotFoundError
-from pancode.life.continuing import is_sitting, rows
+from pancode.life.continuing import is_sitting
 from pancode.life.orders import name_of
 from pancode.life.verification import ReceiptVerdict
 from pancode.runs import receipts
@@ -117,19 +117,17 @@ def _said(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
         with core.ports.ledger.transaction() as tx:
             run = tx.get(Run, name)
             fence = tx.get(Fence, name, found["fence"]) if found is not None else None
+            words = [] if run is None else words_of(tx, run)
         turns = found["statement"]["predicate"]["turns"] if found is not None and found["statement"] else []
         if run is None or fence is None or not turns:
             continue
         order = json.loads(parse_envelope(fence.order).body())
         known = {0: TurnWords.of(0, (order["turns"] or {}).get("by", ""), order["task"])}
-        known |= {
-            n: TurnWords.of(n, name_of(row["by"]), row["text"]) for n, row in enumerate(rows(run), start=1)
-        }
-        words = [TurnWords.model_validate(one, strict=False) for turn in turns for one in turn["words"]]
-        false = [str(one.number) for one in words if known.get(one.number) != one]
-        detail = (
-            f"words {', '.join(false)} are others than people have said" if false else f"{len(words)} of them"
-        )
+        known |= {one.number: TurnWords.of(one.number, name_of(one.by), one.text) for one in words}
+        signed = [TurnWords.model_validate(one, strict=False) for turn in turns for one in turn["words"]]
+        false = [str(one.number) for one in signed if known.get(one.number) != one]
+        others = f"words {', '.join(false)} are others than people have said"
+        detail = others if false else f"{len(signed)} of them"
         yield {"what": f"the words in {name} were said so", "ok": not false, "detail": detail}
 
 

@@ -21,6 +21,7 @@ from pancode.control.run import (
     run_shape,
     session_of,
     usage_of,
+    words_of,
 )
 from pancode.control.sessions import line_of
 from pancode.core import books
@@ -37,6 +38,7 @@ from pancode.core.records import (
     Run,
     RunState,
     SessionRow,
+    Word,
 )
 from pancode.errors import WorkspaceError
 from pancode.life.continuing import (
@@ -46,7 +48,6 @@ from pancode.life.continuing import (
     is_turn_lost,
     kept,
     leads,
-    rows,
     terms_of,
 )
 from pancode.life.inbox import InboxItem, ItemKind, item_of, open_item
@@ -73,6 +74,8 @@ class SessionChain:
     runs: tuple[Run, ...]
     row: SessionRow | None
     """None: its newest run takes no turns."""
+    words: tuple[Word, ...]
+    """What people have said to its newest run."""
     fence: Fence | None
     asked: Action | None
     goes_on: bool
@@ -107,7 +110,7 @@ class SessionChain:
             return SessionState.STARTS if offered else SessionState.WAITS_FOR_SLOT
         if mark in ("", Mark.ACCEPTED, Mark.PREPARED):
             return SessionState.STARTS
-        idle = is_sitting(run) and mark == Mark.SPAWNED and is_between_turns(run)
+        idle = is_sitting(run) and mark == Mark.SPAWNED and is_between_turns(run, self.words)
         if not idle:
             return SessionState.WORKS
         return SessionState.WAITS_FOR_YOU if self.proposed is None else SessionState.ASKS
@@ -135,7 +138,8 @@ def of_run(tx: Transaction, run: Run) -> SessionChain:
     actions = tuple(tx.find(Action, {"run": runs[-1].id}))
     goes_on = any(action.kind is ActionKind.GO_ON for action in actions)
     change, row = proposed_by(tx, [run.id for run in runs]), session_of(tx, runs[-1])
-    return SessionChain(runs, row, newest_fence(tx, runs[-1]), open_item(actions), goes_on, change)
+    words, fence = tuple(words_of(tx, runs[-1])), newest_fence(tx, runs[-1])
+    return SessionChain(runs, row, words, fence, open_item(actions), goes_on, change)
 
 
 def meant(core: Core, text: str, *, to_land: bool = False) -> Run:
@@ -201,10 +205,10 @@ def shape(core: Core, tx: Transaction, session: SessionChain) -> SessionShape:
         "next": _next(core, tx, session),
         "project": run.project,
         "title": line_of(first.task or " ".join(first.argv or ())) if row is None else row.title,
-        "last_words": line_of(str(rows(run)[-1]["text"]) if rows(run) else run.task),
+        "last_words": line_of(session.words[-1].text if session.words else run.task),
         "takes_turns": is_sitting(run),
         "turn": None if turn is None else {name: turn.get(name) for name in _OF_A_TURN},
-        "waiting": len(kept(run)),
+        "waiting": len(kept(session.words)),
         "goes_on": session.goes_on,
         "asks": None if item is None else _asked(item),
         "usage": usage_of(usage_of_all(attempts)),

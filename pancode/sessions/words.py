@@ -9,14 +9,14 @@ from typing import Literal
 from pancode.agents.agents import DEFAULT_AGENT, find_agent
 from pancode.agents.request import DispatchRequest
 from pancode.control.core import Core
-from pancode.control.run import session_of
+from pancode.control.run import session_of, words_of
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import Work, unit_of_work
-from pancode.core.records import Action, ActionKind, ApiToken, Run, RunState, SessionRow
+from pancode.core.records import Action, ActionKind, ApiToken, Run, RunState, Word
 from pancode.core.visitors import AccessScope, must_allow
 from pancode.dispatch.dispatch import Dispatched, JudgedDispatch, dispatch, dry_run
 from pancode.errors import PancodeError, RefusedError, UnavailableError, UsageError
-from pancode.life.continuing import GATES, as_sitting, hears, is_sitting, kept, rows
+from pancode.life.continuing import GATES, as_sitting, hears, is_sitting, kept
 from pancode.life.signals import SessionClosed, ToldByPerson, TurnAsked, TurnedDown
 from pancode.runs.stop import stop
 from pancode.sessions.session import SessionState, load
@@ -83,9 +83,9 @@ def say(
         with unit_of_work(core) as work:
             session = load(work.tx, text)
             old = session.newest
-            if old.state is not RunState.ENDED:
-                run = work.signal(old, ToldByPerson(words, by))
-                return said_in(run, session_of(work.tx, run))
+            told = None if old.state is RunState.ENDED else work.signal(old, ToldByPerson(words, by))
+        if told is not None:
+            return said_in(core, told)
         if token is not None and not is_sitting(old):
             must_allow(token, AccessScope.DISPATCH, f"to go on from {old.id}, which takes no turns")
         try:
@@ -97,13 +97,14 @@ def say(
     raise AssertionError("the last try returns or raises")
 
 
-def said_in(run: Run, session: SessionRow | None = None) -> SaidWords:
+def said_in(core: Core, run: Run) -> SaidWords:
     """How the words that were said last in this run reach its agent."""
-    if rows(run)[-1]["delivered"]:
+    with core.ports.ledger.transaction() as tx:
+        last = tx.get(Word, run.id, run.terms["told"])
+    if last is None or last.laid:
         return SaidWords(run, "with its task")
-    changes = session is not None and session.chosen_by  # they begin the next sitting
-    heard = hears(run) and run.state in (RunState.PENDING, RunState.RUNNING) and not changes
-    return SaidWords(run, "sent" if heard else "kept", len(rows(run)))
+    heard = hears(run) and run.state in (RunState.PENDING, RunState.RUNNING) and not last.for_next
+    return SaidWords(run, "sent" if heard else "kept", last.number)
 
 
 def turn_down(core: Core, asker: str, what: str, by: str) -> None:
@@ -156,10 +157,9 @@ class GoingOn:
         with self._core.ports.ledger.transaction() as tx:
             old = tx.get(Run, run)
             assert old is not None  # no run is ever deleted
-            session = session_of(tx, old)
-        if session is not None and session.run == run and kept(old) and session.closed_by is None:
-            said = next(str(row["by"]) for row in rows(old) if not row["delivered"])
-            by = old.created_by if said == GATES else said
+            session, left = session_of(tx, old), kept(words_of(tx, old))
+        if session is not None and session.run == run and left and session.closed_by is None:
+            by = old.created_by if left[0].by == GATES else left[0].by
             try:
                 go_on(self._core, self._around({}), old, by)
             except UnavailableError:

@@ -16,7 +16,7 @@ from pancode.core.records import (
 )
 from pancode.core.values import replace
 from pancode.errors import RefusedError
-from pancode.life.continuing import NEXT, is_blocked, nexts, rows
+from pancode.life.continuing import NEXT, is_blocked, nexts
 
 ANSWERED = "answered"
 """The key in a run's result for an answer that came to nothing, so that its question is asked again."""
@@ -96,13 +96,7 @@ def unanswered(step: WorkflowStep, run: Run, old: Run | None) -> Run | None:
     result: dict[str, object] = {key: value for key, value in old.result.items() if key != NEXT}
     if run.terms.get("answers"):
         result[ANSWERED] = run.terms["answers"]
-    return replace(_untold(old, run.id), result=result)
-
-
-def _untold(old: Run, by: str) -> Run:
-    """The words that were kept for the next run, which `by` was given, are kept again."""
-    told = [{**row, "delivered": ""} if row["delivered"] == by else row for row in rows(old)]
-    return replace(old, terms={**old.terms, "told": told}) if told else old
+    return replace(old, result=result)
 
 
 def only_people(steps: Iterable[WorkflowStep], asked: Collection[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pancode.control.run import words_of
 from pancode.control.work import Work
 from pancode.core.ports import Transaction
 from pancode.core.records import Run, RunTerms, WaitReason, Workflow, WorkflowStep
@@ -95,6 +96,8 @@ def asked_again(work: Work, step: WorkflowStep) -> WorkflowStep:
     if last is not None:
         work.signal(last, GivenUp(step.workflow))
         work.tx.put(run)
+        for word in (one for one in words_of(work.tx, run) if one.laid == last.id):
+            work.tx.put(replace(word, laid=""))  # it is kept for the next run again
     return replace(questions.waiting(step, work.signal(run, AskedAgain())), run=run.id)
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
+from pancode.control.run import words_of
 from pancode.core.ports import Transaction
 from pancode.core.records import BookEntry, EntryKind, Run
-from pancode.life.continuing import AT_A_TURN, is_sitting, rows, words_for
+from pancode.life.continuing import AT_A_TURN, LeftOver, is_sitting, words_for
 from pancode.sessions.session import of_run
 from tests.simulation.invariants import must
 
@@ -73,14 +74,19 @@ class TalkTruth:
         for session in {run.session: run for run in tx.find(Run) if is_sitting(run)}.values():
             chain = of_run(tx, session)
             for run in chain.runs:
-                taken = [str(row["text"]) for row in rows(run) if row["delivered"].startswith(AT_A_TURN)]
-                mine = WORD.findall(" ".join((run.task, *(str(row["text"]) for row in rows(run)))))
+                words = words_of(tx, run)
+                taken = [one.text for one in words if one.laid.startswith(AT_A_TURN)]
+                mine = WORD.findall(" ".join((run.task, *(one.text for one in words))))
                 for word in mine:
                     home[word].add(chain.id)
                 begun.update(taken, WORD.findall(run.task) if "turn" in run.terms else ())
                 if run.outcome is Outcome.LOST or run.failure is FailureKind.RECEIPT_REJECTED:
                     lost.update(mine)
-            kept.update(dict.fromkeys(WORD.findall(words_for(chain.newest, "", "nobody")), chain.newest))
+            kept.update(
+                dict.fromkeys(
+                    WORD.findall(words_for(chain.newest, "", "nobody", LeftOver(chain.words))), chain.newest
+                )
+            )
         for word in self.world.talks.taken:
             must(len(home[word]) == 1, f"{word} is in the sessions {home[word]}")
             must(word in begun or word in kept or word in lost, f"{word} is nowhere")

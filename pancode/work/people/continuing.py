@@ -5,13 +5,15 @@ from __future__ import annotations
 from pancode.agents.request import DispatchRequest
 from pancode.agents.runtimes import RUNTIMES
 from pancode.control.core import Core
-from pancode.control.run import is_taken, session_of
+from pancode.control.run import is_taken, session_of, words_of
 from pancode.control.surroundings import Surroundings
+from pancode.core.ports import Transaction
 from pancode.core.records import Run, SessionRow
 from pancode.core.values import replace
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.dispatch.workspaces import must_be_newest
 from pancode.life.continuing import (
+    LeftOver,
     WayBack,
     as_sitting,
     continued,
@@ -63,9 +65,12 @@ def goes_on(
 ) -> DispatchRequest:
     """The request for the run behind the old one. Of a session it begins where a person wants it to go on,
     and hears what has happened since the last words."""
-    back, news = (None, ()) if session is None else (way_back(core, session, old), _news(core, session, old))
-    request = continued(old, again, remark, reachable(core, old), answers, program, back, news)
-    return unpinned(core, request)
+    with core.ports.ledger.transaction() as tx:
+        words = words_of(tx, old)
+        news = () if session is None else _news(tx, session, old)
+        back = None if session is None else _way_back(tx, session, old)
+    left = LeftOver(words, news, back)
+    return unpinned(core, continued(old, again, remark, reachable(core, old), answers, program, left))
 
 
 def _session(core: Core, old: Run) -> SessionRow | None:
@@ -73,14 +78,13 @@ def _session(core: Core, old: Run) -> SessionRow | None:
         return session_of(tx, old)
 
 
-def _news(core: Core, session: SessionRow, old: Run) -> tuple[str, ...]:
+def _news(tx: Transaction, session: SessionRow, old: Run) -> tuple[str, ...]:
     """With the runs that an orchestrator had begun in a turn that was lost: its own memory may not have them,
     and it would begin them once more."""
     if not leads(old) or not is_turn_lost(old):
         return session.news
-    with core.ports.ledger.transaction() as tx:
-        found = tx.find(Run, {"parent": old.id}, order="created_ms", descending=True, limit=MOST_RUNS)
-        begun = ", ".join(f"{one.id} ({one.agent}, {one.outcome or one.state})" for one in found)
+    found = tx.find(Run, {"parent": old.id}, order="created_ms", descending=True, limit=MOST_RUNS)
+    begun = ", ".join(f"{one.id} ({one.agent}, {one.outcome or one.state})" for one in found)
     lost = "your program ended in the midst of a turn, which is lost"
     return (
         more_news(session.news, f"{lost}; the newest runs that it had begun: {begun}")
@@ -92,11 +96,10 @@ def _news(core: Core, session: SessionRow, old: Run) -> tuple[str, ...]:
 MOST_RUNS = 8
 
 
-def way_back(core: Core, session: SessionRow, old: Run) -> WayBack | None:
+def _way_back(tx: Transaction, session: SessionRow, old: Run) -> WayBack | None:
     """The earlier point at which a person wants the session to go on; None: after its newest sitting."""
     wanted = session.restored
-    with core.ports.ledger.transaction() as tx:
-        at = tx.get(Run, str(wanted["run"])) if wanted.get("behind") == old.id else None
+    at = tx.get(Run, str(wanted["run"])) if wanted.get("behind") == old.id else None
     return None if at is None else WayBack(at, str(wanted["name"]), str(wanted["told"]))
 
 

@@ -49,6 +49,12 @@ TABLES = (
         "closed_by:text? news:text points:text restored:text backs:text",
     ),
     (
+        "words",
+        "run number",
+        "",
+        "run:text number:int at_ms:int by:text text:text laid:text turn:int? for_next:bool",
+    ),
+    (
         "workflows",
         "id",
         "created_ms state",

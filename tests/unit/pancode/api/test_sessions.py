@@ -25,7 +25,7 @@ from node_agent.wire.receipt import RestReason, TurnRecord, TurnStop, TurnWords,
 from pancode.api.session_routes import _events
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import unit_of_work
-from pancode.core.records import Action, ActionKind, FeedEvent, Run
+from pancode.core.records import Action, ActionKind, FeedEvent, Run, Word
 from pancode.core.values import replace
 from pancode.fleet import inventory
 from pancode.sessions.stream import SessionPlace
@@ -305,7 +305,7 @@ def test_of_two_who_begin_the_next_sitting_at_once_one_does(world: World) -> Non
         said = list(all_at_once.map(lambda text: say(world, run, text), "abcd"))
     assert len({one["run"] for one in said}) == 1 and [one["how"] for one in said].count("begins") == 1
     told = world.context.row(Run, said[0]["run"])
-    heard = told.task + " ".join(row["text"] for row in told.terms["told"])
+    heard = told.task + " ".join(word.text for word in world.context.rows(Word, run=told.id))
     assert all(text in heard for text in "abcd")
 
 

@@ -11,7 +11,7 @@ import pytest
 from node_agent.wire.control import Tombstone
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.agents.request import DispatchRequest
-from pancode.core.records import Run
+from pancode.core.records import Run, Word
 from pancode.core.values import replace
 from pancode.runs.workspaces import branch_for, in_workspace
 from tests.unit.pancode.api.world import World
@@ -162,11 +162,11 @@ def test_words_that_no_agent_got_go_to_the_next_run_but_into_no_script(world: Wo
     create(world, shop)
     first = begun(world)
     ended(world, COMMITS[0])
-    words: dict[str, Any] = {"by": "bob", "at_ms": 1, "text": "in blue", "delivered": ""}
     with world.context.ledger.transaction() as tx:
         row = tx.get(Run, first.id)
         assert row is not None
-        tx.put(replace(row, terms={**row.terms, "told": [words]}))
+        tx.put(replace(row, terms={**row.terms, "told": 1}))
+        tx.put(Word(first.id, 1, 1, "bob", "in blue"))
     around, core = world.coordinator.around({}), world.context.core
     asked = DispatchRequest(task="paint it", created_by="ana", workspace="login", runtime="claude")
     assert in_workspace(core, around, asked).task == "paint it\n\nA person adds: in blue"

@@ -12,8 +12,9 @@ from node_agent.wire.node import RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation, Mode, Safety
 from node_agent.wire.receipt import RestReason
-from pancode.core.records import Run, SessionRow, WaitReason
+from pancode.core.records import Run, SessionRow, WaitReason, Word
 from pancode.dispatch.giving_way import who_rests
+from pancode.life.continuing import may_give_way
 from pancode.life.placement import Standing, lacks_slot_at
 from pancode.nodes.node import NodeState
 from tests.unit.pancode.api.test_sessions import begin, record, say, sent, session, sitting, turned
@@ -31,30 +32,47 @@ def idle(name: str, since_ms: int, **terms: Any) -> Run:
     return replace(base, terms=made, session=name)
 
 
-def row(name: str, **more: Any) -> SessionRow:
-    return SessionRow(name, name, 1, "make", Mode.BUILD, Safety.SUGGEST, None, None, "", "rest", **more)
+def row(**more: Any) -> SessionRow:
+    return SessionRow("r-1", "r-1", 1, "make", Mode.BUILD, Safety.SUGGEST, None, None, "", "rest", **more)
+
+
+def said(turn: int | None) -> Word:
+    return Word("r-1", 1, 1, "ana", "more", turn=turn)
 
 
 @pytest.mark.parametrize(
     ("sittings", "rests"),
     [
-        ([idle("r-1", 200), idle("r-2", 100), idle("r-5", 300)], "r-2"),
+        ([idle("r-1", 200), idle("r-2", 100), idle("r-3", 300)], "r-2"),
         ([idle("r-1", 70_001)], None),
         ([idle("r-1", 70_000)], "r-1"),
-        ([idle("r-1", 100, gives_way="r-9"), idle("r-2", 200)], "r-2"),
-        ([idle("r-3", 100), idle("r-4", 100)], None),
-        ([idle("r-1", 100, told=[{"by": "ana", "text": "more", "delivered": ""}])], None),
-        ([idle("r-1", 100, told=[{"by": "ana", "text": "more", "delivered": "", "turn": 1}])], "r-1"),
-        ([replace(idle("r-1", 100), stop_asked="ana")], None),
-        ([replace(idle("r-1", 100), terms={"turns": {"idle_ms": 1}})], None),
-        ([replace(idle("r-1", 100), terms={})], None),
+        ([], None),
     ],
 )
 def test_the_longest_idle_rests_and_no_other(sittings: list[Run], rests: str | None) -> None:
-    told = {"r-3": {"closed_by": "ana"}, "r-4": {"chosen_by": "ana"}}
-    sessions = {one.id: row(one.id, **told.get(one.id, {})) for one in sittings}
-    chosen = who_rests(sittings, sessions, 100_000, IDLE_MS)
+    chosen = who_rests(sittings, 100_000, IDLE_MS)
     assert (chosen and chosen.id) == rests
+
+
+@pytest.mark.parametrize(
+    ("run", "session", "words", "may"),
+    [
+        (idle("r-1", 100), row(), [], True),
+        (idle("r-1", 100, gives_way="r-9"), row(), [], False),
+        (idle("r-1", 100), row(closed_by="ana"), [], False),
+        (idle("r-1", 100), row(chosen_by="ana"), [], False),
+        (idle("r-1", 100), row(), [said(None)], False),
+        (idle("r-1", 100), row(), [said(1)], True),
+        (idle("r-1", 100), row(), [replace(said(None), for_next=True)], True),
+        (replace(idle("r-1", 100), stop_asked="ana"), row(), [], False),
+        (replace(idle("r-1", 100), terms={"turns": {"idle_ms": 1}}), row(), [], False),
+        (replace(idle("r-1", 100), terms={}), None, [], False),
+    ],
+)
+def test_a_sitting_rests_that_waits_for_words_alone(
+    run: Run, session: SessionRow | None, words: list[Word], may: bool
+) -> None:
+    assert may_give_way(run, session, words) is may
 
 
 def test_only_where_nothing_but_a_slot_is_missing() -> None:

@@ -133,17 +133,13 @@ def test_a_resumed_step_asks_again_unless_somebody_has_said_something(
 @pytest.mark.parametrize("outcome", list(Outcome))
 def test_the_question_is_open_again_where_its_answer_came_to_nothing(outcome: Outcome) -> None:
     ended = replace(works(0, "a"), state=WorkflowStepState.STOPPED, run="r-a2")
-    told = [{"text": "x", "delivered": "r-a2"}, {"text": "y", "delivered": "with its task"}]
-    old = replace(
-        blocked(), workflow="w-1", step="a", result={NEXT: ["r-a2"], "commit": "c"}, terms={"told": told}
-    )
+    old = replace(blocked(), workflow="w-1", step="a", result={NEXT: ["r-a2"], "commit": "c"})
     next_ = run("a2", state=RunState.ENDED, outcome=outcome, terms={"answers": "y" * 300})
     found = unanswered(ended, next_, old)
     if outcome in (Outcome.DONE, Outcome.BLOCKED):
         assert found is None
         return
     assert found is not None and found.result == {"commit": "c", "answered": "y" * 300}
-    assert [one["delivered"] for one in found.terms["told"]] == ["", "with its task"]
     assert f"(the answer before was: {'y' * 200} ...; pancode" in waiting(ended, found).reason
     assert unanswered(ended, replace(next_, state=RunState.RUNNING), old) is None
     assert unanswered(ended, next_, None) is None

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from node_agent.wire.control import PersonSays
 from node_agent.wire.event import PersonHeard
 from node_agent.wire.order import Order
-from pancode.core.records import Audit, Decision, Run
+from pancode.core.records import Audit, Decision, Run, Word
 from pancode.core.values import replace
-from pancode.life.continuing import heard, kept, unheard, with_words
+from pancode.life.continuing import kept
 from pancode.work.people.answering import tell
 from tests.unit.pancode.control.world import Desk, Puppet, facts
 
@@ -40,9 +38,8 @@ def test_an_order_that_is_signed_is_not_changed() -> None:
     with desk.ledger.transaction() as tx:  # the puppet runs commands only: what counts is the signed order
         tx.put(replace(run, runtime="native"))
     told = tell(desk.core, "r-0001", "use spec/", "ana")
-    assert told.task == "do it" and told.terms["told"] == [
-        {"by": "ana", "at_ms": desk.clock.wall_ms(), "text": "use spec/", "delivered": ""}
-    ]
+    assert told.task == "do it" and told.terms["told"] == 1
+    assert rows(desk) == [Word("r-0001", 1, desk.clock.wall_ms(), "ana", "use spec/")]
 
 
 def working(desk: Desk, node: Puppet) -> Order:
@@ -58,9 +55,8 @@ def working(desk: Desk, node: Puppet) -> Order:
     return order
 
 
-def rows(desk: Desk) -> list[Any]:
-    told: list[Any] = desk.row(Run, "r-0001").terms["told"]
-    return told
+def rows(desk: Desk) -> list[Word]:
+    return desk.rows(Word, run="r-0001")
 
 
 def said(node: Puppet) -> list[PersonSays]:
@@ -83,25 +79,13 @@ def test_an_agent_that_works_is_sent_words_and_says_that_it_heard_them() -> None
     sent = said(node)
     assert (sent[-1].number, sent[-1].text) == (2, "line one\nline 'two' \"$(x)\"")
     assert {one.number for one in sent} == {1, 2}
-    assert [row["delivered"] for row in rows(desk)] == ["", ""]
+    assert [word.laid for word in rows(desk)] == ["", ""]
     node.say(order.identity, PersonHeard(numbers=(1,)))
     node.say(order.identity, PersonHeard(numbers=(1, 7)))
     desk.turn()
-    assert [row["delivered"] for row in rows(desk)] == ["at a turn of attempt 1", ""]
+    assert [word.laid for word in rows(desk)] == ["at a turn of attempt 1", ""]
     node.deliver(order)
     desk.turn()
     story = [d.verdict for d in desk.rows(Decision, run="r-0001") if d.kind == "person"]
     assert story.count("delivered") == 1 and story[-1] == "not delivered"
-    assert kept(desk.row(Run, "r-0001")) == ["line one\nline 'two' \"$(x)\""]
-
-
-def test_a_later_attempt_is_told_again() -> None:
-    desk = Desk()
-    desk.dispatch("r-0001", runtime="native", model="m", task="do it")
-    run = desk.row(Run, "r-0001")
-    run = with_words(run, "with the task", "ana", 1, waits=True)
-    run = with_words(run, "later", "ana", 2, waits=False)
-    assert {number: row["text"] for number, row in unheard(run).items()} == {2: "later"}
-    run = heard(run, (1, 2), attempt=1)
-    assert unheard(run) == {} and kept(run) == []
-    assert list(unheard(replace(run, attempt=2))) == [2]
+    assert [word.text for word in kept(rows(desk))] == ["line one\nline 'two' \"$(x)\""]
