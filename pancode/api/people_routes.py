@@ -22,7 +22,7 @@ from pancode.core.visitors import must_allow
 from pancode.dispatch.dispatch import Dispatched
 from pancode.dispatch.report import queued
 from pancode.errors import RefusedError, UsageError
-from pancode.life.continuing import GO_ON, WITH_TASK, is_sitting
+from pancode.life.continuing import GO_ON, WITH_TASK
 from pancode.life.inbox import ItemKind, kind_of
 from pancode.life.land_values import LandWay
 from pancode.life.landing import LANDED
@@ -83,7 +83,7 @@ def _continue(context: ApiContext, call: ApiCall) -> Any:
     body: ContinueBody = call.body
     core, around = context.core, context.coordinator.around({})
     old = find(core, call.path["run"])
-    if is_sitting(old):
+    if old.takes_turns:
         if call.inside is not None:
             refuse(core, call.inside, f"to talk in the session {old.id}")
         done = say(core, around, old.id, body.text or GO_ON, body.by)
@@ -94,13 +94,13 @@ def _continue(context: ApiContext, call: ApiCall) -> Any:
 def _goes_on_landing(context: ApiContext, call: ApiCall) -> bool:
     """Whether these words may begin a run that lands: of a session, its newest run says so."""
     run = find(context.core, call.path["run"])
-    return lands(context.core, run.id) if is_sitting(run) else lands_again(context, call)
+    return lands(context.core, run.id) if run.takes_turns else lands_again(context, call)
 
 
 def _tells_landing(context: ApiContext, call: ApiCall) -> bool:
     """The same for words that begin a run of a session only."""
     run = find(context.core, call.path["run"])
-    return is_sitting(run) and lands(context.core, run.id)
+    return run.takes_turns and lands(context.core, run.id)
 
 
 def _answer(context: ApiContext, call: ApiCall) -> Any:
@@ -193,7 +193,7 @@ def _tell(context: ApiContext, call: ApiCall) -> Any:
     """A session gets them, whatever it does now; any other run keeps what its agent cannot be given."""
     body: TellBody = call.body
     run = find(context.core, call.path["run"])
-    if is_sitting(run):
+    if run.takes_turns:
         token = None if call.visitor is None else call.visitor.token
         said = say(context.core, context.coordinator.around({}), run.id, body.text, body.by, token)
     else:

@@ -13,7 +13,7 @@ from pancode.control.core import Core, locked, open_fences
 from pancode.control.shapes import Json
 from pancode.core.ports import Transaction
 from pancode.core.records import Attempt, Fence, Run, Setting
-from pancode.life.continuing import ended_turns, is_sitting
+from pancode.life.continuing import ended_turns
 from pancode.life.placement import Shun
 from pancode.life.retries import as_it_was
 from pancode.nodes.breakers import LOOP, MOST_KEPT, Breaker, BreakerState, EndedTry, breakers, not_closed
@@ -149,7 +149,7 @@ def _has_begun_well(run: Run, fence: Fence, name: str) -> bool:
     sitting, which may not end for days, has answered."""
     if fence.mark in ("", Mark.ACCEPTED, Mark.PREPARED):
         return False
-    return name.startswith("node:") or (is_sitting(run) and ended_turns(run) > 0)
+    return name.startswith("node:") or (run.takes_turns and ended_turns(run) > 0)
 
 
 def _names(run: Run, node: str) -> tuple[str, ...]:
@@ -170,7 +170,7 @@ def _ended(run: Run, attempt: Attempt | None, fence: Fence | str) -> EndedTry:
         provider=provider_of(run, node),
         failure=None if attempt is None else attempt.failure,
         own=kind is None or kind.own,
-        session=run.session if is_sitting(run) else "",
+        session=run.session if run.takes_turns else "",
         retry_ms=_asked_wait_ms(run, attempt),
     )
 

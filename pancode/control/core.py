@@ -34,7 +34,7 @@ from pancode.core.records import (
     Workflow,
 )
 from pancode.core.values import replace
-from pancode.life.continuing import is_sitting, leads, payer_of
+from pancode.life.continuing import leads, payer_of
 from pancode.life.orders import NUMBERS_IN_AN_EPOCH
 from pancode.life.signals import Purse
 from pancode.nodes.node import REACHED, Deadlines, Listening, NodeView, Reaching, awake_since, view
@@ -315,7 +315,7 @@ class Core:
         payer = payer_of(run)
         session = self.held_in(tx, [books.session_scope(payer)]) if payer else []
         above = tx.get(Run, run.parent) if run.parent is not None else None
-        if not is_sitting(run) and (above is None or not leads(above)):
+        if not run.takes_turns and (above is None or not leads(above)):
             session = [replace(purse, ceilings=books.NO_CEILING) for purse in session]
         return [*self.held_in(tx, scopes), *session, *self.period_purses(tx)]
 

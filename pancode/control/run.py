@@ -30,7 +30,7 @@ from pancode.core.records import (
 )
 from pancode.errors import NotFoundError, RefusedError, UsageError
 from pancode.life.case import stage_of
-from pancode.life.continuing import is_blocked, is_sitting, narrower, nexts
+from pancode.life.continuing import is_blocked, narrower, nexts
 from pancode.life.ends import GIVEN_UP
 from pancode.life.inbox import answerer_of, item_of, open_item
 from pancode.life.landing import LANDED, NOTHING, REVERTED, landing_of
@@ -185,7 +185,7 @@ def before(tx: Transaction, run: Run) -> Iterator[Run]:
 
 def session_of(tx: Transaction, run: Run) -> SessionRow | None:
     """The session that has this sitting; None: the run takes no turns."""
-    return tx.get(SessionRow, run.session) if is_sitting(run) else None
+    return tx.get(SessionRow, run.session) if run.takes_turns else None
 
 
 def words_of(tx: Transaction, run: Run) -> list[Word]:
@@ -198,25 +198,13 @@ def chain_of(tx: Transaction, run: Run) -> list[Run]:
     return tx.find(Run, {"session": run.session}, order="place") if run.session else [run]
 
 
-def next_of(tx: Transaction, run: Run) -> Run | None:
-    """The run that goes on from this one, or was begun in the place of this sitting; None: there is none."""
-    return next((one for one in chain_of(tx, run) if one.place == run.place + 1), None)
-
-
-def newest_of(tx: Transaction, run: Run) -> Run:
-    """The newest run of its chain."""
-    where = {"session": run.session}
-    found = tx.find(Run, where, order="place", descending=True, limit=1) if run.session else []
-    return found[0] if found else run
-
-
 def hands_now(tx: Transaction, run: Run) -> tuple[Mode, Safety]:
     """The mode and level that bound the runs which it dispatches: no wider than those of its session's newest
     sitting. What a person has chosen for the next one narrows them at once, and widens nothing."""
     hands, session = (run.mode, run.safety), session_of(tx, run)
     if session is None:
         return hands
-    newest = newest_of(tx, run)
+    newest = chain_of(tx, run)[-1]
     return narrower(narrower(hands, (session.mode, session.safety)), (newest.mode, newest.safety))
 
 

@@ -49,7 +49,7 @@ def _with_sitting(
         return SessionRow(id=first.id, title=title, ceiling=None if before else budget, **now)
     if "by_itself" in run.terms:
         must_be_open(known)  # somebody may have ended it since the words that are left were seen
-    return replace(known, **now, chosen_by=None, closed_by=None, news=())
+    return replace(known, **now, chosen_by=None, closed_by=None, news=(), restored={})
 
 
 def line_of(text: str) -> str:

@@ -176,6 +176,11 @@ class Run(Record):
         """The run whose landing's gates this one runs; None: it does work of its own."""
         return self.terms.get("judges")
 
+    @property
+    def takes_turns(self) -> bool:
+        """Whether its program waits for words after an answer."""
+        return "turns" in self.terms
+
 
 @dataclass(frozen=True, slots=True)
 class SessionRow(Record):
@@ -210,7 +215,7 @@ class SessionRow(Record):
     points: tuple[dict[str, object], ...] = ()
     """Its checkpoints, oldest first: name, run, by, at_ms."""
     restored: dict[str, object] = field(default_factory=dict)
-    """Where a person went back to: name, run, `behind` which sitting, and the conversation `told`."""
+    """Where a person went back to, until the next sitting begins: name, run, and the conversation `told`."""
     backs: dict[str, str] = field(default_factory=dict)
     """By the sitting behind which a person went back: the one at whose end the next begins."""
 

@@ -52,7 +52,7 @@ from pancode.dispatch.resolve import Resolution, Unresolved, resolve, with_other
 from pancode.dispatch.showing import NOTHING_SHOWN, told_of, with_shown
 from pancode.dispatch.workspaces import at_its_place, joined
 from pancode.errors import ConfigError, RefusedError, with_fix
-from pancode.life.continuing import is_sitting, leads, payer_of
+from pancode.life.continuing import leads, payer_of
 from pancode.life.signals import Admitted, AskedFirst, Continued, GivenUp
 from pancode.workflow import rejoining
 
@@ -112,8 +112,8 @@ def admit(work: Work, run: Run, budget: Decimal | None = None) -> Run:
     tx, before = work.tx, run.terms.get("continues")
     old = tx.get(Run, before) if before is not None else None
     replaced = tx.get(Run, run.retry_of) if run.retry_of is not None else None
-    run = joined_chain(run, old or (replaced if is_sitting(run) else None))
-    if is_sitting(run):
+    run = joined_chain(run, old or (replaced if run.takes_turns else None))
+    if run.takes_turns:
         add_sitting(work, run, budget)
     if "past_cap" in run.terms:
         make_room(work, run)

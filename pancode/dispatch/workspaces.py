@@ -16,7 +16,7 @@ from pancode.core.records import Run, RunState, Setting
 from pancode.core.terms import RunTerms
 from pancode.core.values import replace
 from pancode.errors import RefusedError, UsageError
-from pancode.life.continuing import beginning, is_blocked, is_sitting, nexts
+from pancode.life.continuing import beginning, is_blocked, nexts
 
 PREFIX = "workspace:"
 """Of the durable settings that hold workspaces."""
@@ -129,7 +129,7 @@ def must_be_free(name: str, runs: list[Run]) -> None:
     last = runs[-1]
     if is_blocked(last):
         why, fix = "it has asked a person, and goes on with the answer", f'pancode answer {last.id} "..."'
-    elif is_sitting(last):
+    elif last.takes_turns:
         why, fix = f"a chat with {last.agent} is open there", f"pancode sessions rest {last.id}"
     else:
         why, fix = (

@@ -12,7 +12,7 @@ from pancode.errors import RefusedError
 from pancode.life import inbox, people
 from pancode.life.binding import begin, hold
 from pancode.life.changes import Changes
-from pancode.life.continuing import is_blocked, is_sitting
+from pancode.life.continuing import is_blocked
 from pancode.life.ends import end_unstarted
 from pancode.life.inbox import BEFORE_START, ItemKind, kind_of, must_wait
 from pancode.life.orders import identity_of, name_of
@@ -90,7 +90,7 @@ def asked(made: Changes, body: PersonAsked) -> Changes:
     """The call goes to the inbox; a rule that is permitted for the run gets its yes at once. Idempotent."""
     run, question = made.run, body.asked
     works = made.case.newest and run.state is RunState.RUNNING and run.stop_asked is None
-    if not works or not RUNTIMES[run.runtime].asks(is_sitting(run)) or inbox.is_known(run, question.call):
+    if not works or not RUNTIMES[run.runtime].asks(run.takes_turns) or inbox.is_known(run, question.call):
         return made
     if len(inbox.calls_of(run)) >= MOST_KEPT:
         return people.deny(made, question, TOO_MANY)

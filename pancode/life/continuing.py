@@ -90,11 +90,6 @@ def spoken(run: Run, turn: TurnRecord, at_ms: int) -> Run:
     return replace(run, terms={**run.terms, "turn": newest})
 
 
-def is_sitting(run: Run) -> bool:
-    """Whether its program waits for words after an answer."""
-    return bool(run.terms.get("turns"))
-
-
 def is_turn_lost(run: Run) -> bool:
     """Whether the newest turn of the sitting was cut by the end of its program, or with its node."""
     return run.terms.get("turn", {}).get("stop") == TurnStop.LOST or run.outcome is Outcome.LOST
@@ -102,12 +97,12 @@ def is_turn_lost(run: Run) -> bool:
 
 def hears(run: Run) -> bool:
     """Whether its agent is given words of a person while it works."""
-    return RUNTIMES[run.runtime].hears or is_sitting(run)
+    return RUNTIMES[run.runtime].hears or run.takes_turns
 
 
 def payer_of(run: Run) -> str:
     """The session in whose books the run is: its own, or that of the sitting it comes from; empty: none."""
-    return run.session if is_sitting(run) else run.terms.get("charged_to", "")
+    return run.session if run.takes_turns else run.terms.get("charged_to", "")
 
 
 def leads(run: Run) -> bool:
@@ -175,7 +170,7 @@ def may_give_way(run: Run, session: SessionRow | None, words: Iterable[Word]) ->
     """Whether the sitting waits for words, and was not asked to rest or to end."""
     if session is None or session.chosen_by or session.closed_by or run.stop_asked is not None:
         return False
-    return is_sitting(run) and "gives_way" not in run.terms and is_between_turns(run, words)
+    return run.takes_turns and "gives_way" not in run.terms and is_between_turns(run, words)
 
 
 def is_cut_by_cap(run: Run) -> bool:
@@ -260,7 +255,7 @@ def must_have_ended(old: Run) -> None:
         raise UsageError(f"{old.id} has not ended, it is {old.state}", fix=fix, code="not_ended")
     if old.outcome is Outcome.LOST:
         why = "its node was not heard, so there is no result to go on from"
-        if is_sitting(old):
+        if old.takes_turns:
             why += "; a retry says its words again, with all that its session had before it"
         raise UsageError(f"{old.id} is lost", why=why, fix=f"pancode runs retry {old.id}", code="no_result")
 
@@ -324,7 +319,7 @@ def session_of(old: Run, reachable: bool) -> Mapping[str, str]:
         return {}
     if session is not None:
         return {"run": old.id, "session": str(session)}
-    gone = not is_sitting(old) or old.failure is FailureKind.CANNOT_START  # its node may not have it any more
+    gone = not old.takes_turns or old.failure is FailureKind.CANNOT_START  # its node may not have it any more
     return {} if gone else old.terms.get("resume", {})  # its program never began: the memory of before
 
 
@@ -392,7 +387,7 @@ def words_for(old: Run, remark: str, by: str, left: LeftOver) -> str:
 
     They count as the words of `by`, who says the remark: those of several people name who said them.
     """
-    if not is_sitting(old):
+    if not old.takes_turns:
         added = (f"A person adds: {one.text}" for one in kept(left.words))
         return "\n\n".join((remark.strip() or GO_ON, *added))
     said = [(old.created_by, old.task)] if _is_said_again(old) else []
@@ -407,7 +402,7 @@ def _is_said_again(old: Run) -> bool:
     """Whether nobody has heard the words that the sitting began with, or it is lost with what was made of
     them."""
     unbegun = "turn" not in old.terms and old.failure is not FailureKind.RECEIPT_REJECTED
-    return is_sitting(old) and (unbegun or old.outcome is Outcome.LOST)
+    return old.takes_turns and (unbegun or old.outcome is Outcome.LOST)
 
 
 def _story_for(old: Run) -> str:

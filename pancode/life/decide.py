@@ -50,7 +50,6 @@ from pancode.life.signals import (
     TermsAsked,
     ToldByPerson,
     TurnAsked,
-    TurnedDown,
     Unasked,
     Unbindable,
     UnknownFence,
@@ -173,8 +172,6 @@ def _spoken(made: Changes, signal: Spoken) -> Changes:
             return people.turn_asked(made, signal)
         case GivesWay():
             return people.gives_way(made, signal)
-        case TurnedDown():
-            return people.turned_down(made, signal)
         case TermsAsked():
             return people.terms_asked(made, signal)
         case SessionClosed():

@@ -17,7 +17,6 @@ from pancode.life.continuing import (
     after_news,
     hears,
     is_blocked,
-    more_news,
     must_be_free,
     must_hear,
     nexts,
@@ -32,13 +31,10 @@ from pancode.life.signals import (
     TermsAsked,
     ToldByPerson,
     TurnAsked,
-    TurnedDown,
 )
 from pancode.plain import counted
 
 DENIED = "denied"
-MOST_OF_A_NO = 160
-"""Characters of what was denied, as its agent hears it."""
 LOST = "the coordinator gave this run up as lost on its node, so nobody can approve the command"
 
 
@@ -107,18 +103,10 @@ def told(made: Changes, signal: ToldByPerson) -> Changes:
 def add_words(made: Changes, by: str, text: str, laid: str = "", for_next: bool = False) -> Changes:
     """These words are for the run; where its task can still have them, it has."""
     run, number = made.run, len(made.case.words) + 1
-    who = by if continuing.is_sitting(run) else "A person"
+    who = by if run.takes_turns else "A person"
     task = f"{run.task}\n\n{who} adds: {text}" if laid else run.task
     word = Word(run.id, number, made.now.ms, by, text, laid, for_next=for_next)
     return made.put(replace(run, task=task, terms={**run.terms, "told": number}), word)
-
-
-def turned_down(made: Changes, signal: TurnedDown) -> Changes:
-    """Its agent hears it with the next words of its session: a no begins no turn."""
-    no = f"{signal.by} has said no to what you asked for: {signal.what[:MOST_OF_A_NO]}"
-    session = made.case.session
-    made = made if session is None else made.put(replace(session, news=more_news(session.news, no)))
-    return made.tell("person", f"no by {signal.by}", "told with the next words", signal.what)
 
 
 def listens(made: Changes) -> Fence | None:
@@ -142,7 +130,7 @@ def say(made: Changes) -> Changes:
 def turn_asked(made: Changes, signal: TurnAsked) -> Changes:
     """Cancel the turn at work, or let the sitting rest behind it. UsageError when no program takes turns."""
     fence = listens(made)
-    if fence is None or not continuing.is_sitting(made.run):
+    if fence is None or not made.run.takes_turns:
         raise UsageError(
             f"{made.run.id} has no turn to {signal.what}",
             why=f"it is {made.run.state}: {made.run.reason}",
@@ -176,7 +164,7 @@ def gives_way(made: Changes, signal: GivesWay) -> Changes:
 def turned(made: Changes, turn: TurnRecord, at_ms: int) -> Changes:
     """A turn of the sitting has ended. Idempotent: the receipt tells of it again. Turns come one after the
     other: any other number is none, as it would hide those that come."""
-    if not continuing.is_sitting(made.run) or turn.number != continuing.ended_turns(made.run) + 1:
+    if not made.run.takes_turns or turn.number != continuing.ended_turns(made.run) + 1:
         return made
     words = continuing.in_turn(made.case.words, turn, made.run.attempt)
     made = made.put(continuing.spoken(made.run, turn, at_ms), *words)
@@ -218,7 +206,7 @@ def closed(made: Changes, signal: SessionClosed) -> Changes:
     made = made.put(replace(made.run, terms=terms), replace(session, closed_by=signal.by))
     made = made.tell("person", "session", "ended", f"by {signal.by}")
     made = made.record("people", "info", "session ended", by=signal.by)
-    if listens(made) is None or not continuing.is_sitting(made.run):
+    if listens(made) is None or not made.run.takes_turns:
         return made
     if not continuing.is_between_turns(made.run, made.case.words):
         made = turn_asked(made, TurnAsked("cancel", signal.by))

@@ -240,14 +240,6 @@ class ToldByPerson:
 
 
 @dataclass(frozen=True, slots=True)
-class TurnedDown:
-    """A person has said no to something that the sitting asked for. `what`: in words, for its agent."""
-
-    what: str
-    by: str
-
-
-@dataclass(frozen=True, slots=True)
 class TurnAsked:
     """A person wants the turn at work cancelled, or the sitting to rest behind it.
 
@@ -390,7 +382,7 @@ class Reverted:
 Queued = Admitted | AskedFirst | Due | Waits | Released | Bound
 FromNode = NodeReported | NotTaken | Doubted | NodeSilent | Quarantined | UnknownFence
 Ended = Lost | Stop | GivenUp | Unbindable | Priced
-Spoken = SessionClosed | TermsAsked | ToldByPerson | TurnAsked | TurnedDown | GivesWay | FleetAnswered
+Spoken = SessionClosed | TermsAsked | ToldByPerson | TurnAsked | GivesWay | FleetAnswered
 Steered = Approved | AskedAgain | CallDecided | Continued | Declined | Spoken | Unasked
 Landing = LandingAsked | LandingProposed | LandingDue | Dropped | CalledOff | LandingOver | Landed | Reverted
 Verifying = VerificationAsked | VerificationBegun | VerificationOver

@@ -23,7 +23,7 @@ from pancode.core.values import replace
 from pancode.dispatch.choice import level_of_mode
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.errors import UsageError, WorkspaceError
-from pancode.life.continuing import IDLE_MS, LeftOver, SittingTerms, continued, is_sitting, wanted
+from pancode.life.continuing import IDLE_MS, LeftOver, SittingTerms, continued, wanted
 from pancode.life.placement import can_be_had, is_walled
 from pancode.nodes.node import NodeView
 from pancode.workflow import rejoining
@@ -52,17 +52,17 @@ def dispatch_again(
         )
     _must_be_no_settling(old)
     _must_be_no_sitting(old)
-    with core.ports.ledger.transaction() as tx:
-        asked, left = request_of(old, by, session_of(tx, old)), LeftOver(words_of(tx, old))
-    request = replace(asked, scouts=old.terms.get("scouts", {}), recovers=recovers)
-    if is_sitting(old):
+    request = replace(asked_again(core, old, by), scouts=old.terms.get("scouts", {}), recovers=recovers)
+    if old.takes_turns:
+        with core.ports.ledger.transaction() as tx:
+            left = LeftOver(words_of(tx, old))
         again = continued(old, request, "", reachable(core, old), left=left)
         request = replace(unpinned(core, again), retry_of=old.id)
     if old.workflow is not None and not alone:
         with core.ports.ledger.transaction() as tx:
             rejoining.must_take(tx, old)  # before anything is paid for a snapshot; and again as it is queued
         request = replace(request, in_step=True, begins=begins_at(old))
-    elif recovers and "begins" in old.terms and not is_sitting(old):
+    elif recovers and "begins" in old.terms and not old.takes_turns:
         request = replace(request, begins=same_files(old), continues=old.id)
     request = going_on(old, request) if resume else request
     _must_be_below(around, old, request)
@@ -74,7 +74,7 @@ def _must_be_no_sitting(old: Run) -> None:
 
     The retry of a lost one is the next sitting: it has what the session had, and says the words again.
     """
-    if is_sitting(old) and old.outcome is not Outcome.LOST:
+    if old.takes_turns and old.outcome is not Outcome.LOST:
         raise UsageError(
             f"{old.id} is a sitting of a session, and a retry would repeat its first turn",
             fix=f'go on with the session: pancode attach {old.id} "..."',
@@ -91,7 +91,7 @@ def reachable(core: Core, old: Run) -> bool:
     name = old.result.get("node") or old.node
     with core.ports.ledger.transaction() as tx:
         node = tx.get(Node, name) if isinstance(name, str) else None
-        waits = is_sitting(old) and old.outcome is not Outcome.LOST
+        waits = old.takes_turns and old.outcome is not Outcome.LOST
         there = node is not None and node.removed is None and (waits or can_be_had(core.view_of(node)))
         return there and keeps_node(old, session_of(tx, old), core.views(tx))
 
@@ -169,6 +169,12 @@ def _place_of(run: Run) -> str | None:
     return run.project if run.project is None or not folder else posixpath.join(run.project, folder)
 
 
+def asked_again(core: Core, run: Run, by: str) -> DispatchRequest:
+    """As `request_of`; of a sitting with what a person has chosen for its session since."""
+    with core.ports.ledger.transaction() as tx:
+        return request_of(run, by, session_of(tx, run))
+
+
 def request_of(run: Run, by: str, session: SessionRow | None = None) -> DispatchRequest:
     """The parts of the old request that decide the work; the user's configuration may have changed.
 
@@ -192,10 +198,10 @@ def request_of(run: Run, by: str, session: SessionRow | None = None) -> Dispatch
         cwd=_place_of(run),
         answers=terms.get("answers") if own else None,
         land=run.land and run.landed is None,
-        budget=None if is_sitting(run) else request.budget,  # its session has the ceiling
+        budget=None if run.takes_turns else request.budget,  # its session has the ceiling
         on_cap="" if session is None else session.on_cap,
         rounds=_rounds(run),
-        session=run.session if is_sitting(run) else "",
+        session=run.session if run.takes_turns else "",
         charged_to=run.terms.get("charged_to", ""),
         rehearses=run.terms.get("rehearses", ""),
         preset=terms.get("preset", ""),

@@ -51,8 +51,7 @@ def restore(core: Core, text: str, name: str, told: str, by: str) -> Checkpoints
         if point is None:
             raise not_found("checkpoint", name, names, f"pancode sessions checkpoints {session.id}")
         run = str(point["run"])
-        wanted: dict[str, object] = {"name": name, "run": run, "behind": row.run, "told": told}
-        wanted = {} if run == row.run else wanted
+        wanted: dict[str, object] = {"name": name, "run": run, "told": told} if run != row.run else {}
         row = replace(row, restored=wanted, backs={**row.backs, row.run: run})
         work.tx.put(row)
         work.audit("people", "info", "checkpoint restored", row.run, by=by, name=name, at=run)
@@ -101,20 +100,15 @@ def _must_be_new(row: SessionRow, name: str) -> None:
         raise UsageError(f"there is a checkpoint {name} already", fix=f"another name; {look}", code="taken")
     if len(row.points) >= MOST_POINTS:
         raise UsageError(f"a session has {MOST_POINTS} checkpoints at most", fix=look, code="too_many")
-    if _waits(row):
+    if row.restored:
         why = f"your next words go on at {row.restored['name']}, and begin a sitting there"
         raise UsageError("there is nothing new to name", why=why, fix="say them first", code="restored")
-
-
-def _waits(row: SessionRow) -> bool:
-    """Whether a person went back to an earlier point, and no words have come since."""
-    return row.restored.get("behind") == row.run
 
 
 def _shape(tx: Transaction, session: str, row: SessionRow | None) -> CheckpointsShape:
     return {
         "session": session,
-        "next": str(row.restored["name"]) if row is not None and _waits(row) else None,
+        "next": str(row.restored["name"]) if row is not None and row.restored else None,
         "checkpoints": [_point(tx, one) for one in (() if row is None else row.points)],
     }
 

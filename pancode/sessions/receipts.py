@@ -13,7 +13,6 @@ from pancode.control.shapes import CheckShape, Json
 from pancode.control.surroundings import Streams
 from pancode.core.records import Fence, Run, RunState
 from pancode.errors import NotFoundError
-from pancode.life.continuing import is_sitting
 from pancode.life.orders import name_of
 from pancode.life.verification import ReceiptVerdict
 from pancode.runs import receipts
@@ -32,7 +31,7 @@ def verify(core: Core, text: str, streams: Streams) -> SessionVerdictShape:
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
         session = of_run(tx, run)
-    runs = session.runs if is_sitting(session.newest) else (run,)
+    runs = session.runs if session.newest.takes_turns else (run,)
     found = [_row(core, one, streams) for one in runs]
     said = list(_said(core, [row["run"] for row in found if row["receipt"] is not None]))
     if len(runs) == 1:
@@ -44,7 +43,7 @@ def verify(core: Core, text: str, streams: Streams) -> SessionVerdictShape:
             "run": judged["run"],
             "verdict": verdict,
             "checks": checks,
-            "sittings": found if is_sitting(run) else [],
+            "sittings": found if run.takes_turns else [],
         }
     checks = [_held(core, one, row) for one, row in zip(runs, found, strict=True)]
     checks += [*said, *_links(core, [row["run"] for row in found if row["receipt"] is not None])]

@@ -16,7 +16,6 @@ from pancode.control.run import (
     find_run,
     iso,
     newest_fence,
-    newest_of,
     node_of,
     run_shape,
     session_of,
@@ -44,7 +43,6 @@ from pancode.errors import WorkspaceError
 from pancode.life.continuing import (
     ended_turns,
     is_between_turns,
-    is_sitting,
     is_turn_lost,
     kept,
     leads,
@@ -110,7 +108,7 @@ class SessionChain:
             return SessionState.STARTS if offered else SessionState.WAITS_FOR_SLOT
         if mark in ("", Mark.ACCEPTED, Mark.PREPARED):
             return SessionState.STARTS
-        idle = is_sitting(run) and mark == Mark.SPAWNED and is_between_turns(run, self.words)
+        idle = run.takes_turns and mark == Mark.SPAWNED and is_between_turns(run, self.words)
         if not idle:
             return SessionState.WORKS
         return SessionState.WAITS_FOR_YOU if self.proposed is None else SessionState.ASKS
@@ -147,8 +145,8 @@ def meant(core: Core, text: str, *, to_land: bool = False) -> Run:
     change."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text, to_land=to_land)
-        newest = newest_of(tx, run)
-    return newest if is_sitting(newest) else run
+        newest = chain_of(tx, run)[-1]
+    return newest if newest.takes_turns else run
 
 
 NOT_AT_REST = "not_at_rest"
@@ -158,7 +156,7 @@ NOT_AT_REST = "not_at_rest"
 def at_rest(core: Core, text: str, *, to_land: bool = False) -> Run:
     """As `meant`. WorkspaceError for a sitting in a repository that has not ended: it has no change yet."""
     run = meant(core, text, to_land=to_land)
-    if not is_sitting(run) or run.project is None or run.state is RunState.ENDED:
+    if not run.takes_turns or run.project is None or run.state is RunState.ENDED:
         return run
     raise WorkspaceError(
         f"{run.id} has not ended: its session has a change when it rests",
@@ -206,7 +204,7 @@ def shape(core: Core, tx: Transaction, session: SessionChain) -> SessionShape:
         "project": run.project,
         "title": line_of(first.task or " ".join(first.argv or ())) if row is None else row.title,
         "last_words": line_of(session.words[-1].text if session.words else run.task),
-        "takes_turns": is_sitting(run),
+        "takes_turns": run.takes_turns,
         "turn": None if turn is None else {name: turn.get(name) for name in _OF_A_TURN},
         "waiting": len(kept(session.words)),
         "goes_on": session.goes_on,
@@ -244,10 +242,10 @@ def _money(core: Core, tx: Transaction, session: SessionChain, attempts: list[At
     run, now = session.newest, attempts[-1] if attempts else None
     view = session_view(core, tx, session.id)
     used = books.counted_usd(view.balance)
-    if is_sitting(run) and run.state is not RunState.ENDED and now is not None and now.run == run.id:
+    if run.takes_turns and run.state is not RunState.ENDED and now is not None and now.run == run.id:
         held = min(now.held_usd, view.balance.held_usd)  # a sitting of before sessions had books has none
         used = books.plus(books.minus(used, held), books.known_cost(now.usage) or books.ZERO)
-    ceiling, sitting = view.ceilings.usd, run.limits.get("usd") if is_sitting(run) else None
+    ceiling, sitting = view.ceilings.usd, run.limits.get("usd") if run.takes_turns else None
     left = None if ceiling is None else max(books.minus(ceiling, used), books.ZERO)
     return {
         "ceiling_usd": None if ceiling is None else f"{ceiling:f}",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pancode.control.core import Core
-from pancode.control.run import next_of
+from pancode.control.run import chain_of
 from pancode.control.surroundings import Streams
 from pancode.core.records import Run
 from pancode.errors import UsageError
@@ -73,7 +73,7 @@ def read(core: Core, streams: Streams, place: SessionPlace) -> SessionPiece:
         return SessionPiece(piece.data, here, piece.more)
     with core.ports.ledger.transaction() as tx:
         run = tx.get(Run, place.run)
-        after = None if run is None else next_of(tx, run)
-    if after is not None:
-        return SessionPiece(b"", SessionPlace(after.id), more=True)
+        chain = [] if run is None else chain_of(tx, run)[run.place :]
+    if chain:
+        return SessionPiece(b"", SessionPlace(chain[0].id), more=True)
     return SessionPiece(b"", here, end=True)

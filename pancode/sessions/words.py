@@ -16,8 +16,8 @@ from pancode.core.records import Action, ActionKind, ApiToken, Run, RunState, Wo
 from pancode.core.visitors import AccessScope, must_allow
 from pancode.dispatch.dispatch import Dispatched, JudgedDispatch, dispatch, dry_run
 from pancode.errors import PancodeError, RefusedError, UnavailableError, UsageError
-from pancode.life.continuing import GATES, as_sitting, hears, is_sitting, kept
-from pancode.life.signals import SessionClosed, ToldByPerson, TurnAsked, TurnedDown
+from pancode.life.continuing import GATES, as_sitting, hears, kept, more_news
+from pancode.life.signals import SessionClosed, ToldByPerson, TurnAsked
 from pancode.runs.stop import stop
 from pancode.sessions.session import SessionState, load
 from pancode.sessions.speaking import spoken
@@ -25,6 +25,8 @@ from pancode.work.people.continuing import continue_run, go_on
 
 TRIES = 3
 """So often somebody else may begin the next sitting at the same moment."""
+MOST_OF_A_NO = 160
+"""Characters of what was denied, as its agent hears it."""
 Around = Callable[[Mapping[str, object]], Surroundings]
 
 
@@ -86,7 +88,7 @@ def say(
             told = None if old.state is RunState.ENDED else work.signal(old, ToldByPerson(words, by))
         if told is not None:
             return said_in(core, told)
-        if token is not None and not is_sitting(old):
+        if token is not None and not old.takes_turns:
             must_allow(token, AccessScope.DISPATCH, f"to go on from {old.id}, which takes no turns")
         try:
             begun = continue_run(core, around, old, words, by, session=session.id)
@@ -108,11 +110,14 @@ def said_in(core: Core, run: Run) -> SaidWords:
 
 
 def turn_down(core: Core, asker: str, what: str, by: str) -> None:
-    """Let a session hear, with its next words, that a person has said no to what this run of it asked for."""
+    """Let a session hear, with its next words, that a person has said no to what this run of it asked for: a
+    no begins no turn."""
     with unit_of_work(core) as work:
-        newest = load(work.tx, asker).newest
-        if is_sitting(newest):
-            work.signal(newest, TurnedDown(what, by))
+        row = load(work.tx, asker).row
+        if row is not None:
+            no = f"{by} has said no to what you asked for: {what[:MOST_OF_A_NO]}"
+            work.tx.put(replace(row, news=more_news(row.news, no)))
+            work.tell(row.run, "person", f"no by {by}", "told with the next words", what)
 
 
 def lands(core: Core, text: str) -> bool:
@@ -137,7 +142,7 @@ def end(core: Core, text: str, by: str) -> Run:
     with unit_of_work(core) as work:
         session = load(work.tx, text)
         old = run = session.newest
-        if not is_sitting(run):
+        if not run.takes_turns:
             fix = f"pancode runs stop {run.id}"
             raise UsageError(f"{run.id} is no session: it takes no turns", fix=fix, code="no_session")
         run = work.signal(run, SessionClosed(by))

@@ -12,7 +12,7 @@ from node_agent.wire.identity import AttemptId
 from pancode.control.run import words_of
 from pancode.core.ports import Transaction
 from pancode.core.records import BookEntry, EntryKind, Run
-from pancode.life.continuing import AT_A_TURN, LeftOver, is_sitting, words_for
+from pancode.life.continuing import AT_A_TURN, LeftOver, words_for
 from pancode.sessions.session import of_run
 from tests.simulation.invariants import must
 
@@ -71,7 +71,7 @@ class TalkTruth:
         """With a task or in one turn of their session, kept for its next sitting, or lost and told so."""
         begun, kept, lost = set[str](), dict[str, Run](), set[str]()
         home: dict[str, set[str]] = defaultdict(set)
-        for session in {run.session: run for run in tx.find(Run) if is_sitting(run)}.values():
+        for session in {run.session: run for run in tx.find(Run) if run.takes_turns}.values():
             chain = of_run(tx, session)
             for run in chain.runs:
                 words = words_of(tx, run)
@@ -104,7 +104,7 @@ class TalkTruth:
         """By the books: nothing is spent by a sitting beyond what was held for it."""
         held: Counter[tuple[str, str]] = Counter()
         spent: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
-        sittings = {run.id for run in tx.find(Run) if is_sitting(run)}
+        sittings = {run.id for run in tx.find(Run) if run.takes_turns}
         for entry in (one for one in tx.find(BookEntry) if one.run in sittings):
             key = (entry.run, entry.scope)
             if entry.kind is EntryKind.HOLD:

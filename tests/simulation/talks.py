@@ -12,7 +12,6 @@ from pancode.agents.request import DispatchRequest
 from pancode.api.routing import once
 from pancode.control.core import Core
 from pancode.core.records import Action, ActionKind, Run
-from pancode.life.continuing import is_sitting
 from pancode.sessions import words
 from tests.simulation.flows import AROUND
 
@@ -110,7 +109,7 @@ def sessions(w: World) -> list[str]:
     """By their first runs, oldest first."""
     with w.coordinator.seen() as tx:
         runs = tx.find(Run, order="created_ms")
-    return list(dict.fromkeys(run.session for run in runs if is_sitting(run)))
+    return list(dict.fromkeys(run.session for run in runs if run.takes_turns))
 
 
 # -- what the coordinator does ---------------------------------------------------------------------

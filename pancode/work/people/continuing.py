@@ -23,7 +23,7 @@ from pancode.life.continuing import (
     must_be_free,
     must_have_ended,
 )
-from pancode.runs.retry import reachable, request_of, unpinned
+from pancode.runs.retry import asked_again, reachable, unpinned
 
 
 def continue_run(
@@ -43,21 +43,18 @@ def continue_run(
     """
     _must_be_over(core, old)
     inside = by if isinstance(by, Run) else None
-    known = _session(core, old)
-    if inside is None:
-        again = request_of(old, str(by), known)
-    else:
-        again = replace(request_of(old, inside.id, known), confirmed=False, land=False)
+    again = asked_again(core, old, str(by) if inside is None else inside.id)
+    if inside is not None:
+        again = replace(again, confirmed=False, land=False)
     if session and RUNTIMES[old.runtime].takes_turns:
         again = as_sitting(again, session)
-    request = goes_on(core, old, known, again, remark, answers, program)
+    request = goes_on(core, old, again, remark, answers, program)
     return dispatch(core, around, request, None if inside is None else inside.id)
 
 
 def goes_on(
     core: Core,
     old: Run,
-    session: SessionRow | None,
     again: DispatchRequest,
     remark: str,
     answers: str | None = None,
@@ -66,16 +63,10 @@ def goes_on(
     """The request for the run behind the old one. Of a session it begins where a person wants it to go on,
     and hears what has happened since the last words."""
     with core.ports.ledger.transaction() as tx:
-        words = words_of(tx, old)
-        news = () if session is None else _news(tx, session, old)
-        back = None if session is None else _way_back(tx, session, old)
-    left = LeftOver(words, news, back)
+        left, session = LeftOver(words_of(tx, old)), session_of(tx, old)
+        if session is not None:
+            left = replace(left, news=_news(tx, session, old), back=_way_back(tx, session))
     return unpinned(core, continued(old, again, remark, reachable(core, old), answers, program, left))
-
-
-def _session(core: Core, old: Run) -> SessionRow | None:
-    with core.ports.ledger.transaction() as tx:
-        return session_of(tx, old)
 
 
 def _news(tx: Transaction, session: SessionRow, old: Run) -> tuple[str, ...]:
@@ -85,21 +76,17 @@ def _news(tx: Transaction, session: SessionRow, old: Run) -> tuple[str, ...]:
         return session.news
     found = tx.find(Run, {"parent": old.id}, order="created_ms", descending=True, limit=MOST_RUNS)
     begun = ", ".join(f"{one.id} ({one.agent}, {one.outcome or one.state})" for one in found)
-    lost = "your program ended in the midst of a turn, which is lost"
-    return (
-        more_news(session.news, f"{lost}; the newest runs that it had begun: {begun}")
-        if begun
-        else session.news
-    )
+    lost = "your program ended in the midst of a turn, which is lost; the newest runs that it had begun"
+    return more_news(session.news, f"{lost}: {begun}") if begun else session.news
 
 
 MOST_RUNS = 8
 
 
-def _way_back(tx: Transaction, session: SessionRow, old: Run) -> WayBack | None:
+def _way_back(tx: Transaction, session: SessionRow) -> WayBack | None:
     """The earlier point at which a person wants the session to go on; None: after its newest sitting."""
     wanted = session.restored
-    at = tx.get(Run, str(wanted["run"])) if wanted.get("behind") == old.id else None
+    at = tx.get(Run, str(wanted["run"])) if wanted else None
     return None if at is None else WayBack(at, str(wanted["name"]), str(wanted["told"]))
 
 
@@ -117,6 +104,5 @@ def go_on(core: Core, around: Surroundings, old: Run, by: str, past_cap: bool = 
     `past_cap`: by a person's yes to the question of its cap, for which the ceiling of its session makes room;
     UsageError where nothing asks any more.
     """
-    session = _session(core, old)
-    again = replace(request_of(old, by, session), by_itself=not past_cap, past_cap=past_cap)
-    return dispatch(core, around, goes_on(core, old, session, again, ""))
+    again = replace(asked_again(core, old, by), by_itself=not past_cap, past_cap=past_cap)
+    return dispatch(core, around, goes_on(core, old, again, ""))

@@ -8,7 +8,7 @@ from typing import Any
 from node_agent.wire.failure import Outcome
 from pancode.agents.runtimes import RUNTIMES
 from pancode.control.core import Core
-from pancode.control.run import find_run, must_have_no_next, session_of, was_stopped
+from pancode.control.run import find_run, must_have_no_next, was_stopped
 from pancode.control.surroundings import Surroundings
 from pancode.core.ports import Transaction
 from pancode.core.records import Run, RunState
@@ -16,9 +16,9 @@ from pancode.core.values import replace
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.dispatch.workspaces import named, runs_in
 from pancode.errors import NotFoundError, PancodeError, RefusedError, UsageError, with_fix
-from pancode.life.continuing import is_sitting, nexts
+from pancode.life.continuing import nexts
 from pancode.life.ends import GIVEN_UP
-from pancode.runs.retry import dispatch_again, request_of
+from pancode.runs.retry import asked_again, dispatch_again, request_of
 from pancode.runs.workspaces import in_workspace
 from pancode.work.people.continuing import goes_on
 
@@ -89,7 +89,7 @@ def _ended_badly(core: Core, tx: Transaction) -> list[Run]:
         if run.outcome in (*AGAIN, *ON)
         and run.created_ms >= since
         and run.id not in tried
-        and not (nexts(run) or run.workflow or run.parent or run.judges or is_sitting(run))
+        and not (nexts(run) or run.workflow or run.parent or run.judges or run.takes_turns)
         and not (GIVEN_UP in run.result or was_stopped(tx, run))
     ]
     return found[::-1]
@@ -132,9 +132,7 @@ def _again(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
 
 def _on(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
     words = "" if RUNTIMES[old.runtime].own else GO_ON
-    with core.ports.ledger.transaction() as tx:
-        session = session_of(tx, old)
-    request = goes_on(core, old, session, request_of(old, by, session), words)
+    request = goes_on(core, old, asked_again(core, old, by), words)
     return dispatch(core, around, replace(request, recovers=True))
 
 
