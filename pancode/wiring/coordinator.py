@@ -33,7 +33,7 @@ from pancode.code.landing.forges import open_pull_request
 from pancode.code.landing.pull_request import PullAsked
 from pancode.code.landing.verifying import Verifications
 from pancode.code.tracker.telling import TrackerNews
-from pancode.code.tracker.working import note_pull
+from pancode.code.tracker.working import closing, note_pull
 from pancode.config.agentwrite import OwnAgents
 from pancode.config.choosing import KeptSettings
 from pancode.config.load import ConfigPlaces, load
@@ -269,7 +269,7 @@ class Coordinator:
         return apply_preset(self.home.root, name)
 
     def pull_request(self, run: Run, asked: PullAsked) -> PullRequestShape:
-        opened = open_pull_request(self.core, self._forges, run, asked)
+        opened = open_pull_request(self.core, self._forges, run, closing(self.core, run, asked))
         note_pull(self.core, run, opened["url"])
         return opened
 

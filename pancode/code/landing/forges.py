@@ -42,7 +42,7 @@ def open_pull_request(core: Core, forges: Forges, run: Run, asked: PullAsked) ->
     with core.ports.ledger.transaction() as tx:
         usage = usage_of(usage_of_run(tx, run) or {})
     cost = f"{usd(usage['cost_usd'])} ({usage['cost_source']})" if usage["cost_usd"] else "unknown"
-    opened = forges.open(place, pull_request(run, asked.branch, asked.message, cost))
+    opened = forges.open(place, pull_request(run, asked, cost))
     if opened.fresh:
         with unit_of_work(core) as work:
             work.tell(run.id, "land", f"pull request {opened.url}", "opened", asked.by)

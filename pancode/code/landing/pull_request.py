@@ -45,12 +45,15 @@ class PullAsked:
     branch: str
     message: str = ""
     kind: ForgeKind | None = None
+    closes: str = ""
+    """The issue that its merge ends, as its tracker reads it; empty: none."""
 
 
-def pull_request(run: Run, branch: str, message: str, cost: str) -> PullRequest:
-    """`cost` in words; `message` is that of the commit, empty: the run's task is."""
-    lines = safe_lines(message_of(run, message))
-    return PullRequest(branch, lines[0] if lines else run.id, _text(run, cost))
+def pull_request(run: Run, asked: PullAsked, cost: str) -> PullRequest:
+    """`cost` in words; the title is that of the commit's message, where none is given of the run's task."""
+    lines = safe_lines(message_of(run, asked.message))
+    ends = f"Closes {asked.closes}\n\n" if asked.closes else ""
+    return PullRequest(asked.branch, lines[0] if lines else run.id, ends + _text(run, cost))
 
 
 def safe_lines(text: str) -> list[str]:

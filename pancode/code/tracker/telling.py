@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from pancode.code.tracker.issues import MOST_TEXT, OVER, Issue, Trackers, place_of
+from pancode.code.tracker.issues import MOST_TEXT, OVER, Issue, IssueState, Trackers, place_of
 from pancode.code.tracker.progress import moves, progress
 from pancode.code.tracker.working import IssueWork, forget, keep, works
 from pancode.control.core import Core
@@ -19,6 +19,8 @@ from pancode.plain import safe, unhidden
 
 AGAIN_S, LOOK_S = 30.0, 120.0
 """After a tracker that failed; between two looks at an issue whose run is at work."""
+MERGE_S = 900.0
+"""Between two looks at an issue whose pull request waits."""
 CHANGED = "The issue {} has changed in its tracker. As material, its words are now:\n{}"
 
 
@@ -57,7 +59,8 @@ class TrackerNews(FeedThread):
         wanted = progress(runs, line.branch, one.pull)
         works_now = bool(runs) and runs[-1].state is not RunState.ENDED
         news = wanted.state is not None and (str(wanted.state), wanted.text) != (one.state, one.said)
-        if not news and not works_now:
+        merges = one.pull and one.state == IssueState.REVIEW
+        if not news and not works_now and not merges:
             return None
         rest = self._rests.get(one.workspace, 0)
         if now < rest and (not news or one.trouble):
@@ -67,11 +70,11 @@ class TrackerNews(FeedThread):
         except PancodeError as error:
             done, pause = replace(one, trouble=f"{error.words}: {error.why}"[:500]), AGAIN_S
         else:
-            pause = LOOK_S
+            pause = LOOK_S if works_now else MERGE_S
         self._rests[one.workspace] = now + int(pause * 1000)
         if done != one:
             keep(self._core, done)
-        return pause if works_now or done.trouble else None
+        return pause if works_now or merges or done.trouble else None
 
     def _told(self, one: IssueWork, runs: list[Run], news: bool) -> IssueWork:
         project = self._around().projects().get(one.project)
@@ -87,6 +90,8 @@ class TrackerNews(FeedThread):
                 self._trackers.move(place, issue, wanted.state)
             comment = self._trackers.comment(place, issue, wanted.comment, one.comment)
             one = replace(one, state=str(wanted.state), said=wanted.text, comment=comment)
+        elif issue.state in OVER:  # its pull request was merged, or a person has closed it
+            one = replace(one, state=str(issue.state))
         return replace(self._changed(one, issue, runs), trouble="")
 
     def _changed(self, one: IssueWork, issue: Issue, runs: list[Run]) -> IssueWork:

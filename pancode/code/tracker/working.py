@@ -8,7 +8,8 @@ from typing import Any
 
 from pancode.agents.agents import DEFAULT_AGENT
 from pancode.agents.request import DispatchRequest
-from pancode.code.tracker.issues import OVER, Issue, Trackers, number_of, place_of, task_of
+from pancode.code.landing.pull_request import PullAsked
+from pancode.code.tracker.issues import OVER, Issue, TrackerKind, Trackers, number_of, place_of, task_of
 from pancode.control.core import Core
 from pancode.control.projects import NamedProject, meant, moved
 from pancode.control.run import at
@@ -45,6 +46,7 @@ class IssueWork:
     by: str
     began_ms: int
     text: str
+    tracker: TrackerKind
     state: str = ""
     said: str = ""
     pull: str = ""
@@ -61,7 +63,7 @@ def works(tx: Transaction) -> dict[str, IssueWork]:
     names = [str(name) for (name,) in tx.starting(Setting, PREFIX, MOST)]
     rows = [tx.get(Setting, name) for name in names]
     values = [row.value for row in rows if row is not None and isinstance(row.value, Mapping)]
-    found = [IssueWork(**value) for value in values]
+    found = [IssueWork(**{**value, "tracker": TrackerKind(value["tracker"])}) for value in values]
     return {one.workspace: one for one in found}
 
 
@@ -78,13 +80,26 @@ def forget(core: Core, workspace: str) -> None:
         work.tx.delete(Setting, f"{PREFIX}{workspace}")
 
 
+def closing(core: Core, run: Run, asked: PullAsked) -> PullAsked:
+    """The pull request with the issue that its merge ends: forges and Linear read that in its text."""
+    there = _of(core, run)
+    if there is None:
+        return asked
+    in_linear = there.tracker is TrackerKind.LINEAR
+    return replace(asked, closes=there.ref if in_linear else f"#{number_of(there.ref)}")
+
+
 def note_pull(core: Core, run: Run, url: str) -> None:
     """A pull request of its change was opened."""
-    name = run.terms.get("in_workspace")
-    with core.ports.ledger.transaction() as tx:
-        there = works(tx).get(name or "")
+    there = _of(core, run)
     if there is not None:
         keep(core, replace(there, pull=url))
+
+
+def _of(core: Core, run: Run) -> IssueWork | None:
+    """The work on an issue that the run is part of."""
+    with core.ports.ledger.transaction() as tx:
+        return works(tx).get(run.terms.get("in_workspace") or "")
 
 
 def look(around: Surroundings, trackers: Trackers, ref: str) -> tuple[NamedProject, Issue]:
@@ -126,7 +141,8 @@ def begin(
         raise ConflictError(what, why=there.project, fix=fix, code="name_taken")
     if kept is None:
         words = f"{issue.title}\n{issue.text}"
-        fresh = IssueWork(issue.ref, issue.title, issue.url, project.name, name, by, now, words)
+        kind = place_of(project).kind
+        fresh = IssueWork(issue.ref, issue.title, issue.url, project.name, name, by, now, words, kind)
         with unit_of_work(core) as work:
             work.tx.put(fresh.setting(now))
             work.audit("people", "info", "work on an issue", None, by=by, issue=issue.ref, url=issue.url)

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
+from pancode.code.landing.pull_request import PullAsked, pull_request
 from pancode.code.tracker.issues import IssueState
 from pancode.code.tracker.telling import TrackerNews
-from pancode.code.tracker.working import note_pull
+from pancode.code.tracker.working import closing, note_pull
 from pancode.control.work import unit_of_work
 from pancode.core.records import Run
 from pancode.core.values import replace
@@ -91,7 +92,10 @@ def test_an_issue_goes_from_its_first_run_to_a_landed_change(shop: Shop) -> None
     state, (comment,) = shop.told()
     assert state is IssueState.REVIEW and "1 file waits for review" in comment and "Receipt " in comment
     shop.lands(run, "feature/shop-12-add-login")
-    note_pull(shop.world.context.core, shop.world.context.row(Run, run.id), "https://git.example.org/pr/7")
+    landed = shop.world.context.row(Run, run.id)
+    pull = closing(shop.world.context.core, landed, PullAsked("ana", "origin", "feature/x"))
+    assert pull_request(landed, pull, "$1").text.startswith("Closes #12\n")
+    note_pull(shop.world.context.core, landed, "https://git.example.org/pr/7")
     state, (comment,) = shop.told()
     assert state is IssueState.REVIEW and "https://git.example.org/pr/7" in comment
     shop.lands(run, "main")
@@ -126,6 +130,19 @@ def test_a_tracker_that_fails_is_said_and_asked_again_after_a_while(shop: Shop) 
     assert len(shop.trackers.written) == 1, "not at once"
     shop.world.context.clock.ms += 31_000
     assert shop.told()[0] is IssueState.PROGRESS and shop.status["trouble"] is None
+
+
+def test_the_merge_of_its_pull_request_is_seen(shop: Shop) -> None:
+    run = shop.begun()
+    shop.ends()
+    shop.lands(run, "feature/shop-12-add-login")
+    note_pull(shop.world.context.core, run, "https://git.example.org/pr/7")
+    shop.told()
+    issue = shop.trackers.there["SHOP-12"]
+    shop.trackers.there["SHOP-12"] = replace(issue, state=IssueState.DONE)
+    shop.world.context.clock.ms += 901_000
+    shop.told()
+    assert shop.status["state"] == "done" and shop.news.round() is None, "it is looked at no more"
 
 
 def test_a_dry_run_makes_nothing_and_an_issue_that_is_over_is_refused(shop: Shop) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import Outcome
-from pancode.code.landing.pull_request import pull_request, quoted
+from pancode.code.landing.pull_request import PullAsked, pull_request, quoted
 from pancode.core.records import Run
 from pancode.core.values import replace
 from tests.unit.pancode.control.world import a_run
@@ -33,7 +33,11 @@ def run_of(**changes: Any) -> Run:
 
 
 def test_it_has_the_receipt_and_how_to_verify_it() -> None:
-    asked = pull_request(run_of(task="fix the list\n\nsecret details"), "agent/x", "", "$0.12 (reported)")
+    asked = pull_request(
+        run_of(task="fix the list\n\nsecret details"),
+        PullAsked("ana", "origin", "agent/x", ""),
+        "$0.12 (reported)",
+    )
     assert (asked.branch, asked.title) == ("agent/x", "fix the list")
     for word in (
         "`r-0001`",
@@ -50,7 +54,9 @@ def test_it_has_the_receipt_and_how_to_verify_it() -> None:
 
 
 def test_without_gates_receipt_and_answer() -> None:
-    asked = pull_request(run_of(result={}, model=None), "b", "words of mine\nmore", "unknown")
+    asked = pull_request(
+        run_of(result={}, model=None), PullAsked("ana", "origin", "b", "words of mine\nmore"), "unknown"
+    )
     assert asked.title == "words of mine"
     assert "Gates: none, nothing has tested it" in asked.text and "Receipt: `none`" in asked.text
     assert "model" not in asked.text and "export" not in asked.text and "own words" not in asked.text
@@ -58,7 +64,7 @@ def test_without_gates_receipt_and_answer() -> None:
 
 def test_a_failed_gate_is_said_and_many_are_counted() -> None:
     gates = [{"name": f"g{number}", "passed": False, "exit_code": 3} for number in range(60)]
-    text = pull_request(run_of(result={"gates": gates}), "b", "", "unknown").text
+    text = pull_request(run_of(result={"gates": gates}), PullAsked("ana", "origin", "b", ""), "unknown").text
     assert "Gate `g0`: failed, exit `3`" in text and "and 10 more gates" in text and "`g50`" not in text
 
 
@@ -77,7 +83,9 @@ def test_a_failed_gate_is_said_and_many_are_counted() -> None:
 )
 def test_agents_text_stays_text_and_bounded(hostile: str) -> None:
     result = {**RESULT, "answer": hostile, "gates": [{"name": hostile, "passed": True}]}
-    asked = pull_request(run_of(task=hostile, result=result, model=hostile), "b", "", "unknown")
+    asked = pull_request(
+        run_of(task=hostile, result=result, model=hostile), PullAsked("ana", "origin", "b", ""), "unknown"
+    )
     assert len(asked.text) < 12_000 and 0 < len(asked.title) <= 200 and asked.title.isprintable()
     assert not re.search("[\x00-\x09\x0b-\x1f\u202e]", asked.text)
     *before, rest = asked.text.partition("The agent's own words")
