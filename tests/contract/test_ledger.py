@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.failure import Outcome
+from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Mode, Safety
 from pancode.control.kept_rows import KeptRows
 from pancode.core.ports import Grouped, Grouping, Ledger
@@ -34,8 +35,10 @@ from pancode.core.records import (
     Record,
     Run,
     RunState,
+    SessionRow,
     Setting,
     StoredReceipt,
+    Word,
     Workflow,
     WorkflowKind,
     WorkflowStep,
@@ -92,6 +95,14 @@ SAMPLES: tuple[Record, ...] = (
     ),
     *MORE,
     WorkflowStep("w-1", 0, "plan", ("a", "b"), {"task": "x"}, ("*.md",), outputs={"files": [{"path": "a"}]}),
+    SessionRow(
+        *("r-1", "r-2", 7, "two\nlines", Mode.BUILD, Safety.SUGGEST, None, Reasoning.HIGH, "", "ask"),
+        ceiling=Decimal("0.10"),
+        news=("(no)",),
+        points=({"name": "1", "at_ms": 5},),
+        backs={"r-2": "r-1"},
+    ),
+    Word("r-2", 1, 7, "ana", "straße 💡", "with its task", turn=1, for_next=True),
     Attempt("r-7f3k2q", 1, 7, Decimal("0.1") + Decimal("0.2"), usage={"input_tokens": 3}),
     Fence("r-7f3k2q", 1, 1, "gpubox", "0123456789", "{}", "d", 1, 2, 3, closed=Closed.RECEIPT),
     BookEntry("e1", 1, "day:2026-11-20", EntryKind.HOLD, "r-7f3k2q", 1, 1, Decimal("123456789.123456789")),
