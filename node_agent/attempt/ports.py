@@ -210,7 +210,7 @@ class WorkspacesPort(Protocol):
     def guide(self, identity: AttemptId, workspace: Workspace) -> Guide | None:
         """The repository's instructions to agents, read before anything of the run ran; None without any."""
 
-    def put_back(self, order: Order, log: Path) -> PutBack:
+    def put_back(self, order: Order, log: Path, env: Mapping[str, str]) -> PutBack:
         """Copy what an earlier set-up left, log it; or leave nothing. Before anything ran; repeatable."""
 
     def absent(self, order: Order, path: str) -> tuple[str, ...]:

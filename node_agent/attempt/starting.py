@@ -80,7 +80,8 @@ def _put_back_or_plan(case: Case, work: PhasePlan) -> tuple[PutBack, str | None]
     """Restores the kept result of set-up and records it like a set-up that just ended; or prepares it."""
     context, order = case.context, case.order
     cached = order.setup and order.cache
-    ready = context.workspaces.put_back(order, case.folder / SETUP_LOG) if cached else _uncached(order)
+    log, env = case.folder / SETUP_LOG, setup_plan(order, work, case.folder).env
+    ready = context.workspaces.put_back(order, log, env) if cached else _uncached(order)
     if ready.restored:
         return ready, context.workspaces.baseline(case.identity, order.workspace)
     if order.setup:

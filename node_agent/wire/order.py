@@ -224,6 +224,8 @@ class Order(Message):
     setup: tuple[Argv, ...] = ()
     cache: Folders = ()
     """Folders below the checkout's top that `setup` makes and the node may keep for later attempts."""
+    cache_key: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(max_length=MAX_FOLDERS)] = ()
+    """Patterns of the only files that decide whether what was kept is put back; empty: every file does."""
     gates: tuple[Gate, ...] = ()
     score: Argv | None = Field(default=None, min_length=1)
     """A command to run after the gates; the last line of its output is a number, and a higher number is

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import json
 import os
 import platform
+import re
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from node_agent.attempt.ports import StepFailed
@@ -17,26 +18,6 @@ from node_agent.wire.order import Order
 from node_agent.workspace.cache import Cache, CachedFolder, Contents, contents_of, move_place
 from node_agent.workspace.folders import AttemptFolders, WorkspaceFolders, erase, real_folder
 from node_agent.workspace.git import NodeGit, WorkspaceFailure
-
-LOCKFILES = (
-    "package-lock.json",
-    "npm-shrinkwrap.json",
-    "pnpm-lock.yaml",
-    "yarn.lock",
-    "bun.lock",
-    "uv.lock",
-    "poetry.lock",
-    "pdm.lock",
-    "Pipfile.lock",
-    "requirements*.txt",
-    "Cargo.lock",
-    "go.sum",
-    "Gemfile.lock",
-    "composer.lock",
-)
-"""Names in the checkout's top folder; patterns as a shell's."""
-MANIFESTS = ("package.json", "pyproject.toml", "setup.py", "setup.cfg", "go.mod", "Cargo.toml", "Gemfile")
-"""Further files that installers read, such as the entry points of an editable package."""
 
 
 class NotCached(Exception):
@@ -49,59 +30,65 @@ def machine_facts() -> str:
     return f"{platform.system()} {platform.machine()} {libc} python {platform.python_version()}"
 
 
-def key_of(order: Order, tree: Path, on: str) -> str:
-    """SHA-256 over repository, set-up, folders, lockfiles and machine; NotCached without a lockfile.
+def key_of(order: Order, git: NodeGit, env: Mapping[str, str], on: str) -> str:
+    """SHA-256 over repository, set-up, folders, files, programs, variables and machine.
 
-    The files that set-up's words name belong to it too. `tree`: the checkout, before anything ran in it.
+    The files are the snapshot's whole tree, or those that `cache.key` of the repository names. `git`: the
+    checkout's repository, before anything ran in it. `env`: set-up's environment. NotCached for a key that
+    names no file.
     """
     recipe = {
         "repository": order.workspace.repo,
         "setup": order.setup,
         "cache": sorted(order.cache),
-        "lockfiles": _lockfiles(tree),
-        "named": _named(order, tree),
+        "files": _files(order, git),
+        "programs": _programs(order, env.get("PATH", "")),
+        "env": {name: env.get(name) for name in order.env},
         "machine": on,
     }
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
 
-def _lockfiles(tree: Path) -> list[tuple[str, str]]:
-    """Names and digests."""
-    found = sorted(
-        name
-        for name in os.listdir(tree)
-        if any(fnmatch.fnmatchcase(name, known) for known in (*LOCKFILES, *MANIFESTS))
-    )
-    if not found:
-        raise NotCached(
-            "the repository's top folder has no lockfile or manifest, such as uv.lock, package.json"
+def _files(order: Order, git: NodeGit) -> str:
+    """Ids of contents, by git's own names of them."""
+    snapshot = str(order.workspace.snapshot)
+    if not order.cache_key:
+        return git.text("rev-parse", f"{snapshot}^{{tree}}")
+    git = NodeGit(git.git_dir, variables={"GIT_LITERAL_PATHSPECS": "0"})
+    nothing = git.text("hash-object", "-t", "tree", os.devnull)
+    found = []
+    for pattern in order.cache_key:
+        listed = git.text(
+            "diff-tree", "-r", "--raw", "--no-abbrev", nothing, snapshot, "--", f":(glob){pattern}"
         )
-    return [(name, _digest(tree / name)) for name in found]
+        if not listed:
+            raise NotCached(f"no file of the repository is called {pattern} (cache.key in pancode.yaml)")
+        if any(row.split()[1] == _LINK for row in listed.splitlines()):
+            raise NotCached(f"{pattern} is a link (cache.key in pancode.yaml)")
+        found.append(listed)
+    return "\n".join(found)
 
 
-def _named(order: Order, tree: Path) -> list[tuple[str, str]]:
-    """Scripts of the repository's own that set-up runs or reads, as in `sh tools/setup.sh`."""
-    words = sorted({os.path.normpath(word) for argv in order.setup for word in argv if "\0" not in word})
-    inside = [word for word in words if not os.path.isabs(word) and not word.startswith("..")]
-    return [(word, _digest(_here(tree, word))) for word in inside if os.path.isfile(tree / word)]
+_LINK = "120000"
+_ABSOLUTE = re.compile(r"/[^\s'\"$;&|<>()=]+")
 
 
-def _here(tree: Path, word: str) -> Path:
-    """A file of the checkout itself: a link on the way to it may lead anywhere on this machine."""
-    if os.path.realpath(tree / word) != os.path.join(os.path.realpath(tree), word):
-        raise NotCached(f"{word} lies behind a link")
-    return tree / word
+def _programs(order: Order, path: str) -> list[tuple[str, int, int, int]]:
+    """Name, size and times of every program that set-up could start by name, and of those it names by path.
 
-
-def _digest(path: Path) -> str:
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as exc:
-        raise NotCached(f"{path.name} is no plain file") from exc
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise NotCached(f"{path.name} is no plain file")
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    What a package manager starts in its turn is in no command, so all of PATH counts. The time of change
+    tells a program apart whose archive gave it an old date.
+    """
+    named = {word for argv in order.setup for text in argv for word in _ABSOLUTE.findall(text)}
+    folders = [folder for folder in path.split(":") if os.path.isdir(folder)]
+    names = [f"{folder}/{name}" for folder in folders for name in sorted(os.listdir(folder))]
+    found = []
+    for name in (*names, *sorted(named)):
+        with suppress(OSError, ValueError):
+            seen = os.stat(name)
+            if stat.S_ISREG(seen.st_mode):
+                found.append((name, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns))
+    return found
 
 
 _COPIED = (
@@ -112,7 +99,10 @@ _DIRECT = "direct_url.json"
 """The file in which an installer records a package's source folder, and whether it is editable."""
 
 
-MISS = "set-up runs: this node keeps no result for these commands, lockfiles and folders"
+MISS = "set-up runs: this node keeps no result for these commands, files, folders and programs"
+WHOLE = (
+    " (every file counts; cache: {folders: [...], key: [...]} in pancode.yaml names those that set-up reads)"
+)
 
 
 class SetUps:
@@ -121,7 +111,7 @@ class SetUps:
     def __init__(self, home: WorkspaceFolders, cache: Cache, machine: str) -> None:
         self._home, self._cache, self._machine = home, cache, machine
 
-    def put_back(self, order: Order, log: Path) -> PutBack:
+    def put_back(self, order: Order, log: Path, env: Mapping[str, str]) -> PutBack:
         """Put set-up's files back before anything of the attempt ran. The log says so if files were put
         back."""
         places = self._home.places(order.identity)
@@ -131,16 +121,18 @@ class SetUps:
             _clear(
                 places.tree, order.cache
             )  # of a try that a crash cut short: the snapshot has nothing there
-            key = key_of(order, places.tree, self._machine)
+            key = key_of(order, NodeGit(places.git), env, self._machine)
         except NotCached as why:
-            return PutBack(None, findings=(f"nothing of set-up is cached: {why}",), told="set-up runs")
+            return PutBack(
+                None, findings=(f"nothing of set-up is cached: {why}",), told=f"set-up runs: {why}"
+            )
         try:
             kept = self._cache.fetch(key, order.cache, lambda maker, copies: _move(maker, copies, places))
         except OSError as exc:
             _clear(places.tree, order.cache)
             return PutBack(key, findings=(f"the kept result of set-up could not be restored: {exc}"[:1000],))
         if kept is None:
-            return PutBack(key, told=MISS)
+            return PutBack(key, told=MISS if order.cache_key else MISS + WHOLE)
         log.write_text(_log_text(kept, key))
         return PutBack(key, restored=True, told=f"set-up was not run: put back as {kept.maker} left it")
 

@@ -161,9 +161,9 @@ class Workspaces:
             open_to_readers(store)
 
     @translated("restoring the result of set-up")
-    def put_back(self, order: Order, log: Path) -> PutBack:
+    def put_back(self, order: Order, log: Path, env: Mapping[str, str]) -> PutBack:
         """Copy what an earlier set-up of the same making left, and say so in the log."""
-        put_back = self._set_ups.put_back(order, log)
+        put_back = self._set_ups.put_back(order, log, env)
         if put_back.restored:
             self._checkouts.date_as_new(order.identity, order.workspace)
         return put_back

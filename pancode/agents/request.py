@@ -365,6 +365,8 @@ class Project:
     setup: tuple[tuple[str, ...], ...] = ()
     cache: tuple[str, ...] = ()
     """Folders that `setup` makes, for the node to keep."""
+    cache_key: tuple[str, ...] = ()
+    """Patterns of the files that decide whether it may; empty: all."""
     verify: tuple[tuple[str, ...], ...] = ()
     reports: tuple[str, ...] = ()
     """Files that its gates write about themselves."""

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from node_agent.wire.policy import Mode, NetworkAccess, Safety
 from pancode.agents.models import model_ref
@@ -291,6 +291,26 @@ class Land(Part):
     how: Annotated[How, Field(strict=False)] = How.SQUASH
 
 
+class SetUpCache(Part):
+    """What a node keeps of set-up.
+
+    `key`: patterns of the files that set-up reads; empty: every file counts.
+    """
+
+    folders: FolderNames = ()
+    key: Texts = ()
+
+
+def _form(value: object) -> str:
+    return "[keyed]" if isinstance(value, dict | SetUpCache) else "[folders]"
+
+
+Cached = Annotated[
+    Annotated[FolderNames, Tag("[folders]")] | Annotated[SetUpCache, Tag("[keyed]")], Discriminator(_form)
+]
+"""Folders alone, or with the key."""
+
+
 class Allow(Part):
     """The bounds of a repository's requests to the nodes, beyond its own files. Only the owner sets them.
 
@@ -348,7 +368,7 @@ class Settings(Part):
     timing: Timing = Timing()
     projects: dict[str, ProjectSettings] = {}
     setup: Commands = ()
-    cache: FolderNames = ()
+    cache: Cached = ()
     verify: Commands = ()
     reports: ReportNames = ()
     env: Names = ()
@@ -398,9 +418,11 @@ class Settings(Part):
         """The repository's own part, as resolution takes it. ConfigError for a name that was not allowed."""
         self._check_allowed("env", self.env, self.allow.env)
         self._check_allowed("secrets", self.secrets, self.allow.secrets)
+        cache = self.cache if isinstance(self.cache, SetUpCache) else SetUpCache(folders=self.cache)
         return Project(
             setup=self.setup,
-            cache=self.cache,
+            cache=cache.folders,
+            cache_key=cache.key,
             verify=self.verify,
             reports=self.reports,
             env=self.env,

@@ -58,6 +58,8 @@ class RunTerms(TypedDict, total=False):
     """The earlier runs whose notes are in its prompt."""
     served: dict[str, Any]
     """Its model server at its placement, as the node reported it."""
+    cache_key: list[str]
+    """Patterns of the files that decide whether what its set-up makes is put back; absent: all files."""
     allowed_files: list[str]
     """Patterns of untracked files that its snapshot took although their names usually mean secrets."""
     verify_retries: int

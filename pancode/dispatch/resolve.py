@@ -134,6 +134,8 @@ class Resolution:
     verify_retries: int
     verify_on: str | None = None
     """The node that runs the gates again; None: no node."""
+    cache_key: tuple[str, ...] = ()
+    """Patterns of the files that decide whether what set-up makes is put back; empty: all files."""
     land: LandRule = LandRule.ASK
     lands: bool = False
     """Whether the settings land its result, without a request."""
@@ -259,6 +261,7 @@ class Resolution:
             project_says=self.project_says,
             notes=list(self.notes),
             allowed_files=list(self.allowed_files),
+            cache_key=list(self.cache_key),
             sampling={} if sampling is None else sampling.model_dump(mode="json"),
             resume=dict(asked.resume),
             in_workspace=asked.in_workspace,
@@ -477,7 +480,8 @@ def _settled(
     settings = {**more, **tries, "verify_on": on, "raised": raised}
     lands = _lands(request, agent, defaults, workspace, gates)
     says = defaults.project_says if request.retry_of is None else ""
-    return {**settings, "land": defaults.land, "lands": lands, "project_says": says}
+    project = {"project_says": says, "cache_key": catalogue.project.cache_key}
+    return {**settings, **project, "land": defaults.land, "lands": lands}
 
 
 def _lands(

@@ -88,6 +88,7 @@ def order_for(
         workspace=Workspace.model_validate(run.workspace),
         setup=tuple(tuple(argv) for argv in run.setup),
         cache=tuple(run.cache),
+        cache_key=tuple(run.terms.get("cache_key", ())),
         gates=tuple(_gate(g) for g in run.gates),
         score=_score(run),
         reports=tuple(run.terms.get("reports", ())),

@@ -212,22 +212,22 @@ def _order(who: AttemptId, workspace: Workspace) -> Order:
 def test_what_set_up_made_is_put_back_under_its_key(room: Room) -> None:
     one = _order(ONE, room.lock("1"))
     room.spaces.prepare(ONE, one.workspace)
-    first = room.spaces.put_back(one, room.outputs / str(ONE))
+    first = room.spaces.put_back(one, room.outputs / str(ONE), {})
     assert first.key is not None and (first.restored, first.findings, room.log(ONE)) == (False, (), b"")
-    assert room.spaces.put_back(one, room.outputs / str(ONE)) == first
+    assert room.spaces.put_back(one, room.outputs / str(ONE), {}) == first
     room.set_up()
     for _ in range(2):
         assert room.spaces.keep(one, first.key) == ()
     room.spaces.remove(ONE, one.workspace)
     room.spaces.prepare(ONE, one.workspace)
     for _ in range(2):
-        back = room.spaces.put_back(one, room.outputs / str(ONE))
+        back = room.spaces.put_back(one, room.outputs / str(ONE), {})
         assert (back.key, back.restored, back.findings) == (first.key, True, ())
         assert first.key.encode() in room.log(ONE)
     baseline = room.spaces.baseline(ONE, one.workspace)
     assert room.spaces.commit(ONE, one.workspace, STAMP, baseline).kind == "empty"
     room.spaces.trim(1_790_000_000_000 + (30 << 32))  # some years later
-    gone = room.spaces.put_back(one, room.outputs / str(ONE))
+    gone = room.spaces.put_back(one, room.outputs / str(ONE), {})
     assert (gone.key, gone.restored, room.log(ONE)) == (first.key, False, b"")
 
 
@@ -236,14 +236,14 @@ def test_another_lockfile_is_another_key(room: Room) -> None:
     for text in ("1", "2"):
         order = _order(ONE, room.lock(text))
         room.spaces.prepare(ONE, order.workspace)
-        keys.add(room.spaces.put_back(order, room.outputs / str(ONE)).key)
+        keys.add(room.spaces.put_back(order, room.outputs / str(ONE), {}).key)
         room.spaces.remove(ONE, order.workspace)
     assert len(keys) == 2 and None not in keys
 
 
 def test_nothing_is_kept_without_a_repository(room: Room) -> None:
     room.spaces.prepare(ONE, NONE)
-    back = room.spaces.put_back(_order(ONE, NONE), room.outputs / str(ONE))
+    back = room.spaces.put_back(_order(ONE, NONE), room.outputs / str(ONE), {})
     assert (back.key, back.restored) == (None, False)
     assert back.findings[0].startswith("nothing of set-up is cached")
 

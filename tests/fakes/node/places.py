@@ -85,7 +85,7 @@ class MemoryWorkspaces:
         said = self._host.guide
         return None if said is None or workspace.kind == "none" else Guide(said)
 
-    def put_back(self, order: Order, log: Path) -> PutBack:
+    def put_back(self, order: Order, log: Path, env: Mapping[str, str]) -> PutBack:
         host, name = self._host, str(order.identity)
         host.set_up.discard(name)
         host.logs.pop(str(log), None)

@@ -161,7 +161,7 @@ def test_files_are_as_new_as_in_a_new_checkout_when_set_up_is_put_back(
     log = tree.parents[1] / "log"
     for is_second in (False, True):
         spaces.prepare(attempt(), wanted)
-        made = spaces.put_back(order, log)
+        made = spaces.put_back(order, log, {})
         assert made.restored is is_second and made.key is not None
         if not is_second:
             (tree / "lib").mkdir()
@@ -187,14 +187,14 @@ def test_set_up_in_the_place_of_an_earlier_attempt_is_put_back_with_the_paths_of
     ]
     first, log = spaces.prepare(after, wanted), tmp_path / "log"
     assert first.parent.name == str(attempt())
-    made = spaces.put_back(orders[0], log)
+    made = spaces.put_back(orders[0], log, {})
     (first / "lib").mkdir()
     (first / "lib" / "tool").write_text(f"#!{first}/lib/python\n")
     (first / "lib" / "tool").chmod(0o755)
     assert made.key is not None and spaces.keep(orders[0], made.key) == ()
     spaces.remove(after, wanted)
     second = spaces.prepare(later, wanted)
-    assert spaces.put_back(orders[1], log).restored
+    assert spaces.put_back(orders[1], log, {}).restored
     assert (second / "lib" / "tool").read_text() == f"#!{second}/lib/python\n"
 
 

@@ -93,6 +93,8 @@ dispatch: {agent: scout, on_lost: retry, max_attempts: 2}
         env=("LANG",),
         secrets=("API_KEY",),
     )
+    keyed = loaded(project="cache: {folders: [lib], key: ['**/*.lock']}").settings.project()
+    assert (keyed.cache, keyed.cache_key) == (("lib",), ("**/*.lock",))
     defaults = found.settings.defaults()
     assert (defaults.agent, defaults.on_lost, defaults.max_attempts) == ("scout", "retry", 2)
 
@@ -171,6 +173,7 @@ def test_a_key_that_a_repository_misspelt_has_the_nearest(loaded: Load, text: st
         ("verify: [[]]", "verify.0: does not fit", "correct"),
         ("setup:\n  - [npm, 1]", "pancode.yaml:2: setup.0.1: 1 does not fit", "correct"),
         ("cache:\n  - lib\n  - ../lib", "pancode.yaml:3: cache.1: '../lib' does not fit", "correct cache.1"),
+        ("cache:\n  folders: [lib]\n  key: 3", "pancode.yaml:3: cache.key: 3 does not fit", "write key: [3]"),
         ("cache: [a, a/b]", "pancode.yaml:1: cache: does not fit", "correct cache"),
         ("env: ['A B']", "env.0: 'A B' does not fit", "correct"),
         ("redis: {url: 'http://x'}", "redis.url: 'http://x' does not fit", "correct"),
