@@ -31,6 +31,8 @@ from pancode.remote.place import remote_of
 app = Commands()
 
 
+MOST_SAID = 20
+"""Lines of a remote's own words."""
 PULL_S = 180.0
 """Longer than all questions to a forge may take together."""
 
@@ -99,20 +101,35 @@ def push(face: Face, remote: str, branch: str, report: dict[str, Any]) -> dict[s
     ref = f"refs/heads/{branch}"
     face.note(f"  pushing {safe(branch)} to {safe(remote)}")
     done = subprocess.run(
-        ["git", "-C", tree, "push", "--", remote, f"{ref}:{ref}"],
+        ["git", "-C", tree, "push", "--porcelain", "--", remote, f"{ref}:{ref}"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
+        env={**os.environ, "LC_ALL": "C"},
         check=False,
     )
     if done.returncode:
-        words = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise WorkspaceError(
-            f"landed on {branch}, and not pushed to {remote}",
-            why="; ".join(map(safe, words[-3:])),
-            fix=f"git push {remote} {branch}",
-            code="not_pushed",
-        )
+        raise _not_pushed(remote, branch, done.stdout.decode("utf-8", "replace"), done.stderr)
     return {**report, "pushed": {"remote": remote, "branch": branch}}
+
+
+def _not_pushed(remote: str, branch: str, told: str, err: bytes) -> WorkspaceError:
+    """With all that the remote says; the fix is another than the push that was refused. `told`: porcelain."""
+    refused = next((row.split("\t")[-1] for row in told.splitlines() if row.startswith("!\t")), "")
+    to, ours = shlex.quote(remote), shlex.quote(branch)
+    fix = f"mend that (git ls-remote {to} has to answer), then: git push {to} {ours}"
+    if refused.startswith("[remote rejected]"):
+        fix = f"change the commits as the remote says (git log {ours}), or push to another branch: "
+        fix += f"git push {to} {ours}:OTHER"
+    elif refused:
+        fix = f"git fetch {to} && git rebase {to}/{ours} {ours}, then push"
+    words = [line.rstrip() for line in err.decode("utf-8", "replace").splitlines() if line.strip()]
+    said = [line for line in words if line.startswith("remote:") or not refused][:MOST_SAID]
+    return WorkspaceError(
+        f"landed on {branch}, and not pushed to {remote}",
+        why="; ".join(map(safe, (*said, *([refused] if refused else [])))),
+        fix=fix,
+        code="not_pushed",
+    )
 
 
 def settle(face: Face, run: str, body: dict[str, Any], *, detach: bool) -> int:

@@ -45,6 +45,9 @@ class GitProject:
     filters: frozenset[str]
     user: Mapping[str, str]
     """As git itself would name the user, in this order: `user.name`, `user.email`, as far as they are set."""
+    signing: tuple[tuple[str, str], ...] | None
+    """Git's settings for the user's signature, where git is told to sign each commit; None: it is not. What
+    names a program is from the user's own files alone."""
     env: Mapping[str, str]
     repo_id: str
 
@@ -59,7 +62,8 @@ class GitProject:
 
 
 _PARTIAL = r"^(extensions\.partialclone|remote\..*\.promisor)$"
-_SETTINGS = rf"{_PARTIAL}|{DRIVER_KEYS}|^core\.(excludesfile|autocrlf|eol)$|^user\.(name|email)$"
+_SIGNS = r"^user\.(name|email|signingkey)$|^commit\.gpgsign$|^gpg\."
+_SETTINGS = rf"{_PARTIAL}|{DRIVER_KEYS}|^core\.(excludesfile|autocrlf|eol)$|{_SIGNS}"
 _ASKED = (
     *("--show-toplevel", "--absolute-git-dir", "--git-common-dir"),
     *("--git-path objects", "--git-path shallow", "--show-object-format"),
@@ -98,6 +102,7 @@ def open_project(
         partial=any(key.startswith((b"extensions.", b"remote.")) for key in named),
         filters=filter_names(_drivers(key for _, key, _ in rows)),
         user={key.decode(): _text(value) for _, key, value in rows if key.startswith(b"user.") and value},
+        signing=_signing(environ, folder, rows),
         env=env,
         repo_id=repo_id or _repo_id(Git(top, env), top, head, object_format),
     )
@@ -134,6 +139,19 @@ def _settings(environ: Mapping[str, str], folder: Path) -> list[tuple[bool, byte
     words = done.out.split(b"\0")
     rows = ((scope, row.partition(b"\n")) for scope, row in zip(words[0::2], words[1::2], strict=False))
     return [(scope in (b"system", b"global"), key, value) for scope, (key, _, value) in rows]
+
+
+def _signing(
+    environ: Mapping[str, str], folder: Path, rows: list[tuple[bool, bytes, bytes]]
+) -> tuple[tuple[str, str], ...] | None:
+    if all(key != b"commit.gpgsign" for _, key, _ in rows):
+        return None
+    asked = ("config", "--type=bool", "--get", "commit.gpgSign")
+    if run_git(GitCall(asked, _users_env(environ), folder)).text() != "true":
+        return None
+    kept = [(own or not key.endswith((b"program", b"command")), key, value) for own, key, value in rows]
+    of = (b"gpg.", b"user.signingkey")
+    return tuple((os.fsdecode(key), os.fsdecode(v)) for fine, key, v in kept if fine and key.startswith(of))
 
 
 def _drivers(keys: Iterable[bytes]) -> bytes:

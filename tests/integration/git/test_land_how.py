@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -188,3 +191,81 @@ def test_a_detached_head_and_a_repository_that_has_vanished(coordinator: Desk, t
         coordinator.land(request)
     with pytest.raises(GitRefusal, match="is not a folder"):
         land_on_branch(coordinator.user.path, coordinator.depot, request, target)
+
+
+def _keys(tmp_path: Path, kind: str, phrase: str = "") -> dict[str, str]:
+    """An environment in which git is told to sign each commit, with a real key of that kind."""
+    around = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "GIT_CONFIG_NOSYSTEM": "1"}
+    settings = {"commit.gpgsign": "yes", "user.signingkey": "~/key", "gpg.format": "ssh"}
+    if kind == "ssh":
+        make: tuple[str, ...] = (
+            "ssh-keygen",
+            "-q",
+            "-t",
+            "ed25519",
+            "-N",
+            phrase,
+            "-f",
+            str(tmp_path / "key"),
+        )
+    else:
+        around["GNUPGHOME"] = str(tmp_path / "g")
+        (tmp_path / "g").mkdir(mode=0o700)
+        settings |= {"gpg.format": "openpgp", "user.signingkey": "ada@example.org"}
+        make = (
+            "gpg",
+            "--batch",
+            "-q",
+            "--passphrase",
+            phrase,
+            "--quick-gen-key",
+            "ada@example.org",
+            "ed25519",
+            "sign",
+        )
+    subprocess.run(make, env=around, check=True, capture_output=True)
+    if kind == "ssh":
+        (tmp_path / "signers").write_text(f"ada@example.org {(tmp_path / 'key.pub').read_text()}")
+        settings["gpg.ssh.allowedSignersFile"] = str(tmp_path / "signers")
+    for key, value in settings.items():
+        subprocess.run(("git", "config", "--global", key, value), env=around, check=True)
+    return around
+
+
+@pytest.mark.parametrize("how", list(How))
+@pytest.mark.parametrize("kind", ["ssh", "openpgp"])
+def test_each_commit_is_signed_where_git_is_told_to_sign(
+    coordinator: Desk, how: How, kind: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    if shutil.which("gpg" if kind == "openpgp" else "ssh-keygen") is None:
+        pytest.skip("that program is not here")
+    around = _keys(tmp_path_factory.mktemp("k"), kind)
+    tip = _moved(coordinator.user)
+    request = replace(coordinator.result(_three_commits), environ=around)
+    assert _land(coordinator, request, how).status is LandStatus.LANDED
+    asked = ("git", "log", "--format=%G?", "agent/x", f"^{tip}")
+    told = subprocess.run(asked, cwd=coordinator.user.path, env=around, check=True, capture_output=True)
+    made = {How.SQUASH: 1, How.REBASE: 3, How.MERGE: 4}[how]
+    assert set(told.stdout.split()) <= {b"G", b"U"} and len(told.stdout.split()) >= made
+
+
+def test_a_key_that_wants_a_passphrase_lands_nothing_and_says_how(
+    coordinator: Desk, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    request = replace(
+        coordinator.result(edit_c), environ=_keys(tmp_path_factory.mktemp("k"), "ssh", "secret")
+    )
+    with pytest.raises(GitRefusal, match="told to sign") as refused:
+        _land(coordinator, request, How.SQUASH)
+    assert "ssh-add '~/key'" in refused.value.fix and "passphrase" in refused.value.why
+    assert not coordinator.user.git("rev-parse", "-q", "--verify", "agent/x", check=False)
+
+
+def test_a_repository_names_no_program_that_signs(
+    coordinator: Desk, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    around, ran = _keys(tmp_path_factory.mktemp("k"), "ssh"), tmp_path_factory.mktemp("r") / "ran"
+    for key in ("gpg.ssh.program", "gpg.program"):
+        coordinator.user.git("config", key, f"touch {ran}; false")
+    request = replace(coordinator.result(edit_c), environ=around)
+    assert _land(coordinator, request, How.SQUASH).status is LandStatus.LANDED and not ran.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -93,9 +94,12 @@ def _land(
     if isinstance(merged, LandReport):
         return explained(git, request, tip, merged)
     who = NOBODY | dict(seen.user)
+    around = os.environ if request.environ is None else request.environ
     stamp = stamp_env(who["user.name"], who["user.email"], target.now_ms)
 
     def write(tree: str, parents: tuple[str, ...], words: bytes) -> str:
+        if seen.signing is not None:
+            return session.sign_commit(seen, around, (tree, parents, words), stamp)
         return session.write_commit(tree, parents, stamp, words)
 
     made = commits_of(git, write, request, target, tip, merged)

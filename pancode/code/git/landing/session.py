@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import tempfile
 import threading
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from node_agent.wire.git import GitCall, with_config
 from pancode.code.git.depot import Depot
 from pancode.code.git.merge import GitCommits
 from pancode.code.git.project import GitProject, open_project
+from pancode.code.git.safe import GitFailure, GitRefusal, must_git
 
 IDLE_MS = 3_000
 """So long after a landing its settings still count for the next one, where no file of them has changed."""
+SIGN_S = 60.0
+"""So long a person has to answer where the user's own agent asks, as on a screen."""
+_SIGNERS = (
+    *("HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "GNUPGHOME", "SSH_AUTH_SOCK", "PATH"),
+    *("DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "SSH_ASKPASS"),
+)
+"""The variables by which the programs that sign find keys and agents."""
 _OWN = ("HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM")
 
 
@@ -51,6 +61,28 @@ class LandingSession(GitCommits):
         """The repository is read anew at the next look."""
         self._project = None
 
+    def sign_commit(
+        self,
+        seen: GitProject,
+        environ: Mapping[str, str],
+        made: tuple[str, tuple[str, ...], bytes],
+        signed: Mapping[str, str],
+    ) -> str:
+        """The commit (tree, parents, words) with the user's signature, by their own git and its program.
+
+        GitRefusal where that fails, as with a key whose passphrase nobody here can give.
+        """
+        tree, parents, words = made
+        depot = self._depot.git(self.repo_id)
+        around = {name: environ[name] for name in _SIGNERS if name in environ}
+        env = with_config({**depot.env, **around, **signed}, seen.signing or ())
+        asked = [word for parent in parents for word in ("-p", parent)]
+        call = GitCall(("commit-tree", "-S", tree, *asked), env, seen.top, stdin=words, timeout_s=SIGN_S)
+        try:
+            return must_git(call).text()
+        except GitFailure as failed:
+            raise _not_signed(dict(seen.signing or ()), failed) from failed
+
     def write_commit(
         self, tree: str, parents: tuple[str, ...], signed: Mapping[str, str], words: bytes
     ) -> str:
@@ -61,6 +93,17 @@ class LandingSession(GitCommits):
             lines.append(f"{role.lower()} {name} <{email}> {date.removeprefix('@')}")
         body = "\n".join([*lines, "", ""]).encode() + words
         return _write_object(self._depot.path(self.repo_id), b"commit", body, len(tree))
+
+
+def _not_signed(settings: Mapping[str, str], failed: GitFailure) -> GitRefusal:
+    key = settings.get("user.signingkey", "")
+    by_ssh = settings.get("gpg.format") == "ssh" and bool(key)
+    unlock = f"ssh-add {shlex.quote(key.removesuffix('.pub'))}" if by_ssh else "echo | gpg --clearsign"
+    return GitRefusal(
+        "git is told to sign your commits (commit.gpgsign), and the signature failed: nothing was landed",
+        why=f"{failed.err or failed}; the coordinator has no terminal where it could ask for a passphrase",
+        fix=f"unlock the key in the agent that the coordinator uses ({unlock}), then land again",
+    )
 
 
 def _stamp(seen: GitProject, folder: Path, mine: tuple[str, ...]) -> object:
