@@ -5,12 +5,14 @@ from __future__ import annotations
 import fnmatch
 import os
 import posixpath
+import shlex
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.wire.git import join_nul, parents, shown, split_nul
+from node_agent.wire.git import parents, shown, split_nul
+from pancode.code.git.filters import LFS, filtered, kept_pointers, unchanged
 from pancode.code.git.project import GitProject
 from pancode.code.git.safe import Git, GitRefusal
 from pancode.plain import counted, first_few
@@ -92,6 +94,7 @@ def list_tree(project: GitProject, index: Git, limits: ListingLimits) -> Listing
     """The files of a snapshot. `index` is hardened git on a copy of the user's index. Raises GitRefusal."""
     entries = _entries(index.must("ls-files", "-z", "-s", "-v").out)
     changed = set(split_nul(index.must("ls-files", "-z", "-m", "-d").out)) | entries.unmerged
+    changed -= unchanged(project, index, changed)
     found = index.must("ls-files", "-z", "-o", "--exclude-standard")
     others = set(split_nul(found.out))
     nested = tuple(sorted(n for n in others if n.endswith(b"/")))
@@ -101,11 +104,12 @@ def list_tree(project: GitProject, index: Git, limits: ListingLimits) -> Listing
     untracked = _within_limits(project, changed - entries.links, untracked, limits)
     gone = beyond_links(project.top, changed)
     names = tuple(sorted((changed | set(untracked)) - entries.links - gone))
-    filtered = _refuse_filters(project, index, names)
+    raw = _refuse_filters(project, index, names)
     dirty = tuple(sorted(changed & entries.links))
     secret = ((private, NOT_SENT), (tuple(filter(is_private, untracked)), SENT))
     warnings = [f"{named(names)}: {text}" for names, text in secret if names]
-    warnings += [*_warnings(project, entries, nested, filtered, dirty), *_closed(found.err)]
+    warnings += [*_warnings(project, entries, nested, raw, dirty), *_closed(found.err)]
+    warnings += _left_behind(project, index, changed)
     return Listing(names, tuple(sorted(gone)), untracked, tuple(warnings))
 
 
@@ -178,20 +182,17 @@ def _refuse_filters(project: GitProject, index: Git, names: tuple[bytes, ...]) -
 
     Our git runs no filter, so a file that an encryption filter would close would travel in plain text.
     """
-    raw = index.must("check-attr", "-z", "--stdin", "filter", stdin=join_nul(names)).out
-    fields = raw.split(b"\0")
-    active = [(path, value) for path, value in zip(fields[0::3], fields[2::3], strict=False)]
-    lfs = tuple(path for path, value in active if value == b"lfs")
-    known = {name.encode() for name in project.filters} - {b"lfs"}
-    closed = tuple(path for path, value in active if value in known)
+    under = filtered(project, index, names)
+    closed = tuple(path for path, value in under.items() if value != LFS)
     if closed:
         raise GitRefusal(
             f"{_count(closed, 'changed file')} under a filter that PanCode does not run: {named(closed)}",
-            why="without the filter (encryption, for example) their plain text would leave this machine",
-            fix="commit them, or restore them with git checkout, then dispatch again",
+            why="what the filter takes away (plain text, outputs) would leave this machine",
+            fix=f"git add {shlex.join(map(shown, closed[:SHOWN]))}, then the same again: the run gets "
+            "what git has then, and your files stay as they are",
             paths=tuple(map(shown, closed)),
         )
-    return lfs
+    return tuple(under)
 
 
 def _warnings(
@@ -214,6 +215,19 @@ def _warnings(
     return [f"{named(names)}: {text}" for names, text in cases if names]
 
 
+def _left_behind(project: GitProject, index: Git, changed: set[bytes]) -> list[str]:
+    """The contents of LFS stay here, and the run has pointers."""
+    names = [name for name in split_nul(index.must("ls-files", "-z", "-c").out) if name not in changed]
+    told = (project.attributes, str(project.common_dir / "info" / "attributes"))
+    if not any(name.endswith(b".gitattributes") for name in names) and not any(map(os.path.isfile, told)):
+        return []
+    found = sorted(kept_pointers(project, index, names))
+    return [f"{named(found)}: {_POINTERS}"] if found else []
+
+
+_POINTERS = (
+    "under Git LFS: the run has a pointer and not the content; a set-up with git lfs pull can fetch it"
+)
 _CLONED = 'a run that needs them has setup: ["git clone URL PATH"] in pancode.yaml'
 
 

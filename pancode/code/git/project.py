@@ -43,6 +43,8 @@ class GitProject:
     object_format: str
     partial: bool
     filters: frozenset[str]
+    attributes: str
+    """The user's own file of attributes, or `/dev/null`."""
     user: Mapping[str, str]
     """As git itself would name the user, in this order: `user.name`, `user.email`, as far as they are set."""
     signing: tuple[tuple[str, str], ...] | None
@@ -63,7 +65,7 @@ class GitProject:
 
 _PARTIAL = r"^(extensions\.partialclone|remote\..*\.promisor)$"
 _SIGNS = r"^user\.(name|email|signingkey)$|^commit\.gpgsign$|^gpg\."
-_SETTINGS = rf"{_PARTIAL}|{DRIVER_KEYS}|^core\.(excludesfile|autocrlf|eol)$|{_SIGNS}"
+_SETTINGS = rf"{_PARTIAL}|{DRIVER_KEYS}|^core\.(excludesfile|attributesfile|autocrlf|eol)$|{_SIGNS}"
 _ASKED = (
     *("--show-toplevel", "--absolute-git-dir", "--git-common-dir"),
     *("--git-path objects", "--git-path shallow", "--show-object-format"),
@@ -101,6 +103,7 @@ def open_project(
         object_format=object_format,
         partial=any(key.startswith((b"extensions.", b"remote.")) for key in named),
         filters=filter_names(_drivers(key for _, key, _ in rows)),
+        attributes=_attributes(environ, folder, [key for _, key, _ in rows]),
         user={key.decode(): _text(value) for _, key, value in rows if key.startswith(b"user.") and value},
         signing=_signing(environ, folder, rows),
         env=env,
@@ -152,6 +155,18 @@ def _signing(
     kept = [(own or not key.endswith((b"program", b"command")), key, value) for own, key, value in rows]
     of = (b"gpg.", b"user.signingkey")
     return tuple((os.fsdecode(key), os.fsdecode(v)) for fine, key, v in kept if fine and key.startswith(of))
+
+
+def _attributes(environ: Mapping[str, str], folder: Path, keys: Iterable[bytes]) -> str:
+    if b"core.attributesfile" in keys:
+        asked = ("config", "--type=path", "--get", "core.attributesFile")
+        return os.fsdecode(run_git(GitCall(asked, _users_env(environ), folder)).out.rstrip(b"\n"))
+    usual = os.path.join(_config_home(environ), "git", "attributes")
+    return usual if os.path.exists(usual) else "/dev/null"
+
+
+def _config_home(environ: Mapping[str, str]) -> str:
+    return environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", "/nonexistent"), ".config")
 
 
 def _drivers(keys: Iterable[bytes]) -> bytes:
@@ -207,14 +222,13 @@ def _users_env(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _user_settings(environ: Mapping[str, str], values: Mapping[bytes, bytes]) -> UserSettings:
-    home = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", "/nonexistent"), ".config")
     excludes = values.get(b"core.excludesfile", b"")
     if excludes.startswith((b"~", b"%")):  # of a user's home, or of git's own folder
         # A GIT_DIR that is no repository keeps the one around us out of the answer.
         env = _users_env(environ) | {"GIT_DIR": "/dev/null/none"}
         asked = ("config", "--type=path", "--get", "core.excludesFile")
         excludes = run_git(GitCall(asked, env, Path("/"))).out.rstrip(b"\n")
-    fallback = os.path.join(home, "git", "ignore")
+    fallback = os.path.join(_config_home(environ), "git", "ignore")
     lines = {key: values.get(key.encode(), b"").decode().strip() for key in ("core.autocrlf", "core.eol")}
     return UserSettings(
         excludes=os.fsdecode(excludes) or (fallback if os.path.exists(fallback) else "/dev/null"),

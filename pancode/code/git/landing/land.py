@@ -12,6 +12,7 @@ from pathlib import Path
 
 from node_agent.wire.git import Change, shown, split_nul
 from pancode.code.git.depot import Depot
+from pancode.code.git.filters import own_content
 from pancode.code.git.landing.land_commits import explained
 from pancode.code.git.landing.land_journal import Checkpoint, LandingJournal, TreeChanged
 from pancode.code.git.landing.land_state import unless_in_progress
@@ -100,7 +101,7 @@ def _land(seen: GitProject, depot: Depot, request: LandRequest, gates: Gates | N
         if isinstance(merged, LandReport):
             return explained(depot.git(seen.repo_id), request, seen.head, merged)
         hidden = frozenset(hidden_names(ours.must("ls-files", "-z", "-s", "-v").out))
-        if problems := forbidden(seen.top, changes, hidden):
+        if problems := (*forbidden(seen.top, changes, hidden), *own_content(seen, ours, changes)):
             return _refused(problems)
         gate = gates(merged) if gates is not None else None
         unless_called_off(way[1])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from node_agent.wire.git import shown, stamp_env
 from pancode.code.git.depot import Depot
+from pancode.code.git.filters import unless_filtered
 from pancode.code.git.landing.land import CalledOffError, merge_result, not_passed, unless_called_off
 from pancode.code.git.landing.land_commits import commits_of, explained
 from pancode.code.git.landing.land_state import free_branch
@@ -105,6 +106,7 @@ def _land(
     made = commits_of(git, write, request, target, tip, merged)
     if isinstance(made, LandReport):
         return made
+    unless_filtered(seen, git, changes, (made.commit, tip))
     gate = gates(replace(merged, tree=made.tree)) if gates is not None else None
     unless_called_off(called_off)
     if gate is not None and not gate.ok:
