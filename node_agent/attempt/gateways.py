@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
@@ -53,6 +54,10 @@ class ModelCount:
     """The problem, in words."""
     waiting: int = 0
     """The model calls whose answer has not begun."""
+    unsure: str = ""
+    """Terms of answers whose price is not known, such as a tier."""
+    beyond: Decimal = Decimal(0)
+    """So many dollars of the usage's are for the dearest price that these may have."""
 
     @property
     def wrapped(self) -> str:
@@ -103,6 +108,12 @@ class ModelCount:
             (
                 bool(self.unpriced) and self.over(claim).cost_usd is None,
                 f"no price is known for the model {self.unpriced}: write one into prices.json of the node",
+            ),
+            (
+                bool(self.unsure) and self.usage.cost_usd is not None,
+                f"the price for {self.unsure} is not known here: the cost is at least "
+                f"${(self.usage.cost_usd or 0) - self.beyond:.4f}, and what it may be at most is counted; "
+                "prices.json of the node can name it: MODEL and the word",
             ),
             (
                 _words(claim) not in (counted, _words(Usage())),

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from node_agent.gateway.meter import MOST, MeterReading, TokenCount, Wire
-from node_agent.gateway.prices import Price
+from node_agent.gateway.prices import Charge, Price
 
 PATIENT = 3
 """How many failures in a row are passed on as they come; then each next try waits, ever longer."""
@@ -71,6 +71,10 @@ class Count:
     retry_s: int = 0
     assumed: bool = False
     waiting: int = 0
+    unsure: str = ""
+    """Terms of answers whose price is not known, in words: `usd` has the dearest that may apply."""
+    beyond: str = "0"
+    """So many dollars of `usd` are for that: the rest is the least."""
 
     @property
     def source(self) -> Literal["unknown", "local", "metered", "assumed"]:
@@ -78,6 +82,14 @@ class Count:
         if self.usd is None:
             return "unknown"
         return "local" if self.local else "assumed" if self.assumed else "metered"
+
+    def charged(self, reading: MeterReading, charge: Charge, model: str, used: TokenCount) -> Count:
+        """The count after a paid answer under its own terms."""
+        count = self.answered(reading, charge.price, model, used)
+        if not charge.unsure or charge.price is None or charge.least is None or self.local:
+            return count
+        more = Decimal(self.beyond) + charge.price.cost(used) - charge.least.cost(used)
+        return replace(count, assumed=True, unsure=self.unsure or charge.unsure, beyond=format(more, "f"))
 
     def answered(self, reading: MeterReading, price: Price | None, model: str, used: TokenCount) -> Count:
         """The count after a paid answer of the server; `used`: the reported or assumed tokens."""
@@ -222,7 +234,7 @@ def believed(reading: MeterReading, expected: TokenCount, passed: int) -> TokenC
         return tokens
     has_input = tokens.input or tokens.cached or tokens.written
     output = max(tokens.output, min(passed // BYTES_PER_TOKEN, MOST) or expected.output)
-    return TokenCount(tokens.input if has_input else expected.input, tokens.cached, tokens.written, output)
+    return replace(tokens, input=tokens.input if has_input else expected.input, output=output)
 
 
 def _largest(place: dict[str, Any], names: tuple[str, ...]) -> int:

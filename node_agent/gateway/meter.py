@@ -29,12 +29,14 @@ class Wire(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TokenCount:
-    """`input` is what no cache had; `cached` was read from one, `written` into one."""
+    """`input` is what no cache had; `cached` was read from one, `written` into one; `hour` of `written` is
+    kept there for an hour."""
 
     input: int = 0
     cached: int = 0
     written: int = 0
     output: int = 0
+    hour: int = 0
 
     def __add__(self, other: TokenCount) -> TokenCount:
         return TokenCount(
@@ -42,6 +44,7 @@ class TokenCount:
             self.cached + other.cached,
             self.written + other.written,
             self.output + other.output,
+            self.hour + other.hour,
         )
 
     @property
@@ -52,11 +55,15 @@ class TokenCount:
 
 @dataclass(frozen=True, slots=True)
 class MeterReading:
-    """The usage that an answer has reported so far. `whole`: to its end; `model`: which one answered."""
+    """The usage that an answer has reported so far. `whole`: to its end; `model`: which one answered.
+
+    `terms`: name and value of each field beside the numbers, such as its tier, as each may change the price.
+    """
 
     tokens: TokenCount = TokenCount()
     whole: bool = False
     model: str = ""
+    terms: tuple[tuple[str, str], ...] = ()
 
 
 class Meter(Protocol):
@@ -148,8 +155,25 @@ def _value(data: bytes) -> Any:
 
 def _read_with(read: Reader, before: MeterReading, value: Any) -> MeterReading:
     for event in value if isinstance(value, list) else [value]:
-        before = read(before, event) if isinstance(event, dict) else before
+        if isinstance(event, dict):
+            terms = {**dict(before.terms), **terms_of(event)}
+            before = replace(read(before, event), terms=tuple(sorted(terms.items())))
     return before
+
+
+_USAGES = ("usage", "usageMetadata")
+_ASKED = ("service_tier", "serviceTier", "speed", "inference_geo")
+
+
+def terms_of(values: dict[str, Any]) -> dict[str, str]:
+    """The fields of a request or an answer that may change its price: its tier, all words in its usage."""
+    found = dict[str, str]()
+    for place in (values, _dict(values.get("response")), _dict(values.get("message"))):
+        words = {name: place.get(name) for name in _ASKED}
+        for name in _USAGES:
+            words |= _dict(place.get(name))
+        found |= {name[:40]: one[:40] for name, one in words.items() if isinstance(one, str)}
+    return found
 
 
 def _anthropic(before: MeterReading, event: dict[str, Any]) -> MeterReading:
@@ -164,9 +188,10 @@ def _anthropic(before: MeterReading, event: dict[str, Any]) -> MeterReading:
         _number(usage, "cache_read_input_tokens", was.cached),
         _number(usage, "cache_creation_input_tokens", was.written),
         _number(usage, "output_tokens", was.output),
+        _number(_dict(usage.get("cache_creation")), "ephemeral_1h_input_tokens", was.hour),
     )
     whole = before.whole or event.get("type") in ("message_delta", "message")
-    return MeterReading(tokens, whole, _model(message, "model") or before.model)
+    return MeterReading(tokens, whole, _model(message, "model") or before.model, before.terms)
 
 
 def _chat(before: MeterReading, event: dict[str, Any]) -> MeterReading:

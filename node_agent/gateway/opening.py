@@ -13,6 +13,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
@@ -317,6 +318,8 @@ class GatewayProcesses:
             count.status,
             count.trouble,
             count.waiting,
+            count.unsure,
+            Decimal(count.beyond),
         )
 
     def close(self, folder: Path) -> None:

@@ -72,6 +72,23 @@ zai-org/GLM-5.3-Flash                    0.15  0.03   0.15  0.5
 
 
 MILLION = Decimal(1_000_000)
+HOUR = 2
+"""A token that a cache keeps for an hour costs so many of input (platform.claude.com, prompt caching)."""
+_USUAL = (
+    *("", "auto", "default", "standard", "on_demand", "traffic_type_unspecified", "global", "not_available"),
+    *("standard_only", "flex", "batch", "on_demand_flex", "scale", "provisioned_throughput"),
+)
+"""Terms at which no token costs more than in the list."""
+_DEARER = {
+    "priority": Decimal("2.5"),
+    "on_demand_priority": Decimal(2),
+    "fast": Decimal(6),
+    "us": Decimal("1.1"),
+}
+"""The most by which a term multiplies the price of any model of its vendor, of November 2026: the priority
+tiers of OpenAI and Google, the fast mode of Anthropic and its inference in one country."""
+UNHEARD = max(_DEARER.values())
+"""For a term that nobody here has heard of."""
 _DATED = re.compile(r"-(?:\d{8}|\d{4}-\d{2}-\d{2}|latest)$")
 
 # US dollars for a million tokens, as of November 2026: input, read from a cache, written into one, output.
@@ -138,12 +155,17 @@ class Rate:
     output: Decimal
 
     def cost(self, tokens: TokenCount) -> Decimal:
+        hour = min(tokens.hour, tokens.written)
         return (
             self.input * tokens.input
             + self.cached * tokens.cached
-            + self.written * tokens.written
+            + self.written * (tokens.written - hour)
+            + max(self.written, HOUR * self.input) * hour
             + self.output * tokens.output
         ) / MILLION
+
+    def times(self, factor: Decimal) -> Rate:
+        return Rate(*(getattr(self, name) * factor for name in self.__slots__))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +181,21 @@ class Price:
         dear = self.dearer is not None and self.above is not None and asked > self.above
         return (self.dearer if dear and self.dearer else self.rate).cost(tokens)
 
+    def times(self, factor: Decimal) -> Price:
+        return Price(self.rate.times(factor), self.above, self.dearer and self.dearer.times(factor))
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What an answer costs. `price`: the dearest that may apply; `least`: what is known; None: no price.
+
+    `unsure`: the terms whose price is not known, in words; where it is empty both are the same.
+    """
+
+    price: Price | None
+    least: Price | None
+    unsure: str = ""
+
 
 class Prices:
     """`public`: whether the vendors' list counts, as it does at a vendor's own server only; `host`: the
@@ -170,6 +207,20 @@ class Prices:
     def __init__(self, owner: Mapping[str, Price], public: bool, free: bool = False, host: str = "") -> None:
         self._free = free
         self._known = {**(PUBLIC if public else {}), **_read(_HOSTS.get(host, "")), **owner}
+
+    def charge(self, terms: Mapping[str, str], *models: str) -> Charge:
+        """Under these terms. The owner's list may have a price for `MODEL TERM`, as `gpt-6-sol priority`."""
+        odd = {name: value for name, value in terms.items() if value.lower() not in _USUAL}
+        price = self.of(*models)
+        for value in odd.values() if price != NOTHING else ():
+            if own := self.of(*(f"{model} {value}" for model in models)):
+                return Charge(own, own)
+        if price is None or price == NOTHING or not odd:
+            return Charge(price, price)
+        factor = Decimal(1)
+        for value in odd.values():
+            factor *= _DEARER.get(value.lower(), UNHEARD)
+        return Charge(price.times(factor), price, ", ".join(f"{name} {value}" for name, value in odd.items()))
 
     def of(self, *models: str) -> Price | None:
         """The price of the first of these names that has one, with or without the date at its end."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,7 +30,7 @@ from node_agent.gateway.counting import (
     estimate,
 )
 from node_agent.gateway.http import BadMessage, BrokenAnswer, Gone, Head, TooLarge, framing_of
-from node_agent.gateway.meter import Meter, Wire, meter_of
+from node_agent.gateway.meter import Meter, Wire, meter_of, terms_of
 from node_agent.gateway.prices import Prices
 from node_agent.gateway.requests import (
     AUTH,
@@ -59,13 +59,14 @@ MOST_OPEN = 256
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """A request that may go on. `body` as it is sent; `expected`: what it may use."""
+    """A request that may go on. `body` as it is sent; `expected`: what it may use; `terms`: as it asks."""
 
     target: RequestTarget
     head: Head
     body: bytes
     model: str
     expected: Expected
+    terms: Mapping[str, str]
 
     @property
     def route(self) -> Route:
@@ -188,8 +189,9 @@ class Gateway:
             check_model(model, self._spec.models)
             filtered = filtered_by(self._spec, route.wire, asked)
             asked, body = filtered, body if filtered is asked else json.dumps(filtered).encode()
-        expected = Expected(estimate(route.wire, len(body), asked), self._prices.of(model))
-        return ModelRequest(target, head, with_usage(route.wire, body, asked), model, expected)
+        terms = terms_of(asked)
+        expected = Expected(estimate(route.wire, len(body), asked), self._prices.charge(terms, model).price)
+        return ModelRequest(target, head, with_usage(route.wire, body, asked), model, expected, terms)
 
     async def _answer(self, client: AgentClient, ask: ModelRequest) -> None:
         if not ask.route.counted:
@@ -331,7 +333,8 @@ class Gateway:
             reading = tally.meter.reading
             model = reading.model or ask.model
             used = believed(reading, ask.expected.tokens, tally.passed)
-            self.count = self.count.answered(reading, self._prices.of(model, ask.model), model, used)
+            charge = self._prices.charge({**ask.terms, **dict(reading.terms)}, model, ask.model)
+            self.count = self.count.charged(reading, charge, model, used)
             self._saved(self.count)
 
     def _note(self, **changes: Any) -> None:

@@ -45,6 +45,22 @@ def test_who_hangs_up_before_the_tokens_are_told_is_held_all_the_same(
         assert count.usage.cost_source == "assumed" and count.usage.cost_usd, "what the limit went by"
 
 
+def test_a_tier_of_unknown_price_counts_as_the_dearest_and_the_receipt_says_so(lab: Lab) -> None:
+    with FakeModel(preset("text")) as model:
+        lab.point(RUNTIMES["chat"], model.url)
+        lab.prices |= USD
+        path, body = request("chat", True)
+        counts = []
+        for name, more in (("a", {}), ("b", {"service_tier": "priority"})):
+            agent = lab.open(order_of(RUNTIMES["chat"]), name)
+            assert agent.post(path, body | more)[0] == 200
+            counts.append(agent.counted())
+    least, count = counts[0].usage.cost_usd, counts[1]
+    assert least and (count.usage.cost_usd, count.usage.cost_source) == (least * Decimal("2.5"), "assumed")
+    (said,) = (text for text in count.findings(count.usage) if "at least" in text)
+    assert f"for service_tier priority is not known here: the cost is at least ${least:.4f}" in said
+
+
 def test_an_agent_that_hangs_up_is_no_failing_server(lab: Lab) -> None:
     with FakeModel(preset("slow")) as model:
         lab.point("opencode", model.url)

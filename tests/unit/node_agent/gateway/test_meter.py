@@ -184,3 +184,34 @@ def test_a_plain_answer_that_is_too_long_to_be_looked_at_is_one_all_the_same() -
         meter.feed(b"[" + b"0," * (1 << 19))
     meter.close()
     assert meter.heard and not meter.reading.whole
+
+
+TERMS = [
+    (
+        Wire.ANTHROPIC,
+        {"type": "message", "usage": {"output_tokens": 1, "service_tier": "priority", "speed": "fast"}},
+    ),
+    (Wire.CHAT, {"service_tier": "priority", "usage": {"prompt_tokens": 1, "speed": "fast"}}),
+    (
+        Wire.RESPONSES,
+        {"response": {"service_tier": "priority", "usage": {"input_tokens": 1, "speed": "fast"}}},
+    ),
+    (Wire.GEMINI, {"usageMetadata": {"promptTokenCount": 1, "service_tier": "priority", "speed": "fast"}}),
+]
+
+
+@pytest.mark.parametrize(("wire", "answer"), TERMS)
+@pytest.mark.parametrize("kind", [SSE, JSON])
+def test_what_may_change_the_price_is_read_beside_the_numbers(wire: Wire, answer: Any, kind: str) -> None:
+    meter = meter_of(wire, kind)
+    meter.feed(events(answer, {"usage": None}) if kind == SSE else json.dumps(answer).encode())
+    meter.close()
+    assert dict(meter.reading.terms) == {"service_tier": "priority", "speed": "fast"}
+
+
+def test_what_a_cache_keeps_for_an_hour_is_told_apart() -> None:
+    usage = {**ANTHROPIC_USAGE, "cache_creation": {"ephemeral_1h_input_tokens": 15}}
+    meter = meter_of(Wire.ANTHROPIC, SSE)
+    meter.feed(events({"type": "message_start", "message": {"model": "m", "usage": usage}}, DELTA))
+    meter.close()
+    assert meter.reading.tokens == TokenCount(5, 70, 20, 7, hour=15)

@@ -308,3 +308,42 @@ def test_where_a_path_leads() -> None:
     for bad in ("ftp://h", "h:80", "", "http://user:pass@h"):
         with pytest.raises(ValueError):
             UpstreamServer.parse(bad, "")
+
+
+def test_a_write_for_an_hour_costs_twice_the_input() -> None:
+    price, million = price_of("4 0.4 5 20"), 1_000_000
+    assert price.cost(TokenCount(written=million)) == 5
+    assert price.cost(TokenCount(written=million, hour=million)) == 8
+    assert price_of("1 1 3 1").cost(TokenCount(written=million, hour=million)) == 3, "the owner says more"
+
+
+@pytest.mark.parametrize(
+    ("terms", "least", "most"),
+    [
+        ({"service_tier": "default", "inference_geo": "global"}, "1", "1"),
+        ({"trafficType": "ON_DEMAND"}, "1", "1"),
+        ({"service_tier": "flex"}, "1", "1"),
+        ({"service_tier": "priority"}, "1", "2.5"),
+        ({"speed": "fast", "inference_geo": "us"}, "1", "6.6"),
+        ({"tariff": "of next year"}, "1", "6"),
+    ],
+)
+def test_a_ceiling_counts_the_dearest_price_that_may_apply(
+    terms: dict[str, str], least: str, most: str
+) -> None:
+    used = TokenCount(1_000_000)
+    charge = Prices({"m": price_of("1 1 1 1")}, public=False).charge(terms, "m")
+    count = Count().charged(MeterReading(used, True), charge, "m", used)
+    assert (count.usd, count.bound.usd) == (Decimal(most), Decimal(most))
+    assert Decimal(most) - Decimal(count.beyond) == Decimal(least)
+    assert (count.source, bool(count.unsure)) == (("assumed", True) if most != least else ("metered", False))
+    assert Count.from_json(count.to_json()) == count
+
+
+def test_the_owner_names_the_price_of_a_term_and_what_is_free_stays_free() -> None:
+    own = Prices({"m": price_of("1 1 1 1"), "m priority": price_of("2 2 2 2")}, public=False)
+    charge = own.charge({"service_tier": "priority"}, "m-2026-01-01", "m")
+    assert charge.price == charge.least == price_of("2 2 2 2") and not charge.unsure
+    for free in (Prices({}, public=False, free=True), Prices({"m": price_of("0 0 0 0")}, public=False)):
+        assert not free.charge({"service_tier": "priority"}, "m").unsure
+    assert own.charge({"service_tier": "priority"}, "other").price is None
