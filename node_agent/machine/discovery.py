@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -23,7 +25,7 @@ from node_agent.runtimes.vendors import how_logged_in
 from node_agent.shim import process
 from node_agent.wire.clock import Clock
 from node_agent.wire.endpoint import EndpointFact
-from node_agent.wire.node import Allowed, NodeFacts, NodeProblem, RuntimeFact
+from node_agent.wire.node import TOOL_FOLDERS, Allowed, NodeFacts, NodeProblem, RuntimeFact
 from node_agent.wire.policy import Isolation
 
 PROBE_S = 10
@@ -31,6 +33,7 @@ PROBE_S = 10
 FIRST_S = 0.5
 """The first look waits so long: most answers are there by then, and nobody waits for a heartbeat."""
 PROBE_EVERY_MS = 600_000
+MOST_FIX = 300
 
 
 class Finder:
@@ -120,6 +123,10 @@ class Finder:
                 probe = runtime.probe
                 said = [self._output(runtime.program, one, env, probe.patience_s) for one in probe.argvs]
                 fact = probe.read(said)
+                if fact.state == "missing":
+                    names = [argv[0] for argv in probe.argvs]
+                    fix = elsewhere(names, self._path, os.path.expanduser("~")) or fact.fix
+                    fact = fact.model_copy(update={"fix": fix[:MOST_FIX]})
                 can = fact.can or (() if fact.state == "missing" else runtime.capabilities.flags)
                 told = {"can": can, "login": how_logged_in(runtime.name, logins)}
                 return fact.model_copy(update={**told, "no_turns": self._no_turns(runtime, fact, env)})
@@ -183,10 +190,39 @@ def search_path(configured: str | None, environ: Mapping[str, str]) -> str:
     """
     if configured:
         return ":".join(_absolute(configured.split(":"))) or ":".join(USUAL)
-    home = environ.get("HOME", "")
-    own = [f"{home}/{name}" for name in (".local/bin", "bin", ".npm-global/bin")] if home else []
-    every = [*environ.get("PATH", "").split(":"), *own, *USUAL]
+    plain, managed = tool_folders(environ.get("HOME", ""))
+    every = [*environ.get("PATH", "").split(":"), *plain, *USUAL, *managed]
     return ":".join(_absolute(every))
+
+
+def tool_folders(home: str) -> tuple[list[str], list[str]]:
+    """Folders of a user's programs: of one name, there or not; and those of versions, the newest first."""
+    if not home:
+        return [], []
+    managed = [
+        folder
+        for pattern in TOOL_FOLDERS
+        if "*" in pattern
+        for folder in sorted(glob.glob(f"{glob.escape(home)}/{pattern}"), key=_versions, reverse=True)
+    ]
+    return [f"{home}/{name}" for name in TOOL_FOLDERS if "*" not in name], managed
+
+
+def _versions(folder: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", folder)]
+
+
+def elsewhere(names: Iterable[str], path: str, home: str) -> str:
+    """What to do about a program in one of the usual folders that is not on `path`; else empty."""
+    plain, managed = tool_folders(home)
+    for folder in (one for one in (*plain, *managed) if one not in path.split(":")):
+        for name in names:
+            if shutil.which(name, path=folder) is not None:
+                return (
+                    f"it is in {folder}, which is not on the PATH of the node agent: "
+                    "pancode fleet down NODE && pancode fleet up NODE (or add it to path in node.json)"
+                )
+    return ""
 
 
 def _absolute(parts: Iterable[str]) -> list[str]:

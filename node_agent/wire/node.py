@@ -55,6 +55,19 @@ HOME_LAYOUT = 4
 """The layout of a node's home; `node_agent/machine/home.py` has the history of each earlier layout."""
 
 
+TOOL_FOLDERS = (
+    *(".local/bin", "bin", ".npm-global/bin", ".opencode/bin", ".bun/bin", ".volta/bin", ".local/share/pnpm"),
+    *(".nvm/versions/node/*/bin", ".local/share/fnm/node-versions/*/installation/bin"),
+    *(
+        ".local/share/mise/installs/*/*/bin",
+        ".local/share/mise/shims",
+        ".asdf/installs/*/*/bin",
+        ".asdf/shims",
+    ),
+)
+"""Below a user's home: where installers and version managers put programs, off the PATH of a service."""
+
+
 class RuntimeFact(WireModel):
     """A runtime that was found on the node. `can`: its flags. `looking`: not known yet.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from node_agent.machine.discovery import Finder, MachineProbe, search_path
+from node_agent.machine.discovery import Finder, MachineProbe, search_path, tool_folders
 from node_agent.runtimes.others import OtherAgent, runtime_of
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.node import Allowed, Flag, LoggedIn
@@ -86,11 +87,55 @@ def test_a_ceiling_that_cannot_be_read(tmp_path: Path) -> None:
         (".:bin", {}, "/usr/local/bin:/usr/bin:/bin"),
         (None, {"PATH": ".:/c::node_modules/.bin:../x", "HOME": "h"}, "/c:/usr/local/bin:/usr/bin:/bin"),
         (None, {"PATH": "/c:/usr/bin"}, "/c:/usr/bin:/usr/local/bin:/bin"),
-        (None, {"HOME": "/h"}, "/h/.local/bin:/h/bin:/h/.npm-global/bin:/usr/local/bin:/usr/bin:/bin"),
+        (None, {"HOME": "/h"}, ":".join((*tool_folders("/h")[0], "/usr/local/bin:/usr/bin:/bin"))),
     ],
 )
 def test_search_path(configured: str | None, environ: dict[str, str], expected: str) -> None:
     assert search_path(configured, environ) == expected
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        *(".opencode/bin", ".bun/bin", ".volta/bin", ".asdf/shims", ".local/share/mise/shims"),
+        *(
+            ".nvm/versions/node/v22.0.0/bin",
+            ".local/share/mise/installs/node/22/bin",
+            ".asdf/installs/nodejs/22.1/bin",
+        ),
+    ],
+)
+def test_programs_of_installers_and_version_managers_are_found(tmp_path: Path, folder: str) -> None:
+    _program(tmp_path / folder / "claude", LOGGED_IN)
+    assert (
+        shutil.which("claude", path=search_path(None, {"HOME": str(tmp_path)}))
+        == f"{tmp_path}/{folder}/claude"
+    )
+
+
+def test_the_newest_of_several_versions_counts_and_none_hides_a_program_of_the_system(tmp_path: Path) -> None:
+    for version in ("v9.1.0", "v22.0.0", "v20.3.0"):
+        _program(tmp_path / f".nvm/versions/node/{version}/bin/claude", LOGGED_IN)
+        _program(tmp_path / f".nvm/versions/node/{version}/bin/sh", LOGGED_IN)
+    path = search_path(None, {"HOME": str(tmp_path)})
+    assert "/v22.0.0/" in str(shutil.which("claude", path=path))
+    assert str(shutil.which("sh", path=path)).startswith(("/usr", "/bin"))
+
+
+def test_a_program_off_the_path_is_told_apart_from_one_that_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    _program(tmp_path / ".nvm/versions/node/v22.0.0/bin/claude", LOGGED_IN)
+    facts = {fact.name: fact for fact in machine(tmp_path).look().runtimes}
+    assert facts["claude"].state == "missing" and f"it is in {tmp_path}/.nvm" in facts["claude"].fix
+    assert facts["codex"].state == "missing" and "npm install" in facts["codex"].fix
+
+
+def _program(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
 
 
 LOGGED_IN = """#!/bin/sh

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from node_agent.wire.node import TOOL_FOLDERS
+
 BEGIN, END = "@@pancode-begin@@", "@@pancode-end@@"
 """Around what a script says, for login shells that talk."""
 
@@ -35,8 +37,7 @@ def script(body: str) -> str:
 
 PROBE = script(
     r"""
-for d in "$HOME/.local/bin" "$HOME/bin" "$HOME/.npm-global/bin" "$HOME/.bun/bin" "$HOME/.opencode/bin" \
-  "$HOME"/.nvm/versions/node/*/bin /usr/local/bin /usr/bin /bin /usr/sbin /sbin /snap/bin; do
+for d in @TOOLS@ /usr/local/bin /usr/bin /bin /usr/sbin /sbin /snap/bin; do
   if [ -d "$d" ]; then PATH="$PATH:$d"; fi
 done
 say os "$(uname -s)"; say arch "$(uname -m)"; say kernel "$(uname -r)"; say hostname "$(uname -n)"
@@ -88,7 +89,9 @@ say named "$(sed -n 's/^ *"name": *"\([^"]*\)".*/\1/p' "$h/node.json" 2>/dev/nul
 if [ -e "$h/run/agent.lock" ]; then
   if flock -sn "$h/run/agent.lock" true 2>/dev/null; then say agent stopped; else say agent running; fi
 fi
-if [ -f "$h/run/agent.pid" ]; then say agent_pid "$(head -n 1 "$h/run/agent.pid")"; fi"""
+if [ -f "$h/run/agent.pid" ]; then say agent_pid "$(head -n 1 "$h/run/agent.pid")"; fi""".replace(
+        "@TOOLS@", " ".join(f'"$HOME"/{one}' for one in TOOL_FOLDERS)
+    )
 )
 """$1 fleet id, $2 node home or empty. One command for everything that bring-up must know."""
 
