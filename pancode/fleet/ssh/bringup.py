@@ -59,8 +59,11 @@ class NodeDefaults:
     log: str = ""
 
 
-def node_settings(defaults: NodeDefaults, fleet: str, node: Node) -> dict[str, object]:
-    """The content of its home's `node.json`. This machine's node looks at the owner's other machines, too."""
+def node_settings(defaults: NodeDefaults, fleet: str, node: Node, path: str = "") -> dict[str, object]:
+    """The content of its home's `node.json`. This machine's node looks at the owner's other machines, too.
+
+    `path`: of agents, as the machine's owner has written it there.
+    """
     tag = node.tag or ""
     settings: dict[str, object] = {
         "fleet": fleet,
@@ -72,6 +75,8 @@ def node_settings(defaults: NodeDefaults, fleet: str, node: Node) -> dict[str, o
     }
     if defaults.log:
         settings["log"] = defaults.log
+    if path:
+        settings["path"] = path
     looked_at = defaults.machines() if Reach.of(node).local else ()
     return {**settings, "machines": list(looked_at)} if looked_at else settings
 
@@ -243,12 +248,12 @@ class BringUp:
         inventory.change(self.core, name, settle)
         inventory.put_halted(self.core, name, False)
         self.admit(node.tag or "")
-        return self.home_files(node)
+        return self.home_files(node, found.path)
 
-    def home_files(self, node: Node) -> list[HomeFile]:
+    def home_files(self, node: Node, path: str) -> list[HomeFile]:
         """The files of the home of a node whose key the fleet believes."""
         password = self.home.node_password(node.tag or "", self.core.ports.ids)
-        settings = node_settings(self.settings, self.core.fleet, node)
+        settings = node_settings(self.settings, self.core.fleet, node, path)
         obeyed = keyring.believed_by(self.core, node)
         return [
             HomeFile("key/coordinator.pub", "".join(f"{key.text()}\n" for key in obeyed).encode()),

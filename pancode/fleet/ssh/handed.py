@@ -42,7 +42,7 @@ def plan(bringup: BringUp, node: Node, probe: str) -> Json:
     wanted = [step_json(step) for step in steps.first_steps(place, found, bundle, python)]
     if node.public_key is None or not found.has_key:
         return {"steps": wanted, "key": None}
-    later = _later(bringup, node, found, python.path, bringup.home_files(node))
+    later = _later(bringup, node, found, python.path, bringup.home_files(node, found.path))
     return {"steps": wanted + later, "key": node.public_key}
 
 

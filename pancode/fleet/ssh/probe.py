@@ -85,6 +85,8 @@ class NodeProbe:
     """`running`, `stopped` or `absent`, by the lock that a node agent holds."""
     cpus: int | None = None
     memory: int | None = None
+    path: str = ""
+    """PATH of agents and probes, as the owner wrote it into `node.json` there; empty: nothing is written."""
     named: str = ""
     """The name under which the fleet that it asks for has set up this home; empty: it has not yet."""
     layout: int | None = None
@@ -142,6 +144,7 @@ def parse_probe(text: str) -> NodeProbe:
         agent=one.get("agent") or "absent",
         cpus=_int(one.get("cpus", "")),
         memory=kb * 1024 if (kb := _int(one.get("memory_kb", ""))) else None,
+        path=one.get("path", ""),
         named=one.get("named", ""),
         layout=_int(one.get("layout", "")),
     )

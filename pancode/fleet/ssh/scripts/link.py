@@ -86,6 +86,7 @@ done
 if [ -f "$h/layout" ]; then say layout "$(head -n 1 "$h/layout")"; fi
 if [ -f "$h/key/node.key" ]; then say has_key yes; fi
 say named "$(sed -n 's/^ *"name": *"\([^"]*\)".*/\1/p' "$h/node.json" 2>/dev/null | head -n 1)"
+say path "$(sed -n 's/.*"path": *"\([^"\\]*\)".*/\1/p' "$h/node.json" 2>/dev/null | head -n 1)"
 if [ -e "$h/run/agent.lock" ]; then
   if flock -sn "$h/run/agent.lock" true 2>/dev/null; then say agent stopped; else say agent running; fi
 fi
