@@ -81,13 +81,16 @@ def unless_filtered(
 ) -> None:
     """GitRefusal where history would hold what a filter takes away, as it is on the machine of the run.
 
-    `changes`: of the whole landing. `made`: its last commit, and the tip on which it lands.
+    `changes`: of the whole landing. `made`: its last commit, or nothing where it is the only one, and the tip
+    on which it lands.
     """
     commit, tip = made
-    own = depot.text("rev-list", "--no-merges", commit, *([f"^{tip}"] if tip else []))
-    asked = ("-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--no-commit-id", "--root", "--stdin")
-    each = parse_raw_diff(depot.must("diff-tree", *asked, stdin=f"{own}\n".encode()).out)
-    blobs = {(one.path, one.new) for one in (*changes, *each) if one.new_mode.startswith("100")}
+    blobs = {(one.path, one.new) for one in changes if one.new_mode.startswith("100")}
+    if commit:
+        own = depot.text("rev-list", "--no-merges", commit, *([f"^{tip}"] if tip else []))
+        asked = ("-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--no-commit-id", "--root", "--stdin")
+        each = parse_raw_diff(depot.must("diff-tree", *asked, stdin=f"{own}\n".encode()).out)
+        blobs |= {(one.path, one.new) for one in each if one.new_mode.startswith("100")}
     under = filtered(project, project.git, {path for path, _ in blobs})
     raw = set[bytes]()
     for path, oid in blobs:

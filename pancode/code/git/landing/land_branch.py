@@ -18,7 +18,16 @@ from pancode.code.git.merge import tree_of
 from pancode.code.git.objects import import_tip
 from pancode.code.git.project import GitProject
 from pancode.code.git.safe import GitRefusal, translated
-from pancode.life.land_values import CalledOff, Gates, LandReport, LandRequest, LandStatus, OnBranch, never
+from pancode.life.land_values import (
+    CalledOff,
+    Gates,
+    How,
+    LandReport,
+    LandRequest,
+    LandStatus,
+    OnBranch,
+    never,
+)
 
 NOBODY = {"user.name": "pancode", "user.email": "pancode@localhost"}
 """Author and committer where the user has named neither to git."""
@@ -106,7 +115,7 @@ def _land(
     made = commits_of(git, write, request, target, tip, merged)
     if isinstance(made, LandReport):
         return made
-    unless_filtered(seen, git, changes, (made.commit, tip))
+    unless_filtered(seen, git, changes, ("" if target.how is How.SQUASH else made.commit, tip))
     gate = gates(replace(merged, tree=made.tree)) if gates is not None else None
     unless_called_off(called_off)
     if gate is not None and not gate.ok:
