@@ -79,13 +79,14 @@ def _prepare(case: Case, anew: bool) -> Turn:
 def _put_back_or_plan(case: Case, work: PhasePlan) -> tuple[PutBack, str | None]:
     """Restores the kept result of set-up and records it like a set-up that just ended; or prepares it."""
     context, order = case.context, case.order
-    cached = order.setup and order.cache
-    log, env = case.folder / SETUP_LOG, setup_plan(order, work, case.folder).env
-    ready = context.workspaces.put_back(order, log, env) if cached else _uncached(order)
+    if not order.setup:
+        return _uncached(order), None
+    plan = setup_plan(order, work, case.folder)
+    log = case.folder / SETUP_LOG
+    ready = context.workspaces.put_back(order, log, plan.env) if order.cache else _uncached(order)
     if ready.restored:
         return ready, context.workspaces.baseline(case.identity, order.workspace)
-    if order.setup:
-        context.runner.prepare(case.setup, case.enclosed(setup_plan(order, work, case.folder), work))
+    context.runner.prepare(case.setup, case.enclosed(plan, work))
     return ready, None
 
 
