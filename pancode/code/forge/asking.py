@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
 
 from node_agent.wire.clock import Clock
 from pancode import __version__
@@ -25,10 +28,19 @@ _RIGHTS = "a new token with the right to write pull requests and issues (GitLab:
 
 
 class ForgeClient:
-    """One conversation; a context manager. The token is in a header, and nowhere else."""
+    """One conversation; a context manager. The token is in a header, and nowhere else.
+
+    `proxy`, `authority`: as the user's git would reach that host; empty: as the environment says.
+    """
 
     def __init__(
-        self, place: ForgePlace | TrackerPlace, token: str, headers: Mapping[str, str], clock: Clock
+        self,
+        place: ForgePlace | TrackerPlace,
+        token: str,
+        headers: Mapping[str, str],
+        clock: Clock,
+        proxy: str = "",
+        authority: str = "",
     ) -> None:
         import httpx2  # for the first pull request: most fleets open none
 
@@ -38,10 +50,13 @@ class ForgeClient:
             "accept-encoding": "identity",
             "user-agent": f"pancode/{__version__}",
         }
-        tls: Any = ssl.create_default_context() if place.api.startswith("https:") else False
+        tls: Any = False
+        if place.api.startswith("https:"):
+            tls = _trusting(authority or os.environ.get("GIT_SSL_CAINFO") or None)
         self._client = httpx2.Client(
             verify=tls,
             trust_env=False,
+            proxy=(proxy if not proxy or "://" in proxy else f"http://{proxy}") or _proxy_around(place.api),
             timeout=PATIENCE_S,
             headers={**own, **headers},
             follow_redirects=False,
@@ -139,6 +154,26 @@ class ForgeClient:
 
     def _clean(self, words: str) -> str:
         return safe(words.replace(self._token, "***"))[:_WORDS]
+
+
+def _trusting(authority: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=authority)
+    except OSError as exc:
+        raise ConfigError(
+            "the authority that your git trusts cannot be read",
+            why=f"http.sslCAInfo: {authority}: {exc}",
+            fix="git config --show-origin --get-regexp sslcainfo",
+            code="forge_authority",
+        ) from exc
+
+
+def _proxy_around(url: str) -> str | None:
+    parts = urlsplit(url)
+    if proxy_bypass(parts.hostname or ""):
+        return None
+    around = getproxies_environment()
+    return around.get(parts.scheme) or around.get("all")
 
 
 def is_rate_limit(status: int, headers: Mapping[str, str]) -> bool:

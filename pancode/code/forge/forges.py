@@ -11,8 +11,8 @@ from typing import Any
 from node_agent.wire.clock import Clock
 from pancode.code.forge import forgejo, github, gitlab
 from pancode.code.forge.asking import REFUSED, ForgeClient
-from pancode.code.git.safe import Git, safe_env
-from pancode.code.landing.forge import ForgeAccess, ForgeKind, ForgePlace
+from pancode.code.git.remotes import http_setting, push_addresses
+from pancode.code.landing.forge import ForgeAccess, ForgeKind, ForgePlace, is_forge_address
 from pancode.code.landing.pull_request import OpenedPull, PullRequest
 from pancode.errors import ConfigError, NotFoundError, RefusedError, UnavailableError, UsageError
 
@@ -36,11 +36,12 @@ class HttpForges:
         return self._read()
 
     def remote(self, project: str, name: str) -> str:
-        done = Git(Path(project), safe_env()).ask("remote", "get-url", "--push", "--", name)
-        if not done.ok or not done.text():
+        found = push_addresses(Path(project), name)
+        if not found:
             fix = f"name a remote, not an address: git -C {project} remote -v"
             raise NotFoundError("the repository has no remote of this name", fix=fix, code="no_remote")
-        return done.text()
+        # A mirror in a folder has no forge: what it stands for has one.
+        return next((url for url in found if is_forge_address(url)), found[0])
 
     def open(self, place: ForgePlace, wanted: PullRequest) -> OpenedPull:
         speaks: Any = _DIALECTS[place.kind]
@@ -49,7 +50,8 @@ class HttpForges:
             fix = f"pancode notify secret {place.token}"
             raise ConfigError(f"the secret {place.token} is no token", fix=fix, code="forge_token")
         try:
-            with ForgeClient(place, token, speaks.headers(token), self._clock) as client:
+            proxy, authority = (http_setting(place.api, key) for key in ("proxy", "sslCAInfo"))
+            with ForgeClient(place, token, speaks.headers(token), self._clock, proxy, authority) as client:
                 return _opened(client, place, wanted, speaks)
         except (LookupError, TypeError, ValueError, AttributeError) as exc:
             raise UnavailableError(

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from node_agent.wire.clock import Clock
 from pancode.code.forge import github, gitlab
 from pancode.code.forge.asking import REFUSED, ForgeClient
+from pancode.code.git.remotes import http_setting
 from pancode.code.landing.forge import ForgeAccess, ForgeKind, api_of
 from pancode.code.tracker.issues import (
     LABELS,
@@ -85,7 +86,8 @@ class HttpTrackers:
         place, token = self._opened(place)
         speaks: Any = _DIALECTS[place.kind]
         try:
-            with ForgeClient(place, token, speaks.headers(token), self._clock) as client:
+            proxy, authority = (http_setting(place.api, key) for key in ("proxy", "sslCAInfo"))
+            with ForgeClient(place, token, speaks.headers(token), self._clock, proxy, authority) as client:
                 return act(client, speaks)
         except (LookupError, TypeError, ValueError, AttributeError) as exc:
             raise UnavailableError(

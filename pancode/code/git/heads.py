@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from node_agent.wire.git import GitCall, GitDone
+from pancode.code.git.remotes import users_git
 from pancode.code.git.safe import GitFailure, run_git, safe_env
 from pancode.errors import NotFoundError
 
@@ -28,8 +30,8 @@ def head_of(repo: str, branch: str) -> str:
 
 
 def _asked_server(repo: str, ref: str) -> GitDone:
-    env = safe_env({"protocol.https.allow": "always"}) | {"GIT_TERMINAL_PROMPT": "0"}
-    return _run(("ls-remote", "--exit-code", "--", repo, ref), env, Path("/"))
+    git = users_git(Path("/"), {"protocol.https.allow": "always"})
+    return _run(("ls-remote", "--exit-code", "--", repo, ref), git.env, git.cwd)
 
 
 def _asked_folder(repo: str, ref: str) -> GitDone:
@@ -39,7 +41,7 @@ def _asked_folder(repo: str, ref: str) -> GitDone:
     return _run(args, safe_env({"safe.directory": "*"}), Path(repo))
 
 
-def _run(args: tuple[str, ...], env: dict[str, str], cwd: Path) -> GitDone:
+def _run(args: tuple[str, ...], env: Mapping[str, str], cwd: Path) -> GitDone:
     try:
         return run_git(GitCall(args, env, cwd, timeout_s=TIMEOUT_S))
     except GitFailure as exc:

@@ -88,6 +88,14 @@ def repository_of(url: str) -> RemoteRepository:
     return RemoteRepository(_BY_SSH.get(host, host), "/".join(words[:-1]), words[-1], port)
 
 
+def is_forge_address(url: str) -> bool:
+    try:
+        repository_of(url)
+    except UsageError:
+        return False
+    return True
+
+
 def _parts(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)

@@ -1,0 +1,108 @@
+"""What the user's git knows of a remote counts for forges and schedules: address, proxy, authority."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from node_agent.wire.clock import SystemClock
+from pancode.code.forge.forges import HttpForges
+from pancode.code.git.heads import head_of
+from pancode.code.landing.forge import ForgeKind, ForgePlace
+from pancode.errors import NotFoundError, PancodeError
+from tests.integration.forge.fakes import TOKEN
+from tests.integration.forge.test_forges import REPOSITORY, WANTED
+from tests.integration.git.repos import simple
+
+NOWHERE = "git.example.invalid"
+
+
+class Proxy:
+    """Writes down what it is asked for, and refuses it."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                talk, _ = self._socket.accept()
+            except OSError:
+                return
+            with talk:
+                self.asked.append(talk.recv(4096).split(b"\r\n")[0].decode())
+                talk.sendall(b"HTTP/1.1 403 no\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)  # ends the wait for a caller
+        self._thread.join()
+        self._socket.close()
+
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    made = Proxy()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    file = tmp_path / "gitconfig"
+    file.write_text("")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(file))
+    return file
+
+
+def forge() -> HttpForges:
+    return HttpForges(dict, lambda name: TOKEN, SystemClock())
+
+
+def ask_all() -> None:
+    with pytest.raises(NotFoundError):
+        head_of(f"https://{NOWHERE}/me/proj.git", "main")
+    with pytest.raises(PancodeError):
+        forge().open(ForgePlace(ForgeKind.GITHUB, f"https://{NOWHERE}/api", "forge", REPOSITORY), WANTED)
+
+
+@pytest.mark.parametrize("key", ["http", f'http "https://{NOWHERE}"'])
+def test_the_proxy_of_the_users_git(settings: Path, proxy: Proxy, key: str) -> None:
+    settings.write_text(f"[{key}]\n\tproxy = {proxy.url}\n")
+    ask_all()
+    assert proxy.asked == [f"CONNECT {NOWHERE}:443 HTTP/1.1"] * 2
+
+
+def test_the_proxy_of_the_environment(settings: Path, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", proxy.url)
+    ask_all()
+    assert len(proxy.asked) == 2
+
+
+def test_an_address_that_git_rewrites(settings: Path, proxy: Proxy, tmp_path: Path) -> None:
+    rules = f'[url "https://{NOWHERE}/"]\n\tinsteadOf = https://short.invalid/\n'
+    rules += '[url "git@github.com:"]\n\tpushInsteadOf = gh:\n'
+    settings.write_text(f"{rules}[http]\n\tproxy = {proxy.url}\n")
+    with pytest.raises(NotFoundError):
+        head_of("https://short.invalid/me/proj.git", "main")
+    assert proxy.asked == [f"CONNECT {NOWHERE}:443 HTTP/1.1"]
+    user = simple(tmp_path / "user", 1)
+    user.git("remote", "add", "origin", "gh:me/proj")
+    assert forge().remote(str(user.path), "origin") == "git@github.com:me/proj"
+
+
+def test_an_authority_of_the_users_git_that_cannot_be_read(settings: Path) -> None:
+    settings.write_text("[http]\n\tsslCAInfo = ~/no-such-authority.pem\n")
+    place = ForgePlace(ForgeKind.GITHUB, f"https://{NOWHERE}/api", "forge", REPOSITORY)
+    with pytest.raises(PancodeError) as refused:
+        forge().open(place, WANTED)
+    assert "no-such-authority.pem" in refused.value.why
