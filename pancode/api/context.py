@@ -14,6 +14,7 @@ from node_agent.wire.identity import AttemptId
 from pancode.access.door import DoorPlace
 from pancode.code.git.depot_code import DepotCode
 from pancode.code.git.streams import LogStreams
+from pancode.code.landing.forge import ForgeKind
 from pancode.code.landing.pull_request import PullAsked
 from pancode.code.tracker.issues import Trackers
 from pancode.control.core import Core
@@ -83,6 +84,9 @@ class CoordinatorApi(Protocol):
     @property
     def trackers(self) -> Trackers:
         """Where issues are asked for. Each call may take some seconds."""
+
+    def check_pull(self, run: Run, remote: str, kind: ForgeKind | None) -> None:
+        """The errors of a pull request that are known before anything is landed."""
 
     def pull_request(self, run: Run, asked: PullAsked) -> PullRequestShape:
         """Open it, or find the one that is open: of a run that has landed. The errors of its forge."""

@@ -58,6 +58,8 @@ def _land(context: ApiContext, call: ApiCall) -> Any:
     run = _at_rest(context, call)
     if not body.elsewhere:
         _unless_elsewhere(context, call, run)
+    if body.pull_to:
+        context.coordinator.check_pull(run, body.pull_to, body.forge)
     if run.outcome not in (None, Outcome.DONE) and not body.anyway:
         without = "--no-gates " if run.outcome is Outcome.VERIFY_FAILED else ""  # they would fail again
         raise WorkspaceError(

@@ -28,8 +28,8 @@ from pancode.code.git.depot_server import DepotParts, DepotServer, Grant, Refusa
 from pancode.code.git.heads import head_of
 from pancode.code.git.port import GitDepot
 from pancode.code.git.streams import LogStreams
-from pancode.code.landing.forge import ForgeAccess
-from pancode.code.landing.forges import open_pull_request
+from pancode.code.landing.forge import ForgeAccess, ForgeKind
+from pancode.code.landing.forges import must_be_possible, open_pull_request
 from pancode.code.landing.pull_request import PullAsked
 from pancode.code.landing.verifying import Verifications
 from pancode.code.tracker.telling import TrackerNews
@@ -267,6 +267,9 @@ class Coordinator:
 
     def applied_preset(self, name: str | None) -> str | None:
         return apply_preset(self.home.root, name)
+
+    def check_pull(self, run: Run, remote: str, kind: ForgeKind | None) -> None:
+        must_be_possible(self._forges, run, remote, kind)
 
     def pull_request(self, run: Run, asked: PullAsked) -> PullRequestShape:
         opened = open_pull_request(self.core, self._forges, run, closing(self.core, run, asked))

@@ -16,6 +16,7 @@ from node_agent.wire.policy import Mode, NetworkAccess, Safety
 from pancode.agents.options import OPTIONS
 from pancode.agents.request import DispatchRequest, request_from, with_options
 from pancode.agents.scouts import MOST_QUESTION, MOST_QUESTIONS, Depth
+from pancode.code.landing.forge import ForgeKind
 from pancode.core.books import MINUTE_MS, Ceilings
 from pancode.core.names import label_word, nearest, node_name, one_line
 from pancode.core.values import replace
@@ -261,6 +262,10 @@ class LandBody(Body):
     """False: the answer comes at once, with its place in the queue."""
     elsewhere: bool = False
     """Also where the person stands in another repository than the one that it is written into."""
+    pull_to: Line = ""
+    """The remote of a pull request that is to follow: where none can be opened there, nothing is landed."""
+    forge: ForgeKind | None = None
+    """Of that pull request; None: as the settings say."""
 
     def landing(self, how: How) -> LandWay:
         way = LandWay(self.by, self.gates, self.branch, self.message, self.with_commands, self.with_secret)

@@ -294,6 +294,8 @@ def land(
     if resolve:
         return settle(face, run, body, detach=detach)
     pull = PullWanted(message or "", forge) if pull_request else None
+    if pull is not None and push_to is not None:
+        body |= {"pull_to": push_to[0], "forge": forge.value if forge is not None else None}
     return _one(face, run, {**body, "wait": not detach}, push_to, pull)
 
 

@@ -43,12 +43,19 @@ class HttpForges:
         # A mirror in a folder has no forge: what it stands for has one.
         return next((url for url in found if is_forge_address(url)), found[0])
 
-    def open(self, place: ForgePlace, wanted: PullRequest) -> OpenedPull:
-        speaks: Any = _DIALECTS[place.kind]
+    def check(self, place: ForgePlace) -> None:
+        self._token(place)
+
+    def _token(self, place: ForgePlace) -> str:
         token = self._secret(place.token)
         if not _TOKEN.fullmatch(token):
             fix = f"pancode notify secret {place.token}"
             raise ConfigError(f"the secret {place.token} is no token", fix=fix, code="forge_token")
+        return token
+
+    def open(self, place: ForgePlace, wanted: PullRequest) -> OpenedPull:
+        speaks: Any = _DIALECTS[place.kind]
+        token = self._token(place)
         try:
             proxy, authority = (http_setting(place.api, key) for key in ("proxy", "sslCAInfo"))
             with ForgeClient(place, token, speaks.headers(token), self._clock, proxy, authority) as client:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from pancode.code.landing.forge import ForgeAccess, ForgePlace, place_of, repository_of
+from pancode.code.landing.forge import ForgeAccess, ForgeKind, ForgePlace, place_of, repository_of
 from pancode.code.landing.pull_request import OpenedPull, PullAsked, PullRequest, pull_request
 from pancode.control.core import Core
 from pancode.control.run import usage_of, usage_of_run
@@ -26,6 +26,9 @@ class Forges(Protocol):
     def remote(self, project: str, name: str) -> str:
         """The address to which this repository pushes. NotFoundError for what is no remote's name."""
 
+    def check(self, place: ForgePlace) -> None:
+        """ConfigError or NotFoundError where its token is not there, with the command that keeps one."""
+
     def open(self, place: ForgePlace, wanted: PullRequest) -> OpenedPull:
         """Idempotent: one of this branch that is open is the answer.
 
@@ -33,12 +36,20 @@ class Forges(Protocol):
         """
 
 
+def must_be_possible(forges: Forges, run: Run, remote: str, kind: ForgeKind | None) -> ForgePlace:
+    """Where a pull request of this run would be opened. The errors that are known before anything is done:
+    no such remote, an unknown forge, no token."""
+    place = place_of(repository_of(forges.remote(run.project or "", remote)), forges.hosts(), kind)
+    forges.check(place)
+    return place
+
+
 def open_pull_request(core: Core, forges: Forges, run: Run, asked: PullAsked) -> PullRequestShape:
     """WorkspaceError for a run that has not landed; the errors of `Forges`. No lock is held meanwhile."""
     if run.project is None or (run.landed is None and run.landing.get("status") != NOTHING):
         fix = f"pancode land {run.id} --push {asked.remote} {asked.branch} --pull-request"
         raise WorkspaceError(f"{run.id} has not landed", why=run.reason, fix=fix, code="not_landed")
-    place = place_of(repository_of(forges.remote(run.project, asked.remote)), forges.hosts(), asked.kind)
+    place = must_be_possible(forges, run, asked.remote, asked.kind)
     with core.ports.ledger.transaction() as tx:
         usage = usage_of(usage_of_run(tx, run) or {})
     cost = f"{usd(usage['cost_usd'])} ({usage['cost_source']})" if usage["cost_usd"] else "unknown"

@@ -11,7 +11,9 @@ import pytest
 
 from pancode.cli.face import Face
 from pancode.cli.land import verbs
-from pancode.code.landing.forges import open_pull_request
+from pancode.code.forge.forges import HttpForges
+from pancode.code.landing.forge import ForgeKind
+from pancode.code.landing.forges import must_be_possible, open_pull_request
 from pancode.code.landing.pull_request import PullAsked
 from pancode.control.shapes import PullRequestShape
 from pancode.control.work import unit_of_work
@@ -43,9 +45,14 @@ class LandedCode(ToldCode):
 class ForgeCoordinator(MemoryCoordinator):
     """Opens pull requests as the real one does: by the settings and secrets of its home."""
 
+    def _forges(self) -> HttpForges:
+        return forges_of(self.home, {}, KeptSecrets(self.home / "secrets"))
+
+    def check_pull(self, run: Run, remote: str, kind: ForgeKind | None) -> None:
+        must_be_possible(self._forges(), run, remote, kind)
+
     def pull_request(self, run: Run, asked: PullAsked) -> PullRequestShape:
-        forges = forges_of(self.home, {}, KeptSecrets(self.home / "secrets"))
-        return open_pull_request(self.core, forges, run, asked)
+        return open_pull_request(self.core, self._forges(), run, asked)
 
 
 class Place:
@@ -75,7 +82,7 @@ class Place:
         with unit_of_work(self.desk.core) as work:
             work.tx.put(replace(run, project=str(self.tree), task="fix the list\nat night"))
         coordinator = ForgeCoordinator(self.desk, self.home)
-        coordinator.code = LandedCode(self.tree)
+        coordinator.code = self.code = LandedCode(self.tree)
         client = DirectClient(coordinator)
         monkeypatch.setattr(Face, "client", lambda *_, **__: client)
 
@@ -148,4 +155,5 @@ def test_a_home_without_a_token_says_how_to_give_one(place: Place) -> None:
     with pytest.raises(ApiError) as caught:
         place.land()
     assert caught.value.code == "no_forge_token" and "token: secret:forge" in caught.value.fix
+    assert place.code.ways == [] and not place.git("branch", "--list", at=place.bare), "nothing has begun"
     assert place.forge.asked == []

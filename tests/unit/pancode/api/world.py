@@ -18,6 +18,7 @@ from node_agent.wire.signing import SigningKey
 from pancode.access.door import DoorPlace
 from pancode.api.app import build_app
 from pancode.api.context import ApiContext as ApiDesk
+from pancode.code.landing.forge import ForgeKind
 from pancode.code.landing.pull_request import PullAsked
 from pancode.config.agentwrite import OwnAgents
 from pancode.config.choosing import KeptSettings
@@ -237,6 +238,10 @@ class MemoryCoordinator:
         if name not in self.kept:
             raise NotFoundError(f"there is no secret {name}", code="no_secret")
         return self.kept[name]
+
+    def check_pull(self, run: Run, remote: str, kind: ForgeKind | None) -> None:
+        if self.forge_error is not None:
+            raise self.forge_error
 
     def pull_request(self, run: Run, asked: PullAsked) -> PullRequestShape:
         self.pulls.append((run.id, asked))

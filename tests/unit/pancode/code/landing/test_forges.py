@@ -34,6 +34,9 @@ class MemoryForges:
     def remote(self, project: str, name: str) -> str:
         return {"origin": f"git@git.example.org:o{project}.git"}[name]
 
+    def check(self, place: ForgePlace) -> None:
+        return None
+
     def open(self, place: ForgePlace, wanted: PullRequest) -> OpenedPull:
         self.wanted.append((place, wanted))
         if self.error is not None:
