@@ -17,7 +17,7 @@ ALL_SCRIPTS = {
     f"{module.__name__}.{name}": getattr(module, name)
     for module in (scripts, install_scripts, removal_scripts)
     for name in dir(module)
-    if name.isupper() and name[0] != "_" and name not in ("BEGIN", "END", "AGENT")
+    if name.isupper() and name[0] != "_" and name not in ("BEGIN", "END", "AGENT", "TOOL_FOLDERS")
 }
 
 

@@ -101,7 +101,7 @@ def test_one_whose_copied_home_was_deleted_is_cleaned_like_any_other(
     made = bring_up(coordinator, NoWay())
     monkeypatch.setattr(BringUp, "admit", lambda *_: "")
     monkeypatch.setattr(BringUp, "home_files", lambda *_: [])
-    found: Any = SimpleNamespace(node_home="/home/u/.pancode", uid=7, wall_ms=None, asked_ms=(0, 0))
+    found: Any = SimpleNamespace(node_home="/home/u/.pancode", uid=7, wall_ms=None, asked_ms=(0, 0), path="")
     with pytest.raises(ConflictError):
         made.enrol("ghost", twin, found)
     assert Reach.of(coordinator.row(Node, "ghost")).is_twin
