@@ -208,11 +208,15 @@ def setup_fault(record: ExitRecord, stop: StopNote | None, limits: Held = NO_LIM
 
 def _ended_by_us(record: ExitRecord, last: StepRecord, stop: StopNote | None, limits: Held) -> Fault:
     if last.ended_by in LIMITED:
-        ended = limit_fault(last.ended_by, limits)
         if last.kind is not StepKind.SETUP:
-            return ended
-        return Fault(FailureKind.SETUP_FAILED, f"{last.name}: {ended.reason} {LIMIT_KEYS[last.ended_by]}")
+            return limit_fault(last.ended_by, limits)
+        return Fault(FailureKind.SETUP_FAILED, f"{last.name}: {_with_key(last.ended_by, limits)}")
     return stop_fault(stop) if stop else Fault(FailureKind.STOPPED, record.reason or "stopped")
+
+
+def _with_key(by: StepEndedBy, limits: Held) -> str:
+    """The limit in words, and the setting that raises it."""
+    return f"{limit_fault(by, limits).reason} {LIMIT_KEYS[by]}"
 
 
 def cannot_run(fault: Fault | None, step: StepRecord | None, argv: Sequence[str] | None) -> int | None:
@@ -291,8 +295,7 @@ def gate_fault(
         return None
     by = next((step.ended_by for step in record.steps if step.index == number), StepEndedBy.NONE)
     if by in LIMITED:
-        cut = limit_fault(by, limits)
-        why = f"gate {failed.name} was not judged: {cut.reason} {LIMIT_KEYS[by]}"
+        why = f"gate {failed.name} was not judged: {_with_key(by, limits)}"
         return Fault(FailureKind.GATE_NOT_JUDGED, why)
     ended = f"signal {failed.signal}" if failed.signal is not None else f"exit {failed.exit_code}"
     return Fault(FailureKind.GATE_FAILED, f"gate {failed.name}: {ended}")

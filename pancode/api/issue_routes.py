@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -21,6 +22,7 @@ from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import rehearsed
 from pancode.code.tracker.issues import Issue, place_of
 from pancode.code.tracker.working import asked, begin, look, newest, status
+from pancode.config.projects import project_among
 from pancode.control.projects import NamedProject, meant
 from pancode.control.run import brief
 from pancode.core.values import replace
@@ -58,7 +60,7 @@ def _project(context: ApiContext, call: ApiCall) -> NamedProject:
     if named := call.query.get("project"):
         return meant(around.projects(), named)
     top = context.project_of(call.query.get("cwd"))
-    here = next((one for one in around.projects().values() if one.path == top), None)
+    here = None if top is None else project_among(tuple(around.projects().values()), Path(top))
     if here is None:
         fix = "--project NAME (see pancode project ls), or: pancode project add . --tracker github:OWNER/REPO"
         raise UsageError("this folder is in no project", fix=fix, code="no_project")

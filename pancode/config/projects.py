@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -56,7 +56,11 @@ def project_at(raw: object, top: Path) -> NamedProject | None:
     `raw`: the settings as they are written; another place reports an entry that does not fit.
     """
     rows = raw.items() if isinstance(raw, Mapping) else ()
-    found = [one for name, said in rows if (one := _read(name, said)) is not None]
+    return project_among([one for name, said in rows if (one := _read(name, said)) is not None], top)
+
+
+def project_among(found: Sequence[NamedProject], top: Path) -> NamedProject | None:
+    """The one of these that the repository is: by its folder, else by the address of its remote."""
     here = os.path.realpath(top)
     for one in found:
         if os.path.realpath(one.path) == here:

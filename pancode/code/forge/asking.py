@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 from node_agent.wire.clock import Clock
 from pancode import __version__
+from pancode.code.git.remotes import http_setting
 from pancode.code.landing.forge import ForgePlace
 from pancode.code.tracker.issues import TrackerPlace
 from pancode.errors import ConfigError, NotFoundError, PancodeError, RefusedError, UnavailableError
@@ -154,6 +156,25 @@ class ForgeClient:
 
     def _clean(self, words: str) -> str:
         return safe(words.replace(self._token, "***"))[:_WORDS]
+
+
+@contextmanager
+def talking(
+    place: ForgePlace | TrackerPlace, token: str, headers: Mapping[str, str], clock: Clock, fix: str
+) -> Iterator[ForgeClient]:
+    """A conversation as the user's git would reach that host. UnavailableError, with this fix, for an answer
+    of another kind than was expected."""
+    proxy, authority = (http_setting(place.api, key) for key in ("proxy", "sslCAInfo"))
+    try:
+        with ForgeClient(place, token, headers, clock, proxy, authority) as client:
+            yield client
+    except (LookupError, TypeError, ValueError, AttributeError) as exc:
+        raise UnavailableError(
+            f"{place.repository.host} does not answer as {place.kind} does",
+            why=f"{place.api}: {type(exc).__name__} {exc}"[:200],
+            fix=fix,
+            code="forge_answer",
+        ) from exc
 
 
 def _trusting(authority: str | None) -> ssl.SSLContext:

@@ -10,11 +10,11 @@ from typing import Any
 
 from node_agent.wire.clock import Clock
 from pancode.code.forge import forgejo, github, gitlab
-from pancode.code.forge.asking import REFUSED, ForgeClient
-from pancode.code.git.remotes import http_setting, push_addresses
+from pancode.code.forge.asking import REFUSED, ForgeClient, talking
+from pancode.code.git.remotes import push_addresses
 from pancode.code.landing.forge import ForgeAccess, ForgeKind, ForgePlace, is_forge_address
 from pancode.code.landing.pull_request import OpenedPull, PullRequest
-from pancode.errors import ConfigError, NotFoundError, RefusedError, UnavailableError, UsageError
+from pancode.errors import ConfigError, NotFoundError, RefusedError, UsageError
 
 _DIALECTS: Mapping[ForgeKind, ModuleType] = {
     ForgeKind.GITHUB: github,
@@ -56,17 +56,9 @@ class HttpForges:
     def open(self, place: ForgePlace, wanted: PullRequest) -> OpenedPull:
         speaks: Any = _DIALECTS[place.kind]
         token = self._token(place)
-        try:
-            proxy, authority = (http_setting(place.api, key) for key in ("proxy", "sslCAInfo"))
-            with ForgeClient(place, token, speaks.headers(token), self._clock, proxy, authority) as client:
-                return _opened(client, place, wanted, speaks)
-        except (LookupError, TypeError, ValueError, AttributeError) as exc:
-            raise UnavailableError(
-                f"{place.repository.host} does not answer as {place.kind} does",
-                why=f"{place.api}: {type(exc).__name__} {exc}"[:200],
-                fix=f"--forge {'|'.join(ForgeKind)}; or forge.{place.repository.host}.kind and .url",
-                code="forge_answer",
-            ) from exc
+        fix = f"--forge {'|'.join(ForgeKind)}; or forge.{place.repository.host}.kind and .url"
+        with talking(place, token, speaks.headers(token), self._clock, fix) as client:
+            return _opened(client, place, wanted, speaks)
 
 
 def _opened(client: ForgeClient, place: ForgePlace, wanted: PullRequest, speaks: Any) -> OpenedPull:

@@ -11,8 +11,7 @@ from urllib.parse import quote
 
 from node_agent.wire.clock import Clock
 from pancode.code.forge import github, gitlab
-from pancode.code.forge.asking import REFUSED, ForgeClient
-from pancode.code.git.remotes import http_setting
+from pancode.code.forge.asking import REFUSED, ForgeClient, talking
 from pancode.code.landing.forge import ForgeAccess, ForgeKind, api_of
 from pancode.code.tracker.issues import (
     LABELS,
@@ -24,7 +23,7 @@ from pancode.code.tracker.issues import (
     number_of,
 )
 from pancode.core.values import replace
-from pancode.errors import ConfigError, NotFoundError, RefusedError, UnavailableError
+from pancode.errors import ConfigError, NotFoundError, RefusedError
 
 MOST_COMMENTS = 100
 ASK_S = 10.0
@@ -85,17 +84,9 @@ class HttpTrackers:
     def _with(self, place: TrackerPlace, act: Callable[[ForgeClient, Any], Any]) -> Any:
         place, token = self._opened(place)
         speaks: Any = _DIALECTS[place.kind]
-        try:
-            proxy, authority = (http_setting(place.api, key) for key in ("proxy", "sslCAInfo"))
-            with ForgeClient(place, token, speaks.headers(token), self._clock, proxy, authority) as client:
-                return act(client, speaks)
-        except (LookupError, TypeError, ValueError, AttributeError) as exc:
-            raise UnavailableError(
-                f"{place.repository.host} does not answer as {place.kind} does",
-                why=f"{type(exc).__name__} {exc}"[:200],
-                fix=f"look at forge.{place.repository.host}.url",
-                code="forge_answer",
-            ) from exc
+        fix = f"look at forge.{place.repository.host}.url"
+        with talking(place, token, speaks.headers(token), self._clock, fix) as client:
+            return act(client, speaks)
 
     def _opened(self, place: TrackerPlace) -> tuple[TrackerPlace, str]:
         """The place with the address of its API, and the token: a kept secret, a variable, or a login."""

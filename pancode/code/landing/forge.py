@@ -89,6 +89,7 @@ def repository_of(url: str) -> RemoteRepository:
 
 
 def is_forge_address(url: str) -> bool:
+    """Whether it names a host, an owner and a repository, as forges have them."""
     try:
         repository_of(url)
     except UsageError:

@@ -50,7 +50,7 @@ class PullAsked:
 
 
 def pull_request(run: Run, asked: PullAsked, cost: str) -> PullRequest:
-    """`cost` in words; the title is that of the commit's message, where none is given of the run's task."""
+    """`cost`: in words. The title is the first line of the commit's message, or of the task without one."""
     lines = safe_lines(message_of(run, asked.message))
     ends = f"Closes {asked.closes}\n\n" if asked.closes else ""
     return PullRequest(asked.branch, lines[0] if lines else run.id, ends + _text(run, cost))

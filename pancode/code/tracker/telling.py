@@ -6,14 +6,14 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from pancode.code.tracker.issues import MOST_TEXT, OVER, Issue, IssueState, Trackers, place_of
-from pancode.code.tracker.progress import moves, progress
-from pancode.code.tracker.working import IssueWork, forget, keep, works
+from pancode.code.tracker.progress import IssueProgress, moves, progress
+from pancode.code.tracker.working import IssueWork, forget, keep, runs_of, works
 from pancode.control.core import Core
 from pancode.control.feed_thread import FeedThread
 from pancode.control.surroundings import Surroundings
 from pancode.core.records import Run, RunState
 from pancode.core.values import replace
-from pancode.dispatch.workspaces import KeptWorkspace, known, runs_in
+from pancode.dispatch.workspaces import KeptWorkspace
 from pancode.errors import PancodeError, UsageError
 from pancode.plain import safe, unhidden
 
@@ -43,9 +43,7 @@ class TrackerNews(FeedThread):
     def round(self) -> float | None:
         """Tell what is new. Seconds until the next look; None: when something happens."""
         with self._core.ports.ledger.transaction() as tx:
-            lines = known(tx)
-            there = [(one, lines.get(name), runs_in(tx, lines[name]) if name in lines else [])
-                     for name, one in works(tx).items()]  # fmt: skip
+            there = [(one, *runs_of(tx, one)) for one in works(tx)]
         waits: list[float] = []
         for one, line, runs in there:
             if line is None:
@@ -66,7 +64,7 @@ class TrackerNews(FeedThread):
         if now < rest and (not news or one.trouble):
             return (rest - now) / 1000
         try:
-            done = self._told(one, runs, news)
+            done = self._told(one, runs, wanted if news else None)
         except PancodeError as error:
             done, pause = replace(one, trouble=f"{error.words}: {error.why}"[:500]), AGAIN_S
         else:
@@ -76,20 +74,17 @@ class TrackerNews(FeedThread):
             keep(self._core, done)
         return pause if works_now or merges or done.trouble else None
 
-    def _told(self, one: IssueWork, runs: list[Run], news: bool) -> IssueWork:
+    def _told(self, one: IssueWork, runs: list[Run], news: IssueProgress | None) -> IssueWork:
         project = self._around().projects().get(one.project)
         if project is None:
             return replace(one, trouble=f"project {one.project} is gone")
         place = place_of(project)
         issue = self._trackers.issue(place, one.ref)
-        with self._core.ports.ledger.transaction() as tx:
-            line = known(tx)[one.workspace]
-        wanted = progress(runs, line.branch, one.pull)
-        if news and wanted.state is not None:
-            if moves(issue.state, wanted.state):
-                self._trackers.move(place, issue, wanted.state)
-            comment = self._trackers.comment(place, issue, wanted.comment, one.comment)
-            one = replace(one, state=str(wanted.state), said=wanted.text, comment=comment)
+        if news is not None and news.state is not None:
+            if moves(issue.state, news.state):
+                self._trackers.move(place, issue, news.state)
+            comment = self._trackers.comment(place, issue, news.comment, one.comment)
+            one = replace(one, state=str(news.state), said=news.text, comment=comment)
         elif issue.state in OVER:  # its pull request was merged, or a person has closed it
             one = replace(one, state=str(issue.state))
         return replace(self._changed(one, issue, runs), trouble="")

@@ -19,7 +19,7 @@ from pancode.core.names import not_found
 from pancode.core.ports import Transaction
 from pancode.core.records import Run, RunState, Setting
 from pancode.core.values import replace
-from pancode.dispatch.workspaces import KeptWorkspace, known, runs_in
+from pancode.dispatch.workspaces import KeptWorkspace, named, runs_in
 from pancode.errors import ConflictError
 from pancode.life.continuing import is_blocked
 from pancode.runs.workspaces import branch_for, create
@@ -58,19 +58,24 @@ class IssueWork:
         return Setting(f"{PREFIX}{self.workspace}", asdict(self), changed_ms, self.by)
 
 
-def works(tx: Transaction) -> dict[str, IssueWork]:
-    """All, by workspace."""
-    names = [str(name) for (name,) in tx.starting(Setting, PREFIX, MOST)]
-    rows = [tx.get(Setting, name) for name in names]
-    values = [row.value for row in rows if row is not None and isinstance(row.value, Mapping)]
-    found = [IssueWork(**{**value, "tracker": TrackerKind(value["tracker"])}) for value in values]
-    return {one.workspace: one for one in found}
+def works(tx: Transaction) -> list[IssueWork]:
+    """All of them."""
+    names = (str(name).removeprefix(PREFIX) for (name,) in tx.starting(Setting, PREFIX, MOST))
+    return [one for name in names if (one := work_in(tx, name)) is not None]
+
+
+def work_in(tx: Transaction, workspace: str) -> IssueWork | None:
+    """The work on an issue in this workspace; None: there is none."""
+    row = tx.get(Setting, f"{PREFIX}{workspace}")
+    if row is None or not isinstance(row.value, Mapping):
+        return None
+    return IssueWork(**{**row.value, "tracker": TrackerKind(row.value["tracker"])})
 
 
 def keep(core: Core, done: IssueWork) -> None:
     """Write what has become of it; not for one that was forgotten meanwhile."""
     with unit_of_work(core) as work:
-        if done.workspace in works(work.tx):
+        if work_in(work.tx, done.workspace) is not None:
             work.tx.put(done.setting(core.wall_ms()))
 
 
@@ -99,7 +104,7 @@ def note_pull(core: Core, run: Run, url: str) -> None:
 def _of(core: Core, run: Run) -> IssueWork | None:
     """The work on an issue that the run is part of."""
     with core.ports.ledger.transaction() as tx:
-        return works(tx).get(run.terms.get("in_workspace") or "")
+        return work_in(tx, run.terms.get("in_workspace", ""))
 
 
 def look(around: Surroundings, trackers: Trackers, ref: str) -> tuple[NamedProject, Issue]:
@@ -131,7 +136,7 @@ def begin(
     if around.project_of(project.path) is None:
         raise moved(project.name, project.path)
     with core.ports.ledger.transaction() as tx:
-        there, kept = known(tx).get(name), works(tx).get(name)
+        there, kept = named(tx, name), work_in(tx, name)
     now = core.wall_ms()
     if there is None:
         create(core, KeptWorkspace(name, project.path, branch_for(name, issue.title), node, now, by))
@@ -152,22 +157,24 @@ def begin(
 def status(core: Core) -> list[dict[str, Any]]:
     """All work on issues; the one that began last comes first."""
     with core.ports.ledger.transaction() as tx:
-        lines = known(tx)
-        found = [
-            _shape(one, runs_in(tx, lines[name]) if name in lines else []) for name, one in works(tx).items()
-        ]
+        found = [_shape(one, runs_of(tx, one)[1]) for one in works(tx)]
     return sorted(found, key=lambda one: str(one["began_at"]), reverse=True)
+
+
+def runs_of(tx: Transaction, one: IssueWork) -> tuple[KeptWorkspace | None, list[Run]]:
+    """Its workspace and the runs there, the newest last. None: a person has removed the workspace."""
+    line = named(tx, one.workspace)
+    return line, [] if line is None else runs_in(tx, line)
 
 
 def newest(core: Core, ref: str) -> Run:
     """The newest run of the work on this issue. NotFoundError where there is none."""
     with core.ports.ledger.transaction() as tx:
-        there, line = works(tx).get(ref.lower()), known(tx).get(ref.lower())
-        runs = runs_in(tx, line) if line is not None else []
-    if there is None or not runs:
-        with core.ports.ledger.transaction() as tx:
-            names = [one.ref for one in works(tx).values()]
-        raise not_found("issue at work", ref, names, f"pancode work {ref.upper()}")
+        there = work_in(tx, ref.lower())
+        runs = [] if there is None else runs_of(tx, there)[1]
+        if not runs:
+            names = [one.ref for one in works(tx)]
+            raise not_found("issue at work", ref, names, f"pancode work {ref.upper()}")
     return runs[-1]
 
 
