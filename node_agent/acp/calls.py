@@ -11,7 +11,7 @@ from typing import Any
 from node_agent.native.judge import Denied
 from node_agent.native.places import NotFound, Outside
 from node_agent.native.tools.files import Failed
-from node_agent.native.tools.offer import MOST_CHANGE, Deeds, begin_of_diff, lines_of
+from node_agent.native.tools.offer import MOST_SHOWN, Deeds, begin_of_diff, lines_of
 from node_agent.native.voice import Voice
 from node_agent.policy.commands.programs import Use
 from node_agent.runtimes.acp import AcpWay
@@ -67,7 +67,7 @@ class AcpCalls:
             return
         self._tell(name, call)
         if status in _OVER:
-            self._end(name, call, status == "completed", _said(update))
+            self._end(name, call, status == "completed", update)
 
     def permit(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to a `session/request_permission`: yes or no to this one call. May wait for a person."""
@@ -155,7 +155,8 @@ class AcpCalls:
             about["pattern"] = title[:MOST_DETAIL]
         self._voice.tell("called", id=name, tool=_TOOLS.get(kind) or title[:MOST_DETAIL] or "?", **about)
 
-    def _end(self, name: str, call: Mapping[str, Any], ok: bool, said: str) -> None:
+    def _end(self, name: str, call: Mapping[str, Any], ok: bool, update: Mapping[str, Any]) -> None:
+        said = _said(update)
         if not ok and any(words in said for words in self._way.denials):
             return self._deny(name, call, said)
         del self._open[name]
@@ -163,7 +164,10 @@ class AcpCalls:
         if ok and text_of(call.get("kind")) in ("edit", "delete", "move"):
             for path in _paths(call):
                 self._deeds.box.changed[path.removeprefix(f"{self._deeds.box.tree.top}/")] = None
-        self._voice.tell("ran", id=name, ok=ok, **(_changed(call, self._deeds.box.tree.top) if ok else {}))
+        shown = _changed(call, self._deeds.box.tree.top) if ok else {}
+        if text_of(call.get("kind")) == "execute":
+            shown = {"output": _printed(update)[:MOST_SHOWN]}
+        self._voice.tell("ran", id=name, ok=ok, **shown)
 
     def _deny(self, name: str, call: Mapping[str, Any], why: str) -> None:
         self._open.pop(name, None)
@@ -213,7 +217,7 @@ def _changed(call: Mapping[str, Any], top: str) -> dict[str, str]:
         made.append(("", begin_of_diff(lines_of(raw.get("oldString")), new)))
     made = [(path, change) for path, change in made if change]
     many = len({path for path, _ in made}) > 1
-    diff = "\n".join(f"{path}\n{change}" if many else change for path, change in made)[:MOST_CHANGE]
+    diff = "\n".join(f"{path}\n{change}" if many else change for path, change in made)[:MOST_SHOWN]
     return {"diff": diff} if diff else {}
 
 
@@ -228,9 +232,17 @@ def _kept(fact: Any) -> Any:
 
 def _said(update: Mapping[str, Any]) -> str:
     """What the call gave back, as text."""
-    parts = (dict_of(dict_of(one).get("content")) for one in list_of(update.get("content")))
     raw = dict_of(update.get("rawOutput"))
-    told = [text_of(one.get("text")) for one in parts] or [
-        f"{raw.get('code')}: {text_of(raw.get('message'))}"
-    ]
-    return "\n".join(told)
+    return "\n".join(_texts(update) or [f"{raw.get('code')}: {text_of(raw.get('message'))}"])
+
+
+def _texts(update: Mapping[str, Any]) -> list[str]:
+    parts = (dict_of(dict_of(one).get("content")) for one in list_of(update.get("content")))
+    return [text_of(one.get("text")) for one in parts]
+
+
+def _printed(update: Mapping[str, Any]) -> str:
+    """What a command printed. Some programs tell it as content, others in a field of their raw output."""
+    raw = update.get("rawOutput")
+    fields = [text_of(dict_of(raw).get(name)) for name in ("output", "formatted_output", "stdout")]
+    return "\n".join(_texts(update)).strip() or next(filter(None, (text_of(raw), *fields)), "")

@@ -145,6 +145,7 @@ def _running(case: Case) -> Turn:
     watch.seen_wall_ms = context.clock.wall_ms()
     seen = frozenset(context.calls.open(case.identity) if watch.policy else ())
     done = watch.pull(context.runner)
+    gone = _gateway_gone(case, watch)  # behind the output: a call is counted before the agent sees its answer
     entry = case.entry
     _tell_offences(case, watch)
     _note_delivered(case, watch)
@@ -156,9 +157,7 @@ def _running(case: Case) -> Turn:
         if done:  # a question is told behind the end of every turn before it
             tell_asked(case, watch, seen)
     if entry.stop is None:
-        stop = (
-            _broken(watch) or _gateway_gone(case, watch) or _over(case, watch) or failing_model(watch.count)
-        )
+        stop = _broken(watch) or gone or _over(case, watch) or failing_model(watch.count)
         _tell_wrap_up(case, watch)
         if stop is not None:
             note = Note(stop=stop, say=(Interrupting(reason=stop.reason),))
@@ -177,8 +176,9 @@ def _gateway_gone(case: Case, watch: OutputWatch) -> StopNote | None:
     """Take its count; a run whose gateway is gone cannot go on, and nobody starts another for it."""
     if not case.has_gateway:
         return None
+    alive = case.context.gateways.is_alive(case.folder)  # before its count: it says that it ended, then it ends
     watch.count = case.context.gateways.count(case.folder)
-    if case.context.gateways.is_alive(case.folder) or (watch.count is not None and watch.count.ended):
+    if alive or (watch.count is not None and watch.count.ended):
         return None  # it ends with the work's shim, and we have not looked at that since
     return StopNote(StopKind.GATEWAY, GATEWAY_GONE)
 

@@ -27,7 +27,7 @@ from node_agent.runtimes.base import (
     ended_for_us,
     how_it_ended,
 )
-from node_agent.runtimes.lines import count_of, dict_of, list_of, text_of
+from node_agent.runtimes.lines import answer_of, count_of, dict_of, list_of, text_of
 from node_agent.runtimes.outcome import DETAIL_CHARS, EventParser, shell_call, spent, without_end
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.fleet import MOST_ARGUMENTS, is_fleet_tool_name
@@ -115,7 +115,7 @@ class WorkerParser(EventParser):
         if event["type"] == "denied":
             yield self._denied(call, event.get("why"))
         else:
-            yield Ran(call, event.get("ok") is True)
+            yield Ran(call, event.get("ok") is True, answer_of(event.get("output")))
 
     # ---- the outcome, in this order and no other
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:

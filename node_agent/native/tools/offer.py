@@ -69,8 +69,8 @@ def forms(names: Sequence[str]) -> list[ToolForm]:
 
 
 MOST_CALLS_AT_ONCE = 32
-MOST_CHANGE = 4_000
-"""Characters of a change that the stream tells."""
+MOST_SHOWN = 4_000
+"""Characters of a change, or of what a command printed, that the stream tells."""
 
 
 class Deeds:
@@ -97,7 +97,7 @@ class Deeds:
             text, ok = f"Error: {failed}", False
         except Exception as fault:  # a fault of ours in a tool costs that call, not the run
             text, ok = f"Error: {type(fault).__name__}: {fault}", False
-        self._voice.tell("ran", id=call.id, ok=ok, **(_changed(call.name, given or {}) if ok else {}))
+        self._voice.tell("ran", id=call.id, ok=ok, **_shown(call.name, given or {}, text, ok))
         return Result(call.id, call.name, text)
 
     def _done(self, name: str, given: Mapping[str, Any] | None) -> tuple[str, bool]:
@@ -137,9 +137,11 @@ class Deeds:
         return about
 
 
-def _changed(name: str, given: dict[str, Any]) -> dict[str, str]:
-    """For people who watch: what an edit took away and put in, as the begin of a diff."""
-    if name not in ("edit", "write"):
+def _shown(name: str, given: dict[str, Any], text: str, ok: bool) -> dict[str, str]:
+    """For people who watch: what a command printed, or the begin of a diff of an edit."""
+    if isinstance(given.get("command"), str):
+        return {"output": text[:MOST_SHOWN]}
+    if not ok or name not in ("edit", "write"):
         return {}
     old, new = given.get("old"), given.get("new" if name == "edit" else "content")
     return {"diff": begin_of_diff(lines_of(old), lines_of(new))}
@@ -153,4 +155,4 @@ def lines_of(text: object) -> list[str]:
 def begin_of_diff(old: Sequence[str], new: Sequence[str]) -> str:
     """Lines that were taken away and put in, each with its sign, as many as the stream tells."""
     lines = [f"{sign}{line}" for sign, side in (("-", old), ("+", new)) for line in side]
-    return "\n".join(lines)[:MOST_CHANGE]
+    return "\n".join(lines)[:MOST_SHOWN]

@@ -61,7 +61,7 @@ def ask(number: str, kind: str, raw: dict[str, Any], path: str = "") -> str:
         pass
     chosen = answer["result"]["outcome"].get("optionId", "")
     if chosen == "yes":
-        update("tool_call_update", toolCallId=number, status="completed")
+        update("tool_call_update", toolCallId=number, status="completed", rawOutput={"output": "printed"})
     return str(chosen)
 
 

@@ -179,6 +179,7 @@ def test_a_permission_is_given_once_by_policy_and_never_for_ever(talks: Talks) -
     why = [one["why"] for one in talks.told("denied")]
     assert "git_push" in why[0] and "exact command" in why[1] and "outside" in why[2]
     assert [one["ok"] for one in talks.told("ran")] == [True, True]
+    assert [one.get("output") for one in talks.told("ran")] == ["printed", None]
     assert list(talk.deeds.box.changed) == ["new.txt"]
 
 

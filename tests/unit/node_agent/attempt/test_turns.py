@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from node_agent.attempt.gateways import GatewayAccess, ModelCount, NoGateways
 from node_agent.attempt.plans import OUT
 from node_agent.attempt.ports import NOTHING_LAID, LaidWordsOf, ReportedTurn
 from node_agent.attempt.records import JournalRecord, Note, folded, record_of
@@ -26,7 +27,7 @@ from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import Mark
 from node_agent.wire.order import Limits, Order, TurnTerms
 from node_agent.wire.policy import CallAsked, CommandRule, Rules, Safety, compile_policy
-from node_agent.wire.receipt import RestReason, TurnStop, TurnWords, Usage
+from node_agent.wire.receipt import ModelCalls, RestReason, TurnStop, TurnWords, Usage
 from tests.fakes.node import MemoryRunner, MemoryRuntimes, Script
 from tests.unit.node_agent.runtimes.asked import ask
 from tests.unit.node_agent.stage import Stage, identity, order_of
@@ -86,6 +87,43 @@ def test_a_question_is_told_behind_the_end_of_every_turn_before_it(monkeypatch: 
     found = told(stage, PersonAsked | Turned)
     assert [type(body) for body in found] == [Turned, Turned, PersonAsked]
     assert isinstance(found[-1], PersonAsked) and found[-1].asked.call == f"{2:016x}", "1 waits no more"
+
+
+class Counting(NoGateways):
+    """Each call costs a dime. It is counted before the agent sees the end of its answer."""
+
+    calls = 0
+
+    def open(self, order: Order, folder: Path) -> GatewayAccess:
+        return GatewayAccess(1, "token")
+
+    def is_alive(self, folder: Path) -> bool:
+        return True
+
+    def count(self, folder: Path) -> ModelCount:
+        usage = Usage(cost_usd=Decimal(self.calls) / 10, cost_source="metered")
+        return ModelCount(usage, ModelCalls(requests=self.calls))
+
+
+def test_a_turn_costs_what_the_gateway_has_counted_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.unit.node_agent.stage.MemoryRuntimes", Talking)
+    monkeypatch.setattr("tests.unit.node_agent.stage.NoGateways", Counting)
+    monkeypatch.setattr(Counting, "calls", 0)
+    stage = Stage(script=lambda _: Script(duration_ms=600_000, output=turn(1)))
+    stage.push(order_of(turns=TurnTerms(idle_ms=60_000, turn_ms=60_000, by="ana")))
+    assert stage.go(20_000, lambda: len(stage.host.spawns) == 1)
+    said, read = [turn(1)], MemoryRunner.tail
+
+    def written(runner: MemoryRunner, path: Path, offset: int, limit: int) -> bytes:
+        return b"".join(said)[offset:][:limit] if path.name == OUT else read(runner, path, offset, limit)
+
+    monkeypatch.setattr(MemoryRunner, "tail", written)
+    for number in (1, 2, 3):
+        stage.go(3_000)
+        Counting.calls += 1
+        said.append(end(number) + turn(number + 1))
+        assert stage.go(20_000, lambda number=number: len(told(stage, Turned)) == number)
+    assert [str(one.turn.usage.cost_usd) for one in told(stage, Turned)] == ["0.1"] * 3
 
 
 def told(stage: Stage, kind: Any) -> list[Any]:
@@ -206,4 +244,6 @@ def test_people_read_who_said_what() -> None:
     shown = transcript_of("native")
     assert shown is not None
     told = shown.feed(turn(1, "first\nsecond") + end(1, "cancelled") + line("rests", why="idle"))
+    ran = line("called", id="c", tool="bash", command="ls") + line("ran", id="c", ok=True, output="a.txt\n")
+    assert shown.feed(ran).splitlines() == ["> bash ls", "< ok", "  | a.txt"]
     assert told == "+ ana: first\n  | second\n- the turn has ended: cancelled\n* it rests: idle\n"
