@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, assert_never
 
 from node_agent.attempt.claims import MAX_NAMES, ClaimTime, claims_of, clipped, such_as
 from node_agent.attempt.context import Case, Finished, Progressed, Turn, Wait
-from node_agent.attempt.plans import KEPT, SCORE, STREAMS, gates_plan
+from node_agent.attempt.plans import GATES_LOG, KEPT, SCORE, STREAMS, gates_plan
 from node_agent.attempt.ports import AttemptResult, StepFailed
 from node_agent.attempt.records import ChangeKind, CommittedData, GatedData, Note, PushedData
 from node_agent.attempt.reports import gate_reports
@@ -163,8 +164,10 @@ def salvaged(case: Case) -> tuple[str, ...]:
 
 MOST_DIGITS = 18
 """The most digits before the point, and after it."""
-LAST_OF_SCORE = 4_096
+LAST_OF_OUTPUT = 4_096
 """Bytes of the output that are looked at."""
+MOST_SAID = 200
+"""Characters of a gate's last line in the reason."""
 
 
 class NoScoreError(Exception):
@@ -179,7 +182,7 @@ def score_of(record: ExitRecord, gates: int, output: bytes) -> str:
     if not step.ok:
         ended = f"signal {step.signal}" if step.signal is not None else f"exit {step.exit_code}"
         raise NoScoreError(f"the command did not end well: {ended}")
-    lines = output[-LAST_OF_SCORE:].decode("utf-8", "replace").strip().splitlines()
+    lines = output[-LAST_OF_OUTPUT:].decode("utf-8", "replace").strip().splitlines()
     if not lines:
         raise NoScoreError("the command has printed nothing")
     return written_out(_number(lines[-1].strip()), lines[-1])
@@ -288,7 +291,22 @@ def _gated(case: Case, record: ExitRecord) -> Turn:
     if case.order.reports:
         data["reports"] = reported(case)
     words = [Finding(level="warning", text=text) for text in findings]
-    return case.mark(Mark.GATED, gate_fault(record, results, case.entry.stop, case.limits), data, *words)
+    fault = gate_fault(record, results, case.entry.stop, case.limits)
+    if fault is not None and fault.kind is FailureKind.GATE_FAILED and (said := _last_said(case, record.steps)):
+        fault = replace(fault, reason=f"{fault.reason}: {said}")
+    return case.mark(Mark.GATED, fault, data, *words)
+
+
+def _last_said(case: Case, steps: Sequence[StepRecord]) -> str:
+    """The last line that the first failed gate printed. All gates write into one log, one after the other."""
+    number, failed = next((number, step) for number, step in enumerate(steps) if not step.ok)
+    end = sum(step.out_bytes for step in steps[: number + 1])
+    size = min(failed.out_bytes, LAST_OF_OUTPUT)
+    output = case.context.runner.tail(case.folder / GATES_LOG, end - size, size)
+    if size < failed.out_bytes:  # a line that is cut could hold half a secret, which no cleaner finds
+        output = output.partition(b"\n")[2]
+    lines = case.cleaner()(output.decode("utf-8", "replace")).splitlines()
+    return next((line.strip()[:MOST_SAID] for line in reversed(lines) if line.strip()), "")
 
 
 def gate_results(gates: tuple[Gate, ...], record: ExitRecord) -> list[GateResult]:
@@ -298,7 +316,7 @@ def gate_results(gates: tuple[Gate, ...], record: ExitRecord) -> list[GateResult
 
 def _scored(case: Case, record: ExitRecord, findings: list[str]) -> GatedData:
     """A result without a number is none that failed: it can win no race by it."""
-    output = case.context.runner.tail(case.folder / SCORE, -LAST_OF_SCORE, LAST_OF_SCORE)
+    output = case.context.runner.tail(case.folder / SCORE, -LAST_OF_OUTPUT, LAST_OF_OUTPUT)
     try:
         return GatedData(score=score_of(record, len(case.order.gates), output))
     except NoScoreError as why:

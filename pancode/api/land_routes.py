@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -79,6 +80,13 @@ def _unless_elsewhere(context: ApiContext, call: ApiCall, run: Run) -> None:
     """
     here = context.coordinator.around({}).project_of(call.folder) if call.folder else None
     named = not call.path["run"].startswith(LAST)
+    if run.project not in (None, here) and Path(call.folder).is_relative_to(str(run.project)):
+        raise WorkspaceError(
+            f"{run.project}, the repository of {run.id}, is no git repository any more",
+            why=f"you stand in it, and git finds {here or 'no repository'} there",
+            fix=f"put it back there; or take the change as a patch: pancode runs diff {run.id} > change.patch",
+            code="no_repository",
+        )
     if not call.folder or run.project in (None, here) or (here is None and named):
         return
     raise WorkspaceError(

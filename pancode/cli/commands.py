@@ -26,11 +26,13 @@ _NO_SUCH = "pancode.no_such_command"
 """Tab was pressed behind a name that is none: no answer, and no error."""
 BARE = "pancode.bare"
 """In `meta`: no command was named, and the one that is meant without a name begins."""
-_ELSEWHERE = {
+ELSEWHERE = {
     "logs": "pancode runs logs RUN",
     "log": "pancode runs logs RUN",
     "show": "pancode runs show RUN",
     "stop": "pancode runs stop RUN",
+    "kill": "pancode runs stop RUN",
+    "stoprun": "pancode runs stop RUN",
     "retry": "pancode runs retry RUN",
     "diff": "pancode runs diff RUN",
     "version": "pancode --version",
@@ -41,6 +43,11 @@ _ELSEWHERE = {
     "login": "pancode node login NODE RUNTIME",
     "secret": "pancode node secret set NODE NAME",
     "settings": "pancode config show --origin",
+    "context": "pancode sessions context SESSION",
+    "plan": "pancode chat --mode plan",
+    "hook": "pancode lane",
+    "mail": "pancode tell RUN WORDS",
+    "cv": "pancode workers",
     "presets use": "pancode presets apply NAME",
 }
 """Names of commands that people know from other tools, with ours."""
@@ -224,7 +231,7 @@ def unknown(name: str, known: list[str], path: str) -> UsageError:
     """The error for a command that does not exist."""
     from pancode.core.names import nearest
 
-    meant = _ELSEWHERE.get(f"{path} {name}".removeprefix("pancode "))
+    meant = ELSEWHERE.get(f"{path} {name}".removeprefix("pancode "))
     near = nearest(name, known)
     fix = f"did you mean {path} {near}?" if near is not None else f"look: {path} -h"
     fix = f"use: {meant}" if meant is not None else fix

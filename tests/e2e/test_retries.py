@@ -17,7 +17,8 @@ from tests.lab import Lab
 pytestmark = pytest.mark.slow
 
 K = 1
-CHECK = "#!/bin/sh\ngrep -qx two answer.txt && exit 0\necho 'the answer must be two, see line 7'\nexit 3\n"
+SAID = "the answer must be two, see line 7"
+CHECK = f"#!/bin/sh\ngrep -qx two answer.txt && exit 0\necho '{SAID}'\nexit 3\n"
 DONE = {"text": "Done: the answer is written.", "usage": {"input": 10, "output": 3}}
 _PRICE = "1 0.1 2 10"
 
@@ -53,7 +54,7 @@ def test_a_failed_gate_is_tried_again_and_passes_with_its_output_in_front(fleet:
     assert (run["outcome"], run["attempt"]) == ("done", 2), run
     assert [one["outcome"] for one in run["attempts"]] == ["verify_failed", "done"]
     (told,) = _retries(fleet, run["run"])
-    assert told.startswith("tried again: gate sh check.sh: exit 3; verification: with the output"), told
+    assert told.startswith(f"tried again: gate sh check.sh: exit 3: {SAID}; verification: with the output"), told
     assert fleet.ask("receipt", "verify", run["run"])["verdict"] == "PASS"
     assert (once["outcome"], once["attempt"]) == ("verify_failed", 1), once
 

@@ -81,6 +81,16 @@ def test_set_up_agent_and_gates_are_told_whose_they_are(world: NodeWorld) -> Non
     assert [world.log(order.identity, name) for name in ("setup", "out", "gates.log")] == 3 * [said]
 
 
+def test_the_reason_of_a_failed_gate_is_the_last_line_that_it_printed(world: NodeWorld) -> None:
+    gates = (
+        *gate("echo", "all good"),
+        *gate("sh", "-c", "yes noise | head -9000; echo '2 failed: a.py\n'; exit 2"),
+        *gate("echo", "not this"),
+    )
+    claims = world.run(world.order("true", runtime="shell", gates=gates))
+    assert (claims.outcome, claims.reason) == (Outcome.VERIFY_FAILED, "gate check: exit 2: 2 failed: a.py")
+
+
 def test_shell_without_a_workspace(world: NodeWorld) -> None:
     order = world.order("echo out; echo err >&2; exit 3", run="r-shell", runtime="shell")
     claims = world.run(order)

@@ -14,7 +14,7 @@ import pytest
 
 from node_agent.wire.failure import Outcome
 from pancode.cli import main as entry
-from pancode.cli.commands import Group
+from pancode.cli.commands import ELSEWHERE, Group
 from pancode.cli.completions import agents as known_agents
 from pancode.cli.face import MEANINGS, OUTCOMES, Face, exit_of, in_words
 from pancode.cli.fleet.fleet import steps
@@ -307,6 +307,15 @@ def test_a_mistyped_name_is_usage_with_the_nearest_one(
 ) -> None:
     assert entry.run(args) == ExitCode.USAGE
     assert words in capsys.readouterr().err
+
+
+def test_what_people_know_from_elsewhere_leads_to_a_command_that_is_there(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for other in ELSEWHERE:
+        assert entry.run(other.split()) == ExitCode.USAGE
+        ours = capsys.readouterr().err.rpartition("use: pancode ")[2].split()
+        assert entry.run([*(word for word in ours if word.islower()), "-h"]) == 0, other
 
 
 def test_a_receipt_s_file_that_is_not_there_is_no_unknown_run(capsys: pytest.CaptureFixture[str]) -> None:
