@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -67,6 +67,8 @@ class _Pinned(asyncssh.SSHClient):
         self.presented: HostKey | None = None
         self.logs_in = False
         """The server wants a key, and has taken none yet."""
+        self.prompts: tuple[str, ...] = ()
+        """What the server asked a person while logging in."""
         self.agent: asyncssh.SSHAgentClient | None = None
         self._places = [self._of_files, self._of_agent]
 
@@ -89,6 +91,16 @@ class _Pinned(asyncssh.SSHClient):
             return await self._keys.of_agent(self.agent)
         except (OSError, ValueError):  # it is gone, or is no agent
             return []
+
+    def kbdint_auth_requested(self) -> str:
+        return ""
+
+    def kbdint_challenge_received(
+        self, name: str, instructions: str, lang: str, prompts: Sequence[tuple[str, bool]]
+    ) -> list[str] | None:
+        """A server may ask nothing here and decide by itself. Nobody is there to answer a question."""
+        self.prompts += tuple(prompt.strip() for prompt, _ in prompts)
+        return None if prompts else []
 
     def auth_completed(self) -> None:
         self.logs_in = False
@@ -125,7 +137,7 @@ def _options(target: Target, pin: HostKey, timing: SshTiming) -> dict[str, Any]:
         "login_timeout": timing.login_s,
         "keepalive_interval": timing.keepalive_s,
         "keepalive_count_max": timing.keepalive_count,
-        "preferred_auth": "publickey",
+        "preferred_auth": "publickey,keyboard-interactive",
         "x509_trusted_certs": None,
         "encryption_algs": _CIPHERS,
         **dict(target.algorithms),
@@ -144,11 +156,19 @@ def _untrusted(target: Target, pin: HostKey, presented: HostKey | None, why: str
     )
 
 
-def _refused(target: Target, keys: OfferedKeys, logs_in: bool, error: asyncssh.DisconnectError) -> Exception:
+def _refused(target: Target, keys: OfferedKeys, client: _Pinned, error: asyncssh.DisconnectError) -> Exception:
     """A server that hangs up on a login has refused it: to try again at once would lock its owner out."""
+    if client.prompts:
+        return ConnectError(
+            LinkFault.LOGIN_REFUSED,
+            f"{target.alias} asks a person while PanCode logs in",
+            why=f"it asks: {client.prompts[0][:200]!r}, and nobody is there to answer",
+            fix="let a key be enough for this login: in the server's sshd_config, "
+            f"Match User {target.user} with AuthenticationMethods publickey",
+        )
     if isinstance(error, asyncssh.PermissionDenied):
         return keys.lack or error
-    if not logs_in or isinstance(error, asyncssh.ConnectionLost):
+    if not client.logs_in or isinstance(error, asyncssh.ConnectionLost):
         return error
     return ConnectError(
         LinkFault.LOGIN_REFUSED,
@@ -193,7 +213,7 @@ async def _dial(
                 fix=f"compare them with: ssh -G {target.alias}",
             ) from error
         except asyncssh.DisconnectError as error:
-            raise _refused(target, keys, client.logs_in, error) from error
+            raise _refused(target, keys, client, error) from error
         finally:
             if client.agent is not None:
                 client.agent.close()

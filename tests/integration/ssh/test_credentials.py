@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -173,3 +173,49 @@ def test_a_server_that_wants_no_key_is_asked_before_one_is_missed(folder: Path, 
     with pytest.raises(ConnectError, match="no key") as caught:
         asyncio.run(log_in(Strict(b"somebody's"), nothing))
     assert caught.value.fault is LinkFault.BAD_CREDENTIALS
+
+
+class Asking(Strict):
+    """It asks these questions after the key, or in its place."""
+
+    def __init__(self, known: bytes | None, *prompts: str) -> None:
+        super().__init__(known)
+        self.prompts = [(prompt, False) for prompt in prompts]
+
+    def begin_auth(self, username: str) -> bool:
+        return True
+
+    def kbdint_auth_supported(self) -> bool:
+        return True
+
+    def get_kbdint_challenge(self, *_: object) -> tuple[str, str, str, list[tuple[str, bool]]]:
+        return "", "", "", self.prompts
+
+    def validate_kbdint_response(self, username: str, responses: Sequence[str]) -> bool:
+        return list(responses) == [""] * len(self.prompts)
+
+
+def test_a_server_that_asks_no_question_lets_in_and_one_that_asks_a_person_is_named(folder: Path) -> None:
+    nothing = target(folder / "missing", only=True)
+    asyncio.run(log_in(Asking(None), nothing))
+    with pytest.raises(ConnectError) as caught:
+        asyncio.run(log_in(Asking(None, "Verification code: "), target(folder / "plain")))
+    assert caught.value.fault is LinkFault.LOGIN_REFUSED and caught.value.permanent
+    assert "Verification code:" in caught.value.why and "AuthenticationMethods publickey" in caught.value.fix
+
+
+def test_a_key_that_an_authority_has_signed_lets_in(folder: Path, tmp_path: Path) -> None:
+    authority = keygen(tmp_path / "authority", "", "-t", "ed25519")
+    own = tmp_path / "own"
+    shutil.copy(folder / "plain", own)
+    own.chmod(0o600)
+    shutil.copy(folder / "plain.pub", tmp_path / "own.pub")
+    subprocess.run(
+        ["ssh-keygen", "-q", "-s", str(authority), "-I", "me", "-n", "me", str(tmp_path / "own.pub")], check=True
+    )
+
+    class Signed(Strict):
+        def validate_ca_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+            return key.public_data == public(tmp_path / "authority.pub")
+
+    asyncio.run(log_in(Signed(b"nobody's"), replace(target(own), user="me")))
