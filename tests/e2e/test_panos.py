@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -66,11 +66,15 @@ def two_hosts(
             yield
 
 
-def asked_on(lab: Lab, k: int, number: int) -> bool:
-    """Whether a worker of that host waits for the answer to its call of that number."""
-    line = f'"type": "asks_fleet", "number": {number},'
-    look = f"grep -rlsaF '{line}' ~/.pancode-node/f-* || true"
-    return bool(on_host(lab, k, look).strip())
+def asking_on(lab: Lab, k: int) -> Callable[[int], bool]:
+    """Whether a worker that begins from now on waits on that host for the answer to its call of a number."""
+
+    def streams(number: int | str) -> set[str]:
+        look = f"""grep -rlsaF '"type": "asks_fleet", "number": {number}' ~/.pancode-node/f-* || true"""
+        return set(on_host(lab, k, look).split())
+
+    before = streams("")
+    return lambda number: bool(streams(f"{number},") - before)
 
 
 def log_of(fleet: Owner, session: str) -> str:
@@ -235,16 +239,17 @@ def test_a_kill_between_a_call_and_its_answer_begins_nothing_twice(
         two_hosts(fleet, healed, held),
         model_on(healed, HERE, {"count": "assistant", "turns": turns}) as log,
     ):
+        asked_on = asking_on(healed, HERE)
         fleet.begin("chat", *WHERE, "--once", "have made.txt written", cwd=top)
         bodies = log.parent / "bodies"  # an answer that is held back is in no log yet
         until(lambda: bodies.is_dir() and any(bodies.iterdir()), "its model is asked", 60)
         kill_coordinator(fleet)
         asks.touch()
-        until(lambda: asked_on(healed, HERE, 1), "it asks for a dispatch, and nobody hears it", 60)
+        until(lambda: asked_on(1), "it asks for a dispatch, and nobody hears it", 60)
         host.kill_agent()
         session = str(fleet.ask("sessions", "show", "last")["session"])
         until(lambda: children(fleet, session), "its run is begun", 60)
-        until(lambda: asked_on(healed, HERE, 2), "it waits for its run", 60)
+        until(lambda: asked_on(2), "it waits for its run", 60)
         kill_coordinator(fleet)
         builds.touch()
         until(lambda: "All is built." in log_of(fleet, session), "the turn is over", 90)
@@ -268,8 +273,9 @@ def test_its_worker_is_killed_with_a_call_open_and_the_next_sitting_hears_what_w
     script = {"turns": [dispatches(), calls("wait", run="last", seconds=50)], "rules": [after]}
     held = [{**BUILDS[0], "fault": {"hold": str(builds)}}, BUILDS[1]]
     with two_hosts(fleet, healed, held), model_on(healed, HERE, {"count": "assistant", **script}) as log:
+        asked_on = asking_on(healed, HERE)
         said = fleet.begin("chat", *WHERE, "--once", "have made.txt written", cwd=top)
-        until(lambda: asked_on(healed, HERE, 2), "it waits for its run", 90)
+        until(lambda: asked_on(2), "it waits for its run", 90)
         session = str(fleet.ask("sessions", "show", "last")["session"])
         workers = [pid for pid, argv in host.processes() if any("native/program.py" in one for one in argv)]
         for pid in workers:
