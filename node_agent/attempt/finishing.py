@@ -292,7 +292,11 @@ def _gated(case: Case, record: ExitRecord) -> Turn:
         data["reports"] = reported(case)
     words = [Finding(level="warning", text=text) for text in findings]
     fault = gate_fault(record, results, case.entry.stop, case.limits)
-    if fault is not None and fault.kind is FailureKind.GATE_FAILED and (said := _last_said(case, record.steps)):
+    if (
+        fault is not None
+        and fault.kind is FailureKind.GATE_FAILED
+        and (said := _last_said(case, record.steps))
+    ):
         fault = replace(fault, reason=f"{fault.reason}: {said}")
     return case.mark(Mark.GATED, fault, data, *words)
 

@@ -176,7 +176,9 @@ def _gateway_gone(case: Case, watch: OutputWatch) -> StopNote | None:
     """Take its count; a run whose gateway is gone cannot go on, and nobody starts another for it."""
     if not case.has_gateway:
         return None
-    alive = case.context.gateways.is_alive(case.folder)  # before its count: it says that it ended, then it ends
+    alive = case.context.gateways.is_alive(
+        case.folder
+    )  # before its count: it says that it ended, then it ends
     watch.count = case.context.gateways.count(case.folder)
     if alive or (watch.count is not None and watch.count.ended):
         return None  # it ends with the work's shim, and we have not looked at that since

@@ -84,7 +84,7 @@ def _unless_elsewhere(context: ApiContext, call: ApiCall, run: Run) -> None:
         raise WorkspaceError(
             f"{run.project}, the repository of {run.id}, is no git repository any more",
             why=f"you stand in it, and git finds {here or 'no repository'} there",
-            fix=f"put it back there; or take the change as a patch: pancode runs diff {run.id} > change.patch",
+            fix=f"put it back, or take the change as a patch: pancode runs diff {run.id} > change.patch",
             code="no_repository",
         )
     if not call.folder or run.project in (None, here) or (here is None and named):

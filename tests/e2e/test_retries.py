@@ -54,7 +54,9 @@ def test_a_failed_gate_is_tried_again_and_passes_with_its_output_in_front(fleet:
     assert (run["outcome"], run["attempt"]) == ("done", 2), run
     assert [one["outcome"] for one in run["attempts"]] == ["verify_failed", "done"]
     (told,) = _retries(fleet, run["run"])
-    assert told.startswith(f"tried again: gate sh check.sh: exit 3: {SAID}; verification: with the output"), told
+    assert told.startswith(f"tried again: gate sh check.sh: exit 3: {SAID}; verification: with the output"), (
+        told
+    )
     assert fleet.ask("receipt", "verify", run["run"])["verdict"] == "PASS"
     assert (once["outcome"], once["attempt"]) == ("verify_failed", 1), once
 

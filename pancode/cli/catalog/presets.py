@@ -11,7 +11,6 @@ from pancode.cli.commands import Commands
 from pancode.cli.face import who
 from pancode.cli.params import Json
 from pancode.cli.terminal import Columns, listing, safe
-from pancode.config.presets import NO_PRESET
 
 app = Commands()
 
@@ -55,8 +54,8 @@ def _word(value: object) -> str:
 
 @presets.verb("apply", "pancode presets apply local")
 def apply_preset(name: Annotated[str, Argument(autocompletion=completions.presets)], face: Json) -> None:
-    """Make it the default of every dispatch; `none` or `presets unset` ends it. Your files stay as they are."""
-    if name == NO_PRESET:
+    """Make it the default of every dispatch; `none` ends that. Your files stay as they are."""
+    if name == "none":
         return unset_preset(face)
     answer = face.client().post("/v1/presets/apply", {"name": name, "by": who()})
     for warning in answer["warnings"]:

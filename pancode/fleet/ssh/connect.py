@@ -156,7 +156,9 @@ def _untrusted(target: Target, pin: HostKey, presented: HostKey | None, why: str
     )
 
 
-def _refused(target: Target, keys: OfferedKeys, client: _Pinned, error: asyncssh.DisconnectError) -> Exception:
+def _refused(
+    target: Target, keys: OfferedKeys, client: _Pinned, error: asyncssh.DisconnectError
+) -> Exception:
     """A server that hangs up on a login has refused it: to try again at once would lock its owner out."""
     if client.prompts:
         return ConnectError(

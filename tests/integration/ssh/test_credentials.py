@@ -211,7 +211,8 @@ def test_a_key_that_an_authority_has_signed_lets_in(folder: Path, tmp_path: Path
     own.chmod(0o600)
     shutil.copy(folder / "plain.pub", tmp_path / "own.pub")
     subprocess.run(
-        ["ssh-keygen", "-q", "-s", str(authority), "-I", "me", "-n", "me", str(tmp_path / "own.pub")], check=True
+        ["ssh-keygen", "-q", "-s", str(authority), "-I", "me", "-n", "me", str(tmp_path / "own.pub")],
+        check=True,
     )
 
     class Signed(Strict):

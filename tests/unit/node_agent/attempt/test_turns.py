@@ -122,7 +122,7 @@ def test_a_turn_costs_what_the_gateway_has_counted_at_its_end(monkeypatch: pytes
         stage.go(3_000)
         Counting.calls += 1
         said.append(end(number) + turn(number + 1))
-        assert stage.go(20_000, lambda number=number: len(told(stage, Turned)) == number)
+        assert stage.go(20_000, lambda: len(told(stage, Turned)) == Counting.calls)
     assert [str(one.turn.usage.cost_usd) for one in told(stage, Turned)] == ["0.1"] * 3
 
 
