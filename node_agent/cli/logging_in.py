@@ -44,18 +44,14 @@ def log_in(
     path = search_path(home.read_settings().path, environ)
     program = shutil.which(login.argv[0], path=path)
     if program is None:
-        fix = getattr(RUNTIMES[runtime].program, "package", login.argv[0])
-        raise NoLogin(
-            f"{login.argv[0]} is not on this machine",
-            f"npm install -g --prefix ~/.local {fix}@latest",
-            MISSING,
-        )
+        known = RUNTIMES[runtime].program
+        fix = f"install {login.argv[0]}" if known is None else known.install
+        raise NoLogin(f"{login.argv[0]} is not on this machine", fix, MISSING)
     folder = home.root / FOLDER / runtime
     for one in (folder.parent, folder):
         make_folder(one)
         one.chmod(0o700)
-    env = {name: environ[name] for name in _HANDED_ON if name in environ}
-    env |= {"PATH": path, **_proxy(home, values), login.home: str(folder)}
+    env = {**handed_on(home, path, environ, values), login.home: str(folder)}
     status = _run((program, *login.argv[1:]), env)
     if status:
         _say(f"{' '.join(login.argv)} ended with {status}; nothing was kept")
@@ -117,7 +113,15 @@ def _run(argv: tuple[str, ...], env: Mapping[str, str]) -> int:
     return status if status >= 0 else 128 - status
 
 
-def _proxy(home: NodeHome, values: Mapping[str, str]) -> dict[str, str]:
+def handed_on(
+    home: NodeHome, path: str, environ: Mapping[str, str], values: Mapping[str, str]
+) -> dict[str, str]:
+    """The whole environment of a program of others that is started for the user of this machine."""
+    env = {name: environ[name] for name in _HANDED_ON if name in environ}
+    return {**env, "PATH": path, **_way_out(home, values)}
+
+
+def _way_out(home: NodeHome, values: Mapping[str, str]) -> dict[str, str]:
     """The owner's way out, for this program, too."""
     wish = read_wish(home.root)
     if wish.https_proxy is None:

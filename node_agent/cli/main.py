@@ -96,6 +96,29 @@ def secret(args: argparse.Namespace) -> int:
     return OK
 
 
+def install(args: argparse.Namespace) -> int:
+    """Bring the programs of these runtimes onto this machine for its user; --away takes them away again."""
+    from node_agent.cli.installing import NoProgram, installed, uninstall
+    from node_agent.cli.installing import install as bring
+    from node_agent.runtimes.logins import tokens
+    from node_agent.vault.vault import Vault
+
+    home, status = _home(args), OK
+    values = Vault(home.secrets, os.environ, SystemClock(), tokens(home.root)).values()
+    for name in args.runtimes or installed(home):
+        try:
+            if args.away:
+                uninstall(home, name, os.environ)
+                _say(f"{name}: taken away")
+            else:
+                done = bring(home, name, args.version, os.environ, values)
+                _say(f"{name}: {done.package} {done.version} is installed (sha256 {done.sha256[:16]})")
+        except NoProgram as wrong:
+            _say(f"{name}: {wrong}\n  fix: {wrong.fix}")
+            status = FAILED
+    return status
+
+
 def reach(args: argparse.Namespace) -> int:
     """Check that Redis and the depot answer this node; --offered: through the link on standard input."""
     from node_agent.cli.reach import reach as try_reach
@@ -118,8 +141,9 @@ def show_version(args: argparse.Namespace) -> int:
 
 
 def remove(args: argparse.Namespace) -> int:
-    """End every attempt and prove that no process of any is left. Nothing is deleted."""
+    """End every attempt and prove that no process of any is left. Takes away the programs that it brought."""
     from node_agent.cli.home import end_all, is_held
+    from node_agent.cli.installing import NoProgram, installed, uninstall
     from node_agent.runner.runner import Runner
     from node_agent.shim import shim
 
@@ -129,6 +153,11 @@ def remove(args: argparse.Namespace) -> int:
         return HELD
     runner = Runner(sys.executable, Path(shim.__file__), SystemClock())
     done = end_all(home, runner)
+    for name in installed(home):
+        try:
+            uninstall(home, name, os.environ)
+        except NoProgram as wrong:
+            _say(f"pancode-node: {wrong}", sys.stderr)
     _say(json.dumps({"ended": list(done.ended), "left": [list(one) for one in done.left]}))
     return OK if not done.left else FAILED
 
@@ -155,6 +184,7 @@ def _parser() -> argparse.ArgumentParser:
         ("remove", remove),
         ("login", login),
         ("secret", secret),
+        ("install", install),
         ("reach", reach),
     ):
         sub = verbs.add_parser(name, help=verb.__doc__, description=verb.__doc__)
@@ -165,6 +195,10 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("runtime", help="whose login it is, such as claude")
         if verb is secret:
             sub.add_argument("name", help="such as ANTHROPIC_API_KEY")
+        if verb is install:
+            sub.add_argument("runtimes", nargs="*", help="such as claude; without: what was installed before")
+            sub.add_argument("--version", default="", help="this version (default: the newest that fits)")
+            sub.add_argument("--away", action="store_true", help="take away what was installed")
         if verb is reach:
             sub.add_argument("--offered", action="store_true", help="by the link on standard input")
     return parser

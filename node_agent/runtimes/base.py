@@ -26,6 +26,11 @@ Said = tuple[int | None, str]
 """Exit status (None: it could not be run) and standard output of one probe."""
 
 
+def _typed(argv: tuple[str, ...]) -> str:
+    """As a person types it: a shell reads `*`, and shall read `~`."""
+    return " ".join(f"'{word}'" if "*" in word else word for word in argv)
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """An agent program as an npm package, or what is in a Python environment that a link on PATH leads into.
@@ -50,18 +55,31 @@ class Program:
 
     @property
     def install(self) -> str:
-        """The command that brings it."""
-        version = f"{self.known}x" if self.adapts else "latest"
-        return self._installed(self.package, "" if self.environment else version)
+        """The command that brings it, for a person."""
+        return self._by_hand("")
 
-    def _installed(self, package: str, version: str = "") -> str:
+    def _by_hand(self, version: str) -> str:
+        needs = f" (its package asks for Node.js {self.node})" if self.node else ""
+        return " && ".join(map(_typed, self.installs("~", version))) + needs
+
+    def installs(self, home: str, version: str = "") -> tuple[tuple[str, ...], ...]:
+        """The argument lists that bring it into a user's home. `version`: empty for the newest that fits."""
         if not self.environment:
-            needs = f" (its package asks for Node.js {self.node})" if self.node else ""
-            alone = "--omit=optional " if self.adapts else ""
-            return f"npm install -g {alone}--prefix ~/.local {package}@{version}{needs}"
-        at = f"~/.local/share/pancode/{self.name}"
-        pip = f"{at}/bin/pip install '{package}=={version or self.known}*'"
-        return f"python3 -m venv {at} && {pip} && ln -sf {at}/bin/python ~/.local/bin/{self.name}"
+            wanted = version or (f"{self.known}x" if self.adapts else "latest")
+            alone = ("--omit=optional",) if self.adapts else ()
+            return (
+                ("npm", "install", "-g", *alone, "--prefix", f"{home}/.local", f"{self.package}@{wanted}"),
+            )
+        at = self.environment_in(home)
+        return (
+            ("python3", "-m", "venv", at),
+            (f"{at}/bin/pip", "install", f"{self.package}=={version or f'{self.known}*'}"),
+            ("ln", "-sf", f"{at}/bin/python", f"{home}/.local/bin/{self.name}"),
+        )
+
+    def environment_in(self, home: str) -> str:
+        """Where its Python environment lies, if it has one."""
+        return f"{home}/.local/share/pancode/{self.name}"
 
     @property
     def asks_version(self) -> tuple[str, ...]:
@@ -94,7 +112,7 @@ class Program:
     def _warning(self, version: str) -> str:
         if version.startswith(self.known):
             return ""
-        other = self._installed(self.package, self.known if self.environment else f"{self.known}x")
+        other = self._by_hand("" if self.environment else f"{self.known}x")
         return f"PanCode was measured with {self.known}x; if runs end as infra: {other}"
 
 

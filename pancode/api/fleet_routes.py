@@ -19,6 +19,7 @@ from pancode.api.document.answers import (
     NodeShape,
     Object,
     ProbeAnswer,
+    ProgramsAnswer,
     StoppingAnswer,
 )
 from pancode.api.request.bodies import (
@@ -27,6 +28,7 @@ from pancode.api.request.bodies import (
     HandedBody,
     LoginBody,
     NodesBody,
+    ProgramsBody,
     SetBody,
     ShutdownBody,
     SpecBody,
@@ -38,7 +40,7 @@ from pancode.api.streaming import sse, steps
 from pancode.errors import RefusedError, UsageError
 from pancode.fleet.acts import Caller, NodeChange, NodeSpec, Progress
 from pancode.fleet.fleet import fleet, must_exist, node, walls
-from pancode.fleet.inventory import adjust, busy_runs, note_login
+from pancode.fleet.inventory import adjust, busy_runs, note_login, note_programs
 from pancode.fleet.quota import release
 from pancode.plain import counted
 from pancode.runs.fleet_settings import drain_fleet, pause_queue
@@ -149,6 +151,13 @@ def _login(context: ApiContext, call: ApiCall) -> Any:
     return {"node": found["name"], "runtime": body.runtime, "target": found["target"]}
 
 
+def _programs(context: ApiContext, call: ApiCall) -> Any:
+    body: ProgramsBody = call.body
+    found = node(context.core, call.path["node"])
+    note_programs(context.core, found["name"], body.act, body.runtimes, body.by, body.outcome)
+    return {"node": found["name"], "runtimes": list(body.runtimes), "target": found["target"]}
+
+
 def _remove(context: ApiContext, call: ApiCall) -> Any:
     body: CallerBody = call.body
     name = call.path["node"]
@@ -202,6 +211,7 @@ FLEET_VERBS: tuple[Verb, ...] = (
     Verb("POST", "/v1/nodes", _add, SpecBody, status=201, right=SETS_UP, answers=NodeShape),
     Verb("POST", "/v1/nodes/{node}/set", _set, SetBody, pokes=True, right=OPERATES, answers=NodeShape),
     Verb("POST", "/v1/nodes/{node}/login", _login, LoginBody, right=SETS_UP, answers=LoginAnswer),
+    Verb("POST", "/v1/nodes/{node}/programs", _programs, ProgramsBody, right=SETS_UP, answers=ProgramsAnswer),
     Verb("POST", "/v1/nodes/{node}/remove", _remove, CallerBody, right=REMOVES, answers=EventStream),
     Verb("POST", "/v1/nodes/{node}/steps", _handed, HandedBody, right=SETS_UP, answers=Object),
     Verb("POST", "/v1/nodes/{node}/cleaned", _cleaned, CallerBody, right=REMOVES, answers=CleanedAnswer),

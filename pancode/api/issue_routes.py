@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,12 +17,16 @@ from pancode.api.document.answers import (
     IssuesAnswer,
     IssueWorkAnswer,
     IssueWorksAnswer,
+    PlanAnswer,
+    QueuedAnswer,
     RunShape,
 )
 from pancode.api.request.bodies import ActBody, CallerSettings, Name, Usd
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import rehearsed
+from pancode.api.workspace_routes import top_of
 from pancode.code.tracker.issues import Issue, place_of
+from pancode.code.tracker.planning import MOST_QUESTIONS, keeping, place
 from pancode.code.tracker.working import asked, begin, look, newest, status
 from pancode.config.projects import project_among
 from pancode.control.projects import NamedProject, meant
@@ -32,6 +38,8 @@ from pancode.errors import UsageError
 from pancode.runs.workspaces import in_workspace
 
 MOST = 50
+MOST_WORK = 20_000
+"""Characters of a task that is to be planned."""
 
 
 class WorkOnIssueBody(ActBody, CallerSettings):
@@ -46,6 +54,22 @@ class WorkOnIssueBody(ActBody, CallerSettings):
     dry_run: bool = False
     yes: bool = False
     """A person has said yes to this very dispatch."""
+
+
+class PlanBody(ActBody):
+    """Work to be planned. `what`: an issue, a plan's name, or the task in words. `goes_on`: with the plan
+    that is in the repository around `cwd`."""
+
+    what: Annotated[str, Field(min_length=1, max_length=MOST_WORK)]
+    cwd: Annotated[str, Field(max_length=4_096)] | None = None
+    node: Name | None = None
+    goes_on: bool = False
+
+
+class KeepPlanBody(ActBody):
+    """`questions`: the talk that led to the plan, as Markdown."""
+
+    questions: Annotated[str, Field(max_length=MOST_QUESTIONS)] = ""
 
 
 def _issues(context: ApiContext, call: ApiCall) -> Any:
@@ -111,10 +135,28 @@ def _work(context: ApiContext, call: ApiCall) -> Any:
     return {**about, "workspace": name, **queued(dispatch(context.core, around, request, None))}
 
 
+def _plan(context: ApiContext, call: ApiCall) -> Any:
+    body: PlanBody = call.body
+    around, trackers = context.coordinator.around({}), context.coordinator.trackers
+    top = partial(top_of, context, body.cwd)
+    return asdict(place(context.core, around, trackers, body.what, top, body.by, body.node, body.goes_on))
+
+
+def _keep_plan(context: ApiContext, call: ApiCall) -> Any:
+    """As a run in its workspace, so that its next run has it, and a landing brings it."""
+    body: KeepPlanBody = call.body
+    around = context.coordinator.around({})
+    request = keeping(context.core, call.path["workspace"], body.questions, body.by)
+    return queued(dispatch(context.core, around, in_workspace(context.core, around, request), None))
+
+
 ISSUE_VERBS: tuple[Verb, ...] = (
     Verb("GET", "/v1/issues", _issues, query=("project", "cwd"), answers=IssuesAnswer),
     Verb("GET", "/v1/issues/{issue}", _issue, answers=IssueAnswer),
     Verb("GET", "/v1/work", _works, answers=IssueWorksAnswer),
     Verb("GET", "/v1/work/{issue}", _newest, answers=RunShape),
     Verb("POST", "/v1/work", _work, WorkOnIssueBody, pokes=True, right=DISPATCHES, answers=IssueWorkAnswer),
-)
+    Verb("POST", "/v1/plans", _plan, PlanBody, right=DISPATCHES, answers=PlanAnswer),
+    Verb("POST", "/v1/plans/{workspace}/keep", _keep_plan, KeepPlanBody, pokes=True, right=DISPATCHES,
+         answers=QueuedAnswer),
+)  # fmt: skip

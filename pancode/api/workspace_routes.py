@@ -71,13 +71,14 @@ def _project(context: ApiContext, body: WorkspaceBody) -> str:
     except NotFoundError:
         if body.project is not None:
             raise
-        return _top(context, body.cwd)
+        return top_of(context, body.cwd)
     if context.project_of(named.path) is None:
         raise moved(named.name, named.path)
     return named.path
 
 
-def _top(context: ApiContext, folder: str | None) -> str:
+def top_of(context: ApiContext, folder: str | None) -> str:
+    """The repository around the folder. UsageError where there is none."""
     top = context.project_of(folder)
     if top is None:
         fix = "go into the repository, or name a project: --project (see pancode project ls)"
@@ -87,7 +88,7 @@ def _top(context: ApiContext, folder: str | None) -> str:
 
 def _repair(context: ApiContext, call: ApiCall) -> Any:
     body: RepairBody = call.body
-    top = None if body.repository is None else _top(context, body.repository)
+    top = None if body.repository is None else top_of(context, body.repository)
     repair(context.core, call.path["workspace"], body.by, top, body.node)
     return _show(context, call)
 

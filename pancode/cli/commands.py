@@ -44,7 +44,6 @@ ELSEWHERE = {
     "secret": "pancode node secret set NODE NAME",
     "settings": "pancode config show --origin",
     "context": "pancode sessions context SESSION",
-    "plan": "pancode chat --mode plan",
     "hook": "pancode lane",
     "mail": "pancode tell RUN WORDS",
     "cv": "pancode workers",

@@ -36,6 +36,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "run": ("ci.run", "a task for a script or a CI job: fleet up, wait, artifacts, fleet down"),
         "lane": ("lane", "work in order: the next item begins by itself; create, add, ls, show, move, skip"),
         "work": ("issues", "have an issue of a tracker worked on: work ISSUE, status, tell, kill"),
+        "plan": ("plan", "plan an issue or a task with a planner; keep the plan where it is built"),
         "issues": ("issues", "the open issues of a project's tracker: ls, show"),
         "workspace": ("workspace", "a line of work with a name, kept between runs: create, ls, show, rm"),
         "queue": ("runs.queue", "what waits where, in order, with the reason"),

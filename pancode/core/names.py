@@ -12,6 +12,7 @@ from pancode.plain import first_few
 LAST = "last"
 ORCHESTRATOR = "panos"
 """Whom a person talks with who names nobody."""
+PLANNER = "planner"
 LONGEST_WORD, LONGEST_LINE = 63, 500
 _NODE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]*")
 RUNNING = "running"

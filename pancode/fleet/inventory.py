@@ -130,6 +130,17 @@ def note_login(core: Core, name: str, runtime: str, by: str, outcome: str | None
         work.audit("trust", "info", what, node=node.name, runtime=runtime, by=by, **detail)
 
 
+def note_programs(
+    core: Core, name: str, act: str, runtimes: Sequence[str], by: str, outcome: str | None = None
+) -> None:
+    """Put on record who installs or takes away programs where, and, with `outcome`, what the machine said."""
+    what = f"programs: {act} {'begun' if outcome is None else 'ended'}"
+    detail = {} if outcome is None else {"outcome": outcome}
+    with unit_of_work(core) as work:
+        node = _known(work.tx, name)
+        work.audit("trust", "info", what, node=node.name, runtimes=list(runtimes), by=by, **detail)
+
+
 def _changed(work: Work, node: Node, changed: Node) -> Node:
     work.tx.put(changed)
     if changed.slots != node.slots:

@@ -1,4 +1,4 @@
-"""Opens a vendor's own login on a node in this terminal, or sets a secret there: over SSH, or locally."""
+"""Opens a vendor's login on a node in this terminal, sets a secret or installs programs there."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from pancode.nodes.place import Reach
 from pancode.notices.delivery.sender import KeptSecrets
 
 OUT_OF_SERVICE = 75
-SECRET_S = 30.0
+SECRET_S, PROGRAMS_S = 30.0, 3_600.0
 OPEN = """\
 pid=$(cat "$1/run/agent.pid" 2>/dev/null) && python=$(readlink "/proc/$pid/exe") \\
   && tr '\\0' '\\n' <"/proc/$pid/cmdline" | grep -q '/start\\.py$' \\
   || { echo "no node agent runs there; fix: pancode fleet up" >&2; exit 75; }
-exec "$python" -I -S -B "$1/current/start.py" "$2" --home "$1" "$3"
+home=$1 verb=$2; shift 2
+exec "$python" -I -S -B "$home/current/start.py" "$verb" --home "$home" "$@"
 """
-"""$1 node home, $2 verb, $3 its argument. The node agent's own code knows the node's PATH and files."""
+"""$1 node home, $2 verb, then its arguments. The node agent's own code knows the node's PATH and files."""
 
 
 def log_in(name: str, target: Mapping[str, Any], runtime: str, environ: Mapping[str, str]) -> int:
@@ -52,20 +53,7 @@ def set_secret(
 
     It goes straight to the node, on a program's standard input: the coordinator never has it.
     """
-    reach = Reach.made_of(target)
-    if reach.installed_home is None:
-        raise UnavailableError(f"node {name} was never brought up", fix=f"pancode fleet up {name}")
-    argv = ("sh", "-c", OPEN, "pancode", reach.installed_home, "secret", secret)
-    if reach.local:
-        done = subprocess.run(
-            argv, env=environ_of(reach, environ), input=value, capture_output=True, check=False
-        )
-        status, out, err = done.returncode, done.stdout, done.stderr
-    else:
-        far = asyncio.run(_fed(reach, argv, value, environ))
-        status, out, err = far.status or 0, far.stdout, far.stderr
-    if status == OUT_OF_SERVICE:
-        raise UnavailableError(f"no node agent runs on {name}", fix=f"pancode fleet up {name}")
+    status, out, err = _on(name, target, ("secret", secret), value, SECRET_S, environ)
     if status:
         words = err.decode("utf-8", "replace").strip().removeprefix("pancode-node: ")
         raise UsageError(
@@ -74,14 +62,52 @@ def set_secret(
     return out.decode("utf-8", "replace").strip()
 
 
+def programs(
+    name: str, target: Mapping[str, Any], words: tuple[str, ...], environ: Mapping[str, str]
+) -> tuple[bool, str]:
+    """Install agent programs on a node for its user, or take them away: whether all went well, and what the
+    node says. `words`: arguments of its verb `install`."""
+    status, out, err = _on(name, target, ("install", *words), b"", PROGRAMS_S, environ)
+    said = f"{out.decode('utf-8', 'replace')}{err.decode('utf-8', 'replace') if status else ''}"
+    return status == 0, said
+
+
+def _on(
+    name: str,
+    target: Mapping[str, Any],
+    words: tuple[str, ...],
+    data: bytes,
+    most_s: float,
+    environ: Mapping[str, str],
+) -> tuple[int, bytes, bytes]:
+    """Status, output and errors of a verb of the node agent there. UnavailableError where none runs."""
+    reach = Reach.made_of(target)
+    if reach.installed_home is None:
+        raise UnavailableError(f"node {name} was never brought up", fix=f"pancode fleet up {name}")
+    argv = ("sh", "-c", OPEN, "pancode", reach.installed_home, *words)
+    if reach.local:
+        done = subprocess.run(
+            argv, env=environ_of(reach, environ), input=data, capture_output=True, check=False
+        )
+        status, out, err = done.returncode, done.stdout, done.stderr
+    else:
+        far = asyncio.run(_fed(reach, argv, data, most_s, environ))
+        status, out, err = 1 if far.status is None else far.status, far.stdout, far.stderr
+    if status == OUT_OF_SERVICE:
+        raise UnavailableError(f"no node agent runs on {name}", fix=f"pancode fleet up {name}")
+    return status, out, err
+
+
 def environ_of(reach: Reach, environ: Mapping[str, str]) -> dict[str, str]:
     return {**environ, **({"HOME": reach.local_home} if reach.local_home else {})}
 
 
-async def _fed(reach: Reach, argv: tuple[str, ...], data: bytes, environ: Mapping[str, str]) -> Completed:
+async def _fed(
+    reach: Reach, argv: tuple[str, ...], data: bytes, most_s: float, environ: Mapping[str, str]
+) -> Completed:
     session = await session_to(reach, environ)
     try:
-        return await Remote(session).run(argv, SECRET_S, stdin=data)
+        return await Remote(session).run(argv, most_s, stdin=data)
     finally:
         await session.close()
 

@@ -37,12 +37,25 @@ def test_a_model_of_a_machines_own(fleet: Owner, lab: Lab) -> None:
             refused_with_words(fleet)
         runs_through_the_gateway(fleet, "native")  # nobody said which
         runs_through_the_gateway(fleet, "opencode", "--runtime", "opencode")
-        panos_talks(fleet)
         server.kill()
         until(lambda: not endpoints(fleet), "it is gone", 60, lambda: endpoints(fleet))
     gone = fleet.run("dispatch", "--model", "llamacpp/tiny", "--node", NODE, "--workspace", "none", "say so")
     assert gone.code == ExitCode.NOT_FOUND, gone
     assert "there is no endpoint 'llamacpp' on any node" in gone.err and "pancode endpoints" in gone.err
+
+
+def test_a_real_model_drives_panos(fleet: Owner, lab: Lab) -> None:
+    """With all his tools offered: two turns, an answer each. It takes minutes on a CPU."""
+    said = ("--model", "llamacpp/tiny", "--node", NODE, "--runtime", "native", "say [[hello]]")
+    with tiny_on(lab, K, 8080, "tiny", 32_768):
+        until(lambda: "llamacpp" in endpoints(fleet), "it is found", 60, lambda: endpoints(fleet))
+        first = fleet.run("chat", "--agent", "panos", "--once", "--json", *said, timeout_s=180)
+        assert first.code == ExitCode.DONE, first
+        session = fleet.ask("sessions", "show", "last")
+        assert (session["agent"], session["usage"]["cost_source"]) == ("panos", "local")
+        again = fleet.run("attach", "--once", session["session"], "say [[again]]", timeout_s=180)
+        assert again.code == ExitCode.DONE and "Hello" in again.out, again
+    assert fleet.ask("receipt", "verify", session["session"])["verdict"] == "PASS"
 
 
 def shown_everywhere(fleet: Owner) -> None:
@@ -95,18 +108,6 @@ def runs_through_the_gateway(fleet: Owner, runtime: str, *words: str) -> None:
     decided = " ".join(one["detail"] for one in fleet.ask("why", run["run"])["decisions"])
     assert "has it loaded" in decided
     assert fleet.ask("receipt", "verify", run["run"])["verdict"] == "PASS"
-
-
-def panos_talks(fleet: Owner) -> None:
-    """A real model drives the orchestrator, with all his tools offered: two turns, an answer each."""
-    said = ("--model", "llamacpp/tiny", "--node", NODE, "--runtime", "native", "say [[hello]]")
-    first = fleet.run("chat", "--agent", "panos", "--once", "--json", *said, timeout_s=180)
-    assert first.code == ExitCode.DONE, first
-    session = fleet.ask("sessions", "show", "last")
-    assert (session["agent"], session["usage"]["cost_source"]) == ("panos", "local")
-    again = fleet.run("attach", "--once", session["session"], "say [[again]]", timeout_s=180)
-    assert again.code == ExitCode.DONE and "Hello" in again.out, again
-    assert fleet.ask("receipt", "verify", session["session"])["verdict"] == "PASS"
 
 
 def dispatch(fleet: Owner, model: str, *words: str) -> Any:

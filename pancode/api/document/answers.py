@@ -208,6 +208,12 @@ class LoginAnswer(TypedDict):
     target: Json
 
 
+class ProgramsAnswer(TypedDict):
+    node: str
+    runtimes: list[str]
+    target: Json
+
+
 class CleanedAnswer(TypedDict):
     forgotten: bool
 
@@ -437,6 +443,16 @@ class IssueWorkShape(TypedDict):
 
 class IssueWorksAnswer(TypedDict):
     works: list[IssueWorkShape]
+
+
+class PlanAnswer(TypedDict):
+    """Where a plan is made. `task`: what its planner is asked; `run`: its talk, empty before that begins;
+    `file`: where it is kept."""
+
+    workspace: str
+    file: str
+    task: str
+    run: str
 
 
 class IssueWorkAnswer(TypedDict):

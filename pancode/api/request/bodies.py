@@ -349,6 +349,15 @@ class LoginBody(Body):
     outcome: str | None = Field(default=None, max_length=500)
 
 
+class ProgramsBody(Body):
+    """Agent programs that a person installs or takes away there. `outcome`: what the machine said."""
+
+    by: By = "api"
+    act: Literal["install", "update", "uninstall"]
+    runtimes: tuple[Name, ...] = Field(default=(), max_length=50)
+    outcome: str | None = Field(default=None, max_length=500)
+
+
 class TrustBody(CallerBody):
     fingerprint: str
 

@@ -18,7 +18,7 @@ from pancode.cli.commands import Commands
 from pancode.cli.face import Face, caller, who
 from pancode.cli.fleet.fleet import endpoint_words, runtime_words, steps
 from pancode.cli.params import Json, Label, Link, Node, label, many, option
-from pancode.cli.terminal import Columns, advice, listing, safe, short_time, size, tone
+from pancode.cli.terminal import Columns, advice, listing, safe, safe_block, short_time, size, tone
 from pancode.client import Client, home_of, path_of
 from pancode.errors import ExitCode, PancodeError, UsageError
 from pancode.plain import slots_of
@@ -269,6 +269,72 @@ def login(
             face.client().post(verb, {**asked, "outcome": outcome})
     face.show({"node": name, "runtime": runtime, "status": status}, lambda: "")
     return status
+
+
+Words = Annotated[list[str], Argument(metavar="NODE... RUNTIME...", help="Machines, and what runs there.")]
+
+
+@node.verb(
+    "install",
+    "pancode node install gpubox claude codex",
+    "pancode node install gpubox claude --version 2.1.3",
+)
+def install(
+    words: Words,
+    *,
+    version: Annotated[str, option("This version (default: the newest that fits).", "V")] = "",
+    face: Json,
+) -> int:
+    """Install agent programs on machines, for the login there.
+
+    They come by npm below ~/.local, or in a Python environment of their own. Repeated, it brings the newest.
+    `node rm` takes away what was installed this way. The machine's own npm and pip fetch the packages.
+    """
+    chosen = ("--version", version) if version else ()
+    return _programs(face, "install", words, chosen)
+
+
+@node.verb("update", "pancode node update gpubox", "pancode node update gpubox claude")
+def update(words: Words, *, face: Json) -> int:
+    """Bring the newest of what `node install` has brought; of all of it where no runtime is named."""
+    return _programs(face, "update", words, ())
+
+
+@node.verb("uninstall", "pancode node uninstall gpubox codex")
+def uninstall(words: Words, *, face: Json) -> int:
+    """Take away what `node install` has brought; a program that came another way stays."""
+    return _programs(face, "uninstall", words, ("--away",))
+
+
+def _programs(face: Face, act: str, words: list[str], more: tuple[str, ...]) -> int:
+    """One machine after the other. ERROR where one of them did not do all that was asked."""
+    from pancode.offline.login import programs
+
+    home_of(os.environ)  # it is this machine's SSH that goes there
+    client = face.client()
+    runtimes = {one["name"] for one in client.get("/v1/runtimes")["runtimes"]}
+    wanted = [word for word in words if word in runtimes]
+    nodes = [word for word in words if word not in runtimes]
+    if not nodes or not (wanted or act == "update"):
+        fix = f"pancode node {act} gpubox claude (see pancode runtimes, pancode node ls)"
+        raise UsageError("name at least one machine and one runtime", fix=fix)
+    told, well = list[dict[str, Any]](), True
+    for name in nodes:
+        verb, asked = path_of("nodes", name, "programs"), {"by": who(), "act": act, "runtimes": wanted}
+        target = client.post(verb, asked)["target"]
+        face.note(f"{name}: {act} {' '.join(wanted) or 'all that was installed'} ...")
+        did, said = False, "not seen to its end"
+        try:
+            did, said = programs(name, target, (*wanted, *more), os.environ)
+        finally:
+            with contextlib.suppress(PancodeError):
+                client.post(verb, {**asked, "outcome": said.strip()[-500:]})
+        told.append({"node": name, "well": did, "said": said})
+        well = well and did
+    face.show(
+        {"nodes": told}, lambda: "".join(f"{one['node']}:\n{safe_block(one['said'])}\n" for one in told)
+    )
+    return ExitCode.DONE if well else ExitCode.ERROR
 
 
 WIDTH = 13

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from typer import Argument
@@ -16,7 +17,7 @@ from pancode.cli.workflows.begin import awaited
 from pancode.cli.workflows.options import Detach, Yes
 from pancode.cli.workflows.words import headline, listed, shown
 from pancode.client import path_of
-from pancode.errors import ConfigError, ExitCode, NotFoundError
+from pancode.errors import ConfigError, ExitCode, NotFoundError, UsageError
 from pancode.plain import counted
 
 app = Commands()
@@ -121,6 +122,25 @@ def show(
         return awaited(face, answer, detach=False)
     face.show(answer, lambda: shown(answer))
     return ExitCode.DONE
+
+
+@workflow.verb("from-plan", "pancode workflow from-plan docs/shop-12-plan.md > plan.yaml")
+def from_plan(
+    file: Annotated[Path, Argument(metavar="FILE", help="A plan, as `pancode plan keep` writes it.")],
+    face: Json,
+) -> None:
+    """Print a chain that carries out the steps of a plan one after the other, and reviews the result."""
+    from pancode.cli.workflows.from_plan import chain_of, read_plan
+
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UsageError(
+            f"{file} cannot be read", why=str(exc), fix="name a plan: docs/NAME-plan.md"
+        ) from exc
+    plan = read_plan(text, str(file))
+    chain = chain_of(plan, str(file))
+    face.show({"title": plan.title, "steps": list(plan.steps), "text": chain}, lambda: chain)
 
 
 @workflow.verb("board", "pancode workflow board last", "pancode workflow board w-7f3k2x plan/port")

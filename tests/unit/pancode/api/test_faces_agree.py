@@ -23,6 +23,8 @@ BY_TOOL = {tool.name: tool.route for tool in TOOLS if tool.right.risk is not Ris
 FOR_AGENTS = (AccessScope.DISPATCH, AccessScope.ANSWER)
 WITHOUT_TOOL = {
     "POST /v1/work": "a person says which issue is worked on",
+    "POST /v1/plans": "a person plans",
+    "POST /v1/plans/{workspace}/keep": "a person keeps a plan",
     "POST /v1/recover": "an agent retries the runs that it knows",
     "POST /v1/runs/{run}/approve": "a yes to a change, a start or an exception is a person's",
     "POST /v1/runs/{run}/deny": "as approve",

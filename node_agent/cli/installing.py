@@ -1,0 +1,156 @@
+"""Brings agent programs onto this machine for its user, and takes away what was brought."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from node_agent.cli.logging_in import handed_on
+from node_agent.files.durable import write_atomic
+from node_agent.machine.discovery import search_path
+from node_agent.machine.home import NodeHome
+from node_agent.machine.programs import written_version
+from node_agent.runtimes import adapters
+from node_agent.runtimes.base import Program
+from node_agent.runtimes.registry import RUNTIMES
+
+RECORD = "installed.json"
+"""In the node's home: what was installed, so that it can be taken away."""
+INSTALL_S = 900
+LAST_WORDS = 2_000
+"""Characters of what a package manager says that are told."""
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
+
+
+class NoProgram(Exception):
+    """It could not be brought or taken away; the message says why, and `fix` what helps."""
+
+    def __init__(self, words: str, fix: str) -> None:
+        super().__init__(words)
+        self.fix = fix
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledProgram:
+    """What was brought. `sha256`: of the file that the program's name leads to."""
+
+    runtime: str
+    package: str
+    version: str
+    sha256: str
+
+
+def installed(home: NodeHome) -> dict[str, InstalledProgram]:
+    """What was brought and not taken away, by runtime."""
+    try:
+        known = json.loads((home.root / RECORD).read_bytes())
+        return {one["runtime"]: InstalledProgram(**one) for one in known}
+    except FileNotFoundError:
+        return {}
+
+
+def install(
+    home: NodeHome, runtime: str, version: str, environ: Mapping[str, str], values: Mapping[str, str]
+) -> InstalledProgram:
+    """Bring it in that version, or in the newest where `version` is empty. NoProgram."""
+    program, user = _program(runtime), environ["HOME"]
+    if version and not _VERSION.fullmatch(version):
+        raise NoProgram(f"{version!r} is no version", "name one such as 1.2.3")
+    path = search_path(home.read_settings().path, environ)
+    env = handed_on(home, path, environ, values)
+    _check_tools(program, path, env)
+    os.makedirs(f"{user}/.local/bin", exist_ok=True)
+    commands = [argv for one in _adapters(program) for argv in one.installs(user)]
+    for argv in (*program.installs(user, version), *commands):
+        _run(argv, env, runtime)
+    found, there = written_version(program, path), shutil.which(program.name, path=path)
+    if found is None or there is None:
+        raise NoProgram(
+            f"{runtime} was installed, and no {program.name} is found",
+            f"look along its PATH: {path[:500]}",
+        )
+    digest = hashlib.sha256(Path(there).read_bytes()).hexdigest()
+    done = InstalledProgram(runtime, program.package, found, digest)
+    _keep(home, {**installed(home), runtime: done})
+    return done
+
+
+def uninstall(home: NodeHome, runtime: str, environ: Mapping[str, str]) -> None:
+    """Take away what `install` has brought. NoProgram for anything else."""
+    program, user, known = _program(runtime), environ["HOME"], installed(home)
+    if runtime not in known:
+        brought = ", ".join(known) or "nothing"
+        raise NoProgram(
+            f"PanCode has not installed {runtime} here",
+            f"it has installed {brought}; take another one away as you brought it",
+        )
+    if program.environment:
+        shutil.rmtree(program.environment_in(user), ignore_errors=True)
+        with suppress(FileNotFoundError):
+            os.unlink(f"{user}/.local/bin/{program.name}")
+    else:
+        path = search_path(home.read_settings().path, environ)
+        packages = [one.package for one in (program, *_adapters(program))]
+        argv = ("npm", "uninstall", "-g", "--prefix", f"{user}/.local", *packages)
+        _run(argv, handed_on(home, path, environ, {}), runtime)
+    _keep(home, {name: one for name, one in known.items() if name != runtime})
+
+
+def _program(runtime: str) -> Program:
+    if runtime not in RUNTIMES:
+        raise NoProgram(f"there is no runtime {runtime!r}", "look: pancode runtimes")
+    program = RUNTIMES[runtime].program
+    if program is None:
+        raise NoProgram(f"{runtime} is a part of PanCode", "look: pancode runtimes")
+    return program
+
+
+def _adapters(program: Program) -> list[Program]:
+    """What it needs to take turns, in the version that was measured."""
+    return [one for one in (adapters.CLAUDE, adapters.CODEX) if one.adapts == program.name]
+
+
+def _check_tools(program: Program, path: str, env: Mapping[str, str]) -> None:
+    """NoProgram where what installs it is missing or too old."""
+    if program.environment:
+        return
+    node, npm = shutil.which("node", path=path), shutil.which("npm", path=path)
+    least = f"Node.js {program.node or 18} or newer, with npm"
+    if node is None or npm is None:
+        raise NoProgram(
+            f"{program.name} comes by npm, and this machine has none",
+            f"install {least}: apt-get install nodejs npm, or a version manager such as nvm or mise",
+        )
+    said = subprocess.run((node, "--version"), env=dict(env), capture_output=True, text=True, check=False)
+    number = re.match(r"v(\d+)", said.stdout)
+    if number is None or int(number[1]) < program.node:
+        has = said.stdout.strip() or "one that does not answer"
+        raise NoProgram(f"{program.package} asks for {least}; there is {has}", f"install {least}")
+
+
+def _run(argv: tuple[str, ...], env: Mapping[str, str], runtime: str) -> None:
+    """NoProgram with the last words of a command that fails."""
+    try:
+        done = subprocess.run(
+            argv, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            timeout=INSTALL_S, check=False, cwd=env["HOME"],
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as late:
+        raise NoProgram(f"{argv[0]} did not end within {INSTALL_S} s", "look at its network") from late
+    except OSError as exc:
+        raise NoProgram(f"{argv[0]} cannot be started: {exc}", f"bring {runtime} by hand") from exc
+    if done.returncode:
+        words = done.stdout.decode("utf-8", "replace").strip()[-LAST_WORDS:]
+        raise NoProgram(f"{' '.join(argv)} ended with {done.returncode}: {words}", "mend that, and repeat it")
+
+
+def _keep(home: NodeHome, known: Mapping[str, InstalledProgram]) -> None:
+    write_atomic(home.root / RECORD, json.dumps([asdict(one) for one in known.values()]).encode())
