@@ -16,8 +16,8 @@ from pancode.asking import NEEDS_YES, admitted
 from pancode.client import Client
 from pancode.errors import ApiError, PancodeError, UsageError
 from pancode.plain import unhidden
-from pancode.sessions.attached import MISSED, Happening, SessionActs, SessionFollower, in_turn
-from pancode.sessions.output import OVER, ReadTurn
+from pancode.talk.attached import MISSED, OVER, Happening, SessionActs, SessionFollower, in_turn
+from pancode.talk.conversation import Turn
 
 Json = dict[str, Any]
 LOOK_S = 0.5
@@ -122,9 +122,9 @@ class EditorSession:
         """The turn that is shown is to end, whoever has begun it: this prompt, a terminal, another window."""
         self._cancelled.set()
         if not self._waits and self.run and self.shape.get("state") in ("works", "asks"):
-            threading.Thread(target=self._cancel_shown, args=(self._reader.turn,), daemon=True).start()
+            threading.Thread(target=self._cancel_shown, args=(self._reader.talk.turn,), daemon=True).start()
 
-    def _cancel_shown(self, turn: ReadTurn | None) -> None:
+    def _cancel_shown(self, turn: Turn | None) -> None:
         """By its number: the next turn is not meant."""
         try:
             in_turn(partial(self._acts.cancel, turn))
@@ -191,7 +191,7 @@ class EditorSession:
     def _ended(self, message: tuple[str, int]) -> Json:
         patience_ms = 0
         while True:
-            turn = next((one for one in self._reader.ended if one.has(*message)), None)
+            turn = next((one for one in self._reader.talk.ended if one.has(*message)), None)
             if turn is not None:
                 return self._result(turn)
             self._unless_broken()
@@ -208,7 +208,7 @@ class EditorSession:
                     return {"stopReason": "cancelled"}
             self._state.wait(LOOK_S)
 
-    def _result(self, turn: ReadTurn) -> Json:
+    def _result(self, turn: Turn) -> Json:
         if turn.stop not in _STOPS:
             raise PancodeError(
                 f"the turn has ended: {turn.stop}", why=turn.why, fix=f"pancode why {turn.run}", code="turn"
@@ -238,7 +238,7 @@ class EditorSession:
 
     def _cancel(self) -> None:
         """End the turn at work; a sitting that has not begun never does."""
-        if not in_turn(partial(self._acts.cancel, self._reader.turn)):
+        if not in_turn(partial(self._acts.cancel, self._reader.talk.turn)):
             self._acts.end()
 
     def _command(self, command: str) -> Json:
@@ -273,7 +273,7 @@ class EditorSession:
 
     def _take(self, kind: str, data: Any) -> None:
         if kind == "log":
-            for update in self._reader.feed(*data[:3]):
+            for update in self._reader.feed(*data):
                 self._show(update)
         elif kind == "session":
             self.shape, self._acts.run = data, data["run"]

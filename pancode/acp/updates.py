@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import unquote
 
 from pancode.plain import clip, counted, unhidden
-from pancode.sessions.output import ReadTurn, TurnReader, WorkerEvent
+from pancode.talk.conversation import HeardWords, Said, SessionTalk, TalkCall, TalkNote, Turn
 
 Json = dict[str, Any]
-MOST_OPEN = 200
-"""So many calls of tools are known by their ids at once, and so many turns that have ended."""
 MOST_TITLE = 300
 _GIVEN = ("tool", "command", "path", "pattern")
 _KINDS = {
@@ -31,91 +28,62 @@ class UpdateReader:
 
     def __init__(self, folder: str, by: str) -> None:
         self.folder, self._by = folder, by
-        self._open: dict[str, Json] = {}
-        self._calls = 0
         self.mine: set[tuple[str, int]] = set()
-        self.ended: deque[ReadTurn] = deque(maxlen=MOST_OPEN)
-        """The newest turns that have ended."""
-        self._turns = TurnReader(self.ended.append)
-
-    @property
-    def turn(self) -> ReadTurn | None:
-        """The turn at work."""
-        return self._turns.turn
+        self.talk = SessionTalk()
 
     @property
     def call(self) -> Json | None:
         """The call of a tool that is at work, as it was told."""
-        return next(reversed(self._open.values()), None)
+        return self._begun(self.talk.open[-1]) if self.talk.open else None
 
-    def feed(self, run: str, attempt: str, data: bytes) -> Iterator[Json]:
+    def feed(self, run: str, attempt: str, data: bytes, runtime: str) -> Iterator[Json]:
         """The updates for these bytes."""
-        if self._turns.at(run, attempt):
-            self._open.clear()
-        for _, event in self._turns.feed(data):
-            yield from self._event(event)
+        for part in self.talk.feed(run, attempt, data, runtime):
+            match part:
+                case HeardWords(turn=Turn()) if not self._is_mine(part):
+                    text = part.text if part.by == self._by else f"{part.by}: {part.text}"
+                    yield chunk("user_message_chunk", text)
+                case Said(text=text):
+                    yield chunk("agent_message_chunk", text)
+                case TalkNote(kind="noted" | "compacted" | "retrying", text=text):
+                    yield chunk("agent_thought_chunk", f"{text}\n")
+                case TalkCall(state="running"):
+                    yield {"sessionUpdate": "tool_call", **self._begun(part), "status": "in_progress"}
+                case TalkCall(number=number) if number:
+                    yield _over(part)
 
-    def _event(self, event: WorkerEvent) -> Iterator[Json]:
-        match event.kind:
-            case "turn":
-                yield from self._said(event, event.words)
-            case "heard" if event.text and self.turn is not None:
-                yield from self._said(event, event.number)
-            case "said" if event.text:
-                yield chunk("agent_message_chunk", event.text)
-            case "noted" | "compacted" if event.text:
-                yield chunk("agent_thought_chunk", f"{event.text}\n")
-            case "retrying":
-                yield chunk("agent_thought_chunk", f"Its model failed, and it asks again: {event.why}\n")
-            case "called":
-                yield self._called(event)
-            case "ran" | "denied":
-                yield from self._over(event)
+    def _is_mine(self, words: HeardWords) -> bool:
+        """Whether this editor has sent them: it is not told."""
+        begun_here = words.begins and any(words.turn and words.turn.has(*one) for one in self.mine)
+        return begun_here or (words.run, words.number) in self.mine
 
-    def _said(self, event: WorkerEvent, number: int) -> Iterator[Json]:
-        """Words of people; who said them, where that was somebody else."""
-        turn = self.turn
-        assert turn is not None
-        begun_here = event.kind == "turn" and any(turn.has(*one) for one in self.mine)
-        if (turn.run, number) not in self.mine and not begun_here:
-            text = event.text if event.by == self._by else f"{event.by}: {event.text}"
-            yield chunk("user_message_chunk", text)
-
-    def _called(self, event: WorkerEvent) -> Json:
-        self._calls += 1
-        given = {name: getattr(event, name) for name in _GIVEN}
-        call: Json = {
-            "toolCallId": f"{self._turns.run}-{self._calls}",
-            "title": _title(event.command or f"{event.tool} {event.about}"),
-            "kind": _KINDS.get(event.tool, "other"),
-            "rawInput": {name: text for name, text in given.items() if text},
+    def _begun(self, call: TalkCall) -> Json:
+        told: Json = {
+            "toolCallId": _id_of(call),
+            "title": _title(call.command or f"{call.tool} {call.about}"),
+            "kind": _KINDS.get(call.tool, "other"),
+            "rawInput": {name: text for name in _GIVEN if (text := getattr(call, name))},
         }
-        if here := self._here(event.path):
-            call["locations"] = [{"path": here}]
-        if len(self._open) < MOST_OPEN:
-            self._open[event.id] = {**call, "path": event.path}
-        return {"sessionUpdate": "tool_call", **call, "status": "in_progress"}
+        here = self._here(call)
+        return {**told, "locations": [{"path": here}]} if here else told
 
-    def _here(self, path: str) -> str:
+    def _here(self, call: TalkCall) -> str:
         """The editor's own file with that name in the run's checkout; empty: it lies outside of that."""
-        found = re.search(rf"/{re.escape(self._turns.run)}\b[^/]*/tree/(.+)", path)
+        found = re.search(rf"/{re.escape(call.run)}\b[^/]*/tree/(.+)", call.path)
         if found is None or ".." in found[1].split("/"):
             return ""
         return f"{self.folder.rstrip('/')}/{found[1]}"
 
-    def _over(self, event: WorkerEvent) -> Iterator[Json]:
-        call = self._open.pop(event.id, None)
-        if call is None:
-            return
-        denied = event.kind == "denied"
-        ok = event.ok and not denied
-        if ok and self.turn is not None:
-            self.turn.files |= {call["path"]} if call["kind"] == "edit" else set()
-            self.turn.commands += call["kind"] == "execute"
-        told: Json = {"toolCallId": call["toolCallId"], "status": "completed" if ok else "failed"}
-        if denied:
-            told["content"] = [{"type": "content", "content": text_block(unhidden(event.why))}]
-        yield {"sessionUpdate": "tool_call_update", **told}
+
+def _id_of(call: TalkCall) -> str:
+    return f"{call.run}-{call.number}"
+
+
+def _over(call: TalkCall) -> Json:
+    told: Json = {"toolCallId": _id_of(call), "status": "completed" if call.state == "ok" else "failed"}
+    if call.state == "denied":
+        told["content"] = [{"type": "content", "content": text_block(unhidden(call.why))}]
+    return {"sessionUpdate": "tool_call_update", **told}
 
 
 def chunk(kind: str, text: str) -> Json:
@@ -153,7 +121,7 @@ def _name(uri: str, folder: str) -> str:
     return path.removeprefix(f"{folder.rstrip('/')}/")
 
 
-def ending(turn: ReadTurn, shape: Json) -> str:
+def ending(turn: Turn, shape: Json) -> str:
     """What a person reads below an answer that has changed files: where they are, and how to get them."""
     if not turn.files and not turn.commands:
         return ""

@@ -36,6 +36,7 @@ from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import LOOK_S, QUIET_S, event, sse
 from pancode.code.git.rehearsal_ground import rehearsal_ground
 from pancode.control.paging import MOST_ROWS
+from pancode.core.states import SessionState
 from pancode.core.values import replace
 from pancode.dispatch.report import queued, report
 from pancode.runs.workspaces import in_workspace
@@ -43,7 +44,7 @@ from pancode.sessions import checkpoints
 from pancode.sessions.context import context as window_of
 from pancode.sessions.receipts import verify
 from pancode.sessions.rehearsals import as_rehearsal, decompositions, keep
-from pancode.sessions.session import SessionState, sessions, show, tasks
+from pancode.sessions.session import sessions, show, tasks
 from pancode.sessions.stream import SessionPlace, place_in, read, read_on
 from pancode.sessions.terms import set_terms
 from pancode.sessions.words import begin, end, judge, lands, say, turn

@@ -15,7 +15,7 @@ from pancode.cli.terminal import count, safe, tone, took, usd
 from pancode.client import Client, RepeatedPost, path_of
 from pancode.errors import ApiError, ExitCode, UnavailableError, WorkspaceError
 from pancode.plain import counted, gate_state
-from pancode.sessions.attached import in_turn
+from pancode.talk.attached import in_turn
 
 if TYPE_CHECKING:
     from pancode.cli.transcript import LiveTranscript
@@ -178,7 +178,8 @@ def wait(face: Face, client: Client, run: str) -> dict[str, Any] | None:
 
 def _beginning(face: Face, line: ProgressRow, shape: dict[str, Any]) -> LiveTranscript:
     """The story of its agent, shown above the line of its progress."""
-    from pancode.cli.transcript import MARK, LiveTranscript
+    from pancode.cli.transcript import LiveTranscript
+    from pancode.talk.lines import MARK
 
     def show(text: str) -> None:
         line.above(text, dim=text.startswith(MARK))

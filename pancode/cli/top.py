@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +16,7 @@ from pancode.client import Client
 from pancode.errors import UsageError
 
 if TYPE_CHECKING:
-    from pancode.tui.logreader import LogReader, Story
+    from pancode.tui.logreader import LogReader
     from pancode.tui.reader import Reader, Say
     from pancode.tui.steady import SteadyApp
 
@@ -107,7 +106,7 @@ class _Readers:
     def log(self, run: str) -> LogReader:
         from pancode.tui.logreader import LogReader
 
-        return LogReader(self._client, run, _story)
+        return LogReader(self._client, run)
 
     def attach(self, session: str) -> None:
         import subprocess
@@ -120,10 +119,3 @@ def _client(*, starts: bool) -> Client:
     client = Face(as_json=False).client(starts=starts)
     client.note = lambda text: None
     return client
-
-
-def _story(runtime: str, show: Callable[[str], None]) -> Story | None:
-    """The reading of what that program prints; None for plain text."""
-    from pancode.cli.transcript import transcript_writer
-
-    return transcript_writer(runtime, show)

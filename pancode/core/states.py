@@ -154,3 +154,21 @@ class EventKind(StrEnum):
     BUDGET_ALERT = "budget.alert"
     SCHEDULE_FIRED = "schedule.fired"
     AUDIT = "audit"
+
+
+class SessionState(StrEnum):
+    """What a session does now, in the words of its faces."""
+
+    WAITS_FOR_SLOT = "waits for a slot"
+    STARTS = "starts"
+    WORKS = "works"
+    ASKS = "asks"
+    """A question waits for a person's answer."""
+    WAITS_FOR_YOU = "waits for you"
+    """Its program is there, and has answered everything."""
+    RESTS = "rests"
+    """No program, no slot: the next words begin the next sitting."""
+    TURN_LOST = "turn lost"
+    """Its program ended in the middle of a turn: a person decides whether to say it again."""
+    ENDED = "ended"
+    """A person has ended it, or it is a run without turns."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 from pancode.access.rights import ANSWERS
 from pancode.client import path_of
 from pancode.mcp.tool import LOOK_S, ROWS, RUN, WAIT_MOST_S, Json, McpTool, McpToolCall, integer, string
-from pancode.sessions.output import WAITING, WholeLines, WorkerEvent, event_of, said_by_program, speaks
+from pancode.talk.attached import WAITING
+from pancode.talk.conversation import HeardWords, Output, Part, Said, SessionTalk, TalkCall, TalkNote, Turn
 
 READ_BYTES, SAID_CHARS = 20_000, 40_000
 """Bounds of one answer: of a session's output, and of the words of one turn."""
@@ -46,10 +48,12 @@ def _say(call: McpToolCall) -> Any:
     if not call.given.get("seconds"):
         return {**told, "next": f"call session_read with run {run} until its state waits for somebody"}
     turn: list[Json] = []
-    end = begin = f"{run}:0"
-    for mark, event, _ in _events(call, run, begin, shape["runtime"]):
-        end, turn = mark, [] if event.kind == "turn" else turn
-        _tell(turn, event)
+    end = f"{run}:0"
+    for mark, _, parts in _lines(call, run, end, shape["runtime"]):
+        end = mark
+        for part in parts:
+            turn = [] if isinstance(part, HeardWords) and part.begins else turn
+            _tell(turn, part)
     while len(turn) > 1 and sum(len(json.dumps(one)) for one in turn) > SAID_CHARS:
         turn.pop(0)
     return {**told, "turn": turn, "since": end}
@@ -59,50 +63,50 @@ def _read(call: McpToolCall) -> Any:
     """What was said since a number, and the number to go on at."""
     since = mark = str(call.given.get("since", ""))
     told: list[Json] = []
-    size = 0
     path = path_of("sessions", call.text("run"))
     shape = call.client.get(path)
-    for mark, event, length in _events(call, call.text("run"), since, shape["runtime"]):
-        _tell(told, event)
-        size += length
+    for mark, size, parts in _lines(call, call.text("run"), since, shape["runtime"]):
+        for part in parts:
+            _tell(told, part)
         if size > READ_BYTES:
             return {"told": told, "since": mark, "more": True}
     shape = call.client.get(path)
     return {"told": told, "since": mark, "more": False, **_about(shape)}
 
 
-def _events(call: McpToolCall, run: str, since: str, runtime: str) -> Iterator[tuple[str, WorkerEvent, int]]:
-    """Each line of the output that is there now, with the number of the byte behind it, and its length."""
-    place, lines = "", WholeLines(MOST_LINE)
+def _lines(call: McpToolCall, run: str, since: str, runtime: str) -> Iterator[tuple[str, int, list[Part]]]:
+    """What each line adds of the output that is there now, with the number of the byte behind it, and how
+    many bytes were read up to there."""
+    talk, read = SessionTalk(MOST_LINE), 0
     path = path_of("sessions", run, "stream")
     for happened in call.client.events("GET", path, query={"since": since or None}):
         if happened.kind != "log":
             return
-        told = happened.data
-        if (here := f"{told['run']} {told['attempt']}") != place:
-            place, lines = here, WholeLines(MOST_LINE)
-        for line in lines.feed(base64.b64decode(told["b64"])):
-            mark = f"{told['run']}:{told['next'] - lines.behind}"
-            yield mark, event_of(line) if speaks(runtime, line) else said_by_program(line), len(line)
+        told, data = happened.data, base64.b64decode(happened.data["b64"])
+        read += len(data)
+        found = talk.feed(told["run"], told["attempt"], data, runtime)
+        for behind, parts in groupby(found, key=lambda part: talk.behind):
+            yield f"{told['run']}:{told['next'] - behind}", read - behind, list(parts)
+        yield f"{told['run']}:{told['next'] - talk.behind}", read - talk.behind, []
 
 
-def _tell(told: list[Json], event: WorkerEvent) -> None:
+def _tell(told: list[Json], part: Part) -> None:
     """One entry for what a reader of the session would see; pieces of one text are one entry."""
-    match event.kind:
-        case "turn" | "heard" if event.text:
-            told.append({"person": event.by, "said": event.text})
-        case "said":
+    match part:
+        case HeardWords(text=text) if text:
+            told.append({"person": part.by, "said": text})
+        case Said(text=text) | Output(text=text):
             if not told or "agent" not in told[-1]:
                 told.append({"agent": ""})
-            told[-1]["agent"] += event.text
-        case "called":
-            told.append({"call": event.tool, "about": event.about})
-        case "denied":
-            told.append({"denied": event.why})
-        case "turn_end":
-            told.append({"turn_ended": event.stop, "why": event.why})
-        case "rests":
-            told.append({"rests": event.why})
+            told[-1]["agent"] += text
+        case TalkCall(state="running"):
+            told.append({"call": part.tool, "about": part.about})
+        case TalkCall(state="denied", why=why):
+            told.append({"denied": why})
+        case Turn():
+            told.append({"turn_ended": part.stop, "why": part.why})
+        case TalkNote(kind="rests", why=why):
+            told.append({"rests": why})
 
 
 SESSION_TOOLS: tuple[McpTool, ...] = (

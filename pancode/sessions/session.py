@@ -39,6 +39,7 @@ from pancode.core.records import (
     SessionRow,
     Word,
 )
+from pancode.core.states import SessionState
 from pancode.errors import WorkspaceError
 from pancode.life.continuing import (
     ended_turns,
@@ -51,7 +52,6 @@ from pancode.life.continuing import (
 from pancode.life.inbox import InboxItem, ItemKind, item_of, open_item
 from pancode.life.receipts import usage_of_all
 from pancode.runs.retry import keeps_node
-from pancode.sessions.output import SessionState as SessionState
 from pancode.sessions.shapes import (
     AskedShape,
     NextTerms,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import codecs
 import threading
-from collections.abc import Callable
-from typing import Protocol
 
 from pancode.client import Client, path_of
 from pancode.errors import ApiError, PancodeError
+from pancode.talk.lines import LogStory
 from pancode.tui.page import Line
 from pancode.tui.pages.texts import shown
 
@@ -18,29 +17,18 @@ MOST = 50_000
 STREAMS = (("out", ""), ("err", "yellow"))
 
 
-class Story(Protocol):
-    """Turns a program's events into text, and hands the text on."""
-
-    def write(self, attempt: str, data: bytes) -> None: ...
-    def end(self) -> None: ...
-
-
-Stories = Callable[[str, Callable[[str], None]], Story | None]
-"""Makes the story for a runtime and a taker of text; None when its output is plain text."""
-
-
 class LogReader:
     """The log of one run, for one view. `take` gives the lines that have come since the last time."""
 
-    def __init__(self, client: Client, run: str, stories: Stories, look_s: float = LOOK_S) -> None:
-        self._client, self._run, self._stories, self._look_s = client, run, stories, look_s
+    def __init__(self, client: Client, run: str, look_s: float = LOOK_S) -> None:
+        self._client, self._run, self._look_s = client, run, look_s
         self._over, self._lock = threading.Event(), threading.Lock()
         self._lines: list[Line] = []
         self._places = {name: ("", 0) for name, _ in STREAMS}
         self._ended: set[str] = set()
         self._rests: dict[str, str] = {}
-        self._plain = {name: codecs.getincrementaldecoder("utf-8")("replace") for name, _ in STREAMS}
-        self._story: Story | None = None
+        self._errors = codecs.getincrementaldecoder("utf-8")("replace")
+        self._story: LogStory | None = None
         self.state = "reading"
 
     def stop(self) -> None:
@@ -74,7 +62,7 @@ class LogReader:
 
     def _begin(self) -> None:
         runtime = self._client.get(path_of("runs", self._run, "brief"))["runtime"]
-        self._story = self._stories(runtime, lambda text: self._text("out", text, ""))
+        self._story = LogStory(runtime, lambda text: self._text("out", text, ""))
 
     def _look(self) -> bool:
         """Read one piece of each stream; whether there is more already."""
@@ -95,11 +83,10 @@ class LogReader:
         return more
 
     def _take_in(self, name: str, style: str, attempt: str, data: bytes) -> None:
-        if name == "out" and self._story is not None:
-            if data:
-                self._story.write(attempt, data)
-        else:
-            self._text(name, self._plain[name].decode(data), style)
+        if name == "err":
+            self._text(name, self._errors.decode(data), style)
+        elif data and self._story is not None:
+            self._story.write(attempt, data)
 
     def _text(self, name: str, text: str, style: str) -> None:
         *whole, rest = (self._rests.get(name, "") + text).split("\n")

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import base64
 import sys
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated
 
-from pancode.asking import resumed
 from pancode.cli.commands import Commands
 from pancode.cli.face import Face, exit_of
 from pancode.cli.follow import detached
 from pancode.cli.params import Json, Run, option
 from pancode.cli.terminal import Sink
-from pancode.cli.transcript import MARK, TranscriptWriter, story_for
-from pancode.client import Client, FleetDownError, path_of
+from pancode.client import Client, FleetDownError, LogPart, path_of
 from pancode.errors import ExitCode, UsageError
+from pancode.talk.attached import Place, followed_log, stored_log
+from pancode.talk.lines import MARK, LogStory
+from pancode.talk.stream import reading_of
 
 app = Commands()
 
@@ -46,13 +47,14 @@ def logs(
     client = face.client()
     brief = client.get(path_of("runs", run, "brief"))
     outs = {stream: sys.stdout} if stream else {"out": sys.stdout, "err": sys.stderr}
-    sinks: dict[str, Sink | TranscriptWriter] = {one: Sink(out) for one, out in outs.items()}
-    if not (raw or stream or face.as_json):
-        sinks["out"] = story_for(brief["runtime"], Sink(sys.stdout, dim=MARK)) or sinks["out"]
+    sinks: dict[str, Sink | LogStory] = {one: Sink(out) for one, out in outs.items()}
+    if not (raw or stream or face.as_json) and reading_of(brief["runtime"]) is not None:
+        told = Sink(sys.stdout, dim=MARK)
+        sinks["out"] = LogStory(brief["runtime"], lambda text: told.write(text.encode()))
     if follow:
-        return _follow(face, client, (brief["run"], attempt, offset), sinks)
+        return _follow(face, client, brief["run"], (attempt, offset), sinks)
     for one, sink in sinks.items():
-        _copy(face, client, (brief["run"], one, attempt), offset, sink)
+        _shown(face, one, stored_log(client, brief["run"], one, (attempt, offset)), sink)
     return ExitCode.DONE
 
 
@@ -62,42 +64,28 @@ def follow(run: Run, *, face: Json) -> int:
     return int(logs(run, follow=True, face=face))
 
 
-def _copy(
-    face: Face, client: Client, what: tuple[str, str, str], offset: int, sink: Sink | TranscriptWriter
-) -> None:
-    run, stream, attempt = what
-    state = "more"
-    while state == "more":
-        part = client.log(run, stream, attempt, offset)
-        attempt, offset, state = part.attempt, part.next, part.state
-        _emit(face, stream, attempt, offset, part.data, sink)
-    if isinstance(sink, TranscriptWriter):
-        sink.end()
-
-
-def _emit(
-    face: Face, stream: str, attempt: str, next_: int, data: bytes, sink: Sink | TranscriptWriter
-) -> None:
+def _shown(face: Face, stream: str, parts: Iterable[LogPart], sink: Sink | LogStory) -> None:
     """Bytes as they are; as JSON one object per piece, with where the next one begins."""
-    if not data:
-        return
-    if face.as_json:
-        piece = {"stream": stream, "attempt": attempt, "next": next_, "text": data.decode("utf-8", "replace")}
-        face.show(piece, str)
-    elif isinstance(sink, TranscriptWriter):
-        sink.write(attempt, data)
-    else:
-        sink.write(data)
+    try:
+        for part in parts:
+            if isinstance(sink, LogStory):
+                sink.write(part.attempt, part.data)
+            elif not face.as_json:
+                sink.write(part.data)
+            elif part.data:
+                told = {"stream": stream, "attempt": part.attempt, "next": part.next}
+                face.show({**told, "text": part.data.decode("utf-8", "replace")}, str)
+    finally:
+        if isinstance(sink, LogStory):
+            sink.end()
 
 
-def _follow(
-    face: Face, client: Client, start: tuple[str, str, int], sinks: dict[str, Sink | TranscriptWriter]
-) -> int:
-    run = start[0]
-    threads = [
-        threading.Thread(target=_stream, args=(face, client, start, stream, sink), daemon=True)
-        for stream, sink in sinks.items()
-    ]
+def _follow(face: Face, client: Client, run: str, place: Place, sinks: dict[str, Sink | LogStory]) -> int:
+    def show(stream: str, sink: Sink | LogStory) -> None:
+        with suppress(FleetDownError):  # the last question below tells it
+            _shown(face, stream, followed_log(face.note, client, run, stream, place), sink)
+
+    threads = [threading.Thread(target=show, args=one, daemon=True) for one in sinks.items()]
     try:
         for thread in threads:
             thread.start()
@@ -107,26 +95,3 @@ def _follow(
     except KeyboardInterrupt:
         return detached(face, run)
     return exit_of(client.get(path_of("runs", run, "brief"))["outcome"])
-
-
-def _stream(
-    face: Face, client: Client, start: tuple[str, str, int], stream: str, sink: Sink | TranscriptWriter
-) -> None:
-    """One stream to its end; cut off, it goes on at the byte where it was."""
-    run, attempt, offset = start
-    place: dict[str, Any] = {"attempt": attempt or None, "offset": offset}
-
-    def begin() -> Any:
-        query = {"follow": "1", "stream": stream, **place}
-        return client.events("GET", path_of("runs", run, "log"), query=query)
-
-    with suppress(FleetDownError):  # `_follow` asks once more, and tells
-        for event in resumed(face.note, run, begin):
-            if event.kind == "attempt":
-                place.update(attempt=event.data["attempt"], offset=0)
-            elif event.kind == "log":
-                data = base64.b64decode(event.data["b64"])
-                place.update(attempt=event.data["attempt"], offset=event.data["next"])
-                _emit(face, stream, event.data["attempt"], event.data["next"], data, sink)
-    if isinstance(sink, TranscriptWriter):
-        sink.end()

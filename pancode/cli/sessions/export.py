@@ -10,7 +10,8 @@ from typing import Any
 from pancode.client import Client, path_of
 from pancode.errors import UsageError
 from pancode.plain import unhidden
-from pancode.sessions.output import TurnReader, WorkerEvent
+from pancode.talk.attached import stored_log
+from pancode.talk.conversation import HeardWords, Part, Said, SessionTalk, TalkCall, Turn
 
 Json = dict[str, Any]
 _HEADS = re.compile(r"^([ ]{0,3})(#{1,6}(?=\s)|=+[ \t]*$|-+[ \t]*$)", re.MULTILINE)
@@ -27,15 +28,13 @@ def conversation(client: Client, session: str, until: str = "") -> Json:
     last = None
     for sitting in _way(shape["sittings"], until) if until else shape["sittings"]:
         run, begins = sitting["run"], sitting["begins"]
-        talk.reader.at(run, "")
+        talk.run = run
         if last not in (None, begins):
             talk.add(
                 "note", "pancode", f"a person went back to the end of {begins}; what stands since is undone"
             )
-        before, last = len(talk.messages), run
-        _read(client, talk, run)
-        if len(talk.messages) == before:  # its program takes no turns, or no turn has begun
-            _as_a_whole(client, talk, run)
+        last = run
+        talk.read(client, shape.get("runtime", ""))
     return {"session": shape, "messages": talk.messages}
 
 
@@ -49,27 +48,39 @@ def _way(sittings: Sequence[Json], until: str) -> list[Json]:
 
 
 class _Talk:
-    """What was said, from the events of workers."""
+    """What was said, as messages."""
 
     def __init__(self, agent: str) -> None:
-        self._agent = agent
+        self._agent, self.run = agent, ""
         self.messages: list[Json] = []
-        self.reader = TurnReader(lambda turn: None)
+        self._talk = SessionTalk()
 
-    def take(self, event: WorkerEvent) -> None:
-        match event.kind:
-            case "turn" | "heard":
-                self.add("person", event.by, event.text, event.at_ms)
-            case "said":
-                self._agents()["text"] += event.text
-            case "called":
-                self._agents(calls=True)["calls"].append({"tool": event.tool, "about": event.about})
-            case "turn_end" if event.stop != "end_turn":
-                why = f": {event.why}" if event.why else ""
-                self.add("note", "pancode", f"turn {event.number} ended: {event.stop}{why}", event.at_ms)
+    def read(self, client: Client, runtime: str) -> None:
+        """The output of this run; of one without turns its task and its answer, as the ledger has them."""
+        before = len(self.messages)
+        for piece in stored_log(client, self.run, "out"):
+            for part in self._talk.feed(self.run, piece.attempt, piece.data, runtime):
+                self._take(part)
+        if all(one["role"] != "person" for one in self.messages[before:]):
+            del self.messages[before:]
+            found = client.get(path_of("runs", self.run))
+            self.add("person", str(found["created_by"]), str(found["task"]))
+            if found["answer"]:
+                self.add("agent", str(found["agent"]), str(found["answer"]))
+
+    def _take(self, part: Part) -> None:
+        match part:
+            case HeardWords():
+                self.add("person", part.by, part.text, part.at_ms)
+            case Said(text=text):
+                self._agents()["text"] += text
+            case TalkCall(state="running"):
+                self._agents(calls=True)["calls"].append({"tool": part.tool, "about": part.about})
+            case Turn() if part.ending:
+                self.add("note", "pancode", part.ending, part.at_ms)
 
     def add(self, role: str, by: str, text: str, at_ms: int = 0) -> None:
-        row = {"run": self.reader.run, "role": role, "by": by, "at_ms": at_ms or None, "text": text}
+        row = {"run": self.run, "role": role, "by": by, "at_ms": at_ms or None, "text": text}
         self.messages.append({**row, "calls": []})
 
     def _agents(self, calls: bool = False) -> Json:
@@ -79,25 +90,6 @@ class _Talk:
         if last is None or last["role"] != "agent" or (calls and last["text"]):
             self.add("agent", self._agent, "")
         return self.messages[-1]
-
-
-def _read(client: Client, talk: _Talk, run: str) -> None:
-    attempt, offset, state = "", 0, "more"
-    while state == "more":
-        part = client.log(run, "out", attempt, offset)
-        attempt, offset, state = part.attempt, part.next, part.state
-        talk.reader.at(run, attempt)
-        for _, event in talk.reader.feed(part.data):
-            talk.take(event)
-
-
-def _as_a_whole(client: Client, talk: _Talk, run: str) -> None:
-    """Its task and its answer, as the ledger has them."""
-    found = client.get(path_of("runs", run))
-    talk.reader.at(run, "")
-    talk.add("person", str(found["created_by"]), str(found["task"]))
-    if found["answer"]:
-        talk.add("agent", str(found["agent"]), str(found["answer"]))
 
 
 def markdown(told: Json) -> str:

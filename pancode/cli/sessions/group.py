@@ -23,7 +23,7 @@ from pancode.cli.up import running
 from pancode.client import Client, path_of
 from pancode.errors import UsageError
 from pancode.plain import clip, counted
-from pancode.sessions.output import OVER
+from pancode.talk.attached import OVER
 
 app = Commands()
 TITLE = 40

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from shutil import get_terminal_size
 from typing import Any
@@ -15,16 +16,14 @@ from typing import Any
 from node_agent.wire.clock import Clock, Ids
 from pancode.caller import terminal_is_gone
 from pancode.cli.face import Face, aside, exit_of, tell_error, who
-from pancode.cli.sessions.lines import OURS, LineStory
 from pancode.cli.sessions.slash import LEAVE, TypedCommand, carried_out, overview, typed
-from pancode.cli.sessions.stream import SessionReader
 from pancode.cli.terminal import Sink, count, safe, safe_block, usd
-from pancode.cli.transcript import MARK
 from pancode.client import Client, path_of
 from pancode.errors import ExitCode, PancodeError
 from pancode.plain import counted
-from pancode.sessions.attached import MISSED, Happening, SessionActs, SessionFollower, in_turn
-from pancode.sessions.output import NO_TURN, OVER, ReadTurn
+from pancode.talk.attached import MISSED, NO_TURN, OVER, Happening, SessionActs, SessionFollower, in_turn
+from pancode.talk.conversation import Part, SessionTalk, Turn
+from pancode.talk.lines import MARK, OURS, LineStory
 
 OWN_COUNT, ASSUMED = "reported", "assumed"
 """The source of a cost that no gateway has metered: the program itself says so."""
@@ -127,7 +126,7 @@ class ChatLoop:
         self._looks = Client(client.place, starts=False)
         self._queue: queue.Queue[Happening] = queue.Queue()
         self._story = LineStory(self._show)
-        self._reader = SessionReader(self._story.take, self._turned)
+        self.talk = SessionTalk()
         self._sink = Sink(sys.stdout, dim=MARK)
         self._shape: dict[str, Any] = {}
         self._state = self._shown = ""
@@ -144,7 +143,6 @@ class ChatLoop:
         """Lines of a pipe that wait for the turn before them."""
         self._eof = self._prompted = self._once = self._missed = self._went_wrong = False
         self._tty = sys.stdin.isatty()
-        self.turns: list[ReadTurn] = []
         self._follower = SessionFollower(face.note, self._looks, self._queue.put, since)
 
     # ---- one turn, and out
@@ -168,7 +166,7 @@ class ChatLoop:
         else:
             self._told_state(self._acts.shape())
 
-    def _until_turned(self, run: str, number: int) -> ReadTurn | None:
+    def _until_turned(self, run: str, number: int) -> Turn | None:
         """The turn; None: none has ended with it, and none will."""
         self._until(lambda: bool(self._found(run, number)) or self._state == "asks" or self._is_over())
         found = self._found(run, number)
@@ -182,8 +180,8 @@ class ChatLoop:
         """Whether the newest sitting, or the newest run, has ended otherwise than well."""
         return bool(self._shape) and self._shape["sittings"][-1]["outcome"] not in (None, "done")
 
-    def _found(self, run: str, number: int) -> list[ReadTurn]:
-        return [turn for turn in self.turns if turn.has(run, number)]
+    def _found(self, run: str, number: int) -> list[Turn]:
+        return [turn for turn in self.talk.ended if turn.has(run, number)]
 
     def _until(self, over: Any) -> None:
         """Take what happens in until it is so, and a state at least has come; or until the stream's end."""
@@ -195,7 +193,7 @@ class ChatLoop:
             if kind == "end" or (self._state and over()):  # a state may come before the bytes of its turn
                 return
 
-    def _told(self, turn: ReadTurn | None) -> int:
+    def _told(self, turn: Turn | None) -> int:
         """The answer and the status of `--once`."""
         run = self._client.get(path_of("runs", self._shape["run"]))
         missed = turn is None and self._shape["takes_turns"]
@@ -284,9 +282,9 @@ class ChatLoop:
             case "session":
                 self._told_state(data)
             case "log":
-                self._reader.feed(*data)
+                self._told_parts(self.talk.feed(*data))
             case "end":
-                self._reader.end()
+                self._told_parts(self.talk.end())
 
     def _told_state(self, shape: dict[str, Any]) -> None:
         """Say what it does now, where that has changed and the stream says nothing of it."""
@@ -343,10 +341,12 @@ class ChatLoop:
         self._note(f"[it asks: {safe(asks['words'])}{choices}\n  {how}]")
         self._prompted = False
 
-    def _turned(self, turn: ReadTurn) -> None:
-        self.turns.append(turn)
-        self._sent = [one for one in self._sent if not turn.has(*one)]
-        self._prompted = False
+    def _told_parts(self, parts: Iterable[Part]) -> None:
+        for part in parts:
+            self._story.take(part)
+            if isinstance(part, Turn):
+                self._sent = [one for one in self._sent if not part.has(*one)]
+                self._prompted = False
 
     def _show(self, text: str) -> None:
         if not self._once:
@@ -386,7 +386,7 @@ class ChatLoop:
         """Do it; whether it went well. What it says is beside the talk: no model gets it."""
         match command.command.name:
             case "/cancel":
-                self._acts.cancel(self._reader.turn)
+                self._acts.cancel(self.talk.turn)
             case "/rest":
                 self._acts.rest()
             case "/end":

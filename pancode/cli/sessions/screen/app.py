@@ -22,12 +22,11 @@ from pancode.cli.sessions.screen.look import GLYPHS, QUIET, STATES, clock, glyph
 from pancode.cli.sessions.screen.steering import SETTLE_MS, ChosenTerms
 from pancode.cli.sessions.screen.story import AnswerBlock, CallsBlock, TalkStory, plain_of
 from pancode.cli.sessions.slash import TypedCommand, overview, typed
-from pancode.cli.sessions.stream import ProgramOutput, SessionReader, StreamItem
 from pancode.cli.sessions.talk import spent_in_all
 from pancode.errors import PancodeError, UsageError
 from pancode.plain import clip, counted, safe
-from pancode.sessions.attached import SessionActs
-from pancode.sessions.output import OVER
+from pancode.talk.attached import OVER, SessionActs
+from pancode.talk.conversation import HeardWords, Part, SessionTalk
 from pancode.tui.bars import Bar
 from pancode.tui.page import Line
 from pancode.tui.steady import SteadyApp
@@ -94,9 +93,8 @@ class ChatScreen(SteadyApp):
     def __init__(self, desk: ChatDesk, clock: Clock, by: str, folder: str, first: str = "") -> None:
         super().__init__()
         self._desk, self._clock, self._by, self._folder, self._first = desk, clock, by, folder, first
-        self.talk = TalkStory()
+        self.talk, self._conversation = TalkStory(), SessionTalk()
         self.terms = ChosenTerms(desk.change)
-        self._reader = SessionReader(self._take, lambda turn: None)
         self.shape: dict[str, Any] = {}
         self._state = "starts" if desk.run else ""
         self._since_ms = self._key_ms = clock.mono_ms()
@@ -168,10 +166,9 @@ class ChatScreen(SteadyApp):
             heard[kind](data)
         match kind:
             case "log":
-                self._reader.feed(*data)
+                for part in self._conversation.feed(*data):
+                    self._take(part)
                 self._desk.taken()
-            case "end":
-                self._reader.end()
             case "note":
                 self._note = (safe(data), QUIET)
             case "away":
@@ -201,16 +198,15 @@ class ChatScreen(SteadyApp):
                 self.crash = data
                 self.exit(1)
 
-    def _take(self, item: StreamItem) -> None:
+    def _take(self, part: Part) -> None:
         """Words whose answer was lost may have arrived all the same: they are not to be sent again then."""
-        event = item.event if isinstance(item, ProgramOutput) else None
-        if event is not None and event.kind in ("turn", "heard") and event.by == self._by:
-            text = event.text.strip()
+        if isinstance(part, HeardWords) and part.by == self._by:
+            text = part.text.strip()
             if text in self._desk.unsure:
                 self._desk.arrived(text)
                 if self.field.text.strip() == text:
                     self.field.put("")
-        self.talk.take(item)
+        self.talk.take(part)
 
     def _shaped(self, shape: dict[str, Any]) -> None:
         """The session has changed."""
@@ -380,7 +376,7 @@ class ChatScreen(SteadyApp):
             self.view.mark(None)
             self.view.anchor()
         elif self._state in ("works", "asks"):
-            turn = self._reader.turn
+            turn = self._conversation.turn
             self._desk.do(lambda acts: acts.cancel(turn))
             self._note = ("the turn is to end", "")
         self._frame()
@@ -509,7 +505,7 @@ class ChatScreen(SteadyApp):
         elif not self._desk.run:
             self._note = ("there is no session yet", "")
         else:
-            turn = self._reader.turn
+            turn = self._conversation.turn
             acts: dict[str, Callable[[SessionActs], object]] = {
                 "/cancel": lambda acts: acts.cancel(turn),
                 "/rest": SessionActs.rest,

@@ -23,11 +23,14 @@ from pancode.cli.sessions.screen.story import (
     PersonBlock,
     TalkBlock,
     TellBlock,
+    call_line,
+    diff_of,
     plain_of,
 )
 from pancode.plain import diff_style, unhidden
 from pancode.tui.page import PageMoment
 
+_CALLS = {"running": "running", "ok": "verified", "failed": "failed", "denied": "stopped"}
 MOST, STEP = 80, 40
 """Blocks that are widgets; so many more, or fewer, at once."""
 CSS = """
@@ -106,10 +109,10 @@ class CallsRow(Static):
     def draw(self) -> None:
         block = self.block
         text = Text("\u25be " if block.is_open else "\u25b8 ", QUIET)
-        text.append(*glyph(block.state)).append(f" {block.title}", QUIET)
-        for row in block.rows if block.is_open else ():
-            text.append("\n    ").append(*glyph(row.state)).append(f" {row.line}")
-            for line in row.diff:
+        text.append(*glyph(_CALLS[block.calls[-1].state])).append(f" {block.title}", QUIET)
+        for call in block.calls if block.is_open else ():
+            text.append("\n    ").append(*glyph(_CALLS[call.state])).append(f" {call_line(call)}")
+            for line in diff_of(call):
                 text.append("\n      ").append(line, diff_style(line))
         text.no_wrap, text.overflow = not block.is_open, "ellipsis"
         self.update(text)

@@ -18,7 +18,7 @@ from pancode.cli.sessions.slash import TypedCommand, told
 from pancode.cli.sessions.terms import raises, set_terms, terms_told
 from pancode.client import Client
 from pancode.errors import PancodeError, UnavailableError, UsageError
-from pancode.sessions.attached import SessionActs, SessionFollower
+from pancode.talk.attached import SessionActs, SessionFollower
 
 News = tuple[str, Any]
 """As the follower's; and `begun` and the answer, `note` and a text, `away` and the error, `refused` and

@@ -1,4 +1,4 @@
-"""The conversation as blocks, made of the items of a stream: words of people, answers, calls. Pure."""
+"""The conversation as blocks for a screen: words of people, answers, calls, what PanCode says. Pure."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pancode.cli.sessions.found import FoundLine
-from pancode.cli.sessions.stream import OutputOver, ProgramOutput, StreamItem
-from pancode.cli.transcript import TranscriptWriter
 from pancode.plain import counted, safe, unhidden
-from pancode.sessions.output import RESTS, WorkerEvent
+from pancode.talk.conversation import HeardWords, Output, Part, Said, TalkCall, TalkNote, Turn
 
 MOST_DETAIL, MOST_DIFF = 400, 400
 """Characters of what a call is about, and lines of its change."""
 MOST_OUTPUT = 16_000
 """Characters of a block of output, which is drawn anew whenever it grows; what follows is another one."""
+
+_TOLD = {
+    **dict.fromkeys(("started", "noted", "compacted"), "not begun"),
+    **{"retrying": "error", "rests": "waiting", "unread": "error"},
+}
+"""What a program says of itself and is shown, with its name of GLYPHS."""
 
 
 @dataclass(slots=True, eq=False)
@@ -65,41 +69,20 @@ class PanelBlock(TalkBlock):
 
 
 @dataclass(slots=True, eq=False)
-class ToolRow:
-    """One call. `state`: a name of GLYPHS; `diff`: the lines that it changed, as far as they are told."""
-
-    id: str
-    tool: str
-    about: str
-    state: str = "running"
-    why: str = ""
-    diff: tuple[str, ...] = ()
-
-    @property
-    def line(self) -> str:
-        why = f": {self.why}" if self.why else ""
-        return f"{self.tool} {self.about}".strip() + why
-
-
-@dataclass(slots=True, eq=False)
 class CallsBlock(TalkBlock):
     """Calls that follow each other."""
 
-    rows: list[ToolRow] = field(default_factory=list)
+    calls: list[TalkCall] = field(default_factory=list)
     is_open: bool = False
 
     @property
     def title(self) -> str:
         """All of them in one line; the last one is named, as it is at work."""
-        bad = sum(row.state in ("failed", "stopped") for row in self.rows)
+        bad = sum(call.state in ("failed", "denied") for call in self.calls)
         more = f", {bad} did not go well" if bad else ""
-        if len(self.rows) == 1:
-            return self.rows[0].line
-        return f"{counted(len(self.rows), 'call')}{more}  {self.rows[-1].line}"
-
-    @property
-    def state(self) -> str:
-        return self.rows[-1].state
+        if len(self.calls) == 1:
+            return call_line(self.calls[0])
+        return f"{counted(len(self.calls), 'call')}{more}  {call_line(self.calls[-1])}"
 
 
 class TalkStory:
@@ -108,7 +91,6 @@ class TalkStory:
     def __init__(self) -> None:
         self.blocks: list[TalkBlock] = []
         self.changed: list[TalkBlock] = []
-        self._story: tuple[str, TranscriptWriter] | None = None
 
     def sent(self, text: str, by: str) -> None:
         """Words that were typed here and are on their way."""
@@ -132,35 +114,20 @@ class TalkStory:
     def panel(self, title: str, text: str) -> None:
         self._add(PanelBlock(_plain(text), safe(title)))
 
-    def take(self, item: StreamItem) -> None:
-        if isinstance(item, OutputOver):
-            if self._story is not None:
-                self._story[1].end()
-        elif item.event is None:
-            self._output(item)
-        else:
-            self._event(item.event)
-
-    def _event(self, event: WorkerEvent) -> None:
-        match event.kind:
-            case "said":
-                self._grow(AnswerBlock, event.text)
-            case "turn" | "heard" if event.text or event.kind == "turn":
-                self._person(event.by, _plain(event.text), event.at_ms)
-            case "turn_end" if event.stop != "end_turn":
-                state, why = "stopped" if event.stop == "cancelled" else "failed", event.why
-                self.tell(f"turn {event.number} ended: {event.stop}{f': {why}' if why else ''}", state)
-            case "rests":
-                why = RESTS.get(event.why, event.why)
-                self.tell(f"it rests: {why}; your next words go on with it", "waiting")
-            case "called":
-                self._called(event)
-            case "ran" | "denied":
-                self._ran(event)
-            case "noted" | "compacted":
-                self.tell(event.text)
-            case "retrying":
-                self.tell(f"its model failed, it asks again: {event.why}", "error")
+    def take(self, part: Part) -> None:
+        match part:
+            case Said(text=text):
+                self._grow(AnswerBlock, text)
+            case Output(text=text):
+                self._pour(text)
+            case HeardWords():
+                self._person(part.by, _plain(part.text), part.at_ms)
+            case TalkCall(number=number) if number:
+                self._call(part)
+            case Turn() if part.ending:
+                self.tell(part.ending, "stopped" if part.stop == "cancelled" else "failed")
+            case TalkNote(kind=kind, text=text) if kind in _TOLD:
+                self.tell(text, _TOLD[kind])
 
     def _add(self, block: TalkBlock) -> None:
         self.blocks.append(block)
@@ -197,11 +164,6 @@ class TalkStory:
                 break
         self._add(PersonBlock(text, safe(by), at_ms))
 
-    def _output(self, item: ProgramOutput) -> None:
-        if self._story is None or self._story[0] != item.run:
-            self._story = (item.run, TranscriptWriter(item.runtime, self._pour))
-        self._story[1].write(item.attempt, item.data)
-
     def _pour(self, text: str) -> None:
         """Output. A block ends with a line, if that is not endless."""
         for line in text.splitlines(keepends=True):
@@ -212,31 +174,35 @@ class TalkStory:
                 )
                 self._grow(OutputBlock, line[at : at + MOST_OUTPUT], anew=whole)
 
-    def _called(self, event: WorkerEvent) -> None:
-        row = ToolRow(event.id, safe(event.tool or "?"), safe(event.about[:MOST_DETAIL]))
+    def _call(self, call: TalkCall) -> None:
+        if call.state != "running":
+            block = next(
+                one for one in reversed(self.blocks) if isinstance(one, CallsBlock) and call in one.calls
+            )
+            return self._touch(block)
         last = self._newest()
         if not isinstance(last, CallsBlock):
             last = CallsBlock()
             self._add(last)
-        last.rows.append(row)
+        last.calls.append(call)
         self._touch(last)
+        return None
 
-    def _ran(self, event: WorkerEvent) -> None:
-        for block in reversed(self.blocks):
-            for row in reversed(block.rows) if isinstance(block, CallsBlock) else ():
-                if row.id == event.id and row.state == "running":
-                    row.state = "verified" if event.ok else "failed"
-                    if event.kind == "denied":
-                        row.state, row.why = "stopped", f"not let through: {safe(event.why)}"
-                    row.diff = tuple(map(safe, event.diff.splitlines()[:MOST_DIFF]))
-                    self._touch(block)
-                    return
+
+def call_line(call: TalkCall) -> str:
+    why = f": not let through: {safe(call.why)}" if call.state == "denied" else ""
+    return safe(f"{call.tool or '?'} {call.about[:MOST_DETAIL]}".strip()) + why
+
+
+def diff_of(call: TalkCall) -> list[str]:
+    """The lines that it changed, as far as they are told."""
+    return [safe(line) for line in call.diff.splitlines()[:MOST_DIFF]]
 
 
 def plain_of(block: TalkBlock) -> str:
     """The block's words, to be found and copied."""
     if isinstance(block, CallsBlock):
-        return "\n".join(part for row in block.rows for part in (row.line, *row.diff))
+        return "\n".join(part for call in block.calls for part in (call_line(call), *diff_of(call)))
     return block.text
 
 

@@ -20,7 +20,6 @@ from node_agent.policy.judging import NO_BOUNDS, NOWHERE, Bounds
 from node_agent.runner.launching import StreamReader, reader_of
 from node_agent.runtimes.base import ExitInfo, TurnEnded
 from node_agent.runtimes.registry import RUNTIMES
-from node_agent.runtimes.transcript import transcript_of
 from node_agent.wire.control import PersonSays
 from node_agent.wire.event import PersonAsked, Turned
 from node_agent.wire.failure import FailureKind
@@ -238,12 +237,3 @@ def test_a_limit_is_near_at_four_fifths() -> None:
     limits = near(Limits(wall_ms=1, idle_ms=1, output_bytes=1, tokens=100, usd=Decimal(2)))
     assert (limits.tokens, limits.usd) == (80, Decimal("1.6"))
     assert near(Limits(wall_ms=1, idle_ms=1, output_bytes=1)).usd is None
-
-
-def test_people_read_who_said_what() -> None:
-    shown = transcript_of("native")
-    assert shown is not None
-    told = shown.feed(turn(1, "first\nsecond") + end(1, "cancelled") + line("rests", why="idle"))
-    ran = line("called", id="c", tool="bash", command="ls") + line("ran", id="c", ok=True, output="a.txt\n")
-    assert shown.feed(ran).splitlines() == ["> bash ls", "< ok", "  | a.txt"]
-    assert told == "+ ana: first\n  | second\n- the turn has ended: cancelled\n* it rests: idle\n"

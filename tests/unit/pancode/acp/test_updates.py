@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pancode.acp.updates import MOST_OPEN, MOST_TITLE, UpdateReader, ending, permission, words_of
-from pancode.sessions.output import ReadTurn
+from pancode.acp.updates import MOST_TITLE, UpdateReader, ending, permission, words_of
+from pancode.talk.conversation import Turn
 
 Json = dict[str, Any]
 FOLDER = "/home/ana/app"
@@ -21,7 +21,7 @@ def lines(*events: Json) -> bytes:
 def read(data: bytes, reader: UpdateReader | None = None, run: str = "r-1", cut: int = 7) -> list[Json]:
     reader = reader or UpdateReader(FOLDER, "ana")
     pieces = [data[at : at + cut] for at in range(0, len(data), cut)]
-    return [update for piece in pieces for update in reader.feed(run, "1.1", piece)]
+    return [update for piece in pieces for update in reader.feed(run, "1.1", piece, "native")]
 
 
 def turn(number: int = 1, words: int = 0, **more: Any) -> Json:
@@ -87,7 +87,7 @@ def test_words_of_this_editor_are_not_shown_twice_and_those_of_others_have_a_nam
     shown = read(lines(turn(), heard, other), reader)
     assert [one["content"]["text"] for one in shown] == ["ben: hello"]
     ended = lines({"type": "turn_end", "number": 1, "stop": "lost"})
-    assert read(ended, reader) == [] and [one.words for one in reader.ended] == [{0, 2, 3}]
+    assert read(ended, reader) == [] and [one.words for one in reader.talk.ended] == [{0, 2, 3}]
 
 
 def test_words_that_came_too_late_open_the_next_run() -> None:
@@ -95,7 +95,8 @@ def test_words_that_came_too_late_open_the_next_run() -> None:
     reader.mine.add(("r-1", 4))
     read(lines(turn()), reader)
     assert read(lines(turn()), reader, run="r-2") == []
-    assert reader.turn is not None and reader.turn.has("r-1", 4) and not reader.turn.has("r-3", 0)
+    turn_now = reader.talk.turn
+    assert turn_now is not None and turn_now.has("r-1", 4) and not turn_now.has("r-3", 0)
 
 
 @pytest.mark.parametrize(
@@ -111,13 +112,6 @@ def test_words_that_came_too_late_open_the_next_run() -> None:
 )
 def test_what_is_no_event_of_a_worker_is_nothing(data: bytes) -> None:
     assert read(data, cut=1 << 20) == []
-
-
-def test_a_line_without_end_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pancode.sessions.output.MOST_LINE", 1_000)
-    reader = UpdateReader(FOLDER, "ana")
-    assert read(b"x" * 5_000, reader) == []
-    assert len(read(b"\n" + lines({"type": "said", "text": "still here"}), reader)) == 1
 
 
 def test_a_prompt_is_words_with_the_names_of_files() -> None:
@@ -174,17 +168,6 @@ def test_a_call_is_told_with_text_that_every_parser_takes() -> None:
     json.dumps(call, allow_nan=False, ensure_ascii=False).encode()
 
 
-def test_turns_of_a_long_session_are_forgotten() -> None:
-    reader = UpdateReader(FOLDER, "ana")
-    for number in range(1, MOST_OPEN + 51):
-        read(
-            lines(turn(number), {"type": "turn_end", "number": number, "stop": "end_turn"}),
-            reader,
-            cut=1 << 20,
-        )
-    assert [one.number for one in reader.ended] == [*range(51, MOST_OPEN + 51)]
-
-
 def test_an_answer_that_changed_nothing_has_nothing_below_it() -> None:
-    assert ending(ReadTurn("r-1", 1), {"node": "n"}) == ""
-    assert "pancode land r-1" in ending(ReadTurn("r-1", 1, files={"a"}), {"node": "n"})
+    assert ending(Turn("r-1", 1), {"node": "n"}) == ""
+    assert "pancode land r-1" in ending(Turn("r-1", 1, files={"a"}), {"node": "n"})

@@ -147,8 +147,8 @@ def test_runs_follow_is_the_log_until_the_end(monkeypatch: pytest.MonkeyPatch) -
     told = type("C", (), {"get": lambda self, path: {"run": "r-1", "runtime": "shell"}})()
     monkeypatch.setattr(Face, "client", lambda self, **_: told)
 
-    def follow(face: Face, client: object, what: tuple[str, str, int], sinks: object) -> int:
-        asked.append(what[:2])
+    def follow(face: Face, client: object, run: str, place: tuple[str, int], sinks: object) -> int:
+        asked.append((run, place[0]))
         return 10
 
     monkeypatch.setattr(logs, "_follow", follow)

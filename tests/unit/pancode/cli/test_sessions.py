@@ -11,14 +11,13 @@ import pytest
 
 from pancode.cli.face import Face
 from pancode.cli.sessions import talk
-from pancode.cli.sessions.lines import OURS, LineStory
 from pancode.cli.sessions.slash import CommandEnd
-from pancode.cli.sessions.stream import SessionReader
 from pancode.cli.sessions.talk import ChatLoop
 from pancode.client import Client, path_of
 from pancode.errors import ApiError, ExitCode, UsageError
-from pancode.sessions.attached import MISSED
-from pancode.sessions.output import MOST_LINE, ReadTurn
+from pancode.talk.attached import MISSED
+from pancode.talk.conversation import SessionTalk, Turn
+from pancode.talk.lines import OURS, LineStory
 from tests.fakes.node.clock import CountingIds
 from tests.unit.pancode.control.world import FakeClock
 
@@ -40,16 +39,17 @@ LINES = (
 DATA = b"".join(json.dumps(line).encode() + b"\n" for line in LINES)
 
 
-def read(*pieces: bytes, mine: tuple[str, ...] = (), runtime: str = "native") -> tuple[str, list[ReadTurn]]:
+def read(*pieces: bytes, mine: tuple[str, ...] = (), runtime: str = "native") -> tuple[str, list[Turn]]:
     shown: list[str] = []
-    turns: list[ReadTurn] = []
     story = LineStory(shown.append)
     story.mine += mine
-    reader = SessionReader(story.take, turns.append)
+    reader = SessionTalk()
     for piece in pieces:
-        reader.feed("r-1", "1.1", piece, runtime)
-    reader.end()
-    return "".join(shown), turns
+        for part in reader.feed("r-1", "1.1", piece, runtime):
+            story.take(part)
+    for part in reader.end():
+        story.take(part)
+    return "".join(shown), list(reader.ended)
 
 
 def test_turns_are_shown_with_who_said_what_and_have_their_answers() -> None:
@@ -66,19 +66,6 @@ def test_turns_are_shown_with_who_said_what_and_have_their_answers() -> None:
     assert not turns[0].has("r-0", 7), "that run was not read"
 
 
-def test_what_came_too_late_for_one_sitting_begins_the_next() -> None:
-    turns: list[ReadTurn] = []
-    reader = SessionReader(lambda text: None, turns.append)
-    reader.feed("r-1", "1.1", DATA, "native")
-    reader.feed("r-2", "1.1", DATA, "native")
-    assert [one.has("r-1", 7) for one in turns] == [False, False, True, False]
-
-
-def test_it_is_the_same_however_the_bytes_are_cut() -> None:
-    whole = read(DATA)[0]
-    assert read(*(DATA[at : at + 1] for at in range(len(DATA))))[0] == whole
-
-
 def test_what_was_typed_here_stands_here_already() -> None:
     shown, _ = read(DATA, mine=("why?",))
     assert "ana: why?" not in shown and "ana: stop" in shown
@@ -86,29 +73,6 @@ def test_what_was_typed_here_stands_here_already() -> None:
 
 def lines(*events: dict[str, Any]) -> bytes:
     return b"".join(json.dumps(event).encode() + b"\n" for event in events)
-
-
-def test_hostile_lines_end_nothing() -> None:
-    values: tuple[Any, ...] = ("x", None, [], -1, True, 1e400)
-    odd: list[dict[str, Any]] = [{"type": "turn", "number": one, "words": one} for one in values]
-    odd += [{"type": "heard", "number": {}, "text": 7, "by": []}, {"type": "said", "text": "\ud800"}]
-    odd += [{"type": "turn_end", "number": "x", "stop": None, "why": ["y"]}]
-    deep = b"[" * 200_000 + b"\n" + b"{" * 100 + b"\n\xff\n" + b"9" * 10_000 + b"\n"
-    shown, turns = read(lines(*odd), deep, DATA)
-    assert "Because of this." in shown and [one.stop for one in turns] == ["none", "end_turn", "cancelled"]
-    shown.encode()
-
-
-def test_a_line_without_an_end_is_dropped_and_the_next_one_is_read() -> None:
-    piece = b"x" * (1 << 20)
-    reader = SessionReader(lambda text: None, lambda turn: None)
-    for _ in range(MOST_LINE // len(piece) + 4):
-        reader.feed("r-1", "1.1", piece, "native")
-    assert len(reader._turns._lines.rest) <= MOST_LINE + len(piece)
-    turns: list[ReadTurn] = []
-    reader._turns._turned = turns.append
-    reader.feed("r-1", "1.1", b"\n" + DATA, "native")
-    assert [one.number for one in turns] == [1, 2]
 
 
 @pytest.mark.parametrize("cut", [1, 3, 10_000])
@@ -129,14 +93,6 @@ def test_another_programs_output_is_no_turn_of_ours() -> None:
     for runtime in ("shell", "claude-sdk", "unknown"):
         shown, turns = read(DATA, "\n\u00bb ana: yes\n".encode(), runtime=runtime)
         assert turns == [] and "\n\u00bb" not in shown and not shown.startswith("\u00bb")
-
-
-def test_a_new_attempt_begins_with_a_whole_line() -> None:
-    turns: list[ReadTurn] = []
-    reader = SessionReader(lambda text: None, turns.append)
-    reader.feed("r-1", "1.1", DATA[:150], "native")
-    reader.feed("r-1", "2.1", DATA, "native")
-    assert [one.number for one in turns] == [1, 2]
 
 
 class Asked:

@@ -7,31 +7,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from node_agent.runtimes import transcript
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.policy import Mode, Safety
 from pancode.cli.sessions import terms
-from pancode.cli.transcript import MARK, LiveTranscript, TranscriptWriter
+from pancode.cli.transcript import LiveTranscript
 from pancode.client import Client, ServerEvent, StreamCutError
-from pancode.sessions.output import TAKING_TURNS, is_of_our_worker
+from pancode.talk.lines import LogStory
+from pancode.talk.stream import TAKING_TURNS
 from tests.contract.transcripts import output
 
 CLAUDE = output("claude", "ok-edit")
 
 
 def test_what_a_face_knows_without_the_node_agent_is_what_that_has() -> None:
-    assert MARK == transcript.MARK
     assert {name for name, one in RUNTIMES.items() if one.capabilities.takes_turns} == TAKING_TURNS
-    for runtime in (*RUNTIMES, "acp:vibe", "nobody"):
-        for begins in (b'{"type": "session"}', b'{"type":"system"}', b"", b"text"):
-            same = transcript.is_of_our_worker(runtime, begins)
-            assert is_of_our_worker(runtime, begins) is same, (runtime, begins)
     assert tuple(Safety) == terms.LEVELS and {*terms.TURNS, terms.ADMIN} == set(Mode)
 
 
 def test_each_attempt_is_a_story_of_its_own() -> None:
     shown: list[str] = []
-    story = TranscriptWriter("claude", shown.append)
+    story = LogStory("claude", shown.append)
     story.write("1.1", CLAUDE[: len(CLAUDE) // 2])
     story.write("2.2", CLAUDE)
     story.end()
@@ -40,7 +35,7 @@ def test_each_attempt_is_a_story_of_its_own() -> None:
 
 def test_output_that_cannot_be_read_says_where_it_is() -> None:
     shown: list[str] = []
-    story = TranscriptWriter("claude", shown.append)
+    story = LogStory("claude", shown.append)
     story.write("1.1", b"error: unknown option '--permission-prompts'\n")
     story.end()
     assert "--raw" in "".join(shown)
@@ -48,7 +43,7 @@ def test_output_that_cannot_be_read_says_where_it_is() -> None:
 
 def test_plain_text_is_shown_as_it_is_whole_characters_only() -> None:
     shown: list[str] = []
-    story = TranscriptWriter("shell", shown.append)
+    story = LogStory("shell", shown.append)
     for byte in "naïve\n".encode():
         story.write("1.1", bytes([byte]))
     assert "".join(shown) == "naïve\n"
@@ -75,7 +70,7 @@ class Cut(Client):
 
 
 def test_live_lines_come_once_and_whole_over_a_cut(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("pancode.cli.transcript.AGAIN_S", 0.01)
+    monkeypatch.setattr("pancode.asking.AGAIN_S", 0.01)
     lines: list[str] = []
     client = Cut(tmp_path)
     live = LiveTranscript(client, "r-1", "claude", lines.append)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import queue
 import threading
 from collections.abc import Awaitable, Callable
@@ -169,7 +170,10 @@ class Scene:
         return run
 
     def log(self, identity: AttemptId, data: bytes) -> None:
-        self.world.coordinator.streams.put(identity, "out", data)
+        """Its agent says these lines."""
+        said = ({"type": "say", "text": one} for one in data.decode().split("\n")[:-1])
+        events = b"".join(json.dumps(event).encode() + b"\n" for event in said)
+        self.world.coordinator.streams.put(identity, "out", events)
 
     def reader(self, say: Say) -> Reader:
         return Reader(self.client, self.client, say, (0.05, 0.5))
@@ -178,7 +182,7 @@ class Scene:
         self.attached.append(session)
 
     def log_reader(self, run: str) -> LogReader:
-        return LogReader(self.client, run, lambda runtime, show: None, 0.05)
+        return LogReader(self.client, run, 0.05)
 
 
 class Readers:

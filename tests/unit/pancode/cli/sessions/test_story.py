@@ -19,16 +19,20 @@ from pancode.cli.sessions.screen.story import (
     TellBlock,
     plain_of,
 )
-from pancode.cli.sessions.stream import ProgramOutput, SessionReader
+from pancode.talk.conversation import SessionTalk
+
+
+def take(talk: TalkStory, reader: SessionTalk, data: bytes, runtime: str = "native") -> None:
+    for part in reader.feed("r-1", "1.1", data, runtime):
+        talk.take(part)
 
 
 def read(*events: dict[str, Any], runtime: str = "native", cut: int = 10_000) -> TalkStory:
     talk = TalkStory()
-    reader = SessionReader(talk.take, lambda turn: None)
+    reader = SessionTalk()
     data = b"".join(json.dumps(event).encode() + b"\n" for event in events)
     for at in range(0, len(data), cut):
-        reader.feed("r-1", "1.1", data[at : at + cut], runtime)
-    reader.end()
+        take(talk, reader, data[at : at + cut], runtime)
     return talk
 
 
@@ -50,10 +54,10 @@ EVENTS: tuple[dict[str, Any], ...] = (
 
 def test_words_that_are_typed_while_an_answer_streams_do_not_split_it() -> None:
     talk = TalkStory()
-    reader = SessionReader(talk.take, lambda turn: None)
+    reader = SessionTalk()
 
     def said(text: str) -> None:
-        reader.feed("r-1", "1.1", json.dumps({"type": "said", "text": text}).encode() + b"\n", "native")
+        take(talk, reader, json.dumps({"type": "said", "text": text}).encode() + b"\n")
 
     said("```py\nx = __in")
     talk.sent("and that", "ana")
@@ -85,8 +89,7 @@ def test_words_that_wait_stand_where_the_agent_got_them() -> None:
     talk = TalkStory()
     talk.sent("why?", "ana")
     assert isinstance(talk.blocks[0], PersonBlock) and talk.blocks[0].is_sent
-    reader = SessionReader(talk.take, lambda turn: None)
-    reader.feed("r-1", "1.1", b"".join(json.dumps(one).encode() + b"\n" for one in EVENTS[:2]), "native")
+    take(talk, SessionTalk(), b"".join(json.dumps(one).encode() + b"\n" for one in EVENTS[:2]))
     assert [(type(one), one.text) for one in talk.blocks] == [(PersonBlock, "why?"), (AnswerBlock, "I look.")]
     talk.sent("lost", "ana")
     talk.unsent("lost")
@@ -138,10 +141,14 @@ def test_what_was_typed_comes_back_and_so_does_the_draft() -> None:
 
 
 def test_a_block_of_output_has_a_bound_and_nothing_is_lost() -> None:
-    talk, lines = TalkStory(), "".join(f"{number} {'x' * 70}\n" for number in range(2_000))
+    talk, reader, lines = (
+        TalkStory(),
+        SessionTalk(),
+        "".join(f"{number} {'x' * 70}\n" for number in range(2_000)),
+    )
     data = (lines + "y" * 10 * MOST_OUTPUT).encode()
     for at in range(0, len(data), 7_777):
-        talk.take(ProgramOutput("r-1", "1.1", "shell", data[at : at + 7_777], None))
+        take(talk, reader, data[at : at + 7_777], "shell")
     assert max(len(one.text) for one in talk.blocks) <= 3 * MOST_OUTPUT
     assert "".join(one.text for one in talk.blocks) == data.decode()
     assert len(talk.blocks) > 10

@@ -8,14 +8,21 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pancode.asking import Note, resumed
-from pancode.client import Client, RepeatedPost, ServerEvent, path_of
+from pancode.client import Client, LogPart, RepeatedPost, ServerEvent, path_of
+from pancode.core.states import SessionState
 from pancode.errors import ApiError
-from pancode.sessions.output import NO_TURN, ReadTurn
+from pancode.talk.conversation import Turn
 
 if TYPE_CHECKING:
     from node_agent.wire.clock import Ids
 
 Json = dict[str, Any]
+OVER = (SessionState.RESTS, SessionState.TURN_LOST, SessionState.ENDED)
+"""States of a session without a program."""
+WAITING = (SessionState.WAITS_FOR_YOU, SessionState.ASKS, *OVER)
+"""Nothing comes without more words of somebody."""
+NO_TURN = "no_turn"
+"""The coordinator's code for a session whose program has ended already."""
 MISSED = "no turn has taken these words; they are kept for the next ones"
 Happening = tuple[str, Any]
 """`session` and its shape, `log` and (run, attempt, bytes, runtime), `end`, `broken` and the error; others as
@@ -47,7 +54,7 @@ class SessionActs:
         """The words whose answer was lost are in the stream: the same ones are new ones from now on."""
         self._words.forget()
 
-    def cancel(self, turn: ReadTurn | None) -> None:
+    def cancel(self, turn: Turn | None) -> None:
         """End the turn that the person sees; None, or one of an earlier run: the one at work."""
         known = turn is not None and turn.run == self.run and turn.number > 0
         self._post("turn", {"what": "cancel", **({"turn": turn.number} if turn and known else {})})
@@ -98,6 +105,42 @@ def in_turn(act: Callable[[], object]) -> bool:
             raise
         return False
     return True
+
+
+Place = tuple[str, int]
+"""An attempt, and a byte of its log; its newest and the first without them."""
+
+
+def stored_log(client: Client, run: str, stream: str, place: Place = ("", 0)) -> Iterator[LogPart]:
+    """A stream of a run as far as it is stored, piece by piece."""
+    attempt, offset = place
+    state = "more"
+    while state == "more":
+        part = client.log(run, stream, attempt, offset)
+        attempt, offset, state = part.attempt, part.next, part.state
+        yield part
+
+
+def followed_log(
+    note: Note,
+    client: Client,
+    run: str,
+    stream: str,
+    place: Place = ("", 0),
+    wanted: Callable[[], bool] = lambda: True,
+) -> Iterator[LogPart]:
+    """A stream of a run to its end; cut off, it goes on at the byte where it was."""
+
+    def begin() -> Iterator[ServerEvent]:
+        query = {"follow": "1", "stream": stream, "attempt": place[0] or None, "offset": place[1]}
+        return client.events("GET", path_of("runs", run, "log"), query=query, wanted=wanted)
+
+    for event in resumed(note, run, begin, wanted):
+        if event.kind == "attempt":
+            place = event.data["attempt"], 0
+        elif event.kind == "log":
+            place = event.data["attempt"], event.data["next"]
+            yield LogPart(base64.b64decode(event.data["b64"]), *place, "more")
 
 
 class SessionFollower:

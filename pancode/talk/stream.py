@@ -1,0 +1,171 @@
+"""Reads what a run's program writes: each line as events, in the form of our own worker or of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from node_agent.runtimes.base import Activity, Parser
+
+MOST_LINE = 16 << 20
+LAST_MS = 4_000_000_000_000
+"""A later time, in Unix milliseconds, is none: a stream may say anything."""
+_TEXTS = ("id", "text", "stop", "why", "tool", "command", "path", "pattern", "diff")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerEvent:
+    """A line of a worker. What it does not say, or says in another type, is empty, 0 or False."""
+
+    kind: str = ""
+    number: int = 0
+    """Of the turn; of words that were heard: theirs; of a retry: the status of the answer before."""
+    words: int = 0
+    """With which message the turn begins; 0: the task."""
+    by: str = "somebody"
+    at_ms: int = 0
+    """In Unix time."""
+    ok: bool = False
+    id: str = ""
+    text: str = ""
+    """Of a call that is over: how its answer begins; of usage: what was used so far, in words."""
+    stop: str = ""
+    why: str = ""
+    tool: str = ""
+    command: str = ""
+    path: str = ""
+    pattern: str = ""
+    diff: str = ""
+
+
+class WholeLines:
+    """Bytes that come cut anywhere. `rest`: the beginning of a line whose end has not come.
+
+    A line of more than `most` bytes is dropped as a whole.
+    """
+
+    def __init__(self, most: int = MOST_LINE) -> None:
+        self._most, self.rest = most, bytearray()
+        self.behind = 0
+        """So many of the bytes that were fed stand behind the line that was yielded last."""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The lines that end in these bytes, without their ends."""
+        *ends, last = data.split(b"\n")
+        carried = 0 if ends else self.behind
+        self.behind = len(data)
+        for end in ends:
+            self.rest += end
+            self.behind -= len(end) + 1
+            if len(self.rest) <= self._most:
+                yield bytes(self.rest)
+            self.rest.clear()
+        self.behind = carried + len(last)
+        if len(self.rest) <= self._most:
+            self.rest += last
+
+
+OURS, OTHERS = "native", "acp:"
+TAKING_TURNS = frozenset({OURS, "claude", "codex", "copilot", "gemini", "opencode", "qwen"})
+"""Runtimes that take turns, as the node agent's own table has them, which no face needs to load."""
+Reading = Callable[[bytes], Iterable[WorkerEvent]]
+"""The events of one whole line."""
+
+
+def reading_of(runtime: str, begins: bytes = b"") -> Reading | None:
+    """How output of that runtime that begins so is read; None: it is plain text, or nobody knows it."""
+    if is_of_our_worker(runtime, begins):
+        return lambda line: (event_of(line),)
+    from node_agent.runtimes.registry import RUNTIMES  # every program's parser: where there is one to read
+
+    known = RUNTIMES.get(runtime)
+    if known is None or not known.capabilities.stream:
+        return None
+    return ProgramReading(known.parser, in_pieces=runtime == "gemini")
+
+
+def is_of_our_worker(runtime: str, begins: bytes) -> bool:
+    """Whether output of that runtime that begins so is in the form of our own worker: in a sitting others
+    have it, too, those of an owner's choice only that. No other form has a space there."""
+    takes = runtime in TAKING_TURNS and begins.startswith(b'{"type": "')
+    return runtime == OURS or (runtime.startswith(OTHERS) and runtime != OTHERS) or takes
+
+
+def event_of(line: bytes) -> WorkerEvent:
+    """The event in this line; of no kind where it holds none."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return WorkerEvent()
+    if not isinstance(found, dict):
+        return WorkerEvent()
+    texts = {name: _text(found.get(name)) for name in _TEXTS}
+    kind, by, at = _text(found.get("type")), _text(found.get("by")) or "somebody", _count(found.get("at"))
+    if kind == "usage":
+        texts["text"] = _used(_count(found.get("input")), _count(found.get("output")))
+    number = _count(found.get("status" if kind == "retrying" else "number"))
+    words = _count(found.get("words"))
+    at_ms, ok = at if at < LAST_MS else 0, found.get("ok") is True
+    return WorkerEvent(kind, number, words, by, at_ms, ok, **texts)
+
+
+class ProgramReading:
+    """The lines of a program that has a form of its own, by the parser of the node agent, which is pure.
+
+    `in_pieces`: it says a text in several events. One reading is of one attempt.
+    """
+
+    def __init__(self, parser: Callable[[Any], Parser], *, in_pieces: bool) -> None:
+        from node_agent.runtimes.base import LaunchRequest
+        from node_agent.wire.order import Limits
+        from node_agent.wire.policy import Mode, Safety
+
+        # A parser asks for more of its order only where an attempt goes on with an earlier session.
+        limits = Limits(wall_ms=1, idle_ms=1, output_bytes=1)
+        asked = LaunchRequest("", "", Mode.BUILD, Safety.AUTO_EDIT, False, "/", "/", limits)
+        self._parser, self._in_pieces = parser(asked), in_pieces
+
+    def __call__(self, line: bytes) -> Iterator[WorkerEvent]:
+        found = list(self._parser.feed(line + b"\n"))
+        usage = self._parser.usage
+        yield WorkerEvent("usage", text=_used(usage.input_tokens, usage.output_tokens, usage.cost_usd))
+        yield from filter(None, map(self._event, found))
+
+    def _event(self, activity: Activity) -> WorkerEvent | None:
+        """None for what belongs to turns, which no such program has."""
+        from node_agent.runtimes.base import Denial, Ran, Retrying, SessionStarted, TextPiece, ToolCall
+
+        match activity:
+            case SessionStarted(model=model):
+                return WorkerEvent("session", text=model or "")
+            case TextPiece(text=text):
+                return WorkerEvent("said", text=text if self._in_pieces or text[-1:] in "\n" else f"{text}\n")
+            case ToolCall(tool=tool, detail=detail):
+                return WorkerEvent("called", id=f"{tool} {detail}", tool=tool, command=detail)
+            case Ran(call=call, ok=ok, answer=answer):
+                of = f"{call.tool} {call.detail}"
+                return WorkerEvent("ran", id=of, ok=ok, text=answer, tool=call.tool, command=call.detail)
+            case Denial(tool=tool, why=why, detail=detail):
+                return WorkerEvent("denied", id=f"{tool} {detail}", tool=tool, command=detail, why=why)
+            case Retrying(status=status, why=why):
+                return WorkerEvent("retrying", number=status or 0, why=why)
+        return None
+
+
+def _used(tokens_in: int, tokens_out: int, usd: object = None) -> str:
+    """Empty where nothing was used."""
+    cost = f", ${usd:f}" if usd else ""
+    return f"{tokens_in} tokens in, {tokens_out} out{cost}" if tokens_in or tokens_out or cost else ""
+
+
+def _text(value: Any) -> str:
+    """The value if it is a string; half a surrogate pair, which UTF-8 cannot have, becomes `?`."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+
+
+def _count(value: Any) -> int:
+    """The value if it is a whole number above 0 that a browser can count to, else 0."""
+    return value if type(value) is int and 0 < value < 1 << 53 else 0

@@ -1,0 +1,16 @@
+// Reads golden streams as the console does: pieces on standard input, its turns on standard output.
+
+import { readFileSync } from "node:fs";
+import { fresh, take } from "../../pancode/web/static/lib/conversation.js";
+
+const part = (one) => {
+  if (one.kind === "call") return ["call", one.tool, one.what, one.ok === undefined ? "running" : one.denied ? "denied" : one.ok ? "ok" : "failed", one.why ?? "", one.diff ?? ""];
+  if (one.kind === "note") return ["note", one.of, ["noted", "compacted"].includes(one.of) ? one.text : ""];
+  return one.kind === "words" ? ["words", one.by, one.text] : ["text", one.text];
+};
+
+console.log(JSON.stringify(JSON.parse(readFileSync(0)).map((pieces) => {
+  const talk = fresh();
+  for (const piece of pieces) take(talk, piece, true);
+  return talk.turns.map(({ run, number, by, text, at, stop, parts }) => ({ run, number, by, text, at, stop, parts: parts.filter((one) => one.of !== "attempt").map(part) }));
+})));
