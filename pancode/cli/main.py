@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from typing import Annotated
 
@@ -40,6 +41,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "issues": ("issues", "the open issues of a project's tracker: ls, show"),
         "workspace": ("workspace", "a line of work with a name, kept between runs: create, ls, show, rm"),
         "queue": ("runs.queue", "what waits where, in order, with the reason"),
+        "recover": ("health", "what ended badly goes on: a run, an agent's newest, or all of the last day"),
     },
     "Talk": {
         "chat": ("sessions.chat", "talk with an agent on any machine; it stays when you leave"),
@@ -241,12 +243,22 @@ def _run(args: list[str], *, as_json: bool) -> int:
     except click.ClickException as wrong:
         return tell_error(_usage(wrong), as_json=as_json)
     except PancodeError as error:
-        return tell_error(error, as_json=as_json)
+        return tell_error(_with_choice(error, args), as_json=as_json)
     except OSError as exc:
         return _unwritten(exc, as_json)
     except Exception as exc:
         return _unforeseen(exc, as_json)
     return status if isinstance(status, int) else ExitCode.DONE
+
+
+def _with_choice(error: PancodeError, args: list[str]) -> PancodeError:
+    """Of an agent with several runs: the fix is this very command for each of them."""
+    runs, agent = error.details.get("runs", "").split(), error.details.get("agent")
+    if agent in args and runs:
+        at = args.index(agent)
+        begin = args[: at - (args[at - 1] == "--agent")]
+        error.fix = "; or: ".join(shlex.join(["pancode", *begin, run, *args[at + 1 :]]) for run in runs)
+    return error
 
 
 def _wants_json(args: list[str]) -> bool:

@@ -99,7 +99,8 @@ def _of_agent(tx: Transaction, agent: str, newest: list[Run]) -> Run | None:
     fix = f"name the one that is meant; all of them: pancode runs --agent {agent}"
     if found:
         what = f"agent {agent} has {len(found)} runs that have not ended"
-        raise UsageError(what, why=why, fix=fix, code="run_ambiguous")
+        named = {"agent": agent, "runs": " ".join(run.id for run in found[:_SHOWN])}
+        raise UsageError(what, why=why, fix=fix, code="run_ambiguous", details=named)
     raise NotFoundError(f"no run of agent {agent} is at work", why=why, fix=fix, code="run_not_found")
 
 

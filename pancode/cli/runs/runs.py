@@ -37,6 +37,7 @@ MORE = {
     "logs": ("runs.logs", "What a run's agent says and does, from the stored log."),
     "follow": ("runs.logs", "What it says from now on, until it has ended; as `runs logs -f`."),
     "land": ("land.verbs", "Merge a run's change into your tree; as `pancode land`."),
+    "recover": ("health", "Let a run that ended badly go on; as `pancode recover`."),
 }
 """Commands with modules of their own, which take a while to load."""
 
@@ -261,35 +262,6 @@ def continue_(
     """A new run that goes on from the result of an old one, in its conversation where that is kept."""
     path = path_of("runs", run, "continue")
     return follow_new(face, path, {"by": who(), "text": text}, detach)
-
-
-@runs.verb("recover", "pancode runs recover last", "pancode runs recover --all --dry-run")
-def recover(
-    run: Annotated[str | None, Argument(autocompletion=completions.runs)] = None,
-    *,
-    whole: Annotated[bool, option("All runs of the last day that ended badly.", "--all")] = False,
-    dry_run: Annotated[bool, option("Only show which, and how they would go on.", "--dry-run")] = False,
-    face: Json,
-) -> int:
-    """Let a run that ended badly go on, and do not wait for it. RUN may be an agent: its newest such run.
-
-    What a lost or faulty machine had is done once more. After an error, a limit of time or a failed gate a
-    new run goes on from the files that are left, in its conversation where that is kept. What ended well,
-    was stopped, waits for a person or goes on already is left alone.
-    """
-    if (run is None) is not whole:
-        raise UsageError("say which: RUN, or --all", fix="pancode runs recover --all --dry-run")
-    body = {"run": run, "dry_run": dry_run, "by": who()}
-    answer = face.client(works=not dry_run).post("/v1/recover", body)
-    rows = answer["runs"]
-    none = "nothing of the last day is to be recovered\n"
-    face.show(answer, lambda: "".join(map(_recovered, rows)) or none)
-    return ExitCode.PARTIAL if any(row["error"] for row in rows) else ExitCode.DONE
-
-
-def _recovered(row: dict[str, Any]) -> str:
-    what = f"as {row['next']}" if row["next"] else safe(row["error"] or "not begun (--dry-run)")
-    return f"{row['run']}  {row['outcome']}  {row['how']}: {what}\n"
 
 
 @runs.verb("diff", "pancode runs diff last | git apply --stat")

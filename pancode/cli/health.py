@@ -1,0 +1,47 @@
+"""`pancode recover`: what ended badly goes on."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from typer import Argument
+
+from pancode.cli import completions
+from pancode.cli.commands import Commands
+from pancode.cli.face import who
+from pancode.cli.params import Json, option
+from pancode.cli.terminal import safe
+from pancode.errors import ExitCode, UsageError
+
+app = Commands()
+
+
+@app.verb(
+    "recover", "pancode recover builder", "pancode recover --all --dry-run", "pancode runs recover last"
+)
+def recover(
+    run: Annotated[str | None, Argument(autocompletion=completions.runs)] = None,
+    *,
+    whole: Annotated[bool, option("All runs of the last day that ended badly.", "--all")] = False,
+    dry_run: Annotated[bool, option("Only show which, and how they would go on.", "--dry-run")] = False,
+    face: Json,
+) -> int:
+    """Let a run that ended badly go on, and do not wait for it. RUN may be an agent: its newest such run.
+
+    What a lost or faulty machine had is done once more. After an error, a limit of time or a failed gate a
+    new run goes on from the files that are left, in its conversation where that is kept. What ended well,
+    was stopped, waits for a person or goes on already is left alone.
+    """
+    if (run is None) is not whole:
+        raise UsageError("say which: RUN, or --all", fix="pancode recover --all --dry-run")
+    body = {"run": run, "dry_run": dry_run, "by": who()}
+    answer = face.client(works=not dry_run).post("/v1/recover", body)
+    rows = answer["runs"]
+    none = "nothing of the last day is to be recovered\n"
+    face.show(answer, lambda: "".join(map(_recovered, rows)) or none)
+    return ExitCode.PARTIAL if any(row["error"] for row in rows) else ExitCode.DONE
+
+
+def _recovered(row: dict[str, Any]) -> str:
+    what = f"as {row['next']}" if row["next"] else safe(row["error"] or "not begun (--dry-run)")
+    return f"{row['run']}  {row['outcome']}  {row['how']}: {what}\n"
