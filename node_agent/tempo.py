@@ -20,6 +20,8 @@ class Tempo:
     """The interval of looks at a sitting that waits for words."""
     progress_ms: int = 2_000
     """The shortest time between two progress events of one attempt."""
+    signs_ms: int = 30_000
+    """The interval of looks for signs of life of an agent at work."""
     follow_ms: int = 1_000
     """The interval of sending a running attempt's output to the depot."""
     sitting_follow_ms: int = 50

@@ -169,6 +169,8 @@ HAPPENED: Mapping[EventKind, str] = {
     EventKind.RUN_ENDED: "it has ended, or a lost one was found; its outcome",
     EventKind.RUN_LANDING: "its change was landed, or why not",
     EventKind.RUN_TURN: "a turn of a sitting has ended: its number and why",
+    EventKind.RUN_HEALTH: "an agent is quiet, or stuck: the evidence, and what may be done",
+    EventKind.FLEET_PAUSED: "PanCode has paused the fleet: several failures within a minute",
     EventKind.RUN_VERIFIED: "how far its result is verified now, and whether another node is still asked",
     EventKind.WORKFLOW_STARTED: "a workflow was begun; its kind and name",
     EventKind.WORKFLOW_STEP: "a step of a workflow is in another state; its round and reason",

@@ -23,6 +23,7 @@ from node_agent.wire.model import FleetTime
 from node_agent.wire.node import (
     MOST_ASKS,
     MOST_PROBLEMS,
+    MOST_SLOTS,
     Ask,
     Heartbeat,
     Inventory,
@@ -30,6 +31,7 @@ from node_agent.wire.node import (
     NodeFacts,
     NodeProblem,
     ProblemCode,
+    Signs,
 )
 from node_agent.wire.signing import WireRefusal
 
@@ -50,7 +52,13 @@ class Pulse:
         self._seq = 0
 
     def make(
-        self, state: JournalState, slots: int, live: Sequence[JournalRecord], facts: NodeFacts, boot_ms: int
+        self,
+        state: JournalState,
+        slots: int,
+        live: Sequence[JournalRecord],
+        facts: NodeFacts,
+        boot_ms: int,
+        signs: Sequence[Signs] = (),
     ) -> Heartbeat:
         """The next one."""
         self._seq += 1
@@ -75,6 +83,7 @@ class Pulse:
             version=self._node.version,
             obeys=self._obeys,
             facts=facts,
+            signs=tuple(signs[:MOST_SLOTS]),
         )
 
 
@@ -317,7 +326,12 @@ class NodeAgent:
         if now < self._next_beat:
             return
         pulse = self._pulse.make(
-            w.journal.kept_node(), self.slots(), w.journal.live(), self._seen(now), w.clock.boot_ms()
+            w.journal.kept_node(),
+            self.slots(),
+            w.journal.live(),
+            self._seen(now),
+            w.clock.boot_ms(),
+            self.job.signs(),
         )
         w.uplink.set_heartbeat(pulse.signed(w.key).model_dump_json())
         self._next_beat = now + w.tempo.heartbeat_ms

@@ -18,6 +18,7 @@ from node_agent.attempt.working import follow
 from node_agent.wire.control import FleetAnswers, PersonAnswers, PersonSays, TurnControl
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId, LaidWords, Mark, turn_control_file
+from node_agent.wire.node import Signs
 from node_agent.wire.receipt import TurnWords
 
 __all__ = ["Context", "Finished", "Job", "Progressed", "Turn", "Wait"]
@@ -87,6 +88,15 @@ class Job:
         if isinstance(turn, Finished):  # nobody asks for it again: it would stay as long as this process
             self._cases.pop(identity, None)
         return turn
+
+    def signs(self) -> list[Signs]:
+        """The signs of life of all agents that were looked at. From any thread."""
+        now, found = self._context.clock.mono_ms(), list[Signs]()
+        for identity, case in list(self._cases.items()):
+            entry = self._context.journal.get(identity)
+            if case.watch is not None and entry is not None and entry.mark is Mark.SPAWNED:
+                found += case.watch.signs.ages(identity, now)
+        return found
 
     def resend(self, identity: AttemptId) -> None:
         """The coordinator misses bytes: send them and the receipt again with the next step."""

@@ -118,6 +118,19 @@ class JournalPort(Protocol):
         """Damaged records, in words for a person."""
 
 
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What a phase at work has done so far. Times are those of the wall clock; 0: not known.
+
+    `cpu_ms`: the CPU time of its processes; `wrote_ms`, `changed_ms`: when an output and a file of the folder
+    where it works were changed last.
+    """
+
+    cpu_ms: int = 0
+    wrote_ms: int = 0
+    changed_ms: int = 0
+
+
 class RunnerPort(Protocol):
     """Shims: one per folder, started at most once whatever is called how often. Raises RunnerError."""
 
@@ -153,6 +166,9 @@ class RunnerPort(Protocol):
 
     def lived(self, folder: Path, outputs: tuple[Path, ...], seen_wall_ms: int) -> int:
         """Milliseconds by wall clocks to its last sign of life: a write to one of these, or when seen."""
+
+    def activity(self, folder: Path, outputs: tuple[Path, ...]) -> Activity:
+        """What can be seen now of the phase at work."""
 
     def tail(self, path: Path, offset: int, limit: int) -> bytes:
         """Up to `limit` bytes of an output from `offset`, if negative from its end; empty: there is none."""

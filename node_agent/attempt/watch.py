@@ -8,6 +8,7 @@ from pathlib import Path
 
 from node_agent.attempt.gateways import ModelCount
 from node_agent.attempt.ports import OutputReader, ReportedEnd, ReportedUsage, RunnerPort
+from node_agent.attempt.signs import SignsOfLife
 from node_agent.policy.judging import asking
 from node_agent.runtimes.base import ExitInfo
 from node_agent.wire.control import CallAnswer, PersonAnswers
@@ -72,6 +73,7 @@ class OutputWatch:
         self.known_calls: tuple[str, ...] = ()
         self.waits: bool | None = None
         """Whether one of its calls waits for a person, or a sitting for words; None: not looked yet."""
+        self.signs = SignsOfLife()
         self.rest_asked = False
         self.told_fleet: tuple[int, ...] = ()
         """The newest calls of tools of the fleet that were reported."""

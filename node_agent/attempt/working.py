@@ -16,6 +16,7 @@ from node_agent.attempt.left_for_others import taken
 from node_agent.attempt.plans import ANSWER, ERR, OUT
 from node_agent.attempt.ports import DiskFull, ReportedEnd, StepFailed
 from node_agent.attempt.records import ExitedData, Note, StopKind, StopNote
+from node_agent.attempt.signs import SignsOfLife
 from node_agent.attempt.turns import cut_by, is_waiting, rest_in_time, tell_turns
 from node_agent.attempt.verdict import (
     GATEWAY_GONE,
@@ -166,6 +167,7 @@ def _running(case: Case) -> Turn:
         end_process(case, case.work, entry.stop.reason)
     if watch.is_news(context.clock.mono_ms(), context.tempo.progress_ms):
         _tell_progress(case, watch)
+    _look_for_signs(case, watch)
     pause = context.tempo.look_ms if case.order.turns is None else context.tempo.turn_look_ms
     if case.order.turns is not None and is_waiting(watch.spent):
         pause = context.tempo.idle_look_ms
@@ -257,6 +259,16 @@ def _tell_progress(case: Case, watch: OutputWatch) -> None:
     )
     with contextlib.suppress(DiskFull):  # the totals come again, and at the end in the receipt
         case.context.journal.write(case.identity, Note(say=(body,), lossy=True))
+
+
+def _look_for_signs(case: Case, watch: OutputWatch) -> None:
+    """The heartbeat tells them. A sitting that waits for words shows none."""
+    context, now = case.context, case.context.clock.mono_ms()
+    if case.order.turns is not None and is_waiting(watch.spent):
+        watch.signs = SignsOfLife()
+    elif watch.signs.is_due(now, context.tempo.signs_ms):
+        seen = context.runner.activity(case.work, (case.folder / OUT, case.folder / ERR))
+        watch.signs.look(seen, watch.count, now, context.clock.wall_ms())
 
 
 def _agent_in(record: ExitRecord) -> StepRecord | None:

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from node_agent.attempt.ports import Activity
 from node_agent.files.durable import (
     create_exclusive,
     make_folder,
@@ -24,6 +25,7 @@ from node_agent.files.durable import (
     to_json,
     write_atomic,
 )
+from node_agent.runner.activity import changed_ms, cpu_ms
 from node_agent.runner.scopes import Scope
 from node_agent.shim import process
 from node_agent.shim.shim import (
@@ -328,6 +330,18 @@ class Runner:
         if began is None:
             return 0
         return max(0, seen_wall_ms - began, *((_written(path) or 0) - began for path in outputs))
+
+    def activity(self, folder: Path, outputs: tuple[Path, ...]) -> Activity:
+        """As the port says."""
+        try:
+            plan = self.planned(folder)
+        except RunnerError:  # it is looked at again
+            plan = None
+        if plan is None:
+            return Activity()
+        cpu = cpu_ms(pid for pid, _ in self.members(plan.marker))
+        wrote = max(_written(path) or 0 for path in outputs)
+        return Activity(cpu, wrote, changed_ms(plan.cwd))
 
     def tail(self, path: Path, offset: int, limit: int) -> bytes:
         """The port's method; the requested part is small beside memory. Raises OSError."""

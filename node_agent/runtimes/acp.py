@@ -66,10 +66,16 @@ class AcpWay(WireModel):
     """Without a message for so long, and with no call at work, its model gives no answer."""
 
 
+SILENT_MS = 600_000
+"""The patience with a silent program where no limit of silence is set."""
+
+
 def talked(way: AcpWay, request: LaunchRequest, place: Place, launch: ProcessSpec) -> ProcessSpec:
     """The launch of our program in the place of `launch`, whose environment and files stay as they are."""
     spec = spec_of(request, place, (ANY, request.model or ""), launch.env, True)
-    silent_ms = request.limits.idle_ms * 4 // 5  # before the shim ends the whole sitting for it
+    limits = request.limits  # a limit of silence is one that comes before the end of all time
+    patience_ms = limits.idle_ms if limits.idle_ms < limits.wall_ms else SILENT_MS
+    silent_ms = patience_ms * 4 // 5  # before the shim ends the whole sitting for it
     ours = made(PROGRAM, request, place, launch.env, spec, f"{request.home}/{FILE}")
     told = way.model_copy(update={"silent_ms": silent_ms}).model_dump_json().encode()
     files = {**ours.files, **launch.files, FILE: told}

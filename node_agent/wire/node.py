@@ -14,6 +14,7 @@ from node_agent.wire.model import (
     Few,
     FleetId,
     FleetTime,
+    Lasted,
     Line,
     Millis,
     Name,
@@ -168,6 +169,22 @@ class Ask(WireModel):
     """The fences that hold a slot on the node."""
 
 
+class Signs(WireModel):
+    """Signs of life of an agent at work. Each is its age in milliseconds of waking time; None: none yet."""
+
+    identity: AttemptId
+    output_ms: Lasted
+    """Since its program wrote last."""
+    cpu_ms: Lasted | None = None
+    """Since its processes last used a tenth of a core between two looks."""
+    files_ms: Lasted | None = None
+    """Since a file where it works was last changed."""
+    model_ms: Lasted | None = None
+    """Since a model was last seen at its answer: a call was open, or bytes went to and fro."""
+    pause_ms: Lasted = 0
+    """For so long yet its model server has asked to be left alone."""
+
+
 class Heartbeat(Message):
     """Sent every 5 s. `echo` is the newest coordinator beat that the node has seen; its age is the node's
     liveness."""
@@ -191,6 +208,8 @@ class Heartbeat(Message):
     obeys: Annotated[tuple[Digest, ...], Few(4)]
     """The ids of the coordinator's keys that the node believes."""
     facts: NodeFacts
+    signs: Annotated[tuple[Signs, ...], Few(MOST_SLOTS)] = ()
+    """Of the agents that were looked at; not of sittings that wait for words."""
 
 
 MOST_ENTRIES = 8_000

@@ -310,7 +310,7 @@ class Defaults:
     mode: Mode = Mode.BUILD
     safety: Safety = Safety.AUTO_EDIT
     wall_ms: int = 3_600_000
-    idle_ms: int = 600_000
+    idle_ms: int | None = None
     output_bytes: int = 64 * 1024 * 1024
     tokens: int | None = None
     requests: int | None = None

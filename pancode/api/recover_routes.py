@@ -1,4 +1,4 @@
-"""The route of recovery: a run that ended badly goes on, or all of the last day."""
+"""Routes of health and recovery: what works, what is stuck; and what ended badly goes on."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Any
 
 from pancode.access.rights import DISPATCHES
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import RecoveredAnswer
+from pancode.api.document.answers import HealthShape, RecoveredAnswer
 from pancode.api.request.bodies import ActBody, Name
 from pancode.api.routing import ApiCall, Verb
+from pancode.runs.health import shown
 from pancode.work.people.recovering import planned, recover
 
 
@@ -33,6 +34,10 @@ def _recover(context: ApiContext, call: ApiCall) -> Any:
     return {"runs": rows}
 
 
+def _health(context: ApiContext, call: ApiCall) -> Any:
+    return shown(context.core)
+
+
 def _lands(context: ApiContext, call: ApiCall) -> bool:
     """Whether one of them was to land its change, and has not."""
     found = planned(context.core, call.body.run)
@@ -40,6 +45,7 @@ def _lands(context: ApiContext, call: ApiCall) -> bool:
 
 
 RECOVER_VERBS: tuple[Verb, ...] = (
+    Verb("GET", "/v1/health", _health, answers=HealthShape),
     Verb(
         "POST",
         "/v1/recover",

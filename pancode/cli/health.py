@@ -1,19 +1,64 @@
-"""`pancode recover`: what ended badly goes on."""
+"""`pancode health` and `recover`: what works, what is quiet or stuck; what ended badly goes on."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from typer import Argument
 
 from pancode.cli import completions
 from pancode.cli.commands import Commands
-from pancode.cli.face import who
+from pancode.cli.face import Face, who
 from pancode.cli.params import Json, option
-from pancode.cli.terminal import safe
+from pancode.cli.terminal import Columns, listing, safe, short_time
 from pancode.errors import ExitCode, UsageError
 
 app = Commands()
+
+
+@app.group("health", "pancode health", "pancode health check", default="status")
+def health() -> None:
+    """How each agent that has work, and each machine, is: working, thinking, in a long command, quiet, stuck.
+
+    The status is 12 if something needs a person.
+    """
+
+
+@health.verb("status", "pancode health status --json")
+def status(face: Json) -> int:
+    """Every agent that has work and every machine, with the evidence."""
+    return _tell(face, lambda row: True)
+
+
+@health.verb("check", "pancode health check && echo well")
+def check(face: Json) -> int:
+    """Only what somebody should look at, each with the command for it."""
+    return _tell(face, lambda row: row["gravity"] != "well")
+
+
+def _tell(face: Face, wanted: Callable[[dict[str, Any]], bool]) -> int:
+    answer = face.client().get("/v1/health")
+    rows = {kind: [row for row in answer[kind] if wanted(row)] for kind in ("agents", "machines")}
+    face.show({**answer, **rows}, lambda: _lines([*rows["agents"], *rows["machines"]]))
+    return ExitCode.DONE if answer["well"] else ExitCode.BLOCKED
+
+
+def _lines(rows: list[dict[str, Any]]) -> str:
+    table = listing(rows, _COLUMNS, "all is well", cut="WHY")
+    commands = {row["command"]: None for row in rows if row["command"]}
+    return table + "".join(f"  {safe(command)}\n" for command in commands)
+
+
+_COLUMNS: Columns = {
+    "WHO": lambda row: row.get("agent") or row["node"],
+    "RUN": lambda row: row.get("run") or "",
+    "STATE": "state",
+    "SINCE": lambda row: (
+        short_time(row.get("until") or row["since"]) if row["since"] or row.get("until") else ""
+    ),
+    "WHY": "why",
+}
 
 
 @app.verb(

@@ -55,6 +55,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "top": ("top", "the fleet on one screen, live, with keys"),
         "web": ("web", "the web console in your browser, by a link that can be used once"),
         "runs": ("runs.runs", "the last runs; show, logs, stop, retry, diff, land one"),
+        "health": ("health", "each agent and machine: working, thinking, quiet, stuck, and why"),
         "why": ("runs.records", "every decision about a run, in words"),
         "receipt": ("runs.receipt", "the signed proof of what a run did: ls, show, verify, export"),
         "history": ("runs.history", "what runs here decided, did and left open: search, show, forget"),

@@ -35,6 +35,7 @@ from pancode.config.values import (
 )
 from pancode.core.land_rule import LandRule
 from pancode.errors import ConfigError, UsageError
+from pancode.life.health import HealthRules
 from pancode.life.land_values import How
 from pancode.notices.routing import USUAL, NoticeKind, NoticeRoute, NotifyRules, QuietHours
 from pancode.work.schedule.times import zone_of
@@ -190,7 +191,7 @@ class LimitSettings(Part):
     """The limits of a run."""
 
     wall: Duration = 60 * MINUTE_MS
-    idle: Duration = 10 * MINUTE_MS
+    idle: Duration | None = None
     output: Size = 64 * 2**20
     tokens: int | None = Field(default=None, gt=0)
     requests: int | None = Field(default=None, gt=0)
@@ -198,6 +199,26 @@ class LimitSettings(Part):
     memory: Annotated[Size, Field(ge=64 * 2**20)] | None = None
     processes: int | None = Field(default=None, ge=32)
     disk: Annotated[Size, Field(ge=64 * 2**20)] | None = None
+
+
+HEALTH = HealthRules()
+
+
+class HealthSettings(Part):
+    """The watch over agents at work: it warns, tells a quiet agent once, then asks; it stops nothing."""
+
+    look: Duration = HEALTH.look_ms
+    warn: Duration = HEALTH.warn_ms
+    stuck: Duration = HEALTH.stuck_ms
+    between: Duration = HEALTH.between_ms
+    stable: Duration = HEALTH.stable_ms
+    failures: int = Field(default=HEALTH.failures, ge=1, le=100)
+    words: bool = HEALTH.words
+
+    def rules(self) -> HealthRules:
+        """The form that the watch takes."""
+        times = (self.look, self.warn, self.stuck, self.between, self.stable)
+        return HealthRules(*times, self.failures, self.words)
 
 
 class Models(Part):
@@ -351,6 +372,7 @@ class Settings(Part):
     sessions: SessionSettings = SessionSettings()
     dispatch: Dispatch = Dispatch()
     limits: LimitSettings = LimitSettings()
+    health: HealthSettings = HealthSettings()
     models: Models = Models()
     records: Records = Records()
     history: HistorySettings = HistorySettings()

@@ -35,6 +35,7 @@ from pancode.core.records import (
 )
 from pancode.core.values import replace
 from pancode.life.continuing import leads, payer_of
+from pancode.life.health import HealthRules
 from pancode.life.orders import NUMBERS_IN_AN_EPOCH
 from pancode.life.signals import Purse
 from pancode.nodes.node import REACHED, Deadlines, Listening, NodeView, Reaching, awake_since, view
@@ -140,6 +141,7 @@ class ControlSettings:
     way asks no other session for so long."""
     node_quota: int = 64 * 2**20
     """Bytes that one node may keep in Redis."""
+    health: HealthRules = HealthRules()
     evidence: ForeignReceipts = ForeignReceipts()
     """Receipts that settle nothing, and their bytes, that are kept of one node in a day."""
 

@@ -318,6 +318,16 @@ class Visits:
 
 
 @dataclass
+class HealthWatch:
+    """The watch over agents. Owner: `runs.health`."""
+
+    due_ms: int = 0
+    """Our boot clock at its next look."""
+    paused_ms: int = 0
+    """When it has paused the fleet: failures until then count no more."""
+
+
+@dataclass
 class Live:
     """All records of the coordinator's memory."""
 
@@ -333,6 +343,7 @@ class Live:
     visits: Visits = field(default_factory=Visits)
     answers: Answers = field(default_factory=Answers)
     tally: Tally = field(default_factory=Tally)
+    health: HealthWatch = field(default_factory=HealthWatch)
     links: LinkStates = field(default_factory=LinkStates)
     floods: dict[str, Flood] = field(default_factory=dict)
     """By tag of a node that sends more than rounds take. `inbound`."""

@@ -39,7 +39,8 @@ class RunLimits:
 def run_limits(request: DispatchRequest, agent: Agent, defaults: Defaults, runtime: RuntimeKind) -> RunLimits:
     """A limit of a flag counts most, then the agent's, then the fleet's. Nobody counts the model calls of a
     user's own program."""
-    own, (wall_ms, idle_ms) = agent.limits, paced(defaults, agent.speed)
+    own, (paced_ms, idle_ms) = agent.limits, paced(defaults, agent.speed)
+    wall_ms = request.timeout_ms or own.wall_ms or paced_ms
     output = own.output_bytes or defaults.output_bytes
     caps = [usd for usd in (own.usd, defaults.per_run_usd) if usd is not None]
     if request.turns:  # what was asked for is the ceiling of its session, which one left alone may use up
@@ -50,8 +51,8 @@ def run_limits(request: DispatchRequest, agent: Agent, defaults: Defaults, runti
     if request.most_usd is not None:
         usd = request.most_usd if usd is None else min(usd, request.most_usd)
     return RunLimits(
-        wall_ms=request.timeout_ms or own.wall_ms or wall_ms,
-        idle_ms=request.idle_timeout_ms or own.idle_ms or idle_ms,
+        wall_ms=wall_ms,
+        idle_ms=request.idle_timeout_ms or own.idle_ms or idle_ms or wall_ms,
         output_bytes=_of_the_machine(request, request.max_output, output) or output,
         tokens=request.max_tokens or own.tokens or defaults.tokens,
         usd=usd,
@@ -71,16 +72,17 @@ def _of_the_machine(request: DispatchRequest, asked: int | None, fleets: int | N
     return min(asked, fleets) if request.depth else asked
 
 
-def paced(defaults: Defaults, speed: Speed) -> tuple[int, int]:
+def paced(defaults: Defaults, speed: Speed) -> tuple[int, int | None]:
     """The wall and idle times of an agent that sets neither. A fast agent gets less of both. A thorough one
-    may think twice as long without a word, within the same time."""
+    may think twice as long without a word, within the same time. None: silence ends nothing."""
+    wall_ms, idle_ms = defaults.wall_ms, defaults.idle_ms
     match speed:
         case Speed.FAST:
-            return max(1, defaults.wall_ms // 4), max(1, defaults.idle_ms // 2)
+            return max(1, wall_ms // 4), None if idle_ms is None else max(1, idle_ms // 2)
         case Speed.THOROUGH:
-            return defaults.wall_ms, min(2 * defaults.idle_ms, max(defaults.wall_ms, defaults.idle_ms))
+            return wall_ms, None if idle_ms is None else min(2 * idle_ms, max(wall_ms, idle_ms))
         case Speed.BALANCED:
-            return defaults.wall_ms, defaults.idle_ms
+            return wall_ms, idle_ms
 
 
 def _first_set(*words: bool | None) -> bool:

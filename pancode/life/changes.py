@@ -29,6 +29,7 @@ from pancode.core.records import (
 from pancode.core.values import replace
 from pancode.life import inbox
 from pancode.life.case import Now, RunCase
+from pancode.life.health import HealthState
 from pancode.life.inbox import ItemKind, item_of
 from pancode.life.verified import KEPT, verified
 from pancode.plain import first_few
@@ -255,8 +256,10 @@ def occasion_of(event: FeedEvent) -> str | None:
         case EventKind.RUN_ENDED:
             # A run that judges another one is no work of its own: whoever acts on it would be called again.
             return None if data.get("judges") else _of_end(str(data.get("outcome")), Outcome.DONE)
-        case EventKind.INBOX_ITEM:
+        case EventKind.INBOX_ITEM | EventKind.FLEET_PAUSED:
             return RUN_WAITS
+        case EventKind.RUN_HEALTH:
+            return RUN_WAITS if data.get("kind") == HealthState.STUCK else None
         case EventKind.WORKFLOW_ENDED:
             found = _of_end(str(data.get("state")), WorkflowState.DONE)
             return found and found.replace("run.", "workflow.")

@@ -216,6 +216,15 @@ def loop(seen: EndedTries, agent: str, task: str) -> LoopVerdict | None:
     return None
 
 
+def failed_together(seen: EndedTries, since_ms: int) -> list[str]:
+    """The agents and machines that have failed within a minute, and after that time. A machine that fails
+    under several runs counts once, and so does an agent."""
+    since = max(since_ms, int(seen.now_ms - CASCADE_MS * seen.factor))
+    recent = [one for one in seen.tries if since < one.at_ms <= seen.now_ms and not one.own]
+    agents = {one.agent for one in recent if _agent_failed(one)}
+    return sorted(agents | {one.node for one in recent if _node_failed(one)})
+
+
 def _over(failed: Sequence[int], most: int, window_ms: int, seen: EndedTries) -> int:
     """When fewer than `most` of these failures, oldest first, are within the window."""
     return failed[len(failed) - most] + int(window_ms * seen.factor) if len(failed) >= most else 0

@@ -77,8 +77,9 @@ def _parts(event: FeedEvent, occasion: str, facts: Mapping[str, str]) -> tuple[s
             if data.get("kind") == "change":
                 what = f"{data.get('by')} asks for a change of the configuration"
                 return what, str(data.get("words", "")), str(data.get("command", "")), "inbox"
-            what = f"{run} waits for you: {data.get('kind')}"
-            return what, str(data.get("words", "")), str(data.get("command", "")), f"runs/{run}"
+            waits, page = ("the fleet", "now") if event.run is None else (run, f"runs/{run}")
+            what = f"{waits} waits for you: {data.get('kind')}"
+            return what, str(data.get("words", "")), str(data.get("command", "")), page
         case changes.WORKFLOW_FAILED | changes.WORKFLOW_DONE:
             flow = str(data.get("workflow"))
             what = f"{flow} {data.get('name')}: {data.get('state')}"

@@ -16,6 +16,7 @@ from pancode.core.records import Balance, EndedRun, EventKind, Node, Run, RunSta
 from pancode.life.receipts import cost_of
 from pancode.life.verified import ResultTrust, verified
 from pancode.reports.cost import cost, cost_tables, disputed_runs
+from pancode.runs import health
 from pancode.runs.runs import since_ms
 from pancode.work.schedule.schedules import brief_lines
 from pancode.work.workflow.continued import is_the_result
@@ -87,6 +88,7 @@ def _also(
     today = tx.get(Balance, books.day_scope(core.wall_ms()))
     disputed = [_disputed(run, usd) for run, usd in disputed_runs(tx).items()]
     return [
+        *health.asked(core, tx),
         *(_wait(run) for run in _runs(tx, left[:_WAITING]) if _is_for_a_person(tx, run)),
         *_more(len(left) - _WAITING),
         *brief_lines(tx, begin),

@@ -18,6 +18,7 @@ from pancode.core.names import not_found
 from pancode.core.ports import Transaction
 from pancode.core.records import Audit, AuditAnchor, Decision, FeedEvent, Run, RunState
 from pancode.life.changes import Domain
+from pancode.runs.health import words_about
 
 LEVELS = ("info", "warning", "error")
 DOMAINS: tuple[str, ...] = get_args(Domain)
@@ -31,9 +32,10 @@ def why(core: Core, text: str) -> WhyShape:
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
         decisions = tx.find(Decision, {"run": run.id}, order="number")
+        health = words_about(core, tx, run)
     return {
         "run": run.id,
-        "now": f"{_now(run)}{_waited(run)}",
+        "now": "; ".join(filter(None, (f"{_now(run)}{_waited(run)}", health))),
         "decisions": [_decision(d) for d in decisions],
     }
 

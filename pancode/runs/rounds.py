@@ -18,7 +18,7 @@ from pancode.dispatch import bind
 from pancode.errors import UnavailableError
 from pancode.fleet import heartbeats, liveness, quota
 from pancode.fleet.quarantine import shut_out
-from pancode.runs import inbound
+from pancode.runs import health, inbound
 
 LAPSED = "lapsed"
 """The setting that says for which day it was done."""
@@ -205,6 +205,7 @@ def turn(core: Core, woken: bool = False) -> int:
         if looks:
             liveness.look(core, reached=True)
             liveness.judge(core)
+            health.look(core)
         act(core)
         liveness.beat(core)
         _record(core)

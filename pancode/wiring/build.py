@@ -94,6 +94,7 @@ def rules_of(settings: Settings) -> ControlSettings:
         control_again_ms=timing.control_again,
         refused_pause_ms=timing.refused_pause,
         retry_pause_ms=timing.retry_pause,
+        health=settings.health.rules(),
         node_quota=settings.nodes.redis_quota,
         evidence=ForeignReceipts(settings.nodes.evidence_receipts, settings.nodes.evidence_size),
     )

@@ -27,6 +27,7 @@ ROUTES: Mapping[str, RouteWords] = {
     "POST /v1/runs/{run}/stop": RouteWords("stop it", "runs stop"),
     "POST /v1/runs/{run}/retry": RouteWords("the same work as a new run", "runs retry"),
     "GET /v1/runs/{run}/verify": RouteWords("judge its receipt", "receipt verify"),
+    "GET /v1/health": RouteWords("each agent that has work and each machine: one state, and why", "health"),
     "POST /v1/recover": RouteWords("let what ended badly go on", "recover"),
     "GET /v1/runs/{run}/diff": RouteWords("what it changed", "runs diff"),
     "POST /v1/runs/{run}/verify": RouteWords("another node runs its gates", "runs verify"),

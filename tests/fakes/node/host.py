@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from node_agent.attempt.ports import Activity
 from node_agent.shim.spool import (
     ExitRecord,
     PhasePlan,
@@ -73,6 +74,8 @@ class MemoryHost:
     boot: str = "boot-1"
     phases: dict[str, Phase] = field(default_factory=dict)
     stops: dict[str, str] = field(default_factory=dict)
+    activity: Activity = field(default_factory=Activity)
+    """What a look at any phase sees."""
     trees: dict[str, bool] = field(default_factory=dict)
     """Checkout by attempt; True once an agent worked in it."""
     boards: dict[str, dict[str, bytes]] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.attempt.plans import ANSWER, GATES, GATES_LOG, OUT, SCORE, SETUP, SETUP_LOG
+from node_agent.attempt.ports import Activity
 from node_agent.shim.spool import (
     Ended,
     ExitRecord,
@@ -105,6 +106,9 @@ class MemoryRunner:
         if phase is None or phase.boot is None:
             return 0
         return max(0, seen_wall_ms - phase.began_wall)  # its output was written when it began
+
+    def activity(self, folder: Path, outputs: tuple[Path, ...]) -> Activity:
+        return self._host.activity
 
     def tail(self, path: Path, offset: int, limit: int) -> bytes:
         phase = self._host.phases.get(str(path.parent))

@@ -47,6 +47,7 @@ from node_agent.wire.node import (
     NodeFacts,
     NodeProblem,
     RuntimeFact,
+    Signs,
 )
 from node_agent.wire.order import AgentSpec, Gate, Limits, Order, Reasoning, Resumed, TurnTerms, Workspace
 from node_agent.wire.policy import (
@@ -374,6 +375,26 @@ def _of_fleet() -> dict[str, Signed]:
     }
 
 
+def _heartbeat() -> Heartbeat:
+    return Heartbeat(
+        fleet=FLEET,
+        node=TAG,
+        session="s",
+        boot_id="b",
+        seq=1,
+        boot_ms=2,
+        nonce="n",
+        echo=AT,
+        epoch_seen=4,
+        control_seen=5,
+        ask=Ask(seq=1, slots=4, open=(WHO,)),
+        version="0.1.0",
+        obeys=("c" * 64,),
+        facts=facts(),
+        signs=(Signs(identity=WHO, output_ms=6, cpu_ms=7, files_ms=8, model_ms=9, pause_ms=10),),
+    )
+
+
 def samples() -> dict[str, Signed]:
     """Name of the golden file to message."""
     stop = StopControl(identity=WHO, reason="enough")
@@ -410,22 +431,7 @@ def samples() -> dict[str, Signed]:
         "events": Events(
             fleet=FLEET, node=TAG, events=(Event(identity=WHO, seq=1, wall_ms=4, at=AT, body=usage),)
         ),
-        "heartbeat": Heartbeat(
-            fleet=FLEET,
-            node=TAG,
-            session="s",
-            boot_id="b",
-            seq=1,
-            boot_ms=2,
-            nonce="n",
-            echo=AT,
-            epoch_seen=4,
-            control_seen=5,
-            ask=Ask(seq=1, slots=4, open=(WHO,)),
-            version="0.1.0",
-            obeys=("c" * 64,),
-            facts=facts(),
-        ),
+        "heartbeat": _heartbeat(),
         "inventory": Inventory(
             fleet=FLEET, node=TAG, session="s", nonce="n", at=AT, epoch_seen=4, entries=(entry,)
         ),

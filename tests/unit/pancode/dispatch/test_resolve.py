@@ -334,8 +334,11 @@ def test_speed_is_time_and_thought(
     speed: Speed, own: AgentLimits, options: dict[str, Any], expected: tuple[int, int, Reasoning | None]
 ) -> None:
     agents = {"builder": replace(BUILDER, speed=speed, limits=own)}
-    found = resolved(settings={"agents": agents}, **options)
+    found = resolved(settings={"agents": agents, "defaults": Defaults(idle_ms=600_000)}, **options)
     assert (found.limits.wall_ms, found.limits.idle_ms, found.reasoning) == expected
+    wall_ms, *_ = expected
+    alone = resolved(settings={"agents": agents}, **options).limits
+    assert alone.idle_ms == (own.idle_ms or wall_ms), "as shipped silence ends nothing by itself"
 
 
 @pytest.mark.parametrize(

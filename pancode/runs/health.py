@@ -1,0 +1,249 @@
+"""The watch over agents and machines: shows the health of each, warns once, then asks; it stops nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from typing_extensions import TypedDict
+
+from node_agent.wire.failure import FailureKind
+from pancode.control.core import Core
+from pancode.control.run import HEARD, iso, newest_fence, not_ended, words_of
+from pancode.control.shapes import BriefLine, NodeShape
+from pancode.control.work import Work, unit_of_work
+from pancode.core.ports import Transaction
+from pancode.core.records import Action, Attempt, Decision, EventKind, Fence, Node, Run, RunState, Setting
+from pancode.core.values import replace
+from pancode.errors import UsageError
+from pancode.fleet.fleet import fleet
+from pancode.life.case import stage_of
+from pancode.life.changes import Happened
+from pancode.life.continuing import hears, is_between_turns
+from pancode.life.health import (
+    HEALTH,
+    WORDS,
+    AgentHealth,
+    AgentSeen,
+    Gravity,
+    HealthState,
+    health_of,
+    report_of,
+)
+from pancode.life.inbox import item_of, open_item
+from pancode.life.orders import identity_of
+from pancode.life.signals import ToldByPerson
+from pancode.nodes.breakers import failed_together
+from pancode.nodes.node import NodeState
+from pancode.plain import took
+from pancode.runs.fleet_settings import pause_queue
+from pancode.runs.runs import PAUSED
+
+
+class AgentHealthShape(TypedDict):
+    """The health of an agent that has work. `gravity`: well, warning, or person: somebody should act.
+
+    `since`: the newest sign of its work; `until`: the end of a rate limit; `command`: what may be done.
+    """
+
+    agent: str
+    run: str
+    session: bool
+    node: str | None
+    state: str
+    gravity: str
+    since: str | None
+    until: str | None
+    why: str
+    command: str
+
+
+class MachineHealthShape(TypedDict):
+    """The same of a machine."""
+
+    node: str
+    state: str
+    gravity: str
+    since: str | None
+    why: str
+    command: str
+
+
+class HealthShape(TypedDict):
+    """`well`: nothing of it needs a person."""
+
+    well: bool
+    agents: list[AgentHealthShape]
+    machines: list[MachineHealthShape]
+
+
+BY = "pancode health"
+_SICK = (NodeState.UNREACHABLE, NodeState.LOST, NodeState.QUARANTINED)
+
+
+def look(core: Core) -> None:
+    """One look of the watch, when it is due: told in the runs' stories, the feed and the inbox."""
+    boot, watch, rules = core.ports.clock.boot_ms(), core.live.health, core.rules.health
+    if boot < watch.due_ms:
+        return
+    watch.due_ms = boot + rules.look_ms
+    with core.ports.ledger.transaction() as tx:
+        found = [(run, health) for run, health in _agents(core, tx) if health.gravity is not Gravity.WELL]
+    for run, health in found:
+        _report(core, run, health)
+    _pause_when_many_fail(core)
+
+
+def _report(core: Core, run: Run, health: AgentHealth) -> None:
+    now, rules = core.wall_ms(), core.rules.health
+    with unit_of_work(core) as work:
+        attempt = work.tx.get(Attempt, run.id, run.attempt)
+        begun = 0 if attempt is None else attempt.created_ms
+        story = [one for one in work.tx.find(Decision, {"run": run.id}) if one.at_ms >= begun]
+        report = report_of(health, story, now, rules)
+        if report is None:
+            return
+        quiet = took((now - (health.since_ms or now)) / 1_000)
+        told = report.words and hears(run) and not run.takes_turns and _tell(work, run, quiet)
+        what, state = f"nothing was seen of it for {quiet}", health.state.value
+        work.tell(run.id, HEALTH, what, state, f"{health.why}{'; its agent was told' if told else ''}")
+        data: dict[str, object] = {"kind": state, "words": f"{run.agent}: {what} ({health.why})"}
+        data |= {"command": _command(run, health), "state": run.state.value}
+        work.happened(Happened(EventKind.RUN_HEALTH, run.id, None, data))
+
+
+def _tell(work: Work, run: Run, quiet: str) -> bool:
+    try:
+        work.signal(run, ToldByPerson(WORDS.format(quiet=quiet), BY))
+    except UsageError:  # it keeps too many words already
+        return False
+    return True
+
+
+def _command(run: Run, health: AgentHealth) -> str:
+    """What a person may do: look at a warning; end what is stuck."""
+    verb = "stop" if health.state is HealthState.STUCK else "logs"
+    return f"pancode runs {verb} {run.id}"
+
+
+def _pause_when_many_fail(core: Core) -> None:
+    """Several failures within a minute that are not of one agent or machine: a person decides."""
+    seen, most = core.live.ended(core.wall_ms(), core.rules.retry_pause_ms), core.rules.health.failures
+    failed = failed_together(seen, core.live.health.paused_ms)
+    with core.ports.ledger.transaction() as tx:
+        paused = tx.get(Setting, PAUSED) is not None
+    if len(failed) < most or paused:
+        return
+    core.live.health.paused_ms = core.wall_ms()
+    why = f"{len(failed)} agents or machines failed within a minute: {', '.join(failed)}"
+    pause_queue(core, None, why, BY)
+    data: dict[str, object] = {"kind": "pause", "words": why, "command": "pancode queue resume"}
+    with unit_of_work(core) as work:
+        work.happened(Happened(EventKind.FLEET_PAUSED, None, None, data))
+
+
+def asked(core: Core, tx: Transaction) -> Iterator[BriefLine]:
+    """The questions of the watch for the inbox: what is stuck, and the fleet that it has paused."""
+    for run, health in _agents(core, tx):
+        if health.state is HealthState.STUCK:
+            task = " ".join((run.task or " ".join(run.argv or ())).split())[:70]
+            what = f"is {run.agent} stuck? {health.why}; end it, or leave it alone"
+            yield {"run": run.id, "what": what, "task": task, "command": _command(run, health)}
+    paused = tx.get(Setting, PAUSED)
+    if paused is not None and paused.changed_by == BY:
+        what = f"the fleet is paused: {paused.value}"
+        yield {"run": None, "what": what, "task": "", "command": "pancode queue resume"}
+
+
+def words_about(core: Core, tx: Transaction, run: Run) -> str:
+    """The health of a run at work, for its story; empty: it is not at work."""
+    health = _health(core, tx, run)
+    return "" if health is None else f"{health.state.value}: {health.why}"
+
+
+def shown(core: Core) -> HealthShape:
+    """All agents that have work, and all machines."""
+    with core.ports.ledger.transaction() as tx:
+        agents = [_agent_shape(tx, run, health) for run, health in _agents(core, tx)]
+        removed = {node.name for node in tx.find(Node) if node.removed is not None}
+    machines = [_machine(row) for row in fleet(core, {})["nodes"] if row["name"] not in removed]
+    grave = {row["gravity"] for row in (*agents, *machines)}
+    return {"well": Gravity.PERSON not in grave, "agents": agents, "machines": machines}
+
+
+def _agent_shape(tx: Transaction, run: Run, health: AgentHealth) -> AgentHealthShape:
+    command = ""
+    if health.gravity is not Gravity.WELL:
+        item = open_item(tuple(tx.find(Action, {"run": run.id})))
+        command = item_of(run, item).command if item is not None else _command(run, health)
+    fence = newest_fence(tx, run)
+    return {
+        "agent": run.agent,
+        "run": run.id,
+        "session": run.takes_turns,
+        "node": None if fence is None else fence.node,
+        "state": health.state.value,
+        "gravity": health.gravity.value,
+        "since": iso(health.since_ms),
+        "until": iso(health.until_ms),
+        "why": health.why,
+        "command": command,
+    }
+
+
+def _machine(row: NodeShape) -> MachineHealthShape:
+    problem = row["problems"][0] if row["problems"] else {"what": "", "fix": ""}
+    gravity = Gravity.WARNING if row["state"] == NodeState.SUSPECT else Gravity.WELL
+    gravity = Gravity.PERSON if row["state"] in _SICK else gravity
+    works = row["state"] == NodeState.ONLINE and row["slots"]["used"]
+    why = str(problem["what"]) or f"{row['slots']['used']} of {row['slots']['total']} slots are taken"
+    return {
+        "node": row["name"],
+        "state": HealthState.WORKING.value if works else row["state"],
+        "gravity": gravity.value,
+        "since": row["since"],
+        "why": why,
+        "command": str(problem["fix"]) if gravity is not Gravity.WELL else "",
+    }
+
+
+def _agents(core: Core, tx: Transaction) -> Iterator[tuple[Run, AgentHealth]]:
+    for run in not_ended(tx):
+        health = None if run.judges is not None else _health(core, tx, run)
+        if health is not None:
+            yield run, health
+
+
+def _health(core: Core, tx: Transaction, run: Run) -> AgentHealth | None:
+    """None: it has ended, or waits for something that is no matter of health."""
+    item, fence = open_item(tuple(tx.find(Action, {"run": run.id}))), newest_fence(tx, run)
+    question = "" if item is None else item_of(run, item).words
+    limited = _limited_until(tx, run)
+    waits = run.state is RunState.PENDING and not question and limited is None
+    if run.state is RunState.ENDED or waits:
+        return None
+    seen = AgentSeen(core.wall_ms(), stage_of(run, fence), question=question, limited_until_ms=limited)
+    return health_of(_with_signs(core, tx, run, fence, seen), core.rules.health)
+
+
+def _with_signs(core: Core, tx: Transaction, run: Run, fence: Fence | None, seen: AgentSeen) -> AgentSeen:
+    node = None if fence is None else tx.get(Node, fence.node)
+    if fence is None or node is None or run.state is RunState.PENDING:
+        return seen
+    view = core.view_of(node)
+    mine = identity_of(fence)
+    signs = () if view.last is None else view.last.heartbeat.signs
+    return replace(
+        seen,
+        node=node.name,
+        heard=view.state in HEARD,
+        rests=run.takes_turns and is_between_turns(run, words_of(tx, run)),
+        signs=next((one for one in signs if one.identity == mine), None),
+        told_ms=view.silent_ms or 0,
+    )
+
+
+def _limited_until(tx: Transaction, run: Run) -> int | None:
+    """When a run that waits for its provider is tried again."""
+    before = tx.get(Attempt, run.id, run.attempt - 1) if run.retry_at_ms is not None else None
+    busy = before is not None and before.failure is FailureKind.MODEL_BUSY
+    return run.retry_at_ms if busy and run.state is RunState.PENDING else None
