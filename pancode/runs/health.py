@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from typing_extensions import TypedDict
 
@@ -12,7 +12,18 @@ from pancode.control.run import HEARD, iso, newest_fence, not_ended, words_of
 from pancode.control.shapes import BriefLine, NodeShape
 from pancode.control.work import Work, unit_of_work
 from pancode.core.ports import Transaction
-from pancode.core.records import Action, Attempt, Decision, EventKind, Fence, Node, Run, RunState, Setting
+from pancode.core.records import (
+    Action,
+    Attempt,
+    Decision,
+    EventKind,
+    Fence,
+    Node,
+    Run,
+    RunState,
+    Setting,
+    WaitReason,
+)
 from pancode.core.values import replace
 from pancode.errors import UsageError
 from pancode.fleet.fleet import fleet
@@ -87,7 +98,10 @@ def look(core: Core) -> None:
         return
     watch.due_ms = boot + rules.look_ms
     with core.ports.ledger.transaction() as tx:
-        found = [(run, health) for run, health in _agents(core, tx) if health.gravity is not Gravity.WELL]
+        at_work = tx.find(Run, {"state": RunState.RUNNING})
+        found = [
+            (run, health) for run, health in _agents(core, tx, at_work) if health.gravity is not Gravity.WELL
+        ]
     for run, health in found:
         _report(core, run, health)
     _pause_when_many_fail(core)
@@ -143,7 +157,7 @@ def _pause_when_many_fail(core: Core) -> None:
 
 def asked(core: Core, tx: Transaction) -> Iterator[BriefLine]:
     """The questions of the watch for the inbox: what is stuck, and the fleet that it has paused."""
-    for run, health in _agents(core, tx):
+    for run, health in _agents(core, tx, tx.find(Run, {"state": RunState.RUNNING})):
         if health.state is HealthState.STUCK:
             task = " ".join((run.task or " ".join(run.argv or ())).split())[:70]
             what = f"is {run.agent} stuck? {health.why}; end it, or leave it alone"
@@ -155,15 +169,15 @@ def asked(core: Core, tx: Transaction) -> Iterator[BriefLine]:
 
 
 def words_about(core: Core, tx: Transaction, run: Run) -> str:
-    """The health of a run at work, for its story; empty: it is not at work."""
+    """The signs of life of a run at work, for its story; empty: there are none."""
     health = _health(core, tx, run)
-    return "" if health is None else f"{health.state.value}: {health.why}"
+    return "" if health is None or health.since_ms is None else f"{health.state.value}: {health.why}"
 
 
 def shown(core: Core) -> HealthShape:
     """All agents that have work, and all machines."""
     with core.ports.ledger.transaction() as tx:
-        agents = [_agent_shape(tx, run, health) for run, health in _agents(core, tx)]
+        agents = [_agent_shape(tx, run, health) for run, health in _agents(core, tx, not_ended(tx))]
         removed = {node.name for node in tx.find(Node) if node.removed is not None}
     machines = [_machine(row) for row in fleet(core, {})["nodes"] if row["name"] not in removed]
     grave = {row["gravity"] for row in (*agents, *machines)}
@@ -206,8 +220,8 @@ def _machine(row: NodeShape) -> MachineHealthShape:
     }
 
 
-def _agents(core: Core, tx: Transaction) -> Iterator[tuple[Run, AgentHealth]]:
-    for run in not_ended(tx):
+def _agents(core: Core, tx: Transaction, runs: Iterable[Run]) -> Iterator[tuple[Run, AgentHealth]]:
+    for run in runs:
         health = None if run.judges is not None else _health(core, tx, run)
         if health is not None:
             yield run, health
@@ -215,12 +229,12 @@ def _agents(core: Core, tx: Transaction) -> Iterator[tuple[Run, AgentHealth]]:
 
 def _health(core: Core, tx: Transaction, run: Run) -> AgentHealth | None:
     """None: it has ended, or waits for something that is no matter of health."""
-    item, fence = open_item(tuple(tx.find(Action, {"run": run.id}))), newest_fence(tx, run)
-    question = "" if item is None else item_of(run, item).words
     limited = _limited_until(tx, run)
-    waits = run.state is RunState.PENDING and not question and limited is None
+    waits = run.state is RunState.PENDING and run.waits is not WaitReason.PERSON and limited is None
     if run.state is RunState.ENDED or waits:
         return None
+    item, fence = open_item(tuple(tx.find(Action, {"run": run.id}))), newest_fence(tx, run)
+    question = "" if item is None else item_of(run, item).words
     seen = AgentSeen(core.wall_ms(), stage_of(run, fence), question=question, limited_until_ms=limited)
     return health_of(_with_signs(core, tx, run, fence, seen), core.rules.health)
 

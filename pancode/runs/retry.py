@@ -38,13 +38,14 @@ def dispatch_again(
     resume: bool = False,
     alone: bool = False,
     recovers: bool = False,
+    task: str = "",
 ) -> Dispatched:
     """A new run; a lost one is given up for good. UsageError while the old one has not ended.
 
     The retry of a step's run takes the step, and its workflow goes on; UsageError where it cannot. `alone`:
     it stays outside. `resume`: it goes on with the session, on its node; UsageError where there is none.
     `recovers`: it is the only one, RefusedError where there is one already; and what went on from another
-    run goes on from there again, as its task says.
+    run goes on from there again, as its task says. `task`: instead of its own.
     """
     if old.state is not RunState.ENDED:
         raise UsageError(
@@ -53,6 +54,7 @@ def dispatch_again(
     _must_be_no_settling(old)
     _must_be_no_sitting(old)
     request = replace(asked_again(core, old, by), scouts=old.terms.get("scouts", {}), recovers=recovers)
+    request = replace(request, task=task or request.task)
     if old.takes_turns:
         with core.ports.ledger.transaction() as tx:
             left = LeftOver(words_of(tx, old))

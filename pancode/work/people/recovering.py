@@ -6,18 +6,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from node_agent.wire.failure import Outcome
+from node_agent.wire.order import MAX_TASK_BYTES
 from pancode.agents.runtimes import RUNTIMES
 from pancode.control.core import Core
 from pancode.control.run import find_run, must_have_no_next, was_stopped
 from pancode.control.surroundings import Surroundings
 from pancode.core.ports import Transaction
-from pancode.core.records import Run, RunState
+from pancode.core.records import Decision, Run, RunState
 from pancode.core.values import replace
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.dispatch.workspaces import named, runs_in
 from pancode.errors import NotFoundError, PancodeError, RefusedError, UsageError, with_fix
 from pancode.life.continuing import nexts
 from pancode.life.ends import GIVEN_UP
+from pancode.life.health import HealthRules
+from pancode.plain import first_few
 from pancode.runs.retry import asked_again, dispatch_again, request_of
 from pancode.runs.workspaces import in_workspace
 from pancode.work.people.continuing import goes_on
@@ -28,6 +31,9 @@ AGAIN = (Outcome.LOST, Outcome.INFRA)
 ON = (Outcome.ERROR, Outcome.TIMEOUT, Outcome.STALLED, Outcome.VERIFY_FAILED)
 """Ends that leave files: a new run goes on from them."""
 GO_ON = "The run before you ended before the work was done. Look at what it has left, then finish its task."
+BEFORE = "\n\n--- This work was begun before, as "
+"""Begins what a recovery is told of the run before it; a later recovery leaves that out of the task."""
+_TOLD, _LINES, _FILES, _FOUND = ("node", "retry", "health", "person"), 8, 50, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,7 @@ def planned(core: Core, text: str | None) -> list[Recovery]:
             return [_recovery(run) for run in _ended_badly(core, tx)]
         mine = [run for run in _ended_badly(core, tx) if run.agent == text]
         run = mine[-1] if mine else _named(tx, text)
-        _must_be_recoverable(tx, run)
+        _must_be_recoverable(tx, run, core.rules.health)
     return [_recovery(run)]
 
 
@@ -95,13 +101,31 @@ def _ended_badly(core: Core, tx: Transaction) -> list[Run]:
     return found[::-1]
 
 
-def _must_be_recoverable(tx: Transaction, run: Run) -> None:
+def _recoveries(tx: Transaction, run: Run, rules: HealthRules) -> int:
+    """How often the work was recovered since a run of it has worked for long."""
+    count, at = 0, run
+    while "recovers" in at.terms and count < rules.failures:
+        if (at.finished_ms or 0) - (at.started_ms or at.finished_ms or 0) >= rules.stable_ms:
+            break
+        count += 1
+        before = tx.get(Run, at.terms.get("continues") or at.retry_of or "")
+        if before is None:
+            break
+        at = before
+    return count
+
+
+def _must_be_recoverable(tx: Transaction, run: Run, rules: HealthRules) -> None:
     if run.state is not RunState.ENDED:
         fix = f"pancode runs follow {run.id}"
         raise UsageError(f"{run.id} has not ended, it is {run.state}", fix=fix, code="not_ended")
     must_have_no_next(tx, run)
     stopped = was_stopped(tx, run)
     if run.outcome in (*AGAIN, *ON) and not stopped:
+        if (times := _recoveries(tx, run, rules)) >= rules.failures:
+            what = f"{run.id} is not recovered once more: its work was recovered {times} times in a row"
+            fix = f'look: pancode why {run.id}; then: pancode runs continue {run.id} "..."'
+            raise RefusedError(what, why=run.reason, fix=fix, code="recovered_often")
         return
     ways = {
         Outcome.DONE: ("it has ended well", f'pancode runs continue {run.id} "..."'),
@@ -118,20 +142,39 @@ def _must_be_recoverable(tx: Transaction, run: Run) -> None:
     raise RefusedError(what, why=why, fix=fix, code="not_recoverable")
 
 
+def _before(core: Core, old: Run) -> str:
+    """What the next run is told of the one that has crashed; empty for who cannot read it."""
+    if RUNTIMES[old.runtime].own or old.takes_turns:
+        return ""
+    with core.ports.ledger.transaction() as tx:
+        story = tx.find(Decision, {"run": old.id}, order="number")
+    events = [one for one in story if one.kind in _TOLD][-_LINES:]
+    parts = [f"{old.id}, and ended: {old.outcome}: {old.reason}"]
+    parts += [f"- {one.what}: {one.verdict}{': ' if one.detail else ''}{one.detail}" for one in events]
+    for name, most in (("files_changed", _FILES), ("findings", _FOUND)):
+        found = old.result.get(name)
+        rows = [str(one) for one in found] if isinstance(found, list | tuple) else []
+        if rows:
+            parts.append(f"Its {name.replace('_', ' ')}: {first_few(rows, most)}")
+    return BEFORE + "\n".join(parts)
+
+
 def _again(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
     """Do the work once more. A workspace's newest run begins with the same files again, in the workspace."""
-    name = old.terms.get("in_workspace", "")
+    name, told = old.terms.get("in_workspace", ""), _before(core, old)
+    task = f"{old.task.partition(BEFORE)[0]}{told}" if told else old.task
+    task = task if len(task.encode()) <= MAX_TASK_BYTES else old.task
     with core.ports.ledger.transaction() as tx:
         kept = named(tx, name)
         stays = kept is not None and [run.id for run in runs_in(tx, kept)][-1:] == [old.id]
     if not stays:
-        return dispatch_again(core, around, old, by, recovers=True)
-    request = replace(request_of(old, by), workspace=name, node=None, retry_of=None, recovers=True)
+        return dispatch_again(core, around, old, by, recovers=True, task=task)
+    request = replace(request_of(old, by), workspace=name, node=None, retry_of=None, recovers=True, task=task)
     return dispatch(core, around, in_workspace(core, around, request))
 
 
 def _on(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
-    words = "" if RUNTIMES[old.runtime].own else GO_ON
+    words = "" if RUNTIMES[old.runtime].own else f"{GO_ON}{_before(core, old)}"
     request = goes_on(core, old, asked_again(core, old, by), words)
     return dispatch(core, around, replace(request, recovers=True))
 
@@ -141,7 +184,7 @@ def recover(core: Core, around: Surroundings, one: Recovery, by: str) -> dict[st
     try:
         with core.ports.ledger.transaction() as tx:
             now = _recovery(find_run(tx, one.run.id))  # others may have taken it up, or it has ended well
-            _must_be_recoverable(tx, now.run)
+            _must_be_recoverable(tx, now.run, core.rules.health)
         done = (_again if now.again else _on)(core, around, now.run, by)
     except PancodeError as error:
         return one.told(error=with_fix(str(error), error.fix))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -302,3 +303,18 @@ def test_what_it_refused_and_could_not_even_note_is_never_started() -> None:
     stage.push(order_of())
     stage.go(5_000)
     assert stage.uplink.queue == [] and stage.journal.entries() == [] and not stage.host.spawns
+
+
+def test_a_heartbeat_has_the_signs_of_agents_at_work_and_of_no_other() -> None:
+    stage = running(Script(duration_ms=120_000))
+    stage.go(10_000)
+    first = stage.heartbeat()
+    assert first is not None and [str(one.identity) for one in first.signs] == [NAME]
+    stage.host.activity = replace(stage.host.activity, cpu_ms=60_000)
+    stage.go(35_000)
+    second = stage.heartbeat()
+    assert second is not None and second.signs[0].cpu_ms is not None and second.signs[0].cpu_ms < 35_000
+    assert second.signs[0].output_ms > 35_000 and second.signs[0].files_ms is None
+    stage.go(120_000)
+    last = stage.heartbeat()
+    assert last is not None and last.signs == ()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import Outcome
-from pancode.core.records import Fence, Run, RunState
+from pancode.core.records import Decision, Fence, Run, RunState
 from pancode.core.values import replace
 from pancode.errors import RefusedError
 from pancode.runs.retry import dispatch_again
@@ -106,3 +106,42 @@ def test_an_agents_name_means_its_newest_that_ended_badly(world: World) -> None:
     assert [row["run"] for row in recovered(world, "mason", dry_run=True)] == ["r-aaaaa3"]
     unknown = world.problem("POST", "/v1/recover", {"by": "ana", "run": "nobody"})
     assert unknown["code"] == "run_not_found"
+
+
+def test_the_next_run_is_told_what_the_one_before_it_did(world: World) -> None:
+    """Once: a recovery of a recovery does not pile up what was told before it."""
+    left = {"files_changed": ["a.py", "b.py"], "findings": ["kept aside: lost+found"]}
+    lost = over(world, "r-aaaaa2", Outcome.INFRA, result=left, runtime="claude")
+    with world.context.ledger.transaction() as tx:
+        tx.put(Decision(lost, 1, 1, "node", "n1", "warning", "its disk is full"))
+        tx.put(Decision(lost, 2, 1, "gate", "budget", "passed", ""))
+    first: Run = world.context.row(Run, recovered(world, lost)[0]["next"])
+    assert first.task.startswith(world.context.row(Run, lost).task)
+    assert "as r-aaaaa2, and ended: infra: so" in first.task and "its disk is full" in first.task
+    assert "Its files changed: a.py, b.py" in first.task and "budget" not in first.task
+    with world.context.ledger.transaction() as tx:
+        ended: dict[str, Any] = {
+            "state": RunState.ENDED,
+            "outcome": Outcome.LOST,
+            "finished_ms": 1,
+            "reason": "x",
+        }
+        tx.put(replace(first, **ended))
+    second: Run = world.context.row(Run, recovered(world, first.id)[0]["next"])
+    assert "r-aaaaa2" not in second.task and f"as {first.id}, and ended: lost" in second.task
+
+
+@pytest.mark.parametrize(("worked_ms", "refused"), [(30 * 60_000 - 1, True), (30 * 60_000, False)])
+def test_a_work_is_recovered_three_times_unless_one_has_worked_for_long(
+    world: World, worked_ms: int, refused: bool
+) -> None:
+    names = ["r-aaaaa2", "r-aaaaa3", "r-aaaaa4", "r-aaaaa5"]
+    for number, name in enumerate(names):
+        terms: dict[str, Any] = {"recovers": True, "continues": names[number - 1]} if number else {}
+        times = {"started_ms": 1_000, "finished_ms": 1_000 + (worked_ms if name == "r-aaaaa3" else 5)}
+        over(world, name, Outcome.ERROR, terms=terms, **times)
+    if refused:
+        told = world.problem("POST", "/v1/recover", {"by": "ana", "run": names[-1], "dry_run": True})
+        assert told["code"] == "recovered_often" and "3 times in a row" in told["message"]
+    else:
+        assert recovered(world, names[-1])[0]["next"]
