@@ -51,12 +51,10 @@ def _lines(rows: list[dict[str, Any]]) -> str:
 
 
 _COLUMNS: Columns = {
-    "WHO": lambda row: row.get("agent") or row["node"],
-    "RUN": lambda row: row.get("run") or "",
+    "WHO": "who",
+    "RUN": lambda row: row["run"] or "",
     "STATE": "state",
-    "SINCE": lambda row: (
-        short_time(row.get("until") or row["since"]) if row["since"] or row.get("until") else ""
-    ),
+    "SINCE": lambda row: short_time(row["until"] or row["since"]) if row["since"] or row.get("until") else "",
     "WHY": "why",
 }
 

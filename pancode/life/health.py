@@ -136,26 +136,18 @@ def _evidence(known: dict[str, int], ages: Iterable[str]) -> str:
     return "; ".join(told)
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What is told of a run whose health is grave. `words`: its agent is told, too."""
+def report_of(health: AgentHealth, told: Iterable[Decision], now_ms: int, rules: HealthRules) -> bool | None:
+    """None: this is no news. Each state is told once in one time of quiet, and not again too soon.
 
-    health: AgentHealth
-    words: bool
-
-
-def report_of(
-    health: AgentHealth, told: Iterable[Decision], now_ms: int, rules: HealthRules
-) -> Report | None:
-    """Whether this is news: once for each state in one time of quiet, and not again too soon. Its first
-    report brings the agent's words. `told`: the story of its attempt."""
+    Else whether its agent is told, too: with the first report alone. `told`: the story of its attempt.
+    """
     if health.state not in (HealthState.QUIET, HealthState.STUCK) or health.gravity is Gravity.WELL:
         return None
     before = [one for one in told if one.kind == HEALTH]
     since = min(health.since_ms or 0, now_ms - rules.between_ms)
     if any(one.verdict == health.state and one.at_ms >= since for one in before):
         return None
-    return Report(health, rules.words and not before)
+    return rules.words and not before
 
 
 WORDS = (

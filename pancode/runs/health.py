@@ -50,15 +50,15 @@ from pancode.runs.fleet_settings import pause_queue
 from pancode.runs.runs import PAUSED
 
 
-class AgentHealthShape(TypedDict):
-    """The health of an agent that has work. `gravity`: well, warning, or person: somebody should act.
+class HealthRow(TypedDict):
+    """The health of an agent that has work (`run`), or of a machine. `gravity`: well, warning, or person:
+    somebody should act.
 
     `since`: the newest sign of its work; `until`: the end of a rate limit; `command`: what may be done.
     """
 
-    agent: str
-    run: str
-    session: bool
+    who: str
+    run: str | None
     node: str | None
     state: str
     gravity: str
@@ -68,23 +68,12 @@ class AgentHealthShape(TypedDict):
     command: str
 
 
-class MachineHealthShape(TypedDict):
-    """The same of a machine."""
-
-    node: str
-    state: str
-    gravity: str
-    since: str | None
-    why: str
-    command: str
-
-
 class HealthShape(TypedDict):
     """`well`: nothing of it needs a person."""
 
     well: bool
-    agents: list[AgentHealthShape]
-    machines: list[MachineHealthShape]
+    agents: list[HealthRow]
+    machines: list[HealthRow]
 
 
 BY = "pancode health"
@@ -113,11 +102,11 @@ def _report(core: Core, run: Run, health: AgentHealth) -> None:
         attempt = work.tx.get(Attempt, run.id, run.attempt)
         begun = 0 if attempt is None else attempt.created_ms
         story = [one for one in work.tx.find(Decision, {"run": run.id}) if one.at_ms >= begun]
-        report = report_of(health, story, now, rules)
-        if report is None:
+        words = report_of(health, story, now, rules)
+        if words is None:
             return
         quiet = took((now - (health.since_ms or now)) / 1_000)
-        told = report.words and hears(run) and not run.takes_turns and _tell(work, run, quiet)
+        told = words and hears(run) and not run.takes_turns and _tell(work, run, quiet)
         what, state = f"nothing was seen of it for {quiet}", health.state.value
         work.tell(run.id, HEALTH, what, state, f"{health.why}{'; its agent was told' if told else ''}")
         data: dict[str, object] = {"kind": state, "words": f"{run.agent}: {what} ({health.why})"}
@@ -184,16 +173,15 @@ def shown(core: Core) -> HealthShape:
     return {"well": Gravity.PERSON not in grave, "agents": agents, "machines": machines}
 
 
-def _agent_shape(tx: Transaction, run: Run, health: AgentHealth) -> AgentHealthShape:
+def _agent_shape(tx: Transaction, run: Run, health: AgentHealth) -> HealthRow:
     command = ""
     if health.gravity is not Gravity.WELL:
         item = open_item(tuple(tx.find(Action, {"run": run.id})))
         command = item_of(run, item).command if item is not None else _command(run, health)
     fence = newest_fence(tx, run)
     return {
-        "agent": run.agent,
+        "who": run.agent,
         "run": run.id,
-        "session": run.takes_turns,
         "node": None if fence is None else fence.node,
         "state": health.state.value,
         "gravity": health.gravity.value,
@@ -204,17 +192,20 @@ def _agent_shape(tx: Transaction, run: Run, health: AgentHealth) -> AgentHealthS
     }
 
 
-def _machine(row: NodeShape) -> MachineHealthShape:
+def _machine(row: NodeShape) -> HealthRow:
     problem = row["problems"][0] if row["problems"] else {"what": "", "fix": ""}
     gravity = Gravity.WARNING if row["state"] == NodeState.SUSPECT else Gravity.WELL
     gravity = Gravity.PERSON if row["state"] in _SICK else gravity
     works = row["state"] == NodeState.ONLINE and row["slots"]["used"]
     why = str(problem["what"]) or f"{row['slots']['used']} of {row['slots']['total']} slots are taken"
     return {
+        "who": row["name"],
+        "run": None,
         "node": row["name"],
         "state": HealthState.WORKING.value if works else row["state"],
         "gravity": gravity.value,
         "since": row["since"],
+        "until": None,
         "why": why,
         "command": str(problem["fix"]) if gravity is not Gravity.WELL else "",
     }

@@ -39,9 +39,8 @@ from pancode.control.shapes import WorkflowShape as WorkflowShape
 from pancode.notices.shapes import ChannelShape as ChannelShape
 from pancode.notices.shapes import DeliveryShape as DeliveryShape
 from pancode.notices.shapes import WebhookShape as WebhookShape
-from pancode.runs.health import AgentHealthShape as AgentHealthShape
+from pancode.runs.health import HealthRow as HealthRow
 from pancode.runs.health import HealthShape as HealthShape
-from pancode.runs.health import MachineHealthShape as MachineHealthShape
 from pancode.sessions.shapes import CheckpointsShape as CheckpointsShape
 from pancode.sessions.shapes import ContextShape as ContextShape
 from pancode.sessions.shapes import DecompositionShape as DecompositionShape
