@@ -28,8 +28,11 @@ def own_fleet(
     timing: Mapping[str, str] | None = None,
     extra: Mapping[str, str] | None = None,
     fresh: Collection[int] = (),
+    more: Mapping[str, object] | None = None,
 ) -> Iterator[Owner]:
     """An owner with these hosts in the inventory, not yet brought up; everything ended afterwards.
+
+    `more`: of its settings, beside the timing.
 
     A bundle that the hosts have had from another fleet is there already, but on those that are `fresh`.
     """
@@ -37,8 +40,9 @@ def own_fleet(
     owner = Owner(root, factor, extra)
     owner.know(lab)
     owner.fleet_home.mkdir(mode=0o700)
-    if timing:
-        (owner.fleet_home / "pancode.yaml").write_text(json.dumps({"timing": dict(timing)}))
+    settings = {**({"timing": dict(timing)} if timing else {}), **(more or {})}
+    if settings:
+        (owner.fleet_home / "pancode.yaml").write_text(json.dumps(settings))
     lay_out_bundles(owner.fleet_home / "bundles")
     try:
         for k in hosts:
