@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from node_agent.wire.control import PersonSays
-from node_agent.wire.failure import FailureKind
+from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import RuntimeFact, Signs
 from node_agent.wire.order import Order
+from pancode.control.run import iso
 from pancode.core.records import Decision, EventKind, FeedEvent, Run, Setting, Word
 from pancode.life.changes import RUN_WAITS, occasion_of
 from pancode.life.health import HEALTH
@@ -19,7 +20,7 @@ from pancode.reports.brief import also_waits
 from pancode.reports.story import why
 from pancode.runs.fleet_settings import pause_queue
 from pancode.runs.health import shown
-from tests.unit.pancode.control.world import Desk, Puppet, facts
+from tests.unit.pancode.control.world import Desk, Puppet, facts, failed
 
 MIN = 60_000
 
@@ -83,6 +84,21 @@ def test_a_quiet_agent_is_warned_of_told_once_and_asked_about(desk: Desk) -> Non
     assert [occasion_of(one) for one in events] == [None, RUN_WAITS], "only the question is a notice"
 
 
+def test_what_is_stuck_is_reported_within_a_minute_of_its_limit(desk: Desk) -> None:
+    """With the heartbeats and the looks as they come by themselves."""
+    node, order = at_work(desk, "claude")
+    begun, limit = desk.clock.ms, desk.rules.health.stuck_ms
+    while desk.clock.ms - begun < limit + MIN:
+        quiet_ms = desk.clock.ms - begun
+        node.heartbeat(signs=(Signs(identity=order.identity, output_ms=quiet_ms),))
+        desk.turn(5_000)
+    lines = {one.verdict: one.at_ms for one in desk.rows(Decision, run="r-0001") if one.kind == HEALTH}
+    at = lines["stuck"] - (desk.clock.wall_ms() - desk.clock.ms) - begun
+    assert limit <= at <= limit + MIN
+    warned = lines["quiet"] - (desk.clock.wall_ms() - desk.clock.ms) - begun
+    assert desk.rules.health.warn_ms <= warned <= desk.rules.health.warn_ms + MIN
+
+
 def test_it_is_in_the_story_and_the_table_and_goes_with_its_end(desk: Desk) -> None:
     node, order = at_work(desk)
     quiet_for(desk, node, order.identity, 31)
@@ -110,6 +126,19 @@ def test_a_program_that_takes_no_words_is_only_asked_about(desk: Desk) -> None:
     quiet_for(desk, node, order.identity, 16)
     quiet_for(desk, node, order.identity, 31, 15 * MIN)
     assert [state for state, _ in told(desk)] == ["quiet", "stuck"] and not desk.rows(Word, run="r-0001")
+
+
+def test_a_run_that_its_provider_limits_shows_until_when_and_one_that_only_waits_is_no_row(
+    desk: Desk,
+) -> None:
+    node, order = at_work(desk)
+    node.deliver(order, **failed(FailureKind.MODEL_BUSY, Outcome.INFRA))
+    desk.turn()
+    desk.dispatch("r-0002", runtime="native")
+    desk.turn()
+    (row,) = shown(desk.core)["agents"]
+    assert (row["run"], row["state"], row["gravity"]) == ("r-0001", "rate limit", "well")
+    assert row["until"] == iso(desk.row(Run, "r-0001").retry_at_ms)
 
 
 def test_a_machine_that_is_not_heard_is_no_stuck_agent(desk: Desk) -> None:
