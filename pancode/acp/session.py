@@ -155,7 +155,7 @@ class EditorSession:
             return self.run, 0
         asked, self._question = self._question, {}
         if asked and asked == self._asked:
-            return str(self._acts.answer(asked, text)["run"]), 0
+            return str(self._acts.decide(asked, "words", text)["run"]), 0
         done = self._acts.say(text)
         return str(done["run"]), int(done["number"])
 
@@ -303,10 +303,8 @@ class EditorSession:
             if not self._cancelled.is_set():  # else the editor has closed the card: the turn ends
                 self._think(f"nobody has answered; it still waits: {asks['command']}")
             return
-        yes = partial(self._acts.approve, asks, "run" if option == "run" else "once")
-        act = partial(self._acts.deny, asks) if option == "no" else yes
         try:
-            act()
+            self._acts.decide(asks, "always" if option == "run" else option)
         except PancodeError as refused:
             self._think(f"your answer did not count: {refused.words}. In a terminal: {asks['command']}")
             with self._state:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pancode import asking
 from pancode.cli.face import Face, aside, exit_of, who
 from pancode.cli.progress import ProgressRow, SetUpLine, SetUpTimer
 from pancode.cli.terminal import count, safe, tone, took, usd
 from pancode.client import Client, RepeatedPost, path_of
-from pancode.errors import ApiError, ExitCode, UnavailableError, WorkspaceError
+from pancode.errors import ApiError, ExitCode, PancodeError, UnavailableError, WorkspaceError
 from pancode.plain import counted, gate_state
-from pancode.talk.attached import in_turn
-
-if TYPE_CHECKING:
-    from pancode.cli.transcript import LiveTranscript
+from pancode.talk.attached import followed_log, in_turn
+from pancode.talk.lines import MARK, LogStory
 
 
 def admitted(
@@ -176,10 +175,46 @@ def wait(face: Face, client: Client, run: str) -> dict[str, Any] | None:
     return None
 
 
+JOIN_S = 3.0
+KEPT = 100_000
+"""How many characters of the shown output are remembered for the end."""
+
+
+class LiveTranscript(threading.Thread):
+    """Follows a run's output while somebody waits for its end, and shows whole lines of its story."""
+
+    def __init__(self, client: Client, run: str, runtime: str, show: Callable[[str], None]) -> None:
+        super().__init__(name="transcript", daemon=True)
+        self._client, self._run_id, self._lines = client, run, show
+        self._rest = self.shown = ""
+        self._story = LogStory(runtime, self._piece)
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        """Cut off, it goes on where it was; what it cannot show is in the log."""
+        with suppress(PancodeError, OSError):
+            told = followed_log(
+                lambda gap: None, self._client, self._run_id, "out", wanted=lambda: not self._over.is_set()
+            )
+            for part in told:
+                self._story.write(part.attempt, part.data)
+
+    def finish(self) -> None:
+        """The run has ended: what is on its way is waited for, for a moment."""
+        self.join(JOIN_S)
+        self._over.set()
+        self._story.end()
+        self._piece("\n" if self._rest else "")
+
+    def _piece(self, text: str) -> None:
+        *whole, self._rest = (self._rest + text).split("\n")
+        for line in whole:
+            self._lines(line)
+            self.shown = f"{self.shown}{line}\n"[-KEPT:]
+
+
 def _beginning(face: Face, line: ProgressRow, shape: dict[str, Any]) -> LiveTranscript:
     """The story of its agent, shown above the line of its progress."""
-    from pancode.cli.transcript import LiveTranscript
-    from pancode.talk.lines import MARK
 
     def show(text: str) -> None:
         line.above(text, dim=text.startswith(MARK))

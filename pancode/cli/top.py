@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument
 
 from pancode.cli.commands import Commands
-from pancode.cli.face import PROGRAM, Face, who
+from pancode.cli.face import Face, aside, who
 from pancode.client import Client
 from pancode.errors import UsageError
 
 if TYPE_CHECKING:
+    from pancode.cli.sessions.screen.app import ChatScreen
     from pancode.tui.logreader import LogReader
     from pancode.tui.reader import Reader, Say
-    from pancode.tui.steady import SteadyApp
+    from pancode.tui.steady import SteadyPage
 
 app = Commands()
 
@@ -65,31 +64,14 @@ def _check_terminal() -> None:
 def _shown(begin: str) -> int:
     from node_agent.wire.clock import SystemClock
     from pancode.tui.app import Console
+    from pancode.tui.steady import on_screen
 
-    return on_screen(Console(_Readers(), who(), SystemClock(), begin))
-
-
-def on_screen(app: SteadyApp) -> int:
-    """The screen until the person leaves; whatever ends it, the terminal is as it was."""
-    import termios
-
-    before = termios.tcgetattr(sys.stdin)
+    readers = _Readers()
     try:
-        status = app.run()
+        return on_screen(Console(readers, who(), SystemClock(), begin))
     finally:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it leaves already, in order
-        _restored(before)
-    if app.crash is not None:
-        raise app.crash
-    return status or 0
-
-
-def _restored(before: list[Any]) -> None:
-    """The modes of the terminal, where there still is one."""
-    import termios
-
-    with suppress(termios.error, OSError, ValueError):
-        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+        for page in readers.chats:
+            page.tell_unsent(aside)
 
 
 class _Readers:
@@ -97,6 +79,7 @@ class _Readers:
 
     def __init__(self) -> None:
         self._client = _client(starts=False)
+        self.chats: list[ChatScreen] = []
 
     def reader(self, say: Say) -> Reader:
         from pancode.tui.reader import Reader
@@ -108,10 +91,11 @@ class _Readers:
 
         return LogReader(self._client, run)
 
-    def attach(self, session: str) -> None:
-        import subprocess
+    def chat(self, session: str) -> SteadyPage:
+        from pancode.cli.sessions.chat import page_of
 
-        subprocess.run([*PROGRAM, "attach", session], check=False)
+        self.chats.append(page_of(Face(as_json=False), run=session))
+        return self.chats[-1]
 
 
 def _client(*, starts: bool) -> Client:

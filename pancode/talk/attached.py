@@ -70,30 +70,24 @@ class SessionActs:
         told: Json = self._client.get(path_of("sessions", self.run))
         return told
 
-    def answer(self, asks: Json, text: str) -> Json:
-        """Words that answer this question; the run that has them."""
-        return self._decide(asks, "answer", {"text": text})
+    def decide(self, asks: Json, how: str, text: str = "") -> Json:
+        """Answer this very question; the run that has the answer.
 
-    def approve(self, asks: Json, scope: str = "once") -> None:
-        """A yes to this very question; `scope` run: and to the same rule in this run."""
-        plan = {"plan": asks["plan"]} if asks.get("plan") else {}
-        self._decide(asks, "approve", {**_call(asks), **plan, "scope": scope})
-
-    def deny(self, asks: Json, why: str = "") -> None:
-        """A no to this very question; only a call takes words with it."""
-        words = {"text": why} if asks["kind"] == "call" and why else {}
-        self._decide(asks, "deny", {**_call(asks), **words})
-
-    def _decide(self, asks: Json, how: str, body: Json) -> Json:
-        done: Json = self._client.post(path_of("runs", asks["run"], how), {"by": self._by, **body})
+        `how`: yes, always (the same rule in this run, too), no, or words; only a call takes words with a no.
+        """
+        call = {} if asks["call"] is None else {"call": asks["call"]}
+        if how == "words":
+            verb, body = "answer", {"text": text}
+        elif how == "no":
+            verb, body = "deny", {**call, **({"text": text} if asks["kind"] == "call" and text else {})}
+        else:
+            plan = {"plan": asks["plan"]} if asks.get("plan") else {}
+            verb, body = "approve", {**call, **plan, "scope": "run" if how == "always" else "once"}
+        done: Json = self._client.post(path_of("runs", asks["run"], verb), {"by": self._by, **body})
         return done
 
     def _post(self, what: str, body: Json) -> None:
         self._client.post(path_of("sessions", self.run, what), {"by": self._by, **body})
-
-
-def _call(asks: Json) -> Json:
-    return {} if asks["call"] is None else {"call": asks["call"]}
 
 
 def in_turn(act: Callable[[], object]) -> bool:

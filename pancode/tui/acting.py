@@ -11,14 +11,14 @@ from pancode.tui.bars import Bar
 from pancode.tui.dialogs import Confirm, Words
 from pancode.tui.page import Json, line
 from pancode.tui.reader import Reader
-from pancode.tui.steady import SteadyApp
+from pancode.tui.steady import SteadyPage
 
 HELD = "held"
 """The refusal of a landing that a person can lift by a word."""
 
 
-class NotingApp(SteadyApp):
-    """An application with a line for words, which stands above its footer."""
+class NotingPage(SteadyPage):
+    """A page with a line for words, which stands above its footer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class NotingApp(SteadyApp):
 class Acting:
     """One question at a time: what was asked before is forgotten."""
 
-    def __init__(self, console: NotingApp, reader: Reader, by: str) -> None:
+    def __init__(self, console: NotingPage, reader: Reader, by: str) -> None:
         self._console, self._reader, self._by = console, reader, by
         self._ticket = 0
         self._next: Callable[[Any], None] | None = None
@@ -72,7 +72,7 @@ class Acting:
                 self._send(chosen.act(shape, words.strip()))
 
         question = f"{chosen.words} {shape['run']}:\n{choices(shape)}"
-        self._console.push_screen(Words(question), said)
+        self._console.app.push_screen(Words(question), said)
         return None
 
     def _confirm(self, act: Act) -> None:
@@ -80,7 +80,7 @@ class Acting:
             if yes:
                 self._send(act)
 
-        self._console.push_screen(Confirm(act.question), said)
+        self._console.app.push_screen(Confirm(act.question), said)
 
     def _send(self, act: Act) -> None:
         self._console.note("asked; waiting for the answer ...")

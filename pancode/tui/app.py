@@ -1,31 +1,30 @@
-"""The console: keeps where the person is, takes keys, shows what the reader says, hands acts to it."""
+"""The page of the fleet: keeps where the person is, takes keys, shows what the reader says, hands acts on."""
 
 from __future__ import annotations
 
-import asyncio
-import signal
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from textual.app import ComposeResult, SuspendNotSupported
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
 
 from pancode.errors import PancodeError
-from pancode.plain import clip, safe, width
-from pancode.tui.acting import Acting, NotingApp
+from pancode.plain import safe
+from pancode.tui.acting import Acting, NotingPage
 from pancode.tui.acts import KeySubject, named, subject
-from pancode.tui.bars import CSS, Bar, KeyBar, PromptLine
+from pancode.tui.bars import Bar, KeyBar, PromptLine
 from pancode.tui.canvas import Canvas, LogView
 from pancode.tui.dialogs import KeysHelp
 from pancode.tui.keys import KEYS
 from pancode.tui.logreader import LogReader
-from pancode.tui.page import Json, Line, Page, PageMoment, PagePlace, filtered, line, span
+from pancode.tui.page import Json, Line, Page, PageMoment, PagePlace, filtered, line, span, spread
 from pancode.tui.pages.summary import summary
 from pancode.tui.reader import Acted, AnswersRead, Away, Crashed, Looked, News, Reader, Say
 from pancode.tui.sheet import Sheet
+from pancode.tui.steady import SteadyPage
 from pancode.tui.views import SUMMARY, VIEWS, PageView, resource, resources
 
 if TYPE_CHECKING:
@@ -38,8 +37,8 @@ class Source(Protocol):
     def reader(self, say: Say) -> Reader: ...
     def log(self, run: str) -> LogReader: ...
 
-    def attach(self, session: str) -> None:
-        """Talk with it on this terminal, until the person leaves."""
+    def chat(self, session: str) -> SteadyPage:
+        """The page on which a person talks with it."""
 
 
 @dataclass(slots=True)
@@ -87,9 +86,7 @@ def title_line(where: str, as_of: PageMoment | None, silent_s: float, columns: i
         right = f"as of {as_of.now.strftime('%H:%M:%S')}"
         if silent_s >= STALE_S:
             right, style = f"{right}, not heard for {span(silent_s)}", "red"
-    left = clip(f" {safe(where)}", max(8, columns - len(right) - 2))
-    gap = " " * max(1, columns - width(left) - len(right) - 1)
-    return ((left, "bold"), (gap, ""), (right, style))
+    return spread(columns - 1, ((f" {safe(where)} ", "bold"),), ((right, style),))
 
 
 def top_line(answers: Json, why: PancodeError | None, silent_s: float) -> Line:
@@ -112,15 +109,13 @@ TICK_S = 0.5
 _BY_PRESS = {key.press: key for key in KEYS}
 
 
-class Console(NotingApp):
+class Console(NotingPage):
     """`by`: the person, as runs and audit show it."""
 
-    SIGNALS: ClassVar = {**NotingApp.SIGNALS, signal.SIGINT: 128 + signal.SIGINT}
-    CSS = CSS
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key.press, f"press({key.press!r})", show=False) for key in KEYS if not key.moves),
         Binding("h", "press('escape')", show=False),
-        Binding("ctrl+c", "leave(0)", show=False, priority=True),
+        Binding("ctrl+c", "dismiss(0)", show=False, priority=True),
     ]
 
     class FeedRead(Message):
@@ -158,9 +153,6 @@ class Console(NotingApp):
         if self._log_view is not None:
             self._log_view.close()
 
-    def action_leave(self, status: int) -> None:
-        self.exit(status)
-
     # -- news ------------------------------------------------------------------------------------------
 
     def on_console_feed_read(self, message: FeedRead) -> None:
@@ -177,8 +169,7 @@ class Console(NotingApp):
             case Acted(act, refused):
                 self._acting.acted(act, refused)
             case Crashed(error):
-                self.crash = error
-                self.exit(1)
+                self.crashed(error)
 
     def _answered(self, news: AnswersRead) -> None:
         if news.turn == self._turn:
@@ -270,11 +261,11 @@ class Console(NotingApp):
             "escape": self._go_out,
             "colon": self._ask_resource,
             "slash": self._ask_filter,
-            "question_mark": lambda: self.push_screen(KeysHelp()),
+            "question_mark": lambda: self.app.push_screen(KeysHelp()),
             "y": self._copy,
             "i": lambda: self.go(PagePlace("inbox")),
             "R": self._enter,
-            "q": lambda: self.action_leave(0),
+            "q": lambda: self.dismiss(0),
         }
         keys[press]()
 
@@ -294,19 +285,14 @@ class Console(NotingApp):
             self.go(row.enters)
 
     def _talk_with(self, session: str) -> None:
-        """The terminal is the session's while the person talks; a Ctrl-C there is not one for this screen."""
-        loop = asyncio.get_running_loop()
-        loop.remove_signal_handler(signal.SIGINT)
-        before = signal.signal(signal.SIGINT, lambda number, frame: None)
-        try:
-            with self.suspend():
-                self._source.attach(session)
-        except SuspendNotSupported:
-            self.note(f"this terminal cannot be handed over; talk there: pancode attach {session}", "red")
-        finally:
-            signal.signal(signal.SIGINT, before)
-            loop.add_signal_handler(signal.SIGINT, self.action_leave, 128 + signal.SIGINT)
-        self._enter()
+        """The chat stands above this page until the person leaves it."""
+        page = self._source.chat(session)
+
+        def left(status: int | None) -> None:
+            self._enter()
+            self.note(page.refusal, "red")
+
+        self.app.push_screen(page, left)
 
     def _go_out(self) -> None:
         """Out of the prompt, else of the filter, else of the place."""
@@ -322,7 +308,7 @@ class Console(NotingApp):
     def _copy(self) -> None:
         name = self._subject.copied
         if name:
-            self.copy_to_clipboard(name)
+            self.app.copy_to_clipboard(name)
         self.note(f"copied {name}" if name else "nothing here has an id")
 
     def on_sheet_entered(self, message: Sheet.Entered) -> None:
@@ -364,7 +350,8 @@ class Console(NotingApp):
         if found is None:
             return self.note(f"there is no resource {typed!r}: {', '.join(resources())}", "red")
         if found == "quit":
-            return self.action_leave(0)
-        self.visits = [Visit(PagePlace(found))]
-        self._enter()
+            self.dismiss(0)
+        else:
+            self.visits = [Visit(PagePlace(found))]
+            self._enter()
         return None

@@ -12,6 +12,8 @@ from textual.widgets import Input, Static
 from pancode.tui.keys import help_lines
 from pancode.tui.page import Line
 
+LEAVE = Binding("ctrl+c", "app.quit", priority=True)
+
 
 def drawn(lines: list[Line]) -> Text:
     """Lines as Rich's text; nothing in them is markup."""
@@ -26,7 +28,7 @@ def drawn(lines: list[Line]) -> Text:
 class Confirm(ModalScreen[bool]):
     """A question that only `y` answers with yes."""
 
-    BINDINGS = [Binding("y", "say(True)"), Binding("n,escape,q", "say(False)")]
+    BINDINGS = [LEAVE, Binding("y", "say(True)"), Binding("n,escape,q", "say(False)")]
 
     def __init__(self, question: str) -> None:
         super().__init__()
@@ -44,7 +46,7 @@ class Confirm(ModalScreen[bool]):
 class Words(ModalScreen[str]):
     """A field for words of the person; Esc gives none."""
 
-    BINDINGS = [Binding("escape", "leave")]
+    BINDINGS = [LEAVE, Binding("escape", "leave")]
 
     def __init__(self, question: str) -> None:
         super().__init__()
@@ -66,7 +68,7 @@ class Words(ModalScreen[str]):
 class KeysHelp(ModalScreen[None]):
     """All keys; what one types filters them."""
 
-    BINDINGS = [Binding("escape", "leave")]
+    BINDINGS = [LEAVE, Binding("escape", "leave")]
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog keys"):

@@ -218,3 +218,16 @@ def _cut_out(one: Line, begin: int, end: int) -> tuple[Span, ...]:
         if piece:
             spans.append((piece, style))
     return tuple(spans)
+
+
+def spread(columns: int, left: Line, right: Line = ()) -> Line:
+    """Left is cut, right keeps its place."""
+    room = max(0, columns - width(text_of(right)))
+    kept: list[Span] = []
+    for words, style in left:
+        cut = clip(words, room) if room >= 3 else ""
+        kept.append((cut, style))
+        room -= width(cut)
+        if cut != words:
+            break
+    return (*kept, (" " * max(0, room), ""), *right)

@@ -1,4 +1,4 @@
-"""An application on the whole terminal that leaves it as it was, whatever ends it."""
+"""The one application on the whole terminal, which leaves it as it was, whatever ends it; and its pages."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import asyncio
 import os
 import signal
 import sys
+import termios
+from contextlib import suppress
 from typing import Any, ClassVar
 
+from textual import events
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
+from textual.screen import Screen
 
 from pancode.caller import terminal_is_gone
-from pancode.errors import ExitCode
+from pancode.errors import ExitCode, PancodeError
+from pancode.tui.bars import CSS
 
 LOOK_S = 1.0
 """So often it looks whether the terminal is there: no signal tells it to who does not own the terminal."""
@@ -52,21 +57,49 @@ class SteadyDriver(LinuxDriver):
         self._file: Any = _Lasting(sys.__stderr__)
 
 
-class SteadyApp(App[int]):
-    """`crash`: the defect that has ended it."""
+class SteadyPage(Screen[int]):
+    """A page that fills the terminal, alone or above another one. It is dismissed with an exit status."""
 
+    refusal = ""
+
+    def crashed(self, error: Exception) -> None:
+        """It ends the application, and the command says it; a refusal ends a page above another one alone."""
+        assert isinstance(self.app, SteadyApp)
+        if isinstance(error, PancodeError) and len(self.app.screen_stack) > 2:
+            self.refusal = error.words
+            self.dismiss(error.exit_code)
+        else:
+            self.app.crash = error
+            self.app.exit(1)
+
+    def pressed(self, event: events.Event) -> None:
+        """A key or a paste, wherever it goes."""
+
+
+class SteadyApp(App[int]):
+    """`first`: the lowest page, with which it ends; `crash`: the defect that has ended it."""
+
+    CSS = CSS
     ENABLE_COMMAND_PALETTE = False
     SIGNALS: ClassVar[dict[signal.Signals, int]] = {
+        signal.SIGINT: 128 + signal.SIGINT,
         signal.SIGTERM: 128 + signal.SIGTERM,
         signal.SIGHUP: ExitCode.DETACHED,
     }
     """They end it, with this status."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: SteadyPage) -> None:
         super().__init__(ansi_color=True, driver_class=SteadyDriver)
+        self._first = first
         self.crash: Exception | None = None
 
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key | events.Paste) and isinstance(self.screen, SteadyPage):
+            self.screen.pressed(event)
+        await super().on_event(event)
+
     def on_mount(self) -> None:
+        self.push_screen(self._first, self.exit)
         loop = asyncio.get_running_loop()
         for one, status in self.SIGNALS.items():
             loop.add_signal_handler(one, self.exit, status)
@@ -81,3 +114,17 @@ class SteadyApp(App[int]):
         self.crash = self.crash or error
         super()._handle_exception(error)
         self._exit_renderables.clear()
+
+
+def on_screen(page: SteadyPage) -> int:
+    """The page until the person leaves; whatever ends it, the terminal is as it was."""
+    app, before = SteadyApp(page), termios.tcgetattr(sys.stdin)
+    try:
+        status = app.run()
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it leaves already, in order
+        with suppress(termios.error, OSError, ValueError):  # the terminal may be gone
+            termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+    if app.crash is not None:
+        raise app.crash
+    return status or 0

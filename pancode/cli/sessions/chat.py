@@ -24,12 +24,13 @@ from pancode.cli.runs.dispatch import of_caller, post_agreed
 from pancode.cli.sessions.found import FoundLine, opened
 from pancode.cli.sessions.slash import LEAVE, typed
 from pancode.cli.sessions.talk import ChatLoop, come_back, leaves_with_terminal, read_line, tell_command
-from pancode.cli.terminal import safe, safe_block
+from pancode.cli.terminal import safe
 from pancode.client import Client, RepeatedPost, path_of
 from pancode.core.names import ORCHESTRATOR
 from pancode.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from pancode.cli.sessions.screen.app import ChatScreen
     from pancode.cli.sessions.screen.desk import Begin, Opening
 
 
@@ -112,7 +113,7 @@ def chat(
 
     if not once and not plain and _draws(face):
         shown = opening if agent is None else None
-        return _on_screen(face, begin, first=words or "", opening=shown, flags=_flags(body))
+        return _on_screen(page_of(face, begin, "", "", words or "", shown, _flags(body)))
     leaves_with_terminal()
     client = face.client(works=True)
     if agent is None and not once and _is_seen(face):
@@ -176,34 +177,33 @@ def _draws(face: Face) -> bool:
     return _is_seen(face) and os.environ.get("TERM", "dumb") != "dumb"
 
 
-def _on_screen(
+def page_of(
     face: Face,
-    begin: Begin,
+    begin: Begin | None = None,
     run: str = "",
     since: str = "",
     first: str = "",
     opening: Opening | None = None,
     flags: Mapping[str, str] | None = None,
-) -> int:
-    """The screen until the person leaves, who then reads how to come back."""
+) -> ChatScreen:
+    """The page of a chat; `begin`: how its session begins, where `run` is none of it yet."""
     from pancode.cli.sessions.screen.app import ChatScreen
     from pancode.cli.sessions.screen.desk import ChatDesk
-    from pancode.cli.top import on_screen
 
     desk = ChatDesk(face, SystemIds(), begin, run, since, opening, flags)
-    app = ChatScreen(desk, SystemClock(), who(), folder_here(), first)
+    return ChatScreen(desk, SystemClock(), who(), folder_here(), first)
+
+
+def _on_screen(page: ChatScreen) -> int:
+    """The page until the person leaves, who then reads what was not sent, and how to come back."""
+    from pancode.tui.steady import on_screen
+
     try:
-        return on_screen(app)
+        return on_screen(page)
     finally:
-        unsure = desk.leave()
-        for words in unsure:
-            what = safe_block(words or "what you chose last").rstrip()
-            aside(f"not known whether it was sent: {what}\n  look: pancode sessions\n")
-        for words in filter(None, (*desk.refused, app.left_words)):
-            if words not in unsure:
-                aside(f"not sent: {safe_block(words).rstrip()}\n")
-        if desk.run:
-            aside(f"{come_back(app.shape.get('session', desk.run), app.shape.get('state', ''))}\n")
+        page.tell_unsent(aside)
+        if page.desk.run:
+            aside(f"{come_back(page.shape.get('session', page.desk.run), page.shape.get('state', ''))}\n")
 
 
 def _unless_json(face: Face, command: str, *, once: bool) -> None:
@@ -300,7 +300,7 @@ def attach(
     _unless_json(face, f"pancode attach {run}", once=once)
     shape = client.get(path_of("sessions", run))
     if not once and not plain and _draws(face):
-        return _on_screen(face, _none_begins, shape["run"], since or "", words or "")
+        return _on_screen(page_of(face, None, shape["run"], since or "", words or ""))
     leaves_with_terminal()
     talk = ChatLoop(face, client, SystemIds(), SystemClock(), shape["run"], since or "")
     if words is not None and words.strip() in LEAVE:
@@ -311,7 +311,3 @@ def attach(
         return talk.go() if well and not once else ExitCode.DONE if well else ExitCode.ERROR
     message = None if words is None else talk.say(words)
     return talk.once(message) if once and message is not None else talk.go()
-
-
-def _none_begins(face: Face, client: Client, words: str, terms: Terms) -> dict[str, Any]:
-    raise AssertionError("a session is there already")

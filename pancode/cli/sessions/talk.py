@@ -168,9 +168,8 @@ class ChatLoop:
 
     def _until_turned(self, run: str, number: int) -> Turn | None:
         """The turn; None: none has ended with it, and none will."""
-        self._until(lambda: bool(self._found(run, number)) or self._state == "asks" or self._is_over())
-        found = self._found(run, number)
-        return found[0] if found else None
+        self._until(lambda: self._found(run, number) is not None or self._state == "asks" or self._is_over())
+        return self._found(run, number)
 
     def _is_over(self) -> bool:
         """Whether no program is there, and none begins without more words."""
@@ -180,8 +179,8 @@ class ChatLoop:
         """Whether the newest sitting, or the newest run, has ended otherwise than well."""
         return bool(self._shape) and self._shape["sittings"][-1]["outcome"] not in (None, "done")
 
-    def _found(self, run: str, number: int) -> list[Turn]:
-        return [turn for turn in self.talk.ended if turn.has(run, number)]
+    def _found(self, run: str, number: int) -> Turn | None:
+        return next((turn for turn in self.talk.ended if turn.has(run, number)), None)
 
     def _until(self, over: Any) -> None:
         """Take what happens in until it is so, and a state at least has come; or until the stream's end."""
@@ -423,7 +422,7 @@ class ChatLoop:
         if asks["kind"] == "question":
             if hasty:
                 return False
-            self._acts.answer(asks, text)
+            self._acts.decide(asks, "words", text)
         elif says and hasty and not named:
             by_number = "" if call is None else f", or: y {call}"
             self._note(f"[the question came as you typed: answer it again{by_number}]")
@@ -433,9 +432,9 @@ class ChatLoop:
             self._sure = asks
             self._note(f"[{_always(asks)}? {word} again; y allows it once]")
         elif says == "yes":
-            self._acts.approve(asks, "run" if word in ALWAYS else "once")
+            self._acts.decide(asks, "always" if word in ALWAYS else "yes")
         elif says == "no":
-            self._acts.deny(asks, "" if named else more)
+            self._acts.decide(asks, "no", "" if named else more)
         else:
             return False
         return True

@@ -1,4 +1,4 @@
-"""The chat with one session on a whole terminal: keys, news, and the lines around the conversation."""
+"""The page of the chat with one session: keys, news, and the lines around the conversation."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from pancode.cli.sessions.screen.blocks import AnswerText, TalkView
 from pancode.cli.sessions.screen.card import QUIET_MS, AskCard, CardAnswer
 from pancode.cli.sessions.screen.desk import ChatDesk, Consent, News
 from pancode.cli.sessions.screen.field import Field, Popup
-from pancode.cli.sessions.screen.look import GLYPHS, QUIET, STATES, clock, glyph, rule, spread
+from pancode.cli.sessions.screen.look import GLYPHS, QUIET, STATES, clock, glyph, rule
 from pancode.cli.sessions.screen.steering import SETTLE_MS, ChosenTerms
 from pancode.cli.sessions.screen.story import AnswerBlock, CallsBlock, TalkStory, plain_of
 from pancode.cli.sessions.slash import TypedCommand, overview, typed
 from pancode.cli.sessions.talk import spent_in_all
+from pancode.cli.terminal import safe_block
 from pancode.errors import PancodeError, UsageError
 from pancode.plain import clip, counted, safe
 from pancode.talk.attached import OVER, SessionActs
 from pancode.talk.conversation import HeardWords, Part, SessionTalk
-from pancode.tui.bars import Bar
-from pancode.tui.page import Line
-from pancode.tui.steady import SteadyApp
+from pancode.tui.bars import Bar, PromptLine
+from pancode.tui.page import Line, spread
+from pancode.tui.steady import SteadyPage
 
 if TYPE_CHECKING:
     from node_agent.wire.clock import Clock
@@ -46,19 +47,18 @@ Ctrl-O folds and unfolds all calls. Ctrl-Up and Ctrl-Down mark a block: Enter op
 PageUp reads back, Ctrl-End follows again. Ctrl-F finds, Enter there goes to the next."""
 
 
-class ChatScreen(SteadyApp):
+class ChatScreen(SteadyPage):
     """`by`: the person. `first`: words to begin with, or to say at once."""
 
     CSS = (
         """
-    Screen { background: ansi_default; color: ansi_default; layers: base over; }
-    #head, #pulse, #edge, #foot { height: 1; background: ansi_default; }
+    ChatScreen { layers: base over; }
+    #head, #pulse, #edge, #foot { height: 1; }
     #write { height: auto; } #sign { width: 2; color: ansi_cyan; }
     Field, Field:focus { width: 1fr; height: auto; max-height: 8; border: none; padding: 0;
       background: ansi_default; color: ansi_default; }
     Popup { layer: over; dock: bottom; width: 80%; max-width: 80; height: auto; max-height: 10; display: none;
       margin: 0 0 3 1; border: round ansi_cyan; background: ansi_default; color: ansi_default; padding: 0; }
-    #find { display: none; border: none; padding: 0 1; background: ansi_default; }
     """
         + blocks.CSS
         + card.CSS
@@ -92,7 +92,7 @@ class ChatScreen(SteadyApp):
 
     def __init__(self, desk: ChatDesk, clock: Clock, by: str, folder: str, first: str = "") -> None:
         super().__init__()
-        self._desk, self._clock, self._by, self._folder, self._first = desk, clock, by, folder, first
+        self.desk, self._clock, self._by, self._folder, self._first = desk, clock, by, folder, first
         self.talk, self._conversation = TalkStory(), SessionTalk()
         self.terms = ChosenTerms(desk.change)
         self.shape: dict[str, Any] = {}
@@ -111,8 +111,8 @@ class ChatScreen(SteadyApp):
         self._leaves = False
         self._live = 0
         """Runs at work beside this session."""
-        self.left_words = ""
-        """What was written and not sent."""
+        self._popup = Popup()
+        self.field = Field(self._popup)
 
     # -- life ------------------------------------------------------------------------------------------
 
@@ -120,9 +120,8 @@ class ChatScreen(SteadyApp):
         self._head, self._pulse, self._edge, self._foot = map(Bar, ("head", "pulse", "edge", "foot"))
         self.view = TalkView(self.talk.blocks, safe(self._by))
         self.card = AskCard(self._answered, self._type)
-        self._popup = Popup()
-        self.field = Field(self._popup)
-        self._find = Input(id="find", compact=True, placeholder="find; Enter goes on, Esc closes")
+        self._find = PromptLine()
+        self._find.placeholder = "find; Enter goes on, Esc closes"
         self._sign = Static("\u276f ", id="sign", markup=False)
         yield from (self._head, self.view, self.card, self._pulse, self._edge, self._find)
         with Horizontal(id="write"):
@@ -139,71 +138,71 @@ class ChatScreen(SteadyApp):
 
     def _begin(self) -> None:
         """The prompt stands already: whoever types now loses nothing."""
-        self._desk.start(lambda news: self.post_message(self.Heard(news)))
+        self.desk.start(lambda news: self.post_message(self.Heard(news)))
         if self._first:
             self._enter(self._first.strip())
 
     def on_unmount(self) -> None:
-        if self._desk.run:
+        if self.desk.run:
             self.terms.send()
-        self._desk.stop()
+        self.desk.stop()
         if isinstance(self.card.asks, Consent):
             self.card.asks.answer.put(False)
-        self.left_words = self.field.text.strip()
+
+    def tell_unsent(self, say: Callable[[str], object]) -> None:
+        """Say to who has left which words were not sent, and of which nobody knows."""
+        unsure = self.desk.leave()
+        for one in unsure:
+            what = safe_block(one or "what you chose last").rstrip()
+            say(f"not known whether it was sent: {what}\n  look: pancode sessions\n")
+        for one in (*self.desk.refused, self.field.text.strip()):
+            if one and one not in unsure:
+                say(f"not sent: {safe_block(one).rstrip()}\n")
 
     # -- what happens ----------------------------------------------------------------------------------
 
     def on_chat_screen_heard(self, message: Heard) -> None:
         kind, data = message.news
-        if kind != "away" and kind != "note":
+        if kind not in ("away", "note"):
             self._away_ms = None
         heard: dict[str, Callable[[Any], None]] = {
             "session": self._shaped,
             "begun": self._begun,
             "panel": self._panelled,
+            "agree": self._asks,
+            "found": self.talk.found,
+            "terms": self.terms.settings,
+            "crash": self.crashed,
+            "refused": lambda refused: self._refused(*refused),
         }
-        if kind in heard:
-            heard[kind](data)
         match kind:
             case "log":
                 for part in self._conversation.feed(*data):
                     self._take(part)
-                self._desk.taken()
+                self.desk.taken()
+            case "end":
+                for part in self._conversation.end():
+                    self._take(part)
             case "note":
                 self._note = (safe(data), QUIET)
             case "away":
                 self._away_ms = self._clock.mono_ms() if self._away_ms is None else self._away_ms
-            case "refused":
-                self._refused(*data)
-            case _:
-                self._heard_beside(kind, data)
-        self._wants_paint()
-        self._frame()
-
-    def _heard_beside(self, kind: str, data: Any) -> None:
-        """What is no news of the session."""
-        match kind:
-            case "agree":
-                self._asks(data)
-            case "found":
-                self.talk.found(data)
-            case "terms":
-                self.terms.settings(data)
             case "live":
                 self._live = data
             case "things":
                 self.field.things = data
                 self.field.suggest()
-            case "crash":
-                self.crash = data
-                self.exit(1)
+            case _ if kind in heard:
+                heard[kind](data)
+        self._wants_paint()
+        self._frame()
 
     def _take(self, part: Part) -> None:
         """Words whose answer was lost may have arrived all the same: they are not to be sent again then."""
         if isinstance(part, HeardWords) and part.by == self._by:
             text = part.text.strip()
-            if text in self._desk.unsure:
-                self._desk.arrived(text)
+            if text in self.desk.unsure:
+                self.desk.arrived(text)
                 if self.field.text.strip() == text:
                     self.field.put("")
         self.talk.take(part)
@@ -239,11 +238,11 @@ class ChatScreen(SteadyApp):
         self.talk.tell(". ".join(filter(None, (str(error), error.why, error.fix))), "error")
         if words:
             self.talk.unsent(words)
-        if words in (*self._desk.unsure, *self._desk.refused) and not self.field.text:
+        if words in (*self.desk.unsure, *self.desk.refused) and not self.field.text:
             self.field.put(words)
-            if words in self._desk.refused:
-                self._desk.refused.remove(words)
-        if not self._desk.run:
+            if words in self.desk.refused:
+                self.desk.refused.remove(words)
+        if not self.desk.run:
             self._state = ""
 
     def _asks(self, asks: Any) -> None:
@@ -252,7 +251,7 @@ class ChatScreen(SteadyApp):
             self._card_ms = self._key_ms = self._clock.mono_ms()
             self._reply_to(None)
             if isinstance(asks, Consent):
-                self.bell()
+                self.app.bell()
 
     # -- drawing ---------------------------------------------------------------------------------------
 
@@ -284,7 +283,7 @@ class ChatScreen(SteadyApp):
         shape = self.shape
         title = safe(shape.get("title") or "New session")
         place = " \u00b7 ".join(filter(None, (safe(shape.get("agent") or ""), safe(shape.get("node") or ""))))
-        name = shape.get("session", self._desk.run)
+        name = shape.get("session", self.desk.run)
         right = f" {place} \u00b7 {name} " if place and columns >= 80 else f" {name} " if name else ""
         title = f" {clip(title, max(8, columns - len(right) - 8))} "
         self._head.tell((rule(columns, ((title, "bold"),), ((right, QUIET),)),))
@@ -292,7 +291,7 @@ class ChatScreen(SteadyApp):
         means = " ".join(filter(None, (shape.get("runtime"), shape.get("model"))))
         self._edge.tell((self.terms.line(columns, safe(means)),))
         self._foot.tell((self._foot_line(columns),))
-        if self._desk.run and now - self._key_ms >= SETTLE_MS:
+        if self.desk.run and now - self._key_ms >= SETTLE_MS:
             self.terms.send()
 
     def _pulse_line(self, columns: int, now: int) -> Line:
@@ -323,31 +322,28 @@ class ChatScreen(SteadyApp):
 
     # -- keys ------------------------------------------------------------------------------------------
 
-    async def on_event(self, event: events.Event) -> None:
-        """Every key counts as one, wherever it goes."""
-        if isinstance(event, events.Key | events.Paste):
-            self._key_ms, self._note = self._clock.mono_ms(), ("", "")
-            self._leaves = self._leaves and isinstance(event, events.Key) and event.key == "ctrl+c"
-        await super().on_event(event)
+    def pressed(self, event: events.Event) -> None:
+        self._key_ms, self._note = self._clock.mono_ms(), ("", "")
+        self._leaves = self._leaves and isinstance(event, events.Key) and event.key == "ctrl+c"
 
     def action_leave_or_delete(self) -> None:
         """Ctrl-D: away, where nothing is written."""
         if self.field.text:
             self.field.action_delete_right()
         else:
-            self.exit(0)
+            self.dismiss(0)
 
     def action_clear_or_leave(self) -> None:
         """Ctrl-C: what is selected is copied, else what is written is thrown away; twice it leaves."""
-        selected = self.screen.get_selected_text()
+        selected = self.get_selected_text()
         if selected:
-            self.copy_to_clipboard(selected)
-            self.screen.clear_selection()
+            self.app.copy_to_clipboard(selected)
+            self.clear_selection()
         elif self.field.text:
             self.field.typed.add(self.field.text)
             self.field.put("")
         elif self._leaves:
-            self.exit(0)
+            self.dismiss(0)
         else:
             self._leaves, self._note = True, ("Ctrl-C again leaves; nothing ends", "")
         self._frame()
@@ -357,19 +353,19 @@ class ChatScreen(SteadyApp):
         if self._popup.display:
             self.field._takes()
         elif self.card.asks is not None and self.focused is not self.card:
-            self.screen.set_focus(self.card)
+            self.set_focus(self.card)
         else:
-            self.screen.set_focus(self.field)
+            self.set_focus(self.field)
 
     def action_escape(self) -> None:
         """Out of what is open; else the turn at work ends."""
         if self._find.display:
-            self._find.display = False
+            self._find.close()
             self.view.mark(None)
             self.view.anchor()
-            self.screen.set_focus(self.field)
+            self.set_focus(self.field)
         elif self.focused is self.card:
-            self.screen.set_focus(self.field)
+            self.set_focus(self.field)
         elif self._replies is not None:
             self._reply_to(None)
         elif self.view.marked is not None:
@@ -377,7 +373,7 @@ class ChatScreen(SteadyApp):
             self.view.anchor()
         elif self._state in ("works", "asks"):
             turn = self._conversation.turn
-            self._desk.do(lambda acts: acts.cancel(turn))
+            self.desk.do(lambda acts: acts.cancel(turn))
             self._note = ("the turn is to end", "")
         self._frame()
 
@@ -400,12 +396,11 @@ class ChatScreen(SteadyApp):
         self._agreed = False
 
     def action_recall(self) -> None:
-        self.screen.set_focus(self.field)
+        self.set_focus(self.field)
         self.field.recall()
 
     def action_find(self) -> None:
-        self._find.display = True
-        self._find.focus()
+        self._find.open("find", self._find.value)
 
     async def on_input_submitted(self, event: Input.Submitted) -> None:
         found = self.view.find(event.value) if event.value else None
@@ -423,7 +418,7 @@ class ChatScreen(SteadyApp):
         answers = [one for one in self.talk.blocks if isinstance(one, AnswerBlock)]
         block = self.view.marked or (answers[-1] if answers else None)
         if block is not None:
-            self.copy_to_clipboard(plain_of(block))
+            self.app.copy_to_clipboard(plain_of(block))
         self._note = ("copied" if block is not None else "there is nothing to copy yet", "")
         self._frame()
 
@@ -439,7 +434,7 @@ class ChatScreen(SteadyApp):
     # -- words -----------------------------------------------------------------------------------------
 
     def on_field_named(self) -> None:
-        self._desk.look(self._folder)
+        self.desk.look(self._folder)
 
     def on_field_sent(self, message: Field.Sent) -> None:
         text = message.text.strip()
@@ -478,20 +473,20 @@ class ChatScreen(SteadyApp):
         self.talk.sent(text, safe(self._by))
         self.view.mark(None)
         self.view.anchor()
-        if self._desk.run or self._state == "begins":
-            if self._desk.run:
+        if self.desk.run or self._state == "begins":
+            if self.desk.run:
                 self.terms.send()
-            self._desk.say(text)  # behind the beginning, where that is on its way
+            self.desk.say(text)  # behind the beginning, where that is on its way
         else:
             self._state, self._since_ms = "begins", self._clock.mono_ms()
-            self._desk.begin(text, self.terms.first())
+            self.desk.begin(text, self.terms.first())
         self._wants_paint()
 
     def _command(self, command: TypedCommand) -> None:
         name = command.command.name
         if name == "/detach":
-            return self.exit(0)
-        if name == "/help":
+            self.dismiss(0)
+        elif name == "/help":
             self.talk.panel(name, f"{HELP}\n\n{overview()}".rstrip())
         elif name == "/copy":
             self.action_copy()
@@ -501,8 +496,8 @@ class ChatScreen(SteadyApp):
             if name == "/cost":
                 self._tell_cost()
             self._note = (f"{safe(command.text)} ...", QUIET)
-            self._desk.show(command, max(40, self.size.width - 4))
-        elif not self._desk.run:
+            self.desk.show(command, max(40, self.size.width - 4))
+        elif not self.desk.run:
             self._note = ("there is no session yet", "")
         else:
             turn = self._conversation.turn
@@ -511,9 +506,8 @@ class ChatScreen(SteadyApp):
                 "/rest": SessionActs.rest,
                 "/end": SessionActs.end,
             }
-            self._desk.do(acts[name])
+            self.desk.do(acts[name])
         self._wants_paint()
-        return None
 
     def _tell_cost(self) -> None:
         turns = sum(one["turns"] for one in self.shape.get("sittings", ()))
@@ -523,7 +517,7 @@ class ChatScreen(SteadyApp):
 
     def _type(self, character: str) -> None:
         """A letter for the words, while the card has the keys."""
-        self.screen.set_focus(self.field)
+        self.set_focus(self.field)
         self.field.insert(character)
 
     def _answered(self, answered: CardAnswer) -> None:
@@ -541,14 +535,12 @@ class ChatScreen(SteadyApp):
             asks.answer.put(how == "yes")
             self._asks(self.shape.get("asks"))  # a question of the agent, which stood behind it
         elif how == "choice":
-            self._desk.do(lambda acts: acts.answer(asks, answered.choice))
-        elif how == "no":
-            self._desk.do(lambda acts: acts.deny(asks))
+            self.desk.do(lambda acts: acts.decide(asks, "words", answered.choice))
         else:
-            self._desk.do(lambda acts: acts.approve(asks, "run" if how == "always" else "once"))
+            self.desk.do(lambda acts: acts.decide(asks, how))
         self._agreed = how == "yes" and isinstance(asks, dict) and asks["kind"] == "change"
         self._note = ("sent; Alt-U takes the change back" if self._agreed else "sent", "")
-        self.screen.set_focus(self.field)
+        self.set_focus(self.field)
         return None
 
     def _reply_to(self, answered: CardAnswer | None) -> None:
@@ -557,16 +549,16 @@ class ChatScreen(SteadyApp):
         self._sign.update("\u276f " if answered is None else "? ")
         if answered is not None:
             self._note = ("your words answer this question; Esc takes that back", "")
-        self.screen.set_focus(self.field)  # now: a key that comes next is none for the card
+        self.set_focus(self.field)  # now: a key that comes next is none for the card
 
     def _replied(self, answered: CardAnswer, text: str) -> None:
         asks = answered.asks
-        denies = asks["kind"] != "question"
-        self._desk.do(lambda acts: acts.deny(asks, text) if denies else acts.answer(asks, text), text)
+        how = "words" if asks["kind"] == "question" else "no"
+        self.desk.do(lambda acts: acts.decide(asks, how, text), text)
         self._reply_to(None)
 
     def on_markdown_link_clicked(self, event: AnswerText.LinkClicked) -> None:
         """Shown and copied: where it goes is not what its words say, and nothing is opened."""
-        self.copy_to_clipboard(safe(event.href))
+        self.app.copy_to_clipboard(safe(event.href))
         self._note = (f"copied {safe(event.href)}", "")
         self._frame()

@@ -83,7 +83,7 @@ class ChatDesk:
         self,
         face: Face,
         ids: Ids,
-        begin: Begin,
+        begin: Begin | None,
         run: str = "",
         since: str = "",
         opening: Opening | None = None,
@@ -168,7 +168,9 @@ class ChatDesk:
                     self._tell(("live", now))
 
     def stop(self) -> None:
-        self._over.set()
+        with self._way:
+            self._over.set()
+            self._way.notify_all()
 
     def leave(self) -> list[str]:
         """Wait a moment for what is on its way. Returns what nobody knows of: words; empty for an act."""
@@ -199,6 +201,7 @@ class ChatDesk:
                 f"Its agent would do more by itself, with safety {level}. Begin it?", ""
             ):
                 raise UsageError("nothing was begun", fix="Ctrl-Y chooses another level", code="not_agreed")
+            assert self._begin is not None
             begun = self._begin(self._face, client, words, terms)
             self.run = self.acts.run = begun["run"]
             self._tell(("begun", begun))
@@ -268,7 +271,9 @@ class ChatDesk:
     def _carry_out(self) -> None:
         while True:
             with self._way:
-                self._way.wait_for(lambda: self._on_way)
+                self._way.wait_for(lambda: self._on_way or self._over.is_set())
+                if not self._on_way:
+                    return
             work, words = self._on_way[0]
             self._carried(work, words or "")
             with self._way:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pancode.plain import clip, width
-from pancode.tui.page import Line, Span, text_of
+from pancode.plain import width
+from pancode.tui.page import Line, Span, spread, text_of
 
 GLYPHS: dict[str, tuple[str, str]] = {
     "asks": ("?", "yellow"), "running": ("\u25d0", "cyan"), "waiting": ("\u25f7", "dim"),
@@ -33,19 +33,6 @@ STATES: dict[str, tuple[str, str]] = {
 def glyph(state: str) -> Span:
     sign, tone = GLYPHS[state]
     return sign, f"bold {tone}"
-
-
-def spread(columns: int, left: Line, right: Line = ()) -> Line:
-    """Left is cut, right keeps its place."""
-    room = max(0, columns - width(text_of(right)))
-    kept: list[Span] = []
-    for words, style in left:
-        cut = clip(words, room) if room >= 3 else ""
-        kept.append((cut, style))
-        room -= width(cut)
-        if cut != words:
-            break
-    return (*kept, (" " * max(0, room), ""), *right)
 
 
 def rule(columns: int, left: Line, right: Line = ()) -> Line:

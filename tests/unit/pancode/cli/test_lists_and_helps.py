@@ -18,13 +18,12 @@ from pancode.cli.account.cost import _lines
 from pancode.cli.account.workers import _WORKERS
 from pancode.cli.commands import Group
 from pancode.cli.face import Face
-from pancode.cli.follow import gate_lines
+from pancode.cli.follow import LiveTranscript, gate_lines
 from pancode.cli.main import ALIASES, COMMANDS, GROUPS, cli, run
 from pancode.cli.runs import logs
 from pancode.cli.runs.dispatch import _was_shown
 from pancode.cli.runs.options import HEADINGS
 from pancode.cli.terminal import Columns, listing
-from pancode.cli.transcript import LiveTranscript
 from pancode.client import Client
 from pancode.errors import UsageError
 from tests.unit.pancode.cli.test_terminal import Terminal

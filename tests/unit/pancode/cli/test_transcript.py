@@ -9,8 +9,8 @@ from typing import Any
 
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.policy import Mode, Safety
+from pancode.cli.follow import LiveTranscript
 from pancode.cli.sessions import terms
-from pancode.cli.transcript import LiveTranscript
 from pancode.client import Client, ServerEvent, StreamCutError
 from pancode.talk.lines import LogStory
 from pancode.talk.stream import TAKING_TURNS

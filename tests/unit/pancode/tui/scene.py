@@ -9,9 +9,12 @@ import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.pilot import Pilot
+from textual.widgets import Static
 
 from node_agent.wire.endpoint import ModelFact
 from node_agent.wire.failure import FailureKind, Outcome
@@ -25,6 +28,7 @@ from pancode.runs.fleet_settings import pause_queue
 from pancode.tui.app import Console
 from pancode.tui.logreader import LogReader
 from pancode.tui.reader import Reader, Say
+from pancode.tui.steady import SteadyApp, SteadyPage
 from tests.crowd import crowded
 from tests.unit.pancode.api.world import World
 from tests.unit.pancode.control.world import Puppet, facts, failed
@@ -99,7 +103,7 @@ class Scene:
         self.flows = Flows(home)
         self.world, self.desk = self.flows.world, self.flows.world.context
         self.client = WorldClient(self.world)
-        self.attached: list[str] = []
+        self.chats: list[Chat] = []
         self._silent_machine()
         self.asks = self._asks()
         self.done = self._done()
@@ -178,16 +182,30 @@ class Scene:
     def reader(self, say: Say) -> Reader:
         return Reader(self.client, self.client, say, (0.05, 0.5))
 
-    def attach(self, session: str) -> None:
-        self.attached.append(session)
+    def chat(self, session: str) -> SteadyPage:
+        self.chats.append(Chat(session))
+        return self.chats[-1]
 
     def log_reader(self, run: str) -> LogReader:
         return LogReader(self.client, run, 0.05)
 
 
+class Chat(SteadyPage):
+    """A page that Esc leaves."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(0)")]
+
+    def __init__(self, session: str) -> None:
+        super().__init__()
+        self.session = session
+
+    def compose(self) -> ComposeResult:
+        yield Static(f"talking with {self.session}")
+
+
 class Readers:
     def __init__(self, scene: Scene) -> None:
-        self.reader, self.log, self.attach = scene.reader, scene.log_reader, scene.attach
+        self.reader, self.log, self.chat = scene.reader, scene.log_reader, scene.chat
 
 
 def console(scene: Scene, begin: str = "now") -> Console:
@@ -203,9 +221,9 @@ def played(
     """A person before the console."""
 
     async def run() -> None:
-        app = console(scene, begin)
-        async with app.run_test(size=size) as pilot:
-            await play(app, pilot)
+        page = console(scene, begin)
+        async with SteadyApp(page).run_test(size=size) as pilot:
+            await play(page, pilot)
 
     try:
         asyncio.run(run())
@@ -213,8 +231,10 @@ def played(
         scene.client.close()
 
 
-def screen(app: Console) -> str:
+def screen(page: Console) -> str:
     """What stands there, without colours. The screen of an application that has failed would be empty."""
+    app = page.app
+    assert isinstance(app, SteadyApp)
     if app.crash is not None:
         raise app.crash
     assert app.return_code is None, f"it has ended with {app.return_code}"

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
+from pancode.errors import NotFoundError
 from pancode.tui.app import Console
 from pancode.tui.page import PagePlace
 from pancode.tui.sheet import Sheet
+from pancode.tui.steady import SteadyApp
 from tests.unit.pancode.tui.scene import Scene, comes, console, played, screen, shows
 
 
@@ -36,12 +38,21 @@ def test_in_and_out_keeps_the_marked_row(still: Scene) -> None:
     played(still, play, "runs")
 
 
-def test_a_terminal_that_cannot_be_handed_over_says_the_command(talked: Scene) -> None:
+def test_a_chat_stands_above_its_row_until_one_leaves_it(talked: Scene) -> None:
     async def play(app: Console, pilot: Pilot[int]) -> None:
         await shows(app, pilot, "and now?")
         await pilot.press("enter")
-        await shows(app, pilot, "talk there: pancode attach r-")
-        assert talked.attached == []
+        told = await shows(app, pilot, "talking with r-")
+        assert "and now?" not in told
+        await pilot.press("q", "colon", "j")
+        assert "talking with r-" in screen(app), "its keys are no keys of the page below"
+        await pilot.press("escape")
+        await shows(app, pilot, "and now?")
+        assert len(talked.chats) == 1 and app.app.screen is app
+        await pilot.press("enter")
+        await shows(app, pilot, "talking with r-")
+        talked.chats[1].crashed(NotFoundError("it was forgotten"))
+        assert "and now?" in await shows(app, pilot, "it was forgotten")
 
     played(talked, play, "sessions")
 
@@ -230,7 +241,7 @@ def test_ways_to_leave(still: Scene, presses: tuple[str, ...]) -> None:
     async def play(app: Console, pilot: Pilot[int]) -> None:
         await shows(app, pilot, "as of")
         await pilot.press(*presses)
-        await comes(app, pilot, lambda: app.return_value == 0, "the end")
+        await comes(app, pilot, lambda: app.app.return_value == 0, "the end")
 
     played(still, play)
 
@@ -239,17 +250,20 @@ def test_a_defect_in_a_thread_ends_it_with_the_error(still: Scene) -> None:
     async def play(app: Console, pilot: Pilot[int]) -> None:
         await shows(app, pilot, "as of")
         app._reader.beside(_fails)
-        await comes(app, pilot, lambda: isinstance(app.crash, ZeroDivisionError), "the defect")
+        steady = app.app
+        assert isinstance(steady, SteadyApp)
+        await comes(app, pilot, lambda: isinstance(steady.crash, ZeroDivisionError), "the defect")
 
     played(still, play)
 
 
 def test_a_defect_on_the_screen_is_kept_for_the_command_to_tell(still: Scene) -> None:
-    seen: list[Console] = []
+    seen: list[SteadyApp] = []
 
     async def play(app: Console, pilot: Pilot[int]) -> None:
         await shows(app, pilot, "as of")
-        seen.append(app)
+        assert isinstance(app.app, SteadyApp)
+        seen.append(app.app)
         app.call_later(_fails)
         await pilot.pause(0.2)
 

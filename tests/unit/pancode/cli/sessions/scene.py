@@ -18,6 +18,7 @@ from pancode.cli.face import Face
 from pancode.cli.sessions.screen.app import ChatScreen
 from pancode.cli.sessions.screen.desk import ChatDesk
 from pancode.client import Client, ServerEvent, StreamCutError
+from pancode.tui.steady import SteadyApp
 from tests.fakes.node.clock import CountingIds, MemoryClock
 
 RUN = "r-abc123"
@@ -148,7 +149,8 @@ class ChatScene:
         self.ran: list[list[str]] = []
         """Command lines of commands."""
         self.desk = ChatDesk(face, CountingIds(), begin or _begun, run, runs=self._runs)
-        self.app = ChatScreen(self.desk, cast("Clock", self.clock), "ada", "/nowhere", first)
+        self.page = ChatScreen(self.desk, cast("Clock", self.clock), "ada", "/nowhere", first)
+        self.app = SteadyApp(self.page)
 
     def _runs(self, argv: Sequence[str], patience_s: float, columns: int) -> str:
         self.ran.append(list(argv))

@@ -45,7 +45,7 @@ def test_a_screen_is_as_it_was(name: str, size: tuple[int, int]) -> None:
         scene.api.writes(*TALK)
         await scene.shows(pilot, "make -j8")
         scene.api.becomes(told)
-        await scene.until(pilot, lambda: scene.app.shape == told, "the state")
+        await scene.until(pilot, lambda: scene.page.shape == told, "the state")
         await pilot.press(*presses)
         await scene.shows(pilot, words)
         if WRITES:

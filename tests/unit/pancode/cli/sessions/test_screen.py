@@ -76,7 +76,7 @@ def test_a_repaint_that_is_late_when_it_is_asked_for_still_comes() -> None:
         for number in range(5):
             scene.api.writes(said(f"piece {number}. "))
             await scene.shows(pilot, f"piece {number}.")
-            scene.app._wants_paint()
+            scene.page._wants_paint()
             time.sleep(0.06)
         scene.api.writes(said("the last piece"))
         await scene.shows(pilot, "the last piece")
@@ -124,7 +124,7 @@ def test_a_y_that_was_typed_before_the_question_is_a_letter() -> None:
         await pilot.press("y")
         scene.clock.advance(QUIET_MS * 10)
         await pilot.pause(0.6)
-        assert scene.app.field.text == "okay" and not scene.app.card.has_focus
+        assert scene.page.field.text == "okay" and not scene.page.card.has_focus
         await pilot.press("tab")
         await scene.shows(pilot, "y allow once")
         await pilot.press("y")
@@ -132,7 +132,7 @@ def test_a_y_that_was_typed_before_the_question_is_a_letter() -> None:
 
     scene = played(ChatScene(), play)
     assert scene.api.posts == [(f"/v1/runs/{RUN}/approve", {"call": 3, "scope": "once"})]
-    assert scene.app.left_words == "okay"
+    assert scene.page.field.text == "okay"
 
 
 def test_no_sentence_answers_a_question_and_another_question_takes_no_key() -> None:
@@ -148,10 +148,10 @@ def test_no_sentence_answers_a_question_and_another_question_takes_no_key() -> N
         scene.api.becomes(asks("call", "rm -rf /", 4))
         await scene.shows(pilot, "rm -rf /")
         await pilot.press("y")
-        assert scene.app.field.text == "y", "the keys are the field's again"
+        assert scene.page.field.text == "y", "the keys are the field's again"
         await pilot.press("backspace", "tab", "y", "n")
         await scene.shows(pilot, "this question has just come")
-        assert len(scene.api.posts) == 1 and scene.app._replies is None
+        assert len(scene.api.posts) == 1 and scene.page._replies is None
         scene.clock.advance(QUIET_MS)
         await pilot.press("n", *"too far", "enter")
         await scene.until(pilot, lambda: len(scene.api.posts) == 2, "the no")
@@ -181,7 +181,7 @@ def test_a_letter_alone_and_enter_is_an_answer_once_the_card_has_stood() -> None
         await scene.shows(pilot, "git push")
         await pilot.press("y", "enter")
         await scene.shows(pilot, "this question has just come")
-        assert scene.api.posts == [] and scene.app.field.text == ""
+        assert scene.api.posts == [] and scene.page.field.text == ""
         scene.clock.advance(QUIET_MS)
         await pilot.press("y", "enter")
         await scene.until(pilot, lambda: bool(scene.api.posts), "the yes")
@@ -199,7 +199,7 @@ def test_who_leaves_the_card_writes_again_and_letters_go_to_the_words() -> None:
         await scene.shows(pilot, "y allow once")
         for letter in "way":
             scene.app.post_message(events.Key(letter, letter))
-        await scene.until(pilot, lambda: scene.app.field.text == "way", "the words")
+        await scene.until(pilot, lambda: scene.page.field.text == "way", "the words")
         await pilot.press("ctrl+c", "tab", "escape", "tab", "y")
         await scene.until(pilot, lambda: bool(scene.api.posts), "the yes")
 
@@ -259,9 +259,9 @@ def test_words_commands_and_lines() -> None:
         await pilot.press("ctrl+c", *"/cost", "enter")
         await scene.shows(pilot, "1 turn, 1.2 k tokens")
         await pilot.press("up")
-        assert scene.app.field.text == "/cost"
+        assert scene.page.field.text == "/cost"
         await pilot.press("up", "up")
-        assert scene.app.field.text == "/rest"
+        assert scene.page.field.text == "/rest"
 
     scene = played(ChatScene(), play)
     turn = f"/v1/sessions/{RUN}/turn"
@@ -277,7 +277,7 @@ def test_enter_sends_a_whole_command_though_its_last_letter_is_no_news_yet() -> 
         scene.api.writes(TURN)
         await scene.shows(pilot, "why is it slow?")
         await pilot.press(*"/res")
-        field = scene.app.field
+        field = scene.page.field
         assert field.popup.display
         for key in (events.Key("t", "t"), events.Key("enter", None)):
             field.post_message(key)
@@ -292,7 +292,7 @@ def test_words_that_were_refused_are_in_the_field_again() -> None:
         scene.api.refuses = RefusedError("no slot", why="all are used", fix="pancode queue")
         await pilot.press(*"hello", "enter")
         await scene.shows(pilot, "no slot. all are used. pancode queue")
-        assert scene.app.field.text == "hello" and "sent" not in scene.screen
+        assert scene.page.field.text == "hello" and "sent" not in scene.screen
 
     assert played(ChatScene(), play).api.posts == []
 
@@ -303,14 +303,14 @@ def test_words_whose_answer_was_lost_are_said_again_under_their_key_or_have_arri
         scene.api.loses = True
         await pilot.press(*"hello", "enter")
         await scene.shows(pilot, "it went away")
-        assert scene.app.field.text == "hello"
+        assert scene.page.field.text == "hello"
         scene.api.becomes(shape("works", run="r-next00"))
         await scene.until(pilot, lambda: scene.desk.run == "r-next00", "the next sitting")
         await pilot.press("enter")
         await scene.until(pilot, lambda: len(scene.api.posts) == 2, "again")
-        await scene.until(pilot, lambda: scene.app.field.text == "hello", "lost again")
+        await scene.until(pilot, lambda: scene.page.field.text == "hello", "lost again")
         scene.api.writes({**TURN, "words": 1, "text": "hello"})
-        await scene.until(pilot, lambda: scene.app.field.text == "", "it has arrived")
+        await scene.until(pilot, lambda: scene.page.field.text == "", "it has arrived")
         scene.api.loses = False
         await pilot.press(*"hello", "enter")
         await scene.until(pilot, lambda: len(scene.api.posts) == 3, "the same words, new")
@@ -394,7 +394,7 @@ def test_a_lost_link_is_told_and_gone_on_from_the_last_number() -> None:
         scene.api.is_away = False
         scene.api.writes(said("After."), OVER)
         await scene.shows(pilot, "Before. After.")
-        assert scene.app.field.text == "kept"
+        assert scene.page.field.text == "kept"
 
     scene = played(ChatScene(), play)
     first, *later = scene.api.asked_from
@@ -407,12 +407,12 @@ def test_a_consent_stays_until_it_is_answered_and_then_the_agents_question_comes
 
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
         await scene.shows(pilot, "works")
-        scene.app._asks(asked)
-        scene.app._shaped(told)
-        assert scene.app.card.asks is asked
+        scene.page._asks(asked)
+        scene.page._shaped(told)
+        assert scene.page.card.asks is asked
         scene.clock.advance(QUIET_MS)
-        scene.app._answered(CardAnswer(asked, "no"))
-        assert asked.answer.get_nowait() is False and scene.app.card.asks == told["asks"]
+        scene.page._answered(CardAnswer(asked, "no"))
+        assert asked.answer.get_nowait() is False and scene.page.card.asks == told["asks"]
 
     played(ChatScene(), play)
 
@@ -428,13 +428,13 @@ def test_the_first_words_begin_a_session_and_a_no_begins_none() -> None:
         await scene.shows(pilot, "say what shall be done")
         await pilot.press(*"hi", "enter")
         await scene.shows(pilot, "It costs $5.")
-        assert isinstance(scene.app.card.asks, Consent)
+        assert isinstance(scene.page.card.asks, Consent)
         scene.clock.advance(QUIET_MS)
         await pilot.press("tab")
         await scene.shows(pilot, "y begin it")
         await pilot.press("x")
         await scene.shows(pilot, "nobody has agreed")
-        assert scene.app.field.text == "hi"
+        assert scene.page.field.text == "hi"
         await pilot.press("enter")
         await scene.shows(pilot, "It costs $5.")
         scene.clock.advance(QUIET_MS)
@@ -460,7 +460,7 @@ def test_words_while_it_begins_are_said_when_it_has_begun_and_a_command_is_never
         await pilot.press(*"hi", "enter")
         await scene.shows(pilot, "begins")
         await pilot.press(*"and this", "enter")
-        assert scene.app.field.text == ""
+        assert scene.page.field.text == ""
         goes.set()
         await scene.until(pilot, lambda: len(scene.api.posts) == 2, "the words")
 
@@ -485,7 +485,7 @@ def test_calls_unfold_blocks_are_marked_found_and_copied() -> None:
         await pilot.press("alt+c")
         assert scene.app.clipboard == "edit /w/a.py\n@@ -1 +1 @@\n-old\n+new"
         await pilot.press("escape", "ctrl+f", *"slow", "enter")
-        await scene.until(pilot, lambda: scene.app.view.marked is scene.app.talk.blocks[0], "found")
+        await scene.until(pilot, lambda: scene.page.view.marked is scene.page.talk.blocks[0], "found")
         await pilot.press("escape", "alt+c")
         assert scene.app.clipboard == "It is the linker."
 
@@ -498,7 +498,7 @@ def test_names_of_runs_are_offered() -> None:
         await pilot.press(*"see @ann")
         await scene.shows(pilot, "Annotate billing")
         await pilot.press("tab")
-        assert scene.app.field.text == "see r-m2w8vd "
+        assert scene.page.field.text == "see r-m2w8vd "
 
     played(ChatScene(), play)
 
@@ -508,7 +508,7 @@ def test_a_long_conversation_shows_its_end_and_more_on_demand() -> None:
         for number in range(300):
             scene.api.writes({**TURN, "number": number + 1, "text": f"words {number}."})
         await scene.shows(pilot, "words 299.")
-        assert len(scene.app.view.children) < 150
+        assert len(scene.page.view.children) < 150
         await pilot.press("ctrl+f", *"words 7.", "enter")
         await scene.shows(pilot, "words 7.")
         await pilot.press("escape")
@@ -530,7 +530,7 @@ def test_it_is_resized_and_nothing_is_lost() -> None:
             await pilot.resize_terminal(*size)
             fits = partial(_fits, scene, size[0])
             await scene.until(pilot, fits, "the new size")
-        await scene.until(pilot, lambda: scene.app.field.text == "typed", "the typed words")
+        await scene.until(pilot, lambda: scene.page.field.text == "typed", "the typed words")
 
     played(ChatScene(), play)
 
@@ -546,7 +546,7 @@ def test_what_a_command_says_is_a_panel_and_no_words() -> None:
         await scene.shows(pilot, f"runs diff {RUN} says")
         await pilot.press(*"/rns", "enter")
         await scene.shows(pilot, "did you mean /runs?")
-        assert scene.app.field.text == "/rns"
+        assert scene.page.field.text == "/rns"
         await pilot.press("ctrl+c", *"/help", "enter")
         await scene.shows(pilot, "the colours are your terminal's")
 
@@ -570,7 +570,7 @@ def test_who_leaves_ends_nothing() -> None:
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
         await scene.shows(pilot, "works")
         await pilot.press(*"ab", "home", "ctrl+d")
-        assert scene.app.field.text == "b" and scene.app.is_running
+        assert scene.page.field.text == "b" and scene.app.is_running
         await pilot.press("ctrl+c", "ctrl+c")
         await scene.shows(pilot, "Ctrl-C again leaves")
         await pilot.press("ctrl+c")
@@ -614,7 +614,7 @@ def test_keys_go_through_modes_and_levels_and_only_the_last_choice_is_sent() -> 
         chosen = {"mode": "plan", "safety": "suggest"}
         assert scene.api.posts == [("/v1/sessions/r-abc123/terms", chosen)]
         scene.api.becomes(shape("works", next={**chosen, "by": "ada"}))
-        await scene.until(pilot, lambda: scene.app.shape["next"] is not None, "it is known")
+        await scene.until(pilot, lambda: scene.page.shape["next"] is not None, "it is known")
         assert "plan with your next words" in edge(scene)
         scene.api.becomes(shape("works", **chosen))
         await scene.shows(pilot, "plan Shift-Tab")
@@ -644,7 +644,7 @@ def test_a_higher_level_asks_on_a_card_and_typed_words_are_no_yes() -> None:
         scene.clock.advance(SETTLE_MS)
         await scene.shows(pilot, "would get safety full-auto")
         await pilot.press("y")
-        assert scene.app.card.asks is not None and scene.app.field.text == "y"
+        assert scene.page.card.asks is not None and scene.page.field.text == "y"
         scene.api.refuses = None
         scene.clock.advance(QUIET_MS)
         await pilot.press("backspace", "tab", "y")
@@ -664,7 +664,7 @@ def test_a_no_leaves_the_level_and_says_so() -> None:
         await scene.shows(pilot, "would get safety full-auto")
         scene.clock.advance(QUIET_MS)
         await pilot.press("tab", "x")
-        await scene.until(pilot, lambda: scene.app.card.asks is None, "the no")
+        await scene.until(pilot, lambda: scene.page.card.asks is None, "the no")
         await scene.until(pilot, lambda: "auto-edit Ctrl-Y" in edge(scene), "the level of before")
         assert not scene.api.posts
 
@@ -688,7 +688,7 @@ def test_the_last_line_tells_what_is_at_work_while_one_types(monkeypatch: pytest
         await pilot.press(*"half")
         scene.api.at_work = [RUN, "r-2", "r-3"]
         await scene.shows(pilot, "2 other runs at work")
-        assert scene.app.field.text == "half"
+        assert scene.page.field.text == "half"
         scene.api.at_work = []
         await scene.until(pilot, lambda: "at work" not in scene.screen, "they have ended")
 
