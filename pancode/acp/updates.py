@@ -83,6 +83,8 @@ def _over(call: TalkCall) -> Json:
     told: Json = {"toolCallId": _id_of(call), "status": "completed" if call.state == "ok" else "failed"}
     if call.state == "denied":
         told["content"] = [{"type": "content", "content": text_block(unhidden(call.why))}]
+    elif call.command and call.answer:
+        told["content"] = [{"type": "content", "content": text_block(_fenced(unhidden(call.answer)))}]
     return {"sessionUpdate": "tool_call_update", **told}
 
 

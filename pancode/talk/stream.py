@@ -106,6 +106,8 @@ def event_of(line: bytes) -> WorkerEvent:
     kind, by, at = _text(found.get("type")), _text(found.get("by")) or "somebody", _count(found.get("at"))
     if kind == "usage":
         texts["text"] = _used(_count(found.get("input")), _count(found.get("output")))
+    elif kind == "ran":
+        texts["text"] = _text(found.get("output"))
     number = _count(found.get("status" if kind == "retrying" else "number"))
     words = _count(found.get("words"))
     at_ms, ok = at if at < LAST_MS else 0, found.get("ok") is True

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { fresh, take } from "../../pancode/web/static/lib/conversation.js";
 
 const part = (one) => {
-  if (one.kind === "call") return ["call", one.tool, one.what, one.ok === undefined ? "running" : one.denied ? "denied" : one.ok ? "ok" : "failed", one.why ?? "", one.diff ?? ""];
+  if (one.kind === "call") return ["call", one.tool, one.what, one.ok === undefined ? "running" : one.denied ? "denied" : one.ok ? "ok" : "failed", one.why ?? "", one.diff || one.output || ""];
   if (one.kind === "note") return ["note", one.of, ["noted", "compacted"].includes(one.of) ? one.text : ""];
   return one.kind === "words" ? ["words", one.by, one.text] : ["text", one.text];
 };

@@ -72,7 +72,7 @@ def _add(turn: Json, part: Part, calls: dict[TalkCall, list[Any]]) -> None:
         case TalkCall(number=number) if number:
             if part not in calls:
                 parts.append(calls.setdefault(part, []))
-            calls[part][:] = ["call", part.tool, part.about, part.state, part.why, part.diff]
+            calls[part][:] = ["call", part.tool, part.about, part.state, part.why, part.diff or part.answer]
         case TalkNote(kind=kind, text=text):
             parts.append(["note", kind, text if kind in ("noted", "compacted") else ""])
         case Turn(stop=stop):

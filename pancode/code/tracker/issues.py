@@ -134,9 +134,9 @@ def number_of(ref: str) -> int:
 def task_of(issue: Issue) -> str:
     """What a run is asked to do."""
     return (
-        f"Work on issue {issue.ref}: {safe(issue.title)[:200]}\n\n{material(issue)}"
+        f"Work on issue {issue.ref}: {safe(issue.title)[:200]}\n\n"
         f"Do what it asks for in this repository, with its tests, and nothing beside it. Where "
-        f"docs/{issue.ref.lower()}-plan.md is in the repository, carry out that plan.\n"
+        f"docs/{issue.ref.lower()}-plan.md is in the repository, carry out that plan. {material(issue)}"
     )
 
 

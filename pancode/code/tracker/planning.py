@@ -40,7 +40,7 @@ The work:
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedWork:
+class PlanPlace:
     """Where a plan is made. `run`: the newest run of its talk; empty: it has not begun."""
 
     workspace: str
@@ -67,7 +67,7 @@ def place(
     by: str,
     node: str | None,
     goes_on: bool,
-) -> PlannedWork:
+) -> PlanPlace:
     """The workspace of an issue, of a plan by its name, or of a task in words; made where there is none.
 
     `top`: the repository of work that is no issue; raises UsageError. `goes_on`: with the plan that somebody
@@ -98,7 +98,7 @@ def place(
             f"There is a plan already: begin with {file} and with {questions_file(name)}, which has what was "
             "asked and answered. "
         )
-    return PlannedWork(
+    return PlanPlace(
         name,
         file,
         _ORDER.format(begin=begin, steps=STEPS, file=file, work=work),

@@ -24,8 +24,8 @@ from pancode.cli.sessions.screen.story import (
     TalkBlock,
     TellBlock,
     call_line,
-    diff_of,
     plain_of,
+    result_of,
 )
 from pancode.plain import diff_style, unhidden
 from pancode.tui.page import PageMoment
@@ -99,7 +99,7 @@ class AnswerText(Markdown):
 
 
 class CallsRow(Static):
-    """Calls in one line; open, a line for each, and what it changed."""
+    """Calls in one line; open, a line for each, and what it changed or printed."""
 
     def __init__(self, block: CallsBlock) -> None:
         super().__init__(markup=False)
@@ -112,8 +112,8 @@ class CallsRow(Static):
         text.append(*glyph(_CALLS[block.calls[-1].state])).append(f" {block.title}", QUIET)
         for call in block.calls if block.is_open else ():
             text.append("\n    ").append(*glyph(_CALLS[call.state])).append(f" {call_line(call)}")
-            for line in diff_of(call):
-                text.append("\n      ").append(line, diff_style(line))
+            for line in result_of(call):
+                text.append("\n      ").append(line, diff_style(line) if call.diff else QUIET)
         text.no_wrap, text.overflow = not block.is_open, "ellipsis"
         self.update(text)
 

@@ -194,15 +194,16 @@ def call_line(call: TalkCall) -> str:
     return safe(f"{call.tool or '?'} {call.about[:MOST_DETAIL]}".strip()) + why
 
 
-def diff_of(call: TalkCall) -> list[str]:
-    """The lines that it changed, as far as they are told."""
-    return [safe(line) for line in call.diff.splitlines()[:MOST_DIFF]]
+def result_of(call: TalkCall) -> list[str]:
+    """The lines that it changed, or that its command printed, as far as they are told."""
+    told = call.diff or (call.answer if call.command else "")
+    return [safe(line) for line in told.splitlines()[:MOST_DIFF]]
 
 
 def plain_of(block: TalkBlock) -> str:
     """The block's words, to be found and copied."""
     if isinstance(block, CallsBlock):
-        return "\n".join(part for call in block.calls for part in (call_line(call), *diff_of(call)))
+        return "\n".join(part for call in block.calls for part in (call_line(call), *result_of(call)))
     return block.text
 
 

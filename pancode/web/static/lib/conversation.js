@@ -48,7 +48,7 @@ function heard(talk, event) {
     case "called": add(talk, { kind: "call", id: words(event.id), tool: words(event.tool), what: words(event.command) || words(event.path).replace(/^.*\/work\/[^/]+\/tree\//, "") || words(event.pattern) }); break;
     case "ran": case "denied": {
       const call = now(talk).parts.findLast((part) => part.kind === "call" && part.id === words(event.id) && part.ok === undefined);
-      if (call) Object.assign(call, { ok: event.type === "ran" && event.ok === true, why: words(event.why), diff: words(event.diff), denied: event.type === "denied" });
+      if (call) Object.assign(call, { ok: event.type === "ran" && event.ok === true, why: words(event.why), diff: words(event.diff), output: event.type === "ran" ? words(event.output) : "", denied: event.type === "denied" });
       now(talk).n += 1;
       break;
     }

@@ -167,7 +167,7 @@ function Said({ text }) {
 function Call({ part }) {
   const state = part.ok === undefined ? "" : part.denied ? "denied" : part.ok ? "ok" : "failed";
   return html`<details class="small quiet"><summary><${Glyph} name="fold" /><${Glyph} name="tool" /><span class="cut">${part.tool} ${part.what}</span><span class=${`push tone ${part.ok === false ? "bad" : ""}`}>${state}</span></summary>
-    ${part.diff ? html`<div class="diff well">${part.diff.split("\n").map((line) => html`<code class=${`words ${line[0] === "+" ? "add" : line[0] === "-" ? "del" : ""}`}>${line}</code>`)}</div>` : html`<pre class="well words">${part.what}</pre>`}${part.why && html`<p class="bad tone">${part.why}</p>`}</details>`;
+    ${part.diff ? html`<div class="diff well">${part.diff.split("\n").map((line) => html`<code class=${`words ${line[0] === "+" ? "add" : line[0] === "-" ? "del" : ""}`}>${line}</code>`)}</div>` : html`<pre class="well words">${part.output ? `${part.what}\n\n${part.output}` : part.what}</pre>`}${part.why && html`<p class="bad tone">${part.why}</p>`}</details>`;
 }
 
 // -- what waits for a person -------------------------------------------------------------------------

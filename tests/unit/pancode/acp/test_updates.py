@@ -53,6 +53,14 @@ def test_a_turn_is_text_calls_and_their_ends() -> None:
     assert denied["status"] == "failed" and "forbids" in denied["content"][0]["content"]["text"]
 
 
+def test_what_a_command_printed_is_in_its_update_as_text_that_cannot_leave_its_block() -> None:
+    called = {"type": "called", "id": "c", "tool": "bash", "command": "make"}
+    ran = {"type": "ran", "id": "c", "ok": False, "output": "3 failed\n```\n\x1b[2Jgone"}
+    told = read(lines(turn(), called, ran))[-1]
+    text = told["content"][0]["content"]["text"]
+    assert text.startswith("````\n3 failed\n") and text.endswith("\n````") and "\x1b" not in text
+
+
 def test_no_text_steers_a_terminal_or_hides_from_its_reader() -> None:
     evil = "\x1b]52;c;Y3VybCBl\x07 \u202egnp.exe"
     updates = read(

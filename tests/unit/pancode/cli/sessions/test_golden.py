@@ -16,7 +16,7 @@ WRITES = os.environ.get("GOLDEN_SCREENS") == "write"
 TALK: tuple[dict[str, Any], ...] = (
     {"type": "turn", "number": 1, "words": 0, "by": "ada", "text": "why is the build slow?", "at": 0},
     {"type": "called", "id": "1", "tool": "bash", "command": "time make"},
-    {"type": "ran", "id": "1", "ok": True},
+    {"type": "ran", "id": "1", "ok": True, "output": "3 failed"},
     {"type": "called", "id": "2", "tool": "edit", "path": "Makefile"},
     {"type": "ran", "id": "2", "ok": True, "diff": "-ld\n+lld"},
     {"type": "heard", "number": 2, "by": "ben", "text": "and the tests?"},
