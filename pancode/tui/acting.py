@@ -7,9 +7,8 @@ from typing import Any
 
 from pancode.errors import PancodeError
 from pancode.tui.acts import ACTS, Act, ActKind, KeySubject, choices, held, way_of
-from pancode.tui.bars import Bar
 from pancode.tui.dialogs import Confirm, Words
-from pancode.tui.page import Json, line
+from pancode.tui.page import Json
 from pancode.tui.reader import Reader
 from pancode.tui.steady import SteadyPage
 
@@ -17,23 +16,11 @@ HELD = "held"
 """The refusal of a landing that a person can lift by a word."""
 
 
-class NotingPage(SteadyPage):
-    """A page with a line for words, which stands above its footer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.note_bar = Bar("note")
-
-    def note(self, words: str, style: str = "") -> None:
-        """Show one line, until the next key; without words there is no line."""
-        self.note_bar.tell((line(words, style),) if words else ())
-
-
 class Acting:
-    """One question at a time: what was asked before is forgotten."""
+    """One question at a time: what was asked before is forgotten. `note` shows one line, in a style."""
 
-    def __init__(self, console: NotingPage, reader: Reader, by: str) -> None:
-        self._console, self._reader, self._by = console, reader, by
+    def __init__(self, page: SteadyPage, note: Callable[..., None], reader: Reader, by: str) -> None:
+        self._page, self._note, self._reader, self._by = page, note, reader, by
         self._ticket = 0
         self._next: Callable[[Any], None] | None = None
 
@@ -57,11 +44,11 @@ class Acting:
     def acted(self, act: Act | None, refused: PancodeError | None) -> None:
         """Say how it ended; where only a yes is missing, ask for it."""
         if refused is None:
-            return self._console.note(act.says if act is not None else "", "green")
+            return self._note(act.says if act is not None else "", "green")
         yes = str(getattr(refused, "details", {}).get("yes", ""))
         if act is not None and refused.code == HELD and yes:
             return self._confirm(held(act, refused.why, yes))
-        return self._console.note(". ".join(filter(None, (str(refused), refused.why, refused.fix))), "red")
+        return self._note(". ".join(filter(None, (str(refused), refused.why, refused.fix))), "red")
 
     def _ask(self, chosen: ActKind, shape: Json) -> None:
         if not chosen.words:
@@ -72,7 +59,7 @@ class Acting:
                 self._send(chosen.act(shape, words.strip()))
 
         question = f"{chosen.words} {shape['run']}:\n{choices(shape)}"
-        self._console.app.push_screen(Words(question), said)
+        self._page.app.push_screen(Words(question), said)
         return None
 
     def _confirm(self, act: Act) -> None:
@@ -80,8 +67,8 @@ class Acting:
             if yes:
                 self._send(act)
 
-        self._console.app.push_screen(Confirm(act.question), said)
+        self._page.app.push_screen(Confirm(act.question), said)
 
     def _send(self, act: Act) -> None:
-        self._console.note("asked; waiting for the answer ...")
+        self._note("asked; waiting for the answer ...")
         self._reader.act(act, self._by)

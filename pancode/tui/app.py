@@ -13,7 +13,7 @@ from textual.widgets import Input
 
 from pancode.errors import PancodeError
 from pancode.plain import safe
-from pancode.tui.acting import Acting, NotingPage
+from pancode.tui.acting import Acting
 from pancode.tui.acts import KeySubject, named, subject
 from pancode.tui.bars import Bar, KeyBar, PromptLine
 from pancode.tui.canvas import Canvas, LogView
@@ -109,7 +109,7 @@ TICK_S = 0.5
 _BY_PRESS = {key.press: key for key in KEYS}
 
 
-class Console(NotingPage):
+class Console(SteadyPage):
     """`by`: the person, as runs and audit show it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -129,7 +129,7 @@ class Console(NotingPage):
         super().__init__()
         self._clock, self._source = clock, source
         self._reader = source.reader(lambda news: self.post_message(self.FeedRead(news)))
-        self._acting = Acting(self, self._reader, by)
+        self._acting = Acting(self, self.note, self._reader, by)
         self.visits = [Visit(PagePlace(begin))]
         self._known, self._page, self._turn = KnownAnswers(heard_ms=clock.boot_ms()), Page(), 0
         self._log_view: LogView | None = None
@@ -137,9 +137,9 @@ class Console(NotingPage):
     # -- life ------------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
-        self._summary, self._title = Bar("summary"), Bar("title")
+        self._summary, self._title, self._note_bar = Bar("summary"), Bar("title"), Bar("note")
         self._canvas, self._prompt, self._keys = Canvas(), PromptLine(), KeyBar()
-        yield from (self._summary, self._title, self._canvas, self.note_bar, self._prompt, self._keys)
+        yield from (self._summary, self._title, self._canvas, self._note_bar, self._prompt, self._keys)
 
     def on_mount(self) -> None:
         self.note("")
@@ -152,6 +152,10 @@ class Console(NotingPage):
         self._reader.stop()
         if self._log_view is not None:
             self._log_view.close()
+
+    def note(self, words: str, style: str = "") -> None:
+        """Show one line, until the next key; without words there is no line."""
+        self._note_bar.tell((line(words, style),) if words else ())
 
     # -- news ------------------------------------------------------------------------------------------
 
