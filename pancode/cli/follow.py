@@ -17,7 +17,6 @@ from pancode.client import Client, RepeatedPost, path_of
 from pancode.errors import ApiError, ExitCode, PancodeError, UnavailableError, WorkspaceError
 from pancode.plain import counted, gate_state
 from pancode.talk.attached import followed_log, in_turn
-from pancode.talk.lines import MARK, LogStory
 
 
 def admitted(
@@ -187,6 +186,8 @@ class LiveTranscript(threading.Thread):
         super().__init__(name="transcript", daemon=True)
         self._client, self._run_id, self._lines = client, run, show
         self._rest = self.shown = ""
+        from pancode.talk.lines import LogStory  # where somebody looks
+
         self._story = LogStory(runtime, self._piece)
         self._over = threading.Event()
 
@@ -215,6 +216,7 @@ class LiveTranscript(threading.Thread):
 
 def _beginning(face: Face, line: ProgressRow, shape: dict[str, Any]) -> LiveTranscript:
     """The story of its agent, shown above the line of its progress."""
+    from pancode.talk.lines import MARK
 
     def show(text: str) -> None:
         line.above(text, dim=text.startswith(MARK))

@@ -92,9 +92,11 @@ class _Readers:
         return LogReader(self._client, run)
 
     def chat(self, session: str) -> SteadyPage:
+        from node_agent.wire.clock import SystemIds
         from pancode.cli.sessions.chat import page_of
+        from pancode.cli.sessions.screen.desk import ChatDesk
 
-        self.chats.append(page_of(Face(as_json=False), run=session))
+        self.chats.append(page_of(ChatDesk(Face(as_json=False), SystemIds(), None, session)))
         return self.chats[-1]
 
 

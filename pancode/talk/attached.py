@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from pancode.asking import Note, resumed
 from pancode.client import Client, LogPart, RepeatedPost, ServerEvent, path_of
-from pancode.core.states import SessionState
 from pancode.errors import ApiError
-from pancode.talk.conversation import Turn
 
 if TYPE_CHECKING:
     from node_agent.wire.clock import Ids
+    from pancode.talk.conversation import Turn
 
 Json = dict[str, Any]
-OVER = (SessionState.RESTS, SessionState.TURN_LOST, SessionState.ENDED)
+OVER = ("rests", "turn lost", "ended")
 """States of a session without a program."""
-WAITING = (SessionState.WAITS_FOR_YOU, SessionState.ASKS, *OVER)
+WAITING = ("waits for you", "asks", *OVER)
 """Nothing comes without more words of somebody."""
 NO_TURN = "no_turn"
 """The coordinator's code for a session whose program has ended already."""

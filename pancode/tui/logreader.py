@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import codecs
 import threading
+from functools import partial
 
 from pancode.client import Client, path_of
 from pancode.errors import ApiError, PancodeError
@@ -27,8 +27,7 @@ class LogReader:
         self._places = {name: ("", 0) for name, _ in STREAMS}
         self._ended: set[str] = set()
         self._rests: dict[str, str] = {}
-        self._errors = codecs.getincrementaldecoder("utf-8")("replace")
-        self._story: LogStory | None = None
+        self._stories: dict[str, LogStory] = {}
         self.state = "reading"
 
     def stop(self) -> None:
@@ -41,12 +40,10 @@ class LogReader:
 
     def read(self) -> None:
         """Read until the log has ended or nobody looks any more; it waits for an absent coordinator."""
-        begun = False
         while not self._over.is_set():
             try:
-                if not begun:
+                if not self._stories:
                     self._begin()
-                    begun = True
                 if self._look():
                     continue
             except ApiError as error:
@@ -62,18 +59,20 @@ class LogReader:
 
     def _begin(self) -> None:
         runtime = self._client.get(path_of("runs", self._run, "brief"))["runtime"]
-        self._story = LogStory(runtime, lambda text: self._text("out", text, ""))
+        for name, style in STREAMS:  # what it complains of is plain text
+            self._stories[name] = LogStory(runtime * (name == "out"), partial(self._text, name, style))
 
     def _look(self) -> bool:
         """Read one piece of each stream; whether there is more already."""
         more = False
-        for name, style in STREAMS:
+        for name, story in self._stories.items():
             attempt, offset = self._places[name]
             part = self._client.log(self._run, name, attempt, offset)
             if part.attempt != attempt and attempt:
                 self._say(f"attempt {part.attempt}", "bold")
             self._places[name] = (part.attempt, part.next)
-            self._take_in(name, style, part.attempt, part.data)
+            if part.data:
+                story.write(part.attempt, part.data)
             more = more or part.state == "more"
             if part.state == "end":
                 self._ended.add(name)
@@ -82,13 +81,7 @@ class LogReader:
         self.state = "following"
         return more
 
-    def _take_in(self, name: str, style: str, attempt: str, data: bytes) -> None:
-        if name == "err":
-            self._text(name, self._errors.decode(data), style)
-        elif data and self._story is not None:
-            self._story.write(attempt, data)
-
-    def _text(self, name: str, text: str, style: str) -> None:
+    def _text(self, name: str, style: str, text: str) -> None:
         *whole, rest = (self._rests.get(name, "") + text).split("\n")
         self._rests[name] = rest
         self._add([((shown(one), style),) for one in whole])
@@ -102,9 +95,6 @@ class LogReader:
             del self._lines[:-MOST]
 
     def _finish(self) -> None:
-        if self._story is not None:
-            self._story.end()
-        for name, style in STREAMS:
-            if self._rests.get(name):
-                self._text(name, "\n", style)
+        for story in self._stories.values():
+            story.end()
         self.state = "end of the log"

@@ -22,6 +22,7 @@ from pancode.cli.params import Json, Run, option
 from pancode.cli.runs import options
 from pancode.cli.runs.dispatch import of_caller, post_agreed
 from pancode.cli.sessions.found import FoundLine, opened
+from pancode.cli.sessions.screen.desk import ChatDesk
 from pancode.cli.sessions.slash import LEAVE, typed
 from pancode.cli.sessions.talk import ChatLoop, come_back, leaves_with_terminal, read_line, tell_command
 from pancode.cli.terminal import safe
@@ -31,7 +32,6 @@ from pancode.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from pancode.cli.sessions.screen.app import ChatScreen
-    from pancode.cli.sessions.screen.desk import Begin, Opening
 
 
 class OnCap(StrEnum):
@@ -113,7 +113,7 @@ def chat(
 
     if not once and not plain and _draws(face):
         shown = opening if agent is None else None
-        return _on_screen(page_of(face, begin, "", "", words or "", shown, _flags(body)))
+        return _on_screen(ChatDesk(face, SystemIds(), begin, opening=shown, flags=_flags(body)), words)
     leaves_with_terminal()
     client = face.client(works=True)
     if agent is None and not once and _is_seen(face):
@@ -177,33 +177,24 @@ def _draws(face: Face) -> bool:
     return _is_seen(face) and os.environ.get("TERM", "dumb") != "dumb"
 
 
-def page_of(
-    face: Face,
-    begin: Begin | None = None,
-    run: str = "",
-    since: str = "",
-    first: str = "",
-    opening: Opening | None = None,
-    flags: Mapping[str, str] | None = None,
-) -> ChatScreen:
-    """The page of a chat; `begin`: how its session begins, where `run` is none of it yet."""
+def page_of(desk: ChatDesk, first: str = "") -> ChatScreen:
+    """The page of a chat, which says the first words at once."""
     from pancode.cli.sessions.screen.app import ChatScreen
-    from pancode.cli.sessions.screen.desk import ChatDesk
 
-    desk = ChatDesk(face, SystemIds(), begin, run, since, opening, flags)
     return ChatScreen(desk, SystemClock(), who(), folder_here(), first)
 
 
-def _on_screen(page: ChatScreen) -> int:
+def _on_screen(desk: ChatDesk, first: str | None) -> int:
     """The page until the person leaves, who then reads what was not sent, and how to come back."""
     from pancode.tui.steady import on_screen
 
+    page = page_of(desk, first or "")
     try:
         return on_screen(page)
     finally:
         page.tell_unsent(aside)
-        if page.desk.run:
-            aside(f"{come_back(page.shape.get('session', page.desk.run), page.shape.get('state', ''))}\n")
+        if desk.run:
+            aside(f"{come_back(page.shape.get('session', desk.run), page.shape.get('state', ''))}\n")
 
 
 def _unless_json(face: Face, command: str, *, once: bool) -> None:
@@ -300,7 +291,7 @@ def attach(
     _unless_json(face, f"pancode attach {run}", once=once)
     shape = client.get(path_of("sessions", run))
     if not once and not plain and _draws(face):
-        return _on_screen(page_of(face, None, shape["run"], since or "", words or ""))
+        return _on_screen(ChatDesk(face, SystemIds(), None, shape["run"], since or ""), words)
     leaves_with_terminal()
     talk = ChatLoop(face, client, SystemIds(), SystemClock(), shape["run"], since or "")
     if words is not None and words.strip() in LEAVE:

@@ -12,6 +12,8 @@ from node_agent.wire.policy import Mode, Safety
 from pancode.cli.follow import LiveTranscript
 from pancode.cli.sessions import terms
 from pancode.client import Client, ServerEvent, StreamCutError
+from pancode.core.states import SessionState
+from pancode.talk.attached import WAITING
 from pancode.talk.lines import LogStory
 from pancode.talk.stream import TAKING_TURNS
 from tests.contract.transcripts import output
@@ -21,6 +23,7 @@ CLAUDE = output("claude", "ok-edit")
 
 def test_what_a_face_knows_without_the_node_agent_is_what_that_has() -> None:
     assert {name for name, one in RUNTIMES.items() if one.capabilities.takes_turns} == TAKING_TURNS
+    assert {*WAITING} < {*SessionState}
     assert tuple(Safety) == terms.LEVELS and {*terms.TURNS, terms.ADMIN} == set(Mode)
 
 
