@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pancode.talk.stream import MOST_LINE, Reading, WholeLines, WorkerEvent, reading_of
+from pancode.talk.stream import BEGINS, MOST_LINE, Reading, WholeLines, WorkerEvent, reading_of
 
 MOST_KEPT = 200
 """So many calls are known to be at work at once, and so many turns that have ended."""
@@ -136,21 +136,35 @@ class SessionTalk:
         self._before: list[str] = []
         self._lines = WholeLines(most_line)
         self._calls = 0
+        self._reading: Reading | None = None
+        self._begin("", "")
+
+    def _begin(self, run: str, attempt: str) -> None:
+        if self.run not in ("", run):
+            self._before.append(self.run)
+        self.run, self.attempt, self.turn, self._head = run, attempt, None, b""
+        self._plain = codecs.getincrementaldecoder("utf-8")("replace")
+        self._used = self._used_told = ""
         self._came = self._told = False
-        self._used = ""
-        self._begin("", "", None)
+        self._lines.rest.clear()
+        self.open.clear()
 
     @property
     def behind(self) -> int:
         """So many of the bytes that were fed stand behind the part that was yielded last."""
-        return self._lines.behind if self._reading is not None else 0
+        return len(self._head) if not self._came else self._lines.behind if self._reading is not None else 0
 
     def feed(self, run: str, attempt: str, data: bytes, runtime: str) -> Iterator[Part]:
         """What these bytes add. The caller takes all of it."""
         if (run, attempt) != (self.run, self.attempt):
             yield from self.end()
-            self._begin(run, attempt, reading_of(runtime, data))
-        self._came = self._came or bool(data)
+            self._begin(run, attempt)
+        if not self._came:
+            data, self._head = self._head + data, b""
+            if len(data) < len(BEGINS) and BEGINS.startswith(data):  # it may be either form yet
+                self._head = data
+                return
+            self._reading, self._came = reading_of(runtime, data), True
         if self._reading is None:
             if text := self._plain.decode(data):
                 yield Output(text)
@@ -169,16 +183,6 @@ class SessionTalk:
         if self._came:
             yield TalkNote("over", self._used)
         self._used, self._came = "", False
-
-    def _begin(self, run: str, attempt: str, reading: Reading | None) -> None:
-        if self.run not in ("", run):
-            self._before.append(self.run)
-        self.run, self.attempt, self.turn, self._reading = run, attempt, None, reading
-        self._plain = codecs.getincrementaldecoder("utf-8")("replace")
-        self._used = self._used_told = ""
-        self._came = self._told = False
-        self._lines.rest.clear()
-        self.open.clear()
 
     def _parts(self, event: WorkerEvent) -> Iterator[Part]:
         match event.kind:

@@ -69,6 +69,8 @@ class WholeLines:
 
 
 OURS, OTHERS = "native", "acp:"
+BEGINS = b'{"type": "'
+"""How each line of our worker's form begins; no other form has a space there."""
 TAKING_TURNS = frozenset({OURS, "claude", "codex", "copilot", "gemini", "opencode", "qwen"})
 """Runtimes that take turns, as the node agent's own table has them, which no face needs to load."""
 Reading = Callable[[bytes], Iterable[WorkerEvent]]
@@ -89,8 +91,8 @@ def reading_of(runtime: str, begins: bytes = b"") -> Reading | None:
 
 def is_of_our_worker(runtime: str, begins: bytes) -> bool:
     """Whether output of that runtime that begins so is in the form of our own worker: in a sitting others
-    have it, too, those of an owner's choice only that. No other form has a space there."""
-    takes = runtime in TAKING_TURNS and begins.startswith(b'{"type": "')
+    have it, too, those of an owner's choice only that."""
+    takes = runtime in TAKING_TURNS and begins.startswith(BEGINS)
     return runtime == OURS or (runtime.startswith(OTHERS) and runtime != OTHERS) or takes
 
 

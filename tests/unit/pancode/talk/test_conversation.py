@@ -46,6 +46,13 @@ def test_a_new_attempt_begins_with_a_whole_line_and_no_open_call() -> None:
     assert [one.number for one in talk.ended] == [1] and not talk.open
 
 
+@pytest.mark.parametrize("runtime", ["native", "claude", "acp:vibe"])
+def test_a_sitting_of_another_program_is_known_by_its_first_bytes_however_they_are_cut(runtime: str) -> None:
+    data = turn() + end()
+    pieces = [("r-1", "1.1", data[at : at + 1]) for at in range(len(data))]
+    assert [type(one) for one in fed(("r-1", "1.1", b""), *pieces, runtime=runtime)] == [HeardWords, Turn]
+
+
 def test_bytes_that_are_no_lines_of_a_worker_end_nothing() -> None:
     deep = b"[" * 200_000 + b"\n" + b"{" * 100 + b"\n\xff\n" + b"9" * 10_000 + b"\n[]\n7\nnull\n"
     assert [type(one) for one in fed(("r-1", "1.1", deep + turn() + deep + end()))] == [HeardWords, Turn]
