@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pancode.errors import ExitCode
 from tests.clis.install import PACKAGES, Package, ensure
 from tests.e2e.ground import audited
 from tests.e2e.owner import Owner, until
@@ -34,13 +35,15 @@ def test_an_agent_program_is_installed_found_and_taken_away(
             until(lambda: fact(fleet).get("version") == VERSION, "it is found", 60, lambda: fact(fleet))
             assert f"{NPM} {VERSION}" in fleet.run("node", "update", node, timeout_s=180).ok().out
             wrong = fleet.run("node", "install", node, AGENT, "--version", "99.0.0", timeout_s=180)
-            assert wrong.code == 1 and "99.0.0" in wrong.out
+            assert wrong.code == ExitCode.ERROR and "99.0.0" in wrong.out
             fleet.run("node", "uninstall", node, AGENT, timeout_s=60).ok()
             until(lambda: fact(fleet)["state"] == "missing", "it is gone", 60, lambda: fact(fleet))
             again = fleet.run("node", "uninstall", node, AGENT, timeout_s=60)
-            assert again.code == 1 and f"has not installed {AGENT}" in again.out
+            assert again.code == ExitCode.ERROR and f"has not installed {AGENT}" in again.out
         finally:
             on_host(healed, K, "rm -rf ~/.npmrc ~/.npm")
+    two = fleet.run("node", "install", node, AGENT, "claude", "--version", VERSION)
+    assert two.code == ExitCode.USAGE and "a version is that of one program" in two.err
     nothing = fleet.run("node", "install", node)
     assert nothing.code == 2 and "at least one machine and one runtime" in nothing.err
     acts = [one["what"] for one in audited(fleet) if one["what"].startswith("programs: ")]

@@ -318,6 +318,8 @@ def _programs(face: Face, act: str, words: list[str], more: tuple[str, ...]) -> 
     if not nodes or not (wanted or act == "update"):
         fix = f"pancode node {act} gpubox claude (see pancode runtimes, pancode node ls)"
         raise UsageError("name at least one machine and one runtime", fix=fix)
+    if "--version" in more and len(wanted) > 1:
+        raise UsageError("a version is that of one program", fix=f"name one runtime of {', '.join(wanted)}")
     told, well = list[dict[str, Any]](), True
     for name in nodes:
         verb, asked = path_of("nodes", name, "programs"), {"by": who(), "act": act, "runtimes": wanted}
