@@ -375,7 +375,7 @@ def _of_newest(core: Core, tx: Transaction, run: Run, fence: Fence | None) -> li
         return [*notes, *_trust(run), *_not_landed(run), *(["reverted"] if REVERTED in run.result else [])]
     if run.state in (RunState.ENDED, RunState.PENDING) or fence is None:
         return []
-    return _unknown(core, tx, fence)
+    return unknown_since(core, tx, fence)
 
 
 def _trust(run: Run) -> list[str]:
@@ -394,7 +394,7 @@ def _not_landed(run: Run) -> list[str]:
     return ["landing" if landing["status"] == "waiting" else f"not landed: {landing['status']}"]
 
 
-def _unknown(core: Core, tx: Transaction, fence: Fence) -> list[str]:
+def unknown_since(core: Core, tx: Transaction, fence: Fence) -> list[str]:
     """`unknown since T` is a note on a running run whose node is not heard, not a state."""
     node = tx.get(Node, fence.node)
     view = core.view_of(node) if node is not None else None

@@ -19,6 +19,7 @@ from pancode.control.run import (
     node_of,
     run_shape,
     session_of,
+    unknown_since,
     usage_of,
     words_of,
 )
@@ -193,6 +194,9 @@ def shape(core: Core, tx: Transaction, session: SessionChain) -> SessionShape:
         "reason": run.reason,
         "run": run.id,
         "node": node_of(tx, run),
+        "heard": run.state in (RunState.PENDING, RunState.ENDED)
+        or session.fence is None
+        or not unknown_since(core, tx, session.fence),
         "agent": run.agent,
         "runtime": run.runtime,
         "model": run.model,

@@ -63,6 +63,7 @@ class NextTerms(TypedDict):
 
 class SessionShape(TypedDict):
     """A session. `run`: its newest run; `waiting`: words that no turn got; `takes_turns`: it is a sitting.
+    `heard`: false while a program of it is at work on a machine that is not heard.
 
     `mode`, `safety`, `model`, `reasoning`, `program_mode` (by its program's own name): of that run; `next`:
     those of the next sitting, where a person has chosen others.
@@ -79,6 +80,7 @@ class SessionShape(TypedDict):
     reason: str
     run: str
     node: str | None
+    heard: bool
     agent: str
     runtime: str
     model: str | None

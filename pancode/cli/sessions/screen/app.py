@@ -299,6 +299,9 @@ class ChatScreen(SteadyPage):
         if sign == "waiting" and self.shape.get("reason"):
             words = clip(f"{words}: {safe(self.shape['reason'])}", max(8, columns - 4))
         lasts = f"  {clock((now - self._since_ms) // 1000)}" if self._state in ("works", "asks") else ""
+        if not self.shape.get("heard", True):
+            sign, lasts = "unknown", ""
+            words = f"{safe(self.shape['node'])} is not heard; the turn goes on there, as far as is known"
         if self._away_ms is not None:
             sign, lasts = "unknown", f"  {clock((now - self._away_ms) // 1000)}"
             words = "not heard; what you type is kept here"

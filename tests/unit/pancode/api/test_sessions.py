@@ -603,3 +603,13 @@ def test_a_sitting_that_ends_its_program_is_still_at_work(world: World) -> None:
     world.context.turn()
     assert session(world, run)["state"] == "works", "its result is on the way"
     assert say(world, run, "late")["how"] == "kept"
+
+
+def test_a_program_at_work_on_a_machine_that_is_not_heard_is_said_to_be_so(world: World) -> None:
+    run = begin(world)["run"]
+    assert session(world, run)["heard"], "it waits for a slot"
+    sitting(world)
+    assert session(world, run)["heard"]
+    world.context.clock.ms += 60_000
+    shown = session(world, run)
+    assert (shown["state"], shown["heard"]) == ("works", False)

@@ -225,6 +225,17 @@ def test_a_question_is_answered_by_a_choice_or_by_words() -> None:
     assert scene.api.posts == [(answer, {"text": "2"}), (answer, {"text": "desk"})]
 
 
+def test_a_turn_on_a_machine_that_is_not_heard_has_no_clock() -> None:
+    async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
+        await scene.shows(pilot, "works")
+        scene.api.becomes(shape("works", heard=False))
+        assert "works" not in await scene.shows(pilot, "gpubox is not heard")
+        scene.api.becomes(shape("works", heard=True))
+        await scene.shows(pilot, "works")
+
+    played(ChatScene(), play)
+
+
 def test_a_change_that_was_agreed_to_is_taken_back_with_one_key_and_once() -> None:
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
         await scene.shows(pilot, "works")
