@@ -9,7 +9,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -71,13 +71,10 @@ def show(args: argparse.Namespace) -> int:
 def login(args: argparse.Namespace) -> int:
     """Open a vendor's own login on this terminal, where the runs of this node will find it."""
     from node_agent.cli.logging_in import NoLogin, log_in
-    from node_agent.runtimes.logins import tokens
-    from node_agent.vault.vault import Vault
 
     home = _home(args)
-    vault = Vault(home.secrets, os.environ, SystemClock(), tokens(home.root))
     try:
-        return log_in(home, args.runtime, os.environ, vault.values())
+        return log_in(home, args.runtime, os.environ, _values(home))
     except NoLogin as wrong:
         _say(f"pancode-node: {wrong}\n  fix: {wrong.fix}", sys.stderr)
         return wrong.status
@@ -100,11 +97,9 @@ def install(args: argparse.Namespace) -> int:
     """Bring the programs of these runtimes onto this machine for its user; --away takes them away again."""
     from node_agent.cli.installing import NoProgram, installed, uninstall
     from node_agent.cli.installing import install as bring
-    from node_agent.runtimes.logins import tokens
-    from node_agent.vault.vault import Vault
 
     home, status = _home(args), OK
-    values = Vault(home.secrets, os.environ, SystemClock(), tokens(home.root)).values()
+    values = _values(home)
     for name in args.runtimes or installed(home):
         try:
             if args.away:
@@ -160,6 +155,14 @@ def remove(args: argparse.Namespace) -> int:
             _say(f"pancode-node: {wrong}", sys.stderr)
     _say(json.dumps({"ended": list(done.ended), "left": [list(one) for one in done.left]}))
     return OK if not done.left else FAILED
+
+
+def _values(home: NodeHome) -> Mapping[str, str]:
+    """What the owner of this node has given it."""
+    from node_agent.runtimes.logins import tokens
+    from node_agent.vault.vault import Vault
+
+    return Vault(home.secrets, os.environ, SystemClock(), tokens(home.root)).values()
 
 
 def _home(args: argparse.Namespace) -> NodeHome:

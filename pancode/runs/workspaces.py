@@ -24,6 +24,7 @@ from pancode.dispatch.workspaces import (
     known,
     load,
     must_be_free,
+    named,
     runs_in,
     workspace_name,
 )
@@ -80,6 +81,21 @@ def create(core: Core, asked: KeptWorkspace) -> None:
         _must_be_a_node(work.tx, asked.node)
         work.tx.put(asked.setting(core.wall_ms()))
         work.audit("people", "info", "workspace created", None, by=asked.created_by, name=asked.name)
+
+
+def ensure(core: Core, wanted: KeptWorkspace) -> None:
+    """Make it where there is none. ConflictError where its name is that of another repository's workspace."""
+    with core.ports.ledger.transaction() as tx:
+        there = named(tx, wanted.name)
+    if there is None:
+        create(core, wanted)
+    elif there.project != wanted.project:
+        raise ConflictError(
+            f"the workspace {wanted.name} is of another repository",
+            why=there.project,
+            fix=f"pancode workspace rm {wanted.name}",
+            code="name_taken",
+        )
 
 
 def _must_be_a_node(tx: Transaction, name: str | None) -> None:

@@ -290,23 +290,22 @@ def install(
     They come by npm below ~/.local, or in a Python environment of their own. Repeated, it brings the newest.
     `node rm` takes away what was installed this way. The machine's own npm and pip fetch the packages.
     """
-    chosen = ("--version", version) if version else ()
-    return _programs(face, "install", words, chosen)
+    return _programs(face, "install", words, version)
 
 
 @node.verb("update", "pancode node update gpubox", "pancode node update gpubox claude")
 def update(words: Words, *, face: Json) -> int:
     """Bring the newest of what `node install` has brought; of all of it where no runtime is named."""
-    return _programs(face, "update", words, ())
+    return _programs(face, "update", words)
 
 
 @node.verb("uninstall", "pancode node uninstall gpubox codex")
 def uninstall(words: Words, *, face: Json) -> int:
     """Take away what `node install` has brought; a program that came another way stays."""
-    return _programs(face, "uninstall", words, ("--away",))
+    return _programs(face, "uninstall", words)
 
 
-def _programs(face: Face, act: str, words: list[str], more: tuple[str, ...]) -> int:
+def _programs(face: Face, act: str, words: list[str], version: str = "") -> int:
     """One machine after the other. ERROR where one of them did not do all that was asked."""
     from pancode.offline.login import programs
 
@@ -318,8 +317,9 @@ def _programs(face: Face, act: str, words: list[str], more: tuple[str, ...]) -> 
     if not nodes or not (wanted or act == "update"):
         fix = f"pancode node {act} gpubox claude (see pancode runtimes, pancode node ls)"
         raise UsageError("name at least one machine and one runtime", fix=fix)
-    if "--version" in more and len(wanted) > 1:
+    if version and len(wanted) > 1:
         raise UsageError("a version is that of one program", fix=f"name one runtime of {', '.join(wanted)}")
+    more = ("--away",) if act == "uninstall" else ("--version", version) if version else ()
     told, well = list[dict[str, Any]](), True
     for name in nodes:
         verb, asked = path_of("nodes", name, "programs"), {"by": who(), "act": act, "runtimes": wanted}

@@ -136,8 +136,13 @@ def task_of(issue: Issue) -> str:
     return (
         f"Work on issue {issue.ref}: {safe(issue.title)[:200]}\n\n"
         f"Do what it asks for in this repository, with its tests, and nothing beside it. Where "
-        f"docs/{issue.ref.lower()}-plan.md is in the repository, carry out that plan. {material(issue)}"
+        f"{plan_file(issue.ref.lower())} is in the repository, carry out that plan. {material(issue)}"
     )
+
+
+def plan_file(name: str) -> str:
+    """The path of a plan in the repository, by the name of its workspace."""
+    return f"docs/{name}-plan.md"
 
 
 def material(issue: Issue) -> str:

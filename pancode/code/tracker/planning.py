@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pancode.agents.request import DispatchRequest
-from pancode.code.tracker.issues import ISSUE, Trackers, material
+from pancode.code.tracker.issues import ISSUE, Trackers, material, plan_file
 from pancode.code.tracker.working import look
 from pancode.control.core import Core
 from pancode.control.projects import moved
@@ -17,9 +17,9 @@ from pancode.core.names import PLANNER
 from pancode.core.ports import Transaction
 from pancode.core.records import Run
 from pancode.dispatch.workspaces import KeptWorkspace, load, named, runs_in, workspace_name
-from pancode.errors import ConflictError, NotFoundError, UsageError
+from pancode.errors import NotFoundError, UsageError
 from pancode.runs.history import answer_of
-from pancode.runs.workspaces import branch_for, create
+from pancode.runs.workspaces import branch_for, ensure
 
 STEPS = "## Steps"
 MOST_NAME, MOST_PLAN, MOST_QUESTIONS = 40, 60_000, 200_000
@@ -49,12 +49,8 @@ class PlanPlace:
     run: str = ""
 
 
-def plan_file(name: str) -> str:
-    """Its path in the repository. The talk lies beside it."""
-    return f"docs/{name}-plan.md"
-
-
 def questions_file(name: str) -> str:
+    """The path of the talk that led to it."""
     return f"docs/{name}-plan.questions.md"
 
 
@@ -83,12 +79,6 @@ def place(
     with core.ports.ledger.transaction() as tx:
         there = named(tx, name)
         run = None if there is None else _talk(tx, there)
-    if there is None:
-        create(core, KeptWorkspace(name, path, branch_for(name, title), node, core.wall_ms(), by))
-    elif there.project != path:
-        fix = f"pancode workspace rm {name}, or say the work in other words"
-        what = f"the workspace {name} is of another repository"
-        raise ConflictError(what, why=there.project, fix=fix, code="name_taken")
     file, begin = plan_file(name), ""
     if goes_on and run is None:
         if not Path(path, file).is_file():
@@ -98,6 +88,7 @@ def place(
             f"There is a plan already: begin with {file} and with {questions_file(name)}, which has what was "
             "asked and answered. "
         )
+    ensure(core, KeptWorkspace(name, path, branch_for(name, title), node, core.wall_ms(), by))
     return PlanPlace(
         name,
         file,
@@ -131,7 +122,7 @@ def keeping(core: Core, name: str, questions: str, by: str) -> DispatchRequest:
             code="no_plan",
         )
     end = f"END_{core.ports.ids.token(8)}"
-    files = ((plan_file(name), plan), (questions_file(name), questions[:MOST_QUESTIONS]))
+    files = ((plan_file(name), plan), (questions_file(name), questions))
     writes = "".join(f"cat >{path} <<'{end}'\n{text}\n{end}\n" for path, text in files)
     script = f"# keeps the plan of {name}\nset -eu\nmkdir -p docs\n{writes}"
     return DispatchRequest(script, by, runtime="shell", workspace=name, verify=())

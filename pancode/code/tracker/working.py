@@ -22,7 +22,7 @@ from pancode.core.values import replace
 from pancode.dispatch.workspaces import KeptWorkspace, named, runs_in
 from pancode.errors import ConflictError
 from pancode.life.continuing import is_blocked
-from pancode.runs.workspaces import branch_for, create
+from pancode.runs.workspaces import branch_for, ensure
 
 PREFIX = "issue:"
 """Of the durable settings that hold the work on issues."""
@@ -135,15 +135,10 @@ def begin(
         )
     if around.project_of(project.path) is None:
         raise moved(project.name, project.path)
-    with core.ports.ledger.transaction() as tx:
-        there, kept = named(tx, name), work_in(tx, name)
     now = core.wall_ms()
-    if there is None:
-        create(core, KeptWorkspace(name, project.path, branch_for(name, issue.title), node, now, by))
-    elif there.project != project.path:
-        fix = f"pancode workspace rm {name}"
-        what = f"the workspace {name} is of another repository"
-        raise ConflictError(what, why=there.project, fix=fix, code="name_taken")
+    ensure(core, KeptWorkspace(name, project.path, branch_for(name, issue.title), node, now, by))
+    with core.ports.ledger.transaction() as tx:
+        kept = work_in(tx, name)
     if kept is None:
         words = f"{issue.title}\n{issue.text}"
         kind = place_of(project).kind
