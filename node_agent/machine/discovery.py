@@ -19,6 +19,7 @@ from pathlib import Path
 from node_agent.attempt.ceiling import Ceiling, limits_text
 from node_agent.machine.owner import OwnersFiles
 from node_agent.machine.programs import written_version
+from node_agent.machine.room import Rooms
 from node_agent.runtimes.base import Program, Runtime
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.runtimes.vendors import how_logged_in
@@ -266,7 +267,7 @@ class MachineProbe:
         self._home, self._clock, self._local_fix = home, clock, local_fix
         self._reserve, self._others = disk_reserve, others
         self._owner = OwnersFiles(home, clock)
-        self._finder = finder
+        self._finder, self._rooms = finder, Rooms(home, clock)
 
     def boot_id(self) -> str:
         return process.boot_id()
@@ -288,6 +289,7 @@ class MachineProbe:
             problems=(*others.problems, *self._problems()),
             shut=self._shut(),
             allows=self.ceiling().told(),
+            room=self._rooms.look(),
             wall_ms=self._clock.wall_ms(),
         )
 

@@ -134,6 +134,13 @@ class Allowed(WireModel):
         return ""
 
 
+class RoomFact(WireModel):
+    """How many bytes of the disk a folder of the node's home takes."""
+
+    what: Name
+    bytes: Count
+
+
 class NodeFacts(WireModel):
     """The facts about the machine. Sizes are in bytes."""
 
@@ -154,6 +161,8 @@ class NodeFacts(WireModel):
     shut: NodeProblem | None = None
     """The reason why the node can take no work now, such as a full disk; it then asks for no slot."""
     allows: Allowed = Allowed()
+    room: Annotated[tuple[RoomFact, ...], Few(16)] = ()
+    """What fills its disk, the largest first; empty: not measured yet."""
     wall_ms: WallMillis
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +22,9 @@ from node_agent.workspace.git import NodeGit, WorkspaceFailure
 STORES = "stores"
 """The folder in a mirror with the stores; each has the name of its commit."""
 MOST_STORES, MOST_PACKS = 4, 24
+DAY_MS = 86_400_000
+IDLE_MS, PACK_MS = 14 * DAY_MS, 7 * DAY_MS
+SALVAGE = "refs/pancode/salvage"
 _NEW = "new-"
 _PACK = ("pack-objects", "--revs", "--non-empty", "--delta-base-offset", "--window=0", "-q")
 """The options without a search for deltas: the mirror's deltas are taken as they are."""
@@ -89,6 +93,17 @@ def _newest(every: Path) -> list[Path]:
     return sorted(found, key=lambda one: one.stat().st_mtime_ns, reverse=True)
 
 
+def _has_salvage(mirror: Path) -> bool:
+    return bool(NodeGit(mirror).ask("for-each-ref", "--count=1", SALVAGE).out)
+
+
+def _is_due(mirror: Path, now_ms: int) -> bool:
+    """Whether packing would be worth its time: many packs, or none was done for a week."""
+    packed = mirror / "packed-refs"
+    age_ms = now_ms - packed.stat().st_mtime_ns // 1_000_000 if packed.exists() else PACK_MS + 1
+    return age_ms > PACK_MS or len(list((mirror / "objects/pack").glob("*.pack"))) > MOST_PACKS
+
+
 class Transport(Protocol):
     """The transport of git objects between this node and the depot.
 
@@ -145,6 +160,7 @@ class Mirrors:
         path, ref = self._home.mirror(repo_id), snap_ref(identity.run)
         with self._locked(repo_id):
             make_bare(path, object_format)
+            os.utime(path)  # it is in use
             git = NodeGit(path)
             if git.commit_at(ref) != commit or not git.ask("cat-file", "-e", f"{commit}^{{tree}}").ok:
                 _drop_locks(path)
@@ -187,13 +203,22 @@ class Mirrors:
                 if git.ask("rev-parse", "--git-dir").ok:
                     git.must("update-ref", "-d", snap_ref(run))
 
-    def tidy(self, repo_id: str) -> None:
-        """Pack, and drop what nothing has named for two weeks. Only while no checkout borrows from it."""
-        path = self._home.mirror(repo_id)
-        if path.is_dir():
-            with self._locked(repo_id):
-                NodeGit(path).must("gc", "-q", "--prune=2.weeks.ago")
-                trim_stores(path)
+    def trim(self, now_ms: int, borrowed: Iterable[Path], is_idle: bool) -> None:
+        """Let go of mirrors that nobody has used for long. `is_idle`: pack the others that are due.
+
+        `borrowed`: the stores of the checkouts that live. What was put aside of a result stays.
+        """
+        every, lent = self._home.root / "mirrors", [path.resolve() for path in borrowed]
+        found = sorted(path for path in every.iterdir() if path.is_dir()) if every.is_dir() else []
+        for path in found:
+            with self._locked(path.name):
+                if any(path.resolve() in one.parents for one in lent):
+                    continue
+                if now_ms - path.stat().st_mtime_ns // 1_000_000 > IDLE_MS and not _has_salvage(path):
+                    erase(path)
+                elif is_idle and _is_due(path, now_ms):
+                    trim_stores(path)
+                    NodeGit(path).must("gc", "-q", "--prune=2.weeks.ago")
 
     def _locked(self, repo_id: str) -> AbstractContextManager[None]:
         path = self._home.mirror(repo_id)

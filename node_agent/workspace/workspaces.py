@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import posixpath
 import shutil
+import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from node_agent.attempt.ports import CommitStamp, Guide
+from node_agent.attempt.ports import CommitStamp, Guide, StepFailed
 from node_agent.attempt.records import PutBack
 from node_agent.wire.git import salvage_ref, shown
 from node_agent.wire.identity import AttemptId, words_in
@@ -94,6 +96,7 @@ class Workspaces:
         self._mirrors = Mirrors(self._home, transport)
         self._warm = WarmCheckouts(self._home.warm, lambda: self._cache.has_room(0))
         self._checkouts = Checkouts(self._home, self._mirrors, self._warm)
+        self._trims = threading.Thread()
 
     @translated("prepare of the workspace")
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
@@ -177,9 +180,24 @@ class Workspaces:
         return self._set_ups.keep(order, key)
 
     def trim(self, now_ms: int) -> None:
-        """Let go of kept folders that were not used for long, and of what crashes left. Idempotent."""
+        """Let go of kept folders that were not used for long, and of what crashes left. Idempotent.
+
+        The mirrors have a thread: to pack one may take minutes, in which the node is to be heard.
+        """
         self._cache.trim(now_ms)
         self._warm.trim(now_ms)
+        if not self._trims.is_alive():
+            self._trims = threading.Thread(target=self._trim_quietly, args=(now_ms,), daemon=True)
+            self._trims.start()
+
+    def _trim_quietly(self, now_ms: int) -> None:
+        with suppress(OSError, StepFailed):  # the next time, then
+            self.trim_mirrors(now_ms)
+
+    def trim_mirrors(self, now_ms: int) -> None:
+        """Let go of mirrors that were not used for long, and pack the others. StepFailed, OSError."""
+        places = [self._home.places(identity) for identity in self.list()]
+        self._mirrors.trim(now_ms, [path for one in places for path in _borrowed(one)], is_idle=not places)
 
     @translated("words for the agent")
     def tell(self, identity: AttemptId, name: str, text: str) -> None:
@@ -348,15 +366,6 @@ class Workspaces:
     def list(self) -> tuple[AttemptId, ...]:
         """Every attempt that still has a folder."""
         return self._home.attempts()
-
-    def tidy(self) -> None:
-        """Collect garbage in every mirror; does nothing while any checkout lives, as it borrows objects."""
-        mirrors = self._home.root / "mirrors"
-        if self.list() or not mirrors.is_dir():
-            return
-        for path in sorted(mirrors.iterdir()):
-            if path.is_dir():
-                self._mirrors.tidy(path.name)
 
 
 def _never(name: str) -> bool:

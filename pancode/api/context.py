@@ -16,6 +16,7 @@ from pancode.code.git.depot_code import DepotCode
 from pancode.code.git.streams import LogStreams
 from pancode.code.landing.forge import ForgeKind
 from pancode.code.landing.pull_request import PullAsked
+from pancode.code.retention import FilesOfRuns
 from pancode.code.tracker.issues import Trackers
 from pancode.control.core import Core
 from pancode.control.shapes import PullRequestShape
@@ -48,6 +49,10 @@ class CoordinatorApi(Protocol):
     @property
     def core(self) -> Core:
         """What the use cases share."""
+
+    @property
+    def kept_files(self) -> FilesOfRuns:
+        """What its disk keeps of runs."""
 
     @property
     def chosen(self) -> ChosenSettings:

@@ -111,6 +111,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "project": ("project", "repositories with a name and defaults: add, ls, show, rm"),
         "key": ("fleet.key", "the keys that sign for the fleet: ls, rotate"),
         "token": ("tokens", "who may use the API over TCP: create, ls, revoke"),
+        "gc": ("gc", "let go of what old runs left on the disks; what fills them"),
         "ledger": ("fleet.ledger", "the record of the fleet: move it to another database"),
         "redis": ("fleet.redis", "what a Redis of your own needs: its file of users"),
         "serve": ("fleet.serve", "the coordinator in the foreground"),

@@ -20,7 +20,10 @@ from pancode.host.files import write_durable
 
 BY_VERB = {"budget.ceiling": "pancode budget set"}
 """Keys with a command of their own, which counts more than any file."""
-AT_START = ("sessions.max_usd", "timing", "nodes", "redis", "direct", "metrics", "api", "ledger", "telemetry")
+AT_START = (
+    *("sessions.max_usd", "timing", "health", "keep", "nodes"),
+    *("redis", "direct", "metrics", "api", "ledger", "telemetry"),
+)
 """Keys and groups that the coordinator reads when it starts."""
 UNREADABLE = "(the settings cannot be read)"
 

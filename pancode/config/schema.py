@@ -37,6 +37,7 @@ from pancode.core.land_rule import LandRule
 from pancode.errors import ConfigError, UsageError
 from pancode.life.health import HealthRules
 from pancode.life.land_values import How
+from pancode.life.retention import KeepRules
 from pancode.notices.routing import USUAL, NoticeKind, NoticeRoute, NotifyRules, QuietHours
 from pancode.work.schedule.times import zone_of
 
@@ -221,6 +222,25 @@ class HealthSettings(Part):
         return HealthRules(*times, self.failures, self.words)
 
 
+KEEP = KeepRules()
+
+
+class KeepSettings(Part):
+    """For so long after the end of a run its commits and logs stay, once nothing needs them; receipts stay.
+
+    `undecided`: commits about which nobody has decided; None: until somebody has. Once a day, and with
+    `pancode gc`.
+    """
+
+    changes: Duration = KEEP.changes_ms
+    logs: Duration = KEEP.logs_ms
+    undecided: Duration | None = KEEP.undecided_ms
+
+    def rules(self) -> KeepRules:
+        """The form that decisions take."""
+        return KeepRules(self.changes, self.logs, self.undecided)
+
+
 class Models(Part):
     """Models by role; None: the runtime's own default. `tiers`: what the owner knows better, by pattern.
 
@@ -373,6 +393,7 @@ class Settings(Part):
     dispatch: Dispatch = Dispatch()
     limits: LimitSettings = LimitSettings()
     health: HealthSettings = HealthSettings()
+    keep: KeepSettings = KeepSettings()
     models: Models = Models()
     records: Records = Records()
     history: HistorySettings = HistorySettings()

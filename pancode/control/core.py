@@ -37,6 +37,7 @@ from pancode.core.values import replace
 from pancode.life.continuing import leads, payer_of
 from pancode.life.health import HealthRules
 from pancode.life.orders import NUMBERS_IN_AN_EPOCH
+from pancode.life.retention import KeepRules
 from pancode.life.signals import Purse
 from pancode.nodes.node import REACHED, Deadlines, Listening, NodeView, Reaching, awake_since, view
 
@@ -142,6 +143,7 @@ class ControlSettings:
     node_quota: int = 64 * 2**20
     """Bytes that one node may keep in Redis."""
     health: HealthRules = HealthRules()
+    keep: KeepRules = KeepRules()
     evidence: ForeignReceipts = ForeignReceipts()
     """Receipts that settle nothing, and their bytes, that are kept of one node in a day."""
 

@@ -62,6 +62,8 @@ class RunTerms(TypedDict, total=False):
     """Patterns of the files that decide whether what its set-up makes is put back; absent: all files."""
     allowed_files: list[str]
     """Patterns of untracked files that its snapshot took although their names usually mean secrets."""
+    let_go: dict[str, int]
+    """When its commits (`changes`) and its `logs` went, which had become old; in milliseconds."""
     verify_retries: int
     """The number of new attempts after a failed gate."""
     verify_on: str

@@ -10,6 +10,7 @@ from pancode import __version__
 from pancode.agents.endpoints import asks
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES
 from pancode.nodes.node import NodeState, NodeView, Reaching, apart, holds
+from pancode.plain import size
 
 Json = dict[str, Any]
 SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
@@ -22,6 +23,9 @@ def wall_lines(name: str, facts: NodeFacts) -> list[Json]:
     lines = apart([one.model_dump() for one in (wall, *problems)])
     others = [one for one in facts.problems if one.code is not ProblemCode.NO_SANDBOX]
     wrong = [{"node": name, "ok": not one.fix, **apart(one.model_dump())} for one in others]
+    if facts.room:
+        filled = ", ".join(f"{one.what} {size(one.bytes)}" for one in facts.room[:4])
+        lines += apart([NodeProblem(what=f"disk {size(facts.disk_free)} free; {filled}").model_dump()])
     return [{"node": name, "ok": True, **one} for one in lines] + wrong
 
 

@@ -19,15 +19,17 @@ from node_agent.wire.clock import SystemClock
 from pancode.access.door import DoorPlace
 from pancode.bus.valkey.binary import find_server
 from pancode.client import ask
+from pancode.code.git.kept import ROOMS
 from pancode.config.load import ConfigPlaces, Loaded, load
 from pancode.config.openings import direct_in, door_in, figures_in
 from pancode.errors import PancodeError
 from pancode.fleet.direct.authority import KeyPair
 from pancode.fleet.direct.listening import listening_at
 from pancode.fleet.ssh.home import Home
+from pancode.host.room import sizes_of
 from pancode.nodes.place import Doorway, ListenAddress
 from pancode.offline.server.single_instance import holder_of
-from pancode.plain import counted
+from pancode.plain import counted, size
 from pancode.store.inspection import REVISIONS, look_at
 from pancode.store.migrations import HEAD
 
@@ -323,10 +325,15 @@ def _disk(home: Path) -> Check:
     place = next(p for p in (home, *home.parents) if p.exists())
     free = shutil.disk_usage(place).free
     if free < FREE:
-        return bad(
-            "disk", "error", f"{free >> 20} MiB free at {place}", "free disk space: logs, depots, receipts"
-        )
-    return good("disk", f"{free >> 30} GiB free at {place}")
+        fix = "pancode gc --dry-run shows what fills it, and pancode gc lets go of what old runs left"
+        return bad("disk", "error", f"{free >> 20} MiB free at {place}{_room(home)}", fix)
+    return good("disk", f"{free >> 30} GiB free at {place}{_room(home)}")
+
+
+def _room(home: Path) -> str:
+    """What of the home takes the most room, in words."""
+    found = [f"{name} {size(taken)}" for name, taken in sizes_of(home, ROOMS).items() if taken]
+    return f"; {', '.join(found[:3])}" if found else ""
 
 
 def _redis(home: Path, environ: Mapping[str, str]) -> Check:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 from node_agent.wire.identity import AttemptId
 from pancode.control.core import Core, open_fences
-from pancode.control.run import find_run
+from pancode.control.run import find_run, iso
 from pancode.control.surroundings import Streams
 from pancode.core.names import not_found
 from pancode.core.records import Closed, Fence, FenceState, Run, RunState
-from pancode.errors import UsageError
+from pancode.errors import NotFoundError, UsageError
+from pancode.life.retention import RunFiles, gone_at
 
 PIECE = 64 * 1024
 OUT = "out"
@@ -68,6 +69,14 @@ def read_log(core: Core, streams: Streams, text: str, place: LogPlace) -> LogPie
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
         fences = tx.find(Fence, {"run": run.id})
+    gone = gone_at(run, RunFiles.LOGS)
+    if gone is not None:
+        raise NotFoundError(
+            f"the logs of {run.id} are no longer kept",
+            why=f"they were let go at {iso(gone)}, long after its end (keep.logs)",
+            fix=f"its proof and its answer stay: pancode runs show {run.id}",
+            code="files_gone",
+        )
     if not fences:
         return LogPiece(b"", place, end=run.state is RunState.ENDED, complete=run.state is RunState.ENDED)
     fence = _meant(run, fences, place.attempt)

@@ -20,6 +20,7 @@ from pancode.core import names
 from pancode.core.ports import Transaction
 from pancode.core.records import Closed, Fence, KnownKey, Node, Run, StoredReceipt
 from pancode.errors import NotFoundError
+from pancode.life.retention import RunFiles, gone_at
 from pancode.life.verification import (
     ChainLink,
     ReceiptVerdict,
@@ -153,14 +154,25 @@ def _with_evidence(
     """Checks that the files that the receipt names are here, byte for byte."""
     claims = verified.claims
     assert claims is not None
-    checks = [*verified.checks, *more, *_blobs(claims, streams)]
-    if claims.commit is not None:
+    checks = [*verified.checks, *more]
+    logs, changes = gone_at(run, RunFiles.LOGS), gone_at(run, RunFiles.CHANGES)
+    checks += _blobs(claims, streams) if logs is None else [_let_go("its logs", logs)]
+    if claims.commit is not None and changes is not None:
+        checks.append(_let_go("its commit", changes))
+    elif claims.commit is not None:
         repo = str(run.workspace.get("repo") or "")
         here = core.ports.depot.commit_arrived(repo, claims.identity, claims.commit)
         checks.append(VerificationCheck("commit is in the depot", here, claims.commit))
     good = all(check.ok for check in checks)
     verdict = ReceiptVerdict.PASS if good else ReceiptVerdict.TAMPERED
     return replace(verified, verdict=verdict, checks=tuple(checks))
+
+
+def _let_go(what: str, at_ms: int) -> VerificationCheck:
+    """This ledger says so itself: nothing was taken away behind its back."""
+    return VerificationCheck(
+        f"{what} was kept until it was old", True, f"let go at {iso(at_ms)}, by the settings keep"
+    )
 
 
 def _blobs(claims: Claims, streams: Streams) -> list[VerificationCheck]:

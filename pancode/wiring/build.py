@@ -95,6 +95,7 @@ def rules_of(settings: Settings) -> ControlSettings:
         refused_pause_ms=timing.refused_pause,
         retry_pause_ms=timing.retry_pause,
         health=settings.health.rules(),
+        keep=settings.keep.rules(),
         node_quota=settings.nodes.redis_quota,
         evidence=ForeignReceipts(settings.nodes.evidence_receipts, settings.nodes.evidence_size),
     )

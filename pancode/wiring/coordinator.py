@@ -26,12 +26,14 @@ from pancode.code.git.depot import Depot
 from pancode.code.git.depot_code import DepotCode
 from pancode.code.git.depot_server import DepotParts, DepotServer, Grant, Refusal, StreamEnd, grant_for
 from pancode.code.git.heads import head_of
+from pancode.code.git.kept import KeptFiles
 from pancode.code.git.port import GitDepot
 from pancode.code.git.streams import LogStreams
 from pancode.code.landing.forge import ForgeAccess, ForgeKind
 from pancode.code.landing.forges import must_be_possible, open_pull_request
 from pancode.code.landing.pull_request import PullAsked
 from pancode.code.landing.verifying import Verifications
+from pancode.code.retention import DailyRetention
 from pancode.code.tracker.telling import TrackerNews
 from pancode.code.tracker.working import closing, note_pull
 from pancode.config.agentwrite import OwnAgents
@@ -228,6 +230,7 @@ class Coordinator:
         self.loop = LoopThread("ssh")
         self.fleet = self._fleet(Path(environ.get("HOME") or Path.home()), environ.get(LOG, ""))
         self.code = DepotCode(self.depot.depot, self.core)
+        self.kept_files = KeptFiles(self.depot.depot, home.root, self._clock)
         self.streams = self.depot.streams
         self.process_figures = Itself(home.root, self._clock).figures
         self._around = FileSurroundings(home.root, self._environ)
@@ -257,6 +260,7 @@ class Coordinator:
             *tracing_of(root, self._environ, core),
             FollowOn(core, {ActionKind.VERIFY: Verifications(core)}),
             FollowOn(core, {ActionKind.GO_ON: GoingOn(core, self.around)}),
+            DailyRetention(core, self.kept_files),
         )
 
     def around(self, callers: Mapping[str, object], preset: str | None = None) -> FileSurroundings:
@@ -284,6 +288,7 @@ class Coordinator:
     def start(self) -> None:
         """Clear up after a killed one, begin the epoch, then let nodes in."""
         self.depot.depot.mend()
+        self.depot.depot.forget_unused(self._clock.wall_ms())
         self.core.former.update(self.home.former_keys())
         rounds.start(self.core)
         if self._own.instead_of:

@@ -259,7 +259,7 @@ ACTS: Mapping[str, Callable[[Fleet], object]] = {
         *("chat", "--once", "--agent", "scout", "--runtime", "native", "--model", MODEL),
         *("--workspace", "none", "--budget", "1", "say hello"),
     ),
-    "a chain of two steps": lambda made: made.run("chain", "chain.yaml"),
+    "a chain of two steps": lambda made: made.run("chain", "chain.yaml", "--yes"),
     "a page of the console": look_at_now,
 }
 

@@ -174,6 +174,7 @@ ROUTES: Mapping[str, RouteWords] = {
         "give it its repository or another machine", "workspace repair"
     ),
     "POST /v1/workspaces/{workspace}/remove": RouteWords("forget it; its runs stay", "workspace rm"),
+    "POST /v1/gc": RouteWords("let go of the commits and logs of old runs", "gc"),
     "GET /v1/projects": RouteWords("repositories with a name and defaults", "project ls"),
     "GET /v1/projects/{project}": RouteWords("one, by its name or an issue", "project show"),
     "POST /v1/projects": RouteWords("add one, or change it", "project add"),

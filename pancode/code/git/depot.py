@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,10 @@ from pancode.code.git.safe import Git, GitFailure, GitRefusal, safe_env
 
 GRACE = "2.weeks.ago"
 """Only its age protects an object that is written before its ref. Never `now`: it broke a depot in use."""
+
+COLLECT_MS, NEVER_MS, MOST_PACKS = 7 * 86_400_000, 1 << 60, 16
+_KINDS = ("snap", "base")
+"""The folders of refs that have a run's name below them; its results are in a folder of that name."""
 
 GC = "gc"
 """The lock that a collection holds."""
@@ -97,6 +101,20 @@ class Depot:
         for lock in (*self.root.glob("*.git/*.lock"), *self.root.glob("*.git/refs/**/*.lock")):
             lock.unlink(missing_ok=True)
 
+    def forget_unused(self, now_ms: int) -> None:
+        """Take repositories away in which nothing has a name, and nothing has happened for two weeks. Only at
+        the coordinator's start, before the depot is used.
+        """
+        for repo_id in self.repositories():
+            with suppress(GitFailure):
+                if 2 * COLLECT_MS < self._since_packed(repo_id, now_ms) < NEVER_MS and not self.runs(repo_id):
+                    shutil.rmtree(self.path(repo_id), ignore_errors=True)
+
+    def _since_packed(self, repo_id: str, now_ms: int) -> int:
+        """How long ago its names were packed or changed."""
+        packed = self.path(repo_id) / "packed-refs"
+        return now_ms - packed.stat().st_mtime_ns // 1_000_000 if packed.exists() else NEVER_MS
+
     def known_bases(self, repo_id: str) -> tuple[str, ...]:
         """Commits whose whole history the depot holds."""
         listed = self.git(repo_id).text("for-each-ref", "--format=%(objectname)", "refs/pancode/base")
@@ -122,14 +140,28 @@ class Depot:
         whole = git.ask("rev-list", "--objects", "--quiet", commit, f"^{snap}")
         return ResultCheck(whole.ok, "" if whole.ok else f"objects of {commit} are missing: {whole.err}")
 
-    def drop(self, repo_id: str, run: str) -> None:
-        """Forget the refs of a run (its objects go at a later `collect`). Idempotent."""
+    def repositories(self) -> tuple[str, ...]:
+        """All that it has."""
+        return tuple(sorted(path.name.removesuffix(".git") for path in self.root.glob("p-*.git")))
+
+    def runs(self, repo_id: str) -> frozenset[str]:
+        """The runs whose commits it names."""
+        listed = self.git(repo_id).text("for-each-ref", "--format=%(refname)", "refs/pancode")
+        parts = (ref.split("/") for ref in listed.split())
+        return frozenset(part[3] if part[2] in _KINDS else part[2] for part in parts)
+
+    def drop(self, repo_id: str, runs: Iterable[str]) -> None:
+        """Forget the refs of these runs (their objects go at a later `collect`). Idempotent."""
         git = self.git(repo_id)
-        listed = git.text(
-            "for-each-ref", "--format=%(refname)", result_prefix(run), snap_ref(run), base_ref(run)
-        )
+        asked = [ref for run in runs for ref in (result_prefix(run), snap_ref(run), base_ref(run))]
+        listed = git.text("for-each-ref", "--format=%(refname)", *asked) if asked else ""
         orders = "".join(f"delete {ref}\n" for ref in listed.split())
         git.must("update-ref", "--stdin", stdin=orders.encode())
+
+    def is_due(self, repo_id: str, now_ms: int) -> bool:
+        """Whether a collection would be worth its time: many packs, or none was made for a week."""
+        packs = len(list((self.path(repo_id) / "objects/pack").glob("*.pack")))
+        return packs > MOST_PACKS or self._since_packed(repo_id, now_ms) > COLLECT_MS
 
     def collect(self, repo_id: str) -> None:
         """Pack, and remove objects that nothing names and that are older than two weeks."""

@@ -107,7 +107,7 @@ def open_project(
         user={key.decode(): _text(value) for _, key, value in rows if key.startswith(b"user.") and value},
         signing=_signing(environ, folder, rows),
         env=env,
-        repo_id=repo_id or _repo_id(Git(top, env), top, head, object_format),
+        repo_id=repo_id or _repo_id(Git(top, env), common_dir, head, object_format),
     )
 
 
@@ -207,10 +207,12 @@ def _no_tree(folder: Path, err: str) -> GitRefusal:
     )
 
 
-def _repo_id(git: Git, top: Path, head: str, object_format: str) -> str:
-    """The same for one path, history and object format; a hash, so that no path enters a wire name."""
+def _repo_id(git: Git, common_dir: bytes, head: str, object_format: str) -> str:
+    """The same for all worktrees of one repository, its history and object format; a hash, so that no path
+    enters a wire name.
+    """
     root = git.text("rev-list", "--first-parent", "--max-parents=0", head) if head else ""
-    seed = b"\0".join((object_format.encode(), os.fsencode(top), root.encode()))
+    seed = b"\0".join((object_format.encode(), common_dir, root.encode()))
     return "p-" + hashlib.sha256(seed).hexdigest()[:24]
 
 

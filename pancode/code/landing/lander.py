@@ -12,6 +12,7 @@ from pancode.code.landing.ports import Repositories
 from pancode.code.landing.queue import call_off
 from pancode.code.landing.under_way import Landings
 from pancode.control.core import Core
+from pancode.control.run import iso
 from pancode.core.records import Run, RunState
 from pancode.errors import WorkspaceError
 from pancode.life.land_values import (
@@ -24,6 +25,7 @@ from pancode.life.land_values import (
     OnBranch,
 )
 from pancode.life.landing import CALLED_OFF
+from pancode.life.retention import RunFiles, gone_at
 from pancode.life.verified import ResultTrust, verified
 from pancode.work.workflow.continued import change_begins
 
@@ -155,6 +157,14 @@ def _own_commits(run: Run) -> tuple[str, str, str | None]:
             f"{run.id} worked in an empty folder, so it has no change to land",
             why="it ran with --workspace none",
             fix=f"its answer and files: pancode runs show {run.id}; in a repository: pancode dispatch TASK",
+        )
+    gone = gone_at(run, RunFiles.CHANGES)
+    if gone is not None:
+        raise WorkspaceError(
+            f"the files of {run.id} are no longer kept",
+            why=f"they were let go at {iso(gone)}, long after its end: nothing needed them (keep.changes)",
+            fix=f"its proof and its answer stay: pancode receipt show {run.id}; pancode runs show {run.id}",
+            code="files_gone",
         )
     commit = run.result.get("commit")
     if commit is None and run.state is not RunState.ENDED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import threading
@@ -9,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from node_agent.wire.clock import SystemClock
 from node_agent.workspace.mirror import make_bare
 from pancode.code.git.depot import Depot
+from pancode.code.git.kept import KeptFiles
 from pancode.code.git.safe import GitRefusal
+from pancode.host.room import bytes_in
+from pancode.life.retention import DAY_MS
 from tests.integration.git.repos import (
     PathTransport,
     Repo,
@@ -90,10 +95,44 @@ def test_drop_forgets_one_run_only_and_is_idempotent(repo: Repo, depot: Depot) -
     taken = snap(repo, depot)
     snap(repo, depot, "r-aaaab")
     depot.git(taken.repo_id).must("update-ref", attempt().ref, taken.snapshot_commit)
-    depot.drop(taken.repo_id, "r-aaaa")
-    depot.drop(taken.repo_id, "r-aaaa")
+    depot.drop(taken.repo_id, ["r-aaaa"])
+    depot.drop(taken.repo_id, ["r-aaaa"])
+    assert depot.runs(taken.repo_id) == {"r-aaaab"}
     left = depot.git(taken.repo_id).text("for-each-ref", "--format=%(refname)").splitlines()
     assert left == ["refs/pancode/base/r-aaaab", "refs/pancode/snap/r-aaaab"]
+
+
+def test_room_of_forgotten_runs_comes_back_two_weeks_later(repo: Repo, depot: Depot, tmp_path: Path) -> None:
+    repo.write("large", os.urandom(1 << 20).hex())
+    taken = snap(repo, depot)
+    repo.write("large", "small now\n")
+    snap(repo, depot, "r-aaaab")
+    files, now_ms = KeptFiles(depot, tmp_path / "home", SystemClock()), SystemClock().wall_ms()
+    assert files.commits() == {taken.repo_id: {"r-aaaa", "r-aaaab"}}
+    before = bytes_in(depot.root)
+    files.forget_commits(taken.repo_id, ["r-aaaa"])
+    files.pack(taken.repo_id, now=True)
+    assert depot.git(taken.repo_id).ask("cat-file", "-e", taken.snapshot_commit).ok, "it may be needed still"
+    assert not depot.is_due(taken.repo_id, now_ms) and depot.is_due(taken.repo_id, now_ms + 8 * DAY_MS)
+    for path in depot.path(taken.repo_id).rglob("*"):
+        os.utime(path, times=(0, now_ms / 1000 - 15 * 86_400))
+    files.pack(taken.repo_id, now=True)
+    assert not depot.git(taken.repo_id).ask("cat-file", "-e", taken.snapshot_commit).ok
+    assert before - bytes_in(depot.root) > 500_000
+    depot.drop(taken.repo_id, ["r-aaaab"])
+    depot.forget_unused(SystemClock().wall_ms() + 13 * DAY_MS)
+    assert depot.repositories() == (taken.repo_id,)
+    depot.forget_unused(SystemClock().wall_ms() + 15 * DAY_MS)
+    assert depot.repositories() == ()
+
+
+def test_the_worktrees_of_a_repository_have_one_depot(repo: Repo, depot: Depot, tmp_path: Path) -> None:
+    taken = snap(repo, depot)
+    repo.git("worktree", "add", "-q", "-b", "side", str(tmp_path / "side"))
+    (tmp_path / "side" / "only-here").write_text("x\n")
+    beside = snap(Repo(tmp_path / "side", init=False), depot, "r-bbbb")
+    assert beside.repo_id == taken.repo_id
+    assert "only-here" in tree_of(depot, beside) and "only-here" not in tree_of(depot, taken)
 
 
 def test_a_result_is_judged(repo: Repo, depot: Depot, tmp_path: Path) -> None:
@@ -164,6 +203,6 @@ def test_what_killed_processes_left_is_mended_at_the_start(repo: Repo, depot: De
         folder.mkdir()
         (folder / "file").touch()
     depot.mend()
-    depot.drop(taken.repo_id, "r-aaaa")
+    depot.drop(taken.repo_id, ["r-aaaa"])
     assert not [found for found in depot.root.rglob("*") if found.name.startswith((".new", "pancode-"))]
     assert depot.commit_at(taken.repo_id, "refs/pancode/snap/r-aaaa") is None

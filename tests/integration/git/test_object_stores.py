@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
 
+from node_agent.attempt.ports import CommitStamp
 from node_agent.wire.order import Workspace
 from node_agent.workspace.workspaces import Workspaces
 from pancode.code.git.depot import Depot
 from pancode.code.git.snapshot import Snapshot
-from tests.integration.git.repos import Repo, attempt, snap, workspace_of
+from tests.integration.git.repos import NOW_MS, Repo, attempt, snap, workspace_of
 
 
 def _every_blob(tree: Path) -> str:
@@ -84,9 +86,31 @@ def test_only_the_newest_stores_are_kept_once_nobody_borrows(
         spaces.remove(attempt(f"r-bbb{number}"), wanted)
         repo.commit("another base")
     assert len(list(store.parent.iterdir())) == 6
-    spaces.tidy()
+    spaces.trim_mirrors(time.time_ns() // 1_000_000)
     left = list(store.parent.iterdir())
     assert len(left) == 4 and store in left
+
+
+def test_a_mirror_that_was_not_used_for_two_weeks_goes(
+    spaces: Workspaces, repo: Repo, depot: Depot, taken: Snapshot, tmp_path: Path
+) -> None:
+    """Not while a checkout borrows from it, or has put its result aside there."""
+    wanted, mirror = workspace_of(taken), tmp_path / "node" / "mirrors" / taken.repo_id
+    later_ms = time.time_ns() // 1_000_000 + 15 * 86_400_000
+    tree = spaces.prepare(attempt(), wanted)
+    spaces.trim_mirrors(later_ms)
+    assert mirror.is_dir(), "a checkout borrows from it"
+    (tree / "wip").write_text("unfinished")
+    spaces.salvage(attempt(), wanted, CommitStamp("result", NOW_MS))
+    spaces.remove(attempt(), wanted)
+    spaces.trim_mirrors(later_ms)
+    assert mirror.is_dir(), "it has what could not be delivered"
+    spaces.forget(attempt(), wanted)
+    spaces.trim_mirrors(later_ms - 2 * 86_400_000)
+    assert mirror.is_dir(), "it was used 13 days ago"
+    spaces.trim_mirrors(later_ms)
+    assert not mirror.exists()
+    assert spaces.prepare(attempt("r-bbbb"), _dispatched(repo, depot, "r-bbbb")).is_dir()
 
 
 def test_what_an_earlier_run_brought_is_not_brought_again(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -209,10 +210,10 @@ def test_the_snapshot_stays_while_another_attempt_of_the_run_lives(
     spaces.prepare(attempt(), workspace_of(taken))
     tree = spaces.prepare(attempt(number=2, fence=2), workspace_of(taken))
     spaces.remove(attempt(), workspace_of(taken))
-    spaces.tidy()
+    spaces.trim_mirrors(time.time_ns() // 1_000_000)
     Repo(tree, init=False).git("fsck")
     spaces.remove(attempt(number=2, fence=2), workspace_of(taken))
-    spaces.tidy()
+    spaces.trim_mirrors(time.time_ns() // 1_000_000)
     assert simple(tmp_path / "unrelated", 1).head
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, cast
@@ -73,6 +73,31 @@ class MemoryStreams:
 
     def names(self, identity: AttemptId) -> list[str]:
         return sorted(name for who, name in self.bytes if who == str(identity))
+
+
+class MemoryFiles:
+    """What a disk keeps of runs: their commits in one repository, and their logs."""
+
+    def __init__(self) -> None:
+        self.named, self.logs, self.packed = set[str](), set[str](), list[str]()
+
+    def commits(self) -> Mapping[str, frozenset[str]]:
+        return {"p-1234": frozenset(self.named)}
+
+    def logged(self) -> frozenset[str]:
+        return frozenset(self.logs)
+
+    def forget_commits(self, repository: str, runs: Iterable[str]) -> None:
+        self.named -= set(runs)
+
+    def forget_logs(self, run: str) -> None:
+        self.logs.discard(run)
+
+    def pack(self, repository: str, now: bool) -> None:
+        self.packed += [repository] if now else []
+
+    def sizes(self) -> dict[str, int]:
+        return {"depots": 1_000 * len(self.named), "logs": 10 * len(self.logs)}
 
 
 class ToldFleet:
@@ -191,6 +216,7 @@ class MemoryCoordinator:
         self.fleet: Any = ToldFleet(context)
         self.code: Any = ToldCode()
         self.streams: Any = MemoryStreams()
+        self.kept_files = MemoryFiles()
         self.story: list[str] = []
         self.inside: Sequence[AttemptId] | None = ()
         self.figures_at: ListenAddress | None = None

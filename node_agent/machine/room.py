@@ -1,0 +1,51 @@
+"""Measures how much of the disk each folder of the node's home takes, beside the agent's own work."""
+
+from __future__ import annotations
+
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+from node_agent.wire.clock import Clock
+from node_agent.wire.node import RoomFact
+
+FOLDERS = ("work", "mirrors", "cache", "sessions", "salvage", "journal", "bundles")
+EVERY_MS = 900_000
+_KIB = 1024
+
+
+class Rooms:
+    """As they were measured last: a walk over all files may take long, so `du` does it by itself."""
+
+    def __init__(self, home: Path, clock: Clock) -> None:
+        self._home, self._clock = home, clock
+        self._measures: subprocess.Popen[str] | None = None
+        self._due_ms = 0
+        self._known: tuple[RoomFact, ...] = ()
+
+    def look(self) -> tuple[RoomFact, ...]:
+        """The largest first; empty until the first measure is done. Never waits."""
+        if self._measures is not None and self._measures.poll() is not None:
+            self._known, self._measures = _read(self._measures.communicate()[0]), None
+        if self._measures is None and self._clock.mono_ms() >= self._due_ms:
+            self._due_ms = self._clock.mono_ms() + EVERY_MS
+            self._begin()
+        return self._known
+
+    def _begin(self) -> None:
+        there = [name for name in FOLDERS if (self._home / name).is_dir()]
+        with suppress(OSError):  # no `du` here: nothing is told
+            self._measures = subprocess.Popen(
+                ("du", "-sk", "--", *there),
+                cwd=self._home,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+
+
+def _read(text: str) -> tuple[RoomFact, ...]:
+    rows = (line.partition("\t") for line in text.splitlines())
+    found = [RoomFact(what=name, bytes=int(kib) * _KIB) for kib, _, name in rows if kib.isdigit()]
+    return tuple(sorted(found, key=lambda one: -one.bytes))

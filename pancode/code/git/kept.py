@@ -1,0 +1,56 @@
+"""The port `FilesOfRuns`: what the depot and the folder of logs keep of runs, and how large it is."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from node_agent.wire.clock import Clock
+from pancode.code.git.depot import Depot
+from pancode.code.git.safe import GitFailure, GitRefusal
+from pancode.host.room import sizes_of
+
+LOGS = "logs"
+ROOMS = ("depots", LOGS, "receipts", "bundles", "valkey", "ledger.db", "ledger.db-wal")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFiles:
+    """`home`: of the coordinator."""
+
+    depot: Depot
+    home: Path
+    clock: Clock
+
+    def commits(self) -> Mapping[str, frozenset[str]]:
+        """By repository of the depot: the runs whose commits it names. A damaged one names none."""
+        found = dict[str, frozenset[str]]()
+        for repository in self.depot.repositories():
+            with suppress(GitFailure, GitRefusal):
+                found[repository] = self.depot.runs(repository)
+        return found
+
+    def logged(self) -> frozenset[str]:
+        """The runs that have logs."""
+        folder = self.home / LOGS
+        return frozenset(path.name for path in folder.iterdir()) if folder.is_dir() else frozenset()
+
+    def forget_commits(self, repository: str, runs: Iterable[str]) -> None:
+        """Their commits have no names any more. Idempotent."""
+        self.depot.drop(repository, runs)
+
+    def forget_logs(self, run: str) -> None:
+        """Its logs are gone. Idempotent."""
+        shutil.rmtree(self.home / LOGS / run, ignore_errors=True)
+
+    def pack(self, repository: str, now: bool) -> None:
+        """Give room back: objects without a name go two weeks after they came. Not `now`: where it is due."""
+        if now or self.depot.is_due(repository, self.clock.wall_ms()):
+            self.depot.collect(repository)
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes on this disk by folder of the home, the largest first."""
+        return sizes_of(self.home, ROOMS)
