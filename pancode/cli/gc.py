@@ -12,6 +12,8 @@ from pancode.errors import ExitCode
 from pancode.plain import counted, size
 
 app = Commands()
+MOST_S = 3_600.0
+"""Git may have a lot to pack."""
 
 
 @app.verb("gc", "pancode gc --dry-run", "pancode gc")
@@ -28,7 +30,7 @@ def gc(
     A change that nobody has landed or dropped stays, and so does what a session, a workspace or a workflow
     stands on. Nodes let go by themselves of copies of repositories that were not used for two weeks.
     """
-    answer = face.client().post("/v1/gc", {"dry_run": dry_run, "by": who()})
+    answer = face.client().post("/v1/gc", {"dry_run": dry_run, "by": who()}, MOST_S)
     face.show(answer, lambda: _told(answer, dry_run))
     return ExitCode.DONE
 

@@ -44,6 +44,11 @@ def write_files(home: Path) -> dict[str, Any]:
     return {"files": written}
 
 
+def missing(home: Path) -> list[str]:
+    """The files of a home that is there which `write_files` would write."""
+    return [name for name in _SOURCE if home.is_dir() and not (home / name).exists()]
+
+
 def _write(path: Path) -> bool:
     """Write the whole file or nothing, and never over an existing file."""
     text = _HEAD[path.name] + _commented(shipped_text(_SOURCE[path.name]))

@@ -1,4 +1,4 @@
-"""Old runs over two real hosts: their files go, their proof stays, and what a person has not decided stays."""
+"""Old runs over two real hosts: their files go, their proof stays, and what nobody has decided stays."""
 
 from __future__ import annotations
 

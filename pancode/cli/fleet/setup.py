@@ -13,7 +13,7 @@ from pancode.cli.face import Face, folder_here
 from pancode.cli.params import Json, option
 from pancode.cli.terminal import Columns, listing, safe
 from pancode.client import home_of
-from pancode.errors import ExitCode, UsageError
+from pancode.errors import ExitCode, PancodeError, UsageError
 
 app = Commands()
 
@@ -95,14 +95,28 @@ def _narrator(face: Face) -> Callable[[str], None]:
     return write
 
 
-@app.verb("doctor", "pancode doctor")
-def doctor(*, mend: Annotated[bool, option("Not available yet.", "--fix")] = False, face: Json) -> int:
-    """Show what is wrong on this machine, each with its fix; for nodes: pancode fleet doctor."""
+@app.verb("doctor", "pancode doctor", "pancode doctor --fix", "pancode doctor --fix --yes")
+def doctor(
+    *,
+    mend: Annotated[
+        bool, option("Mend what can be mended without harm; ask before each act.", "--fix")
+    ] = False,
+    yes: Annotated[bool, option("With --fix: do not ask.", "--yes")] = False,
+    face: Json,
+) -> int:
+    """Show what is wrong on this machine, each with its fix; for nodes: pancode fleet doctor.
+
+    --fix takes the rights of others off files of PanCode that are private, removes sockets that a dead
+    coordinator left, writes configuration files that are missing, brings node agents of another version up
+    to this one, and lets go of the files of old runs (pancode gc). It asks before each.
+    """
     from pancode.offline.doctor import examine
 
-    if mend:
-        raise UsageError("pancode doctor --fix is not there yet", fix="pancode doctor", code="not_there_yet")
     face.acts_here("pancode doctor")
+    if yes and not mend:
+        raise UsageError("--yes says yes to what --fix would do", fix="pancode doctor --fix --yes")
+    if mend:
+        _mended(face, yes)
     checks = examine(home_of(os.environ), os.environ)
     columns: Columns = {
         "": lambda one: "ok" if one["ok"] else one["level"],
@@ -113,6 +127,26 @@ def doctor(*, mend: Annotated[bool, option("Not available yet.", "--fix")] = Fal
     return (
         ExitCode.UNAVAILABLE if any(not c["ok"] and c["level"] == "error" for c in checks) else ExitCode.DONE
     )
+
+
+def _mended(face: Face, yes: bool) -> None:
+    """An act that fails is told, and the next one is asked about."""
+    from pancode.offline.mending import mends
+
+    nothing = True
+    for one in mends(home_of(os.environ), os.environ):
+        nothing = False
+        face.note(f"{safe(one.wrong)}\n")
+        if not yes and not face.agreed(f"  {safe(one.act)}: do it?", "pancode doctor --fix --yes"):
+            continue
+        try:
+            one.do()
+        except (PancodeError, OSError) as error:
+            face.note(f"  it did not work: {safe(str(error))}\n")
+        else:
+            face.note(f"  done: {safe(one.act)}\n")
+    if nothing:
+        face.note("there is nothing that could be mended without you\n")
 
 
 def _level(check: dict[str, Any]) -> str:

@@ -1,0 +1,108 @@
+"""Mends on this machine what can be mended without harm, each act by itself and after a yes."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from pancode import __version__
+from pancode.client import Client, ask
+from pancode.errors import PancodeError, WorkspaceError
+from pancode.offline.init import missing, write_files
+from pancode.offline.server.single_instance import holder_of
+
+ASK_S = 5.0
+_PRIVATE = ("key", "secrets", "receipts", "ledger.db", "settings.json")
+"""What of the coordinator's home nobody else may read; of a node's home the first two, and its secrets."""
+_OF_NODE = ("key", "secrets.json", "prices.json")
+_SOCKETS = ("api.sock", "depot.sock")
+
+
+@dataclass(frozen=True, slots=True)
+class Mend:
+    """`wrong`: what is, `act`: what is done about it, as a command where there is one."""
+
+    wrong: str
+    act: str
+    do: Callable[[], None]
+    """WorkspaceError or OSError where it does not work."""
+
+
+def mends(home: Path, environ: Mapping[str, str]) -> Iterator[Mend]:
+    """Each act that would help now. The next one is looked for when the one before is over."""
+    user = Path(environ.get("HOME") or Path.home())
+    for path in (home, *_below(home, _PRIVATE)):
+        yield from _open_to_others(path)
+    for node in sorted(user.glob(".pancode-node/f-*")):
+        for path in (node, *_below(node, _OF_NODE)):
+            yield from _open_to_others(path)
+    yield from _configuration(home)
+    if holder_of(home) is None:
+        for path in (home / "run" / name for name in _SOCKETS):
+            if path.is_socket():
+                yield Mend(f"{path} is left of a coordinator that is gone", f"rm {path}", path.unlink)
+        return
+    fleet = ask(home, "/v1/fleet", ASK_S) or {}
+    for node in fleet.get("nodes", ()):
+        if node["version"] not in (None, __version__) and node["state"] in ("online", "draining", "drained"):
+            act = partial(_run, "fleet", "up", str(node["name"]))
+            wrong = f"the node agent of {node['name']} is of PanCode {node['version']}"
+            yield Mend(wrong, f"pancode fleet up {node['name']}", act)
+    if _leaves_room(home):
+        yield Mend("old runs have left files that nobody needs", "pancode gc", partial(_run, "gc"))
+
+
+def _below(home: Path, names: tuple[str, ...]) -> Iterator[Path]:
+    for name in names:
+        path = home / name
+        if os.path.lexists(path):
+            yield path
+        if path.is_dir() and not path.is_symlink():
+            yield from sorted(path.rglob("*"))
+
+
+def _open_to_others(path: Path) -> Iterator[Mend]:
+    """What is ours and another user may read or write; a link is followed by nobody."""
+    try:
+        state = path.lstat()
+    except OSError:
+        return
+    mode = stat.S_IMODE(state.st_mode)
+    if stat.S_ISLNK(state.st_mode) or state.st_uid != os.getuid() or not mode & 0o077:
+        return
+    kept = mode & 0o700
+    yield Mend(f"{path} has mode {mode:o}", f"chmod {kept:o} {path}", partial(path.chmod, kept))
+
+
+def _configuration(home: Path) -> Iterator[Mend]:
+    names = missing(home)
+    if names:
+        wrong = f"there is no {', '.join(names)} in {home}: the shipped values count"
+        yield Mend(wrong, "pancode init", partial(_written, home))
+
+
+def _written(home: Path) -> None:
+    write_files(home)
+
+
+def _leaves_room(home: Path) -> bool:
+    """Whether a collection would let go of anything; asked of the coordinator."""
+    try:
+        plan = Client(home, starts=False).post("/v1/gc", {"dry_run": True, "by": "doctor"})
+    except PancodeError:
+        return False
+    return bool(plan["changes"] or plan["logs"])
+
+
+def _run(*words: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "pancode", *words], stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise WorkspaceError(
+            f"pancode {' '.join(words)} ended with {done.returncode}", fix="see its error above"
+        )
