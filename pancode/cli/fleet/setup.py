@@ -136,17 +136,17 @@ def _mended(face: Face, yes: bool) -> None:
     nothing = True
     for one in mends(home_of(os.environ), os.environ):
         nothing = False
-        face.note(f"{safe(one.wrong)}\n")
+        face.note(safe(one.wrong))
         if not yes and not face.agreed(f"  {safe(one.act)}: do it?", "pancode doctor --fix --yes"):
             continue
         try:
             one.do()
         except (PancodeError, OSError) as error:
-            face.note(f"  it did not work: {safe(str(error))}\n")
+            face.note(f"  it did not work: {safe(str(error))}")
         else:
-            face.note(f"  done: {safe(one.act)}\n")
+            face.note(f"  done: {safe(one.act)}")
     if nothing:
-        face.note("there is nothing that could be mended without you\n")
+        face.note("there is nothing that could be mended without you")
 
 
 def _level(check: dict[str, Any]) -> str:
