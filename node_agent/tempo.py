@@ -36,6 +36,10 @@ class Tempo:
     """An event that the coordinator's cursor does not cover is sent again after this."""
     facts_ms: int = 30_000
     """The interval of looks at the machine."""
+    tighten_ms: int = 60_000
+    """A machine that is strained for so long takes one attempt less at once, and again after as long."""
+    loosen_ms: int = 180_000
+    """One that is calm for so long takes one more."""
     inventory_ms: int = 600_000
     prune_ms: int = 3_600_000
     grace_int_ms: int = 15_000

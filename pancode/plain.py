@@ -131,8 +131,10 @@ def cost_of(run: Mapping[str, Any]) -> str:
 
 
 def slots_of(node: Mapping[str, Any]) -> str:
-    """The used ones of all that a machine has: 1/4."""
-    return f"{node['slots']['used']}/{node['slots']['total']}"
+    """The used ones of all that a machine has: 1/4; of one that takes fewer now: 1/2 of 4."""
+    slots = node["slots"]
+    now, total = slots.get("now", slots["total"]), slots["total"]
+    return f"{slots['used']}/{total}" if now >= total else f"{slots['used']}/{now} of {total}"
 
 
 def gate_state(gate: Mapping[str, Any]) -> str:

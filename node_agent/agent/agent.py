@@ -11,6 +11,7 @@ from functools import partial
 from node_agent.agent.control import Acts, Controls
 from node_agent.agent.fleettime import FleetClock, read_beat
 from node_agent.agent.intake import Intake, Moment
+from node_agent.agent.pace import Pace, paced
 from node_agent.agent.publish import EventSigner, Outbox
 from node_agent.agent.world import Drive, InlineDrive, World
 from node_agent.attempt.claims import Self
@@ -59,8 +60,9 @@ class Pulse:
         facts: NodeFacts,
         boot_ms: int,
         signs: Sequence[Signs] = (),
+        fewer: str = "",
     ) -> Heartbeat:
-        """The next one."""
+        """The next one. `fewer`: why these are not all of its slots."""
         self._seq += 1
         newest = self._fleet.newest
         return Heartbeat(
@@ -77,6 +79,7 @@ class Pulse:
             ask=Ask(
                 seq=self._seq,
                 slots=0 if facts.shut else slots,
+                why=fewer,
                 open=tuple(entry.identity for entry in holding(live)),
             ),
             draining=state.draining or state.revoked,
@@ -173,6 +176,7 @@ class NodeAgent:
         self._pulse = Pulse(world.node, self.session, world.facts.boot_id(), self._fleet, tuple(world.keys))
         self._inventory = InventoryDuty(world.tempo.inventory_ms)
         self._after, self.linked = "0", True
+        self._pace: Pace | None = None
         self._next_beat, self._next_facts, self._next_prune = 0, 0, 0
         self._facts: NodeFacts | None = None
         self._last_beat: bytes | None = None
@@ -212,8 +216,14 @@ class NodeAgent:
 
     def slots(self) -> int:
         """The number of attempts that may run at once."""
-        wanted = self.world.journal.node().slots
-        return self.world.slots if wanted is None else wanted
+        state = self.world.journal.node()
+        most = self.world.slots if state.slots is None else state.slots
+        if state.least is None:
+            self._pace = None
+            return most
+        now = self.world.clock.mono_ms()
+        self._pace = paced(self._pace, min(state.least, most), most, self._seen(now), now, self.world.tempo)
+        return self._pace.slots
 
     def free_slots(self) -> int:
         return self.slots() - len(holding(self.world.journal.live()))
@@ -332,6 +342,7 @@ class NodeAgent:
             self._seen(now),
             w.clock.boot_ms(),
             self.job.signs(),
+            self._pace.why if self._pace else "",
         )
         w.uplink.set_heartbeat(pulse.signed(w.key).model_dump_json())
         self._next_beat = now + w.tempo.heartbeat_ms

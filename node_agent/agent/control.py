@@ -242,7 +242,7 @@ def _settled(body: SetSlots | Drain | Revoke, seq: int, state: JournalState) -> 
     state = replace(state, latest={**state.latest, body.kind: seq})
     match body:
         case SetSlots():
-            return replace(state, slots=body.slots)
+            return replace(state, slots=body.slots, least=body.least)
         case Drain():
             return replace(state, draining=body.on)
         case Revoke():

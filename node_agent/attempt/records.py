@@ -268,6 +268,8 @@ class JournalState:
     latest: Mapping[str, int] = field(default_factory=dict)
     """The number of the newest applied message, by kind of setting."""
     slots: int | None = None
+    least: int | None = None
+    """Of these slots, when the machine is strained; None: all of them."""
     draining: bool = False
     revoked: bool = False
     stops: Mapping[str, PendingStop] = field(default_factory=dict)
@@ -396,6 +398,7 @@ def state_to_json(state: JournalState) -> dict[str, Any]:
         "control_seq": state.control_seq,
         "latest": dict(state.latest),
         "slots": state.slots,
+        "least": state.least,
         "draining": state.draining,
         "revoked": state.revoked,
         "stops": {key: _pending_json(one) for key, one in state.stops.items()},
@@ -415,6 +418,7 @@ def state_from_json(raw: Data) -> JournalState:
         control_seq=int(raw["control_seq"]),
         latest={str(kind): int(seq) for kind, seq in raw.get("latest", {}).items()},
         slots=None if raw["slots"] is None else int(raw["slots"]),
+        least=None if raw.get("least") is None else int(raw["least"]),
         draining=bool(raw["draining"]),
         revoked=bool(raw["revoked"]),
         stops=pending["stops"],

@@ -19,7 +19,8 @@ from pathlib import Path
 from node_agent.attempt.ceiling import Ceiling, limits_text
 from node_agent.machine.owner import OwnersFiles
 from node_agent.machine.programs import written_version
-from node_agent.machine.room import Rooms
+from node_agent.machine.room import Rooms, copies
+from node_agent.machine.sensors import heat, memory_free
 from node_agent.runtimes.base import Program, Runtime
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.runtimes.vendors import how_logged_in
@@ -281,6 +282,8 @@ class MachineProbe:
             python=platform.python_version(),
             cpus=os.cpu_count() or 1,
             memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+            memory_free=memory_free(),
+            heat=heat(),
             disk_free=self._free() or 0,
             load_1m=round(os.getloadavg()[0], 2),
             isolation=others.isolation,
@@ -289,6 +292,7 @@ class MachineProbe:
             problems=(*others.problems, *self._problems()),
             shut=self._shut(),
             allows=self.ceiling().told(),
+            repositories=copies(self._home),
             room=self._rooms.look(),
             wall_ms=self._clock.wall_ms(),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +12,18 @@ from node_agent.wire.node import RoomFact
 
 FOLDERS = ("work", "mirrors", "cache", "sessions", "salvage", "journal", "bundles")
 EVERY_MS = 900_000
+MOST_COPIES = 64
 _KIB = 1024
+
+
+def copies(home: Path) -> tuple[str, ...]:
+    """The repositories of which this home has a mirror, the one used last first."""
+    used = list[tuple[int, str]]()
+    with suppress(OSError), os.scandir(home / "mirrors") as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                used.append((-entry.stat().st_mtime_ns, entry.name))
+    return tuple(name for _, name in sorted(used)[:MOST_COPIES])
 
 
 class Rooms:

@@ -43,10 +43,14 @@ class Tombstone(WireModel):
 
 
 class SetSlots(WireModel):
-    """The number of attempts that may run at once from now on; no running one is ended."""
+    """The number of attempts that may run at once from now on; no running one is ended.
+
+    `least`: where the node is strained it takes fewer by itself, down to this; None: it takes `slots` always.
+    """
 
     kind: Literal["slots"] = "slots"
     slots: int = Field(ge=0, le=256)
+    least: int | None = Field(default=None, ge=1, le=256)
 
 
 class Drain(WireModel):

@@ -150,8 +150,12 @@ class NodeFacts(WireModel):
     python: Name
     cpus: Count
     memory: Count
+    memory_free: Count | None = None
+    """What a program may still have of it, without another one being moved out; None: not known."""
     disk_free: Count
     load_1m: Real
+    heat: Real | None = None
+    """Degrees Celsius of its hottest sensor; None: it tells none."""
     isolation: Isolation
     runtimes: Annotated[tuple[RuntimeFact, ...], Few(64)]
     endpoints: Annotated[tuple[EndpointFact, ...], Few(32)] = ()
@@ -161,6 +165,8 @@ class NodeFacts(WireModel):
     shut: NodeProblem | None = None
     """The reason why the node can take no work now, such as a full disk; it then asks for no slot."""
     allows: Allowed = Allowed()
+    repositories: Annotated[tuple[Name, ...], Few(64)] = ()
+    """Of which it has a copy, the one used last first."""
     room: Annotated[tuple[RoomFact, ...], Few(16)] = ()
     """What fills its disk, the largest first; empty: not measured yet."""
     wall_ms: WallMillis
@@ -174,6 +180,8 @@ class Ask(WireModel):
 
     seq: Number
     slots: Annotated[int, WholeNumber(MOST_SLOTS)]
+    why: Line = ""
+    """Why these are fewer than its owner allows."""
     open: Annotated[tuple[AttemptId, ...], Few(1_000)]
     """The fences that hold a slot on the node."""
 

@@ -138,7 +138,7 @@ def _set(context: ApiContext, call: ApiCall) -> Any:
     must_exist(context.core, (name,))
     if body.slots is None and not body.labels and not body.unlabel:
         raise UsageError("nothing is to be changed", fix="give --slots, --label or --unlabel")
-    adjust(context.core, name, NodeChange(body.slots, body.labels, body.unlabel), body.by)
+    adjust(context.core, name, NodeChange(body.slots, body.least, body.labels, body.unlabel), body.by)
     return node(context.core, name)
 
 

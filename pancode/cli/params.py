@@ -61,6 +61,25 @@ def label(value: str) -> Label:
     return Label(key, rest)
 
 
+class SlotBounds(NamedTuple):
+    """How many runs at once: always `most`, or fewer where the machine is strained, down to `least`."""
+
+    least: int | None
+    most: int
+
+
+def slot_bounds(value: str) -> SlotBounds:
+    """4, or 1-8."""
+    least, dash, most = value.partition("-")
+    bounds = (least, most) if dash else ("", least)
+    if not all(part.isascii() and part.isdigit() for part in filter(None, bounds)) or not bounds[1]:
+        raise typer.BadParameter(f"{value!r} is neither a number of runs nor bounds, as in 1-8")
+    found = SlotBounds(int(bounds[0]) if dash else None, int(bounds[1]))
+    if not 1 <= (found.least or 1) <= found.most <= 256:
+        raise typer.BadParameter(f"{value!r} is not between 1 and 256, or its bounds are the wrong way round")
+    return found
+
+
 def option(help: str, *words: str, complete: Callable[[str], list[str]] | None = None, **more: Any) -> Any:
     """Typer's: what it means, its names, and what its value is called. `complete`: what Tab offers."""
     names = [word for word in words if word.startswith("-")]

@@ -263,9 +263,13 @@ class Records(Part):
 
 
 class Nodes(Part):
-    """The defaults of a new node, and the bounds of each node's data on the coordinator."""
+    """The defaults of a new node, and the bounds of each node's data on the coordinator.
+
+    `least`: of the slots, where a machine is strained; None: all of them, always.
+    """
 
     slots: int = Field(default=4, ge=1, le=256)
+    least: int | None = Field(default=None, ge=1, le=256)
     redis_quota: Annotated[Size, Field(ge=2**20)] = 64 * 2**20
     evidence_receipts: int = Field(default=1_000, ge=1, le=1_000_000)
     evidence_size: Annotated[Size, Field(ge=2**20)] = 64 * 2**20

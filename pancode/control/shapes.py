@@ -561,8 +561,12 @@ class BudgetShape(TypedDict):
 
 
 class SlotsShape(TypedDict):
+    """`now`: so many it takes at once at this time, and `why` these are fewer than all."""
+
     used: int
     total: int
+    now: int
+    why: str
 
 
 class GradeShape(TypedDict):

@@ -74,6 +74,8 @@ class Node(Record):
     obeys: str | None = None
     """Id of the coordinator's key that what is said to it is signed with; None: the current one."""
     facts: dict[str, object] = field(default_factory=dict)
+    least: int | None = None
+    """Where it is strained it takes fewer at once than its slots, down to this; None: it never does."""
 
 
 @dataclass(frozen=True, slots=True)

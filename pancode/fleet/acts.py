@@ -38,6 +38,8 @@ class NodeSpec:
     identity: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     slots: int | None = None
+    least: int | None = None
+    """Of these slots, where the machine is strained; None: all of them, always."""
     fingerprint: str | None = None
     """The host key that the person has seen and accepted; None: not asked yet."""
     fleet_key: bool = False
@@ -53,9 +55,10 @@ class NodeSpec:
 
 @dataclass(frozen=True, slots=True)
 class NodeChange:
-    """A change of what `node add` has said. `slots` None: as they are."""
+    """A change of what `node add` has said. `slots` None: as they are, and so is `least`."""
 
     slots: int | None = None
+    least: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     unlabel: tuple[str, ...] = ()
 

@@ -9,7 +9,7 @@ from pancode.agents.endpoints import asks
 from pancode.control import passed_over
 from pancode.control.core import Core, open_fences
 from pancode.control.run import at
-from pancode.control.shapes import FleetShape, Json, NodeShape
+from pancode.control.shapes import FleetShape, Json, NodeShape, SlotsShape
 from pancode.core.names import not_found
 from pancode.core.ports import Transaction
 from pancode.core.records import Node, Run, Setting
@@ -96,7 +96,7 @@ def _node(core: Core, tx: Transaction, view: NodeView, clocks: ClockVerdict) -> 
         "name": view.node.name,
         "state": _shown(view.state, used).value,
         "since": _since(core, view),
-        "slots": {"used": used, "total": view.node.slots},
+        "slots": _slots(view, used),
         "runtimes": [_runtime(facts, r) for r in facts.runtimes] if facts is not None else [],
         "endpoints": [endpoint_shape(one) for one in facts.endpoints] if facts is not None else [],
         "labels": dict(view.node.labels),
@@ -108,6 +108,14 @@ def _node(core: Core, tx: Transaction, view: NodeView, clocks: ClockVerdict) -> 
         + _passed_over(core, view.node.name)
         + _flood(core, view.node),
     }
+
+
+def _slots(view: NodeView, used: int) -> SlotsShape:
+    """Its heartbeat says how many it takes now, if its owner lets it take fewer where it is strained."""
+    total, ask = view.node.slots, view.last.heartbeat.ask if view.last is not None else None
+    if ask is None or view.node.least is None:
+        return {"used": used, "total": total, "now": total, "why": ""}
+    return {"used": used, "total": total, "now": min(ask.slots, total), "why": ask.why}
 
 
 def _runtime(facts: NodeFacts, fact: RuntimeFact) -> Json:

@@ -195,7 +195,7 @@ def say_settings(work: Work, node: Node) -> None:
     if node.tag is None or node.removed == NodeState.REMOVED:
         return
     take_controls(work.tx, node.tag, _is_setting)
-    work.send(node.name, SetSlots(slots=node.slots))
+    work.send(node.name, SetSlots(slots=node.slots, least=node.least))
     work.send(node.name, Drain(on=node.draining is not None, reason=node.draining or ""))
 
 

@@ -116,9 +116,9 @@ def adjust(core: Core, name: str, wanted: NodeChange, by: str) -> Node:
             if label not in node.labels:
                 raise not_found("label", label, node.labels, f"pancode node show {name}")
         labels = {k: v for k, v in node.labels.items() if k not in wanted.unlabel} | dict(wanted.labels)
-        slots = node.slots if wanted.slots is None else wanted.slots
-        work.audit("fleet", "info", "node set", node=name, by=by, slots=slots, labels=labels)
-        return _changed(work, node, replace(node, labels=labels, slots=slots))
+        slots, least = (node.slots, node.least) if wanted.slots is None else (wanted.slots, wanted.least)
+        work.audit("fleet", "info", "node set", node=name, by=by, slots=slots, least=least, labels=labels)
+        return _changed(work, node, replace(node, labels=labels, slots=slots, least=least))
 
 
 def note_login(core: Core, name: str, runtime: str, by: str, outcome: str | None = None) -> None:
@@ -143,8 +143,8 @@ def note_programs(
 
 def _changed(work: Work, node: Node, changed: Node) -> Node:
     work.tx.put(changed)
-    if changed.slots != node.slots:
-        work.send(changed.name, SetSlots(slots=changed.slots))
+    if (changed.slots, changed.least) != (node.slots, node.least):
+        work.send(changed.name, SetSlots(slots=changed.slots, least=changed.least))
     return changed
 
 

@@ -325,10 +325,11 @@ def _place(
     if not ready:
         return Unplaced(run, "; ".join(list(short.values())[:3]), WaitReason.BUDGET)
     poor = {} if len(ready) < 2 else poor_of(run, [v.node.name for v in ready], standing.records)
-    places = {v.node.name: (_model_rank(run, v), v.node.name in poor, -free[v.node.name]) for v in ready}
+    places = {v.node.name: _rank(run, v, v.node.name in poor, free[v.node.name]) for v in ready}
     best = min(ready, key=lambda v: (places[v.node.name], v.node.name))
     words = [numbers for name, numbers in poor.items() if name != best.node.name]
-    return Placed(run, best, "; ".join([_because(run, len(ready)) + _with_model(run, best), *words]))
+    copy = ["it has the repository already"] if len(ready) > 1 and _has_copy(run, best) else []
+    return Placed(run, best, "; ".join([_because(run, len(ready)) + _with_model(run, best), *copy, *words]))
 
 
 def _fitting(run: Run, standing: Standing) -> list[NodeView]:
@@ -348,6 +349,17 @@ def _kept_by(fitting: Sequence[NodeView], standing: Standing) -> WaitReason:
     """Whether the run waits only for a slot, or for a machine that has to come back to work first."""
     at_work = any(view.asks and not _resting(view, standing) for view in fitting)
     return WaitReason.NO_SLOT if at_work else WaitReason.NODE_AWAY
+
+
+def _rank(run: Run, view: NodeView, is_poor: bool, free: int) -> tuple[int, bool, int]:
+    """The lowest is best: its model is loaded, it does such work well, it has most room. A copy of the
+    repository is worth one free slot, so that work still spreads over the machines."""
+    return _model_rank(run, view), is_poor, -(free + _has_copy(run, view))
+
+
+def _has_copy(run: Run, view: NodeView) -> bool:
+    repo = run.workspace.get("repo")
+    return view.last is not None and repo in view.last.heartbeat.facts.repositories
 
 
 def _model_rank(run: Run, view: NodeView) -> int:
@@ -433,4 +445,10 @@ def _not_now(view: NodeView, free: Mapping[str, int]) -> str:
         return f"{name} is {view.state}"
     if not view.asks:
         return f"{name} has not asked for work yet"
-    return f"{name} is busy, no free slot" if free.get(name, 0) <= 0 else f"{name} is free"
+    if free.get(name, 0) > 0:
+        return f"{name} is free"
+    ask = view.last.heartbeat.ask if view.last is not None else None
+    fewer = (
+        f": it takes {ask.slots} of {view.node.slots} now, {ask.why}" if ask is not None and ask.why else ""
+    )
+    return f"{name} is busy, no free slot{fewer}"

@@ -76,6 +76,7 @@ def coordinator_settings(settings: Settings, read: Callable[[], Settings]) -> Co
     return CoordinatorSettings(
         rules=rules_of(settings),
         slots=settings.nodes.slots,
+        least=settings.nodes.least,
         time_factor=settings.timing.factor,
         machines=lambda: read().models.machines,
     )

@@ -156,6 +156,8 @@ class CoordinatorSettings:
 
     rules: ControlSettings = ControlSettings()
     slots: int = 4
+    least: int | None = None
+    """Of these, where a machine is strained; None: all of them, always."""
     redis: RedisAccess | None = None
     time_factor: float = 1.0
     machines: Callable[[], tuple[str, ...]] = tuple
@@ -383,7 +385,12 @@ class Coordinator:
             tend_s=tend_s,
         )
         defaults = NodeDefaults(
-            self.settings.slots, self.settings.time_factor, self.settings.machines, user_home, log
+            self.settings.slots,
+            self.settings.time_factor,
+            self.settings.machines,
+            user_home,
+            log,
+            self.settings.least,
         )
         bundles = BundleStore(self.home.bundles)
         bringup = BringUp(self.core, defaults, self.home, Links(settings), bundles)

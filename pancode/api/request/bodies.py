@@ -306,6 +306,7 @@ class SpecBody(CallerBody):
     identity: str | None = None
     labels: Labels = Field(default_factory=dict)
     slots: int | None = Field(default=None, ge=1, le=256)
+    least: int | None = Field(default=None, ge=1, le=256)
     fingerprint: str | None = None
     fleet_key: bool = False
     link: LinkWay = "ssh"
@@ -324,10 +325,11 @@ class HandedBody(Body):
 
 
 class SetBody(Body):
-    """The changes to a node; `slots` None: no change."""
+    """The changes to a node; `slots` None: no change. `least`: of these slots, where it is strained."""
 
     by: By = "api"
     slots: int | None = Field(default=None, ge=1, le=256)
+    least: int | None = Field(default=None, ge=1, le=256)
     labels: Labels = Field(default_factory=dict)
     unlabel: tuple[str, ...] = ()
 

@@ -17,7 +17,7 @@ from pancode.cli.catalog.catalogue import is_local_only
 from pancode.cli.commands import Commands
 from pancode.cli.face import Face, caller, who
 from pancode.cli.fleet.fleet import endpoint_words, runtime_words, steps
-from pancode.cli.params import Json, Label, Link, Node, label, many, option
+from pancode.cli.params import Json, Label, Link, Node, SlotBounds, label, many, option, slot_bounds
 from pancode.cli.terminal import Columns, advice, listing, safe, safe_block, short_time, size, tone
 from pancode.client import Client, home_of, path_of
 from pancode.errors import ExitCode, PancodeError, UsageError
@@ -38,7 +38,7 @@ def node() -> None:
     """Machines of the fleet; an alias of your ~/.ssh/config is enough."""
 
 
-_SPEC_FIELDS = ("host", "user", "port", "identity", "slots", "local", "local_home", "node_home", "link")
+_SPEC_FIELDS = ("host", "user", "port", "identity", "local", "local_home", "node_home", "link")
 
 
 @node.verb("add", "pancode node add gpubox --label gpu=24g --slots 2", "pancode node add desk --local")
@@ -53,7 +53,14 @@ def add(
     user: Annotated[str | None, option("The login on the machine.")] = None,
     port: Annotated[int | None, option("The port of its SSH server.", min=1, max=65535)] = None,
     identity: Annotated[str | None, option("Private key file.", "PATH")] = None,
-    slots: Annotated[int | None, option("Runs at once (default: nodes.slots, 4).", min=1, max=256)] = None,
+    slots: Annotated[
+        SlotBounds | None,
+        option(
+            "Runs at once (default: nodes.slots, 4); 1-8: fewer where the machine is strained.",
+            "N|LEAST-MOST",
+            parser=slot_bounds,
+        ),
+    ] = None,
     local: Annotated[bool, option("Add this machine; it needs no SSH server.", "--local")] = False,
     local_home: Annotated[str | None, option("Another HOME for the machine of --local.", "PATH")] = None,
     node_home: Annotated[
@@ -73,6 +80,7 @@ def add(
     """Put a machine into the inventory; shows its host key and asks once."""
     client = face.client(works=True)
     spec = {k: v for k, v in ctx.params.items() if k in _SPEC_FIELDS and v not in (None, False)}
+    spec |= _bounds(slots)
     spec |= {"name": name, **({"labels": dict(labels)} if labels else {}), **caller()}
     try:
         _agree(face, client, spec, (accept_fingerprint, fleet_key))
@@ -150,7 +158,11 @@ def show(name: Node, face: Json) -> None:
     face.show(answer, lambda: node_page(answer))
 
 
-@node.verb("set", "pancode node set gpubox --slots 2 --label gpu=24g --unlabel ssd")
+def _bounds(slots: SlotBounds | None) -> dict[str, int | None]:
+    return {} if slots is None else {"slots": slots.most, "least": slots.least}
+
+
+@node.verb("set", "pancode node set gpubox --slots 2 --label gpu=24g", "pancode node set gpubox --slots 1-8")
 def set_(
     name: Node,
     labels: Annotated[
@@ -158,15 +170,21 @@ def set_(
     ],
     unlabel: Annotated[list[str], many("Take a label away; may be repeated.", "KEY")],
     *,
-    slots: Annotated[int | None, option("Runs at once.", min=1, max=256)] = None,
+    slots: Annotated[
+        SlotBounds | None,
+        option("Runs at once; 1-8: fewer where the machine is strained.", "N|LEAST-MOST", parser=slot_bounds),
+    ] = None,
     face: Json,
 ) -> None:
     """Change a machine's slots and labels, at once.
 
+    With bounds, as 1-8, the machine takes fewer by itself while its load, its memory or its heat strains it,
+    and more again when it is calm: pancode fleet status, pancode why RUN.
+
     What runs or was offered stays where it is. A machine that is away hears of its slots when it is back;
     fewer are heeded at once.
     """
-    wanted = {"slots": slots, "labels": dict(labels), "unlabel": list(unlabel), "by": who()}
+    wanted = {**_bounds(slots), "labels": dict(labels), "unlabel": list(unlabel), "by": who()}
     answer = face.client().post(path_of("nodes", name, "set"), wanted)
     count = answer["slots"]["total"]
     face.show(answer, lambda: f"{name}: {count} slots, labels {safe(_labels(answer)) or '-'}\n")
@@ -356,7 +374,8 @@ def _state(node: dict[str, Any]) -> Iterator[Fact]:
     for name in ("draining", "paused", "quarantined"):
         if node[name]:
             yield name.capitalize(), _why(node[name])
-    yield "Slots", f"{node['slots']['used']} of {node['slots']['total']} in use"
+    fewer = f"; it takes {node['slots']['now']} now: {node['slots']['why']}" if node["slots"]["why"] else ""
+    yield "Slots", f"{node['slots']['used']} of {node['slots']['total']} in use{safe(fewer)}"
     yield "Labels", ", ".join(f"{safe(k)}={safe(v)}" for k, v in sorted(node["labels"].items())) or "-"
     yield "Added", f"{short_time(node['added_at'])}"
     yield "Tag", f"{node['tag'] or '-'} (its name in Redis)"

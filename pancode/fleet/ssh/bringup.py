@@ -57,6 +57,8 @@ class NodeDefaults:
     machines: Callable[[], tuple[str, ...]]
     user_home: Path
     log: str = ""
+    least: int | None = None
+    """Of the slots, where a machine is strained; None: all of them, always."""
 
 
 def node_settings(defaults: NodeDefaults, fleet: str, node: Node, path: str = "") -> dict[str, object]:

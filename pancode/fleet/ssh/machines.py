@@ -210,8 +210,10 @@ class Machines:
         return NodeResult(name, True, changed=("host key",))
 
     def _node(self, spec: NodeSpec, reach: Reach) -> Node:
-        slots = self._bringup.settings.slots if spec.slots is None else spec.slots
-        return Node(spec.name, self.core.wall_ms(), reach.data(), dict(spec.labels), slots)
+        slots, least = self._bringup.settings.slots, self._bringup.settings.least
+        if spec.slots is not None:
+            slots, least = spec.slots, spec.least
+        return Node(spec.name, self.core.wall_ms(), reach.data(), dict(spec.labels), slots, least=least)
 
     def _this_machine(self, spec: NodeSpec) -> Node:
         """The one that we run on, through our own SSH server."""

@@ -120,7 +120,7 @@ class MemoryFacts:
 
     def __init__(self, host: MemoryHost, runtimes: tuple[str, ...] = ("shell", "scripted")) -> None:
         self._host, self._runtimes = host, runtimes
-        self.top = Ceiling()
+        self.top, self.load = Ceiling(), 0.0
         self.finds: Callable[[str], RuntimeFact] = lambda name: RuntimeFact(name=name, state="ok")
 
     def boot_id(self) -> str:
@@ -135,7 +135,7 @@ class MemoryFacts:
             cpus=1,
             memory=1,
             disk_free=1,
-            load_1m=0.0,
+            load_1m=self.load,
             isolation=Isolation.NONE,
             runtimes=tuple(self.finds(name) for name in self._runtimes),
             wall_ms=self._host.clock.wall_ms(),

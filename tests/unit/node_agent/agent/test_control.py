@@ -18,6 +18,7 @@ from node_agent.wire.failure import OrderRefusal, Outcome
 from node_agent.wire.identity import Mark
 from node_agent.wire.signing import parse_envelope
 from tests.fakes.node import Script
+from tests.fakes.node.runtime import MemoryFacts
 from tests.unit.node_agent.stage import (
     COORDINATOR,
     RUN,
@@ -44,6 +45,26 @@ def test_slots_by_the_coordinator() -> None:
     assert stage.go(10_000, lambda: len(stage.host.spawns) == 2)
     stage.agent = stage.start()
     assert stage.agent.slots() == 5
+
+
+def test_between_bounds_it_takes_fewer_while_it_is_strained_and_says_so() -> None:
+    stage = running()
+    stage.tell(SetSlots(slots=3, least=1))
+    assert stage.go(10_000, lambda: stage.agent.slots() == 3)
+    facts = stage.agent.world.facts
+    assert isinstance(facts, MemoryFacts)
+    facts.load = 7.0
+    assert stage.go(400_000, lambda: stage.agent.slots() == 1)
+    stage.go(10_000)
+    beat = stage.heartbeat()
+    assert beat is not None and beat.ask.slots == 1 and "load 7.0 on 1 cores" in beat.ask.why
+    assert len(stage.journal.live()) == 1, "what runs goes on"
+    stage.agent = stage.start()
+    assert stage.agent.slots() == 3, "a new start begins with all, and looks anew"
+    stage.agent.world.facts.load = 7.0  # type: ignore[attr-defined]
+    assert stage.go(400_000, lambda: stage.agent.slots() == 1), "the bounds are kept"
+    stage.tell(SetSlots(slots=3))
+    assert stage.go(10_000, lambda: stage.agent.slots() == 3), "a number is a number"
 
 
 def test_drain_refuses_and_ends_nothing() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.control import SetSlots
+from node_agent.wire.node import Ask
 from pancode.core.records import Audit, Node, Run
 from pancode.runs.fleet_settings import pause_queue
 from tests.unit.pancode.api.world import World
@@ -33,6 +34,26 @@ def test_the_node_is_told_its_slots_and_gets_no_more_than_that(world: World) -> 
     assert told[-1] == SetSlots(slots=1)
     assert world.claim().identity.run == first and world.node.claim() is None
     assert world.context.row(Run, second).fence == 0
+
+
+def test_between_bounds_the_node_says_how_many_it_takes_and_who_waits_hears_why(world: World) -> None:
+    answer = world.http.post("/v1/nodes/n1/set", {"slots": 8, "least": 1}).json()
+    assert answer["slots"]["total"] == 8
+    world.node.breathe()
+    told = [control.body for control in world.node.controls() if isinstance(control.body, SetSlots)]
+    assert told[-1] == SetSlots(slots=8, least=1)
+    words = "load 9.0 on 4 cores"
+    world.node.heartbeat(ask=Ask(seq=world.node.seq, slots=0, why=words, open=()))
+    world.context.turn()
+    run = world.dispatch()["run"]
+    world.context.turn()
+    shown = world.http.get("/v1/nodes/n1").json()["slots"]
+    assert (shown["now"], shown["total"], shown["why"]) == (0, 8, words)
+    assert f"it takes 0 of 8 now, {words}" in world.context.row(Run, run).reason
+    assert world.http.post("/v1/nodes/n1/set", {"labels": {"gpu": "8g"}}).status_code == 200
+    assert world.context.row(Node, "n1").least == 1, "labels change no bounds"
+    assert world.http.post("/v1/nodes/n1/set", {"slots": 2}).status_code == 200
+    assert world.context.row(Node, "n1").least is None
 
 
 def test_a_waiting_run_goes_to_a_machine_that_gets_its_label(world: World) -> None:

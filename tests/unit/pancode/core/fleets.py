@@ -77,7 +77,9 @@ def node(name: str, runtimes: Mapping[str, str] | None = None, **options: Any) -
     isolation = options.pop("isolation", Isolation.NONE)
     mute = options.pop("mute", False)
     said = {
-        name: options.pop(name) for name in ("shut", "allows", "problems", "endpoints") if name in options
+        name: options.pop(name)
+        for name in ("shut", "allows", "problems", "endpoints", "repositories")
+        if name in options
     }
     given = {"claude": "ok", "shell": "ok", "scripted": "ok"} if runtimes is None else runtimes
     record = Node(

@@ -56,6 +56,15 @@ def test_the_node_with_most_free_slots_then_by_name() -> None:
     ]
 
 
+def test_a_copy_of_the_repository_is_worth_one_free_slot() -> None:
+    has, far = node("b", repositories=("p-1",)), node("a")
+    one = run("r-1", workspace={"kind": "git", "repo": "p-1"})
+    near = next(decisions([one], Standing((has, far), {"a": 2, "b": 2})))
+    assert isinstance(near, Placed) and near.node is has and "has the repository already" in near.why
+    spread = next(decisions([one], Standing((has, far), {"a": 4, "b": 2})))
+    assert isinstance(spread, Placed) and spread.node is far
+
+
 def test_who_pinned_a_run_is_told() -> None:
     def why(**options: Any) -> str:
         (placed,) = decisions([run("r-1", node="b", **options)], standing(node("a"), node("b")))
