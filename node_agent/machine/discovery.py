@@ -19,7 +19,7 @@ from pathlib import Path
 from node_agent.attempt.ceiling import Ceiling, limits_text
 from node_agent.machine.owner import OwnersFiles
 from node_agent.machine.programs import written_version
-from node_agent.machine.room import Rooms, copies
+from node_agent.machine.room import DiskUse, copies
 from node_agent.machine.sensors import heat, memory_free
 from node_agent.runtimes.base import Program, Runtime
 from node_agent.runtimes.registry import RUNTIMES
@@ -268,7 +268,7 @@ class MachineProbe:
         self._home, self._clock, self._local_fix = home, clock, local_fix
         self._reserve, self._others = disk_reserve, others
         self._owner = OwnersFiles(home, clock)
-        self._finder, self._rooms = finder, Rooms(home, clock)
+        self._finder, self._disk_use = finder, DiskUse(home, clock)
 
     def boot_id(self) -> str:
         return process.boot_id()
@@ -293,7 +293,7 @@ class MachineProbe:
             shut=self._shut(),
             allows=self.ceiling().told(),
             repositories=copies(self._home),
-            room=self._rooms.look(),
+            room=self._disk_use.look(),
             wall_ms=self._clock.wall_ms(),
         )
 

@@ -26,7 +26,7 @@ def copies(home: Path) -> tuple[str, ...]:
     return tuple(name for _, name in sorted(used)[:MOST_COPIES])
 
 
-class Rooms:
+class DiskUse:
     """As they were measured last: a walk over all files may take long, so `du` does it by itself."""
 
     def __init__(self, home: Path, clock: Clock) -> None:

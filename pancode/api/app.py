@@ -17,7 +17,6 @@ from pancode.api.figure_routes import FIGURE_VERBS
 from pancode.api.fleet_routes import FLEET_VERBS
 from pancode.api.history_routes import HISTORY_VERBS
 from pancode.api.hook_routes import HOOK_VERBS
-from pancode.api.keep_routes import KEEP_VERBS
 from pancode.api.land_routes import LAND_VERBS
 from pancode.api.outgoing_routes import OUTGOING_VERBS
 from pancode.api.people_routes import PEOPLE_VERBS
@@ -59,7 +58,6 @@ VERBS: tuple[Verb, ...] = (
     *PRESET_VERBS,
     *CONFIG_VERBS,
     *WORKSPACE_VERBS,
-    *KEEP_VERBS,
     *PROJECT_VERBS,
     *AGENT_VERBS,
     *TOKEN_VERBS,

@@ -11,6 +11,7 @@ from pancode.api.context import ApiContext
 from pancode.api.document.answers import (
     ChecksAnswer,
     CleanedAnswer,
+    CollectAnswer,
     DrainAnswer,
     EventStream,
     FleetShape,
@@ -20,10 +21,12 @@ from pancode.api.document.answers import (
     Object,
     ProbeAnswer,
     ProgramsAnswer,
+    RoomRow,
     StoppingAnswer,
 )
 from pancode.api.request.bodies import (
     CallerBody,
+    CollectBody,
     DrainBody,
     HandedBody,
     LoginBody,
@@ -37,11 +40,13 @@ from pancode.api.request.bodies import (
 )
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.streaming import sse, steps
+from pancode.code.retention import carry_out, planned
 from pancode.errors import RefusedError, UsageError
 from pancode.fleet.acts import Caller, NodeChange, NodeSpec, Progress
-from pancode.fleet.fleet import fleet, must_exist, node, walls
+from pancode.fleet.fleet import fleet, must_exist, node, rooms, walls
 from pancode.fleet.inventory import adjust, busy_runs, note_login, note_programs
 from pancode.fleet.quota import release
+from pancode.life.retention import RunFiles
 from pancode.plain import counted
 from pancode.runs.fleet_settings import drain_fleet, pause_queue
 
@@ -119,6 +124,23 @@ def _doctor(context: ApiContext, call: ApiCall) -> Any:
     must_exist(context.core, body.nodes)
     checks = context.coordinator.fleet.doctor(body.nodes, _caller(body))
     return {"checks": [*walls(context.core, body.nodes), *checks]}
+
+
+def _collect(context: ApiContext, call: ApiCall) -> Any:
+    core, files = context.core, context.coordinator.kept_files
+    plan, before = planned(core, files), files.sizes()
+    if not call.body.dry_run:
+        carry_out(core, files, plan, call.body.by)
+    after = before if call.body.dry_run else files.sizes()
+    here: list[RoomRow] = [{"node": None, "what": what, "bytes": size} for what, size in after.items()]
+    return {
+        "changes": plan.count(RunFiles.CHANGES),
+        "logs": plan.count(RunFiles.LOGS),
+        "young": plan.young,
+        "kept": [{"runs": runs, "why": need.value} for need, runs in plan.kept.items()],
+        "freed": max(0, sum(before.values()) - sum(after.values())),
+        "room": here + rooms(core),
+    }
 
 
 def _probe(context: ApiContext, call: ApiCall) -> Any:
@@ -205,6 +227,7 @@ FLEET_VERBS: tuple[Verb, ...] = (
     Verb("POST", "/v1/fleet/down", _down, NodesBody, right=OPERATES, answers=EventStream),
     Verb("POST", "/v1/fleet/drain", _drain, DrainBody, pokes=True, right=OPERATES, answers=DrainAnswer),
     Verb("POST", "/v1/fleet/resume", _resume, DrainBody, pokes=True, right=OPERATES, answers=DrainAnswer),
+    Verb("POST", "/v1/gc", _collect, CollectBody, right=REMOVES, answers=CollectAnswer),
     Verb("POST", "/v1/fleet/doctor", _doctor, NodesBody, right=OPERATES, answers=ChecksAnswer),
     Verb("GET", "/v1/nodes/{node}", _node, answers=NodeShape),
     Verb("POST", "/v1/nodes/probe", _probe, SpecBody, right=SETS_UP, answers=ProbeAnswer),

@@ -98,14 +98,20 @@ def _beside(tx: Transaction, run: Run, lands: set[str]) -> RunBeside:
     )
 
 
+def _without(tx: Transaction, plan: Retention, now_ms: int) -> list[Run]:
+    """The runs as they are now, with what goes of them written down."""
+    runs = [(run, kinds) for name, kinds in plan.going.items() if (run := tx.get(Run, name)) is not None]
+    gone = [{**run.terms.get("let_go", {}), **{one.value: now_ms for one in kinds}} for run, kinds in runs]
+    return [
+        replace(run, terms={**run.terms, "let_go": one}) for (run, _), one in zip(runs, gone, strict=True)
+    ]
+
+
 def carry_out(core: Core, files: FilesOfRuns, plan: Retention, by: str) -> None:
     """First it is written down, then it is done: what a crash left over goes the next time."""
     with unit_of_work(core) as work:
-        for name, kinds in plan.going.items():
-            run = work.tx.get(Run, name)
-            if run is not None:
-                gone = {**run.terms.get("let_go", {}), **{one.value: core.wall_ms() for one in kinds}}
-                work.tx.put(replace(run, terms={**run.terms, "let_go": gone}))
+        for run in _without(work.tx, plan, core.wall_ms()):
+            work.tx.put(run)
         if plan.going:
             counts = {one.value: plan.count(one) for one in RunFiles}
             work.audit("land", "info", "files of old runs were let go", None, by=by, **counts)
@@ -117,6 +123,12 @@ def carry_out(core: Core, files: FilesOfRuns, plan: Retention, by: str) -> None:
     for name, kinds in plan.going.items():
         if RunFiles.LOGS in kinds:
             files.forget_logs(name)
+
+
+def _is_due(core: Core) -> bool:
+    with core.ports.ledger.transaction() as tx:
+        done = tx.get(Setting, DONE)
+    return done is None or not 0 <= core.wall_ms() - done.changed_ms < DAY_MS
 
 
 class DailyRetention:
@@ -146,9 +158,7 @@ class DailyRetention:
     def look(self) -> bool:
         """Whether it was due, and is done."""
         core = self._core
-        with core.ports.ledger.transaction() as tx:
-            done = tx.get(Setting, DONE)
-        if done is not None and 0 <= core.wall_ms() - done.changed_ms < DAY_MS:
+        if not _is_due(core):
             return False
         carry_out(core, self._files, planned(core, self._files), BY)
         with unit_of_work(core) as work:

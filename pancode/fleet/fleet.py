@@ -71,6 +71,15 @@ def walls(core: Core, names: Sequence[str]) -> list[Json]:
     ]
 
 
+def rooms(core: Core) -> list[Json]:
+    """What fills the disk of each node, as it has told last: `node`, `what`, `bytes`."""
+    with core.ports.ledger.transaction() as tx:
+        nodes = [node for node in tx.find(Node) if node.removed is None]
+    beats = [(node.name, core.view_of(node).last) for node in nodes]
+    told = [(name, one.heartbeat.facts.room) for name, one in beats if one is not None]
+    return [{"node": name, "what": one.what, "bytes": one.bytes} for name, room in told for one in room]
+
+
 def must_exist(core: Core, names: Sequence[str]) -> None:
     """NotFoundError for the first name that the fleet has not."""
     with core.ports.ledger.transaction() as tx:

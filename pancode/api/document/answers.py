@@ -641,3 +641,32 @@ class WebhooksAnswer(TypedDict):
 
 class DeliveriesAnswer(TypedDict):
     deliveries: list[DeliveryShape]
+
+
+class RoomRow(TypedDict):
+    """Bytes on the disk of a machine; `node` null: of the coordinator's home."""
+
+    node: str | None
+    what: str
+    bytes: int
+
+
+class KeptFilesRow(TypedDict):
+    """So many old runs keep their files, and why."""
+
+    runs: int
+    why: str
+
+
+class CollectAnswer(TypedDict):
+    """`changes`, `logs`: of so many runs they go. `young`: so many runs are not old enough yet.
+
+    `freed`: bytes; commits give their room back two weeks later.
+    """
+
+    changes: int
+    logs: int
+    young: int
+    kept: list[KeptFilesRow]
+    freed: int
+    room: list[RoomRow]

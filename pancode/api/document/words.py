@@ -108,6 +108,7 @@ ROUTES: Mapping[str, RouteWords] = {
     "POST /v1/fleet/down": RouteWords("stop node agents", "fleet down"),
     "POST /v1/fleet/drain": RouteWords("start nothing new there", "fleet drain"),
     "POST /v1/fleet/resume": RouteWords("take work again", "fleet resume"),
+    "POST /v1/gc": RouteWords("let go of the commits and logs of old runs", "gc"),
     "POST /v1/fleet/doctor": RouteWords("reach and check nodes", "fleet doctor"),
     "GET /v1/nodes/{node}": RouteWords("one node, with what it has told", "node show"),
     "POST /v1/nodes/probe": RouteWords("look at a machine before it is added", ""),
@@ -174,7 +175,6 @@ ROUTES: Mapping[str, RouteWords] = {
         "give it its repository or another machine", "workspace repair"
     ),
     "POST /v1/workspaces/{workspace}/remove": RouteWords("forget it; its runs stay", "workspace rm"),
-    "POST /v1/gc": RouteWords("let go of the commits and logs of old runs", "gc"),
     "GET /v1/projects": RouteWords("repositories with a name and defaults", "project ls"),
     "GET /v1/projects/{project}": RouteWords("one, by its name or an issue", "project show"),
     "POST /v1/projects": RouteWords("add one, or change it", "project add"),

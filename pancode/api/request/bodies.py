@@ -115,6 +115,12 @@ class ActBody(Body):
     by: By = "api"
 
 
+class CollectBody(ActBody):
+    """`dry_run`: only say what would go."""
+
+    dry_run: bool = False
+
+
 class ExploreBody(ActBody, CallerSettings):
     """Questions about the repository around `cwd`. `again`: what is known already is asked anew."""
 

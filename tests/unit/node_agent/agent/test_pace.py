@@ -43,7 +43,8 @@ def test_each_strain_that_lasts_takes_slots_down_to_the_least(machine: NodeFacts
     assert down.slots == 1 and words in down.why
     up = looks(down, seen(), 4, 600_000)
     assert up.slots == 2 and words in up.why, "one after the other"
-    assert looks(down, seen(), 20, 600_000) == Pace(4, Strain.CALM, pytest.approx(600_000, abs=1e7), "")
+    whole = looks(down, seen(), 20, 600_000)
+    assert (whole.slots, whole.strain, whole.why) == (4, Strain.CALM, "")
 
 
 def test_what_a_machine_does_not_tell_strains_nothing() -> None:
