@@ -211,7 +211,8 @@ class WorkspacesPort(Protocol):
         """The folder for the agent: the snapshot checked out, or empty. Repeatable before it starts."""
 
     def home(self, identity: AttemptId, files: Mapping[str, bytes], keep: bool = False) -> Path:
-        """A home of its own, outside the checkout, with these files (relative names); `keep`: for `renew`."""
+        """A home of its own, outside the checkout, with these files (relative names). `keep`: for `renew`,
+        and a sandbox shows them read-only."""
 
     def renew(self, identity: AttemptId) -> None:
         """After set-up: restore the kept files of `home`, and remove everything else in their folders. Lent

@@ -185,7 +185,7 @@ def _lay_out(case: Case) -> tuple[PhasePlan, Launch, tuple[str, ...], GatewayAcc
     findings = (*guide.findings, *_without_gateway(order, door), *((UNTESTED,) if order.untested else ()))
     launch = context.runtimes.launch(order, work, home, guide.text, door)
     findings += tuple(NO_VALUE.format(name, context.node.name) for name in launch.unset)
-    context.workspaces.home(case.identity, launch.files, keep=bool(order.setup))
+    context.workspaces.home(case.identity, launch.files, keep=True)
     planned = context.runner.planned(case.work)  # of a try that a crash cut short: its plan stands
     fresh = planned or work_plan(order, launch, work, case.folder, context.tempo, context.ceiling())
     if planned is not None and is_walled(planned) is not launch.inside:

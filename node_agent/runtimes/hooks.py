@@ -17,15 +17,8 @@ from node_agent.wire.policy import Policy
 
 FOLDER = "hooks"
 """The hook's folder in the run's home."""
-GUARDED = (
-    FOLDER,
-    "copilot/hooks",
-    "config/opencode/plugin",
-    ".gemini/settings.json",
-    "policy.toml",
-    ".qwen/settings.json",
-)
-"""Places of the home, for each program its own, that the sandbox shows read-only where they are there."""
+GUARDED = (FOLDER, "copilot/hooks", "config/opencode/plugin")
+"""Folders of the home that the sandbox shows read-only where they are there, beside the files of a launch."""
 RULES = f"{FOLDER}/rules.json"
 PROGRAM = "hooks/program.py"
 """The hook's program in the node agent's own code."""

@@ -19,6 +19,7 @@ from node_agent.sandbox import relay
 from node_agent.sandbox.policy import Network, System, View, is_within
 from node_agent.shim.spool import PhasePlan, StepKind
 from node_agent.workspace.folders import open_to_readers
+from node_agent.workspace.homes import laid_in
 
 _TOP = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC = (
@@ -215,8 +216,13 @@ def _has_hook(home: str) -> bool:
 
 
 def guarded(home: str) -> Iterator[str]:
-    """Files of the home that tell the agent's program to ask: read-only, as the phase found them."""
-    for name in GUARDED if _has_hook(home) else ():
+    """What the launch has laid in the home, and the folders of hooks: read-only, as the phase found them.
+
+    A program's settings are among it, and the rules by which it asks; a sitting may start it from them again.
+    """
+    folders = [name for name in GUARDED if _has_hook(home)]
+    files = [name for name in laid_in(home) if not any(is_within(name, one) for one in folders)]
+    for name in (*folders, *files):
         path = os.path.join(home, name)
         if os.path.exists(path) and os.path.realpath(path) == path:
             yield path

@@ -38,6 +38,8 @@ from node_agent.workspace.git import WorkspaceFailure, translated
 
 KEPT = "home.json"
 """The folder beside the home, where nothing of the attempt writes."""
+PLACEHOLDER = ".keep"
+"""A file that is there for its folder."""
 LENT = "login.json"
 """Likewise: what is the agent's alone. No wall shows it."""
 MOST_NAMES = 2_000
@@ -48,6 +50,15 @@ def keep(places: AttemptFolders, files: Mapping[str, bytes], name: str = KEPT) -
     """Idempotent."""
     encoded = {name: base64.b64encode(data).decode("ascii") for name, data in files.items()}
     write_below(places.folder, name, json.dumps(encoded).encode("ascii"))
+
+
+def laid_in(home: str) -> tuple[str, ...]:
+    """The files that a launch has laid in this home of an attempt; a login is not among them."""
+    try:
+        names = json.loads(Path(home).with_name(KEPT).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return ()
+    return tuple(name for name in names if not name.endswith("/") and Path(name).name != PLACEHOLDER)
 
 
 def lend(places: AttemptFolders, files: Mapping[str, bytes], later: bool) -> None:

@@ -122,7 +122,8 @@ class Group(TyperGroup):
     table: ClassVar[Mapping[str, tuple[str, str]]] = {}
     """Name to the module below pancode.cli whose `app` has that command, and one line."""
     aliases: ClassVar[Mapping[str, str]] = {}
-    """Other names of commands, with their modules: they work, and no list has them."""
+    """Other names of commands, with their modules (MODULE:NAME where the command itself has another name):
+    they work, and no list has them."""
     headings: ClassVar[Mapping[str, Collection[str]]] = {}
     """Heading of the help to names of commands; without any all stand below `Commands`."""
     later: ClassVar[Mapping[str, str]] = {}
@@ -139,7 +140,8 @@ class Group(TyperGroup):
         if cmd_name in self.table:
             return _commands_of(self.table[cmd_name][0])[cmd_name]
         if cmd_name in self.aliases:
-            return _commands_of(self.aliases[cmd_name])[cmd_name]
+            module, _, meant = self.aliases[cmd_name].partition(":")
+            return _commands_of(module)[meant or cmd_name]
         return super().get_command(ctx, cmd_name)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

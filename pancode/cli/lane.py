@@ -100,6 +100,9 @@ def add(
     face.show(answer, lambda: _added(answer))
 
 
+lane.verb("push", 'pancode hook push night "add a --json flag"', cls=WithArgv, hidden=True)(add)
+
+
 def _added(answer: dict[str, Any]) -> str:
     word = "added" if answer["added"] else "is there already"
     ahead = f"{counted(answer['left'], 'item')} not done" if answer["left"] else "nothing waits"

@@ -127,6 +127,7 @@ COMMANDS = {name: found for group in GROUPS.values() for name, found in group.it
 ALIASES = {
     "batches": "workflows.group",
     "costs": "account.cost",
+    "hook": "lane:lane",
     "records": "account.workers",
     "report": "account.brief",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,6 +40,9 @@ Nodes = Annotated[
 ]
 Fleet = Annotated[bool, option("On this machine and on all machines of the fleet.", "--fleet")]
 Force = Annotated[bool, option("Write over what is not ours or was changed, after a backup.", "--force")]
+
+
+Yes = Annotated[bool, option("Also what permits or runs something, without a question.", "--yes")]
 
 
 @app.group("skills", "pancode skills", "pancode skills sync", "pancode skills status", default="ls")
@@ -78,7 +81,25 @@ def ls(face: Json) -> None:
 
 def _sound(row: dict[str, Any]) -> str:
     levels = [finding["level"] for finding in row["findings"]]
-    return "error" if "error" in levels else "warning" if levels else "ok"
+    powers = {finding["code"] for finding in row["findings"]}.intersection(_POWERS)
+    words = ["error" if "error" in levels else "warning" if len(levels) > len(powers) else ""]
+    return ", ".join(filter(None, (*words, *(_POWERS[one] for one in sorted(powers))))) or "ok"
+
+
+_POWERS = {"gives_tools": "permits tools", "runs": "runs commands"}
+
+
+def _agree(face: Face, kept: KeptSkills, found: Iterable[Skill], what: str, yes: bool) -> None:
+    """Ask once about skills that permit or run something. UsageError for a no, and where nobody is there."""
+    asked = kept.not_agreed(found)
+    for one in asked:
+        for power in one.powers:
+            face.note(f"{one.name}: {safe(power.what)}")
+    names = ", ".join(one.name for one in asked)
+    if asked and not yes and not face.agreed(f"{what} {names} all the same?", "--yes"):
+        fix = f"pancode skills show {asked[0].name}"
+        raise UsageError(f"nothing was done: you said no to {names}", fix=fix, code="not_agreed")
+    kept.agree(asked)
 
 
 @skills.verb("show", "pancode skills show code-review")
@@ -86,12 +107,13 @@ def show(name: Annotated[str, Argument()], face: Json) -> None:
     """The text of a skill, with its origin, its files and what is wrong with it."""
     face.acts_here("skills")
     found = named(_seen(with_project=True), name)
-    answer = {**found.shape(), "body": found.skill.body}
+    answer = {**found.shape(), "front": found.skill.front, "body": found.skill.body}
     head = [f"{found.skill.name}: {safe(found.skill.description)}", f"from: {found.folder}"]
     head += [f"in place of: {one.folder}" for one in found.shadows]
     head += [f"scripts: {safe(', '.join(found.skill.scripts))}"] if found.skill.scripts else []
     head += _findings(found.skill)
-    face.show(answer, lambda: "\n".join([*head, "", safe_block(unhidden(found.skill.body))]))
+    text = f"---\n{found.skill.front}---\n{found.skill.body}"
+    face.show(answer, lambda: "\n".join([*head, "", safe_block(unhidden(text))]))
 
 
 def _findings(skill: Skill) -> list[str]:
@@ -125,11 +147,13 @@ def add(
     commit: Annotated[str | None, option("The commit of a git address, in full.", "COMMIT")] = None,
     path: Annotated[str, option("Where it lies in that commit.", "FOLDER")] = "",
     force: Annotated[bool, option("Replace another skill of that name in your home.", "--force")] = False,
+    yes: Yes = False,
     face: Json,
 ) -> None:
     """Put a skill into your home: from a folder, or from one commit of a git address.
 
-    A folder of several skills brings all of them. Nothing is run, and links are not followed.
+    A folder of several skills brings all of them. Nothing is run, and links are not followed. You are asked
+    about a skill that lets an agent use tools without a question, or has commands that programs run.
     """
     face.acts_here("skills")
     kept = KeptSkills(home_here(os.environ))
@@ -142,10 +166,12 @@ def add(
             except NotFoundError as exc:
                 fix = "look at that commit, and say where the skill lies: --path FOLDER"
                 raise NotFoundError(f"that commit has no SKILL.md in {path or 'its top'}", fix=fix) from exc
+            _agree(face, kept, found, "Add", yes)
             changed = [kept.add(one, {"from": where, "commit": str(commit)}, force=force) for one in found]
     else:
         origin = str(Path(where).absolute())
         found = skills_below(Path(origin))
+        _agree(face, kept, found, "Add", yes)
         changed = [kept.add(one, {"from": origin}, force=force) for one in found]
     rows = [
         {"name": one.name, "added": new, "scripts": one.scripts}
@@ -162,7 +188,14 @@ def _added(row: dict[str, Any]) -> str:
 
 @skills.verb("sync", "pancode skills sync", "pancode skills sync release --tool claude")
 def sync(
-    names: Names, tools: Tools, nodes: Nodes, *, fleet: Fleet = False, force: Force = False, face: Json
+    names: Names,
+    tools: Tools,
+    nodes: Nodes,
+    *,
+    fleet: Fleet = False,
+    force: Force = False,
+    yes: Yes = False,
+    face: Json,
 ) -> int:
     """Copy the skills of your home and those that PanCode ships to where agent programs look for them.
 
@@ -175,6 +208,8 @@ def sync(
     for one in found:
         if not one.skill.is_sound:
             face.note(f"warning: {one.skill.name} has errors and is left out; look: pancode skills check")
+    copied = [one.skill for one in found if one.skill.is_sound and (not names or one.skill.name in names)]
+    _agree(face, KeptSkills(home_here(os.environ)), copied, "Copy", yes)
     asked = SkillsAsked("sync", tuple(tools), tuple(names), force, time=_now(), found=tuple(found))
     return _changed(face, asked, nodes, fleet)
 

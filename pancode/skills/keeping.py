@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pancode.errors import ConfigError, ConflictError, NotFoundError, RefusedError
@@ -12,7 +12,7 @@ from pancode.host.files import make_private, write_durable
 from pancode.skills.skill import FILE, Skill
 from pancode.skills.sources import SHIPPED, FoundSkill, read_skill
 
-ORIGINS = "origins.json"
+ORIGINS, AGREED = "origins.json", "agreed.json"
 
 
 class KeptSkills:
@@ -27,6 +27,28 @@ class KeptSkills:
         try:
             read = json.loads(file.read_text())
             return {str(name): {str(k): str(v) for k, v in one.items()} for name, one in read.items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, AttributeError) as exc:
+            raise ConfigError(f"{file} cannot be read", why=str(exc), fix=f"mv {file} {file}.old") from exc
+
+    def not_agreed(self, skills: Iterable[Skill]) -> list[Skill]:
+        """Those that permit or run something, and to which, as they are, nobody has said yes. ConfigError."""
+        known = self._agreed()
+        return [one for one in skills if one.powers and known.get(one.name) != one.digest]
+
+    def agree(self, skills: Iterable[Skill]) -> None:
+        """A person has said yes to them as they are. ConfigError."""
+        new = {one.name: one.digest for one in skills if one.powers}
+        if new:
+            make_private(self.folder)
+            text = json.dumps({**self._agreed(), **new}, indent=1, sort_keys=True)
+            write_durable(self.folder / AGREED, text.encode())
+
+    def _agreed(self) -> dict[str, str]:
+        file = self.folder / AGREED
+        try:
+            return {str(name): str(digest) for name, digest in json.loads(file.read_text()).items()}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, AttributeError) as exc:

@@ -20,6 +20,10 @@ _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _FRONT = re.compile(r"---[ \t]*\r?\n(.*?\n)?---[ \t]*(?:\r?\n|$)(.*)", re.S)
 _KNOWN = {"name", "description", "license", "compatibility", "metadata", "allowed-tools"}
 _LONGEST = {"name": 64, "description": 1024, "compatibility": 500}
+POWERS = ("gives_tools", "runs")
+"""Codes of findings: it lets an agent use tools without a question; something of it is run by itself."""
+_RUNS = re.compile(r"!`([^`\n]+)`")
+"""In a text, a command that Claude Code runs and puts its output in that place."""
 _EMOJI = re.compile("(?<=[^\x00-\x7f])[\ufe0f\u200d]")
 """Joins and draws emoji; anywhere else these two are as hidden as the others."""
 
@@ -53,6 +57,13 @@ class Skill:
     description: str
     body: str
     findings: tuple[SkillFinding, ...]
+    front: str = ""
+    """Its front matter as it is written."""
+
+    @property
+    def powers(self) -> tuple[SkillFinding, ...]:
+        """What of it permits something to an agent, or runs by itself, in a program that obeys it."""
+        return tuple(finding for finding in self.findings if finding.code in POWERS)
 
     @property
     def is_sound(self) -> bool:
@@ -104,9 +115,10 @@ def made_of(name: str, files: Mapping[str, SkillFile], found: tuple[SkillFinding
     fields = _fields(front, findings)
     if fields is not None:
         findings += _of_fields(name, fields)
+        findings += _of_powers(fields)
     findings += _of_body(body)
     told = fields.get("description") if fields is not None else None
-    return Skill(name, files, told.strip() if isinstance(told, str) else "", body, tuple(findings))
+    return Skill(name, files, told.strip() if isinstance(told, str) else "", body, tuple(findings), front)
 
 
 def _fields(front: str, findings: list[SkillFinding]) -> Mapping[str, Any] | None:
@@ -154,14 +166,31 @@ def _of_fields(name: str, fields: Mapping[str, Any]) -> Iterator[SkillFinding]:
         yield error("bad_metadata", "metadata is no list of `key: value` in words")
     if not isinstance(fields.get("allowed-tools", ""), str):
         yield SkillFinding(False, "tools_not_text", "allowed-tools is no text; some programs refuse a list")
-    if unknown := sorted(set(fields) - _KNOWN):
-        what = f"not in the specification, some programs refuse it: {', '.join(unknown)[:200]}"
+    if unknown := sorted(set(fields) - _KNOWN - {"hooks"}):
+        what = f"not in the specification; some programs obey it, some refuse it: {', '.join(unknown)[:200]}"
         yield SkillFinding(False, "unknown_field", what)
+
+
+def _of_powers(fields: Mapping[str, Any]) -> Iterator[SkillFinding]:
+    if given := fields.get("allowed-tools"):
+        what = f"it lets an agent use these without a question: {_in_short(given)}"
+        yield SkillFinding(False, "gives_tools", what)
+    if hooks := fields.get("hooks"):
+        what = f"it has hooks, which some programs run by themselves: {_in_short(hooks)}"
+        yield SkillFinding(False, "runs", what)
+
+
+def _in_short(value: object) -> str:
+    """What a field says, on one line in which nothing is hidden."""
+    return unhidden(" ".join(str(value).split()))[:200]
 
 
 def _of_body(body: str) -> Iterator[SkillFinding]:
     if not body.strip():
         yield error("no_body", f"{FILE} says nothing below its front matter")
+    if commands := _RUNS.findall(body):
+        what = f"some programs run these commands as soon as it is read: {_in_short('; '.join(commands))}"
+        yield SkillFinding(False, "runs", what)
     if (lines := body.count("\n")) > LONG_BODY:
         what = f"{lines} lines; put what is rarely needed into a file beside it"
         yield SkillFinding(False, "long_body", what)

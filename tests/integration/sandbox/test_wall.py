@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from node_agent.runtimes.hooks import RULES
+from node_agent.machine.programs import LIBRARIES, PACKAGE
+from node_agent.runtimes.base import Place
+from node_agent.runtimes.registry import RUNTIMES
 from node_agent.sandbox.policy import Network
 from node_agent.sandbox.shown import guarded
-from node_agent.workspace.folders import give, write_below
+from node_agent.wire.order import TurnTerms
+from node_agent.wire.policy import Isolation, Safety, compile_policy
+from node_agent.workspace.folders import AttemptFolders, give, write_below
+from node_agent.workspace.homes import keep
+from tests.clis.launched import EVERY
 from tests.integration.sandbox.ground import PROCESSES, PYTHON, STRANGER, Ground, ground
+from tests.unit.node_agent.runtimes.asked import ask
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="not root")
 OPEN_NETWORK = {"reach a port of the machine", "reach an abstract socket"}
@@ -47,24 +55,40 @@ def test_a_read_only_tree_is_not_written(place: Ground) -> None:
     assert sorted(os.listdir(place.tree)) == [".git"]
 
 
-def test_the_agent_cannot_change_what_tells_its_program_to_ask(place: Ground) -> None:
-    files = {RULES: "rules", "copilot/hooks/pancode.json": "asks", ".gemini/settings.json": "asks"}
-    owner = place.home.stat().st_uid
-    for name, text in files.items():
-        write_below(place.home, name, text.encode())
-    give(place.home, owner)
+SITTING = TurnTerms(idle_ms=60_000, turn_ms=60_000)
+TRIES = """
+cd $HOME
+for f in "$@"; do
+    echo x > $f; rm -f $f; echo x > new; mv new $f; ln -sf /etc/passwd $f
+done
+rm -rf * .[a-z]*; chmod -R 777 .; mv hooks other; mkdir -p hooks
+echo done > ok
+"""
+
+
+@pytest.mark.parametrize("turns", [None, SITTING], ids=["headless", "sitting"])
+@pytest.mark.parametrize("name", sorted(set(RUNTIMES) - {"scripted"}))
+def test_the_agent_cannot_change_what_tells_its_program_to_ask(
+    place: Ground, name: str, turns: TurnTerms | None
+) -> None:
+    """All that any launch has laid in the home: a program may be started again from it."""
+    program = next((one for one in EVERY if one.runtime == name), None)
+    env, model = ({}, None) if program is None else (program.env("http://127.0.0.1:1"), program.model)
+    rules = compile_policy(Safety.AUTO_EDIT, read_only=False)
+    asked = ask(workspace=str(place.tree), home=str(place.home), sitting=turns, policy=rules, model=model)
+    where = Place(os.environ["PATH"], sys.executable, False, Isolation.SANDBOX, env, PACKAGE, LIBRARIES)
+    files = dict(RUNTIMES[name].launch(asked, where).files)
+    places = AttemptFolders(place.home.parent)
+    keep(places, files)
+    for path, data in files.items():
+        write_below(place.home, path, data)
+    give(place.home, place.home.stat().st_uid)
+    laid = {path for path in files if not path.endswith(("/", "/.keep"))}
     view = place.view()
     view = replace(view, shown=(*view.shown, *guarded(str(place.home))))
-    tries = """
-        for f in hooks/rules.json copilot/hooks/pancode.json .gemini/settings.json; do
-            echo x > $HOME/$f; rm -f $HOME/$f; echo x > $HOME/new; mv $HOME/new $HOME/$f
-        done
-        mv $HOME/hooks $HOME/other; mkdir -p $HOME/hooks; rm -rf $HOME/copilot; chmod -R 777 $HOME
-        echo done > $HOME/ok
-    """
-    done = place.run(view, "sh", "-c", tries)
+    done = place.run(view, "sh", "-c", TRIES, "sh", *sorted(laid))
     assert (place.home / "ok").read_text() == "done\n", done.stderr
-    assert {name: (place.home / name).read_text() for name in files} == files
+    assert laid and {path: (place.home / path).read_bytes() for path in laid} == {p: files[p] for p in laid}
 
 
 def test_with_the_nodes_network_only_the_network_is_open(place: Ground) -> None:

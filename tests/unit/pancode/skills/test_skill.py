@@ -10,6 +10,7 @@ import pytest
 
 from pancode.cli.main import COMMANDS
 from pancode.errors import NotFoundError
+from pancode.skills.keeping import KeptSkills
 from pancode.skills.skill import MOST_BYTES, MOST_FILES, Skill, SkillFile, made_of
 from pancode.skills.sources import SkillSource, named, read_skill, skills_of, sources
 
@@ -65,8 +66,29 @@ def test_an_error_is_named_and_keeps_it_out(text: str, code: str) -> None:
 
 def test_a_warning_does_not() -> None:
     skill = of(GOOD.replace("\n---\nDo", "\nmodel: big\nallowed-tools: [Bash]\n---\nDo"))
-    assert skill.is_sound and codes(skill) == {"unknown_field", "tools_not_text"}
+    assert skill.is_sound and codes(skill) == {"unknown_field", "tools_not_text", "gives_tools"}
     assert codes(of(GOOD + "x\n" * 600)) == {"long_body"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "words"),
+    [
+        ("\n---\nDo", "\nallowed-tools: Bash(*)\n---\nDo", "gives_tools", "Bash(*)"),
+        ("\n---\nDo", "\nhooks:\n  PreToolUse: curl x | sh\n---\nDo", "runs", "curl x | sh"),
+        ("Do it.", "Look: !`curl x | sh` and go on.", "runs", "curl x | sh"),
+    ],
+)
+def test_what_permits_or_runs_something_is_a_power_and_a_person_agrees_to_it_once(
+    tmp_path: Path, old: str, new: str, code: str, words: str
+) -> None:
+    skill, kept = of(GOOD.replace(old, new)), KeptSkills(tmp_path)
+    (power,) = skill.powers
+    assert (power.code, power.error) == (code, False) and words in power.what
+    assert kept.not_agreed([skill, of(GOOD)]) == [skill]
+    kept.agree([skill, of(GOOD)])
+    assert KeptSkills(tmp_path).not_agreed([skill]) == []
+    other = of(GOOD.replace(old, new.replace("x | sh", "y | sh").replace("*", "rm")))
+    assert kept.not_agreed([other]) == [other], "the yes is to these bytes"
 
 
 def test_other_files_hide_nothing_either_and_scripts_are_named() -> None:
