@@ -174,6 +174,7 @@ def test_the_help_has_headings_and_each_command_once(capsys: pytest.CaptureFixtu
 
 def test_other_names_are_commands_too(capsys: pytest.CaptureFixture[str]) -> None:
     same = {"batches": "workflow ls", "costs": "cost", "records": "workers", "report": "brief"}
+    same |= {"hook": "lane"}
     assert set(same) == set(ALIASES)
     for alias, name in same.items():
         told = helped([alias], capsys)
