@@ -15,6 +15,7 @@ from typing import Any
 
 from node_agent.acp.calls import AcpCalls, rejected
 from node_agent.acp.fleet import FleetServer
+from node_agent.acp.home import ProgramHome
 from node_agent.acp.offers import ProgramOffer, news_of, offers_of, told
 from node_agent.acp.pipe import AcpPipe, Broken, Message, kill_commands
 from node_agent.chat.client import BEAT_S
@@ -76,12 +77,15 @@ class AcpConversation:
     beat: WorkerBeat
     fleet: FleetServer | None = None
     """The fleet's tools, for an orchestrator."""
+    home: str = ""
+    """Of the run, and of nobody else; empty: it is left as it is when the program is started again."""
     turns: int = 0
     used: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("input", "cached", "output"), 0))
     remembers: bool = False
 
     def __post_init__(self) -> None:
         self._pipe: AcpPipe | None = None
+        self._own: ProgramHome | None = None
         self._calls = AcpCalls(self.way, self.deeds, self.voice)
         self._number = 0
         self._beaten_ms = self._heard_ms = 0
@@ -94,6 +98,10 @@ class AcpConversation:
     def begin(self) -> None:
         """Start it, and go on with its session where there is one. Raises Over."""
         self._sum = {}
+        if self._own is not None:
+            self._own.begin_anew()
+        elif self.home:
+            self._own = ProgramHome(self.home, self.way.memory, self.way.folders)
         try:
             environ = {**self.env, **self.programs(), "PWD": self.folder}
             process = CHILDREN.start(

@@ -53,6 +53,7 @@ def main(argv: list[str]) -> int:
         deeds=Deeds(equipped.box, equipped.voice),
         beat=beat,
         fleet=_fleet(spec, equipped, clock, beat),
+        home=spec.home,
     )
     sitting, over = Sitting(talk, equipped.words, spec.sitting, beat), None
     try:

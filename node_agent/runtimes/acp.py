@@ -62,6 +62,10 @@ class AcpWay(WireModel):
     """What it is told as `_meta` each time a session begins or goes on."""
     programs: dict[str, str] = {}
     """Of an adapter: variables, and of which program each has the path."""
+    memory: tuple[str, ...] = ()
+    """Files and folders of its home that are what it remembers, and neither settings nor a login."""
+    folders: tuple[str, ...] = ()
+    """Where in its home a launch has laid something."""
     silent_ms: int = 0
     """Without a message for so long, and with no call at work, its model gives no answer."""
 
@@ -77,7 +81,9 @@ def talked(way: AcpWay, request: LaunchRequest, place: Place, launch: ProcessSpe
     patience_ms = limits.idle_ms if limits.idle_ms < limits.wall_ms else SILENT_MS
     silent_ms = patience_ms * 4 // 5  # before the shim ends the whole sitting for it
     ours = made(PROGRAM, request, place, launch.env, spec, f"{request.home}/{FILE}")
-    told = way.model_copy(update={"silent_ms": silent_ms}).model_dump_json().encode()
+    tops = {name.partition("/")[0] for name in (*launch.files, *way.memory) if "/" in name} - {"tmp"}
+    measured = {"silent_ms": silent_ms, "folders": tuple(sorted(tops))}
+    told = way.model_copy(update=measured).model_dump_json().encode()
     files = {**ours.files, **launch.files, FILE: told}
     return ProcessSpec(ours.argv, launch.env, ours.stdin, files, launch.login)
 

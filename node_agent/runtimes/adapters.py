@@ -34,12 +34,13 @@ CODEX = Program(
 )
 
 
-def _way(adapter: Program, variable: str, denials: tuple[str, ...], behind: str = "") -> AcpWay:
-    """The adapter finds the path of the program in `variable`."""
+def _way(adapter: Program, variable: str, memory: str, denials: tuple[str, ...], behind: str = "") -> AcpWay:
+    """The adapter finds the path of the program in `variable`; `memory`: a folder of its home."""
     return AcpWay(
         name=adapter.name,
         argv=(adapter.name,),
         install=adapter.install,
+        memory=(memory,),
         denials=denials,
         known=adapter.known,
         behind=behind,
@@ -47,8 +48,8 @@ def _way(adapter: Program, variable: str, denials: tuple[str, ...], behind: str 
     )
 
 
-CLAUDE_WAY = _way(CLAUDE, "CLAUDE_CODE_EXECUTABLE", (REFUSED, "No such tool available"))
-CODEX_WAY = _way(CODEX, "CODEX_PATH", (), "/.")
+CLAUDE_WAY = _way(CLAUDE, "CLAUDE_CODE_EXECUTABLE", "claude/projects", (REFUSED, "No such tool available"))
+CODEX_WAY = _way(CODEX, "CODEX_PATH", "codex/sessions", (), "/.")
 """Its hook tells nobody but the model of a no."""
 
 

@@ -134,6 +134,7 @@ def _launch(agent: OtherAgent, request: LaunchRequest, place: Place) -> ProcessS
         name=agent.argv[0],
         argv=agent.argv,
         install=agent.install,
+        memory=agent.sessions,
         begins=request.prompt,
         chooses=True,
         mode=request.sitting.mode if request.sitting else "",

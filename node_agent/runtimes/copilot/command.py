@@ -50,6 +50,7 @@ ACP = AcpWay(
     name="copilot",
     argv=("copilot", "--acp", *_FLAGS),
     install=PROGRAM.install,
+    memory=("copilot/session-state", "copilot/session-store.db", "copilot/session-store.db-wal"),
     denials=("denied: ", "' does not exist."),
     resumes=("load",),
     notices=("Info: ", "Warning: ", "Error: "),

@@ -31,6 +31,6 @@ RUNTIME = Runtime(
     command.PROBE,
     command.CREDENTIALS,
     command.PROGRAM,
-    sessions=("copilot/session-state", "copilot/session-store.db", "copilot/session-store.db-wal"),
+    sessions=command.ACP.memory,
     loose_turns="runs the hooks in .github/hooks, and writes below the machine's temporary folder",
 )

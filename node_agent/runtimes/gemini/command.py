@@ -38,6 +38,7 @@ ACP = AcpWay(
     name="gemini",
     argv=("gemini", "--acp"),
     install=PROGRAM.install,
+    memory=(".gemini/tmp", ".gemini/history", ".gemini/projects.json"),
     mode="default",
     denials=("denied by policy",),
     titled="[current working directory ",

@@ -30,5 +30,5 @@ RUNTIME = Runtime(
     command.PROBE,
     command.CREDENTIALS,
     command.PROGRAM,
-    sessions=(".gemini/tmp", ".gemini/history", ".gemini/projects.json"),
+    sessions=command.ACP.memory,
 )

@@ -30,7 +30,13 @@ PROGRAM = Program(
     "OPENAI_API_KEY if it wants one (kept in ~/.pancode-node/*/secrets.json there); with a ChatGPT account: "
     "pancode node login NODE opencode",
 )
-ACP = AcpWay(name="opencode", argv=("opencode", "acp"), install=PROGRAM.install, denials=DENIED)
+ACP = AcpWay(
+    name="opencode",
+    argv=("opencode", "acp"),
+    install=PROGRAM.install,
+    denials=DENIED,
+    memory=("data/opencode/opencode.db", "data/opencode/opencode.db-wal"),
+)
 """Commands are judged by our hook, and not where it asks for a permission: its own question misses some
 (`[[ 'a[$(rm x)]' -eq 1 ]]`, `> file`)."""
 PROMPT = "prompt.md"

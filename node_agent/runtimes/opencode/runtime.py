@@ -37,5 +37,5 @@ RUNTIME = Runtime(
     command.CREDENTIALS,
     command.PROGRAM,
     BROUGHT,
-    sessions=("data/opencode/opencode.db", "data/opencode/opencode.db-wal"),
+    sessions=command.ACP.memory,
 )

@@ -52,6 +52,7 @@ ACP = AcpWay(
     name="qwen",
     argv=("qwen", "--acp"),
     install=PROGRAM.install,
+    memory=(".qwen/projects",),
     mode="default",
     resumes=("load",),
     keeps=(".qwen/projects/*/chats/{}.jsonl", '"type":"assistant"'),

@@ -29,5 +29,5 @@ RUNTIME = Runtime(
     command.PROBE,
     command.CREDENTIALS,
     command.PROGRAM,
-    sessions=(".qwen/projects",),
+    sessions=command.ACP.memory,
 )

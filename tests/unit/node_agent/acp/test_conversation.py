@@ -84,6 +84,32 @@ def test_words_are_answered_and_the_session_is_told(talks: Talks) -> None:
     assert talks.told("usage")[-1]["input"] == 10 and talks.starts == 1
 
 
+def test_a_program_that_is_started_again_finds_what_was_laid_and_what_it_remembers(
+    talks: Talks, tmp_path: Path
+) -> None:
+    """Its agent may have put settings beside them, from which it would ask nobody, and have killed it."""
+    home, outside = tmp_path / "home", tmp_path / "outside"
+    for name in (".peer/settings.json", ".peer/talks/1", "words-r-1.1.1/1", "tmp/x", "policy.toml"):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text("laid")
+    outside.mkdir()
+    (outside / "kept").write_text("theirs")
+    talk = talks("plain", memory=(".peer/talks",), folders=(".peer",))
+    talk.home = str(home)
+    talk.begin()
+    talk.run("one")
+    for name in (".peer/plugins/x.js", ".peer/talks/2", ".peer.rc", "words-r-1.1.1/2", ".other/a"):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text("put there")
+    (home / ".peer/link").symlink_to(outside)
+    talk.end()
+    assert talk.run("two") == "you said two" and talks.starts == 2
+    left = {str(path.relative_to(home)) for path in home.rglob("*") if not path.is_dir()}
+    of_ours = {"words-r-1.1.1/1", "words-r-1.1.1/2", "tmp/x", "policy.toml"}
+    assert left == {".peer/settings.json", ".peer/talks/1", ".peer/talks/2", *of_ours}
+    assert (outside / "kept").read_text() == "theirs"
+
+
 def test_words_of_the_program_itself_are_no_answer_and_the_last_of_them_can_be_a_failure(
     talks: Talks,
 ) -> None:
