@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing_extensions import TypedDict
 
 from pancode.access.rights import DISPATCHES
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import ExploreAnswer, ScoutShape
 from pancode.api.request.bodies import ExploreBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import asked_by
+from pancode.control.shapes import ScoutShape
 from pancode.runs.exploring import Expedition, explore, scouted
 
 
-def _explore(context: ApiContext, call: ApiCall) -> Any:
+class ExploreAnswer(TypedDict):
+    """A row for each question, in their order."""
+
+    scouts: list[ScoutShape]
+
+
+@Verb("POST /v1/explore", ExploreBody, "explore", pokes=True, for_runs=True, right=DISPATCHES)
+def _explore(context: ApiContext, call: ApiCall) -> ExploreAnswer:
+    """Send scouts out with questions; what is known is answered."""
     body: ExploreBody = call.body
     request, parent, around = asked_by(context, call)
     asked = Expedition(body.questions, body.look, body.again)
     return {"scouts": explore(context.core, around, request, parent, asked)}
 
 
-def _scouted(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/explore/{run}")
+def _scouted(context: ApiContext, call: ApiCall) -> ScoutShape:
+    """What one of them has found."""
     return scouted(context.core, call.path["run"])
-
-
-EXPLORE_VERBS: tuple[Verb, ...] = (
-    Verb(
-        "POST",
-        "/v1/explore",
-        _explore,
-        ExploreBody,
-        pokes=True,
-        for_runs=True,
-        right=DISPATCHES,
-        answers=ExploreAnswer,
-    ),
-    Verb("GET", "/v1/explore/{run}", _scouted, answers=ScoutShape),
-)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
 
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import EventStream
-from pancode.api.routing import ApiCall, Verb
+from pancode.api.routing import ApiCall, EventStream, Verb
 from pancode.api.streaming import QUIET_S, event, sse
 from pancode.control.run import find
 from pancode.core.names import not_found
@@ -49,7 +47,9 @@ class Wanted:
         return self.run in (None, one.run) and self.node in (None, one.node)
 
 
-def _events(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/events", command="events", query=("kind", "run", "node", "workflow", "since", "tail", "end"))
+def events(context: ApiContext, call: ApiCall) -> EventStream:
+    """Everything that happens."""
     wanted, tail = Wanted.of(context, call), call.number("tail", 0, context.core.feed.most)
     since = call.last_event or call.query.get("since", "")
     if since and not (since.isascii() and since.isdigit() and len(since) <= 18):
@@ -85,14 +85,3 @@ def _begun(context: ApiContext, wanted: Wanted, tail: int) -> tuple[int, list[Fe
     known = context.core.feed.newest(context.core.feed.most)
     fitting = [one for one in known if wanted.fits(one)]
     return (known[-1].number if known else 0), fitting[max(0, len(fitting) - tail) :]
-
-
-FEED_VERBS: tuple[Verb, ...] = (
-    Verb(
-        "GET",
-        "/v1/events",
-        _events,
-        query=("kind", "run", "node", "workflow", "since", "tail", "end"),
-        answers=EventStream,
-    ),
-)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from pancode.access.rights import OPERATES
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import BreakersAnswer, FiguresAnswer
 from pancode.api.request.bodies import BreakerBody
 from pancode.api.routing import ApiCall, Verb
-from pancode.control.breakers import listed
+from pancode.control.breakers import BreakerShape, listed
 from pancode.core.figures import MEDIA_TYPE, Sample, exposition
 from pancode.errors import PancodeError
 from pancode.reports.figures import FIGURES, figures
@@ -24,32 +22,46 @@ from pancode.runs.fleet_settings import reset_breaker
 PATH = "/metrics"
 
 
+class BreakersAnswer(TypedDict):
+    breakers: list[BreakerShape]
+
+
+class FigureShape(TypedDict):
+    name: str
+    labels: dict[str, str]
+    value: float
+
+
+class FiguresAnswer(TypedDict):
+    figures: list[FigureShape]
+    text: str
+
+
 def _samples(context: ApiContext) -> list[Sample]:
     facts = {**context.facts, "trouble": context.trouble.shape()}
     return figures(context.core, facts, context.coordinator.process_figures())
 
 
-def _breakers(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/breakers", command="breakers")
+def _breakers(context: ApiContext, call: ApiCall) -> BreakersAnswer:
+    """Circuit breakers."""
     return {"breakers": listed(context.core)}
 
 
-def _reset(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/breakers/reset", BreakerBody, "breakers reset", right=OPERATES)
+def _reset(context: ApiContext, call: ApiCall) -> BreakersAnswer:
+    """Close one."""
     body: BreakerBody = call.body
     reset_breaker(context.core, body.name, body.by)
     return _breakers(context, call)
 
 
-def _figures(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/metrics", command="metrics")
+def _figures(context: ApiContext, call: ApiCall) -> FiguresAnswer:
+    """The fleet in figures."""
     samples = _samples(context)
-    figures = [{"name": one.name, "labels": dict(one.labels), "value": one.value} for one in samples]
-    return {"figures": figures, "text": exposition(FIGURES, samples)}
-
-
-FIGURE_VERBS = (
-    Verb("GET", "/v1/breakers", _breakers, answers=BreakersAnswer),
-    Verb("POST", "/v1/breakers/reset", _reset, BreakerBody, right=OPERATES, answers=BreakersAnswer),
-    Verb("GET", "/v1/metrics", _figures, answers=FiguresAnswer),
-)
+    shown: list[FigureShape] = [{"name": s.name, "labels": dict(s.labels), "value": s.value} for s in samples]
+    return {"figures": shown, "text": exposition(FIGURES, samples)}
 
 
 def figures_app(context: ApiContext) -> Starlette:

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NotRequired, cast
+
+from typing_extensions import TypedDict
 
 from pancode.access.rights import OPERATES, REMOVES, SETS_UP
 from pancode.agents.tiers import check_login
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import (
-    ChecksAnswer,
-    CleanedAnswer,
-    DrainAnswer,
-    EventStream,
-    FleetShape,
-    LoginAnswer,
-    NodeResultShape,
-    NodeShape,
-    Object,
-    ProbeAnswer,
-    ProgramsAnswer,
-    StoppingAnswer,
-)
 from pancode.api.request.bodies import (
     CallerBody,
     DrainBody,
@@ -35,8 +23,9 @@ from pancode.api.request.bodies import (
     TrustBody,
     UpBody,
 )
-from pancode.api.routing import ApiCall, Verb
+from pancode.api.routing import ApiCall, EventStream, Object, Verb
 from pancode.api.streaming import sse, steps
+from pancode.control.shapes import FleetShape, NodeShape
 from pancode.errors import RefusedError, UsageError
 from pancode.fleet.acts import Caller, NodeChange, NodeSpec, Progress
 from pancode.fleet.fleet import fleet, must_exist, node, walls
@@ -46,7 +35,57 @@ from pancode.plain import counted
 from pancode.runs.fleet_settings import drain_fleet, pause_queue
 
 
-def _status(context: ApiContext, call: ApiCall) -> Any:
+class DrainAnswer(TypedDict):
+    nodes: list[str]
+    draining: str | None
+    let_in: NotRequired[list[str]]
+
+
+class ChecksAnswer(TypedDict):
+    checks: list[Object]
+
+
+class ProbeAnswer(TypedDict):
+    target: Object
+    questions: list[Object]
+    warnings: list[str]
+
+
+class LoginAnswer(TypedDict):
+    node: str
+    runtime: str
+    target: Object
+
+
+class ProgramsAnswer(TypedDict):
+    node: str
+    runtimes: list[str]
+    target: Object
+
+
+class CleanedAnswer(TypedDict):
+    forgotten: bool
+
+
+class NodeResultShape(TypedDict):
+    """The result of a long call for one node."""
+
+    node: str
+    ok: bool
+    problems: list[Object]
+    changed: list[str]
+    seconds: float
+    again: bool
+
+
+class StoppingAnswer(TypedDict):
+    stopping: bool
+    pid: int | None
+
+
+@Verb("GET /v1/fleet", command="fleet status")
+def _status(context: ApiContext, call: ApiCall) -> FleetShape:
+    """Coordinator and nodes."""
     known = {
         "after_reboot": context.coordinator.after_reboot(),
         "trouble": context.trouble.shape(),
@@ -55,11 +94,9 @@ def _status(context: ApiContext, call: ApiCall) -> Any:
     return fleet(context.core, {**context.facts, **known})
 
 
-def _node(context: ApiContext, call: ApiCall) -> Any:
-    return node(context.core, call.path["node"])
-
-
-def _up(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/fleet/up", UpBody, "fleet up", right=OPERATES)
+def _up(context: ApiContext, call: ApiCall) -> EventStream:
+    """Bring nodes up."""
     body: UpBody = call.body
     must_exist(context.core, body.nodes)
 
@@ -71,7 +108,9 @@ def _up(context: ApiContext, call: ApiCall) -> Any:
     return sse(steps(context, work))
 
 
-def _down(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/fleet/down", NodesBody, "fleet down", right=OPERATES)
+def _down(context: ApiContext, call: ApiCall) -> EventStream:
+    """Stop node agents."""
     body: NodesBody = call.body
     must_exist(context.core, body.nodes)
     if not body.now:
@@ -82,6 +121,15 @@ def _down(context: ApiContext, call: ApiCall) -> Any:
         return {"results": [asdict(r) for r in results]}
 
     return sse(steps(context, work))
+
+
+@Verb("POST /v1/fleet/drain", DrainBody, "fleet drain", pokes=True, right=OPERATES)
+def _drain(context: ApiContext, call: ApiCall) -> DrainAnswer:
+    """Start nothing new there."""
+    body: DrainBody = call.body
+    must_exist(context.core, body.nodes)
+    reason = body.reason or f"drained by {body.by}"
+    return {"nodes": drain_fleet(context.core, body.nodes, reason, body.by), "draining": reason}
 
 
 def _refuse_while_running(context: ApiContext, names: tuple[str, ...]) -> None:
@@ -96,14 +144,9 @@ def _refuse_while_running(context: ApiContext, names: tuple[str, ...]) -> None:
         )
 
 
-def _drain(context: ApiContext, call: ApiCall) -> Any:
-    body: DrainBody = call.body
-    must_exist(context.core, body.nodes)
-    reason = body.reason or f"drained by {body.by}"
-    return {"nodes": drain_fleet(context.core, body.nodes, reason, body.by), "draining": reason}
-
-
-def _resume(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/fleet/resume", DrainBody, "fleet resume", pokes=True, right=OPERATES)
+def _resume(context: ApiContext, call: ApiCall) -> DrainAnswer:
+    """Take work again."""
     body: DrainBody = call.body
     must_exist(context.core, body.nodes)
     if not body.nodes:
@@ -114,35 +157,51 @@ def _resume(context: ApiContext, call: ApiCall) -> Any:
     return {"nodes": nodes, "draining": None, "let_in": freed}
 
 
-def _doctor(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/fleet/doctor", NodesBody, "fleet doctor", right=OPERATES)
+def _doctor(context: ApiContext, call: ApiCall) -> ChecksAnswer:
+    """Reach and check nodes."""
     body: NodesBody = call.body
     must_exist(context.core, body.nodes)
     checks = context.coordinator.fleet.doctor(body.nodes, _caller(body))
     return {"checks": [*walls(context.core, body.nodes), *checks]}
 
 
-def _probe(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/nodes/{node}", command="node show")
+def _node(context: ApiContext, call: ApiCall) -> NodeShape:
+    """One node, with what it has told."""
+    return cast("NodeShape", node(context.core, call.path["node"]))
+
+
+@Verb("POST /v1/nodes/probe", SpecBody, right=SETS_UP)
+def _probe(context: ApiContext, call: ApiCall) -> ProbeAnswer:
+    """Look at a machine before it is added."""
     body: SpecBody = call.body
-    return context.coordinator.fleet.probe(_spec(body), _caller(body))
+    return cast("ProbeAnswer", context.coordinator.fleet.probe(_spec(body), _caller(body)))
 
 
-def _add(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/nodes", SpecBody, "node add", status=201, right=SETS_UP)
+def _add(context: ApiContext, call: ApiCall) -> NodeShape:
+    """Put a machine into the inventory."""
     body: SpecBody = call.body
     added = context.coordinator.fleet.add(_spec(body), _caller(body))
-    return node(context.core, added.name)
+    return cast("NodeShape", node(context.core, added.name))
 
 
-def _set(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/nodes/{node}/set", SetBody, "node set", pokes=True, right=OPERATES)
+def _set(context: ApiContext, call: ApiCall) -> NodeShape:
+    """Slots and labels."""
     body: SetBody = call.body
     name = call.path["node"]
     must_exist(context.core, (name,))
     if body.slots is None and not body.labels and not body.unlabel:
         raise UsageError("nothing is to be changed", fix="give --slots, --label or --unlabel")
     adjust(context.core, name, NodeChange(body.slots, body.labels, body.unlabel), body.by)
-    return node(context.core, name)
+    return cast("NodeShape", node(context.core, name))
 
 
-def _login(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/nodes/{node}/login", LoginBody, "node login", right=SETS_UP)
+def _login(context: ApiContext, call: ApiCall) -> LoginAnswer:
+    """Note that a login is opened there."""
     body: LoginBody = call.body
     found = node(context.core, call.path["node"])
     if body.outcome is None:
@@ -151,14 +210,18 @@ def _login(context: ApiContext, call: ApiCall) -> Any:
     return {"node": found["name"], "runtime": body.runtime, "target": found["target"]}
 
 
-def _programs(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/nodes/{node}/programs", ProgramsBody, "node install", right=SETS_UP)
+def _programs(context: ApiContext, call: ApiCall) -> ProgramsAnswer:
+    """Note that programs are installed there."""
     body: ProgramsBody = call.body
     found = node(context.core, call.path["node"])
     note_programs(context.core, found["name"], body.act, body.runtimes, body.by, body.outcome)
     return {"node": found["name"], "runtimes": list(body.runtimes), "target": found["target"]}
 
 
-def _remove(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/nodes/{node}/remove", CallerBody, "node rm", right=REMOVES)
+def _remove(context: ApiContext, call: ApiCall) -> EventStream:
+    """Take a machine out."""
     body: CallerBody = call.body
     name = call.path["node"]
     must_exist(context.core, (name,))
@@ -169,23 +232,32 @@ def _remove(context: ApiContext, call: ApiCall) -> Any:
     return sse(steps(context, work))
 
 
-def _handed(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/nodes/{node}/steps", HandedBody, "node steps", right=SETS_UP)
+def _handed(context: ApiContext, call: ApiCall) -> Object:
+    """A bring-up as data, for other tools."""
     body: HandedBody = call.body
     return context.coordinator.fleet.handed(call.path["node"], body.probe, body.key, body.remove)
 
 
-def _cleaned(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/nodes/{node}/cleaned", CallerBody, right=REMOVES)
+def _cleaned(context: ApiContext, call: ApiCall) -> CleanedAnswer:
+    """Another tool has cleaned it."""
     return {"forgotten": context.coordinator.fleet.cleaned(call.path["node"])}
 
 
-def _trust(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/nodes/{node}/trust", TrustBody, "node trust", right=REMOVES)
+def _trust(context: ApiContext, call: ApiCall) -> NodeResultShape:
+    """A new host key is right."""
     body: TrustBody = call.body
     name = call.path["node"]
     must_exist(context.core, (name,))
-    return asdict(context.coordinator.fleet.trust(name, body.fingerprint, _caller(body)))
+    trusted = context.coordinator.fleet.trust(name, body.fingerprint, _caller(body))
+    return cast("NodeResultShape", asdict(trusted))
 
 
-def _shutdown(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/shutdown", ShutdownBody, "fleet down", right=SETS_UP)
+def _shutdown(context: ApiContext, call: ApiCall) -> StoppingAnswer:
+    """Stop the coordinator."""
     body: ShutdownBody = call.body
     context.shutdown(body.by)
     return {"stopping": True, "pid": context.facts.get("pid")}
@@ -197,24 +269,3 @@ def _caller(body: CallerBody) -> Caller:
 
 def _spec(body: SpecBody) -> NodeSpec:
     return NodeSpec(**body.model_dump(exclude={"by", "environ"}))
-
-
-FLEET_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/fleet", _status, answers=FleetShape),
-    Verb("POST", "/v1/fleet/up", _up, UpBody, right=OPERATES, answers=EventStream),
-    Verb("POST", "/v1/fleet/down", _down, NodesBody, right=OPERATES, answers=EventStream),
-    Verb("POST", "/v1/fleet/drain", _drain, DrainBody, pokes=True, right=OPERATES, answers=DrainAnswer),
-    Verb("POST", "/v1/fleet/resume", _resume, DrainBody, pokes=True, right=OPERATES, answers=DrainAnswer),
-    Verb("POST", "/v1/fleet/doctor", _doctor, NodesBody, right=OPERATES, answers=ChecksAnswer),
-    Verb("GET", "/v1/nodes/{node}", _node, answers=NodeShape),
-    Verb("POST", "/v1/nodes/probe", _probe, SpecBody, right=SETS_UP, answers=ProbeAnswer),
-    Verb("POST", "/v1/nodes", _add, SpecBody, status=201, right=SETS_UP, answers=NodeShape),
-    Verb("POST", "/v1/nodes/{node}/set", _set, SetBody, pokes=True, right=OPERATES, answers=NodeShape),
-    Verb("POST", "/v1/nodes/{node}/login", _login, LoginBody, right=SETS_UP, answers=LoginAnswer),
-    Verb("POST", "/v1/nodes/{node}/programs", _programs, ProgramsBody, right=SETS_UP, answers=ProgramsAnswer),
-    Verb("POST", "/v1/nodes/{node}/remove", _remove, CallerBody, right=REMOVES, answers=EventStream),
-    Verb("POST", "/v1/nodes/{node}/steps", _handed, HandedBody, right=SETS_UP, answers=Object),
-    Verb("POST", "/v1/nodes/{node}/cleaned", _cleaned, CallerBody, right=REMOVES, answers=CleanedAnswer),
-    Verb("POST", "/v1/nodes/{node}/trust", _trust, TrustBody, right=REMOVES, answers=NodeResultShape),
-    Verb("POST", "/v1/shutdown", _shutdown, ShutdownBody, right=SETS_UP, answers=StoppingAnswer),
-)

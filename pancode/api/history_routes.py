@@ -2,30 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing_extensions import TypedDict
 
 from pancode.access.rights import DROPS
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import ForgottenAnswer, HistoryAnswer, NoteShape
 from pancode.api.request.bodies import ForgetBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.control.paging import MOST_ROWS
+from pancode.control.shapes import NoteShape
 from pancode.errors import UsageError
 from pancode.runs.history import Forgotten, forget, search, show
 
 
-def _search(context: ApiContext, call: ApiCall) -> Any:
-    """Of the repository in which the caller stands; of all outside of one, or with `all`."""
+class HistoryAnswer(TypedDict):
+    """`repository` null: of all."""
+
+    repository: str | None
+    notes: list[NoteShape]
+
+
+class ForgottenAnswer(TypedDict):
+    """The runs that had the notes."""
+
+    forgotten: list[str]
+
+
+@Verb("GET /v1/history", command="history", query=("cwd", "text", "limit", "all"))
+def _search(context: ApiContext, call: ApiCall) -> HistoryAnswer:
+    """What runs decided, did and left open.
+
+    Of the repository in which the caller stands; of all outside of one, or with `all`.
+    """
     project = None if call.flag("all") else context.project_of(call.query.get("cwd"))
     limit = call.number("limit", 20, MOST_ROWS)
     return {"repository": project, "notes": search(context.core, project, call.query.get("text", ""), limit)}
 
 
-def _show(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/history/{run}", command="history show")
+def _show(context: ApiContext, call: ApiCall) -> NoteShape:
+    """The note of one run."""
     return show(context.core, call.path["run"])
 
 
-def _forget(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/history/forget", ForgetBody, "history forget", right=DROPS)
+def _forget(context: ApiContext, call: ApiCall) -> ForgottenAnswer:
+    """Delete notes; runs and receipts stay."""
     body: ForgetBody = call.body
     project = None if body.everywhere else context.project_of(body.cwd)
     if body.before is not None and project is None and not body.everywhere:
@@ -35,10 +56,3 @@ def _forget(context: ApiContext, call: ApiCall) -> Any:
             code="bad_value",
         )
     return {"forgotten": forget(context.core, Forgotten(body.runs, body.before, project), body.by)}
-
-
-HISTORY_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/history", _search, query=("cwd", "text", "limit", "all"), answers=HistoryAnswer),
-    Verb("GET", "/v1/history/{run}", _show, answers=NoteShape),
-    Verb("POST", "/v1/history/forget", _forget, ForgetBody, right=DROPS, answers=ForgottenAnswer),
-)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 from pancode.access.door import HOOKS
 from pancode.access.rights import DISPATCHES
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import HookShape, ScheduleShape
 from pancode.api.request.bodies import SignedBody
 from pancode.api.routing import ApiCall, AtDoor, Verb
+from pancode.control.shapes import HookShape, ScheduleShape
 from pancode.errors import ConfigError
 from pancode.notices.asked import fresh_secret
 from pancode.notices.webhook import called
@@ -58,20 +58,8 @@ def _base(context: ApiContext) -> str | None:
     return (public or cast("str", opened)).rstrip("/")
 
 
-def _called(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/hooks/{schedule}", SignedBody, status=202, right=DISPATCHES, at_door=AtDoor.SIGNED)
+def _called(context: ApiContext, call: ApiCall) -> HookShape:
+    """A signed webhook from elsewhere begins its work."""
     body: SignedBody = call.body
     return called(context.core, call.path["schedule"], body.signed(), context.coordinator.kept_secret)
-
-
-HOOK_VERBS: tuple[Verb, ...] = (
-    Verb(
-        "POST",
-        f"{HOOKS}{{schedule}}",
-        _called,
-        SignedBody,
-        status=202,
-        right=DISPATCHES,
-        at_door=AtDoor.SIGNED,
-        answers=HookShape,
-    ),
-)

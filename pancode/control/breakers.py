@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
+from typing_extensions import TypedDict
+
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import Mark
 from pancode.agents.models import provider_name
 from pancode.agents.runtimes import RUNTIMES
 from pancode.control.core import Core, locked, open_fences
-from pancode.control.shapes import Json
 from pancode.core.ports import Transaction
 from pancode.core.records import Attempt, Fence, Run, Setting
 from pancode.life.continuing import ended_turns
@@ -72,8 +73,16 @@ def now(core: Core) -> list[Breaker]:
     )
 
 
+class BreakerShape(TypedDict):
+    name: str
+    state: str
+    failures: int
+    until_ms: int | None
+    why: str
+
+
 @locked
-def listed(core: Core) -> list[Json]:
+def listed(core: Core) -> list[BreakerShape]:
     """The same for faces."""
     return [
         {
