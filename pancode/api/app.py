@@ -11,12 +11,9 @@ from pancode.api import (
     account_routes,
     agent_routes,
     config_routes,
-    explore_routes,
-    feed_routes,
     figure_routes,
     fleet_routes,
     history_routes,
-    hook_routes,
     issue_routes,
     land_routes,
     lane_routes,
@@ -45,8 +42,8 @@ def _openapi(context: ApiContext, call: ApiCall) -> Object:
 
 _MODULES = (
     *(run_routes, recover_routes, land_routes, people_routes, session_routes, workflow_routes, lane_routes),
-    *(schedule_routes, hook_routes, outgoing_routes, fleet_routes, feed_routes, figure_routes, record_routes),
-    *(history_routes, explore_routes, account_routes, config_routes, workspace_routes, project_routes),
+    *(schedule_routes, outgoing_routes, fleet_routes, figure_routes, record_routes),
+    *(history_routes, account_routes, config_routes, workspace_routes, project_routes),
     *(issue_routes, agent_routes, token_routes),
 )
 VERBS: tuple[Verb, ...] = tuple(

@@ -1,16 +1,18 @@
-"""Routes of the history: what runs in a repository decided, did and left open; search, show, forget."""
+"""Routes of notes of runs, and of scouts that are sent out with questions."""
 
 from __future__ import annotations
 
 from typing_extensions import TypedDict
 
-from pancode.access.rights import DROPS
+from pancode.access.rights import DISPATCHES, DROPS
 from pancode.api.context import ApiContext
-from pancode.api.request.bodies import ForgetBody
+from pancode.api.request.bodies import ExploreBody, ForgetBody
 from pancode.api.routing import ApiCall, Verb
+from pancode.api.run_routes import asked_by
 from pancode.control.paging import MOST_ROWS
-from pancode.control.shapes import NoteShape
+from pancode.control.shapes import NoteShape, ScoutShape
 from pancode.errors import UsageError
+from pancode.runs.exploring import Expedition, explore, scouted
 from pancode.runs.history import Forgotten, forget, search, show
 
 
@@ -56,3 +58,24 @@ def _forget(context: ApiContext, call: ApiCall) -> ForgottenAnswer:
             code="bad_value",
         )
     return {"forgotten": forget(context.core, Forgotten(body.runs, body.before, project), body.by)}
+
+
+class ExploreAnswer(TypedDict):
+    """A row for each question, in their order."""
+
+    scouts: list[ScoutShape]
+
+
+@Verb("POST /v1/explore", ExploreBody, "explore", pokes=True, for_runs=True, right=DISPATCHES)
+def _explore(context: ApiContext, call: ApiCall) -> ExploreAnswer:
+    """Send scouts out with questions; what is known is answered."""
+    body: ExploreBody = call.body
+    request, parent, around = asked_by(context, call)
+    asked = Expedition(body.questions, body.look, body.again)
+    return {"scouts": explore(context.core, around, request, parent, asked)}
+
+
+@Verb("GET /v1/explore/{run}")
+def _scouted(context: ApiContext, call: ApiCall) -> ScoutShape:
+    """What one of them has found."""
+    return scouted(context.core, call.path["run"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -15,8 +15,8 @@ from pancode.api.context import ApiContext
 from pancode.api.request.bodies import ActBody, LandBody, Line, ReasonBody, VerifyBody
 from pancode.api.routing import ApiCall, Object, Octets, Verb
 from pancode.code.landing.forge import ForgeKind
-from pancode.code.landing.listing import drop, green, to_review
 from pancode.code.landing.pull_request import PullAsked
+from pancode.code.landing.queue import drop, green, to_review
 from pancode.code.landing.verifying import ask
 from pancode.control.run import brief
 from pancode.control.shapes import PullRequestShape, RunShape
@@ -161,7 +161,7 @@ def _resolve(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     if not body.elsewhere:
         _unless_elsewhere(context, call, run)
     way = body.landing(How(around.defaults(run.project).land_how))
-    return cast("QueuedAnswer", context.coordinator.code.resolve(around, run, way))
+    return context.coordinator.code.resolve(around, run, way)
 
 
 @Verb("POST /v1/runs/{run}/pull-request", PullRequestBody, "land", right=LANDS)

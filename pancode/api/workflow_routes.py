@@ -19,9 +19,7 @@ from pancode.control.shapes import VerdictShape, WorkflowShape
 from pancode.core.records import Run
 from pancode.core.values import replace
 from pancode.work.workflow.asked import lands, resume, retry, stop
-from pancode.work.workflow.begin import begin
-from pancode.work.workflow.committing import BegunWorkflow
-from pancode.work.workflow.dry_run import reports
+from pancode.work.workflow.begin import BegunWorkflow, begin, reports
 from pancode.work.workflow.workflow_receipts import receipt, verify
 from pancode.work.workflow.workflows import board, show, workflows
 from pancode.workflow.plan import WorkflowPlan

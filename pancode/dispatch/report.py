@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NotRequired
+from typing import NotRequired, cast
 
 from typing_extensions import TypedDict
 
@@ -68,12 +68,10 @@ def _agent(resolution: Resolution, access: NetworkAccess) -> str:
 
 def queued(done: Dispatched) -> QueuedAnswer:
     """The new run, its workflow, and warnings."""
-    run, warnings = done.run, list(done.warnings)
-    told: Queued = {"run": run.id, "state": run.state.value, "reason": run.reason,
-                    "agent": run.agent, "chosen": done.chosen}  # fmt: skip
-    if run.workflow is None:
-        return {**told, "warnings": warnings}
-    return {**told, "workflow": run.workflow, "warnings": warnings}
+    run = done.run
+    within = {} if run.workflow is None else {"workflow": run.workflow}
+    told = {"run": run.id, "state": run.state.value, "reason": run.reason, "agent": run.agent}
+    return cast("QueuedAnswer", {**told, "chosen": done.chosen, **within, "warnings": list(done.warnings)})
 
 
 def report(judged: JudgedDispatch) -> Json:

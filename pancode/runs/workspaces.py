@@ -33,7 +33,7 @@ from pancode.dispatch.workspaces import (
 )
 from pancode.errors import ConflictError, NotFoundError, RefusedError, UsageError
 from pancode.life.continuing import has_change, kept
-from pancode.workflow.outputs import result_commit
+from pancode.workflow.handing import result_commit
 
 ANY = "any"
 """Stands for any free machine, in place of a name."""

@@ -15,7 +15,7 @@ from pancode.core.records import EndedRun, Run
 from pancode.errors import PancodeError
 from pancode.life.landing import LANDED_MS
 from pancode.life.signals import Reverted
-from pancode.work.workflow.continued import change_begins
+from pancode.work.workflow.results import change_begins
 
 log = logging.getLogger("pancode.reverts")
 LOOKED_BACK_MS = 30 * 24 * 3_600_000

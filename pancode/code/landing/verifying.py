@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pancode.code.landing.gating import judging_run
+from pancode.code.landing.judging import judging_run
 from pancode.control.core import Core
 from pancode.control.work import unit_of_work
 from pancode.core.ports import SnapshotTaken

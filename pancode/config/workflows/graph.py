@@ -10,7 +10,7 @@ from pancode.config.workflows.entries import StepEntry
 from pancode.config.workflows.problems import FileProblems
 from pancode.config.workflows.templates import FORMS, misspelt, outputs, written
 from pancode.core.names import nearest
-from pancode.workflow.template import TemplatePlace, is_kept
+from pancode.workflow.handing import TemplatePlace, is_kept
 
 _UNTIL = re.compile(r"""\s*([A-Za-z_][A-Za-z0-9_]*)\s*==\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*""")
 

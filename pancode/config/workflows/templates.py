@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator
 
 from pancode.core.names import nearest
-from pancode.workflow.template import TemplatePlace, places
+from pancode.workflow.handing import TemplatePlace, places
 
 FORMS = "{{ steps.NAME.answer }}, {{ steps.NAME.commit }} or {{ steps.NAME.files.PATH }}"
 _BRACES = re.compile(r"(?<!\$)\{\{\s*([\w-]+)(\.(?:answer|commit|files)\b)?[^{}]*\}\}")

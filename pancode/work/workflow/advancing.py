@@ -25,10 +25,9 @@ from pancode.errors import PancodeError, UnavailableError
 from pancode.life.signals import LandingDue
 from pancode.runs import rounds
 from pancode.work.workflow import rows
-from pancode.work.workflow.landable import results_of
-from pancode.work.workflow.results import StepResults
-from pancode.work.workflow.sealing import sealed
+from pancode.work.workflow.results import StepResults, results_of
 from pancode.work.workflow.starting import StepStarter
+from pancode.work.workflow.workflow_receipts import sealed
 from pancode.workflow.advance import OPEN, Advance, WorkflowView, advance, ended
 from pancode.workflow.plan import RaceRule
 

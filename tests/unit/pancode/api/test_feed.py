@@ -12,7 +12,7 @@ import pytest
 from starlette.responses import StreamingResponse
 
 from pancode.api.context import ApiContext
-from pancode.api.feed_routes import events
+from pancode.api.figure_routes import events
 from pancode.api.request.bodies import Empty
 from pancode.api.routing import ApiCall
 from pancode.core.records import Node
