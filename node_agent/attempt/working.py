@@ -118,7 +118,11 @@ CUT_OFF = "the node was restarted before its output was safe on the disk"
 def follow(case: Case) -> Turn:
     """spawned → exited, or nothing new yet."""
     if case.entry.damaged:
-        return _abandon(case)
+        # the journal lost records of this attempt: end whatever runs of it, keep what it left
+        for phase in case.before_gates:
+            case.context.runner.stop(phase, "the node's journal of this attempt was damaged")
+        fault = Fault(FailureKind.NODE_INTERNAL, "the node's journal of this attempt was damaged")
+        return _gone(case, fault)
     seen = case.context.runner.look(case.work)
     match seen:
         case Running():
@@ -166,7 +170,17 @@ def _running(case: Case) -> Turn:
     if entry.stop is not None:
         end_process(case, case.work, entry.stop.reason)
     if watch.is_news(context.clock.mono_ms(), context.tempo.progress_ms):
-        _tell_progress(case, watch)
+        spent = watch.spent
+        body = Progress(
+            input_tokens=spent.usage.input_tokens,
+            output_tokens=spent.usage.output_tokens,
+            cost_usd=spent.usage.cost_usd,
+            tool_calls=spent.calls,
+            log_bytes=watch.offset,
+            agent_ms=_lived_ms(case),
+        )
+        with contextlib.suppress(DiskFull):  # the totals come again, and at the end in the receipt
+            case.context.journal.write(case.identity, Note(say=(body,), lossy=True))
     _look_for_signs(case, watch)
     pause = context.tempo.look_ms if case.order.turns is None else context.tempo.turn_look_ms
     if case.order.turns is not None and is_waiting(watch.spent):
@@ -247,20 +261,6 @@ def _tell_offences(case: Case, watch: OutputWatch) -> None:
             case.context.journal.write(case.identity, Note(findings=new, say=words))
 
 
-def _tell_progress(case: Case, watch: OutputWatch) -> None:
-    spent = watch.spent
-    body = Progress(
-        input_tokens=spent.usage.input_tokens,
-        output_tokens=spent.usage.output_tokens,
-        cost_usd=spent.usage.cost_usd,
-        tool_calls=spent.calls,
-        log_bytes=watch.offset,
-        agent_ms=_lived_ms(case),
-    )
-    with contextlib.suppress(DiskFull):  # the totals come again, and at the end in the receipt
-        case.context.journal.write(case.identity, Note(say=(body,), lossy=True))
-
-
 def _look_for_signs(case: Case, watch: OutputWatch) -> None:
     """The heartbeat tells them. A sitting that waits for words shows none."""
     context, now = case.context, case.context.clock.mono_ms()
@@ -333,7 +333,10 @@ def _mark_ended(
     agent = _agent_in(record)
     status = cannot_run(fault, agent, case.order.argv)
     if status is not None:
-        fault = own_fault(case.order.argv or (), status, case.context.node.name, _path_of(case))
+        # the folders where programs were looked for
+        plan = case.context.runner.planned(case.work)
+        path_of = "not known" if plan is None else plan.env.get("PATH", "")
+        fault = own_fault(case.order.argv or (), status, case.context.node.name, path_of)
     before = case.record(case.setup) if case.order.setup else None
     fault, data = taken(case, fault, has_worked=agent is not None)
     data |= {"began": (before or record).began_wall_ms, "ended": record.ended_wall_ms}
@@ -352,12 +355,6 @@ def _with_session_kept(case: Case, reported: ReportedEnd) -> ReportedEnd:
     """Keep the session before the files of its login are removed, and folders with them."""
     why = case.context.sessions.keep(case.order, reported.session, reported.spent.usage)
     return replace(reported, findings=(*reported.findings, why)) if why else reported
-
-
-def _path_of(case: Case) -> str:
-    """The folders where programs were looked for."""
-    plan = case.context.runner.planned(case.work)
-    return "not known" if plan is None else plan.env.get("PATH", "")
 
 
 def _end_of(agent: StepRecord) -> ExitInfo:
@@ -419,11 +416,3 @@ def _gone(case: Case, fault: Fault) -> Turn:
     findings = [f"{swept} processes were left behind and killed"] if swept else []
     data["findings"] = [*data.get("findings", ()), *findings]
     return case.mark(Mark.EXITED, fault, _with_reported(data, reported, _lived_ms(case), count))
-
-
-def _abandon(case: Case) -> Turn:
-    """The journal lost records of this attempt: end whatever runs of it, keep what it left."""
-    for phase in case.before_gates:
-        case.context.runner.stop(phase, "the node's journal of this attempt was damaged")
-    fault = Fault(FailureKind.NODE_INTERNAL, "the node's journal of this attempt was damaged")
-    return _gone(case, fault)

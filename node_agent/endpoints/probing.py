@@ -88,7 +88,11 @@ def look(known: KnownServer, ask: ServerClient, moment: ProbeContext) -> KnownSe
     try:
         return _asked(known, ask, moment)
     except Silent as exc:
-        return _unheard(known, exc, now_ms)
+        # one that listens and is silent is still there, for a while: its slots may all be at a long prompt
+        if exc.refused or known.reading is None or now_ms - known.seen_ms >= STRANGER_MS:
+            return KnownServer(trouble=str(exc), fix=exc.fix)
+        progress = known.progress.after(SlotCount(0, silent=True), now_ms)
+        return replace(known, progress=progress, trouble=str(exc))
 
 
 def _asked(known: KnownServer, ask: ServerClient, moment: ProbeContext) -> KnownServer:
@@ -115,11 +119,3 @@ def _asked(known: KnownServer, ask: ServerClient, moment: ProbeContext) -> Known
     return KnownServer(
         trouble="answers in shapes that do not go together", stranger_until=now_ms + STRANGER_MS
     )
-
-
-def _unheard(known: KnownServer, exc: Silent, now_ms: int) -> KnownServer:
-    """One that listens and is silent is still there, for a while: its slots may all be at a long prompt."""
-    if exc.refused or known.reading is None or now_ms - known.seen_ms >= STRANGER_MS:
-        return KnownServer(trouble=str(exc), fix=exc.fix)
-    progress = known.progress.after(SlotCount(0, silent=True), now_ms)
-    return replace(known, progress=progress, trouble=str(exc))

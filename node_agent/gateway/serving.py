@@ -212,14 +212,12 @@ class Gateway:
             refusal.limit = end.limit
             raise refusal from end
         self._note(wrap_up=1)
-        await self._allowed(client, self._last_of(ask))
-
-    def _last_of(self, ask: ModelRequest) -> ModelRequest:
         wire = ask.route.wire
         asked = as_last(wire, json.loads(ask.body), self._spec.public)
         body = json.dumps(asked).encode()
         tokens = estimate(wire, len(body), asked)
-        return replace(ask, body=body, expected=replace(ask.expected, tokens=tokens))
+        last_of = replace(ask, body=body, expected=replace(ask.expected, tokens=tokens))
+        await self._allowed(client, last_of)
 
     async def _allowed(self, client: AgentClient, ask: ModelRequest) -> None:
         self.count = replace(self.count, requests=self.count.requests + 1)

@@ -52,7 +52,12 @@ class Asker:
         if self._has_whole_yes(rule.pattern):
             return ""
         asked = CallAsked(call=self._ids.token(8), command=command, pattern=rule.pattern)
-        self._lay(asked)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self._folder, 0o755)
+        path = os.path.join(self._folder, asked.call)
+        with open(f"{path}.new", "xb") as file:
+            file.write(asked.model_dump_json().encode())
+        os.rename(f"{path}.new", f"{path}{ASKED}")
         answer = None
         try:
             answer = self._awaited(asked, until)
@@ -64,14 +69,6 @@ class Asker:
             return f"{NOBODY}: {rule_words(rule)}"
         said = f": {answer.words}" if answer.words else ""
         return "" if answer.allow else f"a person says no{said}"
-
-    def _lay(self, asked: CallAsked) -> None:
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(self._folder, 0o755)
-        path = os.path.join(self._folder, asked.call)
-        with open(f"{path}.new", "xb") as file:
-            file.write(asked.model_dump_json().encode())
-        os.rename(f"{path}.new", f"{path}{ASKED}")
 
     def _awaited(self, asked: CallAsked, until: int) -> CallAnswer | None:
         pause = FIRST_S

@@ -60,7 +60,11 @@ def dial(place: Secure, patience_s: float) -> socket.socket:
 def _let_in(place: Secure, patience_s: float) -> ssl.SSLSocket:
     sock = socket.create_connection((place.host, place.port), patience_s)
     try:
-        _watch(sock)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in WATCHED:
+            if hasattr(socket, name):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         sock = tls = _context(place).wrap_socket(sock, server_hostname=place.host)
         _check_let_in(tls)
     except OSError as exc:
@@ -87,14 +91,6 @@ def _out_of_date(place: Secure) -> str:
     if begins.timestamp() <= SystemClock().wall_ms() / 1000 <= ends.timestamp():
         return ""
     return f"our certificate has expired, or is not yet valid: {begins:%Y-%m-%d} to {ends:%Y-%m-%d}"
-
-
-def _watch(sock: socket.socket) -> None:
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in WATCHED:
-        if hasattr(socket, name):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 @lru_cache(maxsize=4)

@@ -114,7 +114,15 @@ def _down(context: ApiContext, call: ApiCall) -> EventStream:
     body: NodesBody = call.body
     must_exist(context.core, body.nodes)
     if not body.now:
-        _refuse_while_running(context, body.nodes)
+        busy = busy_runs(context.core, body.nodes)
+        if busy:
+            listed = ", ".join(busy[:8])
+            raise RefusedError(
+                f"{counted(len(busy), 'run')} in flight",
+                why=f"{listed}: they go on without us, and deliver when the fleet is up again",
+                fix="pancode fleet down --now, or wait for them, or pancode runs stop RUN",
+                code="runs_in_flight",
+            )
 
     def work(progress: Progress) -> Any:
         results = context.coordinator.fleet.down(body.nodes, _caller(body), progress)
@@ -130,18 +138,6 @@ def _drain(context: ApiContext, call: ApiCall) -> DrainAnswer:
     must_exist(context.core, body.nodes)
     reason = body.reason or f"drained by {body.by}"
     return {"nodes": drain_fleet(context.core, body.nodes, reason, body.by), "draining": reason}
-
-
-def _refuse_while_running(context: ApiContext, names: tuple[str, ...]) -> None:
-    busy = busy_runs(context.core, names)
-    if busy:
-        listed = ", ".join(busy[:8])
-        raise RefusedError(
-            f"{counted(len(busy), 'run')} in flight",
-            why=f"{listed}: they go on without us, and deliver when the fleet is up again",
-            fix="pancode fleet down --now, or wait for them, or pancode runs stop RUN",
-            code="runs_in_flight",
-        )
 
 
 @Verb("POST /v1/fleet/resume", DrainBody, "fleet resume", pokes=True, right=OPERATES)

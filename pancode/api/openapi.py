@@ -90,8 +90,10 @@ def _is_json(verb: Verb) -> bool:
 
 
 def _operation(verb: Verb, asked: dict[type[Body], Json], shapes: Json) -> Json:
+    parts = [_PART.sub(r"\1", part) for part in verb.path.split("/")[2:]]
+    id_of = "_".join([verb.method.lower(), *(part.replace(".", "_") for part in parts)])
     made: Json = {
-        "operationId": _id_of(verb),
+        "operationId": id_of,
         "summary": verb.what,
         "tags": [verb.path.split("/")[2]],
         "parameters": [*_in_path(verb), *map(_in_query, verb.query), *_keyed(verb), *_signing(verb)],
@@ -108,11 +110,6 @@ def _operation(verb: Verb, asked: dict[type[Body], Json], shapes: Json) -> Json:
         schema = asked.get(verb.body, {"type": "object", "additionalProperties": False})
         made["requestBody"] = {"content": {"application/json": {"schema": schema}}}
     return made
-
-
-def _id_of(verb: Verb) -> str:
-    parts = [_PART.sub(r"\1", part) for part in verb.path.split("/")[2:]]
-    return "_".join([verb.method.lower(), *(part.replace(".", "_") for part in parts)])
 
 
 def _in_path(verb: Verb) -> list[Json]:

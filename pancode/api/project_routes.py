@@ -6,7 +6,6 @@ import json
 import os
 import re
 from dataclasses import replace
-from decimal import Decimal
 from typing import Annotated, Any, NotRequired, cast
 
 from pydantic import Field
@@ -145,17 +144,13 @@ def _plain(one: NamedProject) -> dict[str, Any]:
         "remote": one.remote,
         "agent": one.agent,
         "require": dict(one.require),
-        "budget": _amount(one.budget),
+        "budget": (None if one.budget is None else f"{one.budget:f}"),
         "verify": None if one.verify is None else [list(argv) for argv in one.verify],
         "prefix": one.prefix,
         "linear_id": one.linear_id,
         "linear_name": one.linear_name,
         "tracker": one.tracker,
     }
-
-
-def _amount(usd: Decimal | None) -> str | None:
-    return None if usd is None else f"{usd:f}"
 
 
 def _shape(one: NamedProject) -> ProjectShape:

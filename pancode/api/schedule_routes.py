@@ -148,7 +148,8 @@ def _remove(context: ApiContext, call: ApiCall) -> RemovedAnswer:
     """Remove it."""
     removed = show(context.core, call.path["schedule"])
     remove(context.core, call.path["schedule"], call.body.by)
-    forget_secret(context, removed)
+    if removed["trigger"]["kind"] == WEBHOOK:
+        context.coordinator.keep_secret(secret_name(removed["schedule"]), None)
     return {"removed": call.path["schedule"]}
 
 
@@ -176,11 +177,6 @@ def with_secret(context: ApiContext, made: ScheduleShape) -> ScheduleShape:
     secret = fresh_secret(context.core)
     context.coordinator.keep_secret(secret_name(made["schedule"]), secret)
     return {**made, "secret": secret}
-
-
-def forget_secret(context: ApiContext, removed: ScheduleShape) -> None:
-    if removed["trigger"]["kind"] == WEBHOOK:
-        context.coordinator.keep_secret(secret_name(removed["schedule"]), None)
 
 
 def _base(context: ApiContext) -> str | None:

@@ -58,21 +58,6 @@ def enqueue_order(client: Any, pipe: Any, tag: str, identity: AttemptId, envelop
     )
 
 
-def enqueue_ticket(client: Any, pipe: Any, ticket: Ticket) -> None:
-    """The job of a ticket: it says what waits, and can do nothing."""
-    text = " ".join(ticket.task.split())[:TEXT_CAP]
-    JsonQueue(ticket.queue, client).enqueue_call(
-        TICKET_FUNCTION,
-        job_id=keys.ticket_id(ticket.run, ticket.attempt),
-        description=f"{ticket.agent}: {text}",
-        meta={"run": ticket.run, "attempt": ticket.attempt, "priority": ticket.priority},
-        timeout=EVER,
-        result_ttl=EVER,
-        failure_ttl=TICKET_FAILED_S,
-        pipeline=pipe,
-    )
-
-
 CLOSED_CALL = zlib.compress(json.dumps([keys.ENTRY, None, ["closed"], {}]).encode())
 """Replaces a large order in a closed job, which RQ's tools show for a week: it is not read again."""
 
@@ -384,7 +369,18 @@ def _show(client: Any, pipe: Any, queue: JsonQueue, shown: Sequence[str], wanted
         if job in shown:
             queue.push_job_id(job, pipeline=pipe)
         else:
-            enqueue_ticket(client, pipe, ticket)
+            # the job of a ticket: it says what waits, and can do nothing
+            text = " ".join(ticket.task.split())[:TEXT_CAP]
+            JsonQueue(ticket.queue, client).enqueue_call(
+                TICKET_FUNCTION,
+                job_id=keys.ticket_id(ticket.run, ticket.attempt),
+                description=f"{ticket.agent}: {text}",
+                meta={"run": ticket.run, "attempt": ticket.attempt, "priority": ticket.priority},
+                timeout=EVER,
+                result_ttl=EVER,
+                failure_ttl=TICKET_FAILED_S,
+                pipeline=pipe,
+            )
     if not wanted:
         pipe.srem(queue.redis_queues_keys, queue.key)
 

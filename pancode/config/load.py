@@ -137,7 +137,10 @@ def load(
     folded, settings = _settings([*layers, *([preset_layer(chosen)] if chosen else [])], environ)
     below = _settings(layers, environ)[1].dispatch.safety if chosen else settings.dispatch.safety
     unknown = [variable.words for variable in unknown_variables(environ)]
-    warnings = (*unknown, *_idle_variables(environ, chosen), *_idle_files(settings, folded))
+    # a sentence for each variable that a preset outranks
+    values = {key: environ.get(name, "").strip() for name, (key, _) in VARIABLES.items()}
+    idle_variables = list(_outranked({key: value for key, value in values.items() if value}, chosen).values())
+    warnings = (*unknown, *idle_variables, *_idle_files(settings, folded))
     outranked = _outranked(callers or {}, chosen)
     return Loaded(settings, folded, warnings, chosen, raises(chosen, below), outranked, named)
 
@@ -151,14 +154,20 @@ def _settings(layers: list[Layer], environ: Mapping[str, str]) -> tuple[Folded, 
     for key in _URLS:
         _resolve_url(key, folded, environ)
     settings = checked(Settings, folded.data, folded.origin)
-    _check_order(settings, folded)
+    # silence grows from suspect over unreachable to lost; anything else would call a node lost first
+    steps = ("beat", "ask", "suspect", "unreachable", "lost")
+    values = [getattr(settings.timing, step) for step in steps]
+    for (earlier, low), (later, high) in zip(
+        list(zip(steps, values, strict=True))[:-1], list(zip(steps, values, strict=True))[1:], strict=True
+    ):
+        if low >= high:
+            place = folded.origin(f"timing.{later}")
+            raise ConfigError(
+                f"{place}: timing.{later} must be longer than timing.{earlier}",
+                why=f"{high} ms is not more than {low} ms",
+                fix=f"correct timing.{earlier} or timing.{later}",
+            )
     return folded, settings
-
-
-def _idle_variables(environ: Mapping[str, str], preset: Preset | None) -> list[str]:
-    """A sentence for each variable that a preset outranks."""
-    values = {key: environ.get(name, "").strip() for name, (key, _) in VARIABLES.items()}
-    return list(_outranked({key: value for key, value in values.items() if value}, preset).values())
 
 
 def _idle_files(settings: Settings, folded: Folded) -> list[str]:
@@ -204,22 +213,6 @@ def _variable(name: str, environ: Mapping[str, str], place: str) -> str:
     if not environ.get(name):
         raise ConfigError(f"{place} names ${{{name}}}, which is not set", fix=f"export {name}=...")
     return environ[name]
-
-
-def _check_order(settings: Settings, folded: Folded) -> None:
-    """Silence grows from suspect over unreachable to lost; anything else would call a node lost first."""
-    steps = ("beat", "ask", "suspect", "unreachable", "lost")
-    values = [getattr(settings.timing, step) for step in steps]
-    for (earlier, low), (later, high) in zip(
-        list(zip(steps, values, strict=True))[:-1], list(zip(steps, values, strict=True))[1:], strict=True
-    ):
-        if low >= high:
-            place = folded.origin(f"timing.{later}")
-            raise ConfigError(
-                f"{place}: timing.{later} must be longer than timing.{earlier}",
-                why=f"{high} ms is not more than {low} ms",
-                fix=f"correct timing.{earlier} or timing.{later}",
-            )
 
 
 def setting_keys() -> list[str]:

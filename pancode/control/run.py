@@ -412,7 +412,14 @@ def _still_running(core: Core, tx: Transaction, run: Run) -> list[str]:
         if not _is_lost(fence):
             continue
         which = "" if fence.fence == run.fence else f"attempt {fence.attempt} "
-        if _named_since(core, fence):
+        # whether a heartbeat names it that answers a beat of ours from after it was given up
+        contacts, identity = core.live.contacts, identity_of(fence)
+        last, echoed = contacts.last_heartbeats.get(fence.tag), contacts.echoed_ms.get(fence.tag)
+        since = core.live.answers.given_up_ms.get(str(identity), 0)
+        named_since = (
+            last is not None and echoed is not None and echoed > since and identity in last.heartbeat.ask.open
+        )
+        if named_since:
             notes.append(f"{which}lost, still running on {fence.node}")
         if fence.stop_sent:
             notes.append(f"{which}stop asked, not confirmed by {fence.node}")
@@ -421,14 +428,6 @@ def _still_running(core: Core, tx: Transaction, run: Run) -> list[str]:
 
 def _is_lost(fence: Fence) -> bool:
     return fence.closed is Closed.LOST and fence.receipt is None
-
-
-def _named_since(core: Core, fence: Fence) -> bool:
-    """Whether a heartbeat names it that answers a beat of ours from after it was given up."""
-    contacts, identity = core.live.contacts, identity_of(fence)
-    last, echoed = contacts.last_heartbeats.get(fence.tag), contacts.echoed_ms.get(fence.tag)
-    since = core.live.answers.given_up_ms.get(str(identity), 0)
-    return last is not None and echoed is not None and echoed > since and identity in last.heartbeat.ask.open
 
 
 def _told(word: Word) -> Json:

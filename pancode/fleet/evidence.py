@@ -35,7 +35,8 @@ def _fits(work: Work, node: Node | None, receipt: StoredReceipt) -> bool:
     if node is None or node.quarantined is not None:
         return False
     if not work.core.ports.archive.has_room():
-        _note_full(work, node)
+        if work.first(f"{node.name}:receipt:no room"):
+            work.audit("receipt", "warning", "receipt not kept: the disk is nearly full", node=node.name)
         return False
     return _count(work, node, len(receipt.envelope))
 
@@ -65,8 +66,3 @@ def _kept_today(work: Work, node: Node) -> ForeignReceipts:
 def forget(tx: Transaction, node: Node) -> None:
     """A person has looked at it: its share of this day begins anew."""
     tx.delete(Setting, KEPT + (node.tag or ""))
-
-
-def _note_full(work: Work, node: Node) -> None:
-    if work.first(f"{node.name}:receipt:no room"):
-        work.audit("receipt", "warning", "receipt not kept: the disk is nearly full", node=node.name)

@@ -56,7 +56,15 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
     """A believed heartbeat: newer than the last one of the same node, of this fleet."""
     if beat.fleet != core.fleet or beat.node != node.tag:
         return
-    if not _possible(core, beat):
+    # whether a coordinator of this fleet can have sent the epoch and the message that the node names
+    epoch = max(core.epoch, beat.epoch_seen)
+    raised = core.live.contacts.raised.get(beat.node, 0)
+    possible = (
+        epoch <= max(core.epoch, core.most_epochs()) + EPOCHS_AHEAD
+        and beat.control_seen < (epoch + 1) * NUMBERS_IN_AN_EPOCH
+        and (epoch == core.epoch or raised < MOST_RAISES)
+    )
+    if not possible:
         claim = f"it claims epoch {beat.epoch_seen} and control message {beat.control_seen}"
         raise_alarm(core, node, "heartbeat", "impossible", claim)
         return
@@ -65,7 +73,11 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
     last = core.live.contacts.last_heartbeats.get(beat.node)
     if last is not None and not _newer(beat, last.heartbeat):
         return
-    _remind(core, node, beat, last)
+    words = reminders(core, beat, last.heartbeat) if last is not None else []
+    if words:
+        with unit_of_work(core) as work:
+            for word in words:
+                work.send(node.name, word)
     if last is None or last.heartbeat.nonce != beat.nonce:
         core.live.beats.due_now()  # it waits for its answer: the next beat goes out in this round
     facts = quoted(beat.facts, node.name)
@@ -77,25 +89,6 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
     _note_forgeries(core, node, beat)
     _note_key(core, node, beat)
     _catch_up(core, node, beat)
-
-
-def _remind(core: Core, node: Node, beat: Heartbeat, last: LastHeartbeat | None) -> None:
-    words = reminders(core, beat, last.heartbeat) if last is not None else []
-    if words:
-        with unit_of_work(core) as work:
-            for word in words:
-                work.send(node.name, word)
-
-
-def _possible(core: Core, beat: Heartbeat) -> bool:
-    """Whether a coordinator of this fleet can have sent the epoch and the message that the node names."""
-    epoch = max(core.epoch, beat.epoch_seen)
-    raised = core.live.contacts.raised.get(beat.node, 0)
-    return (
-        epoch <= max(core.epoch, core.most_epochs()) + EPOCHS_AHEAD
-        and beat.control_seen < (epoch + 1) * NUMBERS_IN_AN_EPOCH
-        and (epoch == core.epoch or raised < MOST_RAISES)
-    )
 
 
 def _note_forgeries(core: Core, node: Node, beat: Heartbeat) -> None:

@@ -247,12 +247,6 @@ def _inconsistent(claims: Claims, run: Run) -> str:
     return ""
 
 
-def spent_of(claims: Claims) -> Spent:
-    usage = claims.usage
-    tokens = usage.input_tokens + usage.output_tokens
-    return Spent(usage.cost_usd, tokens, usage.agent_ms, usage.cost_source)
-
-
 _KEPT = {"commit", "base", "snapshot", "files_changed", "change", "answer", "usage", "gates", "findings"}
 _KEPT |= {"question", "exposed", "isolation", "signal", "identity", "session", "calls", "claimed", "score"}
 _KEPT |= {"reports", "rests"}
@@ -301,7 +295,9 @@ def _booked(made: Changes, claims: Claims, disputed: Decimal) -> Changes:
     """Book the cost. A late receipt settles a cost that was given up as unknown; a disputed cost stands
     beside it."""
     entries, account, stamp = made.case.entries, made.case.account, made.now.stamp
-    spent = spent_of(claims)
+    usage = claims.usage
+    tokens = usage.input_tokens + usage.output_tokens
+    spent = Spent(usage.cost_usd, tokens, usage.agent_ms, usage.cost_source)
     late = books.add_unknown if spent.usd is None else books.settle_unknown  # it stood as lost or as rejected
     new = late(entries, account, spent, stamp) + books.settle(entries, account, spent, stamp)
     new = new or books.add_second(entries, account, spent, stamp)

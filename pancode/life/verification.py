@@ -14,7 +14,6 @@ from node_agent.wire.signing import (
     Envelope,
     PublicKey,
     RefusalCode,
-    Signature,
     WireRefusal,
     parse_envelope,
     parse_message,
@@ -181,7 +180,12 @@ def verify_receipt(envelope: Envelope, keys: TrustedKeys, run: str | None = None
     """Checks the node's signature, the countersignature, and whether the content is consistent."""
     checks: list[VerificationCheck] = []
     try:
-        _signatures(envelope, keys, checks)
+        signer = verify(envelope, _plain(keys.nodes))
+        checks.append(VerificationCheck(_STEP[0], True, keys.nodes[signer.keyid].words()))
+        if not [s for s in envelope.signatures if s.keyid != signer.keyid]:
+            raise WireRefusal(RefusalCode.UNSIGNED, "no countersignature: the coordinator never accepted it")
+        second = verify(envelope, _plain(keys.coordinators))
+        checks.append(VerificationCheck(_STEP[1], True, keys.coordinators[second.keyid].words()))
         claims = _content(envelope, checks)
     except WireRefusal as refusal:
         checks.append(VerificationCheck(_STEP[len(checks)], False, refusal.detail))
@@ -207,19 +211,6 @@ _STEP = ("signed by the node", "countersigned by the coordinator", "content")
 def not_found(what: str) -> Verified:
     """There is no receipt to look at."""
     return Verified(ReceiptVerdict.NOT_FOUND, (VerificationCheck("receipt", False, what),))
-
-
-def _signatures(envelope: Envelope, keys: TrustedKeys, checks: list[VerificationCheck]) -> None:
-    signer = verify(envelope, _plain(keys.nodes))
-    checks.append(VerificationCheck(_STEP[0], True, keys.nodes[signer.keyid].words()))
-    if not _others(envelope, signer):
-        raise WireRefusal(RefusalCode.UNSIGNED, "no countersignature: the coordinator never accepted it")
-    second = verify(envelope, _plain(keys.coordinators))
-    checks.append(VerificationCheck(_STEP[1], True, keys.coordinators[second.keyid].words()))
-
-
-def _others(envelope: Envelope, signer: PublicKey) -> list[Signature]:
-    return [s for s in envelope.signatures if s.keyid != signer.keyid]
 
 
 def _content(envelope: Envelope, checks: list[VerificationCheck]) -> Claims:

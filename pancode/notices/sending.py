@@ -177,7 +177,12 @@ class Outgoing(FeedThread):
             rules = NotifyRules()
         self._follower.follow(rules)
         wait_s = LOOK_S
-        for target, mine in self._by_target().items():
+        with self._core.ports.ledger.transaction() as tx:
+            waiting = rows.waiting(tx)
+        found: dict[str, list[Delivery]] = {}
+        for one in waiting:
+            found.setdefault(one.target, []).append(one)
+        for target, mine in found.items():
             now = self._core.wall_ms()
             plan = rested(self._plan(target, mine), self._rests.get(target, 0), now)
             if plan.again_ms is not None:
@@ -185,14 +190,6 @@ class Outgoing(FeedThread):
             if plan.now:
                 self._begin(target, plan.now[0], rules, here)
         return wait_s
-
-    def _by_target(self) -> dict[str, list[Delivery]]:
-        with self._core.ports.ledger.transaction() as tx:
-            waiting = rows.waiting(tx)
-        found: dict[str, list[Delivery]] = {}
-        for one in waiting:
-            found.setdefault(one.target, []).append(one)
-        return found
 
     def _plan(self, target: str, mine: Sequence[Delivery]) -> Sending:
         now = self._core.wall_ms()

@@ -47,7 +47,10 @@ def take(core: Core, node: Node, inventory: Inventory) -> None:
     last = core.live.journals.inventories.get(inventory.node)
     if last is None or not inventory.at.is_past(last[0]):
         core.live.journals.inventories[inventory.node] = (inventory.at, inventory.nonce)
-        _keep_strays(core, inventory.node, strays)
+        for found in core.live.journals.strays.values():
+            found.pop(inventory.node, None)
+        for run, number in strays.items():
+            core.live.journals.strays.setdefault(run, {})[inventory.node] = number
 
 
 def _compare(work: Work, fence: Fence, entry: JournalEntry | None, at: FleetTime) -> None:
@@ -106,13 +109,6 @@ def _strange(work: Work, node: Node, entry: JournalEntry, strays: dict[str, int]
     strays[run.id] = max(number, strays.get(run.id, 0))
     if core.live.journals.strays.get(run.id, {}).get(node.tag or "", 0) < number:
         work.signal(run, UnknownFence(node.name, number))
-
-
-def _keep_strays(core: Core, tag: str, strays: dict[str, int]) -> None:
-    for found in core.live.journals.strays.values():
-        found.pop(tag, None)
-    for run, number in strays.items():
-        core.live.journals.strays.setdefault(run, {})[tag] = number
 
 
 NodeMessage = Events | Inventory | Letter | Unreadable
@@ -234,17 +230,14 @@ def _events(work: Work, node: Node, batch: Events) -> None:
         if case is None:
             continue
         if not _is_its_own(node, case.fence):
-            _alarm(work, node, case.fence)
+            # another node's; a node with a new key may still have messages of what its old key had
+            fence = case.fence
+            if fence.node != node.name and work.first(f"{node.name}:events:foreign"):
+                why = f"{fence.run} fence {fence.fence} was ordered from {fence.node}"
+                work.audit("trust", "error", "foreign events dropped", node=node.name, why=why)
             continue
         signals = (NodeReported(event.seq, event.body, event.wall_ms) for event in events)
         work.apply(decide(case, *signals))
-
-
-def _alarm(work: Work, node: Node, fence: Fence) -> None:
-    """Another node's; a node with a new key may still have messages of what its old key had."""
-    if fence.node != node.name and work.first(f"{node.name}:events:foreign"):
-        why = f"{fence.run} fence {fence.fence} was ordered from {fence.node}"
-        work.audit("trust", "error", "foreign events dropped", node=node.name, why=why)
 
 
 def _is_its_own(node: Node, fence: Fence) -> bool:

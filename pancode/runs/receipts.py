@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -100,7 +100,22 @@ def verify(core: Core, text: str, streams: Streams) -> VerdictShape:
     if verified.claims is not None:
         signer = signer_of(parse_envelope(stored.envelope), keys)
         more = (_ordered(verified.claims, signer, fence, keys), *second)
-        verified = _with_evidence(core, verified, run, streams, more)
+        # checks that the files that the receipt names are here, byte for byte
+        claims = verified.claims
+        assert claims is not None
+        found = []
+        for blob in claims.blobs:
+            whole = streams.arrived(claims.identity, blob.name, blob.size, blob.sha256)
+            words = f"{blob.size} bytes, sha256 {blob.sha256[:12]}..."
+            found.append(VerificationCheck(f"{blob.name} is here as signed", whole, words))
+        checks = [*verified.checks, *more, *found]
+        if claims.commit is not None:
+            repo = str(run.workspace.get("repo") or "")
+            here = core.ports.depot.commit_arrived(repo, claims.identity, claims.commit)
+            checks.append(VerificationCheck("commit is in the depot", here, claims.commit))
+        good = all(check.ok for check in checks)
+        verdict = ReceiptVerdict.PASS if good else ReceiptVerdict.TAMPERED
+        verified = replace(verified, verdict=verdict, checks=tuple(checks))
     return shape(run.id, verified)
 
 
@@ -145,31 +160,6 @@ def _verdict(tx: Transaction, run: Run, seen: VerifiedResult, keys: TrustedKeys)
     word = "disputes" if seen.state is ResultTrust.DISPUTED else "was asked about"
     word = "agrees with" if seen.state is ResultTrust.VERIFIED else word
     return [*checks, VerificationCheck(f"{claims.node_name} {word} the result", True, claims.reason)]
-
-
-def _with_evidence(
-    core: Core, verified: Verified, run: Run, streams: Streams, more: Sequence[VerificationCheck]
-) -> Verified:
-    """Checks that the files that the receipt names are here, byte for byte."""
-    claims = verified.claims
-    assert claims is not None
-    checks = [*verified.checks, *more, *_blobs(claims, streams)]
-    if claims.commit is not None:
-        repo = str(run.workspace.get("repo") or "")
-        here = core.ports.depot.commit_arrived(repo, claims.identity, claims.commit)
-        checks.append(VerificationCheck("commit is in the depot", here, claims.commit))
-    good = all(check.ok for check in checks)
-    verdict = ReceiptVerdict.PASS if good else ReceiptVerdict.TAMPERED
-    return replace(verified, verdict=verdict, checks=tuple(checks))
-
-
-def _blobs(claims: Claims, streams: Streams) -> list[VerificationCheck]:
-    found = []
-    for blob in claims.blobs:
-        whole = streams.arrived(claims.identity, blob.name, blob.size, blob.sha256)
-        words = f"{blob.size} bytes, sha256 {blob.sha256[:12]}..."
-        found.append(VerificationCheck(f"{blob.name} is here as signed", whole, words))
-    return found
 
 
 def _decisive(tx: Transaction, run: Run) -> StoredReceipt | None:

@@ -33,20 +33,21 @@ def lapse(core: Core) -> None:
     if core.live.day == today:
         return
     with unit_of_work(core) as work:
-        balances = _not_done(work.tx, today)
+        # all balances, unless this was done today
+        done = work.tx.get(Setting, LAPSED)
+        balances = [] if done is not None and done.value == today else work.tx.find(Balance)
         for balance in balances:
             if balance.unknown_runs and not books.is_day(balance.scope):
                 _lapse_scope(work, balance.scope, today)
-        _forget_alerts(work, {today, *core.period_scopes()})
+        # those of days, weeks and months that are over
+        now = {today, *core.period_scopes()}
+        for kind in ("day", *PERIODS):
+            for (name,) in work.tx.starting(Setting, f"{ALERT}{kind}:", 1_000):
+                if str(name).removeprefix(ALERT) not in now:
+                    work.tx.delete(Setting, name)
         if balances:
             work.tx.put(Setting(LAPSED, today, core.wall_ms(), "coordinator"))
     core.live.day = today
-
-
-def _not_done(tx: Transaction, today: str) -> list[Balance]:
-    """All balances, unless this was done today."""
-    done = tx.get(Setting, LAPSED)
-    return [] if done is not None and done.value == today else tx.find(Balance)
 
 
 def _lapse_scope(work: Work, scope: str, today: str) -> None:
@@ -58,14 +59,6 @@ def _lapse_scope(work: Work, scope: str, today: str) -> None:
         admitted = [e.at_ms for e in entries if e.attempt == attempt and e.kind is EntryKind.HOLD]
         if admitted and books.day_scope(min(admitted), work.core.tz) < today:
             work.book(books.lapse(entries, books.Account(run, attempt), scope, work.core.stamp()))
-
-
-def _forget_alerts(work: Work, now: set[str]) -> None:
-    """Those of days, weeks and months that are over."""
-    for kind in ("day", *PERIODS):
-        for (name,) in work.tx.starting(Setting, f"{ALERT}{kind}:", 1_000):
-            if str(name).removeprefix(ALERT) not in now:
-                work.tx.delete(Setting, name)
 
 
 EVERY_MS = 60_000

@@ -147,7 +147,23 @@ def _begin(database: Database, connection: Any, busy_ms: int, sole: bool) -> Non
     """A new session, before its first transaction."""
     try:
         connection.autocommit = True
-        _check(database, connection)
+        version = connection.info.server_version // 10_000
+        if version < OLDEST:
+            raise ConfigError(
+                f"the PostgreSQL at {database.place} is too old",
+                why=f"it says that it is {version}; PanCode needs {OLDEST} or newer",
+                fix=f"upgrade it, or set {database.origin} to another; {database.probe('select version()')}",
+                code="ledger_server",
+            )
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            make = f"create database {_quoted(database)} encoding 'UTF8' template template0"
+            raise ConfigError(
+                f"the database at {database.place} cannot hold every text",
+                why=f"its encoding is {encoding}, and must be UTF8",
+                fix=f"make it anew: {database.probe(make, 'postgres')}",
+                code="ledger_server",
+            )
         with connection.cursor() as cursor:
             cursor.execute(f"SET lock_timeout = {int(busy_ms)}")
             # A machine that is gone is to lose its session soon, not after the system's two hours.
@@ -159,26 +175,6 @@ def _begin(database: Database, connection: Any, busy_ms: int, sole: bool) -> Non
     except BaseException:
         connection.close()
         raise
-
-
-def _check(database: Database, connection: Any) -> None:
-    version = connection.info.server_version // 10_000
-    if version < OLDEST:
-        raise ConfigError(
-            f"the PostgreSQL at {database.place} is too old",
-            why=f"it says that it is {version}; PanCode needs {OLDEST} or newer",
-            fix=f"upgrade it, or set {database.origin} to another; {database.probe('select version()')}",
-            code="ledger_server",
-        )
-    encoding = connection.info.parameter_status("server_encoding")
-    if encoding != "UTF8":
-        make = f"create database {_quoted(database)} encoding 'UTF8' template template0"
-        raise ConfigError(
-            f"the database at {database.place} cannot hold every text",
-            why=f"its encoding is {encoding}, and must be UTF8",
-            fix=f"make it anew: {database.probe(make, 'postgres')}",
-            code="ledger_server",
-        )
 
 
 def _take(database: Database, cursor: Any) -> None:

@@ -256,22 +256,19 @@ class Console(SteadyPage):
         elif key.kinds:
             self.note(f"{key.label} acts on {' and '.join(sorted(key.kinds))}: nothing like it is marked")
         else:
-            self._common(press)
-
-    def _common(self, press: str) -> None:
-        """The keys that act on nothing in particular."""
-        keys: dict[str, Callable[[], object]] = {
-            "enter": self._go_in,
-            "escape": self._go_out,
-            "colon": self._ask_resource,
-            "slash": self._ask_filter,
-            "question_mark": lambda: self.app.push_screen(KeysHelp()),
-            "y": self._copy,
-            "i": lambda: self.go(PagePlace("inbox")),
-            "R": self._enter,
-            "q": lambda: self.dismiss(0),
-        }
-        keys[press]()
+            # the keys that act on nothing in particular
+            keys: dict[str, Callable[[], object]] = {
+                "enter": self._go_in,
+                "escape": self._go_out,
+                "colon": self._ask_resource,
+                "slash": self._ask_filter,
+                "question_mark": lambda: self.app.push_screen(KeysHelp()),
+                "y": self._copy,
+                "i": lambda: self.go(PagePlace("inbox")),
+                "R": self._enter,
+                "q": lambda: self.dismiss(0),
+            }
+            keys[press]()
 
     def go(self, place: PagePlace) -> None:
         """Go into a place; Esc comes back from it."""

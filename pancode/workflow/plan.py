@@ -179,31 +179,23 @@ def check(plan: WorkflowPlan) -> None:
         path = f"steps.{number}"
         if names.index(step.name) != number:
             raise _wrong(f"{path}.name", f"two steps have the name {step.name!r}", "give each its own name")
-        _check_needs(path, step, names)
+        for need in (*step.needs, *filter(None, [step.back_to])):
+            if need not in names:
+                raise _wrong(f"{path}.needs", f"there is no step {need!r}", f"one of: {', '.join(names)}")
+        if step.name in step.needs:
+            raise _wrong(f"{path}.needs", f"{step.name} needs itself", f"take {step.name} out of its needs")
         _check_rounds(path, step, plan.steps)
     _check_cycle(plan.steps)
     for number, step in enumerate(plan.steps if plan.kind in IN_ORDER else ()):
         _check_task(f"steps.{number}.dispatch.task", step, plan.steps)
     if plan.kind not in IN_ORDER and any(step.needs for step in plan.steps):
         raise _wrong("steps", f"the steps of a {plan.kind} need no others", "take needs out, or use a graph")
-    _check_race(plan)
-
-
-def _check_race(plan: WorkflowPlan) -> None:
     if (plan.kind is WorkflowKind.RACE) != bool(plan.race):
         raise _wrong("race", "a race, and nothing else, says how it is won", "race: {by: first}")
     if plan.race and (plan.race["by"] == RaceRule.SCORE) != bool(plan.race.get("score")):
         raise _wrong(
             "race.score", "a race by score, and no other, has a command", "race: {by: score, score: CMD}"
         )
-
-
-def _check_needs(path: str, step: StepPlan, names: Sequence[str]) -> None:
-    for need in (*step.needs, *filter(None, [step.back_to])):
-        if need not in names:
-            raise _wrong(f"{path}.needs", f"there is no step {need!r}", f"one of: {', '.join(names)}")
-    if step.name in step.needs:
-        raise _wrong(f"{path}.needs", f"{step.name} needs itself", f"take {step.name} out of its needs")
 
 
 def _check_task(path: str, step: StepPlan, steps: Sequence[StepPlan]) -> None:

@@ -52,24 +52,20 @@ def _objection(
 ) -> tuple[str, str]:
     """What stands against it, and the command that helps; two empty words where nothing does."""
     if workflow.kind is WorkflowKind.LANE:
-        return _in_lane(workflow, step, old)
+        # a lane never ends: the item that stopped it begins again
+        if workflow.state not in OPEN:
+            return f"lane {workflow.name} was removed", "pancode lane ls"
+        if step.run == old.id and step.state in (WorkflowStepState.FAILED, WorkflowStepState.STOPPED):
+            return "", ""
+        if step.state is WorkflowStepState.SKIPPED:
+            return "it was skipped", f"pancode lane retry {workflow.name} {step.name}"
+        return _goes_on(step, old)[0], f"pancode lane show {workflow.name}"
     if workflow.state in OPEN:
         return _goes_on(step, old)
     if workflow.winner is not None or step.state is WorkflowStepState.DONE:
         done = f"{workflow.winner} has won the race" if workflow.winner else "the step is done"
         return done, "all of it anew: pancode workflow retry {workflow}"
     return _closed(workflow, steps, step, old, asks)
-
-
-def _in_lane(workflow: Workflow, step: WorkflowStep, old: Run) -> tuple[str, str]:
-    """A lane never ends: the item that stopped it begins again."""
-    if workflow.state not in OPEN:
-        return f"lane {workflow.name} was removed", "pancode lane ls"
-    if step.run == old.id and step.state in (WorkflowStepState.FAILED, WorkflowStepState.STOPPED):
-        return "", ""
-    if step.state is WorkflowStepState.SKIPPED:
-        return "it was skipped", f"pancode lane retry {workflow.name} {step.name}"
-    return _goes_on(step, old)[0], f"pancode lane show {workflow.name}"
 
 
 def _closed(

@@ -73,7 +73,27 @@ class CodexParser(EventParser):
         kind = event.get("type")
         if kind == "item.completed":
             self._known = True
-            return self._completed(dict_of(event.get("item")))
+            item = dict_of(event.get("item"))
+            if item.get("type") == "agent_message":
+                return self._message(text_of(item.get("text")))
+            call = call_of(item)
+            if call is None:
+                return ()
+            status = item.get("status")
+            # detects a sandbox that cannot start: nothing runs, whatever the model says
+            if status == "completed":
+                self._ran = True
+            elif status == "failed" and (output := text_of(item.get("aggregated_output"))).startswith(
+                "bwrap: "
+            ):
+                self._no_sandbox = output.strip()
+            self._denied_last = None
+            number = text_of(item.get("id"))
+            if number in self._items:
+                self._items.remove(number)
+                return (self._over(call, item),)
+            self._called(call)
+            return (call, self._over(call, item))
         if kind == "item.started":
             self._known = True
             return self._started(dict_of(event.get("item")))
@@ -107,22 +127,6 @@ class CodexParser(EventParser):
         self._called(call)
         return (call,)
 
-    def _completed(self, item: dict[str, Any]) -> Sequence[Activity]:
-        if item.get("type") == "agent_message":
-            return self._message(text_of(item.get("text")))
-        call = call_of(item)
-        if call is None:
-            return ()
-        status = item.get("status")
-        self._note_sandbox(item, status)
-        self._denied_last = None
-        number = text_of(item.get("id"))
-        if number in self._items:
-            self._items.remove(number)
-            return (self._over(call, item),)
-        self._called(call)
-        return (call, self._over(call, item))
-
     def _called(self, call: ToolCall) -> None:
         self._answered = True
         self._calls[call.action] += 1
@@ -138,13 +142,6 @@ class CodexParser(EventParser):
         if status == "declined":
             return self._denied(call, "declined")
         return Ran(call, status == "completed", answer_of(item.get("aggregated_output")))
-
-    def _note_sandbox(self, item: dict[str, Any], status: Any) -> None:
-        """Detects a sandbox that cannot start: nothing runs, whatever the model says."""
-        if status == "completed":
-            self._ran = True
-        elif status == "failed" and (output := text_of(item.get("aggregated_output"))).startswith("bwrap: "):
-            self._no_sandbox = output.strip()
 
     # ---- the outcome, in this order and no other
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:

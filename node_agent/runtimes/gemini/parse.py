@@ -120,7 +120,16 @@ class GeminiParser(EventParser):
         if ours := ended_for_us(end):
             return ours
         if self._end is None or self._end.get("status") != "success":
-            return self._without_success(end)
+            if end.status in _BY_STATUS:
+                kind, words = _BY_STATUS[end.status]
+                return kind, f"exit {end.status}: {words}"
+            if self._end is None and end.status == 1 and _NOT_IN.search(end.complaints):
+                words = "its Google account was not let in: the token is wrong, over or barred"
+                return FailureKind.MODEL_AUTH, words
+            if self._end is None:
+                return without_end(end, self._lines, self._known, "a result event")
+            words = text_of(dict_of(self._end.get("error")).get("message"), "an error without words")
+            return _kind(words, end), words
         if end.status != 0:
             return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a result of success"
         if "output_tokens" not in dict_of(self._end.get("stats")):
@@ -128,18 +137,6 @@ class GeminiParser(EventParser):
         if self._trouble:  # as where it found itself in a loop, which it calls a success
             return FailureKind.AGENT_FAILED, self._trouble
         return self._worth(self._answer)
-
-    def _without_success(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
-        if end.status in _BY_STATUS:
-            kind, words = _BY_STATUS[end.status]
-            return kind, f"exit {end.status}: {words}"
-        if self._end is None and end.status == 1 and _NOT_IN.search(end.complaints):
-            words = "its Google account was not let in: the token is wrong, over or barred"
-            return FailureKind.MODEL_AUTH, words
-        if self._end is None:
-            return without_end(end, self._lines, self._known, "a result event")
-        words = text_of(dict_of(self._end.get("error")).get("message"), "an error without words")
-        return _kind(words, end), words
 
 
 def _kind(words: str, end: ExitInfo) -> FailureKind:

@@ -80,18 +80,14 @@ def lay_out(folder: Path, runtime_dir: str | None, uid: int) -> Layout:
     socket = folder / "valkey.sock"
     if len(os.fsencode(socket)) <= SOCKET_BYTES:
         return Layout(folder, socket)
-    short = _short_folder(runtime_dir, uid) / hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
-    private_folder(short, uid)
-    return Layout(folder, short / "valkey.sock")
-
-
-def _short_folder(runtime_dir: str | None, uid: int) -> Path:
     if runtime_dir and len(os.fsencode(runtime_dir)) < SOCKET_BYTES - 40 and os.path.isdir(runtime_dir):
         base = Path(runtime_dir) / "pancode"
     else:
         base = Path("/tmp") / f"pancode-{uid}"
     private_folder(base, uid)
-    return base
+    short = base / hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
+    private_folder(short, uid)
+    return Layout(folder, short / "valkey.sock")
 
 
 def private_folder(folder: Path, uid: int) -> None:

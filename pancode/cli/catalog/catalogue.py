@@ -249,7 +249,7 @@ def runtime_rows(runtimes: Sequence[dict[str, Any]], walls: Sequence[dict[str, A
     if walls:
         around: dict[tuple[str, str], list[str]] = {}
         for wall in walls:
-            around.setdefault((_isolation(wall["isolation"]), wall["holds"]), []).append(wall["node"])
+            around.setdefault(((wall["isolation"] or "-"), wall["holds"]), []).append(wall["node"])
         held = [(", ".join(nodes), *wall) for wall, nodes in around.items()]
         parts.append(table(("NODE", "WALL", "HOLDS"), held))
     return "\n".join([*parts, "flags, reasoning and logins of one: pancode runtimes show NAME\n"])
@@ -262,10 +262,6 @@ def _on(facts: Sequence[dict[str, Any]], *, ready: bool) -> str:
         if (fact["state"] == "ok" or is_local_only(fact)) is ready:
             found.setdefault(_cell(fact), []).append(fact["node"])
     return "; ".join(f"{cell} on {', '.join(nodes)}" for cell, nodes in found.items())
-
-
-def _isolation(value: str | None) -> str:
-    return value or "-"
 
 
 def _cell(fact: dict[str, Any]) -> str:

@@ -50,17 +50,13 @@ def find_reverts(
     seen = open_project(project, environ)
     found: dict[str, str] = {}
     for change in changes:
-        commits = _since(seen, change.since_ms)
+        words = (f"-n{MOST_COMMITS}", f"--since=@{change.since_ms // 1000}", "--format=%H%x00%B%x01")
+        done = seen.git.ask("log", *words, "HEAD", "--")
+        parts = [part.strip(b"\n").partition(b"\0") for part in done.out.split(b"\x01")] if done.ok else []
+        commits = [_Commit(name.decode(), message) for name, _, message in parts if name]
         if commits and (commit := _by_message(change, commits) or _by_patch(seen, depot, change)):
             found[change.run] = commit
     return found
-
-
-def _since(seen: GitProject, since_ms: int) -> list[_Commit]:
-    words = (f"-n{MOST_COMMITS}", f"--since=@{since_ms // 1000}", "--format=%H%x00%B%x01")
-    done = seen.git.ask("log", *words, "HEAD", "--")
-    parts = [part.strip(b"\n").partition(b"\0") for part in done.out.split(b"\x01")] if done.ok else []
-    return [_Commit(name.decode(), message) for name, _, message in parts if name]
 
 
 def _by_message(change: LandedChange, commits: Sequence[_Commit]) -> str | None:

@@ -173,7 +173,17 @@ class LandingJudge:
             return LandingGates(
                 True, f"passed on {node}, which signed that for the very same tree; no gate ran again"
             )
-        return self._on_a_node(merged.tree)
+        core, run = self.core, self.run
+        repo, base = str(run.workspace["repo"]), run.workspace.get("base")
+        base = None if base is None else str(base)
+        snapshot = self.repositories.commit_of(repo, merged.tree, base)
+        gate_id = known(core, run, snapshot)
+        if gate_id is None:
+            gate_id = reserve(core)
+            self.repositories.offer(repo, gate_id, snapshot, base)
+            begin(core, run, gate_id, snapshot, self.asked.by)
+            rounds.act(core)
+        return self._ended(gate_id)
 
     def _deciding(self, merged: Merged) -> list[Conflict]:
         commands = (*self.run.setup, *(_argv(gate) for gate in self.run.gates))
@@ -202,19 +212,6 @@ class LandingJudge:
         if run.id == self.run.id:
             return f"holds the secret {row['secret']}"
         return f"{run.id} wrote the secret {row['secret']} into it, and nobody knows whether it is gone"
-
-    def _on_a_node(self, tree: str) -> LandingGates:
-        core, run = self.core, self.run
-        repo, base = str(run.workspace["repo"]), run.workspace.get("base")
-        base = None if base is None else str(base)
-        snapshot = self.repositories.commit_of(repo, tree, base)
-        gate_id = known(core, run, snapshot)
-        if gate_id is None:
-            gate_id = reserve(core)
-            self.repositories.offer(repo, gate_id, snapshot, base)
-            begin(core, run, gate_id, snapshot, self.asked.by)
-            rounds.act(core)
-        return self._ended(gate_id)
 
     def _ended(self, gate_id: str) -> LandingGates:
         clock = self.core.ports.clock

@@ -46,7 +46,13 @@ class StepGraph:
         self._check_cycles()
         for step in self._steps.values():
             self._check_loop(step)
-            self._check_templates(step)
+            key = f"{step.key}.task"
+            for word in misspelt(step.entry.task, self._steps):
+                self._problems.add(
+                    key, f"step {step.name}: {word} does not name a value", fix=f"write {FORMS}"
+                )
+            for place in outputs(step.entry.task):
+                self._check_output(step, place, key)
 
     def ancestors(self, name: str) -> set[str]:
         """Every step that must end before this one begins."""
@@ -133,13 +139,6 @@ class StepGraph:
         elif condition[1] not in verdict.fields[condition[0]]:
             what = f"step {step.name}: {condition[0]} is never {condition[1]!r}"
             self._problems.add(key, what, fix=f"its schema has {', '.join(verdict.fields[condition[0]])}")
-
-    def _check_templates(self, step: PlacedStep) -> None:
-        key = f"{step.key}.task"
-        for word in misspelt(step.entry.task, self._steps):
-            self._problems.add(key, f"step {step.name}: {word} does not name a value", fix=f"write {FORMS}")
-        for place in outputs(step.entry.task):
-            self._check_output(step, place, key)
 
     def _check_output(self, step: PlacedStep, place: TemplatePlace, key: str) -> None:
         what = f"step {step.name}: {written(place)} does not name a value"

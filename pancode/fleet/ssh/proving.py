@@ -50,7 +50,10 @@ def check(done: Completed, by: Pass) -> None:
 def _fix(words: str, wall_ms: int, by: Pass) -> str:
     look = f"look from there: openssl s_client -connect {by.address} </dev/null"
     if any(one in words for one in _DATES):
-        return _of_dates(wall_ms, by, look)
+        if abs(wall_ms - by.issued_ms) > SKEW_MS:
+            clock = datetime.fromtimestamp(wall_ms // 1000, UTC).isoformat()
+            return f"set the clock of {by.node}, which says {clock}: timedatectl set-ntp true"
+        return f"have it made anew: pancode fleet down, then pancode fleet up; {look}"
     if "not valid for" in words or "mismatch" in words:
         return f"another host's certificate is shown at the address in {by.origin}; {look}"
     if any(one in words for one in _OTHERS):
@@ -62,13 +65,6 @@ def _fix(words: str, wall_ms: int, by: Pass) -> str:
         f"where its port is forwarded (now {by.origin}), let that port through, "
         f"or go back: pancode fleet up {by.node} --link ssh; {look}"
     )
-
-
-def _of_dates(wall_ms: int, by: Pass, look: str) -> str:
-    if abs(wall_ms - by.issued_ms) > SKEW_MS:
-        clock = datetime.fromtimestamp(wall_ms // 1000, UTC).isoformat()
-        return f"set the clock of {by.node}, which says {clock}: timedatectl set-ntp true"
-    return f"have it made anew: pancode fleet down, then pancode fleet up; {look}"
 
 
 def _wrong(by: Pass, why: str, fix: str) -> ConnectError:

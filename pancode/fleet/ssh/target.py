@@ -57,7 +57,8 @@ def resolve(alias: str, overrides: Overrides, places: SshPlaces) -> Target:
 
 
 def _resolve(alias: str, given: Overrides, places: SshPlaces, seen: tuple[str, ...], jumps: bool) -> Target:
-    _check_name(alias)
+    if not alias or re.search(r"[\s\x00-\x1f\x7f*?!,/'\"`$;|<>\\]", alias) or alias.startswith("-"):
+        raise TargetError(f"not a host name or alias: {alias!r}")
     if alias in seen or len(seen) > MAX_HOPS:
         raise TargetError(f"ProxyJump goes round: {' -> '.join((*seen, alias))}")
     found = places.ask(alias, given)
@@ -84,11 +85,6 @@ def _resolve(alias: str, given: Overrides, places: SshPlaces, seen: tuple[str, .
         algorithms=lists,
         warnings=(*known.warnings(alias, one), *without),
     )
-
-
-def _check_name(alias: str) -> None:
-    if not alias or re.search(r"[\s\x00-\x1f\x7f*?!,/'\"`$;|<>\\]", alias) or alias.startswith("-"):
-        raise TargetError(f"not a host name or alias: {alias!r}")
 
 
 class _Tokens:

@@ -77,7 +77,10 @@ def _replayed(
     for commit in _own_commits(git, request):
         merge, _ = merge_change(git, before, commit, tree)
         if merge.conflicts:
-            return _one_by_one(commit, merge.conflicts)
+            why = f"the run's commit {commit[:12]} does not fit by itself; the whole change may: --how squash"
+            return LandReport(
+                LandStatus.CONFLICT, conflicts=tuple(Conflict(shown(name), why) for name in merge.conflicts)
+            )
         if merge.tree != tree:
             tree, words = merge.tree, git.must("log", "-1", "--format=%B", commit).out
             last = _commit(write, tree, (last,) if last else (), words.decode("utf-8", "replace"), target)
@@ -99,11 +102,6 @@ def _own_commits(git: Git, request: LandRequest) -> list[str]:
             fix="--how squash makes one of them",
         )
     return found or [new]
-
-
-def _one_by_one(commit: str, files: tuple[bytes, ...]) -> LandReport:
-    why = f"the run's commit {commit[:12]} does not fit by itself; the whole change may: --how squash"
-    return LandReport(LandStatus.CONFLICT, conflicts=tuple(Conflict(shown(name), why) for name in files))
 
 
 def _commit(write: CommitWriter, tree: str, parents: tuple[str, ...], words: str, target: OnBranch) -> str:
@@ -141,10 +139,6 @@ def _found(git: Git, request: LandRequest, tip: str) -> tuple[str, str]:
         mark = ("--fixed-strings", f"--grep={RUN}: {request.run}", "-n", "1", "--format=%H")
         if marked := git.text("log", *mark, tip, *since):
             return marked, f"ancestry: commit {marked[:12]} has landed this run"
-    return _equal_patch(git, request, tip, since)
-
-
-def _equal_patch(git: Git, request: LandRequest, tip: str, since: list[str]) -> tuple[str, str]:
     patch = ("-p", "-r", "--no-renames", "--no-ext-diff", "--no-textconv", "--binary")
     mine = git.must("diff-tree", *patch, request.snapshot_commit, request.result_commit).out
     names = git.must("diff-tree", "-r", "-z", "--name-only", request.snapshot_commit, request.result_commit)

@@ -191,31 +191,21 @@ def land_on_branch(
     session = session or LandingSession(depot, request.repo_id)
     with session.lock:
         session.begin(target.now_ms)
-        return _tried(session, project, depot, request, target, (gates, called_off))
-
-
-def _tried(
-    session: LandingSession,
-    project: Path,
-    depot: Depot,
-    request: LandRequest,
-    target: OnBranch,
-    way: tuple[Gates | None, CalledOff],
-) -> LandReport:
-    seen = session.project(project, request.environ)
-    try:
-        for _ in range(TRIES):
-            report = _land(session, project, depot, request, target, way)
-            if report is not None:
-                break
-        else:
-            raise GitRefusal(
-                f"branch {target.name} is moved faster than it can be landed on",
-                fix=f"pancode land {request.run or 'RUN'} --branch {target.name}",
-            )
-    except CalledOffError:
-        report = LandReport(LandStatus.CALLED_OFF)
-    return replace(report, tree=str(seen.top), branch=target.name)
+        way = (gates, called_off)
+        seen = session.project(project, request.environ)
+        try:
+            for _ in range(TRIES):
+                report = _land(session, project, depot, request, target, way)
+                if report is not None:
+                    break
+            else:
+                raise GitRefusal(
+                    f"branch {target.name} is moved faster than it can be landed on",
+                    fix=f"pancode land {request.run or 'RUN'} --branch {target.name}",
+                )
+        except CalledOffError:
+            report = LandReport(LandStatus.CALLED_OFF)
+        return replace(report, tree=str(seen.top), branch=target.name)
 
 
 def _land(

@@ -53,28 +53,19 @@ def free_branch(seen: GitProject, name: str) -> FreeBranch:
     if name.startswith("-") or not (there or seen.git.ask("check-ref-format", ref).ok):
         raise GitRefusal(f"{name!r} cannot be the name of a branch", fix="--branch agent/my-change")
     if not there or fields[2].strip():  # that also names a bare repository, which has no files
-        _unless_checked_out(seen, name)
+        for place, lines in _worktrees(seen):
+            if f"branch {_HEADS}{name}" in lines:
+                raise GitRefusal(
+                    f"branch {name} is checked out in {place}",
+                    why="a commit there would leave its files behind",
+                    fix="leave --branch out to land in the files, or name another branch",
+                )
     if there and fields[3].strip():
         raise GitRefusal(
             f"branch {name} is another name of {fields[3].decode(errors='replace').strip()}",
             why="a commit there would move that branch, which may be checked out",
             fix="name the other branch, or a new one",
         )
-    _unless_rebased(seen, name)
-    return FreeBranch(ref, fields[0].decode(), fields[1].decode()) if there else FreeBranch(ref)
-
-
-def _unless_checked_out(seen: GitProject, name: str) -> None:
-    for place, lines in _worktrees(seen):
-        if f"branch {_HEADS}{name}" in lines:
-            raise GitRefusal(
-                f"branch {name} is checked out in {place}",
-                why="a commit there would leave its files behind",
-                fix="leave --branch out to land in the files, or name another branch",
-            )
-
-
-def _unless_rebased(seen: GitProject, name: str) -> None:
     for folder in _git_dirs(seen):
         if f"{_HEADS}{name}" in _rebased(folder):
             raise GitRefusal(
@@ -82,6 +73,7 @@ def _unless_rebased(seen: GitProject, name: str) -> None:
                 why=f"git keeps the state of that in {folder}",
                 fix="git rebase --continue, or --abort; or name another branch",
             )
+    return FreeBranch(ref, fields[0].decode(), fields[1].decode()) if there else FreeBranch(ref)
 
 
 def _worktrees(seen: GitProject) -> Iterator[tuple[str, list[str]]]:
