@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -14,10 +15,9 @@ from pancode.agents.models import model_ref
 from pancode.agents.request import EXPLORE, Defaults, Project
 from pancode.agents.runtimes import known_runtime
 from pancode.agents.tiers import ModelTier
-from pancode.config.forge import ForgeSettings
+from pancode.code.landing.forge import ForgeAccess, ForgeKind
 from pancode.config.projects import ProjectSettings
 from pancode.config.secrets import SecretShownError
-from pancode.config.telemetry import Telemetry
 from pancode.config.values import (
     Commands,
     Duration,
@@ -39,6 +39,59 @@ from pancode.life.health import HealthRules
 from pancode.life.land_values import How
 from pancode.notices.routing import USUAL, NoticeKind, NoticeRoute, NotifyRules, QuietHours
 from pancode.work.schedule.times import zone_of
+
+_SECRET = re.compile(r"secret:([A-Za-z0-9][A-Za-z0-9_-]{0,62})")
+
+
+def _named(text: str) -> str:
+    """ValueError for a token itself."""
+    if not _SECRET.fullmatch(text):
+        raise SecretShownError("a token is only named: token: secret:forge. Fix: pancode notify secret forge")
+    return text
+
+
+def _api(text: str) -> str:
+    """ValueError for an address where a token would travel in the clear, and for one with a login."""
+    parts = urlsplit(text)
+    if not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment or not text.isprintable():
+        raise SecretShownError("the address of an API is written as https://git.example.org/api/v1")
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_here(parts.hostname)):
+        raise ValueError("a token travels by https:// only, but for this machine itself")
+    return text
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class ForgeSettings(BaseModel):
+    """A forge. `token`: `secret:NAME`. Without `url` the API is at its usual place on the host, by HTTPS."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    token: Annotated[str, AfterValidator(_named)]
+    kind: Annotated[ForgeKind | None, Field(strict=False)] = None
+    url: Annotated[str, AfterValidator(_api)] | None = None
+
+    def access(self) -> ForgeAccess:
+        """The form that decisions take."""
+        return ForgeAccess(self.token.removeprefix("secret:"), self.kind, self.url)
+
+
+class Telemetry(BaseModel):
+    """Traces of runs, sent to an OpenTelemetry collector. Nothing is sent where no endpoint is set.
+
+    `tasks`: the words of tasks, too.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    endpoint: str | None = Field(default=None, pattern=r"^https?://[^\s@]+$")
+    tasks: bool = False
+
 
 SECRET = "secret:"
 _QUIET = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)(?: (\S+))?")

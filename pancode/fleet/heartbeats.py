@@ -14,9 +14,45 @@ from pancode.control.reminding import reminders
 from pancode.control.rows import edit, take_controls
 from pancode.control.work import Work, unit_of_work
 from pancode.core.records import ControlMessage, Node
-from pancode.fleet import clones
+from pancode.fleet.quarantine import shut_out
 from pancode.life.orders import NUMBERS_IN_AN_EPOCH
 from pancode.nodes.node import LastHeartbeat, NodeState, quoted
+
+TWINS = "two machines answer with its key at once: one is a copy of the other, or was set back in time"
+MOST_SESSIONS = 16
+"""So many of the latest are kept of a node, which may begin as many as it likes."""
+
+
+def look(core: Core, node: Node, beat: Heartbeat) -> bool:
+    """Whether this heartbeat proves it; then the node is quarantined, as either takes the other's work.
+
+    Each start of a node agent is a session of its own, and two of one home never live at once. Proof is that
+    each of two has echoed a beat that we sent after the other was heard: no old word that comes again, late
+    or from somebody else's hand, can do that.
+    """
+    if not _is_proof(core, beat):
+        return False
+    core.live.contacts.sessions.pop(beat.node)  # whom a person lets in again is judged by what is said then
+    with unit_of_work(core) as work:
+        known = work.tx.get(Node, node.name)
+        if known is not None and known.quarantined is None:
+            shut_out(work, known, TWINS)
+    return True
+
+
+def _is_proof(core: Core, beat: Heartbeat) -> bool:
+    echo, sessions = beat.echo, core.live.contacts.sessions.setdefault(beat.node, {})
+    if echo is None or echo.epoch != core.epoch or echo.ms not in core.live.beats.sent:
+        return False
+    since = sessions.get(beat.session)
+    if since is not None:
+        return any(other > since and echo.ms > other for other in sessions.values())
+    if all(echo.ms > other for other in sessions.values()):
+        sessions[beat.session] = core.ports.clock.boot_ms()
+        while len(sessions) > MOST_SESSIONS:
+            sessions.pop(next(iter(sessions)))
+    return False
+
 
 EPOCHS_AHEAD = 10_000
 """A node cannot have seen more coordinator starts beyond our own, or beyond those that time has allowed."""
@@ -68,7 +104,7 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
         claim = f"it claims epoch {beat.epoch_seen} and control message {beat.control_seen}"
         raise_alarm(core, node, "heartbeat", "impossible", claim)
         return
-    if clones.look(core, node, beat):
+    if look(core, node, beat):
         return
     last = core.live.contacts.last_heartbeats.get(beat.node)
     if last is not None and not _newer(beat, last.heartbeat):

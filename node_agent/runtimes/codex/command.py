@@ -5,9 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from node_agent.runtimes import hooks
+from node_agent.runtimes import adapters, hooks
+from node_agent.runtimes.acp import headless_or_talked
 from node_agent.runtimes.adapters import codex_talked
-from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, Program, base_env
+from node_agent.runtimes.base import (
+    BASE_FILES,
+    Capabilities,
+    LaunchRequest,
+    Place,
+    ProcessSpec,
+    Program,
+    Runtime,
+    base_env,
+)
+from node_agent.runtimes.codex.parse import CodexParser
 from node_agent.runtimes.logins import FILE as LOGIN_FILE
 from node_agent.runtimes.logins import VARIABLE as LOGIN
 from node_agent.runtimes.logins import for_run
@@ -132,3 +143,28 @@ def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolatio
 
 
 PROBE = keyed(PROGRAM, CREDENTIALS)
+
+
+RUNTIME = Runtime(
+    "codex",
+    Capabilities(
+        stream=True,
+        tells_ran=True,
+        usage=True,
+        resume=True,
+        read_only_enforced=True,
+        prompted=True,
+        asks_first=True,
+        takes_turns=True,
+        reasoning=frozenset(LEVELS),
+    ),
+    launch,
+    headless_or_talked(CodexParser),
+    enforcement,
+    PROBE,
+    CREDENTIALS,
+    PROGRAM,
+    adapter=adapters.CODEX,
+    sessions=("codex/sessions",),
+    loose_turns="writes below the machine's temporary folder",
+)

@@ -6,10 +6,20 @@ import json
 from collections.abc import Mapping
 
 from node_agent.runtimes import hooks
-from node_agent.runtimes.acp import AcpWay, talked
-from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, Program, base_env
+from node_agent.runtimes.acp import AcpWay, headless_or_talked, talked
+from node_agent.runtimes.base import (
+    BASE_FILES,
+    Capabilities,
+    LaunchRequest,
+    Place,
+    ProcessSpec,
+    Program,
+    Runtime,
+    base_env,
+)
+from node_agent.runtimes.copilot.parse import CopilotParser
 from node_agent.runtimes.copilot.tools import OURS
-from node_agent.runtimes.starting import NEVER, is_fenced, keyed, prompt_in, task_of
+from node_agent.runtimes.starting import NEVER, held_but_full_auto, is_fenced, keyed, prompt_in, task_of
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Safety
 
@@ -129,3 +139,31 @@ def model_server(env: Mapping[str, str]) -> dict[str, str]:
 
 
 PROBE = keyed(PROGRAM, (URL, LOGIN))
+
+
+RUNTIME = Runtime(
+    "copilot",
+    Capabilities(
+        stream=True,
+        tells_ran=True,
+        usage=True,
+        resume=True,
+        read_only_enforced=True,
+        tool_list=True,
+        prompted=True,
+        asks_first=True,
+        asks_people=True,
+        reasoning=frozenset(LEVELS),
+        narrows=True,
+        tells_turns=True,
+        takes_turns=True,
+    ),
+    launch,
+    headless_or_talked(CopilotParser),
+    held_but_full_auto,
+    PROBE,
+    CREDENTIALS,
+    PROGRAM,
+    sessions=("copilot/session-state", "copilot/session-store.db", "copilot/session-store.db-wal"),
+    loose_turns="runs the hooks in .github/hooks, and writes below the machine's temporary folder",
+)

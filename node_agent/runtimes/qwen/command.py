@@ -7,16 +7,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from node_agent.runtimes import hooks
-from node_agent.runtimes.acp import AcpWay, talked
+from node_agent.runtimes.acp import AcpWay, headless_or_talked, talked
 from node_agent.runtimes.base import (
     BASE_FILES,
+    Capabilities,
     LaunchRequest,
     Place,
     ProcessSpec,
     Program,
+    Runtime,
     base_env,
     may_write,
 )
+from node_agent.runtimes.qwen.parse import QwenParser
 from node_agent.runtimes.qwen.tools import OURS
 from node_agent.runtimes.starting import NEVER, guard, guarded, is_fenced, keyed, prompt_in, task_of
 from node_agent.wire.order import Reasoning
@@ -151,3 +154,29 @@ def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolatio
 
 
 PROBE = keyed(PROGRAM, CREDENTIALS)
+
+
+RUNTIME = Runtime(
+    "qwen",
+    Capabilities(
+        stream=True,
+        tells_ran=True,
+        usage=True,
+        resume=True,
+        read_only_enforced=True,
+        turn_limit=True,
+        prompted=True,
+        asks_first=True,
+        reasoning=frozenset(LEVELS),
+        narrows=True,
+        tells_turns=True,
+        takes_turns=True,
+    ),
+    launch,
+    headless_or_talked(QwenParser),
+    enforcement,
+    PROBE,
+    CREDENTIALS,
+    PROGRAM,
+    sessions=(".qwen/projects",),
+)

@@ -2,15 +2,104 @@
 
 from __future__ import annotations
 
-from node_agent.runtimes.base import Capabilities, Runtime
-from node_agent.runtimes.shell import command
-from node_agent.runtimes.shell.parse import ShellParser
+from collections.abc import Sequence
+
+from node_agent.runtimes.base import (
+    ANSWER_CHARS,
+    NOTHING,
+    Activity,
+    Capabilities,
+    ExitInfo,
+    LaunchRequest,
+    Place,
+    Probe,
+    ProcessSpec,
+    Runtime,
+    RuntimeVerdict,
+    TextPiece,
+    base_env,
+    clip,
+    ended_for_us,
+    how_it_ended,
+    may_write,
+    own_files,
+)
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.node import RuntimeFact
+from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
+from node_agent.wire.receipt import Usage
+
+SCRIPT = "task.sh"
+
+
+def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
+    """`sh -eu FILE` with the task as the file's text, outside the checkout; or the argument list as it is."""
+    env = base_env(request, place)
+    if request.argv is not None:
+        return ProcessSpec(request.argv, env, b"", own_files(request))
+    script = request.task if request.task.endswith("\n") else request.task + "\n"
+    files = {**own_files(request), SCRIPT: script.encode("utf-8", "surrogateescape")}
+    return ProcessSpec(("sh", "-eu", f"{request.home}/{SCRIPT}"), env, b"", files)
+
+
+def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
+    """A shell holds no rule by itself: a wall does, or the script's author is trusted to have meant it."""
+    if isolation is Isolation.SANDBOX:
+        return Enforcement.SANDBOX
+    return Enforcement.TOLD_ONLY if may_write(mode, safety, read_only) else Enforcement.IMPOSSIBLE
+
+
+def read_probe(results: Sequence[tuple[int | None, str]]) -> RuntimeFact:
+    """Any POSIX shell will do."""
+    found = bool(results) and results[0][0] == 0
+    fix = "" if found else "install a POSIX shell as `sh`"
+    return RuntimeFact(name="shell", state="ok" if found else "missing", fix=fix)
+
+
+PROBE = Probe((("sh", "-c", ":"),), read_probe)
+
+
+_KEEP = ANSWER_CHARS * 4  # a UTF-8 character has at most four bytes
+_CANNOT_RUN = {126: "it names a program that cannot be executed", 127: "it names a program that is not there"}
+
+
+class ShellParser:
+    """Keeps only the end of the output."""
+
+    def __init__(self) -> None:
+        self._tail = b""
+
+    @property
+    def usage(self) -> Usage:
+        return NOTHING
+
+    def feed(self, chunk: bytes) -> list[Activity]:
+        """Every piece of output is text for the person who watches."""
+        self._tail = (self._tail + chunk[-_KEEP:])[-_KEEP:]
+        return [TextPiece(chunk.decode("utf-8", "replace"))] if chunk else []
+
+    def finish(self, end: ExitInfo) -> RuntimeVerdict:
+        """Exit 0 is done; any other end is the script's own failure, a program that it misses too."""
+        failure, reason = self._judge(end)
+        answer = clip(self._tail.decode("utf-8", "replace").strip())
+        return RuntimeVerdict(failure, reason, answer, NOTHING)
+
+    def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
+        if ours := ended_for_us(end):
+            return ours
+        if end.status == 0:
+            return None, "exit 0"
+        if end.status in _CANNOT_RUN:
+            words = f"the script ended with exit {end.status}: {_CANNOT_RUN[end.status]} (see its log)"
+            return FailureKind.AGENT_FAILED, words
+        return FailureKind.AGENT_FAILED, how_it_ended(end)
+
 
 RUNTIME = Runtime(
     "shell",
     Capabilities(own=True),
-    command.launch,
+    launch,
     lambda request: ShellParser(),
-    command.enforcement,
-    command.PROBE,
+    enforcement,
+    PROBE,
 )

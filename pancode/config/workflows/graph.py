@@ -42,7 +42,13 @@ class StepGraph:
 
     def check(self) -> None:
         for step in self._steps.values():
-            self._check_needs(step)
+            for need in dict.fromkeys(step.needs):
+                if need not in self._steps:
+                    self._unknown(f"{step.key}.needs", f"step {step.name} needs {need!r}", need)
+            if len(set(step.needs)) < len(step.needs):
+                self._problems.add(
+                    f"{step.key}.needs", f"step {step.name} names a need twice", fix="keep one of them"
+                )
         self._check_cycles()
         for step in self._steps.values():
             self._check_loop(step)
@@ -65,15 +71,6 @@ class StepGraph:
                     found.add(need)
                     waiting.append(need)
         return found
-
-    def _check_needs(self, step: PlacedStep) -> None:
-        for need in dict.fromkeys(step.needs):
-            if need not in self._steps:
-                self._unknown(f"{step.key}.needs", f"step {step.name} needs {need!r}", need)
-        if len(set(step.needs)) < len(step.needs):
-            self._problems.add(
-                f"{step.key}.needs", f"step {step.name} names a need twice", fix="keep one of them"
-            )
 
     def _unknown(self, key: str, what: str, name: str) -> None:
         near = nearest(name, self._steps)

@@ -6,18 +6,35 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
+from math import prod
 from typing import Any, TypeVar
 
 from pancode.agents.runtimes import canonical
 from pancode.config.documents import Document
 from pancode.config.layers import problems
-from pancode.config.workflows.entries import FileEntry, StepEntry, TaskEntry
+from pancode.config.workflows.entries import FileEntry, MatrixEntry, StepEntry, TaskEntry
 from pancode.config.workflows.graph import PlacedStep, StepGraph, until_of
-from pancode.config.workflows.matrix import MOST_STEPS, combinations, size_of_matrix
 from pancode.config.workflows.problems import FileProblems
 from pancode.config.workflows.source import read_source
 from pancode.config.workflows.templates import stranger_words, takes_input
 from pancode.errors import ConfigError
+
+MOST_STEPS = 1_000
+_ONE = {"agents": "agent", "nodes": "node", "models": "model", "runtimes": "runtime"}
+
+
+def size_of_matrix(matrix: MatrixEntry) -> int:
+    return len(matrix.tasks) * prod(len(getattr(matrix, name)) or 1 for name in _ONE)
+
+
+def combinations(matrix: MatrixEntry) -> list[dict[str, Any]]:
+    """Fields of a dispatch for each cell, the last list changing fastest."""
+    lists = {"task": matrix.tasks} | {
+        field: getattr(matrix, name) for name, field in _ONE.items() if getattr(matrix, name)
+    }
+    return [dict(zip(lists, values, strict=True)) for values in product(*lists.values())]
+
 
 Json = dict[str, Any]
 E = TypeVar("E", bound=TaskEntry)
