@@ -85,12 +85,7 @@ class Controls:
     """Applies control messages. A message whose effect could not be made durable is read again later."""
 
     def __init__(
-        self,
-        node: Self,
-        keys: Mapping[str, PublicKey],
-        journal: JournalPort,
-        clock: Clock,
-        acts: Acts,
+        self, node: Self, keys: Mapping[str, PublicKey], journal: JournalPort, clock: Clock, acts: Acts
     ) -> None:
         self._node, self._keys, self._journal = node, keys, journal
         self._clock, self._acts = clock, acts

@@ -7,15 +7,7 @@ from dataclasses import dataclass
 
 from node_agent.agent.publish import EventSigner, Outbox
 from node_agent.agent.world import Drive, World
-from node_agent.attempt.accept import (
-    Accept,
-    AcceptView,
-    AlreadyAccepted,
-    Opened,
-    Refuse,
-    judge,
-    open_order,
-)
+from node_agent.attempt.accept import Accept, AcceptView, AlreadyAccepted, Opened, Refuse, judge, open_order
 from node_agent.attempt.ports import Claimed, DiskFull
 from node_agent.attempt.records import AcceptedData, Note, at_json
 from node_agent.wire import keys as names

@@ -36,11 +36,7 @@ ASK = "ask"
 for its commands."""
 KEYS = (COMMANDS, *LISTS, RULES, NETWORK, ASK)
 CLASSES = {
-    "destructive": (
-        ActionClass.FILE_DELETE,
-        ActionClass.SHELL_DESTRUCTIVE,
-        ActionClass.GIT_DESTRUCTIVE,
-    ),
+    "destructive": (ActionClass.FILE_DELETE, ActionClass.SHELL_DESTRUCTIVE, ActionClass.GIT_DESTRUCTIVE),
     "push": (ActionClass.GIT_PUSH,),
 }
 """The words of `ask`, and the classes of commands that each one means."""

@@ -170,11 +170,7 @@ _KNOWN = (
         "no user namespaces are left, or this is a sandbox itself",
         "sudo sysctl -w user.max_user_namespaces=15000",
     ),
-    (
-        "Can't mount proc",
-        "a container hides parts of /proc",
-        "run the node agent outside of the container",
-    ),
+    ("Can't mount proc", "a container hides parts of /proc", "run the node agent outside of the container"),
     (
         "PR_SET_SECCOMP",
         "the kernel, or a container, takes no filter of system calls",

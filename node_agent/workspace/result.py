@@ -322,11 +322,7 @@ MOST_FOUND = 20
 
 
 def exposed(
-    out: NodeGit,
-    folder: Path,
-    commits: tuple[str, str],
-    hidden: Mapping[str, str],
-    on_the_way: bool = False,
+    out: NodeGit, folder: Path, commits: tuple[str, str], hidden: Mapping[str, str], on_the_way: bool = False
 ) -> list[tuple[str, str]]:
     """(name of the secret, file), of values that the file before the change does not have already.
 

@@ -272,10 +272,7 @@ _POLITE = re.compile(rf"(?:{POLITE}[\s,:]+)+", re.IGNORECASE)
 _CHECKS = r"check(?![-\w]| (?:in|out|off)\b)"
 """To check something, and not to check it in."""
 BEGINNINGS: tuple[tuple[str, str], ...] = (
-    (
-        "plan-reviewer",
-        r"(?:review|check|critique|judge|assess) (?:the|this|my|our) (?:\w+ )?plan",
-    ),
+    ("plan-reviewer", r"(?:review|check|critique|judge|assess) (?:the|this|my|our) (?:\w+ )?plan"),
     ("red-team", r"(?:attack|red-?team|pen-?test|threat-?model|break into|security (?:review|audit|check))"),
     (
         "red-team",

@@ -42,14 +42,7 @@ from pancode.core.records import (
 )
 from pancode.core.states import SessionState
 from pancode.errors import WorkspaceError
-from pancode.life.continuing import (
-    ended_turns,
-    is_between_turns,
-    is_turn_lost,
-    kept,
-    leads,
-    terms_of,
-)
+from pancode.life.continuing import ended_turns, is_between_turns, is_turn_lost, kept, leads, terms_of
 from pancode.life.inbox import InboxItem, ItemKind, item_of, open_item
 from pancode.life.receipts import usage_of_all
 from pancode.runs.retry import keeps_node

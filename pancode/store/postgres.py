@@ -22,12 +22,7 @@ LOCK = (0x50616E43, 0x6F6465)
 """The two numbers of the advisory lock that makes a session the only writer."""
 CONNECT_S = 5
 _NAME_CHARS = 63
-_ALIVE = {
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
-}
+_ALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 _HOLDER = """
 SELECT a.pid, a.application_name, host(a.client_addr) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %s AND l.objid = %s

@@ -35,10 +35,7 @@ MAX_ITEMS_OPEN = 1000
 _STATUS = re.compile(r"(?:unexpected status|last status:) (\d{3})\b")
 _BY_WORDS = (
     ("Missing environment variable", FailureKind.MODEL_AUTH),
-    (
-        "auth.openai.com/oauth/token",
-        FailureKind.MODEL_AUTH,
-    ),  # its login is over
+    ("auth.openai.com/oauth/token", FailureKind.MODEL_AUTH),  # its login is over
     ("hit your usage limit", FailureKind.MODEL_BUSY),
     ("content_filter", FailureKind.AGENT_FAILED),
     ("context window", FailureKind.AGENT_FAILED),

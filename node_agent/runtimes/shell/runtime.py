@@ -95,11 +95,4 @@ class ShellParser:
         return FailureKind.AGENT_FAILED, how_it_ended(end)
 
 
-RUNTIME = Runtime(
-    "shell",
-    Capabilities(own=True),
-    launch,
-    lambda request: ShellParser(),
-    enforcement,
-    PROBE,
-)
+RUNTIME = Runtime("shell", Capabilities(own=True), launch, lambda request: ShellParser(), enforcement, PROBE)

@@ -106,11 +106,7 @@ def private_folder(folder: Path, uid: int) -> None:
 
 def write_config(layout: Layout, tempo: str = "") -> None:
     """The configuration file; `tempo` is more lines of it, for tests."""
-    places = {
-        "unixsocket": layout.socket,
-        "dir": layout.folder,
-        "aclfile": layout.users,
-    }
+    places = {"unixsocket": layout.socket, "dir": layout.folder, "aclfile": layout.users}
     lines = [f"{name} {quoted(str(path))}" for name, path in places.items()]
     limits = [f"maxmemory {MAX_MEMORY}", f"proto-max-bulk-len {MAX_MESSAGE}"]
     text = SETTINGS + "\n".join([*lines, *limits]) + "\n" + tempo

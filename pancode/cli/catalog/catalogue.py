@@ -179,10 +179,7 @@ def _show_rules(face: Face) -> None:
         "WHY": "reason",
     }
     files = "".join(f"read: {safe(name)}\n" for name in answer["files"]) + f"{answer['note']}\n"
-    face.show(
-        answer,
-        lambda: listing(rules, columns) + _asked(held) + "\n" + files,
-    )
+    face.show(answer, lambda: listing(rules, columns) + _asked(held) + "\n" + files)
 
 
 def _asked(held: list[dict[str, Any]]) -> str:

@@ -16,15 +16,7 @@ from pancode.control.shapes import Json
 from pancode.core.records import Node
 from pancode.errors import ConflictError, NotFoundError, RefusedError, UsageError
 from pancode.fleet import inventory
-from pancode.fleet.acts import (
-    Caller,
-    LinkWay,
-    NodeResult,
-    NodeSpec,
-    Progress,
-    ProgressLine,
-    unwatched,
-)
+from pancode.fleet.acts import Caller, LinkWay, NodeResult, NodeSpec, Progress, ProgressLine, unwatched
 from pancode.fleet.ssh import handed
 from pancode.fleet.ssh.bringup import BringUp, problem_of
 from pancode.fleet.ssh.connect import presented_key

@@ -57,12 +57,7 @@ def continue_run(
 
 
 def goes_on(
-    core: Core,
-    old: Run,
-    again: DispatchRequest,
-    remark: str,
-    answers: str | None = None,
-    program: str = "",
+    core: Core, old: Run, again: DispatchRequest, remark: str, answers: str | None = None, program: str = ""
 ) -> DispatchRequest:
     """The request for the run behind the old one. Of a session it begins where a person wants it to go on,
     and hears what has happened since the last words."""

@@ -10,11 +10,7 @@ from pancode.core.ports import Grouping
 from pancode.core.records import EndedRun, Node, Run
 from pancode.work.workflow import rows as workflows
 
-_LISTED = {
-    "agent": "pancode agents",
-    "node": "pancode node ls",
-    "repository": "pancode cost --by repository",
-}
+_LISTED = {"agent": "pancode agents", "node": "pancode node ls", "repository": "pancode cost --by repository"}
 
 
 def filters(core: Core, wanted: Mapping[str, str], agents: Collection[str] = ()) -> dict[str, str]:
