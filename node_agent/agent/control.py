@@ -136,7 +136,11 @@ class Controls:
             case Acknowledge():
                 self._acknowledge(body)
             case Orphaned() | Reject():
-                self._turn_down(body)
+                # not accepted: an orphan may be forgotten, of a rejected one everything is kept
+                if isinstance(body, Orphaned):
+                    self._answer(body.identity, body.receipt, Mark.ACKNOWLEDGED, "orphan")
+                else:
+                    self._answer(body.identity, body.receipt, Mark.REJECTED, body.reason)
             case Resend() | Examine() | PersonSays() | PersonAnswers() | TurnControl() | FleetAnswers():
                 if news:
                     self._act(body)
@@ -194,13 +198,6 @@ class Controls:
             words = f"the countersignature for {body.identity} does not fit the receipt"
             raise WireRefusal(RefusalCode.TAMPERED, words)
         self._answer(body.identity, body.receipt, Mark.ACKNOWLEDGED, "")
-
-    def _turn_down(self, body: Orphaned | Reject) -> None:
-        """Not accepted: an orphan may be forgotten, of a rejected one everything is kept."""
-        if isinstance(body, Orphaned):
-            self._answer(body.identity, body.receipt, Mark.ACKNOWLEDGED, "orphan")
-        else:
-            self._answer(body.identity, body.receipt, Mark.REJECTED, body.reason)
 
     def _countersigned(self, identity: AttemptId, signature: Signature) -> bool:
         """Check whether the coordinator signed the very bytes that we sealed."""

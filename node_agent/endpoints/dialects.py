@@ -157,15 +157,6 @@ def _listed_model(one: Mapping[str, Any], residence: Residence | None) -> ModelF
     return ModelFact(id=name, ctx_usable=usable, residence=residence, embedding=makes_vectors(name))
 
 
-def _described_wires(ask: ServerClient) -> tuple[ModelWire, ...]:
-    """The APIs by the server's own description; read once, because it is long."""
-    try:
-        paths = inner(ask.get("/openapi.json").fields, "paths")
-    except Silent:
-        paths = {}
-    return (ModelWire.CHAT, *(wire for path, wire in _WIRE_PATHS.items() if path in paths))
-
-
 def _version(ask: ServerClient) -> str | None:
     try:
         return word(ask.get("/version").fields, "version")
@@ -437,6 +428,14 @@ def read(dialect: Dialect, ask: ServerClient, memory: Memory) -> ServerReading:
             if dialect is Dialect.OPENAI:
                 return ServerReading(models=tuple(_listed_model(one, None) for one in listed))
             if memory.wires is None:
-                memory.wires = _described_wires(ask)
+                # the APIs by the server's own description; read once, because it is long
+                try:
+                    paths = inner(ask.get("/openapi.json").fields, "paths")
+                except Silent:
+                    paths = {}
+                memory.wires = (
+                    ModelWire.CHAT,
+                    *(wire for path, wire in _WIRE_PATHS.items() if path in paths),
+                )
             models = tuple(_listed_model(one, Residence.LOADED) for one in listed)
             return ServerReading(_version(ask) if dialect is Dialect.VLLM else None, models, memory.wires)

@@ -156,9 +156,15 @@ class _Pump:
             while not self._is_over():
                 self._wait()
                 self._take_near()
-                self._give_tls()
+                import ssl
+
+                if self._out:
+                    with contextlib.suppress(ssl.SSLWantWriteError, ssl.SSLWantReadError):
+                        self._out = self._out[self._tls.send(self._out) :]
                 self._take_tls()
-                self._give_near()
+                if self._in:
+                    with contextlib.suppress(BlockingIOError):
+                        self._in = self._in[self._near.send(self._in) :]
         except OSError:  # either side broke: the other one notices it by the close
             pass
         finally:
@@ -191,13 +197,6 @@ class _Pump:
             self._out = self._near.recv(_PIECE)
             self._near_ended = not self._out
 
-    def _give_tls(self) -> None:
-        import ssl
-
-        if self._out:
-            with contextlib.suppress(ssl.SSLWantWriteError, ssl.SSLWantReadError):
-                self._out = self._out[self._tls.send(self._out) :]
-
     def _take_tls(self) -> None:
         import ssl
 
@@ -206,8 +205,3 @@ class _Pump:
         with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
             self._in = self._tls.recv(_PIECE)
             self._tls_ended = not self._in
-
-    def _give_near(self) -> None:
-        if self._in:
-            with contextlib.suppress(BlockingIOError):
-                self._in = self._in[self._near.send(self._in) :]

@@ -282,7 +282,14 @@ def _queued(
 ) -> Dispatched:
     """Queue the run under the lock under which the gates were asked. `terms`: of what it is shown."""
     run = told_of(run_of(core, judged.resolution, run_id, snapshot), terms)
-    run = _commit(core, run, judged)
+    # Writes the gates' words, the hold, the run, the end of the run that it replaces, and an order if a slot
+    # is free: all or nothing.
+    # An idle fleet serves it at once, and each commit waits for the disk, so both are one commit.
+    with unit_of_work(core) as work:
+        queued = put_in_queue(work, run, judged.verdicts, judged.resolution.request.budget)
+        if not core.live.binding.waiting:
+            bind_in(work)
+    run = queued
     return Dispatched(run, warnings_of(judged, snapshot), judged.resolution.chosen)
 
 
@@ -468,19 +475,6 @@ def run_of(core: Core, resolution: Resolution, run_id: str, snapshot: SnapshotTa
             "folder": resolution.request.folder,
         }
     return resolution.run(run_id, core.wall_ms(), core.ports.ids.token(8), workspace)
-
-
-def _commit(core: Core, run: Run, judged: JudgedDispatch) -> Run:
-    """Writes the gates' words, the hold, the run, the end of the run that it replaces, and an order if a slot
-    is free: all or nothing.
-
-    An idle fleet serves it at once, and each commit waits for the disk, so both are one commit.
-    """
-    with unit_of_work(core) as work:
-        queued = put_in_queue(work, run, judged.verdicts, judged.resolution.request.budget)
-        if not core.live.binding.waiting:
-            bind_in(work)
-    return queued
 
 
 def put_in_queue(work: Work, run: Run, verdicts: Sequence[GateVerdict], budget: Decimal | None = None) -> Run:

@@ -539,7 +539,13 @@ def with_other(
     resolved: Resolution, catalogue: Catalogue, passes: Callable[[Resolution], bool]
 ) -> Resolution:
     """The resolution with the first other vendor's runtime that fits a node and passes all gates."""
-    if _is_chosen(resolved):
+    # Whether somebody has named its model, runtime or agent, or it calls no vendor, or goes on with a
+    # session.
+    asked, agent = resolved.request, resolved.agent
+    named = asked.model or asked.runtime or asked.agent or agent.runtime or (agent.own and agent.model)
+    bound = asked.resume or asked.continues or asked.parent or resolved.wanted is not None
+    is_chosen = bool(named or bound or resolved.runtime.provider is None)
+    if is_chosen:
         return resolved
     for kind in RUNTIMES.values():
         if kind.own or kind.provider in (None, resolved.runtime.provider):
@@ -550,15 +556,6 @@ def with_other(
         if passes(found):
             return replace(resolved, other=_fields(found))
     return resolved
-
-
-def _is_chosen(resolved: Resolution) -> bool:
-    """Whether somebody has named its model, runtime or agent, or it calls no vendor, or goes on with a
-    session."""
-    asked, agent = resolved.request, resolved.agent
-    named = asked.model or asked.runtime or asked.agent or agent.runtime or (agent.own and agent.model)
-    bound = asked.resume or asked.continues or asked.parent or resolved.wanted is not None
-    return bool(named or bound or resolved.runtime.provider is None)
 
 
 def _fields(found: Resolution) -> dict[str, object]:

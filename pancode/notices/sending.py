@@ -232,23 +232,21 @@ class Outgoing(FeedThread):
     def _tried(self, target: str, batch: Sequence[Delivery], rules: NotifyRules) -> DeliveryTry:
         try:
             if target.startswith(NOTIFY):
-                return self._notified(target.removeprefix(NOTIFY), batch, rules)
+                channel = target.removeprefix(NOTIFY)
+                if channel not in rules.channels:
+                    return DeliveryTry(False, "the settings have no such channel any more", final=True)
+                address = self._port.secret(rules.channels[channel])
+                if len(batch) == 1:
+                    notice = with_link(self._core, rules, batch[0].body, channel)
+                else:
+                    notice = digest([one.body for one in batch]).row()
+                self._port.notify(address, notice)
+                return DeliveryTry(True, "sent" if len(batch) == 1 else f"sent with {len(batch) - 1} others")
             return self._posted(target.removeprefix(WEBHOOK), batch[0])
         except UnavailableError as error:
             return DeliveryTry(False, error.words)
         except PancodeError as error:
             return DeliveryTry(False, error.words, final=not isinstance(error, NotFoundError))
-
-    def _notified(self, channel: str, batch: Sequence[Delivery], rules: NotifyRules) -> DeliveryTry:
-        if channel not in rules.channels:
-            return DeliveryTry(False, "the settings have no such channel any more", final=True)
-        address = self._port.secret(rules.channels[channel])
-        if len(batch) == 1:
-            notice = with_link(self._core, rules, batch[0].body, channel)
-        else:
-            notice = digest([one.body for one in batch]).row()
-        self._port.notify(address, notice)
-        return DeliveryTry(True, "sent" if len(batch) == 1 else f"sent with {len(batch) - 1} others")
 
     def _posted(self, name: str, one: Delivery) -> DeliveryTry:
         with self._core.ports.ledger.transaction() as tx:

@@ -182,7 +182,13 @@ def _together(core: Core, messages: Sequence[SignedMessage]) -> None:
         )
         with unit_of_work(core) as work:
             for message in messages:
-                _apply(work, message, proofs)
+                match message.content:
+                    case Events():
+                        _events(work, message.node, message.content)
+                    case Letter():
+                        settle(work, message.content, proofs)
+                    case Unreadable():
+                        turn_down(work, message.content)
             if proofs.kept:  # on disk before the commit that says so
                 core.ports.archive.store(proofs.kept)
     except _UNFIT:
@@ -201,16 +207,6 @@ def _each(core: Core, messages: Sequence[SignedMessage]) -> None:
                 _together(core, [message])
         except _UNFIT as exc:
             raise_alarm(core, message.node, "message", type(exc).__name__, str(exc))
-
-
-def _apply(work: Work, message: SignedMessage, proofs: Proofs) -> None:
-    match message.content:
-        case Events():
-            _events(work, message.node, message.content)
-        case Letter():
-            settle(work, message.content, proofs)
-        case Unreadable():
-            turn_down(work, message.content)
 
 
 def only_signature_of(envelope: Envelope, keys: Mapping[str, PublicKey]) -> Envelope:

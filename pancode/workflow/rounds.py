@@ -144,7 +144,25 @@ def settled(workflow: str, steps: Iterable[WorkflowStep]) -> tuple[WorkflowStep,
             code="no_conflict",
         )
     for step in waiting:
-        merging = _merging(step, _conflicts(step), every)
+        # The settling step, with the step's own agent; for a command, which settles nothing, an agent is
+        # chosen.
+        files = _conflicts(step)
+        names = [f"- {name}" for name in files[:MOST_FILES]]
+        names += [f"- and {len(files) - MOST_FILES} more: search for the markers"] * (len(files) > MOST_FILES)
+        task = _TASK.format(sides=" and ".join(step.needs), files="\n".join(names))
+        kind = RUNTIMES.get(canonical(str(step.request.get("runtime") or "")))
+        gone = (*_OF_ITS_TASK, *(_OF_A_WORKER if kind is not None and kind.own else ()))
+        request = {name: value for name, value in step.request.items() if name not in gone}
+        number = max(one.number for one in every.values()) + 1
+        name = f"{step.name}-merge"
+        merging = WorkflowStep(
+            workflow=step.workflow,
+            number=number,
+            name=name if name not in every else f"{name}-{number}",
+            needs=step.needs,
+            request={**request, "task": task, "resolves": {"files": files}},
+            round=step.round,
+        )
         every[merging.name] = merging
         every[step.name] = replace(step, needs=(*step.needs, merging.name))
     return tuple(every.values())
@@ -154,24 +172,3 @@ def _conflicts(step: WorkflowStep) -> list[str]:
     """The files for which it could not begin."""
     files = step.outputs.get(CONFLICT) if step.state is WorkflowStepState.FAILED else None
     return list(map(str, files)) if isinstance(files, list | tuple) else []
-
-
-def _merging(step: WorkflowStep, files: list[str], every: Mapping[str, WorkflowStep]) -> WorkflowStep:
-    """The settling step, with the step's own agent; for a command, which settles nothing, an agent is
-    chosen."""
-    names = [f"- {name}" for name in files[:MOST_FILES]]
-    names += [f"- and {len(files) - MOST_FILES} more: search for the markers"] * (len(files) > MOST_FILES)
-    task = _TASK.format(sides=" and ".join(step.needs), files="\n".join(names))
-    kind = RUNTIMES.get(canonical(str(step.request.get("runtime") or "")))
-    gone = (*_OF_ITS_TASK, *(_OF_A_WORKER if kind is not None and kind.own else ()))
-    request = {name: value for name, value in step.request.items() if name not in gone}
-    number = max(one.number for one in every.values()) + 1
-    name = f"{step.name}-merge"
-    return WorkflowStep(
-        workflow=step.workflow,
-        number=number,
-        name=name if name not in every else f"{name}-{number}",
-        needs=step.needs,
-        request={**request, "task": task, "resolves": {"files": files}},
-        round=step.round,
-    )

@@ -160,26 +160,22 @@ def show_safety(*, level: Annotated[str | None, Argument()] = None, face: Json) 
     if level is not None:
         _show(face, "safety", level, _levels)
     else:
-        _show_rules(face)
+        from pancode.offline.safety import rules_here
 
-
-def _show_rules(face: Face) -> None:
-    from pancode.offline.safety import rules_here
-
-    answer = rules_here(home_of(os.environ), Path(folder_here()), os.environ)
-    for warning in answer["warnings"]:
-        face.note(f"warning: {warning}")
-    held = [r for r in answer["rules"] if r["kind"] == "landing"]
-    rules = [r for r in answer["rules"] if r["kind"] != "landing"]
-    columns: Columns = {
-        "RULE": "kind",
-        "PATTERN": "pattern",
-        "LEAVES": "leaves",
-        "FROM": "origin",
-        "WHY": "reason",
-    }
-    files = "".join(f"read: {safe(name)}\n" for name in answer["files"]) + f"{answer['note']}\n"
-    face.show(answer, lambda: listing(rules, columns) + _asked(held) + "\n" + files)
+        answer = rules_here(home_of(os.environ), Path(folder_here()), os.environ)
+        for warning in answer["warnings"]:
+            face.note(f"warning: {warning}")
+        held = [r for r in answer["rules"] if r["kind"] == "landing"]
+        rules = [r for r in answer["rules"] if r["kind"] != "landing"]
+        columns: Columns = {
+            "RULE": "kind",
+            "PATTERN": "pattern",
+            "LEAVES": "leaves",
+            "FROM": "origin",
+            "WHY": "reason",
+        }
+        files = "".join(f"read: {safe(name)}\n" for name in answer["files"]) + f"{answer['note']}\n"
+        face.show(answer, lambda: listing(rules, columns) + _asked(held) + "\n" + files)
 
 
 def _asked(held: list[dict[str, Any]]) -> str:

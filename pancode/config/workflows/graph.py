@@ -10,7 +10,7 @@ from pancode.config.workflows.entries import StepEntry
 from pancode.config.workflows.problems import FileProblems
 from pancode.config.workflows.templates import FORMS, misspelt, outputs, written
 from pancode.core.names import nearest
-from pancode.workflow.handing import TemplatePlace, is_kept
+from pancode.workflow.handing import is_kept
 
 _UNTIL = re.compile(r"""\s*([A-Za-z_][A-Za-z0-9_]*)\s*==\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*""")
 
@@ -58,7 +58,17 @@ class StepGraph:
                     key, f"step {step.name}: {word} does not name a value", fix=f"write {FORMS}"
                 )
             for place in outputs(step.entry.task):
-                self._check_output(step, place, key)
+                what = f"step {step.name}: {written(place)} does not name a value"
+                source = self._steps.get(place.step)
+                if source is None:
+                    self._unknown(key, what, place.step)
+                elif place.step not in self.ancestors(step.name):
+                    why = f"{step.name} does not wait for {place.step}"
+                    self._problems.add(key, what, why, f"needs: [{place.step}]")
+                elif place.path and not any(is_kept(place.path, kept) for kept in source.entry.files):
+                    near = nearest(place.path, source.entry.files)
+                    fix = f"did you mean {near}?" if near else f"files: [{place.path}] at step {place.step}"
+                    self._problems.add(key, what, f"{place.step} keeps no such file", fix)
 
     def ancestors(self, name: str) -> set[str]:
         """Every step that must end before this one begins."""
@@ -136,19 +146,6 @@ class StepGraph:
         elif condition[1] not in verdict.fields[condition[0]]:
             what = f"step {step.name}: {condition[0]} is never {condition[1]!r}"
             self._problems.add(key, what, fix=f"its schema has {', '.join(verdict.fields[condition[0]])}")
-
-    def _check_output(self, step: PlacedStep, place: TemplatePlace, key: str) -> None:
-        what = f"step {step.name}: {written(place)} does not name a value"
-        source = self._steps.get(place.step)
-        if source is None:
-            self._unknown(key, what, place.step)
-        elif place.step not in self.ancestors(step.name):
-            why = f"{step.name} does not wait for {place.step}"
-            self._problems.add(key, what, why, f"needs: [{place.step}]")
-        elif place.path and not any(is_kept(place.path, kept) for kept in source.entry.files):
-            near = nearest(place.path, source.entry.files)
-            fix = f"did you mean {near}?" if near else f"files: [{place.path}] at step {place.step}"
-            self._problems.add(key, what, f"{place.step} keeps no such file", fix)
 
 
 def _path(start: str, steps: Mapping[str, PlacedStep]) -> list[str]:

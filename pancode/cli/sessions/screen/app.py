@@ -500,7 +500,14 @@ class ChatScreen(SteadyPage):
             self.talk.tell(command.command.says)
         elif command.command.bare:
             if name == "/cost":
-                self._tell_cost()
+                turns = sum(one["turns"] for one in self.shape.get("sittings", ()))
+                told = (
+                    f"this session: {counted(turns, 'turn')}, {spent_in_all(self.shape)}"
+                    if self.shape
+                    else ""
+                )
+                if told:
+                    self.talk.tell(told)
             self._note = (f"{safe(command.text)} ...", QUIET)
             self.desk.show(command, max(40, self.size.width - 4))
         elif not self.desk.run:
@@ -514,12 +521,6 @@ class ChatScreen(SteadyPage):
             }
             self.desk.do(acts[name])
         self._wants_paint()
-
-    def _tell_cost(self) -> None:
-        turns = sum(one["turns"] for one in self.shape.get("sittings", ()))
-        told = f"this session: {counted(turns, 'turn')}, {spent_in_all(self.shape)}" if self.shape else ""
-        if told:
-            self.talk.tell(told)
 
     def _type(self, character: str) -> None:
         """A letter for the words, while the card has the keys."""
