@@ -21,28 +21,7 @@ from node_agent.attempt.ports import (
 from node_agent.machine.programs import LIBRARIES, PACKAGE
 from node_agent.policy.judging import NO_BOUNDS, NOTHING_BROKEN, Bounds, Offences, Where
 from node_agent.runner.violations import Violations
-from node_agent.runtimes.base import (
-    Brought,
-    Capabilities,
-    Denial,
-    ExitInfo,
-    FleetCalled,
-    FleetOver,
-    LaunchRequest,
-    OfTurns,
-    Parser,
-    Place,
-    Ran,
-    Rested,
-    Resume,
-    Runtime,
-    ToolCall,
-    TurnBegan,
-    TurnEnded,
-    WordsTaken,
-    clip,
-    may_write,
-)
+from node_agent.runtimes import base
 from node_agent.runtimes.logins import inner_secrets
 from node_agent.runtimes.orders import (
     DeskOf,
@@ -92,7 +71,7 @@ MOST_READ = 1 << 20
 _ESCAPED = re.compile(rb"\\u[0-9a-fA-F]{4}")
 
 
-def brought_in(tree: Path, folder: str, kinds: tuple[Brought, ...]) -> str | None:
+def brought_in(tree: Path, folder: str, kinds: tuple[base.Brought, ...]) -> str | None:
     """The first of it by its path in the checkout; None where there is none.
 
     Looked for where the program looks: in the folder in which it begins, and in all above it to the top.
@@ -134,7 +113,12 @@ class StreamReader:
     """
 
     def __init__(
-        self, parser: Parser, held: Violations, tells_ran: bool, hidden: Mapping[str, str], laid: LaidWordsOf
+        self,
+        parser: base.Parser,
+        held: Violations,
+        tells_ran: bool,
+        hidden: Mapping[str, str],
+        laid: LaidWordsOf,
     ) -> None:
         self._parser, self._held, self._tells_ran, self._hidden = parser, held, tells_ran, hidden
         self._laid, self._taken, self._false = laid, set[int](), list[str]()
@@ -142,42 +126,42 @@ class StreamReader:
         self._heard: list[int] = []
         self._turns: list[ReportedTurn] = []
         self._rests: RestReason | None = None
-        self._fleet: dict[int, FleetCalled] = {}
+        self._fleet: dict[int, base.FleetCalled] = {}
 
     def feed(self, chunk: bytes) -> None:
         for activity in self._parser.feed(chunk):
-            if isinstance(activity, ToolCall):
+            if isinstance(activity, base.ToolCall):
                 self._tools[activity.action.value] = self._tools.get(activity.action.value, 0) + 1
                 if not self._tells_ran:
                     self._held.take(activity, ran=False)
-            elif isinstance(activity, Denial):
+            elif isinstance(activity, base.Denial):
                 self._held.deny(words_of(activity))
-            elif isinstance(activity, TurnBegan | WordsTaken | TurnEnded | Rested):
+            elif isinstance(activity, base.TurnBegan | base.WordsTaken | base.TurnEnded | base.Rested):
                 self._take_turn(activity)
-            elif isinstance(activity, FleetCalled) and len(self._fleet) < MOST_OPEN_FLEET_CALLS:
+            elif isinstance(activity, base.FleetCalled) and len(self._fleet) < MOST_OPEN_FLEET_CALLS:
                 self._fleet[activity.number] = activity
-            elif isinstance(activity, FleetOver):
+            elif isinstance(activity, base.FleetOver):
                 self._fleet.pop(activity.number, None)
-            elif isinstance(activity, Ran) and (activity.ok or activity.call.command):
+            elif isinstance(activity, base.Ran) and (activity.ok or activity.call.command):
                 self._held.take(activity.call, ran=True)
 
-    def _take_turn(self, activity: OfTurns) -> None:
+    def _take_turn(self, activity: base.OfTurns) -> None:
         """Turns are numbered from 1 without a gap, and one at a time: what says else is left out."""
         now = self._turns[-1] if self._turns and self._turns[-1].end is None else None
         match activity:
-            case TurnBegan(number, message, said, wall_ms):
+            case base.TurnBegan(number, message, said, wall_ms):
                 fits = now is None and number == len(self._turns) + 1 <= MOST_TURNS
                 words = self._heard_as(message, said) if fits else None
                 if words is not None:
                     self._turns.append(ReportedTurn(number, (words,), wall_ms))
-            case WordsTaken(message, said):
+            case base.WordsTaken(message, said):
                 words = self._heard_as(message, said)
                 if now is not None and words is not None and len(now.words) < MOST_TURN_WORDS:
                     self._turns[-1] = replace(now, words=(*now.words, words))
-            case TurnEnded():
+            case base.TurnEnded():
                 if now is not None:
                     self._turns[-1] = replace(now, end=replace(activity, why=self._clean(activity.why)))
-            case Rested(why):
+            case base.Rested(why):
                 self._rests = why
 
     def _heard_as(self, message: int, said: LaidWords) -> TurnWords | None:
@@ -209,7 +193,7 @@ class StreamReader:
         turns = tuple(self._heard), tuple(self._turns), self._rests
         return ReportedUsage(usage, tools, broken, *turns, tuple(self._fleet.values()))
 
-    def finish(self, end: ExitInfo) -> ReportedEnd:
+    def finish(self, end: base.ExitInfo) -> ReportedEnd:
         told = self._parser.finish(end)
         tools = {action.value: count for action, count in told.tool_calls.items()}
         broken = self._held.violation
@@ -231,14 +215,14 @@ class StreamReader:
 
 def _name(text: str | None) -> str | None:
     """A name that a program gave: as much of it as a receipt may carry, which has a bound."""
-    return None if text is None else clip(text, NAME_CHARS)
+    return None if text is None else base.clip(text, NAME_CHARS)
 
 
 def reader_of(
-    parser: Parser,
+    parser: base.Parser,
     policy: Policy,
     where: Where,
-    able: Capabilities,
+    able: base.Capabilities,
     hidden: Mapping[str, str],
     laid: LaidWordsOf,
     sitting: bool = False,
@@ -275,7 +259,7 @@ class LaunchSurroundings:
     """The place in the run's home where its program asks people."""
     rules: Callable[[], Rules] = Rules
     """Those of the node's owner, as now."""
-    others: Callable[[], Mapping[str, Runtime]] = dict
+    others: Callable[[], Mapping[str, base.Runtime]] = dict
     """Programs of the node owner's choice, as now."""
 
 
@@ -320,7 +304,7 @@ class NodeRuntimes:
         _check_turns(order, runtime, door)
         loose = self._loose(order, runtime, isolation, work)
         is_root = os.geteuid() == 0 and isolation is Isolation.NONE  # inside nobody is root
-        place = Place(around.path, around.python, is_root, isolation, own, PACKAGE, LIBRARIES)
+        place = base.Place(around.path, around.python, is_root, isolation, own, PACKAGE, LIBRARIES)
         owners = around.rules()
         policy = with_rules(order.policy, owners)  # for who judges before it does
         _check_network(policy, runtime, isolation, door)
@@ -367,7 +351,7 @@ class NodeRuntimes:
     ) -> PhasePlan:
         runtime, sandbox = self._must_find(order.runtime), self._around.sandbox
         agent = any(step.kind is StepKind.AGENT for step in plan.steps)
-        writable = not agent or may_write(order.mode, order.safety, order.agent.read_only)
+        writable = not agent or base.may_write(order.mode, order.safety, order.agent.read_only)
         paths = (*order.policy.paths, *rules.paths)
         network = network_of(with_rules(order.policy, rules), runtime, agent, door)
         bounds = Permissions(writable, network, door.port if door else 0, paths)
@@ -376,7 +360,7 @@ class NodeRuntimes:
             raise StepFailed(FailureKind.SANDBOX, f"the sandbox is gone: {self._no_wall()}")
         return made
 
-    def _must_find(self, name: str) -> Runtime:
+    def _must_find(self, name: str) -> base.Runtime:
         runtime = find(name) or self._around.others().get(name)
         if runtime is None:
             raise StepFailed(FailureKind.RUNTIME_MISSING, f"this node agent knows no runtime {name!r}")
@@ -389,11 +373,11 @@ class NodeRuntimes:
         except OSError as exc:
             raise StepFailed(FailureKind.SANDBOX, f"no user id for this attempt: {exc}") from exc
 
-    def _isolation(self, order: Order, runtime: Runtime) -> Isolation:
+    def _isolation(self, order: Order, runtime: base.Runtime) -> Isolation:
         """Inside the sandbox where there is one. StepFailed where there is none and nothing else holds."""
         sandbox = self._around.sandbox
         asked = (order.mode, order.safety, order.agent.read_only)
-        runs = (order.runtime, order.workspace.kind, order.safety, may_write(*asked), order.depth)
+        runs = (order.runtime, order.workspace.kind, order.safety, base.may_write(*asked), order.depth)
         if not order.policy.walled and is_on_the_machine(*runs):
             return Isolation.NONE
         if sandbox is not None and sandbox.find().tools is not None:
@@ -410,7 +394,7 @@ class NodeRuntimes:
         return Isolation.LANDLOCK if fenced else Isolation.NONE
 
     def _loose(
-        self, order: Order, runtime: Runtime, isolation: Isolation, work: Path
+        self, order: Order, runtime: base.Runtime, isolation: Isolation, work: Path
     ) -> tuple[Enforced, ...]:
         """Programs of the repository that start past its flags. StepFailed unless a user accepts it."""
         if isolation is Isolation.SANDBOX:
@@ -446,10 +430,10 @@ class NodeRuntimes:
         able, sitting = runtime.capabilities, order.turns is not None
         return reader_of(parser, policy, bounds.where, able, self.hidden(order), laid, sitting)
 
-    def _request(self, order: Order, work: str, home: str) -> LaunchRequest:
+    def _request(self, order: Order, work: str, home: str) -> base.LaunchRequest:
         if order.resume is None:
             return request_of(order, work, home)
-        return request_of(order, work, home, Resume(order.resume.session, self._around.before(order)))
+        return request_of(order, work, home, base.Resume(order.resume.session, self._around.before(order)))
 
     def hidden(self, order: Order) -> dict[str, str]:
         """Values that must not leave the node: the owner's, logins, and the secrets that the order names."""
@@ -469,7 +453,7 @@ class NodeRuntimes:
         return {name: values[name] for name in (*order.env, *order.secrets) if name in values}
 
     def _logins(
-        self, runtime: Runtime, allowed: Mapping[str, str], order: Order, door: GatewayAccess | None
+        self, runtime: base.Runtime, allowed: Mapping[str, str], order: Order, door: GatewayAccess | None
     ) -> dict[str, str]:
         """This runtime's login on this node: for its own process, not for programs of a repository.
 
@@ -493,7 +477,9 @@ def _way(order: Order, values: Mapping[str, str]) -> Way | None:
     return way_of(order.runtime, values, (*order.env, *order.secrets), order.model)
 
 
-def network_of(policy: Policy, runtime: Runtime, agent: bool, door: GatewayAccess | None = None) -> Network:
+def network_of(
+    policy: Policy, runtime: base.Runtime, agent: bool, door: GatewayAccess | None = None
+) -> Network:
     """The network of a phase inside the sandbox: its model, or the policy's answer.
 
     An agent program without a gateway, such as one with a vendor's login, goes to its model by itself, where
@@ -506,7 +492,7 @@ def network_of(policy: Policy, runtime: Runtime, agent: bool, door: GatewayAcces
 
 
 def _check_network(
-    policy: Policy, runtime: Runtime, isolation: Isolation, door: GatewayAccess | None
+    policy: Policy, runtime: base.Runtime, isolation: Isolation, door: GatewayAccess | None
 ) -> None:
     """A network that nobody here could hold, or without the model, is a reason not to begin."""
     access, agent = policy.network, not runtime.capabilities.own
@@ -521,7 +507,7 @@ def _check_network(
         raise StepFailed(FailureKind.CANNOT_START, f"{words}: {fix}")
 
 
-def _check_turns(order: Order, runtime: Runtime, door: GatewayAccess | None) -> None:
+def _check_turns(order: Order, runtime: base.Runtime, door: GatewayAccess | None) -> None:
     """A limit that nobody here could hold is a reason not to begin."""
     able = runtime.capabilities
     counted = door is not None and not door.is_tunnel
@@ -539,7 +525,7 @@ def _check_turns(order: Order, runtime: Runtime, door: GatewayAccess | None) -> 
 
 
 def _network_enforced(
-    policy: Policy, runtime: Runtime, isolation: Isolation, door: GatewayAccess | None
+    policy: Policy, runtime: base.Runtime, isolation: Isolation, door: GatewayAccess | None
 ) -> tuple[Enforced, ...]:
     """The network in a receipt: nothing holds a network that is the node's own."""
     if isolation is not Isolation.SANDBOX:
@@ -554,7 +540,7 @@ def _network_enforced(
     )
 
 
-def _is_accepted(order: Order, runtime: Runtime, how: Enforcement) -> bool:
+def _is_accepted(order: Order, runtime: base.Runtime, how: Enforcement) -> bool:
     """Check whether being told is enough: the user says so, or it is their own program below full-auto.
 
     What a run has started counts as nobody's own: where it may go unheld, its order says so.
@@ -563,7 +549,7 @@ def _is_accepted(order: Order, runtime: Runtime, how: Enforcement) -> bool:
     return order.policy.told_only or (own and order.safety is not Safety.FULL_AUTO)
 
 
-def _check_chosen(order: Order, runtime: Runtime, door: GatewayAccess | None) -> None:
+def _check_chosen(order: Order, runtime: base.Runtime, door: GatewayAccess | None) -> None:
     """Refuse an order that a program of the owner's choice cannot carry out here."""
     if not runtime.chosen:
         return
@@ -576,7 +562,7 @@ def _check_chosen(order: Order, runtime: Runtime, door: GatewayAccess | None) ->
         raise StepFailed(FailureKind.MODEL_AUTH, f"{words}; fix: {fix}")
 
 
-def _check_able(order: Order, runtime: Runtime) -> None:
+def _check_able(order: Order, runtime: base.Runtime) -> None:
     """StepFailed rather than a run that thinks less or more than was asked, or that takes no turns; a
     coordinator knows before."""
     if order.turns is not None and not runtime.capabilities.takes_turns:

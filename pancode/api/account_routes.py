@@ -9,19 +9,10 @@ from pancode.agents.agents import find_agent
 from pancode.api.context import ApiContext
 from pancode.api.request.bodies import ActBody, CeilingBody, ScopeBody, SettleBody
 from pancode.api.routing import ApiCall, Verb
+from pancode.control import shapes
 from pancode.control.money import set_ceilings, settle_by_hand, unset_ceiling
 from pancode.control.paging import MOST_ROWS
 from pancode.control.run import find
-from pancode.control.shapes import (
-    BriefLine,
-    BriefShape,
-    BudgetShape,
-    CostTable,
-    InboxShape,
-    ReportShape,
-    TrackRecordRow,
-    WorkerShape,
-)
 from pancode.core.books import PERIODS, repo_scope, session_scope
 from pancode.errors import UsageError
 from pancode.fleet.fleet import must_exist
@@ -38,8 +29,8 @@ from pancode.work.people.answering import items
 class InboxAnswer(TypedDict):
     """`also`: what waits for a person beside the questions; `by` says whose last look counts there."""
 
-    items: list[InboxShape]
-    also: list[BriefLine]
+    items: list[shapes.InboxShape]
+    also: list[shapes.BriefLine]
 
 
 class SettledAnswer(TypedDict):
@@ -49,11 +40,11 @@ class SettledAnswer(TypedDict):
 
 
 class WorkersAnswer(TypedDict):
-    workers: list[WorkerShape]
+    workers: list[shapes.WorkerShape]
 
 
 class TrackRecordsAnswer(TypedDict):
-    records: list[TrackRecordRow]
+    records: list[shapes.TrackRecordRow]
 
 
 class LookedAnswer(TypedDict):
@@ -61,13 +52,13 @@ class LookedAnswer(TypedDict):
 
 
 @Verb("GET /v1/budget", command="budget show", query=("all",))
-def _budget(context: ApiContext, call: ApiCall) -> BudgetShape:
+def _budget(context: ApiContext, call: ApiCall) -> shapes.BudgetShape:
     """Spent, held, free."""
     return budget(context.core, Configured.of(context.coordinator.around({})), call.flag("all"))
 
 
 @Verb("POST /v1/budget/ceiling", CeilingBody, "budget set", pokes=True, right=BUDGETS)
-def _ceiling(context: ApiContext, call: ApiCall) -> BudgetShape:
+def _ceiling(context: ApiContext, call: ApiCall) -> shapes.BudgetShape:
     """Set a ceiling."""
     body: CeilingBody = call.body
     set_ceilings(context.core, budget_scope(context, body.scope), body.ceilings(), body.by)
@@ -115,7 +106,7 @@ def _whole(context: ApiContext, kind: str, name: str) -> str:
 
 
 @Verb("POST /v1/budget/ceiling/unset", ScopeBody, "budget unset", pokes=True, right=BUDGETS)
-def _unset(context: ApiContext, call: ApiCall) -> BudgetShape:
+def _unset(context: ApiContext, call: ApiCall) -> shapes.BudgetShape:
     """The configured one again.
 
     A machine, an agent or a repository that is gone may have left a ceiling: it is not looked for.
@@ -138,7 +129,7 @@ _COST = ("by", "since", "limit", "agent", "node", "repository")
 
 
 @Verb("GET /v1/cost", command="cost", query=_COST)
-def _cost(context: ApiContext, call: ApiCall) -> CostTable:
+def _cost(context: ApiContext, call: ApiCall) -> shapes.CostTable:
     """What runs have cost, by one of their properties."""
     by, limit = call.query.get("by", "run"), call.number("limit", 50, MOST_ROWS)
     wanted = dict(call.query)
@@ -174,7 +165,7 @@ def _inbox(context: ApiContext, call: ApiCall) -> InboxAnswer:
 
 
 @Verb("GET /v1/brief", command="brief", query=("by", "since"))
-def _brief(context: ApiContext, call: ApiCall) -> BriefShape:
+def _brief(context: ApiContext, call: ApiCall) -> shapes.BriefShape:
     """What happened since the last look."""
     context.coordinator.code.look_for_reverts()
     return brief(context.core, items(context.core), call.query.get("by", "api"), call.query.get("since"))
@@ -188,7 +179,7 @@ def _looked(context: ApiContext, call: ApiCall) -> LookedAnswer:
 
 
 @Verb("GET /v1/report", command="brief", query=("by", "since"))
-def _report(context: ApiContext, call: ApiCall) -> ReportShape:
+def _report(context: ApiContext, call: ApiCall) -> shapes.ReportShape:
     """A brief of a longer time, with costs."""
     context.coordinator.code.look_for_reverts()
     by, since = call.query.get("by", "api"), call.query.get("since", "7d")

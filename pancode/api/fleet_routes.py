@@ -10,19 +10,7 @@ from typing_extensions import TypedDict
 from pancode.access.rights import OPERATES, REMOVES, SETS_UP
 from pancode.agents.tiers import check_login
 from pancode.api.context import ApiContext
-from pancode.api.request.bodies import (
-    CallerBody,
-    DrainBody,
-    HandedBody,
-    LoginBody,
-    NodesBody,
-    ProgramsBody,
-    SetBody,
-    ShutdownBody,
-    SpecBody,
-    TrustBody,
-    UpBody,
-)
+from pancode.api.request import bodies
 from pancode.api.routing import ApiCall, EventStream, Object, Verb
 from pancode.api.streaming import sse, steps
 from pancode.control.shapes import FleetShape, NodeShape
@@ -94,10 +82,10 @@ def _status(context: ApiContext, call: ApiCall) -> FleetShape:
     return fleet(context.core, {**context.facts, **known})
 
 
-@Verb("POST /v1/fleet/up", UpBody, "fleet up", right=OPERATES)
+@Verb("POST /v1/fleet/up", bodies.UpBody, "fleet up", right=OPERATES)
 def _up(context: ApiContext, call: ApiCall) -> EventStream:
     """Bring nodes up."""
-    body: UpBody = call.body
+    body: bodies.UpBody = call.body
     must_exist(context.core, body.nodes)
 
     def work(progress: Progress) -> Any:
@@ -108,10 +96,10 @@ def _up(context: ApiContext, call: ApiCall) -> EventStream:
     return sse(steps(context, work))
 
 
-@Verb("POST /v1/fleet/down", NodesBody, "fleet down", right=OPERATES)
+@Verb("POST /v1/fleet/down", bodies.NodesBody, "fleet down", right=OPERATES)
 def _down(context: ApiContext, call: ApiCall) -> EventStream:
     """Stop node agents."""
-    body: NodesBody = call.body
+    body: bodies.NodesBody = call.body
     must_exist(context.core, body.nodes)
     if not body.now:
         busy = busy_runs(context.core, body.nodes)
@@ -131,19 +119,19 @@ def _down(context: ApiContext, call: ApiCall) -> EventStream:
     return sse(steps(context, work))
 
 
-@Verb("POST /v1/fleet/drain", DrainBody, "fleet drain", pokes=True, right=OPERATES)
+@Verb("POST /v1/fleet/drain", bodies.DrainBody, "fleet drain", pokes=True, right=OPERATES)
 def _drain(context: ApiContext, call: ApiCall) -> DrainAnswer:
     """Start nothing new there."""
-    body: DrainBody = call.body
+    body: bodies.DrainBody = call.body
     must_exist(context.core, body.nodes)
     reason = body.reason or f"drained by {body.by}"
     return {"nodes": drain_fleet(context.core, body.nodes, reason, body.by), "draining": reason}
 
 
-@Verb("POST /v1/fleet/resume", DrainBody, "fleet resume", pokes=True, right=OPERATES)
+@Verb("POST /v1/fleet/resume", bodies.DrainBody, "fleet resume", pokes=True, right=OPERATES)
 def _resume(context: ApiContext, call: ApiCall) -> DrainAnswer:
     """Take work again."""
-    body: DrainBody = call.body
+    body: bodies.DrainBody = call.body
     must_exist(context.core, body.nodes)
     if not body.nodes:
         pause_queue(context.core, None, None, body.by)
@@ -153,10 +141,10 @@ def _resume(context: ApiContext, call: ApiCall) -> DrainAnswer:
     return {"nodes": nodes, "draining": None, "let_in": freed}
 
 
-@Verb("POST /v1/fleet/doctor", NodesBody, "fleet doctor", right=OPERATES)
+@Verb("POST /v1/fleet/doctor", bodies.NodesBody, "fleet doctor", right=OPERATES)
 def _doctor(context: ApiContext, call: ApiCall) -> ChecksAnswer:
     """Reach and check nodes."""
-    body: NodesBody = call.body
+    body: bodies.NodesBody = call.body
     must_exist(context.core, body.nodes)
     checks = context.coordinator.fleet.doctor(body.nodes, _caller(body))
     return {"checks": [*walls(context.core, body.nodes), *checks]}
@@ -168,25 +156,25 @@ def _node(context: ApiContext, call: ApiCall) -> NodeShape:
     return cast("NodeShape", node(context.core, call.path["node"]))
 
 
-@Verb("POST /v1/nodes/probe", SpecBody, right=SETS_UP)
+@Verb("POST /v1/nodes/probe", bodies.SpecBody, right=SETS_UP)
 def _probe(context: ApiContext, call: ApiCall) -> ProbeAnswer:
     """Look at a machine before it is added."""
-    body: SpecBody = call.body
+    body: bodies.SpecBody = call.body
     return cast("ProbeAnswer", context.coordinator.fleet.probe(_spec(body), _caller(body)))
 
 
-@Verb("POST /v1/nodes", SpecBody, "node add", status=201, right=SETS_UP)
+@Verb("POST /v1/nodes", bodies.SpecBody, "node add", status=201, right=SETS_UP)
 def _add(context: ApiContext, call: ApiCall) -> NodeShape:
     """Put a machine into the inventory."""
-    body: SpecBody = call.body
+    body: bodies.SpecBody = call.body
     added = context.coordinator.fleet.add(_spec(body), _caller(body))
     return cast("NodeShape", node(context.core, added.name))
 
 
-@Verb("POST /v1/nodes/{node}/set", SetBody, "node set", pokes=True, right=OPERATES)
+@Verb("POST /v1/nodes/{node}/set", bodies.SetBody, "node set", pokes=True, right=OPERATES)
 def _set(context: ApiContext, call: ApiCall) -> NodeShape:
     """Slots and labels."""
-    body: SetBody = call.body
+    body: bodies.SetBody = call.body
     name = call.path["node"]
     must_exist(context.core, (name,))
     if body.slots is None and not body.labels and not body.unlabel:
@@ -195,10 +183,10 @@ def _set(context: ApiContext, call: ApiCall) -> NodeShape:
     return cast("NodeShape", node(context.core, name))
 
 
-@Verb("POST /v1/nodes/{node}/login", LoginBody, "node login", right=SETS_UP)
+@Verb("POST /v1/nodes/{node}/login", bodies.LoginBody, "node login", right=SETS_UP)
 def _login(context: ApiContext, call: ApiCall) -> LoginAnswer:
     """Note that a login is opened there."""
-    body: LoginBody = call.body
+    body: bodies.LoginBody = call.body
     found = node(context.core, call.path["node"])
     if body.outcome is None:
         check_login(found, body.runtime)
@@ -206,19 +194,19 @@ def _login(context: ApiContext, call: ApiCall) -> LoginAnswer:
     return {"node": found["name"], "runtime": body.runtime, "target": found["target"]}
 
 
-@Verb("POST /v1/nodes/{node}/programs", ProgramsBody, "node install", right=SETS_UP)
+@Verb("POST /v1/nodes/{node}/programs", bodies.ProgramsBody, "node install", right=SETS_UP)
 def _programs(context: ApiContext, call: ApiCall) -> ProgramsAnswer:
     """Note that programs are installed there."""
-    body: ProgramsBody = call.body
+    body: bodies.ProgramsBody = call.body
     found = node(context.core, call.path["node"])
     note_programs(context.core, found["name"], body.act, body.runtimes, body.by, body.outcome)
     return {"node": found["name"], "runtimes": list(body.runtimes), "target": found["target"]}
 
 
-@Verb("POST /v1/nodes/{node}/remove", CallerBody, "node rm", right=REMOVES)
+@Verb("POST /v1/nodes/{node}/remove", bodies.CallerBody, "node rm", right=REMOVES)
 def _remove(context: ApiContext, call: ApiCall) -> EventStream:
     """Take a machine out."""
-    body: CallerBody = call.body
+    body: bodies.CallerBody = call.body
     name = call.path["node"]
     must_exist(context.core, (name,))
 
@@ -228,40 +216,40 @@ def _remove(context: ApiContext, call: ApiCall) -> EventStream:
     return sse(steps(context, work))
 
 
-@Verb("POST /v1/nodes/{node}/steps", HandedBody, "node steps", right=SETS_UP)
+@Verb("POST /v1/nodes/{node}/steps", bodies.HandedBody, "node steps", right=SETS_UP)
 def _handed(context: ApiContext, call: ApiCall) -> Object:
     """A bring-up as data, for other tools."""
-    body: HandedBody = call.body
+    body: bodies.HandedBody = call.body
     return context.coordinator.fleet.handed(call.path["node"], body.probe, body.key, body.remove)
 
 
-@Verb("POST /v1/nodes/{node}/cleaned", CallerBody, right=REMOVES)
+@Verb("POST /v1/nodes/{node}/cleaned", bodies.CallerBody, right=REMOVES)
 def _cleaned(context: ApiContext, call: ApiCall) -> CleanedAnswer:
     """Another tool has cleaned it."""
     return {"forgotten": context.coordinator.fleet.cleaned(call.path["node"])}
 
 
-@Verb("POST /v1/nodes/{node}/trust", TrustBody, "node trust", right=REMOVES)
+@Verb("POST /v1/nodes/{node}/trust", bodies.TrustBody, "node trust", right=REMOVES)
 def _trust(context: ApiContext, call: ApiCall) -> NodeResultShape:
     """A new host key is right."""
-    body: TrustBody = call.body
+    body: bodies.TrustBody = call.body
     name = call.path["node"]
     must_exist(context.core, (name,))
     trusted = context.coordinator.fleet.trust(name, body.fingerprint, _caller(body))
     return cast("NodeResultShape", asdict(trusted))
 
 
-@Verb("POST /v1/shutdown", ShutdownBody, "fleet down", right=SETS_UP)
+@Verb("POST /v1/shutdown", bodies.ShutdownBody, "fleet down", right=SETS_UP)
 def _shutdown(context: ApiContext, call: ApiCall) -> StoppingAnswer:
     """Stop the coordinator."""
-    body: ShutdownBody = call.body
+    body: bodies.ShutdownBody = call.body
     context.shutdown(body.by)
     return {"stopping": True, "pid": context.facts.get("pid")}
 
 
-def _caller(body: CallerBody) -> Caller:
+def _caller(body: bodies.CallerBody) -> Caller:
     return Caller(body.by, dict(body.environ))
 
 
-def _spec(body: SpecBody) -> NodeSpec:
+def _spec(body: bodies.SpecBody) -> NodeSpec:
     return NodeSpec(**body.model_dump(exclude={"by", "environ"}))

@@ -16,23 +16,9 @@ from pancode.agents.request import EXPLORE, Defaults, Project
 from pancode.agents.runtimes import known_runtime
 from pancode.agents.tiers import ModelTier
 from pancode.code.landing.forge import ForgeAccess, ForgeKind
+from pancode.config import values
 from pancode.config.projects import ProjectSettings
 from pancode.config.secrets import SecretShownError
-from pancode.config.values import (
-    Commands,
-    Duration,
-    FilePath,
-    FolderNames,
-    Labels,
-    Level,
-    Machines,
-    Money,
-    Names,
-    ReportNames,
-    Size,
-    Texts,
-    as_tuple,
-)
 from pancode.core.land_rule import LandRule
 from pancode.errors import ConfigError, UsageError
 from pancode.life.health import HealthRules
@@ -132,11 +118,11 @@ class NotifyChannel(_Part):
 class NotifyRule(_Part):
     """What goes to which channels; what is left out counts for all."""
 
-    to: Texts
+    to: values.Texts
     kinds: Annotated[tuple[NoticeKind, ...], Field(strict=False)] = USUAL
-    agents: Texts = ()
-    nodes: Texts = ()
-    repositories: Texts = ()
+    agents: values.Texts = ()
+    nodes: values.Texts = ()
+    repositories: values.Texts = ()
 
 
 class Notify(_Part):
@@ -196,7 +182,7 @@ def _model_name(text: str) -> str:
 
 
 ModelName = Annotated[str, AfterValidator(_model_name)]
-ModelNames = Annotated[tuple[ModelName, ...], BeforeValidator(as_tuple)]
+ModelNames = Annotated[tuple[ModelName, ...], BeforeValidator(values.as_tuple)]
 
 
 class Part(BaseModel):
@@ -208,18 +194,18 @@ class Part(BaseModel):
 class Budget(Part):
     """Money, in USD; and what a run without a history is thought to need of tokens and time."""
 
-    ceiling: Money = Decimal(10)
-    per_run: Money | None = None
-    estimate: Money = Decimal("0.75")
+    ceiling: values.Money = Decimal(10)
+    per_run: values.Money | None = None
+    estimate: values.Money = Decimal("0.75")
     estimate_tokens: int = Field(default=200_000, ge=0)
-    estimate_time: Duration = 10 * MINUTE_MS
+    estimate_time: values.Duration = 10 * MINUTE_MS
 
 
 class SessionSettings(Part):
     """What a sitting may cost, and all sittings of one session together; None: it has no ceiling."""
 
-    sitting_usd: Annotated[Money, Field(gt=0)] = Decimal(2)
-    max_usd: Money | None = None
+    sitting_usd: Annotated[values.Money, Field(gt=0)] = Decimal(2)
+    max_usd: values.Money | None = None
     on_cap: Literal["rest", "ask"] = "rest"
 
 
@@ -230,12 +216,12 @@ class Dispatch(Part):
     runtime: Annotated[str, AfterValidator(known_runtime)] = "claude"
     mode: Annotated[Mode, Field(strict=False)] = Mode.BUILD
     safety: Annotated[Safety, Field(strict=False)] = Safety.AUTO_EDIT
-    reasoning: Level | None = None
+    reasoning: values.Level | None = None
     max_depth: int = Field(default=2, ge=0, le=10)
     max_attempts: int | None = Field(default=None, ge=1, le=10)
     on_lost: Literal["ask", "retry"] = "ask"
     verify_on: str | None = Field(default=None, min_length=1)
-    require: Labels = {}
+    require: values.Labels = {}
     land: Annotated[LandRule, Field(strict=False)] = LandRule.ASK
     network: dict[Annotated[Mode, Field(strict=False)], Annotated[NetworkAccess, Field(strict=False)]] = {}
 
@@ -243,15 +229,15 @@ class Dispatch(Part):
 class LimitSettings(Part):
     """The limits of a run."""
 
-    wall: Duration = 60 * MINUTE_MS
-    idle: Duration | None = None
-    output: Size = 64 * 2**20
+    wall: values.Duration = 60 * MINUTE_MS
+    idle: values.Duration | None = None
+    output: values.Size = 64 * 2**20
     tokens: int | None = Field(default=None, gt=0)
     requests: int | None = Field(default=None, gt=0)
     wrap_up: bool = False
-    memory: Annotated[Size, Field(ge=64 * 2**20)] | None = None
+    memory: Annotated[values.Size, Field(ge=64 * 2**20)] | None = None
     processes: int | None = Field(default=None, ge=32)
-    disk: Annotated[Size, Field(ge=64 * 2**20)] | None = None
+    disk: Annotated[values.Size, Field(ge=64 * 2**20)] | None = None
 
 
 HEALTH = HealthRules()
@@ -260,11 +246,11 @@ HEALTH = HealthRules()
 class HealthSettings(Part):
     """The watch over agents at work: it warns, tells a quiet agent once, then asks; it stops nothing."""
 
-    look: Duration = HEALTH.look_ms
-    warn: Duration = HEALTH.warn_ms
-    stuck: Duration = HEALTH.stuck_ms
-    between: Duration = HEALTH.between_ms
-    stable: Duration = HEALTH.stable_ms
+    look: values.Duration = HEALTH.look_ms
+    warn: values.Duration = HEALTH.warn_ms
+    stuck: values.Duration = HEALTH.stuck_ms
+    between: values.Duration = HEALTH.between_ms
+    stable: values.Duration = HEALTH.stable_ms
     failures: int = Field(default=HEALTH.failures, ge=1, le=100)
     words: bool = HEALTH.words
 
@@ -284,7 +270,7 @@ class Models(Part):
     worker: ModelName | None = None
     scout: ModelName | None = None
     choices: ModelNames = ()
-    machines: Machines = ()
+    machines: values.Machines = ()
     tiers: dict[str, Annotated[ModelTier, Field(strict=False)]] = {}
     strict_tiers: bool = False
 
@@ -299,16 +285,16 @@ class Nodes(Part):
     """The defaults of a new node, and the bounds of each node's data on the coordinator."""
 
     slots: int = Field(default=4, ge=1, le=256)
-    redis_quota: Annotated[Size, Field(ge=2**20)] = 64 * 2**20
+    redis_quota: Annotated[values.Size, Field(ge=2**20)] = 64 * 2**20
     evidence_receipts: int = Field(default=1_000, ge=1, le=1_000_000)
-    evidence_size: Annotated[Size, Field(ge=2**20)] = 64 * 2**20
+    evidence_size: Annotated[values.Size, Field(ge=2**20)] = 64 * 2**20
 
 
 class ApiTls(Part):
     """Certificate and key with which the API is open over TCP; PEM files."""
 
-    cert: FilePath | None = None
-    key: FilePath | None = None
+    cert: values.FilePath | None = None
+    key: values.FilePath | None = None
 
 
 class ApiDoor(Part):
@@ -318,7 +304,7 @@ class ApiDoor(Part):
     """
 
     listen: str | None = Field(default=None, pattern=r"^.+:[0-9]{1,5}$")
-    hosts: Texts = ()
+    hosts: values.Texts = ()
     tls: ApiTls = ApiTls()
 
 
@@ -326,17 +312,17 @@ class LedgerPlace(Part):
     """The record. Without a URL it is a file in the home. The password is read at each connection."""
 
     url: str | None = Field(default=None, pattern=r"^(postgresql|postgres)://")
-    password_file: FilePath | None = None
+    password_file: values.FilePath | None = None
 
 
 class Redis(Part):
     """The bus. Without a URL the coordinator runs its own Valkey. The files are read at each connection."""
 
     url: str | None = Field(default=None, pattern=r"^(redis|rediss|unix)://")
-    password_file: FilePath | None = None
-    ca_file: FilePath | None = None
-    cert_file: FilePath | None = None
-    key_file: FilePath | None = None
+    password_file: values.FilePath | None = None
+    ca_file: values.FilePath | None = None
+    cert_file: values.FilePath | None = None
+    key_file: values.FilePath | None = None
 
 
 class DirectLinks(Part):
@@ -356,7 +342,7 @@ class Metrics(Part):
     """
 
     listen: str | None = Field(default=None, pattern=r"^.+:[0-9]{1,5}$")
-    hosts: Texts = ()
+    hosts: values.Texts = ()
 
 
 class Land(Part):
@@ -371,8 +357,8 @@ class SetUpCache(Part):
     `key`: patterns of the files that set-up reads; empty: every file counts.
     """
 
-    folders: FolderNames = ()
-    key: Texts = ()
+    folders: values.FolderNames = ()
+    key: values.Texts = ()
 
 
 def _form(value: object) -> str:
@@ -380,7 +366,8 @@ def _form(value: object) -> str:
 
 
 Cached = Annotated[
-    Annotated[FolderNames, Tag("[folders]")] | Annotated[SetUpCache, Tag("[keyed]")], Discriminator(_form)
+    Annotated[values.FolderNames, Tag("[folders]")] | Annotated[SetUpCache, Tag("[keyed]")],
+    Discriminator(_form),
 ]
 """Folders alone, or with the key."""
 
@@ -391,25 +378,25 @@ class Allow(Part):
     `files`: untracked ones that travel although such names usually hold secrets.
     """
 
-    env: Names = ()
-    secrets: Names = ()
-    files: Texts = ()
+    env: values.Names = ()
+    secrets: values.Names = ()
+    files: values.Texts = ()
 
 
 class Timing(Part):
     """The deadlines of silence, and the intervals of reports. `factor` scales all of them."""
 
     factor: float = Field(default=1.0, gt=0, le=10)
-    beat: Duration = 5_000
-    ask: Duration = 15_000
-    suspect: Duration = 30_000
-    unreachable: Duration = 3 * MINUTE_MS
-    lost: Duration = 15 * MINUTE_MS
-    start_by: Duration = 2 * MINUTE_MS
-    push_again: Duration = 30_000
-    control_again: Duration = 10_000
-    refused_pause: Duration = 5_000
-    retry_pause: Duration = 10_000
+    beat: values.Duration = 5_000
+    ask: values.Duration = 15_000
+    suspect: values.Duration = 30_000
+    unreachable: values.Duration = 3 * MINUTE_MS
+    lost: values.Duration = 15 * MINUTE_MS
+    start_by: values.Duration = 2 * MINUTE_MS
+    push_again: values.Duration = 30_000
+    control_again: values.Duration = 10_000
+    refused_pause: values.Duration = 5_000
+    retry_pause: values.Duration = 10_000
 
 
 class HistorySettings(Part):
@@ -442,12 +429,12 @@ class Settings(Part):
     allow: Allow = Allow()
     timing: Timing = Timing()
     projects: dict[str, ProjectSettings] = {}
-    setup: Commands = ()
+    setup: values.Commands = ()
     cache: Cached = ()
-    verify: Commands = ()
-    reports: ReportNames = ()
-    env: Names = ()
-    secrets: Names = ()
+    verify: values.Commands = ()
+    reports: values.ReportNames = ()
+    env: values.Names = ()
+    secrets: values.Names = ()
 
     def defaults(self) -> Defaults:
         """The form that resolution takes."""
@@ -504,7 +491,7 @@ class Settings(Part):
             secrets=self.secrets,
         )
 
-    def _check_allowed(self, key: str, asked: Names, allowed: Names) -> None:
+    def _check_allowed(self, key: str, asked: values.Names, allowed: values.Names) -> None:
         """A repository is a stranger: its set-up and gates run with what it asks for."""
         refused = [name for name in asked if name not in allowed]
         if refused:

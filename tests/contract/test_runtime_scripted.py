@@ -17,6 +17,7 @@ import pytest
 
 from node_agent.runtimes.base import ExitInfo, LaunchRequest, RuntimeVerdict
 from node_agent.runtimes.scripted import program
+from node_agent.runtimes.scripted.runtime import ScriptedParser, launch
 from node_agent.wire.failure import FailureKind as F
 from node_agent.wire.policy import ActionClass as A
 from node_agent.wire.policy import Safety

@@ -6,28 +6,7 @@ import os.path
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from node_agent.runtimes.base import (
-    NOTHING,
-    Activity,
-    Capabilities,
-    ExitInfo,
-    LaunchRequest,
-    Place,
-    Probe,
-    ProcessSpec,
-    Ran,
-    Runtime,
-    SessionStarted,
-    TextPiece,
-    ToolCall,
-    UsageGrew,
-    base_env,
-    clip,
-    ended_for_us,
-    how_it_ended,
-    may_write,
-    own_files,
-)
+from node_agent.runtimes import base
 from node_agent.runtimes.lines import count_of, text_of, usd_of
 from node_agent.runtimes.outcome import EventParser
 from node_agent.wire.failure import FailureKind
@@ -39,7 +18,7 @@ PROMPT = "prompt.md"
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "program.py")
 
 
-def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
+def launch(request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
     """`python3 -I -S program.py`: no site packages, nothing of the user's Python settings."""
     argv = [place.python, "-I", "-S", PROGRAM]
     if not request.may_write:
@@ -48,19 +27,19 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
         argv += ["--model", request.model]
     if request.limits.usd is not None:
         argv += ["--max-usd", format(request.limits.usd, "f")]
-    files = own_files(request)
+    files = base.own_files(request)
     if request.prompt:
         files[PROMPT] = request.prompt.encode("utf-8", "surrogateescape")
         argv += ["--prompt", f"{request.home}/{PROMPT}"]
     stdin = request.task.encode("utf-8", "surrogateescape")
-    return ProcessSpec(tuple(argv), base_env(request, place), stdin, files)
+    return base.ProcessSpec(tuple(argv), base.base_env(request, place), stdin, files)
 
 
 def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
     """It obeys --read-only, unless its script says `force`: it is there to misbehave."""
     if isolation is Isolation.SANDBOX:
         return Enforcement.SANDBOX
-    return Enforcement.TOLD_ONLY if may_write(mode, safety, read_only) else Enforcement.RUNTIME
+    return Enforcement.TOLD_ONLY if base.may_write(mode, safety, read_only) else Enforcement.RUNTIME
 
 
 def read_probe(results: Sequence[tuple[int | None, str]]) -> RuntimeFact:
@@ -68,7 +47,7 @@ def read_probe(results: Sequence[tuple[int | None, str]]) -> RuntimeFact:
     return RuntimeFact(name="scripted", version="1", state="ok")
 
 
-PROBE = Probe((), read_probe)
+PROBE = base.Probe((), read_probe)
 
 
 _BY_STATUS = {
@@ -83,7 +62,7 @@ class ScriptedParser(EventParser):
 
     def __init__(self) -> None:
         super().__init__()
-        self._usage = NOTHING
+        self._usage = base.NOTHING
         self._result: dict[str, Any] | None = None
 
     @property
@@ -98,48 +77,48 @@ class ScriptedParser(EventParser):
         turns = count_of((self._result or {}).get("turns"))
         return self._usage.model_copy(update={"turns": turns})
 
-    def _event(self, event: dict[str, Any]) -> Iterator[Activity]:
+    def _event(self, event: dict[str, Any]) -> Iterator[base.Activity]:
         match event.get("type"):
             case "start":
                 self._session = text_of(event.get("session")) or None
                 self._model = text_of(event.get("model")) or None
-                yield SessionStarted(self._session, self._model)
+                yield base.SessionStarted(self._session, self._model)
             case "say":
-                yield TextPiece(text_of(event.get("text")))
+                yield base.TextPiece(text_of(event.get("text")))
             case "tool" | "denied":
                 yield from self._tool(event)
             case "usage":
                 self._usage = _usage(event)
-                yield UsageGrew(self._usage)
+                yield base.UsageGrew(self._usage)
             case "result":
                 self._result = event
 
-    def _tool(self, event: dict[str, Any]) -> Iterator[Activity]:
+    def _tool(self, event: dict[str, Any]) -> Iterator[base.Activity]:
         name, action = text_of(event.get("name"), "?"), _action(event.get("action"))
-        detail = clip(text_of(event.get("detail")), 200)
+        detail = base.clip(text_of(event.get("detail")), 200)
         self._calls[action] += 1
         if event["type"] == "tool":
             self._denied_last = None
             shell = {"git": f"git {detail}", "commit": "git commit"}.get(name, detail)
             command = shell if action is ActionClass.SHELL else ""
-            call = ToolCall(name, action, detail, command, tuple(detail.split()[:1]))
+            call = base.ToolCall(name, action, detail, command, tuple(detail.split()[:1]))
             yield call
-            yield Ran(call, event.get("ok") is not False)
+            yield base.Ran(call, event.get("ok") is not False)
         else:
-            yield self._denied(ToolCall(name, action, detail), "")
+            yield self._denied(base.ToolCall(name, action, detail), "")
 
-    def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
-        if ours := ended_for_us(end):
+    def _judge(self, end: base.ExitInfo) -> tuple[FailureKind | None, str]:
+        if ours := base.ended_for_us(end):
             return ours
         if self._result is None:
             unreadable = self._lines.unreadable == self._lines.lines
             kind = FailureKind.RUNTIME_UNREADABLE if unreadable else FailureKind.NO_ANSWER
-            return kind, f"{how_it_ended(end)} without a result event"
+            return kind, f"{base.how_it_ended(end)} without a result event"
         status, text = self._result.get("status"), text_of(self._result.get("text"))
         if status != "success":
             return _BY_STATUS.get(text_of(status), FailureKind.AGENT_FAILED), text or "an error without words"
         if end.status != 0:
-            return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a result of success"
+            return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a result of success"
         return self._worth(text)
 
 
@@ -158,9 +137,9 @@ def _action(value: Any) -> ActionClass:
     return ActionClass(value) if value in ActionClass.__members__.values() else ActionClass.UNKNOWN
 
 
-RUNTIME = Runtime(
+RUNTIME = base.Runtime(
     "scripted",
-    Capabilities(
+    base.Capabilities(
         stream=True,
         tells_ran=True,
         usage=True,

@@ -4,26 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from node_agent.runtimes.base import (
-    ANSWER_CHARS,
-    NOTHING,
-    Activity,
-    Capabilities,
-    ExitInfo,
-    LaunchRequest,
-    Place,
-    Probe,
-    ProcessSpec,
-    Runtime,
-    RuntimeVerdict,
-    TextPiece,
-    base_env,
-    clip,
-    ended_for_us,
-    how_it_ended,
-    may_write,
-    own_files,
-)
+from node_agent.runtimes import base
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
@@ -32,21 +13,21 @@ from node_agent.wire.receipt import Usage
 SCRIPT = "task.sh"
 
 
-def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
+def launch(request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
     """`sh -eu FILE` with the task as the file's text, outside the checkout; or the argument list as it is."""
-    env = base_env(request, place)
+    env = base.base_env(request, place)
     if request.argv is not None:
-        return ProcessSpec(request.argv, env, b"", own_files(request))
+        return base.ProcessSpec(request.argv, env, b"", base.own_files(request))
     script = request.task if request.task.endswith("\n") else request.task + "\n"
-    files = {**own_files(request), SCRIPT: script.encode("utf-8", "surrogateescape")}
-    return ProcessSpec(("sh", "-eu", f"{request.home}/{SCRIPT}"), env, b"", files)
+    files = {**base.own_files(request), SCRIPT: script.encode("utf-8", "surrogateescape")}
+    return base.ProcessSpec(("sh", "-eu", f"{request.home}/{SCRIPT}"), env, b"", files)
 
 
 def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
     """A shell holds no rule by itself: a wall does, or the script's author is trusted to have meant it."""
     if isolation is Isolation.SANDBOX:
         return Enforcement.SANDBOX
-    return Enforcement.TOLD_ONLY if may_write(mode, safety, read_only) else Enforcement.IMPOSSIBLE
+    return Enforcement.TOLD_ONLY if base.may_write(mode, safety, read_only) else Enforcement.IMPOSSIBLE
 
 
 def read_probe(results: Sequence[tuple[int | None, str]]) -> RuntimeFact:
@@ -56,10 +37,10 @@ def read_probe(results: Sequence[tuple[int | None, str]]) -> RuntimeFact:
     return RuntimeFact(name="shell", state="ok" if found else "missing", fix=fix)
 
 
-PROBE = Probe((("sh", "-c", ":"),), read_probe)
+PROBE = base.Probe((("sh", "-c", ":"),), read_probe)
 
 
-_KEEP = ANSWER_CHARS * 4  # a UTF-8 character has at most four bytes
+_KEEP = base.ANSWER_CHARS * 4  # a UTF-8 character has at most four bytes
 _CANNOT_RUN = {126: "it names a program that cannot be executed", 127: "it names a program that is not there"}
 
 
@@ -71,28 +52,30 @@ class ShellParser:
 
     @property
     def usage(self) -> Usage:
-        return NOTHING
+        return base.NOTHING
 
-    def feed(self, chunk: bytes) -> list[Activity]:
+    def feed(self, chunk: bytes) -> list[base.Activity]:
         """Every piece of output is text for the person who watches."""
         self._tail = (self._tail + chunk[-_KEEP:])[-_KEEP:]
-        return [TextPiece(chunk.decode("utf-8", "replace"))] if chunk else []
+        return [base.TextPiece(chunk.decode("utf-8", "replace"))] if chunk else []
 
-    def finish(self, end: ExitInfo) -> RuntimeVerdict:
+    def finish(self, end: base.ExitInfo) -> base.RuntimeVerdict:
         """Exit 0 is done; any other end is the script's own failure, a program that it misses too."""
         failure, reason = self._judge(end)
-        answer = clip(self._tail.decode("utf-8", "replace").strip())
-        return RuntimeVerdict(failure, reason, answer, NOTHING)
+        answer = base.clip(self._tail.decode("utf-8", "replace").strip())
+        return base.RuntimeVerdict(failure, reason, answer, base.NOTHING)
 
-    def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
-        if ours := ended_for_us(end):
+    def _judge(self, end: base.ExitInfo) -> tuple[FailureKind | None, str]:
+        if ours := base.ended_for_us(end):
             return ours
         if end.status == 0:
             return None, "exit 0"
         if end.status in _CANNOT_RUN:
             words = f"the script ended with exit {end.status}: {_CANNOT_RUN[end.status]} (see its log)"
             return FailureKind.AGENT_FAILED, words
-        return FailureKind.AGENT_FAILED, how_it_ended(end)
+        return FailureKind.AGENT_FAILED, base.how_it_ended(end)
 
 
-RUNTIME = Runtime("shell", Capabilities(own=True), launch, lambda request: ShellParser(), enforcement, PROBE)
+RUNTIME = base.Runtime(
+    "shell", base.Capabilities(own=True), launch, lambda request: ShellParser(), enforcement, PROBE
+)

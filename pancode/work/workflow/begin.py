@@ -14,19 +14,9 @@ from pancode.control.core import Core, decided
 from pancode.control.shapes import Json
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import Work, unit_of_work
+from pancode.core import records
 from pancode.core.land_rule import LandRule
 from pancode.core.ports import SnapshotTaken
-from pancode.core.records import (
-    EventKind,
-    Run,
-    RunState,
-    Setting,
-    WaitReason,
-    Workflow,
-    WorkflowKind,
-    WorkflowStep,
-    WorkflowStepState,
-)
 from pancode.core.values import replace
 from pancode.dispatch import dispatch
 from pancode.dispatch.admission.agent import NEVER_FIX, NEVER_LANDS
@@ -61,7 +51,7 @@ PARTIAL = "leave out what is refused: --partial"
 class BegunWorkflow:
     """The workflow with what the person should know."""
 
-    workflow: Workflow
+    workflow: records.Workflow
     warnings: tuple[str, ...]
 
 
@@ -98,7 +88,7 @@ def commit(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) -> BegunW
     with unit_of_work(core) as work:
         workflow = plan.row(plan.id or rows.new_id(core, work.tx), core.wall_ms())
         work.tx.insert(workflow)
-        work.happened(rows.workflow_event(EventKind.WORKFLOW_STARTED, workflow))
+        work.happened(rows.workflow_event(records.EventKind.WORKFLOW_STARTED, workflow))
         places = workflow.concurrency or len(plan.steps)
         views = core.views(work.tx) if plan.stagger_ms else []
         before = Counter[str]({view.node.name: 0 for view in views if view.asks})
@@ -109,7 +99,7 @@ def commit(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) -> BegunW
                 pause = plan.stagger_ms * _starts_before(one, before)
                 row = row if pause == 0 else replace(row, begins_ms=workflow.created_ms + pause)
                 row = _queued(work, plan, row, one, held=places < 1 or pause > 0)
-                places -= row.state is WorkflowStepState.RUNNING
+                places -= row.state is records.WorkflowStepState.RUNNING
             work.tx.insert(row)
             work.happened(rows.step_event(row))
         rows.ask_to_advance(work, workflow)
@@ -130,11 +120,13 @@ def _starts_before(one: ReadyStep, before: Counter[str]) -> int:
     return before[name] - 1
 
 
-def _queued(work: Work, plan: WorkflowPlan, row: WorkflowStep, one: ReadyStep, held: bool) -> WorkflowStep:
+def _queued(
+    work: Work, plan: WorkflowPlan, row: records.WorkflowStep, one: ReadyStep, held: bool
+) -> records.WorkflowStep:
     """The step with its run; refused where its estimate has no room, and that is to be left out."""
     if one.judged is None:
         return _refused_row(work, row, one.refused)
-    batch = plan.kind is WorkflowKind.BATCH
+    batch = plan.kind is records.WorkflowKind.BATCH
     run = run_in(work.core, one.judged.resolution, row, (one.run, one.taken), held=held, batch=batch)
     try:
         if plan.partial:  # what is refused is not to leave half of its story
@@ -144,7 +136,7 @@ def _queued(work: Work, plan: WorkflowPlan, row: WorkflowStep, one: ReadyStep, h
         if plan.partial:
             return _refused_row(work, row, error)
         raise named(error, one.step, plan) from error
-    state = WorkflowStepState.WAITING if held else WorkflowStepState.RUNNING
+    state = records.WorkflowStepState.WAITING if held else records.WorkflowStepState.RUNNING
     started = None if held else work.core.wall_ms()
     return replace(row, state=state, run=run.id, runs=(run.id,), started_ms=started)
 
@@ -152,25 +144,27 @@ def _queued(work: Work, plan: WorkflowPlan, row: WorkflowStep, one: ReadyStep, h
 def run_in(
     core: Core,
     resolution: Resolution,
-    row: WorkflowStep,
+    row: records.WorkflowStep,
     begun: tuple[str, SnapshotTaken | None],
     *,
     held: bool,
     batch: bool,
-) -> Run:
+) -> records.Run:
     """The run of this step. `begun`: its id, and where it begins.
 
     What the settings land is each result of a batch; of the others the result of the whole, at its end.
     """
     run = replace(run_of(core, resolution, *begun), workflow=row.workflow, step=row.name)
     run = run if batch else replace(run, land=resolution.request.land)
-    if held and run.state is RunState.PENDING:
-        run = replace(run, waits=WaitReason.WORKFLOW, reason=rows.HELD)
+    if held and run.state is records.RunState.PENDING:
+        run = replace(run, waits=records.WaitReason.WORKFLOW, reason=rows.HELD)
     return run
 
 
-def _refused_row(work: Work, row: WorkflowStep, error: PancodeError | None) -> WorkflowStep:
-    return replace(row, state=WorkflowStepState.REFUSED, reason=str(error), finished_ms=work.core.wall_ms())
+def _refused_row(work: Work, row: records.WorkflowStep, error: PancodeError | None) -> records.WorkflowStep:
+    return replace(
+        row, state=records.WorkflowStepState.REFUSED, reason=str(error), finished_ms=work.core.wall_ms()
+    )
 
 
 def _warnings(ready: Sequence[ReadyStep]) -> tuple[str, ...]:
@@ -232,7 +226,7 @@ def held(core: Core, plan: WorkflowPlan) -> WorkflowPlan:
         return plan
     if all(step.request.confirmed and step.request.depth == 0 for step in plan.steps):  # of no run
         with unit_of_work(core) as work:
-            work.tx.put(Setting(f"{SETTING}{file.digest}", file.place, core.wall_ms(), plan.by))
+            work.tx.put(records.Setting(f"{SETTING}{file.digest}", file.place, core.wall_ms(), plan.by))
             agreed = {"file": file.place, "digest": file.digest, "by": plan.by}
             work.audit("trust", "info", "yes to a workflow file", None, **agreed)
         return plan
@@ -268,7 +262,7 @@ def is_agreed(core: Core, plan: WorkflowPlan) -> bool:
     if plan.file is None:
         return True
     with core.ports.ledger.transaction() as tx:
-        return tx.get(Setting, f"{SETTING}{plan.file.digest}") is not None
+        return tx.get(records.Setting, f"{SETTING}{plan.file.digest}") is not None
 
 
 def _is_outside(resolution: Resolution) -> bool:

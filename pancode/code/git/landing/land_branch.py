@@ -28,16 +28,7 @@ from pancode.code.git.merge import GitCommits, tree_of
 from pancode.code.git.objects import import_tip
 from pancode.code.git.project import GitProject, open_project
 from pancode.code.git.safe import GitFailure, GitRefusal, must_git, translated
-from pancode.life.land_values import (
-    CalledOff,
-    Gates,
-    How,
-    LandReport,
-    LandRequest,
-    LandStatus,
-    OnBranch,
-    never,
-)
+from pancode.life import land_values
 
 IDLE_MS = 3_000
 """So long after a landing its settings still count for the next one, where no file of them has changed."""
@@ -176,12 +167,12 @@ TRIES = 5
 def land_on_branch(
     project: Path,
     depot: Depot,
-    request: LandRequest,
-    target: OnBranch,
-    gates: Gates | None = None,
-    called_off: CalledOff = never,
+    request: land_values.LandRequest,
+    target: land_values.OnBranch,
+    gates: land_values.Gates | None = None,
+    called_off: land_values.CalledOff = land_values.never,
     session: LandingSession | None = None,
-) -> LandReport:
+) -> land_values.LandReport:
     """Merge the result into the tip of the branch, which is made at HEAD when it is new; commit it there.
 
     GitRefusal for a branch that is checked out anywhere: its files would no longer be those of its tip.
@@ -204,7 +195,7 @@ def land_on_branch(
                     fix=f"pancode land {request.run or 'RUN'} --branch {target.name}",
                 )
         except CalledOffError:
-            report = LandReport(LandStatus.CALLED_OFF)
+            report = land_values.LandReport(land_values.LandStatus.CALLED_OFF)
         return replace(report, tree=str(seen.top), branch=target.name)
 
 
@@ -212,10 +203,10 @@ def _land(
     session: LandingSession,
     project: Path,
     depot: Depot,
-    request: LandRequest,
-    target: OnBranch,
-    way: tuple[Gates | None, CalledOff],
-) -> LandReport | None:
+    request: land_values.LandRequest,
+    target: land_values.OnBranch,
+    way: tuple[land_values.Gates | None, land_values.CalledOff],
+) -> land_values.LandReport | None:
     """None: somebody else has moved the branch meanwhile, and nothing was written."""
     gates, called_off = way
     seen = session.project(project, request.environ)
@@ -229,7 +220,7 @@ def _land(
     git = depot.git(seen.repo_id)
     ours = branch.tree or (tree_of(git, tip) if tip else git.must("mktree", stdin=b"").text())
     merged, changes = merge_result(depot, request, ours, session)
-    if isinstance(merged, LandReport):
+    if isinstance(merged, land_values.LandReport):
         return explained(git, request, tip, merged)
     who = NOBODY | dict(seen.user)
     around = os.environ if request.environ is None else request.environ
@@ -241,9 +232,9 @@ def _land(
         return session.write_commit(tree, parents, stamp, words)
 
     made = commits_of(git, write, request, target, tip, merged)
-    if isinstance(made, LandReport):
+    if isinstance(made, land_values.LandReport):
         return made
-    unless_filtered(seen, git, changes, ("" if target.how is How.SQUASH else made.commit, tip))
+    unless_filtered(seen, git, changes, ("" if target.how is land_values.How.SQUASH else made.commit, tip))
     gate = gates(replace(merged, tree=made.tree)) if gates is not None else None
     unless_called_off(called_off)
     if gate is not None and not gate.ok:
@@ -260,7 +251,7 @@ def _land(
         seen.git.must("update-ref", *args)  # nobody was faster: this says why git could not move it
     session.tip = made.commit
     files = tuple(shown(change.path) for change in changes)
-    return LandReport(LandStatus.LANDED, files, gate=gate, commit=made.commit)
+    return land_values.LandReport(land_values.LandStatus.LANDED, files, gate=gate, commit=made.commit)
 
 
 def _bring(seen: GitProject, depot: Depot, commit: str, tip: str | None) -> None:
