@@ -17,9 +17,8 @@ from node_agent.attempt.left_for_others import taken
 from node_agent.attempt.plans import ANSWER, ERR, OUT
 from node_agent.attempt.ports import DiskFull, ReportedEnd, StepFailed
 from node_agent.attempt.records import ExitedData, Note, StopKind, StopNote
-from node_agent.attempt.signs import SignsOfLife
 from node_agent.attempt.turns import cut_by, is_waiting, rest_in_time, tell_turns
-from node_agent.attempt.watch import SECRET, TOO_MANY, OutputWatch, signed_answer, sort_calls
+from node_agent.attempt.watch import SECRET, TOO_MANY, OutputWatch, SignsOfLife, signed_answer, sort_calls
 from node_agent.policy.judging import NOWHERE, Bounds, Where
 from node_agent.runtimes.base import EndedBy, ExitInfo
 from node_agent.shim import spool

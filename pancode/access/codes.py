@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.access.token_shapes import MadeTokenShape
-from pancode.access.tokens import create, failed
+from pancode.access.tokens import MadeTokenShape, create, failed
 from pancode.control.core import Core
 from pancode.control.work import unit_of_work
 from pancode.core import visitors

@@ -17,6 +17,37 @@ from pancode.core.names import ORCHESTRATOR as ORCHESTRATOR
 from pancode.core.names import not_found
 from pancode.errors import UsageError
 
+LOOKS = (
+    *("fleet_status", "agents", "models", "budget", "inbox"),
+    *("runs", "run_show", "why", "logs", "diff", "wait", "verify", "history", "config_show"),
+    "workflow_show",
+)
+"""What changes nothing."""
+BEGINS = ("dispatch", "dispatch_batch", "dispatch_chain", "dispatch_race", "run_workflow")
+STEERS = ("tell", "stop", "workflow_stop")
+WORKS = (*BEGINS, *STEERS, "continue_run", "answer", "land")
+"""What begins or steers runs, all of them its own; `land` only asks a person."""
+SCOUTS = "explore"
+"""Sends read-only runs out with questions, which every mode allows."""
+CHANGE = "propose_change"
+"""Asks a person about a change of the settings; its route judges the kinds by the mode."""
+FLEET_TOOLS: Mapping[Mode, tuple[str, ...]] = {
+    Mode.BUILD: (*LOOKS, SCOUTS, *WORKS, CHANGE),
+    Mode.REVIEW: (*LOOKS, SCOUTS, *BEGINS, *STEERS),
+    Mode.PLAN: (*LOOKS, SCOUTS),
+    Mode.ADMIN: (*LOOKS, SCOUTS, CHANGE),
+}
+"""By mode, names of tools of `pancode/mcp`. In review each run is begun in that mode, so it only reads."""
+ABLE = frozenset({"native", "opencode", "claude"})
+"""The runtimes whose program was seen to ask for these tools. Codex hides a server's tools from its model,
+and Copilot starts no such server. Gemini CLI and Qwen Code were not tried."""
+
+
+def fleet_tools_of(agent: Agent, mode: Mode, runtime: str, talks: bool) -> tuple[str, ...]:
+    """Their names for one run; none for an agent that does not lead, and where nobody talks with it."""
+    return FLEET_TOOLS[mode] if agent.leads and talks and runtime in ABLE else ()
+
+
 POLITE = (
     r"(?:please|kindly|now|then|first|finally|let us|let's|can you|could you|would you|will you|you should|"
     r"i want you to|i need you to|i'd like you to|we need to|help me(?: to)?)"

@@ -9,7 +9,6 @@ from typing_extensions import TypedDict
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import ALLOWED, MODE_DISPATCHES, MODE_WRITES, Mode, Safety
 from pancode.access.rights import OPERATES, REMOVES, TESTS
-from pancode.account.audit_filter import AuditFilter
 from pancode.agents.runtimes import RUNTIMES, matrix
 from pancode.api.context import ApiContext
 from pancode.api.pages import PAGED, Cursors
@@ -33,7 +32,7 @@ from pancode.fleet.exams import examine, where
 from pancode.fleet.fleet import fleet
 from pancode.fleet.models import ModelFilter, endpoints, models
 from pancode.nodes.node import holds
-from pancode.reports.story import audit, verify_audit
+from pancode.reports.story import AuditFilter, audit, verify_audit
 from pancode.runs.fleet_settings import pause_queue
 from pancode.runs.receipts import chain, export, keys, receipt, receipts
 from pancode.runs.runs import queues

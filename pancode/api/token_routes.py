@@ -9,8 +9,7 @@ from typing_extensions import TypedDict
 
 from pancode.access.codes import make_code, trade
 from pancode.access.rights import NOTES, REMOVES, SEES_ALL, SETS_UP
-from pancode.access.token_shapes import MadeTokenShape, TokenShape
-from pancode.access.tokens import create, listed, revoke, shape
+from pancode.access.tokens import MadeTokenShape, TokenShape, create, listed, revoke, shape
 from pancode.api.context import ApiContext
 from pancode.api.request.bodies import ActBody, Body
 from pancode.api.routing import ApiCall, AtDoor, Verb

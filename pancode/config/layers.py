@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from pancode.config.documents import Document
 from pancode.config.schema import OWN_OF_PROJECT, PROJECT_KEYS
-from pancode.config.secrets import SecretShownError, shown
+from pancode.config.values import SecretShownError, shown
 from pancode.config.variables import VARIABLES
 from pancode.core.names import nearest
 from pancode.errors import ConfigError

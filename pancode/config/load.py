@@ -32,8 +32,7 @@ from pancode.config.layers import (
 from pancode.config.presets import in_force, preset_layer
 from pancode.config.projects import project_at, project_values
 from pancode.config.schema import BY_NAME, Settings
-from pancode.config.secrets import passwords, shown
-from pancode.config.values import duration_ms, size_bytes
+from pancode.config.values import duration_ms, passwords, shown, size_bytes
 from pancode.config.variables import VARIABLES, unknown_variables
 from pancode.control.projects import SETTING_OF, NamedProject
 from pancode.core.values import replace

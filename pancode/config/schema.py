@@ -18,8 +18,8 @@ from pancode.agents.tiers import ModelTier
 from pancode.code.landing.forge import ForgeAccess, ForgeKind
 from pancode.config import values
 from pancode.config.projects import ProjectSettings
-from pancode.config.secrets import SecretShownError
-from pancode.core.land_rule import LandRule
+from pancode.config.values import SecretShownError
+from pancode.core.states import LandRule
 from pancode.errors import ConfigError, UsageError
 from pancode.life.health import HealthRules
 from pancode.life.land_values import How

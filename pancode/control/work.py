@@ -4,33 +4,64 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 
-from node_agent.wire.control import Control, ControlBody
+from node_agent.wire.control import Control, ControlBody, Tombstone
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.logs import OrderLine
 from node_agent.wire.model import canonical_json
+from node_agent.wire.node import Heartbeat
 from pancode.account.track_records import kind_of, size_of
-from pancode.control import passed_over, reminding
+from pancode.control import passed_over
 from pancode.control.core import Core
 from pancode.control.run import session_of, words_of
 from pancode.core import books, records
 from pancode.core.books import Ceilings, counted_usd, minus, minutes
 from pancode.core.ports import Transaction
+from pancode.core.records import Closed, Fence
 from pancode.life.case import Now, RunCase, may_follow
 from pancode.life.changes import AuditLine, Changes, Domain, Happened, entries_of, events_of
 from pancode.life.continuing import has_change, nexts
 from pancode.life.decide import decide
 from pancode.life.landing import REVERTED
-from pancode.life.orders import NUMBERS_IN_AN_EPOCH, identity_of
+from pancode.life.orders import NUMBERS_IN_AN_EPOCH, identity_of, may_push
 from pancode.life.receipts import cost_of
 from pancode.life.signals import Signal
 from pancode.life.verified import CLOSED, ResultTrust, verified
+
+OVER = "it was answered before"
+_REFUSED = (Closed.REFUSED, Closed.NOT_NOW)
+_ANSWERED = (*_REFUSED, Closed.REVOKED, Closed.RECEIPT)
+MOST_TIMES = 3
+"""A node may begin as many sessions as it likes, and each word is kept until it says that it has seen it."""
+
+
+def note(core: Core, fence: Fence) -> None:
+    """An order is over. After a start of ours the epoch is another, in which no older order is started."""
+    if fence.closed in _ANSWERED:
+        over = core.live.answers.over.setdefault(fence.tag, deque())
+        over.append((fence, 0))
+        while over and not may_push(over[0][0], core.now()):
+            over.popleft()
+
+
+def reminders(core: Core, beat: Heartbeat, last: Heartbeat) -> list[Tombstone]:
+    """For a new session: of each order that is over and could still be started, in time."""
+    over = core.live.answers.over.get(beat.node)
+    if not over or last.session == beat.session:
+        return []
+    kinds = _ANSWERED if beat.control_seen < last.control_seen else _REFUSED
+    due = [one for one in over if one[0].closed in kinds and may_push(one[0], core.now())]
+    again = [(fence, times + 1) for fence, times in due if times + 1 < MOST_TIMES]
+    core.live.answers.over[beat.node] = deque([*(one for one in over if one not in due), *again])
+    return [Tombstone(run=fence.run, up_to_fence=fence.fence, reason=OVER) for fence, _ in due]
+
 
 ALERT_AT = Decimal("0.8")
 ALERT = "alert:"
@@ -427,7 +458,7 @@ class Work:
     def _note(self, changes: Changes) -> None:
         live, run = self.core.live, changes.run
         for fence in changes.closed:
-            reminding.note(self.core, fence)
+            note(self.core, fence)
             identity = identity_of(fence)
             live.sweep.closed.append(identity)
             if fence.closed is records.Closed.LOST:

@@ -9,11 +9,19 @@ from typing import Any, TypeVar, cast
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety, narrowest
-from pancode.agents.agents import DEFAULT_AGENT, Agent, Autonomy, Choice, Walls, choose, find_agent
+from pancode.agents.agents import (
+    DEFAULT_AGENT,
+    Agent,
+    Autonomy,
+    Choice,
+    Walls,
+    choose,
+    find_agent,
+    fleet_tools_of,
+)
 from pancode.agents.candidates import Candidate, NodeRequirements, candidates
 from pancode.agents.endpoints import EndpointNeed, context_of, costs_nothing, endpoint_of
 from pancode.agents.fitting import fitted, window_of
-from pancode.agents.fleet_tools import fleet_tools_of
 from pancode.agents.models import ModelRef
 from pancode.agents.passports import Needs, tier_at, trusted_at
 from pancode.agents.prompts import Situation, tokens_of
@@ -21,8 +29,8 @@ from pancode.agents.request import EXPLORE, Catalogue, Defaults, DispatchRequest
 from pancode.agents.runtimes import RUNTIMES, RuntimeKind, canonical, model_for
 from pancode.agents.tiers import Tiered, tier_of
 from pancode.core.books import Amount
-from pancode.core.land_rule import LandRule
 from pancode.core.records import Run, RunTerms
+from pancode.core.states import LandRule
 from pancode.core.visitors import token_behind
 from pancode.dispatch import requested
 from pancode.dispatch.choice import model_from, pinned, reasoning_for, runtime_and_model, unlisted

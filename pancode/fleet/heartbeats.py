@@ -10,11 +10,10 @@ from node_agent.wire.node import FORGED, Heartbeat
 from node_agent.wire.signing import WireRefusal, open_as, parse_envelope, parse_message
 from pancode.control import keyring
 from pancode.control.core import Core
-from pancode.control.reminding import reminders
 from pancode.control.rows import edit, take_controls
-from pancode.control.work import Work, unit_of_work
+from pancode.control.work import Work, reminders, unit_of_work
 from pancode.core.records import ControlMessage, Node
-from pancode.fleet.quarantine import shut_out
+from pancode.fleet.evidence import shut_out
 from pancode.life.orders import NUMBERS_IN_AN_EPOCH
 from pancode.nodes.node import LastHeartbeat, NodeState, quoted
 

@@ -11,7 +11,7 @@ from pancode.core.quota import NOTHING, too_much, worth_weighing
 from pancode.core.records import Node
 from pancode.errors import NotFoundError, RefusedError
 from pancode.fleet import evidence
-from pancode.fleet.quarantine import shut_out
+from pancode.fleet.evidence import shut_out
 
 
 def enforce(core: Core) -> None:

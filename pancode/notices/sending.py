@@ -24,8 +24,8 @@ from pancode.life.changes import occasion_of
 from pancode.notices import rows
 from pancode.notices.looking import troubles
 from pancode.notices.pacing import NOTIFY, WEBHOOK, Sending, rest_ms, rested, to_send
-from pancode.notices.ports import DeliveryTry, OutgoingPort
 from pancode.notices.routing import NotifyRules
+from pancode.notices.rows import DeliveryTry, OutgoingPort
 from pancode.notices.signing import encoded, headers, payload, wants
 from pancode.notices.words import ASKS, KIND_OF, digest, notice_of
 from pancode.work.people.answering import items

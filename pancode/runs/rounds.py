@@ -17,7 +17,7 @@ from pancode.core.records import Balance, BookEntry, Closed, EntryKind, Fence, F
 from pancode.dispatch import bind
 from pancode.errors import UnavailableError
 from pancode.fleet import heartbeats, liveness, quota
-from pancode.fleet.quarantine import shut_out
+from pancode.fleet.evidence import shut_out
 from pancode.runs import health, inbound
 
 LAPSED = "lapsed"

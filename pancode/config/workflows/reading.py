@@ -14,10 +14,15 @@ from pancode.agents.runtimes import canonical
 from pancode.config.documents import Document
 from pancode.config.layers import problems
 from pancode.config.workflows.entries import FileEntry, MatrixEntry, StepEntry, TaskEntry
-from pancode.config.workflows.graph import PlacedStep, StepGraph, until_of
-from pancode.config.workflows.problems import FileProblems
+from pancode.config.workflows.graph import (
+    FileProblems,
+    PlacedStep,
+    StepGraph,
+    stranger_words,
+    takes_input,
+    until_of,
+)
 from pancode.config.workflows.source import read_source
-from pancode.config.workflows.templates import stranger_words, takes_input
 from pancode.errors import ConfigError
 
 MOST_STEPS = 1_000

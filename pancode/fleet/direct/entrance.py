@@ -17,7 +17,7 @@ from node_agent.wire.keys import PROTOCOL, WATCHED
 from node_agent.wire.signing import PublicKey
 from pancode.errors import PancodeError
 from pancode.fleet.direct.authority import Authority, key_of
-from pancode.fleet.direct.copying import both, closed, copy, opened
+from pancode.fleet.direct.listening import both, closed, copy, opened
 from pancode.fleet.direct.port import AGAIN_S, Port
 from pancode.fleet.ssh.door import MOST
 from pancode.fleet.ssh.forward_targets import End

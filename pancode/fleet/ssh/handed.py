@@ -13,8 +13,7 @@ from pancode.control.shapes import Json
 from pancode.core.records import Node
 from pancode.errors import UnavailableError, UsageError
 from pancode.fleet.ssh import steps
-from pancode.fleet.ssh.bringup import BringUp, bundle_for
-from pancode.fleet.ssh.fleetkey import marker
+from pancode.fleet.ssh.bringup import BringUp, bundle_for, marker
 from pancode.fleet.ssh.probe import PROBE_TIMEOUT_S, NodeProbe, parse_probe
 from pancode.fleet.ssh.readiness import problems, stops
 from pancode.fleet.ssh.scripts.link import PROBE

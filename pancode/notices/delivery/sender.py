@@ -121,7 +121,7 @@ class KeptSecrets:
 
 
 class Sender:
-    """pancode.notices.ports.OutgoingPort."""
+    """pancode.notices.rows.OutgoingPort."""
 
     def __init__(
         self, read: Callable[[], NotifyRules], secrets: KeptSecrets, resolve: Resolve | None = None

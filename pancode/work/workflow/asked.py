@@ -8,9 +8,9 @@ from pancode.control.core import Core
 from pancode.control.shapes import Json
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import Work, unit_of_work
-from pancode.core.land_rule import LandRule
 from pancode.core.ports import Transaction
 from pancode.core.records import Run, Workflow, WorkflowKind, WorkflowState, WorkflowStep, WorkflowStepState
+from pancode.core.states import LandRule
 from pancode.core.values import replace
 from pancode.core.visitors import AccessScope, may, token_behind
 from pancode.errors import UsageError

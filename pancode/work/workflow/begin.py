@@ -15,8 +15,8 @@ from pancode.control.shapes import Json
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import Work, unit_of_work
 from pancode.core import records
-from pancode.core.land_rule import LandRule
 from pancode.core.ports import SnapshotTaken
+from pancode.core.states import LandRule
 from pancode.core.values import replace
 from pancode.dispatch import dispatch
 from pancode.dispatch.admission.agent import NEVER_FIX, NEVER_LANDS
