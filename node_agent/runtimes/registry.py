@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from node_agent.runtimes.base import Runtime
 from node_agent.runtimes.claude.runtime import RUNTIME as CLAUDE
 from node_agent.runtimes.claude_sdk.runtime import RUNTIME as CLAUDE_SDK
-from node_agent.runtimes.codex.command import RUNTIME as CODEX
-from node_agent.runtimes.copilot.command import RUNTIME as COPILOT
-from node_agent.runtimes.gemini.command import RUNTIME as GEMINI
+from node_agent.runtimes.codex.runtime import RUNTIME as CODEX
+from node_agent.runtimes.copilot.runtime import RUNTIME as COPILOT
+from node_agent.runtimes.gemini.runtime import RUNTIME as GEMINI
 from node_agent.runtimes.native.runtime import RUNTIME as NATIVE
 from node_agent.runtimes.openai_agents.runtime import RUNTIME as OPENAI_AGENTS
-from node_agent.runtimes.opencode.command import RUNTIME as OPENCODE
-from node_agent.runtimes.qwen.command import RUNTIME as QWEN
+from node_agent.runtimes.opencode.runtime import RUNTIME as OPENCODE
+from node_agent.runtimes.qwen.runtime import RUNTIME as QWEN
 from node_agent.runtimes.scripted.runtime import RUNTIME as SCRIPTED
 from node_agent.runtimes.shell.runtime import RUNTIME as SHELL
 

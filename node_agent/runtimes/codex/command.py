@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from node_agent.runtimes import adapters, base, hooks
-from node_agent.runtimes.acp import headless_or_talked
+from node_agent.runtimes import hooks
 from node_agent.runtimes.adapters import codex_talked
-from node_agent.runtimes.codex.parse import CodexParser
+from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, Program, base_env
 from node_agent.runtimes.logins import FILE as LOGIN_FILE
 from node_agent.runtimes.logins import VARIABLE as LOGIN
 from node_agent.runtimes.logins import for_run
@@ -21,7 +20,7 @@ CREDENTIALS = (KEY, URL, LOGIN)
 """Variables that log the program in or point it at a model server; one without a key needs only its URL."""
 VENDOR = "https://api.openai.com/v1"
 SUBSCRIPTION = "https://chatgpt.com/backend-api/codex"
-PROGRAM = base.Program(
+PROGRAM = Program(
     "codex",
     "@openai/codex",
     version=r"(?:codex-cli )?(\d+\.\d+\.\d+)\b",
@@ -38,11 +37,11 @@ LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | 
 """It hands any word on, also to models that it does not know."""
 
 
-def launch(request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
+def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
-    files = {**base.BASE_FILES, "codex/.keep": b"", **prompt_in(PROMPT, request)}
+    files = {**BASE_FILES, "codex/.keep": b"", **prompt_in(PROMPT, request)}
     files |= hooks.files("codex", request, place)
-    env = {**base.base_env(request, place), "CODEX_HOME": f"{request.home}/codex"}
+    env = {**base_env(request, place), "CODEX_HOME": f"{request.home}/codex"}
     kept, login = for_run(env.pop(LOGIN, "")), dict[str, bytes]()
     provider = _provider(env.get(URL) or VENDOR, KEY in env)
     if kept is not None and not (KEY in env or URL in env):
@@ -50,14 +49,14 @@ def launch(request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
         provider = _by_subscription()
     walled = place.isolation is Isolation.SANDBOX
     settings = {**provider, **_hook(request, place)}
-    made = base.ProcessSpec(_argv(request, settings, walled), env, task_of(request), files, login)
+    made = ProcessSpec(_argv(request, settings, walled), env, task_of(request), files, login)
     if request.sitting is None:
         return made
     thinks = {"model_reasoning_effort": LEVELS[request.reasoning]} if request.reasoning else {}
     return codex_talked({**settings, **_settings(False, request.besides), **thinks}, request, place, made)
 
 
-def _hook(request: base.LaunchRequest, place: base.Place) -> dict[str, object]:
+def _hook(request: LaunchRequest, place: Place) -> dict[str, object]:
     """A part of its command line, which nobody can change; the repository's own hooks stay switched off."""
     if not hooks.has_hook(request, place):
         return {}
@@ -65,7 +64,7 @@ def _hook(request: base.LaunchRequest, place: base.Place) -> dict[str, object]:
     return {_HOOK: hooks.entry(asked, hooks.command(request, place), hooks.timeout_s(request))}
 
 
-def _argv(request: base.LaunchRequest, settings: dict[str, object], walled: bool) -> tuple[str, ...]:
+def _argv(request: LaunchRequest, settings: dict[str, object], walled: bool) -> tuple[str, ...]:
     argv = ["codex", "exec", "--json", "--skip-git-repo-check", "--ignore-user-config", "--ignore-rules"]
     if _HOOK in settings:
         argv.append("--dangerously-bypass-hook-trust")  # else nobody would be there to say yes to it
@@ -133,28 +132,3 @@ def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolatio
 
 
 PROBE = keyed(PROGRAM, CREDENTIALS)
-
-
-RUNTIME = base.Runtime(
-    "codex",
-    base.Capabilities(
-        stream=True,
-        tells_ran=True,
-        usage=True,
-        resume=True,
-        read_only_enforced=True,
-        prompted=True,
-        asks_first=True,
-        takes_turns=True,
-        reasoning=frozenset(LEVELS),
-    ),
-    launch,
-    headless_or_talked(CodexParser),
-    enforcement,
-    PROBE,
-    CREDENTIALS,
-    PROGRAM,
-    adapter=adapters.CODEX,
-    sessions=("codex/sessions",),
-    loose_turns="writes below the machine's temporary folder",
-)

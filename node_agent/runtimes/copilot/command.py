@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from node_agent.runtimes import base, hooks
-from node_agent.runtimes.acp import AcpWay, headless_or_talked, talked
-from node_agent.runtimes.copilot.parse import CopilotParser
+from node_agent.runtimes import hooks
+from node_agent.runtimes.acp import AcpWay, talked
+from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, Program, base_env
 from node_agent.runtimes.copilot.tools import OURS
-from node_agent.runtimes.starting import NEVER, held_but_full_auto, is_fenced, keyed, prompt_in, task_of
+from node_agent.runtimes.starting import NEVER, is_fenced, keyed, prompt_in, task_of
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Safety
 
@@ -17,7 +17,7 @@ KEY, URL = "COPILOT_PROVIDER_API_KEY", "COPILOT_PROVIDER_BASE_URL"
 LOGIN = "COPILOT_GITHUB_TOKEN"
 CREDENTIALS = (KEY, URL, LOGIN)
 """Variables that point it at a model server, which may want no key, or log it in at GitHub."""
-PROGRAM = base.Program(
+PROGRAM = Program(
     "copilot",
     "@github/copilot",
     version=r"(?:GitHub Copilot CLI )?(\d+\.\d+\.\d+)\b",
@@ -72,10 +72,10 @@ _RULES: dict[Safety, tuple[tuple[str, ...], tuple[str, ...]]] = {
 _OWN_REPOSITORY = ("--deny-tool=write(.git)", "--deny-tool=write(.git/**)")
 
 
-def launch(request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
+def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     own = _hooks(request, place)
-    files = {**base.BASE_FILES, "copilot/.keep": b"", **prompt_in(PROMPT, request, _FRONT), **own}
+    files = {**BASE_FILES, "copilot/.keep": b"", **prompt_in(PROMPT, request, _FRONT), **own}
     denied, there = _RULES[request.safety if request.may_write else Safety.SUGGEST]
     if is_fenced(request, place):
         denied, there = (*(f"--deny-tool=shell({words}:*)" for words in NEVER), "--deny-tool=url"), _FENCED
@@ -90,7 +90,7 @@ def launch(request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
     if request.sitting is not None:
         agent = {"options": {"agent": AGENT}} if request.prompt else {}
         way = ACP.model_copy(update={"argv": (*ACP.argv, *argv), **agent})
-        return talked(way, request, place, base.ProcessSpec((), _env(request, place), b"", files))
+        return talked(way, request, place, ProcessSpec((), _env(request, place), b"", files))
     if request.prompt:
         argv += ["--agent", AGENT]
     if request.resume:
@@ -98,10 +98,10 @@ def launch(request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
     report = f"{request.home}/{REPORT}"
     started = ("sh", "-c", _WITH_REPORT, "sh", report, "copilot", "--output-format", "json", *_FLAGS)
     argv = [*started, "--usage-output-file", report, *argv]
-    return base.ProcessSpec(tuple(argv), _env(request, place), task_of(request), files)
+    return ProcessSpec(tuple(argv), _env(request, place), task_of(request), files)
 
 
-def _hooks(request: base.LaunchRequest, place: base.Place) -> dict[str, bytes]:
+def _hooks(request: LaunchRequest, place: Place) -> dict[str, bytes]:
     """It has no pattern for tools: the program looks at the name."""
     if not hooks.has_hook(request, place):
         return {}
@@ -110,8 +110,8 @@ def _hooks(request: base.LaunchRequest, place: base.Place) -> dict[str, bytes]:
     return {**hooks.files("copilot", request, place), "copilot/hooks/pancode.json": asks}
 
 
-def _env(request: base.LaunchRequest, place: base.Place) -> dict[str, str]:
-    own = base.base_env(request, place)
+def _env(request: LaunchRequest, place: Place) -> dict[str, str]:
+    own = base_env(request, place)
     login = own.pop(LOGIN, "")
     return {
         **own,
@@ -129,31 +129,3 @@ def model_server(env: Mapping[str, str]) -> dict[str, str]:
 
 
 PROBE = keyed(PROGRAM, (URL, LOGIN))
-
-
-RUNTIME = base.Runtime(
-    "copilot",
-    base.Capabilities(
-        stream=True,
-        tells_ran=True,
-        usage=True,
-        resume=True,
-        read_only_enforced=True,
-        tool_list=True,
-        prompted=True,
-        asks_first=True,
-        asks_people=True,
-        reasoning=frozenset(LEVELS),
-        narrows=True,
-        tells_turns=True,
-        takes_turns=True,
-    ),
-    launch,
-    headless_or_talked(CopilotParser),
-    held_but_full_auto,
-    PROBE,
-    CREDENTIALS,
-    PROGRAM,
-    sessions=("copilot/session-state", "copilot/session-store.db", "copilot/session-store.db-wal"),
-    loose_turns="runs the hooks in .github/hooks, and writes below the machine's temporary folder",
-)

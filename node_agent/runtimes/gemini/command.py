@@ -2,80 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from node_agent.runtimes import hooks
-from node_agent.runtimes.acp import AcpWay, headless_or_talked, talked
-from node_agent.runtimes.base import (
-    BASE_FILES,
-    Capabilities,
-    LaunchRequest,
-    Place,
-    ProcessSpec,
-    Program,
-    Runtime,
-    base_env,
-)
-from node_agent.runtimes.gemini import thinking
-from node_agent.runtimes.gemini.parse import GeminiParser
+from node_agent.runtimes.acp import AcpWay, talked
+from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, Program, base_env
+from node_agent.runtimes.gemini.alone import GENERAL, alone
 from node_agent.runtimes.gemini.thinking import overrides
 from node_agent.runtimes.gemini.tools import OURS
-from node_agent.runtimes.starting import (
-    NEVER,
-    guard,
-    guarded,
-    held_but_full_auto,
-    is_fenced,
-    keyed,
-    prompt_in,
-    task_of,
-)
+from node_agent.runtimes.starting import NEVER, guarded, is_fenced, keyed, prompt_in, task_of
 from node_agent.wire.policy import Safety
-
-GENERAL: Mapping[str, Any] = {
-    "enableAutoUpdate": False,
-    "enableAutoUpdateNotification": False,
-    # Left alone it asks again for more than 100 s; this is once more, after some seconds.
-    "maxAttempts": 2,
-}
-# Folder trust stays on and is skipped by a flag: so no settings of the repository, and with them no servers,
-# hooks or commands, are merged into these. Trust that is off would be trust in everything.
-_SETTINGS: Mapping[str, Any] = {
-    "security": {
-        "auth": {"selectedType": "gemini-api-key"},
-        "folderTrust": {"enabled": True},
-        "environmentVariableRedaction": {
-            "enabled": True,
-            "blocked": ["GEMINI_API_KEY", "GOOGLE_CLOUD_ACCESS_TOKEN"],
-        },
-    },
-    "privacy": {"usageStatisticsEnabled": False},
-    "general": GENERAL,
-    "telemetry": {"enabled": False},
-    "context": {"memoryBoundaryMarkers": []},
-    "advanced": {"ignoreLocalEnv": True},
-    "hooksConfig": {"enabled": False},
-    "skills": {"enabled": False},
-}
-
-
-# Its search for `.gemini/.env` goes from the checkout up to the root of the disk, through the home of the
-# node's user, and no setting stops it; none stops it from reading GEMINI.md of the repository either.
-def alone(
-    more: Mapping[str, Any], by_account: bool = False, hooks: Mapping[str, Any] | None = None
-) -> dict[str, bytes]:
-    """The files, with `more` settings in them; `by_account`: it goes by a Google account, not by a key.
-
-    `hooks`: ours; others there are none.
-    """
-    ways = {"auth": {"selectedType": "oauth-personal"}} if by_account else {}
-    security = {**_SETTINGS["security"], **ways}
-    asks = {"hooksConfig": {"enabled": True}, "hooks": hooks} if hooks else {}
-    settings = json.dumps({**_SETTINGS, **asks, "security": security, **more}).encode()
-    return {".gemini/settings.json": settings, **guard((".gemini/.env",), ("GEMINI.md",))}
-
 
 KEY, URL = "GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL"
 LOGIN, PROJECT = "GOOGLE_CLOUD_ACCESS_TOKEN", "GOOGLE_CLOUD_PROJECT"
@@ -222,29 +159,3 @@ def model_server(env: Mapping[str, str]) -> dict[str, str]:
 
 
 PROBE = keyed(PROGRAM, (KEY, URL, LOGIN))
-
-
-RUNTIME = Runtime(
-    "gemini",
-    Capabilities(
-        stream=True,
-        tells_ran=True,
-        usage=True,
-        resume=True,
-        read_only_enforced=True,
-        turn_limit=True,
-        prompted=True,
-        asks_first=True,
-        reasoning=frozenset(thinking.LEVELS),
-        narrows=True,
-        tells_turns=True,
-        takes_turns=True,
-    ),
-    launch,
-    headless_or_talked(GeminiParser),
-    held_but_full_auto,
-    PROBE,
-    CREDENTIALS,
-    PROGRAM,
-    sessions=(".gemini/tmp", ".gemini/history", ".gemini/projects.json"),
-)

@@ -7,24 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from node_agent.runtimes import hooks
-from node_agent.runtimes.acp import AcpWay, headless_or_talked, talked
-from node_agent.runtimes.base import (
-    BASE_FILES,
-    Brought,
-    Capabilities,
-    LaunchRequest,
-    Place,
-    ProcessSpec,
-    Program,
-    Runtime,
-    base_env,
-)
+from node_agent.runtimes.acp import AcpWay, talked
+from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, Program, base_env
 from node_agent.runtimes.logins import FILE as LOGIN_FILE
 from node_agent.runtimes.logins import OPENCODE as LOGIN
 from node_agent.runtimes.logins import for_opencode
-from node_agent.runtimes.opencode.parse import OpencodeParser
 from node_agent.runtimes.opencode.tools import DENIED, OURS
-from node_agent.runtimes.starting import NEVER, held_but_full_auto, is_fenced, keyed, prompt_in, task_of
+from node_agent.runtimes.starting import NEVER, is_fenced, keyed, prompt_in, task_of
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Safety
 
@@ -176,36 +165,3 @@ def _provider(known: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
 
 
 PROBE = keyed(PROGRAM, CREDENTIALS)
-
-
-BROUGHT = (
-    *(Brought(f".opencode/{name}/*.{kind}") for name in ("plugin", "plugins") for kind in ("js", "ts")),
-    *(Brought(f"{at}opencode.{kind}", "plugin") for at in ("", ".opencode/") for kind in ("json", "jsonc")),
-)
-"""Its own scan of the checkout heeds neither `--pure` nor what switches a project's settings off."""
-RUNTIME = Runtime(
-    "opencode",
-    Capabilities(
-        stream=True,
-        tells_ran=True,
-        usage=True,
-        resume=True,
-        read_only_enforced=True,
-        tool_list=True,
-        prompted=True,
-        asks_first=True,
-        asks_people=True,
-        reasoning=frozenset(LEVELS),
-        narrows=True,
-        tells_turns=True,
-        takes_turns=True,
-    ),
-    launch,
-    headless_or_talked(OpencodeParser),
-    held_but_full_auto,
-    PROBE,
-    CREDENTIALS,
-    PROGRAM,
-    BROUGHT,
-    sessions=("data/opencode/opencode.db", "data/opencode/opencode.db-wal"),
-)

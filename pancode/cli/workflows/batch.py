@@ -61,7 +61,7 @@ def without_preset(flags: dict[str, Any]) -> dict[str, Any]:
 
 def tasks_of(tasks: list[str], file: str | None, flags: dict[str, Any]) -> dict[str, Any]:
     """The request for these tasks, or for those of the file. UsageError, ConfigError."""
-    from pancode.cli.workflows.options import checked, text_of
+    from pancode.cli.workflows.texts import checked, text_of
     from pancode.config.workflows.finding import WorkflowText
 
     if bool(tasks) == (file is not None):

@@ -55,7 +55,7 @@ def chain(
 
 def steps_of(workflow: str, wanted: str | None, given: dict[str, Any]) -> dict[str, Any]:
     """The request for this workflow with its input. UsageError, ConfigError."""
-    from pancode.cli.workflows.options import checked, text_of
+    from pancode.cli.workflows.texts import checked, text_of
 
     source = text_of(workflow)
     found = checked(source, without_preset(options.said({**given, "land": False})))

@@ -76,7 +76,7 @@ def files(face: Json) -> None:
 
 
 def _list_files(face: Face) -> None:
-    from pancode.cli.workflows.options import places
+    from pancode.cli.workflows.texts import places
     from pancode.config.workflows.reading import check_workflow
 
     found = []
@@ -112,7 +112,7 @@ def show(
 ) -> int:
     """One workflow with its steps; or, with --file, the text of a workflow file."""
     if file:
-        from pancode.cli.workflows.options import text_of
+        from pancode.cli.workflows.texts import text_of
 
         found = text_of(w)
         face.show({"name": found.name, "file": found.place, "text": found.text}, lambda: found.text)
@@ -176,7 +176,7 @@ def _board(found: list[dict[str, Any]]) -> str:
 )
 def check(file: Annotated[str, Argument(autocompletion=completions.workflow_files)], face: Json) -> int:
     """Everything that is wrong with a workflow FILE, at once, each with its line; exit code 3 if there is."""
-    from pancode.cli.workflows.options import text_of
+    from pancode.cli.workflows.texts import text_of
     from pancode.config.workflows.reading import check_workflow
 
     try:

@@ -2,48 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
-from pancode.caller import folder_here
 from pancode.cli import completions
 from pancode.cli.params import duration, money, option
-from pancode.client import home_here
-from pancode.config.workflows.finding import WorkflowPlaces, WorkflowText, decoded
-from pancode.config.workflows.reading import CheckedWorkflow, check_workflow
-from pancode.config.workflows.source import MOST_BYTES
-from pancode.errors import ConfigError
-from pancode.plain import counted
-
-STDIN = "standard input"
-
-
-def places() -> WorkflowPlaces:
-    """The folders where names of workflows are looked up."""
-    return WorkflowPlaces.seen_from(home_here(os.environ), folder_here(), os.environ)
-
-
-def text_of(word: str) -> WorkflowText:
-    """The file of that path or name; `-` is standard input."""
-    if word != "-":
-        return places().find(word)
-    raw = sys.stdin.buffer.read(MOST_BYTES + 1)
-    return WorkflowText("", STDIN, STDIN, decoded(raw, STDIN))
-
-
-def checked(source: WorkflowText, flags: Mapping[str, Any]) -> CheckedWorkflow:
-    """ConfigError about its first problem, with the command that shows all of them."""
-    found = check_workflow(source.text, source.place, source.name, flags)
-    if not found.problems:
-        return found
-    first, more = found.problems[0], len(found.problems) - 1
-    word = "-" if source.place == STDIN else source.name if source.origin == "shipped" else source.place
-    others = f"{counted(more, 'more problem')} after this one: pancode workflow check {word}" if more else ""
-    why = "; ".join(filter(None, (first.why, others)))
-    raise ConfigError(str(first), why=why, fix=first.fix, code="bad_workflow") from first
-
 
 Concurrency = Annotated[int | None, option("At most this many of its runs at once.", "N", min=1)]
 Stagger = Annotated[

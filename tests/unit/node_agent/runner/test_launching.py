@@ -23,7 +23,7 @@ from node_agent.runner.launching import (
     network_of,
 )
 from node_agent.runtimes.base import EndedBy, ExitInfo
-from node_agent.runtimes.opencode.command import BROUGHT
+from node_agent.runtimes.opencode.runtime import BROUGHT
 from node_agent.runtimes.registry import RUNTIMES as REGISTRY
 from node_agent.sandbox.detect import WallTools
 from node_agent.sandbox.policy import Network

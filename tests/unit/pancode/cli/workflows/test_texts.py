@@ -8,7 +8,7 @@ import pytest
 
 from pancode.cli.workflows.batch import tasks_of
 from pancode.cli.workflows.group import _receipt
-from pancode.cli.workflows.options import checked
+from pancode.cli.workflows.texts import checked
 from pancode.config.workflows.finding import WorkflowText
 from pancode.errors import ConfigError
 

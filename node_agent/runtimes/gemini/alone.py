@@ -1,0 +1,51 @@
+"""Keeps instructions of the node's user and of the repository away from the Gemini CLI."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from node_agent.runtimes.starting import guard
+
+GENERAL: Mapping[str, Any] = {
+    "enableAutoUpdate": False,
+    "enableAutoUpdateNotification": False,
+    # Left alone it asks again for more than 100 s; this is once more, after some seconds.
+    "maxAttempts": 2,
+}
+# Folder trust stays on and is skipped by a flag: so no settings of the repository, and with them no servers,
+# hooks or commands, are merged into these. Trust that is off would be trust in everything.
+_SETTINGS: Mapping[str, Any] = {
+    "security": {
+        "auth": {"selectedType": "gemini-api-key"},
+        "folderTrust": {"enabled": True},
+        "environmentVariableRedaction": {
+            "enabled": True,
+            "blocked": ["GEMINI_API_KEY", "GOOGLE_CLOUD_ACCESS_TOKEN"],
+        },
+    },
+    "privacy": {"usageStatisticsEnabled": False},
+    "general": GENERAL,
+    "telemetry": {"enabled": False},
+    "context": {"memoryBoundaryMarkers": []},
+    "advanced": {"ignoreLocalEnv": True},
+    "hooksConfig": {"enabled": False},
+    "skills": {"enabled": False},
+}
+
+
+# Its search for `.gemini/.env` goes from the checkout up to the root of the disk, through the home of the
+# node's user, and no setting stops it; none stops it from reading GEMINI.md of the repository either.
+def alone(
+    more: Mapping[str, Any], by_account: bool = False, hooks: Mapping[str, Any] | None = None
+) -> dict[str, bytes]:
+    """The files, with `more` settings in them; `by_account`: it goes by a Google account, not by a key.
+
+    `hooks`: ours; others there are none.
+    """
+    ways = {"auth": {"selectedType": "oauth-personal"}} if by_account else {}
+    security = {**_SETTINGS["security"], **ways}
+    asks = {"hooksConfig": {"enabled": True}, "hooks": hooks} if hooks else {}
+    settings = json.dumps({**_SETTINGS, **asks, "security": security, **more}).encode()
+    return {".gemini/settings.json": settings, **guard((".gemini/.env",), ("GEMINI.md",))}
