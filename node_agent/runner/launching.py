@@ -21,18 +21,8 @@ from node_agent.attempt.ports import (
 from node_agent.machine.programs import LIBRARIES, PACKAGE
 from node_agent.policy.judging import NO_BOUNDS, NOTHING_BROKEN, Bounds, Offences, Where
 from node_agent.runner.violations import Violations
-from node_agent.runtimes import base
+from node_agent.runtimes import base, orders
 from node_agent.runtimes.logins import inner_secrets
-from node_agent.runtimes.orders import (
-    DeskOf,
-    asks_people,
-    enforced,
-    findings,
-    fitted_guide,
-    request_of,
-    with_guide,
-    words_of,
-)
 from node_agent.runtimes.registry import RUNTIMES, find
 from node_agent.runtimes.vendors import Way, local_way, through, way_of
 from node_agent.sandbox.policy import Network
@@ -40,6 +30,7 @@ from node_agent.sandbox.wall import Permissions, Sandbox
 from node_agent.shim.process import AGENT_ONLY
 from node_agent.shim.spool import PhasePlan, StepKind
 from node_agent.vault.redact import is_secret_name, redacted
+from node_agent.wire import receipt
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.fleet import MOST_OPEN_FLEET_CALLS
@@ -56,15 +47,6 @@ from node_agent.wire.policy import (
     Safety,
     is_on_the_machine,
     with_rules,
-)
-from node_agent.wire.receipt import (
-    MOST_TURN_WORDS,
-    MOST_TURNS,
-    Enforced,
-    RestReason,
-    Served,
-    TurnWords,
-    Usage,
 )
 
 MOST_READ = 1 << 20
@@ -125,7 +107,7 @@ class StreamReader:
         self._tools: dict[str, int] = {}
         self._heard: list[int] = []
         self._turns: list[ReportedTurn] = []
-        self._rests: RestReason | None = None
+        self._rests: receipt.RestReason | None = None
         self._fleet: dict[int, base.FleetCalled] = {}
 
     def feed(self, chunk: bytes) -> None:
@@ -135,7 +117,7 @@ class StreamReader:
                 if not self._tells_ran:
                     self._held.take(activity, ran=False)
             elif isinstance(activity, base.Denial):
-                self._held.deny(words_of(activity))
+                self._held.deny(orders.words_of(activity))
             elif isinstance(activity, base.TurnBegan | base.WordsTaken | base.TurnEnded | base.Rested):
                 self._take_turn(activity)
             elif isinstance(activity, base.FleetCalled) and len(self._fleet) < MOST_OPEN_FLEET_CALLS:
@@ -150,13 +132,13 @@ class StreamReader:
         now = self._turns[-1] if self._turns and self._turns[-1].end is None else None
         match activity:
             case base.TurnBegan(number, message, said, wall_ms):
-                fits = now is None and number == len(self._turns) + 1 <= MOST_TURNS
+                fits = now is None and number == len(self._turns) + 1 <= receipt.MOST_TURNS
                 words = self._heard_as(message, said) if fits else None
                 if words is not None:
                     self._turns.append(ReportedTurn(number, (words,), wall_ms))
             case base.WordsTaken(message, said):
                 words = self._heard_as(message, said)
-                if now is not None and words is not None and len(now.words) < MOST_TURN_WORDS:
+                if now is not None and words is not None and len(now.words) < receipt.MOST_TURN_WORDS:
                     self._turns[-1] = replace(now, words=(*now.words, words))
             case base.TurnEnded():
                 if now is not None:
@@ -164,7 +146,7 @@ class StreamReader:
             case base.Rested(why):
                 self._rests = why
 
-    def _heard_as(self, message: int, said: LaidWords) -> TurnWords | None:
+    def _heard_as(self, message: int, said: LaidWords) -> receipt.TurnWords | None:
         """The words of that number; None: there are none that could be heard now."""
         words = None if message in self._taken else self._laid(message)
         if words is None:
@@ -188,7 +170,7 @@ class StreamReader:
         return self._spent(self._parser.usage, dict(self._tools), broken)
 
     def _spent(
-        self, usage: Usage, tools: Mapping[str, int], broken: Offences = NOTHING_BROKEN
+        self, usage: receipt.Usage, tools: Mapping[str, int], broken: Offences = NOTHING_BROKEN
     ) -> ReportedUsage:
         turns = tuple(self._heard), tuple(self._turns), self._rests
         return ReportedUsage(usage, tools, broken, *turns, tuple(self._fleet.values()))
@@ -205,7 +187,9 @@ class StreamReader:
             model=_name(None if told.model is None else self._clean(told.model)),
             spent=self._spent(told.usage, tools or self._tools),
             findings=tuple(
-                dict.fromkeys(map(self._clean, (*self._held.all_words(), *self._false, *findings(told))))
+                dict.fromkeys(
+                    map(self._clean, (*self._held.all_words(), *self._false, *orders.findings(told)))
+                )
             ),
         )
 
@@ -251,11 +235,11 @@ class LaunchSurroundings:
     node: str = "this node"
     server: Callable[[Order], EndpointFact | None] = lambda order: None
     """The endpoint that the order names, as last seen."""
-    before: Callable[[Order], Usage] = lambda order: Usage()
+    before: Callable[[Order], receipt.Usage] = lambda order: receipt.Usage()
     """The earlier usage of the session that the order resumes."""
     words_key: Callable[[Order], Mapping[str, bytes]] = lambda order: {}
     """The key with which its program checks a person's words, as a file that the program removes at once."""
-    desk: DeskOf = lambda order, home: None
+    desk: orders.DeskOf = lambda order, home: None
     """The place in the run's home where its program asks people."""
     rules: Callable[[], Rules] = Rules
     """Those of the node's owner, as now."""
@@ -269,11 +253,11 @@ def _room(server: EndpointFact | None, order: Order) -> int | None:
     return None if model is None else model.ctx_usable
 
 
-def _served(server: EndpointFact | None, order: Order) -> Served | None:
+def _served(server: EndpointFact | None, order: Order) -> receipt.Served | None:
     if server is None or not order.model:
         return None
     model = server.model(order.model)
-    return Served(
+    return receipt.Served(
         endpoint=server.name,
         engine=server.dialect,
         engine_version=server.version,
@@ -310,7 +294,9 @@ class NodeRuntimes:
         _check_network(policy, runtime, isolation, door)
         asked = self._request(order, str(work), str(home))
         desk = (
-            around.desk(order, str(home)) if asks_people(policy, runtime, order.turns is not None) else None
+            around.desk(order, str(home))
+            if orders.asks_people(policy, runtime, order.turns is not None)
+            else None
         )
         request = replace(asked, context=_room(around.server(order), order), policy=policy, desk=desk)
         if order.limits.wrap_up and door is not None and door.is_priced and not door.is_tunnel:
@@ -318,8 +304,8 @@ class NodeRuntimes:
             request = replace(request, limits=order.limits.model_copy(update={"usd": None}))
         if runtime.capabilities.prompted:
             said = len(request.prompt) + len(request.task)
-            fits = fitted_guide(guide, said, request.context)
-            request = replace(request, prompt=with_guide(request.prompt, fits))
+            fits = orders.fitted_guide(guide, said, request.context)
+            request = replace(request, prompt=orders.with_guide(request.prompt, fits))
         made = runtime.launch(request, place)
         hears = runtime.capabilities.hears or order.turns is not None
         return ports.Launch(
@@ -329,7 +315,7 @@ class NodeRuntimes:
             files=made.files,
             login={**made.login, **(around.words_key(order) if hears else {})},
             enforced=(
-                *enforced(order, runtime, isolation, owners),
+                *orders.enforced(order, runtime, isolation, owners),
                 *loose,
                 *_network_enforced(policy, runtime, isolation, door),
             ),
@@ -395,13 +381,15 @@ class NodeRuntimes:
 
     def _loose(
         self, order: Order, runtime: base.Runtime, isolation: Isolation, work: Path
-    ) -> tuple[Enforced, ...]:
+    ) -> tuple[receipt.Enforced, ...]:
         """Programs of the repository that start past its flags. StepFailed unless a user accepts it."""
         if isolation is Isolation.SANDBOX:
             return ()
         if runtime.loose_turns and order.turns is not None:
             if order.policy.told_only:
-                return (Enforced(rule=f"in a chat it {runtime.loose_turns}", how=Enforcement.TOLD_ONLY),)
+                return (
+                    receipt.Enforced(rule=f"in a chat it {runtime.loose_turns}", how=Enforcement.TOLD_ONLY),
+                )
             words = f"in a chat {order.runtime} {runtime.loose_turns}, whatever its flags say"
             fix = f"{self._no_wall()}; or say --allow-told-only"
             raise StepFailed(FailureKind.SANDBOX, f"{words}, and nothing bounds it here: {fix}")
@@ -411,7 +399,7 @@ class NodeRuntimes:
         if found is None:
             return ()
         if order.policy.told_only:
-            return (Enforced(rule=f"{found} of the repository", how=Enforcement.TOLD_ONLY),)
+            return (receipt.Enforced(rule=f"{found} of the repository", how=Enforcement.TOLD_ONLY),)
         words = f"{order.runtime} would start what {found} of the repository is or names, "
         words += "whatever its flags say"
         fix = f"{self._no_wall()}; or take that file out, or say --allow-told-only"
@@ -432,8 +420,10 @@ class NodeRuntimes:
 
     def _request(self, order: Order, work: str, home: str) -> base.LaunchRequest:
         if order.resume is None:
-            return request_of(order, work, home)
-        return request_of(order, work, home, base.Resume(order.resume.session, self._around.before(order)))
+            return orders.request_of(order, work, home)
+        return orders.request_of(
+            order, work, home, base.Resume(order.resume.session, self._around.before(order))
+        )
 
     def hidden(self, order: Order) -> dict[str, str]:
         """Values that must not leave the node: the owner's, logins, and the secrets that the order names."""
@@ -526,7 +516,7 @@ def _check_turns(order: Order, runtime: base.Runtime, door: GatewayAccess | None
 
 def _network_enforced(
     policy: Policy, runtime: base.Runtime, isolation: Isolation, door: GatewayAccess | None
-) -> tuple[Enforced, ...]:
+) -> tuple[receipt.Enforced, ...]:
     """The network in a receipt: nothing holds a network that is the node's own."""
     if isolation is not Isolation.SANDBOX:
         return ()
@@ -535,8 +525,8 @@ def _network_enforced(
     rest = network_of(policy, runtime, agent=False)
     rest_how = Enforcement.TOLD_ONLY if rest is Network.FULL else Enforcement.SANDBOX
     return (
-        Enforced(rule=f"network {network}", how=how),
-        Enforced(rule=f"network of set-up and gates {rest}", how=rest_how),
+        receipt.Enforced(rule=f"network {network}", how=how),
+        receipt.Enforced(rule=f"network of set-up and gates {rest}", how=rest_how),
     )
 
 

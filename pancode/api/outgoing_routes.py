@@ -13,14 +13,7 @@ from pancode.api.request.bodies import ActBody
 from pancode.api.routing import ApiCall, RemovedAnswer, Verb
 from pancode.core.visitors import AccessScope, allows
 from pancode.errors import UsageError
-from pancode.notices.asked import (
-    add_webhook,
-    check_webhook,
-    deliver_again,
-    fresh_secret,
-    remove_webhook,
-    send_test,
-)
+from pancode.notices import asked
 from pancode.notices.looking import channels, deliveries, troubles, webhooks
 from pancode.notices.shapes import ChannelShape, DeliveryShape, WebhookShape
 
@@ -71,7 +64,7 @@ def _channels(context: ApiContext, call: ApiCall) -> ChannelsAnswer:
 def _test(context: ApiContext, call: ApiCall) -> DeliveryShape:
     """Send a notice now."""
     body: ChannelBody = call.body
-    return send_test(context.core, context.coordinator.notify_rules(), body.channel, body.by)
+    return asked.send_test(context.core, context.coordinator.notify_rules(), body.channel, body.by)
 
 
 @Verb("GET /v1/webhooks", command="webhook ls", asks_who=True)
@@ -89,10 +82,10 @@ def _webhooks(context: ApiContext, call: ApiCall) -> WebhooksAnswer:
 def _add(context: ApiContext, call: ApiCall) -> WebhookShape:
     """Make one; its secret is told once."""
     body: WebhookBody = call.body
-    check_webhook(body.name, body.url, body.events)
+    asked.check_webhook(body.name, body.url, body.events)
     context.coordinator.judge_webhook(body.url)
-    secret = fresh_secret(context.core)
-    made = add_webhook(context.core, body.name, body.url, body.events, body.by, secret)
+    secret = asked.fresh_secret(context.core)
+    made = asked.add_webhook(context.core, body.name, body.url, body.events, body.by, secret)
     context.coordinator.keep_secret(f"webhook-{body.name}", secret)
     return made
 
@@ -101,7 +94,7 @@ def _add(context: ApiContext, call: ApiCall) -> WebhookShape:
 def _remove(context: ApiContext, call: ApiCall) -> RemovedAnswer:
     """Remove it."""
     name = call.path["webhook"]
-    remove_webhook(context.core, name, call.body.by)
+    asked.remove_webhook(context.core, name, call.body.by)
     context.coordinator.keep_secret(f"webhook-{name}", None)
     return {"removed": name}
 
@@ -120,4 +113,4 @@ def _deliveries(context: ApiContext, call: ApiCall) -> DeliveriesAnswer:
 @Verb("POST /v1/deliveries/again", DeliveryBody, "webhook redeliver", right=OPERATES)
 def _again(context: ApiContext, call: ApiCall) -> DeliveryShape:
     """Send one once more."""
-    return deliver_again(context.core, call.body.delivery, call.body.by)
+    return asked.deliver_again(context.core, call.body.delivery, call.body.by)

@@ -28,19 +28,11 @@ from pancode.core.states import SessionState
 from pancode.core.values import replace
 from pancode.dispatch.report import DryRunAnswer, QueuedAnswer, queued, report
 from pancode.runs.workspaces import in_workspace
-from pancode.sessions import checkpoints
+from pancode.sessions import checkpoints, shapes
 from pancode.sessions.context import context as window_of
 from pancode.sessions.receipts import verify
 from pancode.sessions.rehearsals import as_rehearsal, decompositions, keep
 from pancode.sessions.session import sessions, show, tasks
-from pancode.sessions.shapes import (
-    CheckpointsShape,
-    ContextShape,
-    DecompositionShape,
-    SessionShape,
-    SessionVerdictShape,
-    TasksShape,
-)
 from pancode.sessions.stream import SessionPlace, place_in, read, read_on
 from pancode.sessions.terms import set_terms
 from pancode.sessions.words import begin, end, judge, lands, say, turn
@@ -52,13 +44,13 @@ Duration = Annotated[int | None, Field(ge=1, le=MOST_MS)]
 
 
 class SessionsAnswer(TypedDict):
-    sessions: list[SessionShape]
+    sessions: list[shapes.SessionShape]
 
 
 class DecompositionsAnswer(TypedDict):
     """Of the named model, else of each that was asked."""
 
-    models: list[DecompositionShape]
+    models: list[shapes.DecompositionShape]
 
 
 class SaidAnswer(TypedDict):
@@ -187,7 +179,7 @@ def _sessions(context: ApiContext, call: ApiCall) -> SessionsAnswer:
 
 
 @Verb("GET /v1/sessions/{run}", command="sessions show")
-def _show(context: ApiContext, call: ApiCall) -> SessionShape:
+def _show(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
     """One of them, by any of its runs."""
     return show(context.core, call.path["run"])
 
@@ -214,14 +206,14 @@ def _words(context: ApiContext, call: ApiCall) -> SaidAnswer:
 
 
 @Verb("POST /v1/sessions/{run}/turn", TurnBody, "sessions rest", pokes=True, right=TELLS)
-def _turn(context: ApiContext, call: ApiCall) -> SessionShape:
+def _turn(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
     """Cancel its turn, or let it rest behind it."""
     body: TurnBody = call.body
     return show(context.core, turn(context.core, call.path["run"], body.what, body.by, body.turn).id)
 
 
 @Verb("POST /v1/sessions/{run}/terms", TermsBody, "sessions set", pokes=True, right=DISPATCHES)
-def _terms(context: ApiContext, call: ApiCall) -> SessionShape:
+def _terms(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
     """Its mode, level and model, from its next sitting on."""
     body: TermsBody = call.body
     around = context.coordinator.around({})
@@ -230,46 +222,46 @@ def _terms(context: ApiContext, call: ApiCall) -> SessionShape:
 
 
 @Verb("POST /v1/sessions/{run}/end", ActBody, "sessions end", pokes=True, right=TELLS)
-def _end(context: ApiContext, call: ApiCall) -> SessionShape:
+def _end(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
     """End it; the next words begin it again."""
     body: ActBody = call.body
     return show(context.core, end(context.core, call.path["run"], body.by).id)
 
 
 @Verb("GET /v1/sessions/{run}/verify", command="receipt verify")
-def _verify(context: ApiContext, call: ApiCall) -> SessionVerdictShape:
+def _verify(context: ApiContext, call: ApiCall) -> shapes.SessionVerdictShape:
     """The verdict on its receipts, and on their chain."""
     return verify(context.core, call.path["run"], context.coordinator.streams)
 
 
 @Verb("GET /v1/sessions/{run}/checkpoints", command="sessions checkpoints")
-def _points(context: ApiContext, call: ApiCall) -> CheckpointsShape:
+def _points(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
     """Its named points."""
     return checkpoints.show(context.core, call.path["run"])
 
 
 @Verb("POST /v1/sessions/{run}/checkpoints", CheckpointBody, "sessions checkpoint", status=201, right=TELLS)
-def _point(context: ApiContext, call: ApiCall) -> CheckpointsShape:
+def _point(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
     """Name its newest sitting, at rest."""
     body: CheckpointBody = call.body
     return checkpoints.make(context.core, call.path["run"], body.name or "", body.by)
 
 
 @Verb("POST /v1/sessions/{run}/restore", RestoreBody, "sessions restore", right=TELLS)
-def _restore(context: ApiContext, call: ApiCall) -> CheckpointsShape:
+def _restore(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
     """Its next words go on at a point."""
     body: RestoreBody = call.body
     return checkpoints.restore(context.core, call.path["run"], body.name, body.told, body.by)
 
 
 @Verb("GET /v1/sessions/{run}/tasks", command="sessions tasks")
-def _tasks(context: ApiContext, call: ApiCall) -> TasksShape:
+def _tasks(context: ApiContext, call: ApiCall) -> shapes.TasksShape:
     """What it has dispatched."""
     return tasks(context.core, call.path["run"])
 
 
 @Verb("GET /v1/sessions/{run}/context", command="sessions context")
-def _context(context: ApiContext, call: ApiCall) -> ContextShape:
+def _context(context: ApiContext, call: ApiCall) -> shapes.ContextShape:
     """The window of its model, by category."""
     place = context.coordinator
     return window_of(context.core, place.around({}), place.streams, call.path["run"])
@@ -290,7 +282,7 @@ async def _events(context: ApiContext, place: SessionPlace) -> AsyncIterator[str
     is asked when the bell has rung, and each `QUIET_S`; output that has grown is read without it.
     """
     core, streams = context.core, context.coordinator.streams
-    last: SessionShape | None = None
+    last: shapes.SessionShape | None = None
     looked, quiet = -1, 0.0
     with context.bell.listening() as ear:
         while not context.closing.is_set():

@@ -33,14 +33,7 @@ from pancode.life.continuing import ended_turns, is_between_turns, is_turn_lost,
 from pancode.life.inbox import InboxItem, ItemKind, item_of, open_item
 from pancode.life.receipts import usage_of_all
 from pancode.runs.retry import keeps_node
-from pancode.sessions.shapes import (
-    AskedShape,
-    NextTerms,
-    SessionMoney,
-    SessionShape,
-    SittingShape,
-    TasksShape,
-)
+from pancode.sessions import shapes
 from pancode.work.people.proposals import proposed_by
 
 MOST_TASKS = 1_000
@@ -163,7 +156,7 @@ def _newest(tx: Transaction, limit: int) -> list[records.Run]:
     return [run for row in rows if (run := tx.get(records.Run, row.run)) is not None]
 
 
-def shape(core: Core, tx: Transaction, session: SessionChain) -> SessionShape:
+def shape(core: Core, tx: Transaction, session: SessionChain) -> shapes.SessionShape:
     """The session as JSON."""
     first, run = session.runs[0], session.newest
     row, item, turn = session.row, session.item, run.terms.get("turn")
@@ -202,7 +195,7 @@ def shape(core: Core, tx: Transaction, session: SessionChain) -> SessionShape:
     }
 
 
-def _next(core: Core, tx: Transaction, session: SessionChain) -> NextTerms | None:
+def _next(core: Core, tx: Transaction, session: SessionChain) -> shapes.NextTerms | None:
     row = session.row
     if row is None or row.chosen_by is None:
         return None
@@ -222,7 +215,7 @@ _OF_A_TURN = ("number", "stop", "why", "tokens", "cost_usd", "cost_source")
 
 def _money(
     core: Core, tx: Transaction, session: SessionChain, attempts: list[records.Attempt]
-) -> SessionMoney:
+) -> shapes.SessionMoney:
     """What may be spent, and what is left as a dispatch sees it; but of the sitting at work counts what its
     node told, not all that it may spend."""
     run, now = session.newest, attempts[-1] if attempts else None
@@ -252,7 +245,7 @@ def _of_its_runs(tx: Transaction, session: SessionChain) -> Decimal:
     return books.plus(*(Decimal(one.sums[0]) for one in found if one.key[0] not in own))
 
 
-def _asked(item: InboxItem) -> AskedShape:
+def _asked(item: InboxItem) -> shapes.AskedShape:
     return {
         "run": item.run,
         "kind": item.kind.value,
@@ -265,13 +258,13 @@ def _asked(item: InboxItem) -> AskedShape:
     }
 
 
-def _sittings(session: SessionChain) -> list[SittingShape]:
+def _sittings(session: SessionChain) -> list[shapes.SittingShape]:
     backs = {} if session.row is None else session.row.backs
     before = (None, *(backs.get(run.id, run.id) for run in session.runs))
     return [_sitting(run, begins) for run, begins in zip(session.runs, before, strict=False)]
 
 
-def _sitting(run: records.Run, begins: str | None) -> SittingShape:
+def _sitting(run: records.Run, begins: str | None) -> shapes.SittingShape:
     return {
         "run": run.id,
         "begins": begins,
@@ -285,7 +278,7 @@ def _sitting(run: records.Run, begins: str | None) -> SittingShape:
     }
 
 
-def tasks(core: Core, text: str) -> TasksShape:
+def tasks(core: Core, text: str) -> shapes.TasksShape:
     """What the runs of a session have dispatched, the newest first."""
     with core.ports.ledger.transaction() as tx:
         session = load(tx, text)
@@ -294,13 +287,13 @@ def tasks(core: Core, text: str) -> TasksShape:
         return {"session": session.id, "runs": [run_shape(core, tx, run) for run in found[:MOST_TASKS]]}
 
 
-def show(core: Core, text: str) -> SessionShape:
+def show(core: Core, text: str) -> shapes.SessionShape:
     """One session, by any of its runs."""
     with core.ports.ledger.transaction() as tx:
         return shape(core, tx, load(tx, text))
 
 
-def sessions(core: Core, limit: int) -> list[SessionShape]:
+def sessions(core: Core, limit: int) -> list[shapes.SessionShape]:
     """The newest sessions."""
     with core.ports.ledger.transaction() as tx:
         return [shape(core, tx, one) for one in map(partial(of_run, tx), _newest(tx, limit))]

@@ -12,7 +12,17 @@ from pancode.core.records import Run, SessionRow
 from pancode.core.values import replace
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.dispatch.workspaces import must_be_newest
-from pancode.life import continuing
+from pancode.life.continuing import (
+    LeftOver,
+    WayBack,
+    as_sitting,
+    continued,
+    is_turn_lost,
+    leads,
+    more_news,
+    must_be_free,
+    must_have_ended,
+)
 from pancode.runs.retry import asked_again, reachable, unpinned
 
 
@@ -31,17 +41,17 @@ def continue_run(
     `by`: a person, or the run from inside which that is asked: then it is a child of that one, no wider, not
     dearer, and without a person's yes. `session`: it is a sitting of this one, if its program takes turns.
     """
-    continuing.must_have_ended(old)
+    must_have_ended(old)
     with core.ports.ledger.transaction() as tx:
         if is_taken(tx, old):
-            continuing.must_be_free(old)  # before anything is paid for a snapshot; and again as it is queued
+            must_be_free(old)  # before anything is paid for a snapshot; and again as it is queued
         must_be_newest(tx, old.terms.get("in_workspace", ""), old.id)
     inside = by if isinstance(by, Run) else None
     again = asked_again(core, old, str(by) if inside is None else inside.id)
     if inside is not None:
         again = replace(again, confirmed=False, land=False)
     if session and RUNTIMES[old.runtime].takes_turns:
-        again = continuing.as_sitting(again, session)
+        again = as_sitting(again, session)
     request = goes_on(core, old, again, remark, answers, program)
     return dispatch(core, around, request, None if inside is None else inside.id)
 
@@ -52,33 +62,31 @@ def goes_on(
     """The request for the run behind the old one. Of a session it begins where a person wants it to go on,
     and hears what has happened since the last words."""
     with core.ports.ledger.transaction() as tx:
-        left, session = continuing.LeftOver(words_of(tx, old)), session_of(tx, old)
+        left, session = LeftOver(words_of(tx, old)), session_of(tx, old)
         if session is not None:
             left = replace(left, news=_news(tx, session, old), back=_way_back(tx, session))
-    return unpinned(
-        core, continuing.continued(old, again, remark, reachable(core, old), answers, program, left)
-    )
+    return unpinned(core, continued(old, again, remark, reachable(core, old), answers, program, left))
 
 
 def _news(tx: Transaction, session: SessionRow, old: Run) -> tuple[str, ...]:
     """With the runs that an orchestrator had begun in a turn that was lost: its own memory may not have them,
     and it would begin them once more."""
-    if not continuing.leads(old) or not continuing.is_turn_lost(old):
+    if not leads(old) or not is_turn_lost(old):
         return session.news
     found = tx.find(Run, {"parent": old.id}, order="created_ms", descending=True, limit=MOST_RUNS)
     begun = ", ".join(f"{one.id} ({one.agent}, {one.outcome or one.state})" for one in found)
     lost = "your program ended in the midst of a turn, which is lost; the newest runs that it had begun"
-    return continuing.more_news(session.news, f"{lost}: {begun}") if begun else session.news
+    return more_news(session.news, f"{lost}: {begun}") if begun else session.news
 
 
 MOST_RUNS = 8
 
 
-def _way_back(tx: Transaction, session: SessionRow) -> continuing.WayBack | None:
+def _way_back(tx: Transaction, session: SessionRow) -> WayBack | None:
     """The earlier point at which a person wants the session to go on; None: after its newest sitting."""
     wanted = session.restored
     at = tx.get(Run, str(wanted["run"])) if wanted else None
-    return None if at is None else continuing.WayBack(at, str(wanted["name"]), str(wanted["told"]))
+    return None if at is None else WayBack(at, str(wanted["name"]), str(wanted["told"]))
 
 
 def go_on(core: Core, around: Surroundings, old: Run, by: str, past_cap: bool = False) -> Dispatched:

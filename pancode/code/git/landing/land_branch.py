@@ -15,14 +15,7 @@ from pathlib import Path
 from node_agent.wire.git import GitCall, shown, stamp_env, with_config
 from pancode.code.git.depot import Depot
 from pancode.code.git.filters import unless_filtered
-from pancode.code.git.landing.land import (
-    CalledOffError,
-    commits_of,
-    explained,
-    merge_result,
-    not_passed,
-    unless_called_off,
-)
+from pancode.code.git.landing import land
 from pancode.code.git.landing.land_steps import free_branch
 from pancode.code.git.merge import GitCommits, tree_of
 from pancode.code.git.objects import import_tip
@@ -194,7 +187,7 @@ def land_on_branch(
                     f"branch {target.name} is moved faster than it can be landed on",
                     fix=f"pancode land {request.run or 'RUN'} --branch {target.name}",
                 )
-        except CalledOffError:
+        except land.CalledOffError:
             report = land_values.LandReport(land_values.LandStatus.CALLED_OFF)
         return replace(report, tree=str(seen.top), branch=target.name)
 
@@ -219,9 +212,9 @@ def _land(
         import_tip(seen, depot, tip)
     git = depot.git(seen.repo_id)
     ours = branch.tree or (tree_of(git, tip) if tip else git.must("mktree", stdin=b"").text())
-    merged, changes = merge_result(depot, request, ours, session)
+    merged, changes = land.merge_result(depot, request, ours, session)
     if isinstance(merged, land_values.LandReport):
-        return explained(git, request, tip, merged)
+        return land.explained(git, request, tip, merged)
     who = NOBODY | dict(seen.user)
     around = os.environ if request.environ is None else request.environ
     stamp = stamp_env(who["user.name"], who["user.email"], target.now_ms)
@@ -231,16 +224,16 @@ def _land(
             return session.sign_commit(seen, around, (tree, parents, words), stamp)
         return session.write_commit(tree, parents, stamp, words)
 
-    made = commits_of(git, write, request, target, tip, merged)
+    made = land.commits_of(git, write, request, target, tip, merged)
     if isinstance(made, land_values.LandReport):
         return made
     unless_filtered(seen, git, changes, ("" if target.how is land_values.How.SQUASH else made.commit, tip))
     gate = gates(replace(merged, tree=made.tree)) if gates is not None else None
-    unless_called_off(called_off)
+    land.unless_called_off(called_off)
     if gate is not None and not gate.ok:
-        return not_passed(gate)
+        return land.not_passed(gate)
     _bring(seen, depot, made.commit, tip)
-    unless_called_off(called_off)
+    land.unless_called_off(called_off)
     if free_branch(seen, target.name) != branch:
         return None
     old = branch.tip or "0" * len(made.commit)
