@@ -183,10 +183,7 @@ class _Sign:
 
 
 def _other_facts(
-    groups: scopes.Scopes | None,
-    sandbox: Sandbox,
-    endpoints: EndpointTable,
-    files: tuple[NodeProblem, ...],
+    groups: scopes.Scopes | None, sandbox: Sandbox, endpoints: EndpointTable, files: tuple[NodeProblem, ...]
 ) -> OtherFacts:
     trouble, found = groups.trouble if groups else "", sandbox.find()
     scope = (NodeProblem(what=trouble, fix=scopes.FIX),) if trouble else ()

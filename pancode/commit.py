@@ -24,17 +24,13 @@ def commit_of(root: Path, written: Path) -> str:
     try:
         return written.read_text(encoding="ascii").strip() or UNKNOWN
     except FileNotFoundError:
-        return _of_clone(root)
-
-
-def _of_clone(root: Path) -> str:
-    if not (root / ".git").exists():  # else a repository that only happens to be around it would answer
-        return UNKNOWN
-    head = _git(root, "rev-parse", f"--short={CHARS}", "HEAD")
-    if not head:
-        return UNKNOWN
-    changed = _git(root, "status", "--porcelain")
-    return UNKNOWN if changed is None else f"{head}+dirty" if changed else head
+        if not (root / ".git").exists():  # else a repository that only happens to be around it would answer
+            return UNKNOWN
+        head = _git(root, "rev-parse", f"--short={CHARS}", "HEAD")
+        if not head:
+            return UNKNOWN
+        changed = _git(root, "status", "--porcelain")
+        return UNKNOWN if changed is None else f"{head}+dirty" if changed else head
 
 
 def _git(root: Path, *words: str) -> str | None:

@@ -47,7 +47,9 @@ class JsonRpcLines:
             return None
         if isinstance(message, dict):
             if isinstance(message.get("method"), str):
-                return _with_params(message)
+                # a request's parameters are an object; anything else counts as none
+                params = message.get("params")
+                return {**message, "params": params if isinstance(params, dict) else {}}
             if "result" in message or "error" in message:
                 return message
         self.refuse(None, REQUEST, "a message is an object with a method")
@@ -68,9 +70,3 @@ class JsonRpcLines:
     def close(self) -> None:
         """Nothing more is written: Python aborts if it ends while a thread writes."""
         self._writing.acquire()
-
-
-def _with_params(message: Json) -> Json:
-    """A request's parameters are an object; anything else counts as none."""
-    params = message.get("params")
-    return {**message, "params": params if isinstance(params, dict) else {}}

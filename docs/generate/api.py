@@ -16,12 +16,10 @@ from docs.generate.meanings import HAPPENED
 from pancode.access.keyed import KEPT_MS, MOST_CHARS, MOST_KEPT
 from pancode.api import token_routes
 from pancode.api.app import VERBS
-from pancode.api.document.answers import EventStream, Octets
-from pancode.api.document.words import ROUTES
 from pancode.api.problems import STATUS
 from pancode.api.request import bodies, workflow_bodies
 from pancode.api.request.bodies import SignedBody
-from pancode.api.routing import MAX_BODY, AtDoor, Verb
+from pancode.api.routing import MAX_BODY, AtDoor, EventStream, Octets, Verb
 from pancode.control.live import MOST
 from pancode.core.records import EventKind
 
@@ -151,12 +149,11 @@ def _area(verb: Verb) -> str:
 
 
 def _row(verb: Verb) -> tuple[str, ...]:
-    what, command = ROUTES[verb.name]
-    asked = f" (`pancode {command}`)" if command else ""
+    asked = f" (`pancode {verb.command}`)" if verb.command else ""
     body = {bodies.Empty: "", SignedBody: "bytes"}.get(verb.body, _link(verb.body.__name__))
     return (
         code(f"{verb.method} {verb.path}"),
-        what + asked,
+        verb.what + asked,
         listed(verb.query),
         body,
         _answer(verb.answers, verb),
@@ -173,9 +170,10 @@ def _scope(verb: Verb) -> str:
 
 
 def _answer(answers: Any, verb: Verb) -> str:
+    if answers == Octets | EventStream:
+        return "bytes; with `follow` events"
     if answers in (Octets, EventStream):
-        follow = "; with `follow` events" if "follow" in verb.query else ""
-        return f"bytes{follow}" if answers is Octets else "events"
+        return "bytes" if answers is Octets else "events"
     if get_origin(answers) in (Union, UnionType):
         return " or ".join(_answer(arm, verb) for arm in get_args(answers))
     return f"[{answers.__name__}](json.md#{answers.__name__.lower()})" if is_typeddict(answers) else "object"

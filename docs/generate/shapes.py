@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
 from typing_extensions import is_typeddict
 
 from docs.generate.markdown import bases, code, page, table, told, words
-from pancode.api.document import answers
+from pancode.api.app import VERBS
 from pancode.control import shapes as query_shapes
 from pancode.notices import shapes as outgoing_shapes
 from pancode.sessions import shapes as session_shapes
 
-MODULES = (query_shapes, outgoing_shapes, session_shapes, answers)
-"""Where the objects are declared; a module of its own is not imported by the first one."""
+MODULES = (query_shapes, outgoing_shapes, session_shapes)
+"""Where objects are declared; others stand beside the routes that answer with them."""
 
 PRINTED = (
     ("dispatch", "RunDetail", "with `--detach`: [Queued](#queued)"),
@@ -52,10 +53,19 @@ def json_page() -> str:
     )
 
 
+@cache
 def all_shapes() -> list[type]:
-    """Each once, in the order of the modules."""
+    """Each once: in the order of the modules, then of the routes."""
     found = [shape for module in MODULES for shape in vars(module).values() if is_typeddict(shape)]
+    found += [shape for verb in VERBS for shape in _within(verb.answers)]
     return list(dict.fromkeys(shape for shape in found if shape.__name__ != "TypedDict"))
+
+
+def _within(hint: Any) -> list[type]:
+    """The objects of which it is made, the inner ones first."""
+    if is_typeddict(hint):
+        return [*(one for part in get_type_hints(hint).values() for one in _within(part)), hint]
+    return [one for part in get_args(hint) for one in _within(part)]
 
 
 def _link(name: str) -> str:
@@ -63,8 +73,8 @@ def _link(name: str) -> str:
 
 
 def _fields(shape: type) -> str:
-    above = [getattr(answers, name, None) or getattr(query_shapes, name) for name in bases(shape)[:1]]
-    above = [base for base in above if is_typeddict(base) and base.__name__ != "TypedDict"]
+    known = {one.__name__: one for one in all_shapes()}
+    above = [known[name] for name in bases(shape)[:1] if name in known]
     inherited = {name for base in above for name in get_type_hints(base)}
     rows = [
         (code(name), _kind(hint)) for name, hint in get_type_hints(shape).items() if name not in inherited

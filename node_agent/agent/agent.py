@@ -94,27 +94,6 @@ MOST_FINAL = 5_000
 """How many finished attempts are named, the newest first; an envelope has a size limit."""
 
 
-def inventory_of(
-    node: Self, session: str, nonce: str, at: FleetTime, epoch_seen: int, entries: Sequence[JournalRecord]
-) -> Inventory:
-    """All that is not final, and what is final of this epoch."""
-    final = [entry for entry in entries if entry.final and entry.epoch >= at.epoch][-MOST_FINAL:]
-    listed = [entry for entry in entries if not entry.final] + final
-    named = tuple(
-        JournalEntry(identity=one.identity, order=one.digest, mark=one.mark, last_event=one.last_event)
-        for one in listed
-    )
-    return Inventory(
-        fleet=node.fleet,
-        node=node.tag,
-        session=session,
-        nonce=nonce,
-        at=at,
-        epoch_seen=epoch_seen,
-        entries=named,
-    )
-
-
 class InventoryDuty:
     """Owed after each answer to a nonce (start, link-up), in each new epoch, and now and then."""
 
@@ -323,8 +302,22 @@ class NodeAgent:
         if now is None or not self._inventory.is_due(self._fleet, now, w.clock.mono_ms()):
             return
         w.journal.settle()
-        inventory = inventory_of(
-            w.node, self.session, self._fleet.nonce, now, self._fleet.epoch_seen, w.journal.entries()
+        # all that is not final, and what is final of this epoch
+        entries = w.journal.entries()
+        final = [entry for entry in entries if entry.final and entry.epoch >= now.epoch][-MOST_FINAL:]
+        listed = [entry for entry in entries if not entry.final] + final
+        named = tuple(
+            JournalEntry(identity=one.identity, order=one.digest, mark=one.mark, last_event=one.last_event)
+            for one in listed
+        )
+        inventory = Inventory(
+            fleet=w.node.fleet,
+            node=w.node.tag,
+            session=self.session,
+            nonce=self._fleet.nonce,
+            at=now,
+            epoch_seen=self._fleet.epoch_seen,
+            entries=named,
         )
         w.uplink.send(inventory.signed(w.key).model_dump_json())
         self._inventory.done(self._fleet.nonce, now.epoch, w.clock.mono_ms())

@@ -8,17 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
+from node_agent.attempt import records
 from node_agent.attempt.claims import Self
 from node_agent.attempt.ports import JournalPort, Sent
-from node_agent.attempt.records import (
-    JournalError,
-    JournalRecord,
-    JournalState,
-    Note,
-    PendingStop,
-    StopKind,
-    StopNote,
-)
 from node_agent.wire.clock import Clock
 from node_agent.wire.control import (
     Acknowledge,
@@ -85,12 +77,7 @@ class Controls:
     """Applies control messages. A message whose effect could not be made durable is read again later."""
 
     def __init__(
-        self,
-        node: Self,
-        keys: Mapping[str, PublicKey],
-        journal: JournalPort,
-        clock: Clock,
-        acts: Acts,
+        self, node: Self, keys: Mapping[str, PublicKey], journal: JournalPort, clock: Clock, acts: Acts
     ) -> None:
         self._node, self._keys, self._journal = node, keys, journal
         self._clock, self._acts = clock, acts
@@ -117,7 +104,10 @@ class Controls:
                 state = self._apply(control, state, news)
             except WireRefusal as refusal:
                 forged.append(f"a control message was not believed: {refusal}")
-            except (JournalError, KeyError) as exc:  # one that cannot be applied must not hold up the others
+            except (
+                records.JournalError,
+                KeyError,
+            ) as exc:  # one that cannot be applied must not hold up the others
                 unfit.append(f"a control message could not be applied: {exc}")
             last = sent.entry
         self._journal.set_node(_counted(state, ahead))
@@ -130,7 +120,7 @@ class Controls:
             raise WireRefusal(RefusalCode.INVALID_FIELD, f"it is for {control.fleet}/{control.node}")
         return control
 
-    def _apply(self, control: Control, state: JournalState, news: bool) -> JournalState:
+    def _apply(self, control: Control, state: records.JournalState, news: bool) -> records.JournalState:
         """Facts about one attempt hold in any order; of settings only the newest of its kind counts."""
         body = control.body
         match body:
@@ -141,7 +131,11 @@ class Controls:
             case Acknowledge():
                 self._acknowledge(body)
             case Orphaned() | Reject():
-                self._turn_down(body)
+                # not accepted: an orphan may be forgotten, of a rejected one everything is kept
+                if isinstance(body, Orphaned):
+                    self._answer(body.identity, body.receipt, Mark.ACKNOWLEDGED, "orphan")
+                else:
+                    self._answer(body.identity, body.receipt, Mark.REJECTED, body.reason)
             case Resend() | Examine() | PersonSays() | PersonAnswers() | TurnControl() | FleetAnswers():
                 if news:
                     self._act(body)
@@ -163,31 +157,31 @@ class Controls:
             self._acts.resend(body.identity)
             self._touched.append(body.identity)
 
-    def _stop(self, control: Control, body: StopControl, state: JournalState) -> JournalState:
+    def _stop(self, control: Control, body: StopControl, state: records.JournalState) -> records.JournalState:
         entry = self._journal.get(body.identity)
         if entry is not None:
-            self._end(entry, StopNote(StopKind.STOP, body.reason))
+            self._end(entry, records.StopNote(records.StopKind.STOP, body.reason))
             return state
-        pending = PendingStop(body.reason, control.at.epoch, self._clock.wall_ms())
+        pending = records.PendingStop(body.reason, control.at.epoch, self._clock.wall_ms())
         return replace(state, stops={**state.stops, str(body.identity): pending})
 
-    def _bury(self, control: Control, body: Tombstone, state: JournalState) -> JournalState:
+    def _bury(self, control: Control, body: Tombstone, state: records.JournalState) -> records.JournalState:
         for entry in self._journal.live():
             if entry.identity.run == body.run and entry.identity.fence <= body.up_to_fence:
-                self._end(entry, StopNote(StopKind.TOMBSTONE, body.reason))
+                self._end(entry, records.StopNote(records.StopKind.TOMBSTONE, body.reason))
         known = state.tombstones.get(body.run)
         if known is not None and known.fence >= body.up_to_fence:
             return state
-        pending = PendingStop(body.reason, control.at.epoch, self._clock.wall_ms(), body.up_to_fence)
+        pending = records.PendingStop(body.reason, control.at.epoch, self._clock.wall_ms(), body.up_to_fence)
         return replace(state, tombstones={**state.tombstones, body.run: pending})
 
-    def _end(self, entry: JournalRecord, stop: StopNote) -> None:
+    def _end(self, entry: records.JournalRecord, stop: records.StopNote) -> None:
         if entry.stop is not None or entry.mark not in HOLDS_SLOT:
             return
-        self._journal.write(entry.identity, Note(stop=stop, say=(Interrupting(reason=stop.reason),)))
+        self._journal.write(entry.identity, records.Note(stop=stop, say=(Interrupting(reason=stop.reason),)))
         self._touched.append(entry.identity)
 
-    def _awaits(self, identity: AttemptId, receipt: str) -> JournalRecord | None:
+    def _awaits(self, identity: AttemptId, receipt: str) -> records.JournalRecord | None:
         entry = self._journal.get(identity)
         fits = entry is not None and entry.mark is Mark.RECEIPTED and entry.receipt == receipt
         return entry if fits else None
@@ -199,13 +193,6 @@ class Controls:
             words = f"the countersignature for {body.identity} does not fit the receipt"
             raise WireRefusal(RefusalCode.TAMPERED, words)
         self._answer(body.identity, body.receipt, Mark.ACKNOWLEDGED, "")
-
-    def _turn_down(self, body: Orphaned | Reject) -> None:
-        """Not accepted: an orphan may be forgotten, of a rejected one everything is kept."""
-        if isinstance(body, Orphaned):
-            self._answer(body.identity, body.receipt, Mark.ACKNOWLEDGED, "orphan")
-        else:
-            self._answer(body.identity, body.receipt, Mark.REJECTED, body.reason)
 
     def _countersigned(self, identity: AttemptId, signature: Signature) -> bool:
         """Check whether the coordinator signed the very bytes that we sealed."""
@@ -223,14 +210,14 @@ class Controls:
         if self._awaits(identity, receipt) is None:
             return
         try:
-            note = Note(mark=mark, data={"why": why}, lazy=True)  # where it is lost, it is said again
+            note = records.Note(mark=mark, data={"why": why}, lazy=True)  # where it is lost, it is said again
             self._journal.write(identity, note)
-        except JournalError:
+        except records.JournalError:
             return
         self._touched.append(identity)
 
 
-def _counted(state: JournalState, ahead: set[int]) -> JournalState:
+def _counted(state: records.JournalState, ahead: set[int]) -> records.JournalState:
     """The count goes on over what is there without a gap: not to pass a lost number is to ask for it."""
     seq = state.control_seq
     while seq + 1 in ahead:
@@ -238,7 +225,7 @@ def _counted(state: JournalState, ahead: set[int]) -> JournalState:
     return replace(state, control_seq=seq)
 
 
-def _settled(body: SetSlots | Drain | Revoke, seq: int, state: JournalState) -> JournalState:
+def _settled(body: SetSlots | Drain | Revoke, seq: int, state: records.JournalState) -> records.JournalState:
     state = replace(state, latest={**state.latest, body.kind: seq})
     match body:
         case SetSlots():

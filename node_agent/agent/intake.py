@@ -7,16 +7,7 @@ from dataclasses import dataclass
 
 from node_agent.agent.publish import EventSigner, Outbox
 from node_agent.agent.world import Drive, World
-from node_agent.attempt.accept import (
-    Accept,
-    AcceptView,
-    AlreadyAccepted,
-    Judgement,
-    Opened,
-    Refuse,
-    judge,
-    open_order,
-)
+from node_agent.attempt.accept import Accept, AcceptView, AlreadyAccepted, Opened, Refuse, judge, open_order
 from node_agent.attempt.ports import Claimed, DiskFull
 from node_agent.attempt.records import AcceptedData, Note, at_json
 from node_agent.wire import keys as names
@@ -81,27 +72,23 @@ class Intake:
             self._world.uplink.settle_job(claimed.job, False, "refused before")
         elif isinstance(opened, Refuse) or (isinstance(verdict, Refuse) and verdict.identity is None):
             assert isinstance(verdict, Refuse)
-            self._turn_away(claimed, verdict)
+            # an order that is not believed cannot be answered: it is counted, and leaves the queue
+            self._note(
+                f"an order was not believed: {verdict.why}: {verdict.detail}", ProblemCode.FORGED_ORDER
+            )
+            self._world.uplink.settle_job(claimed.job, False, f"{verdict.why}: {verdict.detail}")
         else:
-            self._decide(opened, verdict)
-
-    def _turn_away(self, claimed: Claimed, refused: Refuse) -> None:
-        """An order that is not believed cannot be answered: it is counted, and leaves the queue."""
-        self._note(f"an order was not believed: {refused.why}: {refused.detail}", ProblemCode.FORGED_ORDER)
-        self._world.uplink.settle_job(claimed.job, False, f"{refused.why}: {refused.detail}")
-
-    def _decide(self, opened: Opened, verdict: Judgement) -> None:
-        identity = opened.order.identity
-        match verdict:
-            case Accept():
-                self._accept(opened)
-            case AlreadyAccepted():
-                self._outbox.again(identity)
-                self._answer_known(identity, verdict.mark)
-            case Refuse():
-                self._refuse(opened, verdict)
-        self._outbox.note(identity)
-        self._drive.wake(identity)
+            identity = opened.order.identity
+            match verdict:
+                case Accept():
+                    self._accept(opened)
+                case AlreadyAccepted():
+                    self._outbox.again(identity)
+                    self._answer_known(identity, verdict.mark)
+                case Refuse():
+                    self._refuse(opened, verdict)
+            self._outbox.note(identity)
+            self._drive.wake(identity)
 
     def _accept(self, opened: Opened) -> None:
         w = self._world

@@ -7,20 +7,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from node_agent.agent.fleettime import FleetClock
+from node_agent.attempt import ports
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import Gateways
 from node_agent.attempt.job import Finished, Job, Progressed, Turn
-from node_agent.attempt.ports import (
-    CallsPort,
-    DepotLink,
-    JournalPort,
-    MachineFacts,
-    RunnerPort,
-    Runtimes,
-    Sessions,
-    Uplink,
-    WorkspacesPort,
-)
 from node_agent.tempo import Tempo
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.control import Examine
@@ -81,7 +71,7 @@ class Drive(Protocol):
 class InlineDrive:
     """Advances every attempt in the caller's thread, in the order in which they are due."""
 
-    def __init__(self, job: Job, journal: JournalPort, clock: Clock, idle_ms: int) -> None:
+    def __init__(self, job: Job, journal: ports.JournalPort, clock: Clock, idle_ms: int) -> None:
         self._job, self._journal, self._clock, self._idle_ms = job, journal, clock, idle_ms
         self._due = {entry.identity: 0 for entry in journal.live()}
         self.moved: Callable[[AttemptId, Turn], None] = lambda identity, turn: None
@@ -117,19 +107,19 @@ class World:
     key: SigningKey
     keys: Mapping[str, PublicKey]
     """The coordinator's, by key id."""
-    journal: JournalPort
-    runner: RunnerPort
-    workspaces: WorkspacesPort
-    depot: DepotLink
-    runtimes: Runtimes
+    journal: ports.JournalPort
+    runner: ports.RunnerPort
+    workspaces: ports.WorkspacesPort
+    depot: ports.DepotLink
+    runtimes: ports.Runtimes
     gateways: Gateways
-    uplink: Uplink
-    facts: MachineFacts
+    uplink: ports.Uplink
+    facts: ports.MachineFacts
     fleet: FleetClock
     clock: Clock
     ids: Ids
     tempo: Tempo
     slots: int
-    sessions: Sessions
-    calls: CallsPort
+    sessions: ports.Sessions
+    calls: ports.CallsPort
     exams: Exams = field(default_factory=NoExams)

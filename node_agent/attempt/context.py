@@ -8,21 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from node_agent.attempt import ports
 from node_agent.attempt.ceiling import Ceiling
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import GatewayAccess, Gateways
 from node_agent.attempt.plans import GATES, SETUP, is_walled, limits_of, time_left
-from node_agent.attempt.ports import (
-    CallsPort,
-    CommitStamp,
-    DepotLink,
-    JournalPort,
-    RunnerPort,
-    Runtimes,
-    Sessions,
-    Uplink,
-    WorkspacesPort,
-)
 from node_agent.attempt.records import Data, JournalRecord, Note
 from node_agent.attempt.verdict import Fault, fault_from_json, fault_to_json
 from node_agent.attempt.watch import OutputWatch
@@ -65,21 +55,21 @@ class Context:
 
     node: Self
     key: SigningKey
-    journal: JournalPort
-    runner: RunnerPort
-    workspaces: WorkspacesPort
-    depot: DepotLink
-    runtimes: Runtimes
-    sessions: Sessions
+    journal: ports.JournalPort
+    runner: ports.RunnerPort
+    workspaces: ports.WorkspacesPort
+    depot: ports.DepotLink
+    runtimes: ports.Runtimes
+    sessions: ports.Sessions
     gateways: Gateways
-    uplink: Uplink
+    uplink: ports.Uplink
     deliver: Callable[[str], None]
     """Sends a receipt, behind all events that are due. LinkDown."""
     clock: Clock
     tempo: Tempo
     now: Callable[[], FleetTime | None]
     session: str
-    calls: CallsPort
+    calls: ports.CallsPort
     ceiling: Callable[[], Ceiling] = Ceiling
     """The limits of the node's owner, as the files say now."""
     boot: str = ""
@@ -172,12 +162,12 @@ class Case:
         return time_left(self.order, [record for record in records if record is not None])
 
     @property
-    def stamp(self) -> CommitStamp:
+    def stamp(self) -> ports.CommitStamp:
         """The same for every try, so that a repeated commit has the same id."""
         order = self.order
         subject = order.task.strip().splitlines()[0][:72] if order.task.strip() else order.agent.name
         trailer = f"Pancode-Run: {order.identity}\nPancode-Agent: {order.agent.name}"
-        return CommitStamp(f"{subject}\n\n{trailer}", order.issued_wall_ms)
+        return ports.CommitStamp(f"{subject}\n\n{trailer}", order.issued_wall_ms)
 
     @property
     def fault(self) -> Fault | None:

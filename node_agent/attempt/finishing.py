@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, assert_never
 
+from node_agent.attempt import verdict
 from node_agent.attempt.claims import MAX_NAMES, ClaimTime, claims_of, clipped, such_as
 from node_agent.attempt.context import Case, Finished, Progressed, Turn, Wait
 from node_agent.attempt.plans import GATES_LOG, KEPT, SCORE, STREAMS, gates_plan
@@ -17,28 +18,9 @@ from node_agent.attempt.ports import AttemptResult, StepFailed
 from node_agent.attempt.records import ChangeKind, CommittedData, GatedData, Note, PushedData
 from node_agent.attempt.reports import gate_reports
 from node_agent.attempt.starting import runner_fault
-from node_agent.attempt.verdict import (
-    LIMIT_KEYS,
-    LIMITED,
-    Fault,
-    change_fault,
-    gate_fault,
-    rules_fault,
-    stop_fault,
-    vanished_fault,
-)
 from node_agent.attempt.working import CUT_OFF, end_process
 from node_agent.policy.judging import breaches
-from node_agent.shim.spool import (
-    Ended,
-    ExitRecord,
-    NotStarted,
-    RunnerError,
-    Running,
-    StepEndedBy,
-    StepRecord,
-    Vanished,
-)
+from node_agent.shim import spool
 from node_agent.wire import keys
 from node_agent.wire.event import Finding
 from node_agent.wire.failure import FailureKind
@@ -49,16 +31,16 @@ from node_agent.wire.receipt import GateResult, receipt_of
 
 
 def judged_by_rules(
-    case: Case, result: AttemptResult, fault: Fault | None
-) -> tuple[Fault | None, tuple[str, ...]]:
+    case: Case, result: AttemptResult, fault: verdict.Fault | None
+) -> tuple[verdict.Fault | None, tuple[str, ...]]:
     """The result against the policy and the node owner's rules, and what broke them in words."""
     policy, owner = case.order.policy, case.context.ceiling()
     broken = breaches(result.changes, (*policy.paths, *owner.rules.paths))
     if owner.closed and result.changes:
         broken = (f"nobody can check whether the result follows them: {owner.closed}", *broken)
     read_only = case.order.agent.read_only or ActionClass.FILE_WRITE not in policy.allowed
-    changed = change_fault(read_only, result.kind, result.files_changed, fault)
-    return rules_fault(broken, fault) if changed is fault else changed, broken
+    changed = verdict.change_fault(read_only, result.kind, result.files_changed, fault)
+    return verdict.rules_fault(broken, fault) if changed is fault else changed, broken
 
 
 AS_FOUND = "the saved files may be empty or partly old"
@@ -74,18 +56,18 @@ def commit(case: Case) -> Turn:
         return case.mark(
             Mark.COMMITTED, fault, CommittedData(kind=kind)
         )  # the agent never ran: nothing is its own
-    if case.was_prepared_before and isinstance(case.context.runner.look(case.work), NotStarted):
+    if case.was_prepared_before and isinstance(case.context.runner.look(case.work), spool.NotStarted):
         return case.mark(
             Mark.COMMITTED, fault, CommittedData(kind="none")
         )  # its files are whatever the cut left
     if case.was_cut_off:
-        return _cut_off_commit(case, fault or Fault(FailureKind.NODE_REBOOTED, CUT_OFF))
+        return _cut_off_commit(case, fault or verdict.Fault(FailureKind.NODE_REBOOTED, CUT_OFF))
     try:
         result = case.context.workspaces.commit(
             case.identity, case.order.workspace, case.stamp, case.entry.baseline
         )
     except StepFailed as failed:
-        return _not_committed(case, fault or Fault(failed.kind, str(failed)), failed)
+        return _not_committed(case, fault or verdict.Fault(failed.kind, str(failed)), failed)
     clean, exposed = case.cleaner(), _exposed(case, result)
     names, _ = clipped(map(clean, result.files_changed[:MAX_NAMES]))
     judged, broken = judged_by_rules(case, result, fault)
@@ -136,7 +118,7 @@ def _exposed(case: Case, result: AttemptResult) -> _Exposed:
     return made
 
 
-def _not_committed(case: Case, fault: Fault, failed: StepFailed) -> Turn:
+def _not_committed(case: Case, fault: verdict.Fault, failed: StepFailed) -> Turn:
     """Puts its files aside, unless they filled the disk: then they go with the checkout."""
     full = failed.kind is FailureKind.DISK_FULL
     kept = ("its files are not kept: the disk is full",) if full else salvaged(case)
@@ -145,7 +127,7 @@ def _not_committed(case: Case, fault: Fault, failed: StepFailed) -> Turn:
     return case.mark(Mark.COMMITTED, fault, CommittedData(kind="none", findings=findings), *words)
 
 
-def _cut_off_commit(case: Case, fault: Fault) -> Turn:
+def _cut_off_commit(case: Case, fault: verdict.Fault) -> Turn:
     """A commit of files that a power cut has emptied would empty them for everybody: it is put aside."""
     findings = [f"no result commit was made: {CUT_OFF}; {AS_FOUND}", *salvaged(case)]
     words = [Finding(level="error", text=text) for text in findings]
@@ -174,7 +156,7 @@ class NoScoreError(Exception):
     """Why there is no number."""
 
 
-def score_of(record: ExitRecord, gates: int, output: bytes) -> str:
+def score_of(record: spool.ExitRecord, gates: int, output: bytes) -> str:
     """The number, written out. `gates`: so many steps come before the command. NoScoreError."""
     step = next((one for one in record.steps if one.index == gates), None)
     if step is None:
@@ -237,17 +219,17 @@ def gate(case: Case) -> Turn:
         return case.mark(Mark.GATED, fault)
     seen = case.context.runner.look(case.gates)
     match seen:
-        case NotStarted():
-            return _start_gates(case) if stop is None else case.mark(Mark.GATED, stop_fault(stop))
-        case Running():
+        case spool.NotStarted():
+            return _start_gates(case) if stop is None else case.mark(Mark.GATED, verdict.stop_fault(stop))
+        case spool.Running():
             if stop is not None:
                 end_process(case, case.gates, stop.reason)
             return Wait("gates are running", case.context.tempo.look_ms, case.gates)
-        case Ended(record):
+        case spool.Ended(record):
             return _gated(case, record)
-        case Vanished():
+        case spool.Vanished():
             case.context.runner.sweep(str(case.identity))
-            return case.mark(Mark.GATED, vanished_fault(seen, stop))
+            return case.mark(Mark.GATED, verdict.vanished_fault(seen, stop))
         case _:
             assert_never(seen)
 
@@ -255,15 +237,16 @@ def gate(case: Case) -> Turn:
 def _start_gates(case: Case) -> Turn:
     work = case.context.runner.planned(case.work)
     if work is None:
-        return case.mark(Mark.GATED, Fault(FailureKind.NODE_INTERNAL, "the plan of the work is gone"))
+        return case.mark(Mark.GATED, verdict.Fault(FailureKind.NODE_INTERNAL, "the plan of the work is gone"))
     if case.was_cut_off:  # the commit is whole, the files that they would judge may be not
-        return case.mark(Mark.GATED, Fault(FailureKind.NODE_REBOOTED, CUT_OFF))
+        return case.mark(Mark.GATED, verdict.Fault(FailureKind.NODE_REBOOTED, CUT_OFF))
     left = case.time_left()
     if left == 0:
         return case.mark(
             Mark.GATED,
-            Fault(
-                FailureKind.GATE_NOT_JUDGED, f"no time was left for the gates {LIMIT_KEYS[StepEndedBy.WALL]}"
+            verdict.Fault(
+                FailureKind.GATE_NOT_JUDGED,
+                f"no time was left for the gates {verdict.LIMIT_KEYS[spool.StepEndedBy.WALL]}",
             ),
         )
     plan = case.context.runner.planned(case.gates)
@@ -275,14 +258,14 @@ def _start_gates(case: Case) -> Turn:
         case.context.workspaces.clear_reports(case.identity, case.order.reports)
         case.context.runner.start(case.gates, plan)
     except StepFailed as failed:
-        return case.mark(Mark.GATED, Fault(failed.kind, str(failed)))
-    except RunnerError as failed:
+        return case.mark(Mark.GATED, verdict.Fault(failed.kind, str(failed)))
+    except spool.RunnerError as failed:
         case.context.runner.stop(case.gates, "the start failed")
         return case.mark(Mark.GATED, runner_fault(failed))
     return Wait("gates are running", case.context.tempo.look_ms, case.gates)
 
 
-def _gated(case: Case, record: ExitRecord) -> Turn:
+def _gated(case: Case, record: spool.ExitRecord) -> Turn:
     results = gate_results(case.order.gates, record)
     findings = changed_by_gates(case)
     data = GatedData(gates=[one.model_dump(mode="json") for one in results], findings=findings)
@@ -291,7 +274,7 @@ def _gated(case: Case, record: ExitRecord) -> Turn:
     if case.order.reports:
         data["reports"] = reported(case)
     words = [Finding(level="warning", text=text) for text in findings]
-    fault = gate_fault(record, results, case.entry.stop, case.limits)
+    fault = verdict.gate_fault(record, results, case.entry.stop, case.limits)
     if (
         fault is not None
         and fault.kind is FailureKind.GATE_FAILED
@@ -301,7 +284,7 @@ def _gated(case: Case, record: ExitRecord) -> Turn:
     return case.mark(Mark.GATED, fault, data, *words)
 
 
-def _last_said(case: Case, steps: Sequence[StepRecord]) -> str:
+def _last_said(case: Case, steps: Sequence[spool.StepRecord]) -> str:
     """The last line that the first failed gate printed. All gates write into one log, one after the other."""
     number, failed = next((number, step) for number, step in enumerate(steps) if not step.ok)
     end = sum(step.out_bytes for step in steps[: number + 1])
@@ -313,12 +296,12 @@ def _last_said(case: Case, steps: Sequence[StepRecord]) -> str:
     return next((line.strip()[:MOST_SAID] for line in reversed(lines) if line.strip()), "")
 
 
-def gate_results(gates: tuple[Gate, ...], record: ExitRecord) -> list[GateResult]:
+def gate_results(gates: tuple[Gate, ...], record: spool.ExitRecord) -> list[GateResult]:
     """One result per gate; those that never ran are not named."""
     return [_gate_result(gates[step.index], step) for step in record.steps if step.index < len(gates)]
 
 
-def _scored(case: Case, record: ExitRecord, findings: list[str]) -> GatedData:
+def _scored(case: Case, record: spool.ExitRecord, findings: list[str]) -> GatedData:
     """A result without a number is none that failed: it can win no race by it."""
     output = case.context.runner.tail(case.folder / SCORE, -LAST_OF_OUTPUT, LAST_OF_OUTPUT)
     try:
@@ -327,14 +310,14 @@ def _scored(case: Case, record: ExitRecord, findings: list[str]) -> GatedData:
         return GatedData(findings=[*findings, case.cleaner()(f"no score: {why}")])
 
 
-def _gate_result(gate: Gate, step: StepRecord) -> GateResult:
+def _gate_result(gate: Gate, step: spool.StepRecord) -> GateResult:
     return GateResult(
         name=gate.name,
         argv=gate.argv,
         passed=step.ok,
-        judged=step.ended_by not in LIMITED,
+        judged=step.ended_by not in verdict.LIMITED,
         exit_code=step.exit_code,
-        signal=step.signal if step.ended_by is StepEndedBy.NONE or step.signal else None,
+        signal=step.signal if step.ended_by is spool.StepEndedBy.NONE or step.signal else None,
         duration_ms=max(0, step.ended_mono_ms - step.began_mono_ms),
     )
 
@@ -353,7 +336,7 @@ def push(case: Case) -> Turn:
             case.context.workspaces.push(case.identity, case.order.workspace, commit)
             delivered = True
         except StepFailed as failed:
-            fault = fault or Fault(failed.kind, f"the result was not taken: {failed}")
+            fault = fault or verdict.Fault(failed.kind, f"the result was not taken: {failed}")
             findings = [f"the depot did not take {commit}: {failed}"[:1000]]
             findings += salvaged(case)
     blobs, lost = upload(case)

@@ -142,15 +142,13 @@ class Job:
             return Wait(f"a fault of this node at {mark}: {why}", self._context.tempo.retry_ms)
         case.stumbles = 0
         try:
-            return self._give_up(case, mark, Fault(FailureKind.NODE_INTERNAL, f"at {mark}: {why}"))
+            fault = Fault(FailureKind.NODE_INTERNAL, f"at {mark}: {why}")
+            runner = self._context.runner
+            for phase in (*case.before_gates, case.gates):  # nothing of it may start or go on behind our back
+                if mark is not Mark.ACCEPTED and (phase != case.gates or mark is Mark.COMMITTED):
+                    runner.stop(phase, fault.reason)
+            runner.sweep(str(case.identity))
+            left: dict[Mark, dict[str, Any]] = {Mark.EXITED: {"kind": "none"}, Mark.GATED: {"blobs": []}}
+            return case.mark(GIVE_UP[mark], case.fault or fault, left.get(mark))
         except Exception as worse:
             return Wait(f"a fault of this node at {mark}: {why}; {worse}", self._context.tempo.retry_ms)
-
-    def _give_up(self, case: Case, mark: Mark, fault: Fault) -> Turn:
-        runner = self._context.runner
-        for phase in (*case.before_gates, case.gates):  # nothing of it may start or go on behind our back
-            if mark is not Mark.ACCEPTED and (phase != case.gates or mark is Mark.COMMITTED):
-                runner.stop(phase, fault.reason)
-        runner.sweep(str(case.identity))
-        left: dict[Mark, dict[str, Any]] = {Mark.EXITED: {"kind": "none"}, Mark.GATED: {"blobs": []}}
-        return case.mark(GIVE_UP[mark], case.fault or fault, left.get(mark))

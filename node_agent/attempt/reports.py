@@ -230,7 +230,12 @@ def _report(name: str, source: _Source, clean: Callable[[str], str], left: int) 
     worst = sorted((one for one in read.results if one.level in _WORST), key=_rank)[:MOST_RESULTS]
     results = list[ReportResult]()
     for one in worst:
-        result = _cleaned(one, source.top, clean)
+        file = unquote(one.file.removeprefix("file://")) if one.file.startswith("file://") else one.file
+        file = file.removeprefix(f"{source.top.rstrip('/')}/")
+        text = " ".join(one.text[:2_000].split())
+        result = ReportResult(
+            level=one.level, rule=clean(one.rule), file=clean(file), line=one.line, text=clean(text)
+        )
         left -= _size(result)
         if left < 0:
             break
@@ -265,12 +270,3 @@ def _rank(one: ReadResult) -> int:
 
 def _size(result: ReportResult) -> int:
     return len(result.rule) + len(result.file) + len(result.text)
-
-
-def _cleaned(one: ReadResult, top: str, clean: Callable[[str], str]) -> ReportResult:
-    file = unquote(one.file.removeprefix("file://")) if one.file.startswith("file://") else one.file
-    file = file.removeprefix(f"{top.rstrip('/')}/")
-    text = " ".join(one.text[:2_000].split())
-    return ReportResult(
-        level=one.level, rule=clean(one.rule), file=clean(file), line=one.line, text=clean(text)
-    )

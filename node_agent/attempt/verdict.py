@@ -190,7 +190,11 @@ def work_fault(
     if last is None:
         return stop_fault(stop) if stop else Fault(FailureKind.STOPPED, record.reason)
     if last.ended_by is not StepEndedBy.NONE or record.ended is PhaseEnd.STOPPED:
-        return _ended_by_us(record, last, stop, limits)
+        if last.ended_by in LIMITED:
+            if last.kind is not StepKind.SETUP:
+                return limit_fault(last.ended_by, limits)
+            return Fault(FailureKind.SETUP_FAILED, f"{last.name}: {_with_key(last.ended_by, limits)}")
+        return stop_fault(stop) if stop else Fault(FailureKind.STOPPED, record.reason or "stopped")
     if last.exec_error is not None:
         return _exec_fault(last)
     if reported is None or reported.failure is None:
@@ -204,14 +208,6 @@ def setup_fault(record: ExitRecord, stop: StopNote | None, limits: Held = NO_LIM
     if fault is not None or record.ended is PhaseEnd.DONE:
         return fault
     return Fault(FailureKind.SETUP_FAILED, _how(record.steps[-1]))
-
-
-def _ended_by_us(record: ExitRecord, last: StepRecord, stop: StopNote | None, limits: Held) -> Fault:
-    if last.ended_by in LIMITED:
-        if last.kind is not StepKind.SETUP:
-            return limit_fault(last.ended_by, limits)
-        return Fault(FailureKind.SETUP_FAILED, f"{last.name}: {_with_key(last.ended_by, limits)}")
-    return stop_fault(stop) if stop else Fault(FailureKind.STOPPED, record.reason or "stopped")
 
 
 def _with_key(by: StepEndedBy, limits: Held) -> str:

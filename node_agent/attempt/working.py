@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
 
+from node_agent.attempt import verdict
 from node_agent.attempt.claims import NEVER_RAN, clipped, usage_to_json
 from node_agent.attempt.context import Case, Turn, Wait
 from node_agent.attempt.fleet_calls import tell_fleet_calls
@@ -16,33 +17,11 @@ from node_agent.attempt.left_for_others import taken
 from node_agent.attempt.plans import ANSWER, ERR, OUT
 from node_agent.attempt.ports import DiskFull, ReportedEnd, StepFailed
 from node_agent.attempt.records import ExitedData, Note, StopKind, StopNote
-from node_agent.attempt.signs import SignsOfLife
 from node_agent.attempt.turns import cut_by, is_waiting, rest_in_time, tell_turns
-from node_agent.attempt.verdict import (
-    GATEWAY_GONE,
-    Fault,
-    cannot_run,
-    failing_model,
-    gateway_fault,
-    over_limit,
-    own_fault,
-    too_many_turns,
-    vanished_fault,
-    work_fault,
-)
-from node_agent.attempt.watch import SECRET, TOO_MANY, OutputWatch, signed_answer, sort_calls
+from node_agent.attempt.watch import SECRET, TOO_MANY, OutputWatch, SignsOfLife, signed_answer, sort_calls
 from node_agent.policy.judging import NOWHERE, Bounds, Where
 from node_agent.runtimes.base import EndedBy, ExitInfo
-from node_agent.shim.spool import (
-    Ended,
-    ExitRecord,
-    NotStarted,
-    RunnerError,
-    Running,
-    StepKind,
-    StepRecord,
-    Vanished,
-)
+from node_agent.shim import spool
 from node_agent.wire.control import PersonAnswers
 from node_agent.wire.event import Finding, Interrupting, PersonAsked, PersonHeard, Progress
 from node_agent.wire.failure import FailureKind
@@ -118,17 +97,23 @@ CUT_OFF = "the node was restarted before its output was safe on the disk"
 def follow(case: Case) -> Turn:
     """spawned → exited, or nothing new yet."""
     if case.entry.damaged:
-        return _abandon(case)
+        # the journal lost records of this attempt: end whatever runs of it, keep what it left
+        for phase in case.before_gates:
+            case.context.runner.stop(phase, "the node's journal of this attempt was damaged")
+        fault = verdict.Fault(FailureKind.NODE_INTERNAL, "the node's journal of this attempt was damaged")
+        return _gone(case, fault)
     seen = case.context.runner.look(case.work)
     match seen:
-        case Running():
+        case spool.Running():
             return _running(case)
-        case Ended(record, rebooted):
+        case spool.Ended(record, rebooted):
             return _cut_off(case, record) if rebooted else _ended(case, record)
-        case Vanished():
-            return _gone(case, vanished_fault(seen, case.entry.stop))
-        case NotStarted():
-            return _gone(case, Fault(FailureKind.PROCESS_VANISHED, "the record of its process is gone"))
+        case spool.Vanished():
+            return _gone(case, verdict.vanished_fault(seen, case.entry.stop))
+        case spool.NotStarted():
+            return _gone(
+                case, verdict.Fault(FailureKind.PROCESS_VANISHED, "the record of its process is gone")
+            )
         case _:
             assert_never(seen)
 
@@ -158,7 +143,7 @@ def _running(case: Case) -> Turn:
         if done:  # a question is told behind the end of every turn before it
             tell_asked(case, watch, seen)
     if entry.stop is None:
-        stop = _broken(watch) or gone or _over(case, watch) or failing_model(watch.count)
+        stop = _broken(watch) or gone or _over(case, watch) or verdict.failing_model(watch.count)
         _tell_wrap_up(case, watch)
         if stop is not None:
             note = Note(stop=stop, say=(Interrupting(reason=stop.reason),))
@@ -166,7 +151,17 @@ def _running(case: Case) -> Turn:
     if entry.stop is not None:
         end_process(case, case.work, entry.stop.reason)
     if watch.is_news(context.clock.mono_ms(), context.tempo.progress_ms):
-        _tell_progress(case, watch)
+        spent = watch.spent
+        body = Progress(
+            input_tokens=spent.usage.input_tokens,
+            output_tokens=spent.usage.output_tokens,
+            cost_usd=spent.usage.cost_usd,
+            tool_calls=spent.calls,
+            log_bytes=watch.offset,
+            agent_ms=_lived_ms(case),
+        )
+        with contextlib.suppress(DiskFull):  # the totals come again, and at the end in the receipt
+            case.context.journal.write(case.identity, Note(say=(body,), lossy=True))
     _look_for_signs(case, watch)
     pause = context.tempo.look_ms if case.order.turns is None else context.tempo.turn_look_ms
     if case.order.turns is not None and is_waiting(watch.spent):
@@ -184,14 +179,14 @@ def _gateway_gone(case: Case, watch: OutputWatch) -> StopNote | None:
     watch.count = case.context.gateways.count(case.folder)
     if alive or (watch.count is not None and watch.count.ended):
         return None  # it ends with the work's shim, and we have not looked at that since
-    return StopNote(StopKind.GATEWAY, GATEWAY_GONE)
+    return StopNote(StopKind.GATEWAY, verdict.GATEWAY_GONE)
 
 
 def _over(case: Case, watch: OutputWatch) -> StopNote | None:
     """Whether the run is over a limit by the runtime's own figures; a sitting, and a run that may have a last
     turn, are ended by the gateway alone, where there is one."""
     limits = case.order.limits
-    late = too_many_turns(limits.turns, watch.spent.usage.turns, watch.count)
+    late = verdict.too_many_turns(limits.turns, watch.spent.usage.turns, watch.count)
     if late is not None:
         return late
     if (limits.wrap_up or case.order.turns is not None) and _is_metered(case, watch):
@@ -199,7 +194,7 @@ def _over(case: Case, watch: OutputWatch) -> StopNote | None:
         limits = limits.model_copy(update={"tokens": None, "usd": None if priced else limits.usd})
     if watch.spent.usage.cost_source == "assumed":  # perhaps nothing was paid: the gateway refuses more calls
         limits = limits.model_copy(update={"usd": None})
-    return over_limit(limits, watch.spent.usage)
+    return verdict.over_limit(limits, watch.spent.usage)
 
 
 def _is_metered(case: Case, watch: OutputWatch) -> bool:
@@ -247,20 +242,6 @@ def _tell_offences(case: Case, watch: OutputWatch) -> None:
             case.context.journal.write(case.identity, Note(findings=new, say=words))
 
 
-def _tell_progress(case: Case, watch: OutputWatch) -> None:
-    spent = watch.spent
-    body = Progress(
-        input_tokens=spent.usage.input_tokens,
-        output_tokens=spent.usage.output_tokens,
-        cost_usd=spent.usage.cost_usd,
-        tool_calls=spent.calls,
-        log_bytes=watch.offset,
-        agent_ms=_lived_ms(case),
-    )
-    with contextlib.suppress(DiskFull):  # the totals come again, and at the end in the receipt
-        case.context.journal.write(case.identity, Note(say=(body,), lossy=True))
-
-
 def _look_for_signs(case: Case, watch: OutputWatch) -> None:
     """The heartbeat tells them. A sitting that waits for words shows none."""
     context, now = case.context, case.context.clock.mono_ms()
@@ -271,8 +252,8 @@ def _look_for_signs(case: Case, watch: OutputWatch) -> None:
         watch.signs.look(seen, watch.count, now, context.clock.wall_ms())
 
 
-def _agent_in(record: ExitRecord) -> StepRecord | None:
-    return next((step for step in record.steps if step.kind is StepKind.AGENT), None)
+def _agent_in(record: spool.ExitRecord) -> spool.StepRecord | None:
+    return next((step for step in record.steps if step.kind is spool.StepKind.AGENT), None)
 
 
 def _lived_ms(case: Case) -> int:
@@ -283,7 +264,7 @@ def _lived_ms(case: Case) -> int:
     return min(lived, case.order.limits.wall_ms)
 
 
-def _ended(case: Case, record: ExitRecord) -> Turn:
+def _ended(case: Case, record: spool.ExitRecord) -> Turn:
     agent = _agent_in(record)
     ran = agent is not None and agent.exec_error is None
     reported = (
@@ -293,19 +274,21 @@ def _ended(case: Case, record: ExitRecord) -> Turn:
     _note_delivered(case, watch_of(case))
     _tell_offences(case, watch_of(case))
     count = _last_count(case)
-    fault = gateway_fault(work_fault(record, reported, case.entry.stop, case.limits), reported, count)
+    fault = verdict.gateway_fault(
+        verdict.work_fault(record, reported, case.entry.stop, case.limits), reported, count
+    )
     _end_turns(case, fault, count)
     return _mark_ended(case, record, fault, reported, count)
 
 
-def _end_turns(case: Case, fault: Fault | None, count: ModelCount | None) -> None:
+def _end_turns(case: Case, fault: verdict.Fault | None, count: ModelCount | None) -> None:
     """A turn without an end has one now."""
     watch = watch_of(case)
     watch.count = count or watch.count
     tell_turns(case, watch, cut_by(fault, watch.offset, watch.spent.usage))
 
 
-def _cut_off(case: Case, record: ExitRecord) -> Turn:
+def _cut_off(case: Case, record: spool.ExitRecord) -> Turn:
     """It ended in a boot of before, and nobody had looked: its record is durable, what it wrote may be not.
 
     What it is said to have done is no result then. A limit, or who asked for its end, stands.
@@ -315,7 +298,7 @@ def _cut_off(case: Case, record: ExitRecord) -> Turn:
     reported = watch_of(case).finish(case.context.runner, ExitInfo()) if ran else None
     if reported is not None and case.order.turns is not None:
         reported = _with_session_kept(case, reported)
-    fault = work_fault(record, None, case.entry.stop, case.limits) or Fault(
+    fault = verdict.work_fault(record, None, case.entry.stop, case.limits) or verdict.Fault(
         FailureKind.NODE_REBOOTED, CUT_OFF
     )
     count = _last_count(case)
@@ -325,15 +308,18 @@ def _cut_off(case: Case, record: ExitRecord) -> Turn:
 
 def _mark_ended(
     case: Case,
-    record: ExitRecord,
-    fault: Fault | None,
+    record: spool.ExitRecord,
+    fault: verdict.Fault | None,
     reported: ReportedEnd | None,
     count: ModelCount | None,
 ) -> Turn:
     agent = _agent_in(record)
-    status = cannot_run(fault, agent, case.order.argv)
+    status = verdict.cannot_run(fault, agent, case.order.argv)
     if status is not None:
-        fault = own_fault(case.order.argv or (), status, case.context.node.name, _path_of(case))
+        # the folders where programs were looked for
+        plan = case.context.runner.planned(case.work)
+        path_of = "not known" if plan is None else plan.env.get("PATH", "")
+        fault = verdict.own_fault(case.order.argv or (), status, case.context.node.name, path_of)
     before = case.record(case.setup) if case.order.setup else None
     fault, data = taken(case, fault, has_worked=agent is not None)
     data |= {"began": (before or record).began_wall_ms, "ended": record.ended_wall_ms}
@@ -354,13 +340,7 @@ def _with_session_kept(case: Case, reported: ReportedEnd) -> ReportedEnd:
     return replace(reported, findings=(*reported.findings, why)) if why else reported
 
 
-def _path_of(case: Case) -> str:
-    """The folders where programs were looked for."""
-    plan = case.context.runner.planned(case.work)
-    return "not known" if plan is None else plan.env.get("PATH", "")
-
-
-def _end_of(agent: StepRecord) -> ExitInfo:
+def _end_of(agent: spool.StepRecord) -> ExitInfo:
     return ExitInfo(agent.exit_code, agent.signal, EndedBy(agent.ended_by.value))
 
 
@@ -393,7 +373,7 @@ def _with_answer(case: Case, data: ExitedData, reported: ReportedEnd | None) -> 
         return data
     try:
         case.context.runner.keep(case.folder / ANSWER, reported.answer.encode("utf-8", "replace"))
-    except RunnerError as failed:
+    except spool.RunnerError as failed:
         why = f"only the end of its answer is kept: {failed}"
         return {**data, "findings": [*data.get("findings", ()), why]}
     return data
@@ -404,7 +384,7 @@ def clipped_answer(answer: str) -> str:
     return answer if len(answer) <= ANSWER_CHARS else f"…{answer[1 - ANSWER_CHARS :]}"
 
 
-def _gone(case: Case, fault: Fault) -> Turn:
+def _gone(case: Case, fault: verdict.Fault) -> Turn:
     """No exit record will come. The tree is swept until it is empty before anybody reads its files."""
     swept = case.context.runner.sweep(str(case.identity))
     reported = watch_of(case).finish(case.context.runner, ExitInfo())
@@ -419,11 +399,3 @@ def _gone(case: Case, fault: Fault) -> Turn:
     findings = [f"{swept} processes were left behind and killed"] if swept else []
     data["findings"] = [*data.get("findings", ()), *findings]
     return case.mark(Mark.EXITED, fault, _with_reported(data, reported, _lived_ms(case), count))
-
-
-def _abandon(case: Case) -> Turn:
-    """The journal lost records of this attempt: end whatever runs of it, keep what it left."""
-    for phase in case.before_gates:
-        case.context.runner.stop(phase, "the node's journal of this attempt was damaged")
-    fault = Fault(FailureKind.NODE_INTERNAL, "the node's journal of this attempt was damaged")
-    return _gone(case, fault)

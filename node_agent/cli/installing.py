@@ -74,8 +74,7 @@ def install(
     found, there = written_version(program, path), shutil.which(program.name, path=path)
     if found is None or there is None:
         raise NoProgram(
-            f"{runtime} was installed, and no {program.name} is found",
-            f"look along its PATH: {path[:500]}",
+            f"{runtime} was installed, and no {program.name} is found", f"look along its PATH: {path[:500]}"
         )
     digest = hashlib.sha256(Path(there).read_bytes()).hexdigest()
     done = InstalledProgram(runtime, program.package, found, digest)

@@ -151,35 +151,10 @@ def _is_version(value: object) -> bool:
 _WIRE_PATHS = {"/v1/responses": ModelWire.RESPONSES, "/v1/messages": ModelWire.MESSAGES}
 
 
-def read_openai(ask: ServerClient, memory: Memory, dialect: Dialect) -> ServerReading:
-    """Raises Silent, Mismatch."""
-    answer = ask.get(LIST)
-    if answer.status in (401, 403):
-        return ServerReading(locked=True)
-    if answer.fields.get("object") != "list":
-        raise Mismatch("no list of models")
-    listed = [one for one in items(answer.fields, "data") if word(one, "id")]
-    if dialect is Dialect.OPENAI:
-        return ServerReading(models=tuple(_listed_model(one, None) for one in listed))
-    if memory.wires is None:
-        memory.wires = _described_wires(ask)
-    models = tuple(_listed_model(one, Residence.LOADED) for one in listed)
-    return ServerReading(_version(ask) if dialect is Dialect.VLLM else None, models, memory.wires)
-
-
 def _listed_model(one: Mapping[str, Any], residence: Residence | None) -> ModelFact:
     name = str(word(one, "id"))
     usable = number(one, "max_model_len")
     return ModelFact(id=name, ctx_usable=usable, residence=residence, embedding=makes_vectors(name))
-
-
-def _described_wires(ask: ServerClient) -> tuple[ModelWire, ...]:
-    """The APIs by the server's own description; read once, because it is long."""
-    try:
-        paths = inner(ask.get("/openapi.json").fields, "paths")
-    except Silent:
-        paths = {}
-    return (ModelWire.CHAT, *(wire for path, wire in _WIRE_PATHS.items() if path in paths))
 
 
 def _version(ask: ServerClient) -> str | None:
@@ -362,7 +337,11 @@ def _single(
         raise Mismatch("no slots")
     seen = _slots(ask, "/slots", total) if memory.asks_slots and not asleep else None
     if memory.wires is None and not asleep and not (seen and seen.silent):
-        memory.wires = _tried_wires(ask)
+        # an empty question, once: a wire that is there says what it misses, before any model hears of it
+        there = [
+            wire for path, wire in _TRIED if "is required" in str(inner(ask.post(path, {}).value, "error"))
+        ]
+        memory.wires = (ModelWire.CHAT, *there)
     residence = Residence.ASLEEP if asleep else Residence.LOADED
     return ServerReading(
         version=word(fields, "build_info"),
@@ -407,18 +386,15 @@ def _slot(one: Mapping[str, Any]) -> Slot:
     return Slot(task or 0, processed or 0, number(first, "n_decoded") or 0)
 
 
-def _tried_wires(ask: ServerClient) -> tuple[ModelWire, ...]:
-    """An empty question, once: a wire that is there says what it misses, before any model hears of it."""
-    there = [wire for path, wire in _TRIED if "is required" in str(inner(ask.post(path, {}).value, "error"))]
-    return (ModelWire.CHAT, *there)
-
-
 def _llamacpp_model(one: Mapping[str, Any], props: Mapping[str, Any], residence: Residence) -> ModelFact:
     meta, caps = inner(one, "meta"), inner(props, "chat_template_caps")
     name = str(word(one, "id"))
     usable = number(inner(props, "default_generation_settings"), "n_ctx") or number(meta, "n_ctx")
+    # one without an alias goes by its file's path; it answers to any name
+    is_path = name.endswith(".gguf") or name.startswith("/")
+    file_name = name.replace("\\", "/").rstrip("/").rpartition("/")[2] if is_path else name
     return ModelFact(
-        id=_file_name(name),
+        id=file_name,
         parameters=number(meta, "n_params"),
         quantisation=word(meta, "ftype"),
         ctx_usable=usable,
@@ -432,12 +408,6 @@ def _llamacpp_model(one: Mapping[str, Any], props: Mapping[str, Any], residence:
     )
 
 
-def _file_name(name: str) -> str:
-    """One without an alias goes by its file's path; it answers to any name."""
-    is_path = name.endswith(".gguf") or name.startswith("/")
-    return name.replace("\\", "/").rstrip("/").rpartition("/")[2] if is_path else name
-
-
 def read(dialect: Dialect, ask: ServerClient, memory: Memory) -> ServerReading:
     """By the dialect; nothing of it loads or wakes a model. Raises Silent, Mismatch."""
     match dialect:
@@ -448,4 +418,24 @@ def read(dialect: Dialect, ask: ServerClient, memory: Memory) -> ServerReading:
         case Dialect.LLAMACPP:
             return read_llamacpp(ask, memory)
         case _:
-            return read_openai(ask, memory, dialect)
+            # raises Silent, Mismatch
+            answer = ask.get(LIST)
+            if answer.status in (401, 403):
+                return ServerReading(locked=True)
+            if answer.fields.get("object") != "list":
+                raise Mismatch("no list of models")
+            listed = [one for one in items(answer.fields, "data") if word(one, "id")]
+            if dialect is Dialect.OPENAI:
+                return ServerReading(models=tuple(_listed_model(one, None) for one in listed))
+            if memory.wires is None:
+                # the APIs by the server's own description; read once, because it is long
+                try:
+                    paths = inner(ask.get("/openapi.json").fields, "paths")
+                except Silent:
+                    paths = {}
+                memory.wires = (
+                    ModelWire.CHAT,
+                    *(wire for path, wire in _WIRE_PATHS.items() if path in paths),
+                )
+            models = tuple(_listed_model(one, Residence.LOADED) for one in listed)
+            return ServerReading(_version(ask) if dialect is Dialect.VLLM else None, models, memory.wires)

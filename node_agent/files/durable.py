@@ -22,11 +22,7 @@ MOST = 1 << 24  # of a payload: a length that is nonsense costs no memory
 
 def _codec() -> tuple[Callable[[Any], str], Callable[[str], Any]]:
     try:
-        from _json import (
-            encode_basestring_ascii,
-            make_encoder,
-            make_scanner,
-        )
+        from _json import encode_basestring_ascii, make_encoder, make_scanner
     except ImportError:  # an interpreter without the accelerator
         import json
 

@@ -344,7 +344,15 @@ class GatewayProcesses:
         make_folder(folder / places.GATE)
         (folder / places.GATE).chmod(0o711)
         (folder / places.FOLDER / places.RECORD).unlink(missing_ok=True)
-        tcp, unix = _tcp(door.port), _unix(folder / places.GATE / places.SOCKET)
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("127.0.0.1", door.port))
+            sock.listen(BACKLOG)
+        except OSError:
+            sock.close()
+            raise
+        tcp, unix = sock, _unix(folder / places.GATE / places.SOCKET)
         with tcp, unix, (folder / places.FOLDER / places.LOG).open("ab") as log:
             door = replace(door, port=tcp.getsockname()[1])
             places.write_door(folder, door.port, door.token)
@@ -441,18 +449,6 @@ def _reaped(pid: int) -> bool:
         return os.waitpid(pid, os.WNOHANG)[0] != 0
     except ChildProcessError:
         return True
-
-
-def _tcp(port: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("127.0.0.1", port))
-        sock.listen(BACKLOG)
-    except OSError:
-        sock.close()
-        raise
-    return sock
 
 
 def _unix(path: Path) -> socket.socket:

@@ -361,7 +361,14 @@ def as_last(wire: Wire, asked: dict[str, Any], public: bool) -> dict[str, Any]:
     server."""
     match wire:
         case Wire.ANTHROPIC:
-            return _last_anthropic(asked)
+            # words come behind the results of tools in the same message: the other way round is refused there
+            made = {**asked, "max_tokens": _least(asked.get("max_tokens"))}
+            made["messages"] = _behind(asked.get("messages"), "content", {"type": "text", "text": LAST_WORDS})
+            if asked.get("tools"):
+                made["tool_choice"] = {"type": "none"}
+            if "budget_tokens" in _dict(asked.get("thinking")):  # it would have to be smaller than the bound
+                del made["thinking"]
+            return made
         case Wire.CHAT:
             return _last_chat(asked, public)
         case Wire.RESPONSES:
@@ -370,17 +377,6 @@ def as_last(wire: Wire, asked: dict[str, Any], public: bool) -> dict[str, Any]:
             return _last_gemini(asked)
         case Wire.OLLAMA:
             return _last_ollama(asked)
-
-
-def _last_anthropic(asked: dict[str, Any]) -> dict[str, Any]:
-    """Words come behind the results of tools in the same message: the other way round is refused there."""
-    made = {**asked, "max_tokens": _least(asked.get("max_tokens"))}
-    made["messages"] = _behind(asked.get("messages"), "content", {"type": "text", "text": LAST_WORDS})
-    if asked.get("tools"):
-        made["tool_choice"] = {"type": "none"}
-    if "budget_tokens" in _dict(asked.get("thinking")):  # it would have to be smaller than the bound
-        del made["thinking"]
-    return made
 
 
 def _last_chat(asked: dict[str, Any], public: bool) -> dict[str, Any]:

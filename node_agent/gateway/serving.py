@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from node_agent.gateway import counting
 from node_agent.gateway.client import (
     AgentClient,
     AgentConnection,
@@ -17,17 +18,6 @@ from node_agent.gateway.client import (
     Room,
     check_values,
     largest,
-)
-from node_agent.gateway.counting import (
-    FIRST_WAIT_S,
-    PATIENT,
-    Allowance,
-    Count,
-    Expected,
-    LimitReached,
-    Storm,
-    believed,
-    estimate,
 )
 from node_agent.gateway.http import BadMessage, BrokenAnswer, Gone, Head, TooLarge, framing_of
 from node_agent.gateway.meter import Meter, Wire, meter_of, terms_of
@@ -65,7 +55,7 @@ class ModelRequest:
     head: Head
     body: bytes
     model: str
-    expected: Expected
+    expected: counting.Expected
     terms: Mapping[str, str]
 
     @property
@@ -85,12 +75,12 @@ class UpstreamError:
 class Gateway:
     """All connections of one run. `saved` is called with each new count, before the agent sees the end."""
 
-    def __init__(self, spec: GatewaySpec, saved: Callable[[Count], None]) -> None:
-        self.count = Count(local=spec.local)
+    def __init__(self, spec: GatewaySpec, saved: Callable[[counting.Count], None]) -> None:
+        self.count = counting.Count(local=spec.local)
         self._spec, self._saved = spec, saved
         self._upstream = Upstream(UpstreamServer.parse(spec.upstream, spec.mount), spec.way, spec.ca)
         self._prices = Prices(spec.owner_prices(), spec.public, spec.local, spec.host)
-        self._allowance, self._storm = Allowance(spec.caps, lambda: self.count), Storm()
+        self._allowance, self._storm = counting.Allowance(spec.caps, lambda: self.count), counting.Storm()
         self._slots = SlotLocks(spec.slots_folder, spec.slots) if spec.slots else None
         self._last: UpstreamError | None = None
         self._lobby = Lobby(MOST_OPEN)
@@ -167,8 +157,8 @@ class Gateway:
         else:
             self._note(refused=self.count.refused + 1, words=self.count.words or str(refusal))
             so_far = self.count.refused
-        if so_far > PATIENT:
-            await asyncio.sleep(FIRST_WAIT_S)
+        if so_far > counting.PATIENT:
+            await asyncio.sleep(counting.FIRST_WAIT_S)
         await client.say(403, error_body(wire, 403, str(refusal), refusal.limit), closes=closes)
 
     async def _read(self, client: AgentClient, head: Head, target: RequestTarget) -> ModelRequest:
@@ -190,7 +180,9 @@ class Gateway:
             filtered = filtered_by(self._spec, route.wire, asked)
             asked, body = filtered, body if filtered is asked else json.dumps(filtered).encode()
         terms = terms_of(asked)
-        expected = Expected(estimate(route.wire, len(body), asked), self._prices.charge(terms, model).price)
+        expected = counting.Expected(
+            counting.estimate(route.wire, len(body), asked), self._prices.charge(terms, model).price
+        )
         return ModelRequest(target, head, with_usage(route.wire, body, asked), model, expected, terms)
 
     async def _answer(self, client: AgentClient, ask: ModelRequest) -> None:
@@ -199,10 +191,10 @@ class Gateway:
         try:
             async with self._allowance.call(ask.expected):
                 await self._allowed(client, ask)
-        except LimitReached as end:
+        except counting.LimitReached as end:
             await self._past(client, ask, end)
 
-    async def _past(self, client: AgentClient, ask: ModelRequest, end: LimitReached) -> None:
+    async def _past(self, client: AgentClient, ask: ModelRequest, end: counting.LimitReached) -> None:
         """Past a limit: one call may wrap up, if the run is so set; taken down before anything is sent."""
         is_last = self._spec.wrap_up and not self.count.wrap_up
         if not self.count.limit:
@@ -212,14 +204,12 @@ class Gateway:
             refusal.limit = end.limit
             raise refusal from end
         self._note(wrap_up=1)
-        await self._allowed(client, self._last_of(ask))
-
-    def _last_of(self, ask: ModelRequest) -> ModelRequest:
         wire = ask.route.wire
         asked = as_last(wire, json.loads(ask.body), self._spec.public)
         body = json.dumps(asked).encode()
-        tokens = estimate(wire, len(body), asked)
-        return replace(ask, body=body, expected=replace(ask.expected, tokens=tokens))
+        tokens = counting.estimate(wire, len(body), asked)
+        last_of = replace(ask, body=body, expected=replace(ask.expected, tokens=tokens))
+        await self._allowed(client, last_of)
 
     async def _allowed(self, client: AgentClient, ask: ModelRequest) -> None:
         self.count = replace(self.count, requests=self.count.requests + 1)
@@ -274,7 +264,7 @@ class Gateway:
             raise
         if not readable:
             return self._failed_to(asked, answer.status, "its answers cannot be read")
-        self._storm = Storm()
+        self._storm = counting.Storm()
         if self.count.failing:
             self._note(failing=0, failing_s=0, status=0, trouble="", retry_s=0)
 
@@ -332,7 +322,7 @@ class Gateway:
             tally.meter.close()
             reading = tally.meter.reading
             model = reading.model or ask.model
-            used = believed(reading, ask.expected.tokens, tally.passed)
+            used = counting.believed(reading, ask.expected.tokens, tally.passed)
             charge = self._prices.charge({**ask.terms, **dict(reading.terms)}, model, ask.model)
             self.count = self.count.charged(reading, charge, model, used)
             self._saved(self.count)

@@ -11,13 +11,13 @@ import asyncio
 import base64
 import binascii
 import contextlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from node_agent.gateway.client import FIRST_S, Lobby, OpenConnection
 from node_agent.gateway.counting import Count
-from node_agent.gateway.http import HEAD_BYTES, BadMessage, Head, head_bytes, read_head
+from node_agent.gateway.http import HEAD_BYTES, BadMessage, head_bytes, read_head
 from node_agent.gateway.requests import NotAllowed, Stranger
 from node_agent.gateway.spec import GatewaySpec
 from node_agent.gateway.upstream import DialError, Streams, dial
@@ -116,19 +116,6 @@ REFUSED, BAD, NO_WAY, STRANGE = "403 Forbidden", "400 Bad Request", "502 Bad Gat
 MOST_OPEN = 128
 
 
-def host_of(head: Head, token: str, hosts: Collection[str]) -> str:
-    """The host to which it may go. Raises Stranger, NotAllowed."""
-    method, target = head.start.split(" ")[:2]
-    if _shown(dict(head.headers)) != token:
-        raise Stranger("this is not the key that the run was given")
-    if method != "CONNECT":
-        raise NotAllowed("a run by subscription reaches its vendor by CONNECT alone")
-    host, _, port = target.lower().rpartition(":")
-    if host not in hosts or port != str(PORT):
-        raise NotAllowed(f"{target[:200]} is not among {', '.join(sorted(hosts))}")
-    return host
-
-
 def _shown(headers: Mapping[str, str]) -> str:
     """The password of `Proxy-Authorization: Basic`, where programs put what stands in their proxy's URL."""
     kind, _, word = headers.get("proxy-authorization", "").partition(" ")
@@ -168,7 +155,15 @@ class ProxyTunnels:
             async with asyncio.timeout(FIRST_S):
                 head = await read_head(reader)
             if head is not None:
-                host = host_of(head, self._spec.token, self._spec.tunnel)
+                # the host to which it may go. Raises Stranger, NotAllowed.
+                method, target = head.start.split(" ")[:2]
+                if _shown(dict(head.headers)) != self._spec.token:
+                    raise Stranger("this is not the key that the run was given")
+                if method != "CONNECT":
+                    raise NotAllowed("a run by subscription reaches its vendor by CONNECT alone")
+                host, _, port = target.lower().rpartition(":")
+                if host not in self._spec.tunnel or port != str(PORT):
+                    raise NotAllowed(f"{target[:200]} is not among {', '.join(sorted(self._spec.tunnel))}")
                 if not self._lobby.knows(caller):
                     raise NotAllowed(f"this run has {MOST_OPEN} connections open: close some")
                 await self._to(host, near)

@@ -10,25 +10,19 @@ import contextlib
 import os
 from collections.abc import Callable, Sequence
 
+from node_agent.wire import policy
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.control import CallAnswer
 from node_agent.wire.identity import CallDesk, calls_in
-from node_agent.wire.policy import (
-    ANSWERED,
-    ASKED,
-    MOST_COMMAND,
-    MOST_FILE,
-    CallAsked,
-    CommandRule,
-    rule_words,
-)
 from node_agent.wire.signing import PublicKey, WireRefusal, open_as, parse_envelope
 
 FIRST_S, LAST_S = 0.1, 1.0
 """Between two looks: the wait doubles up to the second."""
 MOST_ANSWERS = 500
 """Files that are looked through for a yes to the whole rule."""
-TOO_LONG = f"a person is asked about commands of at most {MOST_COMMAND} characters: make the command shorter"
+TOO_LONG = (
+    f"a person is asked about commands of at most {policy.MOST_COMMAND} characters: make the command shorter"
+)
 NOBODY = "nobody answered in time"
 
 
@@ -41,42 +35,39 @@ class Asker:
         key = PublicKey.parse(desk.key)
         self._keys = {key.keyid: key}
 
-    def refusal(self, command: str, rules: Sequence[CommandRule]) -> str:
+    def refusal(self, command: str, rules: Sequence[policy.CommandRule]) -> str:
         """The reason why a person does not want the command; empty: yes to each of these rules."""
-        if len(command) > MOST_COMMAND or not command.strip():
+        if len(command) > policy.MOST_COMMAND or not command.strip():
             return TOO_LONG
         until = self._clock.mono_ms() + self._desk.wait_ms
         return next((no for rule in rules if (no := self._asked(command, rule, until))), "")
 
-    def _asked(self, command: str, rule: CommandRule, until: int) -> str:
+    def _asked(self, command: str, rule: policy.CommandRule, until: int) -> str:
         if self._has_whole_yes(rule.pattern):
             return ""
-        asked = CallAsked(call=self._ids.token(8), command=command, pattern=rule.pattern)
-        self._lay(asked)
+        asked = policy.CallAsked(call=self._ids.token(8), command=command, pattern=rule.pattern)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self._folder, 0o755)
+        path = os.path.join(self._folder, asked.call)
+        with open(f"{path}.new", "xb") as file:
+            file.write(asked.model_dump_json().encode())
+        os.rename(f"{path}.new", f"{path}{policy.ASKED}")
         answer = None
         try:
             answer = self._awaited(asked, until)
         finally:
             if answer is None:  # too late, or the turn was cancelled: nobody waits for the answer any more
                 with contextlib.suppress(OSError):
-                    os.unlink(os.path.join(self._folder, f"{asked.call}{ASKED}"))
+                    os.unlink(os.path.join(self._folder, f"{asked.call}{policy.ASKED}"))
         if answer is None:
-            return f"{NOBODY}: {rule_words(rule)}"
+            return f"{NOBODY}: {policy.rule_words(rule)}"
         said = f": {answer.words}" if answer.words else ""
         return "" if answer.allow else f"a person says no{said}"
 
-    def _lay(self, asked: CallAsked) -> None:
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(self._folder, 0o755)
-        path = os.path.join(self._folder, asked.call)
-        with open(f"{path}.new", "xb") as file:
-            file.write(asked.model_dump_json().encode())
-        os.rename(f"{path}.new", f"{path}{ASKED}")
-
-    def _awaited(self, asked: CallAsked, until: int) -> CallAnswer | None:
+    def _awaited(self, asked: policy.CallAsked, until: int) -> CallAnswer | None:
         pause = FIRST_S
         while (left := until - self._clock.mono_ms()) > 0:
-            answer = self._read(f"{asked.call}{ANSWERED}")
+            answer = self._read(f"{asked.call}{policy.ANSWERED}")
             if answer is not None and answer.asked == asked:
                 return answer
             self._wait(min(pause, left / 1000))
@@ -85,7 +76,7 @@ class Asker:
 
     def _has_whole_yes(self, pattern: str) -> bool:
         try:
-            names = [name for name in os.listdir(self._folder) if name.endswith(ANSWERED)]
+            names = [name for name in os.listdir(self._folder) if name.endswith(policy.ANSWERED)]
         except OSError:
             return False
         answers = map(self._read, names[:MOST_ANSWERS])
@@ -99,7 +90,7 @@ class Asker:
         try:
             handle = os.open(os.path.join(self._folder, name), os.O_RDONLY | os.O_NONBLOCK)
             with os.fdopen(handle, "rb") as file:
-                answer = open_as(CallAnswer, parse_envelope(file.read(MOST_FILE)), self._keys)
+                answer = open_as(CallAnswer, parse_envelope(file.read(policy.MOST_FILE)), self._keys)
         except (OSError, WireRefusal):
             return None
         return answer if answer.identity == self._desk.identity else None

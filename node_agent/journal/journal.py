@@ -182,7 +182,12 @@ class Journal:
             events = self._numbered(identity, entry.last_event, note.say)
             record = record_of(note, events, self._clock.wall_ms())
             self._put(name, note, to_json(record))
-            self._cache_events(name, events)
+            # events of a long run are read from the disk when they are needed
+            cached = self._cache.get(name)
+            if cached is not None:
+                cached += _spoken(events)
+                if len(cached) > MOST_SAID:
+                    self._cache.pop(name, None)
             return self._remember(folded(entry, record))
 
     def _put(self, name: str, note: Note, record: bytes) -> None:
@@ -312,14 +317,6 @@ class Journal:
             if entry.chain > self._last[0]:
                 self._last = entry.chain, entry.receipt
         return entry
-
-    def _cache_events(self, name: str, events: list[tuple[int, str]]) -> None:
-        """Events of a long run are read from the disk when they are needed."""
-        cached = self._cache.get(name)
-        if cached is not None:
-            cached += _spoken(events)
-            if len(cached) > MOST_SAID:
-                self._cache.pop(name, None)
 
     def _numbered(
         self, identity: AttemptId, last: int, bodies: tuple[EventBody, ...]

@@ -12,19 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from node_agent.attempt.ports import DiskFull
-from node_agent.files.durable import (
-    HEADER,
-    blank,
-    frame_in,
-    framed,
-    make_folder,
-    preallocate,
-    replace_reserved,
-    sync_folder,
-    write_atomic,
-    write_framed,
-    write_frames,
-)
+from node_agent.files import durable
 
 MARKS, LOSSY, NODE, ASIDE = "marks", "events", "node-state.json", ".damaged"
 MARK_BYTES = 192 << 10
@@ -53,25 +41,25 @@ class JournalFiles:
         return [entry.name for entry in found if not entry.name.startswith(".")]
 
     def create(self, name: str, record: bytes) -> None:
-        size = HEADER + len(record) + MARK_BYTES + RECEIPT_BYTES
+        size = durable.HEADER + len(record) + MARK_BYTES + RECEIPT_BYTES
         folder = self._root / name
         try:
             with _full():
-                make_folder(folder)
-                preallocate(self._at(name, MARKS), size)
-                write_framed(self._at(name, MARKS), record)
-                sync_folder(folder)
+                durable.make_folder(folder)
+                durable.preallocate(self._at(name, MARKS), size)
+                durable.write_framed(self._at(name, MARKS), record)
+                durable.sync_folder(folder)
         except DiskFull:
             self.remove(name)
             raise
-        self._set_end(name, MARKS, HEADER + len(record))
+        self._set_end(name, MARKS, durable.HEADER + len(record))
         self._reserved[name] = size
 
     def append(self, name: str, record: bytes, sync: bool = True) -> None:
-        self._add(name, framed(record), sync)
+        self._add(name, durable.framed(record), sync)
 
     def seal(self, name: str, receipt: bytes, record: bytes) -> None:
-        self._add(name, framed(_RECEIPT + receipt) + framed(record), sync=True)
+        self._add(name, durable.framed(_RECEIPT + receipt) + durable.framed(record), sync=True)
 
     def sync(self, name: str) -> None:
         fd = os.open(self._at(name, MARKS), os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -86,8 +74,8 @@ class JournalFiles:
         try:
             with _full():
                 if end > self._reserved.get(name, 0):
-                    preallocate(path, end)  # no effect while the reserve lasts
-                write_frames(path, frames, offset, sync)
+                    durable.preallocate(path, end)  # no effect while the reserve lasts
+                durable.write_frames(path, frames, offset, sync)
         except (DiskFull, OSError):
             self._reserved.pop(name, None)  # nobody knows any more what stands behind its end
             raise
@@ -96,9 +84,9 @@ class JournalFiles:
     def append_lossy(self, name: str, record: bytes) -> None:
         path, offset = self._at(name, LOSSY), self._end(name, LOSSY)
         with _full():
-            preallocate(path, offset + HEADER + len(record))
-            write_framed(path, record, offset)
-        self._set_end(name, LOSSY, offset + HEADER + len(record))
+            durable.preallocate(path, offset + durable.HEADER + len(record))
+            durable.write_framed(path, record, offset)
+        self._set_end(name, LOSSY, offset + durable.HEADER + len(record))
 
     def read(self, name: str) -> list[bytes]:
         records = self._records(name)[0]
@@ -142,14 +130,14 @@ class JournalFiles:
         sealed, (records, end) = self.receipt(name), _frames(path)
         moved = sealed is not None and _RECEIPT + sealed not in records
         with open(path, "rb") as file:
-            good = file.read(end) + (framed(_RECEIPT + (sealed or b"")) if moved else b"")
+            good = file.read(end) + (durable.framed(_RECEIPT + (sealed or b"")) if moved else b"")
         try:
             with _full():
-                replace_reserved(path, good, len(good) + MARK_BYTES + RECEIPT_BYTES)
+                durable.replace_reserved(path, good, len(good) + MARK_BYTES + RECEIPT_BYTES)
         except DiskFull:
             if moved:
                 raise  # it cannot be moved in place: a crash in the middle might lose it
-            blank(path, end)
+            durable.blank(path, end)
         with self._lock:
             self._ends.pop((name, MARKS), None)
             self._reserved.pop(name, None)
@@ -191,7 +179,7 @@ class JournalFiles:
 
     def put_node(self, state: bytes) -> None:
         with _full():
-            write_atomic(self._root / NODE, state)
+            durable.write_atomic(self._root / NODE, state)
 
     def node(self) -> bytes | None:
         try:
@@ -227,9 +215,9 @@ def _frames(path: str, known_end: int | None = None) -> tuple[list[bytes], int]:
     except FileNotFoundError:
         return [], 0
     records, offset = [], 0
-    while (payload := frame_in(data, offset)) is not None:
+    while (payload := durable.frame_in(data, offset)) is not None:
         records.append(payload)
-        offset += HEADER + len(payload)
+        offset += durable.HEADER + len(payload)
     return records, offset
 
 
@@ -246,7 +234,7 @@ def _behind(path: str, end: int) -> Iterator[bytes]:
     except FileNotFoundError:
         return
     for found in _HEAD.finditer(data, end):
-        record = frame_in(data, found.start())
+        record = durable.frame_in(data, found.start())
         if record is not None:
             yield record
 

@@ -154,7 +154,12 @@ class Hints:
         try:
             found = self._pubsub.get_message(timeout=min(wait_ms, self._ping_ms) / 1000)
             if found is None:
-                self._keep_alive(self._clock.mono_ms())
+                now = self._clock.mono_ms()
+                if self._asked_ms > self._answered_ms and now - self._asked_ms > self._ping_ms:
+                    self.close()
+                elif now - max(self._asked_ms, self._answered_ms) >= self._ping_ms:
+                    self._asked_ms = now
+                    self._pubsub.ping()
                 return False
             self._answered_ms = self._clock.mono_ms()
             hinted = False
@@ -165,10 +170,3 @@ class Hints:
         except RedisError:
             self.close()
         return False
-
-    def _keep_alive(self, now: int) -> None:
-        if self._asked_ms > self._answered_ms and now - self._asked_ms > self._ping_ms:
-            self.close()
-        elif now - max(self._asked_ms, self._answered_ms) >= self._ping_ms:
-            self._asked_ms = now
-            self._pubsub.ping()

@@ -60,7 +60,11 @@ def dial(place: Secure, patience_s: float) -> socket.socket:
 def _let_in(place: Secure, patience_s: float) -> ssl.SSLSocket:
     sock = socket.create_connection((place.host, place.port), patience_s)
     try:
-        _watch(sock)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in WATCHED:
+            if hasattr(socket, name):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         sock = tls = _context(place).wrap_socket(sock, server_hostname=place.host)
         _check_let_in(tls)
     except OSError as exc:
@@ -87,14 +91,6 @@ def _out_of_date(place: Secure) -> str:
     if begins.timestamp() <= SystemClock().wall_ms() / 1000 <= ends.timestamp():
         return ""
     return f"our certificate has expired, or is not yet valid: {begins:%Y-%m-%d} to {ends:%Y-%m-%d}"
-
-
-def _watch(sock: socket.socket) -> None:
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in WATCHED:
-        if hasattr(socket, name):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 @lru_cache(maxsize=4)
@@ -160,9 +156,15 @@ class _Pump:
             while not self._is_over():
                 self._wait()
                 self._take_near()
-                self._give_tls()
+                import ssl
+
+                if self._out:
+                    with contextlib.suppress(ssl.SSLWantWriteError, ssl.SSLWantReadError):
+                        self._out = self._out[self._tls.send(self._out) :]
                 self._take_tls()
-                self._give_near()
+                if self._in:
+                    with contextlib.suppress(BlockingIOError):
+                        self._in = self._in[self._near.send(self._in) :]
         except OSError:  # either side broke: the other one notices it by the close
             pass
         finally:
@@ -195,13 +197,6 @@ class _Pump:
             self._out = self._near.recv(_PIECE)
             self._near_ended = not self._out
 
-    def _give_tls(self) -> None:
-        import ssl
-
-        if self._out:
-            with contextlib.suppress(ssl.SSLWantWriteError, ssl.SSLWantReadError):
-                self._out = self._out[self._tls.send(self._out) :]
-
     def _take_tls(self) -> None:
         import ssl
 
@@ -210,8 +205,3 @@ class _Pump:
         with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
             self._in = self._tls.recv(_PIECE)
             self._tls_ended = not self._in
-
-    def _give_near(self) -> None:
-        if self._in:
-            with contextlib.suppress(BlockingIOError):
-                self._in = self._in[self._near.send(self._in) :]

@@ -222,8 +222,7 @@ class Exam:
     def _answers(self, server: ExamServer, model: ModelFact) -> CheckFact:
         is_loaded = model.residence in (Residence.LOADED, None)
         self.tell(
-            AskState.TESTING,
-            "does it answer?" if is_loaded else "it is loaded now, which may take minutes",
+            AskState.TESTING, "does it answer?" if is_loaded else "it is loaded now, which may take minutes"
         )
         patience = self.tools.patience
         ms = patience.answer if model.residence is Residence.LOADED else patience.load

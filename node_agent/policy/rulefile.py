@@ -36,11 +36,7 @@ ASK = "ask"
 for its commands."""
 KEYS = (COMMANDS, *LISTS, RULES, NETWORK, ASK)
 CLASSES = {
-    "destructive": (
-        ActionClass.FILE_DELETE,
-        ActionClass.SHELL_DESTRUCTIVE,
-        ActionClass.GIT_DESTRUCTIVE,
-    ),
+    "destructive": (ActionClass.FILE_DELETE, ActionClass.SHELL_DESTRUCTIVE, ActionClass.GIT_DESTRUCTIVE),
     "push": (ActionClass.GIT_PUSH,),
 }
 """The words of `ask`, and the classes of commands that each one means."""
@@ -104,7 +100,13 @@ def _unified(item: object, path: str, origin: Origin) -> PathRule | CommandRule:
     kind = _one_of(rule["type"], f"{path}.type", TYPES)
     action = _one_of(rule["action"], f"{path}.action", (*ACTIONS, ASK))
     if kind == "path":
-        _must_not_ask(action, path)
+        if action == ASK:
+            raise RuleError(
+                f"{path}.action",
+                "action ask on a path",
+                "a person is asked about commands only",
+                "write action: deny, no-access or no-delete, or type: bash with the pattern of a command",
+            )
         pattern, reason = _text(rule["pattern"], f"{path}.pattern", MOST_PATTERN), _reason(rule, path)
         return _path(pattern, ACTIONS[action], reason, origin(path), f"{path}.pattern")
     if action not in ("deny", ASK):
@@ -116,16 +118,6 @@ def _unified(item: object, path: str, origin: Origin) -> PathRule | CommandRule:
         )
     made = _command({key: rule[key] for key in _COMMAND_KEYS if key in rule}, path, origin)
     return made.model_copy(update={"ask": action == ASK})
-
-
-def _must_not_ask(action: str, path: str) -> None:
-    if action == ASK:
-        raise RuleError(
-            f"{path}.action",
-            "action ask on a path",
-            "a person is asked about commands only",
-            "write action: deny, no-access or no-delete, or type: bash with the pattern of a command",
-        )
 
 
 def _command(item: object, path: str, origin: Origin) -> CommandRule:

@@ -21,39 +21,8 @@ from node_agent.attempt.ports import (
 from node_agent.machine.programs import LIBRARIES, PACKAGE
 from node_agent.policy.judging import NO_BOUNDS, NOTHING_BROKEN, Bounds, Offences, Where
 from node_agent.runner.violations import Violations
-from node_agent.runtimes.base import (
-    Brought,
-    Capabilities,
-    Denial,
-    ExitInfo,
-    FleetCalled,
-    FleetOver,
-    LaunchRequest,
-    OfTurns,
-    Parser,
-    Place,
-    Ran,
-    Rested,
-    Resume,
-    Runtime,
-    ToolCall,
-    TurnBegan,
-    TurnEnded,
-    WordsTaken,
-    clip,
-    may_write,
-)
+from node_agent.runtimes import base, orders
 from node_agent.runtimes.logins import inner_secrets
-from node_agent.runtimes.orders import (
-    DeskOf,
-    asks_people,
-    enforced,
-    findings,
-    fitted_guide,
-    request_of,
-    with_guide,
-    words_of,
-)
 from node_agent.runtimes.registry import RUNTIMES, find
 from node_agent.runtimes.vendors import Way, local_way, through, way_of
 from node_agent.sandbox.policy import Network
@@ -61,6 +30,7 @@ from node_agent.sandbox.wall import Permissions, Sandbox
 from node_agent.shim.process import AGENT_ONLY
 from node_agent.shim.spool import PhasePlan, StepKind
 from node_agent.vault.redact import is_secret_name, redacted
+from node_agent.wire import receipt
 from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.fleet import MOST_OPEN_FLEET_CALLS
@@ -78,21 +48,12 @@ from node_agent.wire.policy import (
     is_on_the_machine,
     with_rules,
 )
-from node_agent.wire.receipt import (
-    MOST_TURN_WORDS,
-    MOST_TURNS,
-    Enforced,
-    RestReason,
-    Served,
-    TurnWords,
-    Usage,
-)
 
 MOST_READ = 1 << 20
 _ESCAPED = re.compile(rb"\\u[0-9a-fA-F]{4}")
 
 
-def brought_in(tree: Path, folder: str, kinds: tuple[Brought, ...]) -> str | None:
+def brought_in(tree: Path, folder: str, kinds: tuple[base.Brought, ...]) -> str | None:
     """The first of it by its path in the checkout; None where there is none.
 
     Looked for where the program looks: in the folder in which it begins, and in all above it to the top.
@@ -134,53 +95,58 @@ class StreamReader:
     """
 
     def __init__(
-        self, parser: Parser, held: Violations, tells_ran: bool, hidden: Mapping[str, str], laid: LaidWordsOf
+        self,
+        parser: base.Parser,
+        held: Violations,
+        tells_ran: bool,
+        hidden: Mapping[str, str],
+        laid: LaidWordsOf,
     ) -> None:
         self._parser, self._held, self._tells_ran, self._hidden = parser, held, tells_ran, hidden
         self._laid, self._taken, self._false = laid, set[int](), list[str]()
         self._tools: dict[str, int] = {}
         self._heard: list[int] = []
         self._turns: list[ReportedTurn] = []
-        self._rests: RestReason | None = None
-        self._fleet: dict[int, FleetCalled] = {}
+        self._rests: receipt.RestReason | None = None
+        self._fleet: dict[int, base.FleetCalled] = {}
 
     def feed(self, chunk: bytes) -> None:
         for activity in self._parser.feed(chunk):
-            if isinstance(activity, ToolCall):
+            if isinstance(activity, base.ToolCall):
                 self._tools[activity.action.value] = self._tools.get(activity.action.value, 0) + 1
                 if not self._tells_ran:
                     self._held.take(activity, ran=False)
-            elif isinstance(activity, Denial):
-                self._held.deny(words_of(activity))
-            elif isinstance(activity, TurnBegan | WordsTaken | TurnEnded | Rested):
+            elif isinstance(activity, base.Denial):
+                self._held.deny(orders.words_of(activity))
+            elif isinstance(activity, base.TurnBegan | base.WordsTaken | base.TurnEnded | base.Rested):
                 self._take_turn(activity)
-            elif isinstance(activity, FleetCalled) and len(self._fleet) < MOST_OPEN_FLEET_CALLS:
+            elif isinstance(activity, base.FleetCalled) and len(self._fleet) < MOST_OPEN_FLEET_CALLS:
                 self._fleet[activity.number] = activity
-            elif isinstance(activity, FleetOver):
+            elif isinstance(activity, base.FleetOver):
                 self._fleet.pop(activity.number, None)
-            elif isinstance(activity, Ran) and (activity.ok or activity.call.command):
+            elif isinstance(activity, base.Ran) and (activity.ok or activity.call.command):
                 self._held.take(activity.call, ran=True)
 
-    def _take_turn(self, activity: OfTurns) -> None:
+    def _take_turn(self, activity: base.OfTurns) -> None:
         """Turns are numbered from 1 without a gap, and one at a time: what says else is left out."""
         now = self._turns[-1] if self._turns and self._turns[-1].end is None else None
         match activity:
-            case TurnBegan(number, message, said, wall_ms):
-                fits = now is None and number == len(self._turns) + 1 <= MOST_TURNS
+            case base.TurnBegan(number, message, said, wall_ms):
+                fits = now is None and number == len(self._turns) + 1 <= receipt.MOST_TURNS
                 words = self._heard_as(message, said) if fits else None
                 if words is not None:
                     self._turns.append(ReportedTurn(number, (words,), wall_ms))
-            case WordsTaken(message, said):
+            case base.WordsTaken(message, said):
                 words = self._heard_as(message, said)
-                if now is not None and words is not None and len(now.words) < MOST_TURN_WORDS:
+                if now is not None and words is not None and len(now.words) < receipt.MOST_TURN_WORDS:
                     self._turns[-1] = replace(now, words=(*now.words, words))
-            case TurnEnded():
+            case base.TurnEnded():
                 if now is not None:
                     self._turns[-1] = replace(now, end=replace(activity, why=self._clean(activity.why)))
-            case Rested(why):
+            case base.Rested(why):
                 self._rests = why
 
-    def _heard_as(self, message: int, said: LaidWords) -> TurnWords | None:
+    def _heard_as(self, message: int, said: LaidWords) -> receipt.TurnWords | None:
         """The words of that number; None: there are none that could be heard now."""
         words = None if message in self._taken else self._laid(message)
         if words is None:
@@ -204,12 +170,12 @@ class StreamReader:
         return self._spent(self._parser.usage, dict(self._tools), broken)
 
     def _spent(
-        self, usage: Usage, tools: Mapping[str, int], broken: Offences = NOTHING_BROKEN
+        self, usage: receipt.Usage, tools: Mapping[str, int], broken: Offences = NOTHING_BROKEN
     ) -> ReportedUsage:
         turns = tuple(self._heard), tuple(self._turns), self._rests
         return ReportedUsage(usage, tools, broken, *turns, tuple(self._fleet.values()))
 
-    def finish(self, end: ExitInfo) -> ReportedEnd:
+    def finish(self, end: base.ExitInfo) -> ReportedEnd:
         told = self._parser.finish(end)
         tools = {action.value: count for action, count in told.tool_calls.items()}
         broken = self._held.violation
@@ -221,7 +187,9 @@ class StreamReader:
             model=_name(None if told.model is None else self._clean(told.model)),
             spent=self._spent(told.usage, tools or self._tools),
             findings=tuple(
-                dict.fromkeys(map(self._clean, (*self._held.all_words(), *self._false, *findings(told))))
+                dict.fromkeys(
+                    map(self._clean, (*self._held.all_words(), *self._false, *orders.findings(told)))
+                )
             ),
         )
 
@@ -231,14 +199,14 @@ class StreamReader:
 
 def _name(text: str | None) -> str | None:
     """A name that a program gave: as much of it as a receipt may carry, which has a bound."""
-    return None if text is None else clip(text, NAME_CHARS)
+    return None if text is None else base.clip(text, NAME_CHARS)
 
 
 def reader_of(
-    parser: Parser,
+    parser: base.Parser,
     policy: Policy,
     where: Where,
-    able: Capabilities,
+    able: base.Capabilities,
     hidden: Mapping[str, str],
     laid: LaidWordsOf,
     sitting: bool = False,
@@ -267,15 +235,15 @@ class LaunchSurroundings:
     node: str = "this node"
     server: Callable[[Order], EndpointFact | None] = lambda order: None
     """The endpoint that the order names, as last seen."""
-    before: Callable[[Order], Usage] = lambda order: Usage()
+    before: Callable[[Order], receipt.Usage] = lambda order: receipt.Usage()
     """The earlier usage of the session that the order resumes."""
     words_key: Callable[[Order], Mapping[str, bytes]] = lambda order: {}
     """The key with which its program checks a person's words, as a file that the program removes at once."""
-    desk: DeskOf = lambda order, home: None
+    desk: orders.DeskOf = lambda order, home: None
     """The place in the run's home where its program asks people."""
     rules: Callable[[], Rules] = Rules
     """Those of the node's owner, as now."""
-    others: Callable[[], Mapping[str, Runtime]] = dict
+    others: Callable[[], Mapping[str, base.Runtime]] = dict
     """Programs of the node owner's choice, as now."""
 
 
@@ -285,11 +253,11 @@ def _room(server: EndpointFact | None, order: Order) -> int | None:
     return None if model is None else model.ctx_usable
 
 
-def _served(server: EndpointFact | None, order: Order) -> Served | None:
+def _served(server: EndpointFact | None, order: Order) -> receipt.Served | None:
     if server is None or not order.model:
         return None
     model = server.model(order.model)
-    return Served(
+    return receipt.Served(
         endpoint=server.name,
         engine=server.dialect,
         engine_version=server.version,
@@ -320,13 +288,15 @@ class NodeRuntimes:
         _check_turns(order, runtime, door)
         loose = self._loose(order, runtime, isolation, work)
         is_root = os.geteuid() == 0 and isolation is Isolation.NONE  # inside nobody is root
-        place = Place(around.path, around.python, is_root, isolation, own, PACKAGE, LIBRARIES)
+        place = base.Place(around.path, around.python, is_root, isolation, own, PACKAGE, LIBRARIES)
         owners = around.rules()
         policy = with_rules(order.policy, owners)  # for who judges before it does
         _check_network(policy, runtime, isolation, door)
         asked = self._request(order, str(work), str(home))
         desk = (
-            around.desk(order, str(home)) if asks_people(policy, runtime, order.turns is not None) else None
+            around.desk(order, str(home))
+            if orders.asks_people(policy, runtime, order.turns is not None)
+            else None
         )
         request = replace(asked, context=_room(around.server(order), order), policy=policy, desk=desk)
         if order.limits.wrap_up and door is not None and door.is_priced and not door.is_tunnel:
@@ -334,8 +304,8 @@ class NodeRuntimes:
             request = replace(request, limits=order.limits.model_copy(update={"usd": None}))
         if runtime.capabilities.prompted:
             said = len(request.prompt) + len(request.task)
-            fits = fitted_guide(guide, said, request.context)
-            request = replace(request, prompt=with_guide(request.prompt, fits))
+            fits = orders.fitted_guide(guide, said, request.context)
+            request = replace(request, prompt=orders.with_guide(request.prompt, fits))
         made = runtime.launch(request, place)
         hears = runtime.capabilities.hears or order.turns is not None
         return ports.Launch(
@@ -345,7 +315,7 @@ class NodeRuntimes:
             files=made.files,
             login={**made.login, **(around.words_key(order) if hears else {})},
             enforced=(
-                *enforced(order, runtime, isolation, owners),
+                *orders.enforced(order, runtime, isolation, owners),
                 *loose,
                 *_network_enforced(policy, runtime, isolation, door),
             ),
@@ -367,7 +337,7 @@ class NodeRuntimes:
     ) -> PhasePlan:
         runtime, sandbox = self._must_find(order.runtime), self._around.sandbox
         agent = any(step.kind is StepKind.AGENT for step in plan.steps)
-        writable = not agent or may_write(order.mode, order.safety, order.agent.read_only)
+        writable = not agent or base.may_write(order.mode, order.safety, order.agent.read_only)
         paths = (*order.policy.paths, *rules.paths)
         network = network_of(with_rules(order.policy, rules), runtime, agent, door)
         bounds = Permissions(writable, network, door.port if door else 0, paths)
@@ -376,7 +346,7 @@ class NodeRuntimes:
             raise StepFailed(FailureKind.SANDBOX, f"the sandbox is gone: {self._no_wall()}")
         return made
 
-    def _must_find(self, name: str) -> Runtime:
+    def _must_find(self, name: str) -> base.Runtime:
         runtime = find(name) or self._around.others().get(name)
         if runtime is None:
             raise StepFailed(FailureKind.RUNTIME_MISSING, f"this node agent knows no runtime {name!r}")
@@ -389,11 +359,11 @@ class NodeRuntimes:
         except OSError as exc:
             raise StepFailed(FailureKind.SANDBOX, f"no user id for this attempt: {exc}") from exc
 
-    def _isolation(self, order: Order, runtime: Runtime) -> Isolation:
+    def _isolation(self, order: Order, runtime: base.Runtime) -> Isolation:
         """Inside the sandbox where there is one. StepFailed where there is none and nothing else holds."""
         sandbox = self._around.sandbox
         asked = (order.mode, order.safety, order.agent.read_only)
-        runs = (order.runtime, order.workspace.kind, order.safety, may_write(*asked), order.depth)
+        runs = (order.runtime, order.workspace.kind, order.safety, base.may_write(*asked), order.depth)
         if not order.policy.walled and is_on_the_machine(*runs):
             return Isolation.NONE
         if sandbox is not None and sandbox.find().tools is not None:
@@ -410,14 +380,16 @@ class NodeRuntimes:
         return Isolation.LANDLOCK if fenced else Isolation.NONE
 
     def _loose(
-        self, order: Order, runtime: Runtime, isolation: Isolation, work: Path
-    ) -> tuple[Enforced, ...]:
+        self, order: Order, runtime: base.Runtime, isolation: Isolation, work: Path
+    ) -> tuple[receipt.Enforced, ...]:
         """Programs of the repository that start past its flags. StepFailed unless a user accepts it."""
         if isolation is Isolation.SANDBOX:
             return ()
         if runtime.loose_turns and order.turns is not None:
             if order.policy.told_only:
-                return (Enforced(rule=f"in a chat it {runtime.loose_turns}", how=Enforcement.TOLD_ONLY),)
+                return (
+                    receipt.Enforced(rule=f"in a chat it {runtime.loose_turns}", how=Enforcement.TOLD_ONLY),
+                )
             words = f"in a chat {order.runtime} {runtime.loose_turns}, whatever its flags say"
             fix = f"{self._no_wall()}; or say --allow-told-only"
             raise StepFailed(FailureKind.SANDBOX, f"{words}, and nothing bounds it here: {fix}")
@@ -427,7 +399,7 @@ class NodeRuntimes:
         if found is None:
             return ()
         if order.policy.told_only:
-            return (Enforced(rule=f"{found} of the repository", how=Enforcement.TOLD_ONLY),)
+            return (receipt.Enforced(rule=f"{found} of the repository", how=Enforcement.TOLD_ONLY),)
         words = f"{order.runtime} would start what {found} of the repository is or names, "
         words += "whatever its flags say"
         fix = f"{self._no_wall()}; or take that file out, or say --allow-told-only"
@@ -446,10 +418,12 @@ class NodeRuntimes:
         able, sitting = runtime.capabilities, order.turns is not None
         return reader_of(parser, policy, bounds.where, able, self.hidden(order), laid, sitting)
 
-    def _request(self, order: Order, work: str, home: str) -> LaunchRequest:
+    def _request(self, order: Order, work: str, home: str) -> base.LaunchRequest:
         if order.resume is None:
-            return request_of(order, work, home)
-        return request_of(order, work, home, Resume(order.resume.session, self._around.before(order)))
+            return orders.request_of(order, work, home)
+        return orders.request_of(
+            order, work, home, base.Resume(order.resume.session, self._around.before(order))
+        )
 
     def hidden(self, order: Order) -> dict[str, str]:
         """Values that must not leave the node: the owner's, logins, and the secrets that the order names."""
@@ -469,7 +443,7 @@ class NodeRuntimes:
         return {name: values[name] for name in (*order.env, *order.secrets) if name in values}
 
     def _logins(
-        self, runtime: Runtime, allowed: Mapping[str, str], order: Order, door: GatewayAccess | None
+        self, runtime: base.Runtime, allowed: Mapping[str, str], order: Order, door: GatewayAccess | None
     ) -> dict[str, str]:
         """This runtime's login on this node: for its own process, not for programs of a repository.
 
@@ -493,7 +467,9 @@ def _way(order: Order, values: Mapping[str, str]) -> Way | None:
     return way_of(order.runtime, values, (*order.env, *order.secrets), order.model)
 
 
-def network_of(policy: Policy, runtime: Runtime, agent: bool, door: GatewayAccess | None = None) -> Network:
+def network_of(
+    policy: Policy, runtime: base.Runtime, agent: bool, door: GatewayAccess | None = None
+) -> Network:
     """The network of a phase inside the sandbox: its model, or the policy's answer.
 
     An agent program without a gateway, such as one with a vendor's login, goes to its model by itself, where
@@ -506,7 +482,7 @@ def network_of(policy: Policy, runtime: Runtime, agent: bool, door: GatewayAcces
 
 
 def _check_network(
-    policy: Policy, runtime: Runtime, isolation: Isolation, door: GatewayAccess | None
+    policy: Policy, runtime: base.Runtime, isolation: Isolation, door: GatewayAccess | None
 ) -> None:
     """A network that nobody here could hold, or without the model, is a reason not to begin."""
     access, agent = policy.network, not runtime.capabilities.own
@@ -521,7 +497,7 @@ def _check_network(
         raise StepFailed(FailureKind.CANNOT_START, f"{words}: {fix}")
 
 
-def _check_turns(order: Order, runtime: Runtime, door: GatewayAccess | None) -> None:
+def _check_turns(order: Order, runtime: base.Runtime, door: GatewayAccess | None) -> None:
     """A limit that nobody here could hold is a reason not to begin."""
     able = runtime.capabilities
     counted = door is not None and not door.is_tunnel
@@ -539,8 +515,8 @@ def _check_turns(order: Order, runtime: Runtime, door: GatewayAccess | None) -> 
 
 
 def _network_enforced(
-    policy: Policy, runtime: Runtime, isolation: Isolation, door: GatewayAccess | None
-) -> tuple[Enforced, ...]:
+    policy: Policy, runtime: base.Runtime, isolation: Isolation, door: GatewayAccess | None
+) -> tuple[receipt.Enforced, ...]:
     """The network in a receipt: nothing holds a network that is the node's own."""
     if isolation is not Isolation.SANDBOX:
         return ()
@@ -549,12 +525,12 @@ def _network_enforced(
     rest = network_of(policy, runtime, agent=False)
     rest_how = Enforcement.TOLD_ONLY if rest is Network.FULL else Enforcement.SANDBOX
     return (
-        Enforced(rule=f"network {network}", how=how),
-        Enforced(rule=f"network of set-up and gates {rest}", how=rest_how),
+        receipt.Enforced(rule=f"network {network}", how=how),
+        receipt.Enforced(rule=f"network of set-up and gates {rest}", how=rest_how),
     )
 
 
-def _is_accepted(order: Order, runtime: Runtime, how: Enforcement) -> bool:
+def _is_accepted(order: Order, runtime: base.Runtime, how: Enforcement) -> bool:
     """Check whether being told is enough: the user says so, or it is their own program below full-auto.
 
     What a run has started counts as nobody's own: where it may go unheld, its order says so.
@@ -563,7 +539,7 @@ def _is_accepted(order: Order, runtime: Runtime, how: Enforcement) -> bool:
     return order.policy.told_only or (own and order.safety is not Safety.FULL_AUTO)
 
 
-def _check_chosen(order: Order, runtime: Runtime, door: GatewayAccess | None) -> None:
+def _check_chosen(order: Order, runtime: base.Runtime, door: GatewayAccess | None) -> None:
     """Refuse an order that a program of the owner's choice cannot carry out here."""
     if not runtime.chosen:
         return
@@ -576,7 +552,7 @@ def _check_chosen(order: Order, runtime: Runtime, door: GatewayAccess | None) ->
         raise StepFailed(FailureKind.MODEL_AUTH, f"{words}; fix: {fix}")
 
 
-def _check_able(order: Order, runtime: Runtime) -> None:
+def _check_able(order: Order, runtime: base.Runtime) -> None:
     """StepFailed rather than a run that thinks less or more than was asked, or that takes no turns; a
     coordinator knows before."""
     if order.turns is not None and not runtime.capabilities.takes_turns:

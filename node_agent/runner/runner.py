@@ -11,21 +11,13 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from node_agent.attempt.ports import Activity
-from node_agent.files.durable import (
-    create_exclusive,
-    make_folder,
-    overwrite,
-    read_framed,
-    to_json,
-    write_atomic,
-)
-from node_agent.runner.activity import changed_ms, cpu_ms
+from node_agent.files import durable
 from node_agent.runner.scopes import Scope
 from node_agent.shim import process
 from node_agent.shim.shim import (
@@ -54,6 +46,41 @@ from node_agent.shim.spool import (
     Vanished,
     forgotten,
 )
+
+MOST_FILES = 10_000
+"""Of one folder; a change of a file beyond these is not seen."""
+_SKIPPED = (".git", "node_modules", ".venv")
+_CPU = slice(11, 15)  # of /proc/PID/stat, counted from the state: its own time and that of ended children
+_TICK_MS = 1_000 // os.sysconf("SC_CLK_TCK")
+
+
+def cpu_ms(pids: Iterable[int]) -> int:
+    """CPU time of these processes and of their children that have ended."""
+    total = 0
+    for pid in pids:
+        try:
+            line = Path(f"/proc/{pid}/stat").read_bytes()
+        except OSError:  # it has ended
+            continue
+        total += sum(map(int, line.rpartition(b")")[2].split()[_CPU]))
+    return total * _TICK_MS
+
+
+def changed_ms(folder: str) -> int:
+    """Wall time of the newest change of a file or folder below; 0: nothing can be seen."""
+    newest, left, folders = 0, MOST_FILES, [folder]
+    while folders and left > 0:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    left -= 1
+                    newest = max(newest, entry.stat(follow_symlinks=False).st_mtime_ns)
+                    if entry.name not in _SKIPPED and entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+        except OSError:  # it is gone, or not ours to read
+            continue
+    return newest // 1_000_000
+
 
 if TYPE_CHECKING:
     from node_agent.runner.scopes import Scopes
@@ -111,7 +138,7 @@ def _watcher_gone(pid: int) -> str:
 
 def _exit_record(folder: Path) -> Ended | None:
     path = f"{folder}/{RECORDS}"
-    data = read_framed(path, exit_offset(os.stat(path).st_size)) if os.path.exists(path) else None
+    data = durable.read_framed(path, exit_offset(os.stat(path).st_size)) if os.path.exists(path) else None
     if data is None:
         return None
     record = ExitRecord.from_json(data)
@@ -130,9 +157,9 @@ def _steps(folder: Path) -> tuple[tuple[StepRecord, ...], StepStart | None]:
     path = f"{folder}/{RECORDS}"
     count = exit_offset(os.stat(path).st_size) // STEP_BYTES if os.path.exists(path) else 0
     while len(ended) < count:
-        record = read_framed(path, len(ended) * STEP_BYTES + START_BYTES)
+        record = durable.read_framed(path, len(ended) * STEP_BYTES + START_BYTES)
         if record is None:
-            started = read_framed(path, len(ended) * STEP_BYTES)
+            started = durable.read_framed(path, len(ended) * STEP_BYTES)
             return tuple(ended), None if started is None else StepStart.from_json(started)
         ended.append(StepRecord.from_json(record))
     return tuple(ended), None
@@ -184,11 +211,11 @@ class Runner:
     def prepare(self, folder: Path, plan: PhasePlan, stdin: bytes = b"") -> None:
         """Write plan and `stdin`, reserve the space of all records; `start` does so, too. RunnerError."""
         try:
-            make_folder(folder)
+            durable.make_folder(folder)
             if not os.path.exists(f"{folder}/{PLAN}"):
                 reserve(str(folder), len(plan.steps))
                 for path in {step.stdin for step in plan.steps if stdin and step.stdin}:
-                    write_atomic(path, stdin, sync=False)
+                    durable.write_atomic(path, stdin, sync=False)
                 self._put(folder, plan)
         except OSError as exc:
             raise _translated(f"cannot prepare {folder}", exc) from exc
@@ -210,7 +237,7 @@ class Runner:
 
     def _put(self, folder: Path, plan: PhasePlan) -> None:
         path = f"{folder}/{PLAN}"
-        write_atomic(path, plan.to_json(), sync=False)  # after a power cut nothing is started from it
+        durable.write_atomic(path, plan.to_json(), sync=False)  # after a power cut nothing is started from it
         self._plans[path] = plan
 
     def discard(self, folder: Path) -> None:
@@ -234,7 +261,7 @@ class Runner:
                 (folder / PLAN).unlink(missing_ok=True)
             return
         try:
-            overwrite(folder / PLAN, to_json(plan.without_secrets()))
+            durable.overwrite(folder / PLAN, durable.to_json(plan.without_secrets()))
         except OSError:  # no room to write it anew
             (folder / PLAN).unlink(missing_ok=True)
 
@@ -290,8 +317,8 @@ class Runner:
         """
         hint = signal.SIGUSR1
         try:
-            make_folder(folder)
-            create_exclusive(folder / STOP, to_json({"reason": reason}))
+            durable.make_folder(folder)
+            durable.create_exclusive(folder / STOP, durable.to_json({"reason": reason}))
         except OSError as exc:
             if exc.errno not in _DISK or isinstance(self.look(folder), NotStarted):
                 raise _translated(f"cannot leave a stop in {folder}", exc) from exc
@@ -350,7 +377,7 @@ class Runner:
     def keep(self, path: Path, data: bytes) -> None:
         """As the port says. Raises RunnerError."""
         try:
-            write_atomic(path, data, sync=False)
+            durable.write_atomic(path, data, sync=False)
         except OSError as exc:
             raise RunnerError(f"{path.name} cannot be written: {exc}") from exc
 

@@ -69,7 +69,13 @@ class Scopes:
             if self._clock.mono_ms() < self._not_before or not self._tried():
                 return None
         name = f"{self._stem(marker)}{_plain(phase)}.scope"
-        words = self._words(name, (*(self._properties or ()), *_limit_properties(limits)))
+        # the limits as properties for systemd; empty without limits
+        properties = []
+        if limits.memory_bytes is not None:
+            properties += [f"--property=MemoryMax={limits.memory_bytes}", "--property=MemorySwapMax=0"]
+        if limits.processes is not None:
+            properties.append(f"--property=TasksMax={limits.processes}")
+        words = self._words(name, (*(self._properties or ()), *properties))
         return Scope(words, {**self._env, process.SCOPE: name})
 
     def made(self) -> None:
@@ -127,16 +133,6 @@ def here(fleet: str, environ: Mapping[str, str], clock: Clock) -> Scopes | None:
     if above not in own or not environ.get("XDG_RUNTIME_DIR"):
         return None
     return Scopes(fleet, Path(own).parent, environ, clock)
-
-
-def _limit_properties(limits: PhaseLimits) -> list[str]:
-    """The limits as properties for systemd; empty without limits."""
-    properties = []
-    if limits.memory_bytes is not None:
-        properties += [f"--property=MemoryMax={limits.memory_bytes}", "--property=MemorySwapMax=0"]
-    if limits.processes is not None:
-        properties.append(f"--property=TasksMax={limits.processes}")
-    return properties
 
 
 def _plain(text: str) -> str:

@@ -6,16 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from node_agent.runtimes.base import (
-    READ_TOOLS,
-    TOOLS,
-    Denial,
-    LaunchRequest,
-    Resume,
-    Runtime,
-    RuntimeVerdict,
-    may_write,
-)
+from node_agent.runtimes import base
 from node_agent.runtimes.workerspec import GOES_ON
 from node_agent.wire.identity import CallDesk
 from node_agent.wire.order import Order
@@ -44,10 +35,12 @@ it does not count.
 --- {mark}"""
 
 
-def request_of(order: Order, workspace: str, home: str, resume: Resume | None = None) -> LaunchRequest:
+def request_of(
+    order: Order, workspace: str, home: str, resume: base.Resume | None = None
+) -> base.LaunchRequest:
     """The order's demands on its runtime, in these two folders. In a sitting the task is a person's words,
     and no others."""
-    return LaunchRequest(
+    return base.LaunchRequest(
         task=order.task if resume is None or order.turns else f"{GOES_ON}\n\n{order.task}",
         prompt=order.agent.prompt,
         mode=order.mode,
@@ -103,14 +96,14 @@ def with_guide(prompt: str, guide: str) -> str:
 
 
 def enforced(
-    order: Order, runtime: Runtime, isolation: Isolation, owners: Rules = NO_RULES
+    order: Order, runtime: base.Runtime, isolation: Isolation, owners: Rules = NO_RULES
 ) -> tuple[Enforced, ...]:
     """Read-only or its safety level, and who holds the run to it; then what is held against rules.
 
     `owners`: the rules of the machine's owner, as they are when the run begins.
     """
     asked = (order.mode, order.safety, order.agent.read_only)
-    rule = order.safety.value if may_write(*asked) else READ_ONLY
+    rule = order.safety.value if base.may_write(*asked) else READ_ONLY
     level = Enforced(rule=rule, how=runtime.enforcement(*asked, isolation))
     able = runtime.capabilities
     people = able.asks(order.turns is not None)
@@ -124,14 +117,14 @@ DeskOf = Callable[[Order, str], CallDesk | None]
 """The place where people are asked, by an order and its run's home."""
 
 
-def asks_people(policy: Policy, runtime: Runtime, sitting: bool) -> bool:
+def asks_people(policy: Policy, runtime: base.Runtime, sitting: bool) -> bool:
     """Check whether a call of this run can wait for a person."""
     return runtime.capabilities.asks(sitting) and any(rule.ask for rule in policy.commands)
 
 
-def _of_tools(order: Order, runtime: Runtime) -> Iterator[Enforced]:
+def _of_tools(order: Order, runtime: base.Runtime) -> Iterator[Enforced]:
     """Said where an agent has fewer than its level would give it."""
-    whole = TOOLS if may_write(order.mode, order.safety, order.agent.read_only) else READ_TOOLS
+    whole = base.TOOLS if base.may_write(order.mode, order.safety, order.agent.read_only) else base.READ_TOOLS
     if not runtime.capabilities.own and not set(whole) <= set(order.agent.tools):
         how = Enforcement.RUNTIME if runtime.capabilities.narrows else Enforcement.TOLD_ONLY
         yield Enforced(rule=f"tools {', '.join(order.agent.tools) or 'none'}"[:200], how=how)
@@ -172,13 +165,13 @@ def _of_rules(
             yield Enforced(rule=no, how=how)
 
 
-def words_of(denial: Denial) -> str:
+def words_of(denial: base.Denial) -> str:
     """A call that was not let through: its tool, its command or path, and the reason that was given."""
     call = f"denied: {denial.tool} ({denial.action}) {denial.detail}".strip()
     return f"{call}: {denial.why}" if denial.why else call
 
 
-def findings(verdict: RuntimeVerdict) -> tuple[str, ...]:
+def findings(verdict: base.RuntimeVerdict) -> tuple[str, ...]:
     """Warnings beside the outcome: the calls that were denied."""
     denials = [words_of(denial) for denial in verdict.denials[:SHOWN]]
     more = len(verdict.denials) - SHOWN

@@ -7,18 +7,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from node_agent.runtimes import base
 from node_agent.runtimes.acp import AcpWay, talked
-from node_agent.runtimes.base import (
-    BASE_FILES,
-    Capabilities,
-    LaunchRequest,
-    Place,
-    Probe,
-    ProcessSpec,
-    Runtime,
-    Said,
-    base_env,
-)
 from node_agent.runtimes.vendors import OTHER_KEY, OTHER_URL
 from node_agent.runtimes.workerstream import WorkerParser
 from node_agent.wire.endpoint import OTHER
@@ -99,13 +89,13 @@ SHIPPED: Mapping[str, OtherAgent] = {
 """Measured with the versions that are named there. An owner still has to name one to have it."""
 
 
-def runtime_of(name: str, entry: OtherAgent, ours: tuple[str, ...]) -> Runtime:
+def runtime_of(name: str, entry: OtherAgent, ours: tuple[str, ...]) -> base.Runtime:
     """`ours`: how our program is started that asks what it is, up to its arguments."""
     given = {field: getattr(entry, field) for field in entry.model_fields_set}
     agent = SHIPPED.get(name, entry).model_copy(update=given)
-    return Runtime(
+    return base.Runtime(
         name=f"{OTHER}{name}",
-        capabilities=Capabilities(
+        capabilities=base.Capabilities(
             stream=True,
             tells_ran=True,
             usage=True,
@@ -116,16 +106,16 @@ def runtime_of(name: str, entry: OtherAgent, ours: tuple[str, ...]) -> Runtime:
         launch=partial(_launch, agent),
         parser=WorkerParser,
         enforcement=_enforcement,
-        probe=Probe(((*ours, *agent.argv),), partial(_read, name, agent), PATIENCE_S),
+        probe=base.Probe(((*ours, *agent.argv),), partial(_read, name, agent), PATIENCE_S),
         credentials=(OTHER_KEY, OTHER_URL),
         sessions=agent.sessions,
         chosen=True,
     )
 
 
-def _launch(agent: OtherAgent, request: LaunchRequest, place: Place) -> ProcessSpec:
+def _launch(agent: OtherAgent, request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
     """A value stands between quotes in settings, so it is written as the inside of a JSON string."""
-    env = base_env(request, place)
+    env = base.base_env(request, place)
     model = request.model or "default"
     values = {"{url}": env.get(OTHER_URL, ""), "{key}": env.get(OTHER_KEY, ""), "{model}": model}
     given = {name: _filled(text, values) for name, text in agent.env.items()}
@@ -142,7 +132,9 @@ def _launch(agent: OtherAgent, request: LaunchRequest, place: Place) -> ProcessS
         model="" if agent.sets_model or request.model is None else request.model,
     )
     # What is the run's own outranks the settings: its home, its PATH, its login.
-    return talked(way, request, place, ProcessSpec((), {**given, **env}, b"", {**BASE_FILES, **files}))
+    return talked(
+        way, request, place, base.ProcessSpec((), {**given, **env}, b"", {**base.BASE_FILES, **files})
+    )
 
 
 def _filled(text: str, values: Mapping[str, str]) -> str:
@@ -156,7 +148,7 @@ def _enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolati
     return Enforcement.SANDBOX if isolation is Isolation.SANDBOX else Enforcement.IMPOSSIBLE
 
 
-def _read(name: str, agent: OtherAgent, results: Sequence[Said]) -> RuntimeFact:
+def _read(name: str, agent: OtherAgent, results: Sequence[base.Said]) -> RuntimeFact:
     """The fact from what our program has found out."""
     status, output = results[0]
     told = _told(output) if status == 0 else {}

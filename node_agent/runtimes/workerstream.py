@@ -6,27 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from node_agent.runtimes.base import (
-    REASON_CHARS,
-    Activity,
-    ExitInfo,
-    FleetCalled,
-    FleetOver,
-    LaunchRequest,
-    Ran,
-    Rested,
-    Retrying,
-    SessionStarted,
-    TextPiece,
-    ToolCall,
-    TurnBegan,
-    TurnEnded,
-    UsageGrew,
-    WordsTaken,
-    clip,
-    ended_for_us,
-    how_it_ended,
-)
+from node_agent.runtimes import base
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, list_of, text_of
 from node_agent.runtimes.outcome import DETAIL_CHARS, EventParser, shell_call, spent, without_end
 from node_agent.wire.failure import FailureKind
@@ -50,7 +30,7 @@ _KINDS = {kind.value: kind for kind in FailureKind}
 class WorkerParser(EventParser):
     """One attempt. The `final` event is the terminal one; nothing comes after it."""
 
-    def __init__(self, request: LaunchRequest) -> None:
+    def __init__(self, request: base.LaunchRequest) -> None:
         super().__init__(request.model)
         self._usage = Usage()
         self._known = self._has_usage = self._rests = False
@@ -70,43 +50,43 @@ class WorkerParser(EventParser):
         return spent(failure, self._usage.turns > 0, self._usage)
 
     # ---- events
-    def _event(self, event: dict[str, Any]) -> Iterator[Activity]:
+    def _event(self, event: dict[str, Any]) -> Iterator[base.Activity]:
         self._known = True
         match event.get("type"):
             case "session":
                 self._session = text_of(event.get("session")) or None
                 self._version = text_of(event.get("version")) or None
-                yield SessionStarted(self._session, self._model)
+                yield base.SessionStarted(self._session, self._model)
             case "said" | "noted" | "compacted":
-                yield TextPiece(text_of(event.get("text")))
+                yield base.TextPiece(text_of(event.get("text")))
             case "called" | "ran" | "denied":
                 yield from self._call(event)
             case "usage":
                 self._usage = _usage(event)
                 self._has_usage = event.get("told") is True
-                yield UsageGrew(self._usage)
+                yield base.UsageGrew(self._usage)
             case "heard" if count_of(event.get("number")):
-                yield WordsTaken(count_of(event["number"]), _said(event))
+                yield base.WordsTaken(count_of(event["number"]), _said(event))
             case "turn" if count_of(event.get("number")):
                 number, message = count_of(event["number"]), count_of(event.get("words"))
-                yield TurnBegan(number, message, _said(event), _wall_ms(event))
+                yield base.TurnBegan(number, message, _said(event), _wall_ms(event))
             case "turn_end" if text_of(event.get("stop")) in _STOPS:
-                why = clip(text_of(event.get("why")), REASON_CHARS)
+                why = base.clip(text_of(event.get("why")), base.REASON_CHARS)
                 at = _wall_ms(event), self._lines.end_at
-                yield TurnEnded(TurnStop(event["stop"]), why, *at, self._usage)
+                yield base.TurnEnded(TurnStop(event["stop"]), why, *at, self._usage)
             case "rests" if text_of(event.get("why")) in _RESTS:
                 self._rests = True
-                yield Rested(RestReason(event["why"]))
+                yield base.Rested(RestReason(event["why"]))
             case "asks_fleet" | "fleet_over" if count_of(event.get("number")):
                 yield from _of_fleet(event)
             case "retrying":
-                yield Retrying(count_of(event.get("status")) or None, text_of(event.get("why")))
+                yield base.Retrying(count_of(event.get("status")) or None, text_of(event.get("why")))
             case "final":
                 self._final = event
             case _:
                 self._known = False
 
-    def _call(self, event: dict[str, Any]) -> Iterator[Activity]:
+    def _call(self, event: dict[str, Any]) -> Iterator[base.Activity]:
         tool = text_of(event.get("tool"), "?")
         if event["type"] == "called":
             yield self._begun(event.get("id"), _call(tool, event))
@@ -115,11 +95,11 @@ class WorkerParser(EventParser):
         if event["type"] == "denied":
             yield self._denied(call, event.get("why"))
         else:
-            yield Ran(call, event.get("ok") is True, answer_of(event.get("output")))
+            yield base.Ran(call, event.get("ok") is True, answer_of(event.get("output")))
 
     # ---- the outcome, in this order and no other
-    def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
-        if ours := ended_for_us(end):
+    def _judge(self, end: base.ExitInfo) -> tuple[FailureKind | None, str]:
+        if ours := base.ended_for_us(end):
             return ours
         if self._final is None:
             return without_end(end, self._lines, self._known, "a final event")
@@ -127,21 +107,21 @@ class WorkerParser(EventParser):
             kind = _KINDS.get(text_of(self._final.get("failure")), FailureKind.AGENT_FAILED)
             return kind, text_of(self._final.get("reason")) or "an error without words"
         if end.status != 0:
-            return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a final event of done"
+            return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a final event of done"
         if not self._has_usage and not (self._rests and not self._usage.turns):
             return FailureKind.RUNTIME_UNREADABLE, "its model server did not report its usage"
         return (None, "it rests") if self._rests else self._worth(text_of(self._final.get("result")))
 
 
-def _of_fleet(event: dict[str, Any]) -> Iterator[Activity]:
+def _of_fleet(event: dict[str, Any]) -> Iterator[base.Activity]:
     """What no program of ours would write is left out."""
     number, tool = count_of(event["number"]), text_of(event.get("tool"))
     if event["type"] == "fleet_over":
-        yield FleetOver(number)
+        yield base.FleetOver(number)
         return
     asked = json.dumps(dict_of(event.get("arguments")))
     if is_fleet_tool_name(tool) and len(asked) <= MOST_ARGUMENTS:
-        yield FleetCalled(number, tool, asked)
+        yield base.FleetCalled(number, tool, asked)
 
 
 def _said(event: dict[str, Any]) -> LaidWords:
@@ -154,12 +134,12 @@ def _wall_ms(event: dict[str, Any]) -> int:
     return at if isinstance(at, int) and 0 <= at <= YEAR_3000_MS else 0
 
 
-def _call(tool: str, given: dict[str, Any]) -> ToolCall:
+def _call(tool: str, given: dict[str, Any]) -> base.ToolCall:
     if tool == "bash" and (command := text_of(given.get("command"))):
         return shell_call(tool, command)
     path = text_of(given.get("path"))
-    detail = clip(path or text_of(given.get("pattern")), DETAIL_CHARS)
-    return ToolCall(tool, _ACTIONS.get(tool, ActionClass.UNKNOWN), detail, paths=(path,) if path else ())
+    detail = base.clip(path or text_of(given.get("pattern")), DETAIL_CHARS)
+    return base.ToolCall(tool, _ACTIONS.get(tool, ActionClass.UNKNOWN), detail, paths=(path,) if path else ())
 
 
 def _usage(event: dict[str, Any]) -> Usage:

@@ -170,11 +170,7 @@ _KNOWN = (
         "no user namespaces are left, or this is a sandbox itself",
         "sudo sysctl -w user.max_user_namespaces=15000",
     ),
-    (
-        "Can't mount proc",
-        "a container hides parts of /proc",
-        "run the node agent outside of the container",
-    ),
+    ("Can't mount proc", "a container hides parts of /proc", "run the node agent outside of the container"),
     (
         "PR_SET_SECCOMP",
         "the kernel, or a container, takes no filter of system calls",
@@ -218,7 +214,11 @@ def detect(path: str, folder: Path, system: System, is_root: bool, shown: Sequen
             "setpriv is not installed, and the node agent is root", "sudo apt-get install util-linux"
         )
     tools = Tools(bwrap, setpriv, UID if is_root else None)
-    counting = replace(tools, prlimit=_prlimit(path, is_root))
+    # empty where a limit would count all that this user has running; who steps down is a user of its own
+    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    by_namespace = release is not None and tuple(map(int, release.groups())) >= COUNTS_BY_NAMESPACE
+    prlimit = (shutil.which("prlimit", path=path) or "") if is_root or by_namespace else ""
+    counting = replace(tools, prlimit=prlimit)
     try:
         write_etc(folder)
         if counting != tools and not _tried(counting, folder, system, tuple(shown)):
@@ -230,13 +230,6 @@ def detect(path: str, folder: Path, system: System, is_root: bool, shown: Sequen
     except (OSError, ValueError) as exc:
         return _none(f"bubblewrap does not start: {exc}", INSTALL)
     return WallTools(tools) if not message else explained(message)
-
-
-def _prlimit(path: str, is_root: bool) -> str:
-    """Empty where a limit would count all that this user has running; who steps down is a user of its own."""
-    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
-    by_namespace = release is not None and tuple(map(int, release.groups())) >= COUNTS_BY_NAMESPACE
-    return (shutil.which("prlimit", path=path) or "") if is_root or by_namespace else ""
 
 
 def explained(message: str) -> WallTools:

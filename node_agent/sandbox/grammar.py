@@ -183,7 +183,12 @@ def main(argv: list[str]) -> int:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     tree.take_apart(b"true")  # the grammar is loaded on nobody's time
-    _enclose()
+    # A script that takes this program over can open no file and no connection, if the kernel has
+    # Landlock.
+    from node_agent.sandbox import landlock  # the node agent's side has no use for it
+
+    with contextlib.suppress(OSError):  # a kernel without it
+        landlock.restrict([], [], [])
     while select.select([0], [], [], idle_s)[0]:
         try:
             raw = _read(0, int.from_bytes(_read(0, LENGTH_BYTES), "big"))
@@ -194,15 +199,6 @@ def main(argv: list[str]) -> int:
         signal.setitimer(signal.ITIMER_PROF, 0)
         _write_all(len(data).to_bytes(LENGTH_BYTES, "big") + data)
     return 0
-
-
-def _enclose() -> None:
-    """A script that takes this program over can open no file and no connection, if the kernel has
-    Landlock."""
-    from node_agent.sandbox import landlock  # the node agent's side has no use for it
-
-    with contextlib.suppress(OSError):  # a kernel without it
-        landlock.restrict([], [], [])
 
 
 def _write_all(data: bytes) -> None:

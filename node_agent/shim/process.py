@@ -76,7 +76,7 @@ def is_alive(boot: str, pid: int, start: int) -> bool:
 
 def become_reaper() -> bool:
     """Make orphans below this process its children, not init's: none can leave its tree. False if refused."""
-    return _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    return _called("prctl", (_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)) == 0
 
 
 def leave_keyring() -> bool:
@@ -86,10 +86,6 @@ def leave_keyring() -> bool:
     """
     number = _KEYCTL.get(os.uname().machine)
     return number is not None and _called("syscall", (number, _JOIN_SESSION_KEYRING, None)) > 0
-
-
-def _prctl(option: int, value: int) -> bool:
-    return _called("prctl", (option, value, 0, 0, 0)) == 0
 
 
 def _called(name: str, words: tuple[int | None, ...]) -> int:

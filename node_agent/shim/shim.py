@@ -158,7 +158,15 @@ class Phase:
 def main(argv: list[str]) -> int:
     """The whole life of a shim; returns its exit status."""
     folder = os.path.abspath(argv[1])
-    _detach()
+    # belong to nobody: own session, three files and no others
+    os.umask(0o077)
+    os.chdir("/")
+    if os.getpgid(0) != os.getpid():  # else it leads a session already, or a shell's job, which cannot change
+        os.setsid()
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2:
+            _close(int(name))
+    _to_null(*(fd for fd in (0, 1, 2) if not _is_open(fd)))
     reaper = process.become_reaper()
     # Blocked and then fetched one by one: no handler runs between two lines of ours.
     signal.pthread_sigmask(signal.SIG_SETMASK, (*step.WAKE, signal.SIGINT, signal.SIGHUP))
@@ -189,18 +197,6 @@ def _work(folder: str, identity: bytes, plan: dict[str, Any], reaper: bool) -> i
     except (OSError, ValueError) as exc:
         return _fail(folder, NO_SPACE, f"exit record: {exc}")
     return ENDED
-
-
-def _detach() -> None:
-    """Belong to nobody: own session, three files and no others."""
-    os.umask(0o077)
-    os.chdir("/")
-    if os.getpgid(0) != os.getpid():  # else it leads a session already, or a shell's job, which cannot change
-        os.setsid()
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) > 2:
-            _close(int(name))
-    _to_null(*(fd for fd in (0, 1, 2) if not _is_open(fd)))
 
 
 def _identity() -> dict[str, Any]:

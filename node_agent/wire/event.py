@@ -7,112 +7,98 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from node_agent.wire import model
 from node_agent.wire.failure import OrderRefusal
 from node_agent.wire.fleet import MOST_ARGUMENTS, FleetToolName
 from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.keys import WIRE_VERSION
-from node_agent.wire.model import (
-    Count,
-    FleetId,
-    FleetTime,
-    Lasted,
-    NodeTag,
-    Number,
-    Text,
-    Tokens,
-    Usd,
-    WallMillis,
-    WireModel,
-    Words,
-    canonical_json,
-)
 from node_agent.wire.policy import CallAsked
 from node_agent.wire.receipt import TurnRecord
 from node_agent.wire.signing import Message
 
 
-class Refused(WireModel):
+class Refused(model.WireModel):
     """The order was not started and never will be."""
 
     kind: Literal["refused"] = "refused"
     why: OrderRefusal
-    detail: Words
+    detail: model.Words
 
 
-class Revoked(WireModel):
+class Revoked(model.WireModel):
     """A stop reached the order before anything of it was started."""
 
     kind: Literal["revoked"] = "revoked"
-    reason: Words
+    reason: model.Words
 
 
-class Marked(WireModel):
+class Marked(model.WireModel):
     """The journal now has this mark."""
 
     kind: Literal["marked"] = "marked"
     mark: Mark
-    detail: Words = ""
+    detail: model.Words = ""
 
 
-class Interrupting(WireModel):
+class Interrupting(model.WireModel):
     """The node has read a stop or tombstone and is ending the processes."""
 
     kind: Literal["interrupting"] = "interrupting"
-    reason: Words
+    reason: model.Words
 
 
-class Progress(WireModel):
+class Progress(model.WireModel):
     """Live usage as the runtime reports it; totals of this attempt so far."""
 
     kind: Literal["progress"] = "progress"
-    input_tokens: Tokens
-    output_tokens: Tokens
-    cost_usd: Usd | None = None
-    tool_calls: Count = 0
-    log_bytes: Count = 0
-    agent_ms: Lasted = 0
+    input_tokens: model.Tokens
+    output_tokens: model.Tokens
+    cost_usd: model.Usd | None = None
+    tool_calls: model.Count = 0
+    log_bytes: model.Count = 0
+    agent_ms: model.Lasted = 0
 
 
-class Finding(WireModel):
+class Finding(model.WireModel):
     """A fact that a person should know: salvaged work, a false claim of a runtime, a gate that changed
     files."""
 
     kind: Literal["finding"] = "finding"
     level: Literal["info", "warning", "error"]
-    text: Words
+    text: model.Words
 
 
-class PersonHeard(WireModel):
+class PersonHeard(model.WireModel):
     """The agent got these words of a person, by their numbers."""
 
     kind: Literal["person_heard"] = "person_heard"
-    numbers: tuple[Number, ...] = Field(min_length=1, max_length=100)
+    numbers: tuple[model.Number, ...] = Field(min_length=1, max_length=100)
 
 
-class PersonAsked(WireModel):
+class PersonAsked(model.WireModel):
     """A call of the agent waits for a person's yes. `why`: the rule in words for a person."""
 
     kind: Literal["person_asked"] = "person_asked"
     asked: CallAsked
-    why: Words
+    why: model.Words
 
 
-class Turned(WireModel):
+class Turned(model.WireModel):
     """A turn of a sitting has ended, or is lost. `bytes`: the length of the stream `out` up to its end."""
 
     kind: Literal["turned"] = "turned"
     turn: TurnRecord
-    bytes: Count
+    bytes: model.Count
 
 
-class FleetAsked(WireModel):
+class FleetAsked(model.WireModel):
     """The agent, an orchestrator, asks for a tool of the fleet, and waits. `number`: of its calls in this
     attempt, from 1; the same number is the same call. `arguments`: JSON."""
 
     kind: Literal["fleet_asked"] = "fleet_asked"
-    number: Number
+    number: model.Number
     tool: FleetToolName
-    arguments: Annotated[str, Text(MOST_ARGUMENTS)]
+    arguments: Annotated[str, model.Text(MOST_ARGUMENTS)]
 
 
 OfPeople = PersonHeard | PersonAsked
@@ -122,13 +108,13 @@ EventBody = Annotated[
 ]
 
 
-class Event(WireModel):
+class Event(model.WireModel):
     """One event of an attempt. Its identity is (identity, seq); events are applied in order, once."""
 
     identity: AttemptId
-    seq: Number
-    wall_ms: WallMillis
-    at: FleetTime | None = None
+    seq: model.Number
+    wall_ms: model.WallMillis
+    at: model.FleetTime | None = None
     body: EventBody
 
 
@@ -139,12 +125,12 @@ MOST_EVENTS = 100
 class Events(Message):
     """A node's events at one moment, of all its attempts; those of one attempt are in order."""
 
-    fleet: FleetId
-    node: NodeTag
+    fleet: model.FleetId
+    node: model.NodeTag
     events: tuple[Event, ...] = Field(min_length=1, max_length=MOST_EVENTS)
 
 
 def events_of(fleet: str, node: str, texts: Sequence[str]) -> bytes:
     """The canonical bytes of `Events` with these canonical texts of events."""
-    rest = canonical_json({"fleet": fleet, "node": node, "v": WIRE_VERSION})
+    rest = model.canonical_json({"fleet": fleet, "node": node, "v": WIRE_VERSION})
     return b'{"events":[%s],%s' % (",".join(texts).encode(), rest[1:])

@@ -6,26 +6,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal
 
+from node_agent.wire import model
 from node_agent.wire.endpoint import AskFact, EndpointFact
 from node_agent.wire.identity import AttemptId, Mark
-from node_agent.wire.model import (
-    Count,
-    Digest,
-    Few,
-    FleetId,
-    FleetTime,
-    Lasted,
-    Line,
-    Millis,
-    Name,
-    NodeTag,
-    Number,
-    Real,
-    RepoId,
-    WallMillis,
-    WholeNumber,
-    WireModel,
-)
 from node_agent.wire.policy import SAFETY_RANK, Isolation, Safety
 from node_agent.wire.signing import Message
 
@@ -69,20 +52,20 @@ TOOL_FOLDERS = (
 """Below a user's home: where installers and version managers put programs, off the PATH of a service."""
 
 
-class RuntimeFact(WireModel):
+class RuntimeFact(model.WireModel):
     """A runtime that was found on the node. `can`: its flags. `looking`: not known yet.
 
     `login`: a key or server that the model gateway holds and meters, a vendor's subscription, which nobody
     meters, or anything else.
     """
 
-    name: Name
-    version: Name | None = None
+    name: model.Name
+    version: model.Name | None = None
     state: Literal["ok", "missing", "not_logged_in", "unknown_version", "too_old", "looking"]
-    fix: Line = ""
-    no_turns: Line = ""
+    fix: model.Line = ""
+    no_turns: model.Line = ""
     """What it lacks there to take turns, with the command that brings it."""
-    can: Annotated[tuple[Flag, ...], Few(16)] = ()
+    can: Annotated[tuple[Flag, ...], model.Few(16)] = ()
     login: LoggedIn = LoggedIn.OTHER
 
 
@@ -100,11 +83,11 @@ FORGED = frozenset({ProblemCode.FORGED_ORDER, ProblemCode.FORGED_CONTROL, Proble
 """Somebody sent the node a message in the coordinator's name that the coordinator did not sign."""
 
 
-class NodeProblem(WireModel):
+class NodeProblem(model.WireModel):
     """A problem of the node, and the command that repairs it."""
 
-    what: Line
-    fix: Line = ""
+    what: model.Line
+    fix: model.Line = ""
     code: ProblemCode = ProblemCode.OTHER
 
 
@@ -113,13 +96,13 @@ def no_sandbox(why: str, fix: str = "") -> NodeProblem:
     return NodeProblem(what=f"no sandbox: {why}", fix=fix, code=ProblemCode.NO_SANDBOX)
 
 
-class Allowed(WireModel):
+class Allowed(model.WireModel):
     """The limits of the node's owner. None: no such limit. `closed`: nothing is allowed, and why."""
 
     safety: Safety = Safety.FULL_AUTO
-    repositories: Annotated[tuple[RepoId, ...], Few(1_000)] | None = None
-    runtimes: Annotated[tuple[Name, ...], Few(64)] | None = None
-    closed: Line = ""
+    repositories: Annotated[tuple[model.RepoId, ...], model.Few(1_000)] | None = None
+    runtimes: Annotated[tuple[model.Name, ...], model.Few(64)] | None = None
+    closed: model.Line = ""
 
     def beyond(self, safety: Safety, runtime: str, repo: str | None) -> str:
         """The owner's limit that a run exceeds, in words; empty when it exceeds none, as far as is known."""
@@ -134,71 +117,71 @@ class Allowed(WireModel):
         return ""
 
 
-class RoomFact(WireModel):
+class RoomFact(model.WireModel):
     """How many bytes of the disk a folder of the node's home takes."""
 
-    what: Name
-    bytes: Count
+    what: model.Name
+    bytes: model.Count
 
 
-class NodeFacts(WireModel):
+class NodeFacts(model.WireModel):
     """The facts about the machine. Sizes are in bytes."""
 
-    hostname: Name
-    os: Name
-    arch: Name
-    python: Name
-    cpus: Count
-    memory: Count
-    memory_free: Count | None = None
+    hostname: model.Name
+    os: model.Name
+    arch: model.Name
+    python: model.Name
+    cpus: model.Count
+    memory: model.Count
+    memory_free: model.Count | None = None
     """What a program may still have of it, without another one being moved out; None: not known."""
-    disk_free: Count
-    load_1m: Real
-    heat: Real | None = None
+    disk_free: model.Count
+    load_1m: model.Real
+    heat: model.Real | None = None
     """Degrees Celsius of its hottest sensor; None: it tells none."""
     isolation: Isolation
-    runtimes: Annotated[tuple[RuntimeFact, ...], Few(64)]
-    endpoints: Annotated[tuple[EndpointFact, ...], Few(32)] = ()
-    asks: Annotated[tuple[AskFact, ...], Few(MOST_ASKS)] = ()
+    runtimes: Annotated[tuple[RuntimeFact, ...], model.Few(64)]
+    endpoints: Annotated[tuple[EndpointFact, ...], model.Few(32)] = ()
+    asks: Annotated[tuple[AskFact, ...], model.Few(MOST_ASKS)] = ()
     """The requested tests of models."""
-    problems: Annotated[tuple[NodeProblem, ...], Few(MOST_PROBLEMS)] = ()
+    problems: Annotated[tuple[NodeProblem, ...], model.Few(MOST_PROBLEMS)] = ()
     shut: NodeProblem | None = None
     """The reason why the node can take no work now, such as a full disk; it then asks for no slot."""
     allows: Allowed = Allowed()
-    repositories: Annotated[tuple[Name, ...], Few(64)] = ()
+    repositories: Annotated[tuple[model.Name, ...], model.Few(64)] = ()
     """Of which it has a copy, the one used last first."""
-    room: Annotated[tuple[RoomFact, ...], Few(16)] = ()
+    room: Annotated[tuple[RoomFact, ...], model.Few(16)] = ()
     """What fills its disk, the largest first; empty: not measured yet."""
-    wall_ms: WallMillis
+    wall_ms: model.WallMillis
 
 
 MOST_SLOTS = 256
 
 
-class Ask(WireModel):
+class Ask(model.WireModel):
     """The node's room for work. It is valid for 15 s of the coordinator's clock."""
 
-    seq: Number
-    slots: Annotated[int, WholeNumber(MOST_SLOTS)]
-    why: Line = ""
+    seq: model.Number
+    slots: Annotated[int, model.WholeNumber(MOST_SLOTS)]
+    why: model.Line = ""
     """Why these are fewer than its owner allows."""
-    open: Annotated[tuple[AttemptId, ...], Few(1_000)]
+    open: Annotated[tuple[AttemptId, ...], model.Few(1_000)]
     """The fences that hold a slot on the node."""
 
 
-class Signs(WireModel):
+class Signs(model.WireModel):
     """Signs of life of an agent at work. Each is its age in milliseconds of waking time; None: none yet."""
 
     identity: AttemptId
-    output_ms: Lasted
+    output_ms: model.Lasted
     """Since its program wrote last."""
-    cpu_ms: Lasted | None = None
+    cpu_ms: model.Lasted | None = None
     """Since its processes last used a tenth of a core between two looks."""
-    files_ms: Lasted | None = None
+    files_ms: model.Lasted | None = None
     """Since a file where it works was last changed."""
-    model_ms: Lasted | None = None
+    model_ms: model.Lasted | None = None
     """Since a model was last seen at its answer: a call was open, or bytes went to and fro."""
-    pause_ms: Lasted = 0
+    pause_ms: model.Lasted = 0
     """For so long yet its model server has asked to be left alone."""
 
 
@@ -206,39 +189,39 @@ class Heartbeat(Message):
     """Sent every 5 s. `echo` is the newest coordinator beat that the node has seen; its age is the node's
     liveness."""
 
-    fleet: FleetId
-    node: NodeTag
-    session: Name
+    fleet: model.FleetId
+    node: model.NodeTag
+    session: model.Name
     """The session, new at each start of the node agent."""
-    boot_id: Name
-    seq: Number
-    boot_ms: Millis
-    nonce: Name
+    boot_id: model.Name
+    seq: model.Number
+    boot_ms: model.Millis
+    nonce: model.Name
     """The coordinator's beat answers it; it is new at each start and each link-up."""
-    echo: FleetTime | None = None
-    epoch_seen: Count
+    echo: model.FleetTime | None = None
+    epoch_seen: model.Count
     """The highest epoch that this node has ever believed."""
-    control_seen: Count
+    control_seen: model.Count
     ask: Ask
     draining: bool = False
-    version: Name
-    obeys: Annotated[tuple[Digest, ...], Few(4)]
+    version: model.Name
+    obeys: Annotated[tuple[model.Digest, ...], model.Few(4)]
     """The ids of the coordinator's keys that the node believes."""
     facts: NodeFacts
-    signs: Annotated[tuple[Signs, ...], Few(MOST_SLOTS)] = ()
+    signs: Annotated[tuple[Signs, ...], model.Few(MOST_SLOTS)] = ()
     """Of the agents that were looked at; not of sittings that wait for words."""
 
 
 MOST_ENTRIES = 8_000
 
 
-class JournalEntry(WireModel):
+class JournalEntry(model.WireModel):
     """One attempt in the journal; `last_event` is the number of its newest event."""
 
     identity: AttemptId
-    order: Digest
+    order: model.Digest
     mark: Mark
-    last_event: Count
+    last_event: model.Count
 
 
 class Inventory(Message):
@@ -248,13 +231,13 @@ class Inventory(Message):
     node has not accepted it, and will not accept it later.
     """
 
-    fleet: FleetId
-    node: NodeTag
-    session: Name
-    nonce: Name
-    at: FleetTime
-    epoch_seen: Count
-    entries: Annotated[tuple[JournalEntry, ...], Few(MOST_ENTRIES)]
+    fleet: model.FleetId
+    node: model.NodeTag
+    session: model.Name
+    nonce: model.Name
+    at: model.FleetTime
+    epoch_seen: model.Count
+    entries: Annotated[tuple[JournalEntry, ...], model.Few(MOST_ENTRIES)]
 
 
 Verb = Literal["fetch", "push", "log"]
@@ -263,8 +246,8 @@ Verb = Literal["fetch", "push", "log"]
 class Hello(Message):
     """The node signs it with the server's nonce: it is valid for one stream, one fence, one verb."""
 
-    fleet: FleetId
-    node: NodeTag
-    nonce: Name
+    fleet: model.FleetId
+    node: model.NodeTag
+    nonce: model.Name
     identity: AttemptId
     verb: Verb

@@ -182,7 +182,13 @@ class WarmCheckouts:
     def _given(self, places: AttemptFolders, kept: KeptCheckout, owner: int) -> bool:
         try:
             index = _trusted(places.index, kept)
-            same = _untouched(places.tree, index)
+            same, top = {}, os.fsencode(places.tree)
+            for path, entry in index:
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    if not index.is_submodule(entry) and index.is_same(
+                        entry, os.lstat(os.path.join(top, path))
+                    ):
+                        same[path] = entry
             give(places.tree, owner)
             _note_all(places.tree, index, same)
             places.index.write_bytes(data := index.data())
@@ -204,7 +210,17 @@ class WarmCheckouts:
         if kept is None or not self._has_room():
             return False
         with self._using(there), suppress(OSError, StepFailed):
-            washed = _moved_away(places, there, kept)
+            # the checkout, washed, is in `there` with its index
+            index = _trusted(places.index, kept)
+            _wash(places.tree, index, kept)
+            erase(there)
+            there.mkdir(mode=0o700, parents=True)
+            data = index.data()
+            (there / "index").write_bytes(data)
+            os.rename(places.tree, there / "tree")
+            washed = replace(
+                kept, digest=_digest(data), owner=os.geteuid(), folders=_seen(there / "tree", index)
+            )
             with self._lock:
                 self._waiting[there] = washed
                 dropped = list(self._waiting)[: -self._most]
@@ -274,18 +290,6 @@ class WarmCheckouts:
                 self._busy.discard(there)
 
 
-def _moved_away(places: AttemptFolders, there: Path, kept: KeptCheckout) -> KeptCheckout:
-    """The checkout, washed, is in `there` with its index."""
-    index = _trusted(places.index, kept)
-    _wash(places.tree, index, kept)
-    erase(there)
-    there.mkdir(mode=0o700, parents=True)
-    data = index.data()
-    (there / "index").write_bytes(data)
-    os.rename(places.tree, there / "tree")
-    return replace(kept, digest=_digest(data), owner=os.geteuid(), folders=_seen(there / "tree", index))
-
-
 def _moved_back(there: Path, places: AttemptFolders, kept: KeptCheckout) -> Index:
     """Move it back with its folders unchanged: nothing was added. Git itself sees which file was changed."""
     index = _trusted(there / "index", kept)
@@ -315,15 +319,6 @@ def _clock_moved(path: Path) -> bool:
             return True
         time.sleep(TICK_S)
     return False
-
-
-def _untouched(tree: Path, index: Index) -> dict[bytes, int]:
-    found, top = {}, os.fsencode(tree)
-    for path, entry in index:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            if not index.is_submodule(entry) and index.is_same(entry, os.lstat(os.path.join(top, path))):
-                found[path] = entry
-    return found
 
 
 def _note_all(tree: Path, index: Index, entries: Mapping[bytes, int]) -> None:

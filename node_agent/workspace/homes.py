@@ -25,15 +25,7 @@ from node_agent.wire.identity import AttemptId, calls_in
 from node_agent.wire.order import Order
 from node_agent.wire.policy import ANSWERED, ASKED, MOST_FILE, CallAsked
 from node_agent.wire.receipt import Usage
-from node_agent.workspace.folders import (
-    AttemptFolders,
-    WorkspaceFolders,
-    erase,
-    give,
-    must_be_folder,
-    real_folder,
-    write_below,
-)
+from node_agent.workspace import folders
 from node_agent.workspace.git import WorkspaceFailure, translated
 
 KEPT = "home.json"
@@ -46,10 +38,10 @@ MOST_NAMES = 2_000
 """Names of the folder that are looked at: every program of the run may write there."""
 
 
-def keep(places: AttemptFolders, files: Mapping[str, bytes], name: str = KEPT) -> None:
+def keep(places: folders.AttemptFolders, files: Mapping[str, bytes], name: str = KEPT) -> None:
     """Idempotent."""
     encoded = {name: base64.b64encode(data).decode("ascii") for name, data in files.items()}
-    write_below(places.folder, name, json.dumps(encoded).encode("ascii"))
+    folders.write_below(places.folder, name, json.dumps(encoded).encode("ascii"))
 
 
 def laid_in(home: str) -> tuple[str, ...]:
@@ -61,7 +53,7 @@ def laid_in(home: str) -> tuple[str, ...]:
     return tuple(name for name in names if not name.endswith("/") and Path(name).name != PLACEHOLDER)
 
 
-def lend(places: AttemptFolders, files: Mapping[str, bytes], later: bool) -> None:
+def lend(places: folders.AttemptFolders, files: Mapping[str, bytes], later: bool) -> None:
     """Nothing of the attempt has run. What an earlier try wrote too soon is taken away. Idempotent."""
     if not files:
         return
@@ -70,18 +62,18 @@ def lend(places: AttemptFolders, files: Mapping[str, bytes], later: bool) -> Non
         if later:
             (places.home / name).unlink(missing_ok=True)
         else:
-            write_below(places.home, name, data)
+            folders.write_below(places.home, name, data)
 
 
-def take_back(places: AttemptFolders) -> None:
+def take_back(places: folders.AttemptFolders) -> None:
     """Take the login back, with the folders around it, where its program may have put copies. Idempotent."""
     for top in {Path(name).parts[0] for name in _stored(places, LENT)}:
-        must_be_folder(places.home)
-        erase(places.home / top)
+        folders.must_be_folder(places.home)
+        folders.erase(places.home / top)
     (places.folder / LENT).unlink(missing_ok=True)
 
 
-def renew(places: AttemptFolders) -> None:
+def renew(places: folders.AttemptFolders) -> None:
     """Everything below the topmost folder of each file goes: a setting beside it counts for the program, too.
 
     Links that were left are taken away, never followed. Nothing was kept by a node agent of before: then all
@@ -90,19 +82,19 @@ def renew(places: AttemptFolders) -> None:
     stored = {**_stored(places, KEPT), **_stored(places, LENT)}
     if not stored:
         return
-    must_be_folder(places.home)
+    folders.must_be_folder(places.home)
     owner = os.lstat(places.home).st_uid
     tops = {Path(name).parts[0] for name in stored}
     for top in tops:
-        erase(places.home / top)
+        folders.erase(places.home / top)
     for name, data in stored.items():
-        write_below(places.home, name, base64.b64decode(data))
+        folders.write_below(places.home, name, base64.b64decode(data))
     for top in tops if owner != os.geteuid() else ():
-        give(places.home / top, owner)
+        folders.give(places.home / top, owner)
         os.chown(places.home / top, owner, owner, follow_symlinks=False)
 
 
-def _stored(places: AttemptFolders, name: str) -> dict[str, str]:
+def _stored(places: folders.AttemptFolders, name: str) -> dict[str, str]:
     try:
         return dict(json.loads((places.folder / name).read_bytes()))
     except FileNotFoundError:
@@ -147,7 +139,7 @@ class HomeCalls:
     """The CallsPort of a real node."""
 
     def __init__(self, root: Path) -> None:
-        self._home = WorkspaceFolders(root)
+        self._home = folders.WorkspaceFolders(root)
 
     def open(self, identity: AttemptId) -> tuple[CallAsked, ...]:
         """The open questions, in no order. An unreadable file is no question."""
@@ -227,7 +219,7 @@ class KeptSessions:
     """
 
     def __init__(self, home: Path, names: Callable[[str], Sequence[str]]) -> None:
-        self._home, self._names = WorkspaceFolders(home), names
+        self._home, self._names = folders.WorkspaceFolders(home), names
         self._root = home / "sessions"
 
     def keep(self, order: Order, session: str | None, used: Usage) -> str:
@@ -249,7 +241,7 @@ class KeptSessions:
         before = order.resume.run if order.turns is not None and order.resume is not None else ""
         kept = self._kept()
         new = self._root / f".{run}"
-        erase(new)
+        folders.erase(new)
         whole = _sum(self.used_before(order), used).model_dump(mode="json")
         facts: dict[str, Any] = {
             "session": session,
@@ -259,12 +251,12 @@ class KeptSessions:
         }
         if order.turns is not None:
             facts |= {"talked": size, "before": before}
-        write_below(new, _FACTS, json.dumps(facts).encode())
+        folders.write_below(new, _FACTS, json.dumps(facts).encode())
         for name in found:
             _copy(places.home / name, new / "home" / name)
         if order.turns is not None:
             _sync(new)
-        erase(self._root / run)
+        folders.erase(self._root / run)
         os.rename(new, self._root / run)
         if order.turns is not None:
             sync_folder(self._root)
@@ -272,7 +264,7 @@ class KeptSessions:
         over = runs[: max(0, len(runs) + (order.turns is None) - MOST_SESSIONS)]
         older = kept.get(before, {}).get("before")  # a lost sitting is begun anew with the one before it
         for name in (*over, *([older] if older else ())):
-            erase(self._root / name)
+            folders.erase(self._root / name)
         return "" if order.turns is None else self._made_room(size, run, before)
 
     def _made_room(self, size: int, run: str, before: str) -> str:
@@ -284,7 +276,7 @@ class KeptSessions:
         while over > 0 and others:
             gone.append(others.pop(0))
             over -= sizes[gone[-1]]
-            erase(self._root / gone[-1])
+            folders.erase(self._root / gone[-1])
         if not gone:
             return ""
         most, names = MOST_TALKED >> 20, ", ".join(gone)
@@ -317,11 +309,11 @@ class KeptSessions:
         for name in files_below(kept / "home", tops):
             _copy(kept / "home" / name, places.home / name)
         before = self._facts(kept / _FACTS).get("used")
-        write_below(places.folder, _BEFORE, json.dumps(before).encode())
+        folders.write_below(places.folder, _BEFORE, json.dumps(before).encode())
         os.utime(kept)  # it is in use
         owner = os.lstat(places.home).st_uid
         for top in tops if owner != os.geteuid() else ():
-            give(places.home / top, owner)
+            folders.give(places.home / top, owner)
             os.chown(places.home / top, owner, owner, follow_symlinks=False)
 
     def used_before(self, order: Order) -> Usage:
@@ -334,7 +326,7 @@ class KeptSessions:
         for path in self._root.iterdir() if self._root.is_dir() else ():
             days = (now_ms / 1000 - path.lstat().st_mtime) / 86_400
             if days > LONGEST_DAYS or (path.name.startswith(".") and days > 1):
-                erase(path)
+                folders.erase(path)
 
     def _kept(self) -> dict[str, dict[str, Any]]:
         """The facts of all that is kept, by run, that was used longest ago first."""
@@ -373,10 +365,10 @@ def files_below(top: Path, names: Sequence[str], most: int | None = None) -> Ite
     folder with more than `most` names."""
     for name in names:
         path, parts = top, Path(name).parts
-        if not all(real_folder(path := path / part) for part in parts[:-1]):
+        if not all(folders.real_folder(path := path / part) for part in parts[:-1]):
             continue
         path = path / parts[-1]
-        if not real_folder(path):
+        if not folders.real_folder(path):
             if os.path.lexists(path) and stat.S_ISREG(path.lstat().st_mode):
                 yield name
             continue

@@ -204,7 +204,16 @@ def adopt(places: AttemptFolders, out: NodeGit, snapshot: str, began_at: str | N
     if head is None or head in (snapshot, began_at):
         return History(snapshot, True, warning)
     try:
-        _copy(places, out, head, snapshot)
+        # copies objects as a pack through a file, never by path: no link of the agent's is followed later
+        pack = places.out / "agent.pack"
+        try:
+            revs = f"{head}\n^{snapshot}\n".encode()
+            options = ("-c", "core.bigFileThreshold=1m", "pack-objects", "--revs", "--stdout", "-q")
+            NodeGit(places.git).must(*options, stdin=revs, stdout=pack)
+            out.must("index-pack", "--stdin", "--strict", "--fix-thin", stdin=pack)
+            out.must("rev-list", "--objects", "--quiet", head, f"^{snapshot}")
+        finally:
+            erase(pack)
     except WorkspaceFailure as failure:
         return History(snapshot, True, f"the agent's commits are lost, its files are not: {failure}"[:500])
     based = out.ask("merge-base", "--is-ancestor", snapshot, head).ok
@@ -218,19 +227,6 @@ def head_of(git_dir: Path) -> tuple[str | None, str | None]:
     if head is not None:
         return head, None
     return None, "the agent's repository cannot be read: the result is built from its files"
-
-
-def _copy(places: AttemptFolders, out: NodeGit, head: str, snapshot: str) -> None:
-    """Copies objects as a pack through a file, never by path: no link of the agent's is followed later."""
-    pack = places.out / "agent.pack"
-    try:
-        revs = f"{head}\n^{snapshot}\n".encode()
-        options = ("-c", "core.bigFileThreshold=1m", "pack-objects", "--revs", "--stdout", "-q")
-        NodeGit(places.git).must(*options, stdin=revs, stdout=pack)
-        out.must("index-pack", "--stdin", "--strict", "--fix-thin", stdin=pack)
-        out.must("rev-list", "--objects", "--quiet", head, f"^{snapshot}")
-    finally:
-        erase(pack)
 
 
 _ABSENT, _LINK, _MODULE = "000000", "120000", "160000"
@@ -326,11 +322,7 @@ MOST_FOUND = 20
 
 
 def exposed(
-    out: NodeGit,
-    folder: Path,
-    commits: tuple[str, str],
-    hidden: Mapping[str, str],
-    on_the_way: bool = False,
+    out: NodeGit, folder: Path, commits: tuple[str, str], hidden: Mapping[str, str], on_the_way: bool = False
 ) -> list[tuple[str, str]]:
     """(name of the secret, file), of values that the file before the change does not have already.
 
@@ -440,7 +432,9 @@ def build(
     ignored = split_nul(index.must("ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory").out)
     kind = _kind(snapshot, commit, _tree_of(out, snapshot), tree)
     unseen = _only_ignored(ignored) if kind == "empty" else ()
-    warnings = (history.warning, odd, blocked, *_clipped(piped), *_leftover_warnings(left), refused, *unseen)
+    more = len(piped) - 10
+    clipped = (*piped[:10], f"and {more} more like these") if more > 0 else piped
+    warnings = (history.warning, odd, blocked, *clipped, *_leftover_warnings(left), refused, *unseen)
     return ResultCommit(
         kind=kind,
         commit=None if commit == snapshot else commit,
@@ -511,16 +505,13 @@ def fresh_index(places: AttemptFolders, commit: str, index: Path) -> tuple[NodeG
 def touched(index: NodeGit) -> tuple[bytes, ...]:
     """Files that differ from the index: changed, deleted, new and not ignored (a folder ends with /)."""
     changed = set(split_nul(index.must("ls-files", "-z", "-m", "-d").out))
-    return tuple(sorted(changed | set(_others(index))))
-
-
-def _others(index: NodeGit) -> list[bytes]:
-    """New files; a folder that an agent closed is opened, or its files would be silently left out."""
+    # new files; a folder that an agent closed is opened, or its files would be silently left out
     seen = index.must("ls-files", "-z", "-o", "--exclude-standard")
     if "could not open directory" in seen.err:
         make_readable(index.cwd)
         seen = index.must("ls-files", "-z", "-o", "--exclude-standard")
-    return split_nul(seen.out)
+    others = split_nul(seen.out)
+    return tuple(sorted(changed | set(others)))
 
 
 def changed_between(git: NodeGit, old: str, new: str) -> tuple[str, ...]:
@@ -628,11 +619,6 @@ def _leftover_warnings(left: _Leftovers) -> tuple[str | None, ...]:
         (left.links, "a submodule: nothing that was done inside it is in the result"),
     )
     return tuple(f"{such_as(list(map(shown, names)))}: {text}" for names, text in cases if names)
-
-
-def _clipped(words: tuple[str, ...]) -> tuple[str, ...]:
-    more = len(words) - 10
-    return (*words[:10], f"and {more} more like these") if more > 0 else words
 
 
 def _only_ignored(names: list[bytes]) -> tuple[str, ...]:

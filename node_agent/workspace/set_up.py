@@ -15,7 +15,7 @@ from pathlib import Path
 from node_agent.attempt.ports import StepFailed
 from node_agent.attempt.records import PutBack
 from node_agent.wire.order import Order
-from node_agent.workspace.cache import Cache, CachedFolder, Contents, contents_of, move_place
+from node_agent.workspace.cache import Cache, Contents, contents_of, move_place
 from node_agent.workspace.folders import AttemptFolders, WorkspaceFolders, erase, real_folder
 from node_agent.workspace.git import NodeGit, WorkspaceFailure
 
@@ -117,7 +117,14 @@ class SetUps:
         places = self._home.places(order.identity)
         log.unlink(missing_ok=True)
         try:
-            _must_be_set_ups_alone(order, places)
+            if order.workspace.kind == "none":
+                raise NotCached("there is no repository")
+            for name in order.cache:
+                _must_lie_inside(places.tree, name)
+            listing = ("ls-tree", "--full-tree", "--name-only", "--", str(order.workspace.snapshot))
+            theirs = NodeGit(places.git).text(*listing, *order.cache)
+            if theirs:
+                raise NotCached(f"{theirs.splitlines()[0]} is in the repository, and so not set-up's alone")
             _clear(
                 places.tree, order.cache
             )  # of a try that a crash cut short: the snapshot has nothing there
@@ -133,7 +140,9 @@ class SetUps:
             return PutBack(key, findings=(f"the kept result of set-up could not be restored: {exc}"[:1000],))
         if kept is None:
             return PutBack(key, told=MISS if order.cache_key else MISS + WHOLE)
-        log.write_text(_log_text(kept, key))
+        names = ", ".join(kept.folders)
+        log_text = f"set-up was not run: {names} put back as attempt {kept.maker} left them (key {key})\n"
+        log.write_text(log_text)
         return PutBack(key, restored=True, told=f"set-up was not run: put back as {kept.maker} left it")
 
     def keep(self, order: Order, key: str) -> tuple[str, ...]:
@@ -155,17 +164,6 @@ class SetUps:
             raise NotCached("the disk's reserve would be touched")
         # The maker is the place in the files: an attempt that goes on with a session has an earlier one's.
         self._cache.put(key, places.folder.name, found)
-
-
-def _must_be_set_ups_alone(order: Order, places: AttemptFolders) -> None:
-    if order.workspace.kind == "none":
-        raise NotCached("there is no repository")
-    for name in order.cache:
-        _must_lie_inside(places.tree, name)
-    listing = ("ls-tree", "--full-tree", "--name-only", "--", str(order.workspace.snapshot))
-    theirs = NodeGit(places.git).text(*listing, *order.cache)
-    if theirs:
-        raise NotCached(f"{theirs.splitlines()[0]} is in the repository, and so not set-up's alone")
 
 
 def _clear(tree: Path, names: tuple[str, ...]) -> None:
@@ -213,8 +211,3 @@ def _must_lie_inside(tree: Path, name: str) -> None:
         if os.path.lexists(above) and not real_folder(above):
             raise NotCached(f"{above.relative_to(tree)} is no folder")
     raise WorkspaceFailure(f"{name} does not lie in the checkout")
-
-
-def _log_text(kept: CachedFolder, key: str) -> str:
-    names = ", ".join(kept.folders)
-    return f"set-up was not run: {names} put back as attempt {kept.maker} left them (key {key})\n"

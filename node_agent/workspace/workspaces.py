@@ -15,42 +15,11 @@ from node_agent.attempt.records import PutBack
 from node_agent.wire.git import salvage_ref, shown
 from node_agent.wire.identity import AttemptId, words_in
 from node_agent.wire.order import Order, Workspace
-from node_agent.workspace import homes
+from node_agent.workspace import folders, homes, result
 from node_agent.workspace.cache import Cache
 from node_agent.workspace.checkout import Checkouts, WarmCheckouts
-from node_agent.workspace.folders import (
-    AttemptFolders,
-    WorkspaceFolders,
-    clear_reports,
-    erase,
-    give,
-    is_left_out,
-    lay_board,
-    must_be_folder,
-    must_hold,
-    open_to_readers,
-    read_guide,
-    read_reports,
-    take_board,
-    take_question,
-    write_below,
-)
 from node_agent.workspace.git import NodeGit, WorkspaceFailure, translated
 from node_agent.workspace.mirror import Mirrors, Transport, borrow, make_bare, reset_config
-from node_agent.workspace.result import (
-    NO_WORKSPACE,
-    Baseline,
-    ResultCommit,
-    adopt,
-    build,
-    changed_after,
-    exposed,
-    fresh_index,
-    keep_baseline,
-    must_be_commit,
-    read_baseline,
-    survey,
-)
 from node_agent.workspace.set_up import SetUps
 
 
@@ -76,7 +45,7 @@ def _may_be_there(program: str, made: tuple[str, ...], tree: Path, path: str) ->
     return os.path.exists(tree / name) or not any(name.startswith(f"{folder}/") for folder in made)
 
 
-_NOTHING = ResultCommit("none")
+_NOTHING = result.ResultCommit("none")
 
 
 class Workspaces:
@@ -89,7 +58,7 @@ class Workspaces:
     def __init__(
         self, home: Path, transport: Transport, disk_reserve: int = 0, machine: str = "this"
     ) -> None:
-        self._home = WorkspaceFolders(home)
+        self._home = folders.WorkspaceFolders(home)
         self._cache = Cache(self._home.cache, disk_reserve)
         self._set_ups = SetUps(self._home, self._cache, machine)
         self._transport = transport
@@ -102,7 +71,7 @@ class Workspaces:
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
         """The folder for the agent: the snapshot checked out, or an empty one."""
         tree = self._checkouts.prepare(identity, workspace)
-        must_hold(tree, workspace.folder)
+        folders.must_hold(tree, workspace.folder)
         return tree
 
     @translated("home of the workspace")
@@ -112,7 +81,7 @@ class Workspaces:
         if not places.home.is_dir():
             places.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, data in files.items():
-            write_below(places.home, name, data)
+            folders.write_below(places.home, name, data)
         if keep:
             homes.keep(places, files)
         return places.home
@@ -135,7 +104,7 @@ class Workspaces:
     @translated("guide of the workspace")
     def guide(self, identity: AttemptId, workspace: Workspace) -> Guide | None:
         """AGENTS.md of the checkout, as it was dispatched: nothing of the run has run yet."""
-        return None if workspace.kind == "none" else read_guide(self.tree(identity))
+        return None if workspace.kind == "none" else folders.read_guide(self.tree(identity))
 
     def tree(self, identity: AttemptId) -> Path:
         """The folder in which the agent works and the gates run."""
@@ -159,9 +128,9 @@ class Workspaces:
         places = self._home.places(identity)
         self._warm.give(places, owner)
         for own in (places.home, places.git):
-            give(own, owner)
+            folders.give(own, owner)
         for store in _borrowed(places):
-            open_to_readers(store)
+            folders.open_to_readers(store)
 
     @translated("restoring the result of set-up")
     def put_back(self, order: Order, log: Path, env: Mapping[str, str]) -> PutBack:
@@ -208,28 +177,28 @@ class Workspaces:
     def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:
         """The agent's question to a person: moved out of the tree, so that it is in no result."""
 
-        return take_question(self._home.places(identity), workspace.folder, self._tracked(workspace))
+        return folders.take_question(self._home.places(identity), workspace.folder, self._tracked(workspace))
 
     @translated("board of the workspace")
     def lay_board(self, identity: AttemptId, files: Mapping[str, bytes]) -> None:
         """Lay the board's files before anything of the attempt runs. Idempotent."""
-        lay_board(self.tree(identity), files)
+        folders.lay_board(self.tree(identity), files)
 
     @translated("board of the workspace")
     def take_board(self, identity: AttemptId, workspace: Workspace) -> dict[str, bytes]:
         """The files of the board, moved out of the tree, so that they are in no result."""
-        return take_board(self._home.places(identity), self._tracked(workspace))
+        return folders.take_board(self._home.places(identity), self._tracked(workspace))
 
     @translated("reports in the workspace")
     def clear_reports(self, identity: AttemptId, files: tuple[str, ...]) -> None:
         """Remove what lies where gates are to write reports: the agent may have laid one there."""
-        clear_reports(self.tree(identity), files)
+        folders.clear_reports(self.tree(identity), files)
 
     @translated("reports in the workspace")
     def read_reports(self, identity: AttemptId, files: tuple[str, ...]) -> tuple[str, dict[str, bytes]]:
         """The top of the files, and by name a little more than may be read of each plain file."""
         tree = self.tree(identity)
-        return str(tree), read_reports(tree, files)
+        return str(tree), folders.read_reports(tree, files)
 
     def _tracked(self, workspace: Workspace) -> Callable[[str], bool]:
         """Whether the snapshot has a file or folder of this name."""
@@ -244,35 +213,37 @@ class Workspaces:
     def baseline(self, identity: AttemptId, workspace: Workspace) -> str:
         """Take down how set-up left the files; a name that only the same files and repository have."""
         if workspace.kind == "none":
-            return NO_WORKSPACE
+            return result.NO_WORKSPACE
         places, snapshot = self._home.places(identity), _snapshot(workspace)
-        must_be_folder(places.tree)
-        must_be_commit(self._fresh_out(places, workspace), snapshot)
-        return keep_baseline(survey(places, snapshot), places.baseline)
+        folders.must_be_folder(places.tree)
+        result.must_be_commit(self._fresh_out(places, workspace), snapshot)
+        return result.keep_baseline(result.survey(places, snapshot), places.baseline)
 
-    def _baseline_of(self, identity: AttemptId, baseline: str | None) -> Baseline | None:
-        return None if baseline is None else read_baseline(self._home.places(identity).baseline, baseline)
+    def _baseline_of(self, identity: AttemptId, baseline: str | None) -> result.Baseline | None:
+        return (
+            None if baseline is None else result.read_baseline(self._home.places(identity).baseline, baseline)
+        )
 
     @translated("commit of the workspace")
     def commit(
         self, identity: AttemptId, workspace: Workspace, stamp: CommitStamp, baseline: str | None = None
-    ) -> ResultCommit:
+    ) -> result.ResultCommit:
         """The result commit, rebuilt from the files; runs no hook or filter. Same files, stamp: same id."""
         if workspace.kind == "none":
             return _NOTHING
         places, snapshot = self._home.places(identity), _snapshot(workspace)
-        must_be_folder(places.tree)
+        folders.must_be_folder(places.tree)
         out = self._fresh_out(places, workspace)
-        must_be_commit(out, snapshot)
+        result.must_be_commit(out, snapshot)
         before = self._baseline_of(identity, baseline)
-        history = adopt(places, out, snapshot, before.head if before is not None else None)
-        made = build(places, out, snapshot, history, stamp, before)
+        history = result.adopt(places, out, snapshot, before.head if before is not None else None)
+        made = result.build(places, out, snapshot, history, stamp, before)
         out.must("update-ref", identity.ref, made.commit or snapshot)
         return made
 
-    def _fresh_out(self, places: AttemptFolders, workspace: Workspace) -> NodeGit:
+    def _fresh_out(self, places: folders.AttemptFolders, workspace: Workspace) -> NodeGit:
         """A repository that the agent never saw: whatever lies in its place is erased first."""
-        erase(places.out)
+        folders.erase(places.out)
         make_bare(places.out, workspace.object_format)
         borrow(places.out, self._home.mirror(str(workspace.repo)))
         return NodeGit(places.out)
@@ -288,16 +259,16 @@ class Workspaces:
     ) -> tuple[tuple[str, str], ...]:
         """(name, file) of values by name that the result has and the snapshot's own file has not."""
         places, ends = self._home.places(identity), (_snapshot(workspace), commit)
-        return tuple(exposed(NodeGit(places.out), places.out, ends, hidden, on_the_way))
+        return tuple(result.exposed(NodeGit(places.out), places.out, ends, hidden, on_the_way))
 
     @translated("changed_since of the workspace")
     def changed_since(self, identity: AttemptId, commit: str, baseline: str | None = None) -> tuple[str, ...]:
         """Files that differ from the result commit: what the gates changed. Compared by content."""
         places = self._home.places(identity)
-        must_be_folder(places.tree)
-        index, _ = fresh_index(places, commit, places.out / "gates.index")
-        names = changed_after(index, self._baseline_of(identity, baseline))
-        return tuple(shown(name) for name in names if not is_left_out(places, name))
+        folders.must_be_folder(places.tree)
+        index, _ = result.fresh_index(places, commit, places.out / "gates.index")
+        names = result.changed_after(index, self._baseline_of(identity, baseline))
+        return tuple(shown(name) for name in names if not folders.is_left_out(places, name))
 
     @translated("push of the workspace")
     def push(self, identity: AttemptId, workspace: Workspace, commit: str) -> None:
@@ -305,7 +276,7 @@ class Workspaces:
         out = self._home.places(identity).out
         reset_config(out, workspace.object_format)
         borrow(out, self._home.mirror(str(workspace.repo)))
-        must_be_commit(NodeGit(out), commit)
+        result.must_be_commit(NodeGit(out), commit)
         self._transport.push(identity, out, commit)
 
     @translated("salvage of the workspace")
@@ -338,7 +309,7 @@ class Workspaces:
         NodeGit(mirror).must("update-ref", salvage_ref(identity), commit)
         return f"commit {commit} in {mirror}"
 
-    def _put_aside(self, identity: AttemptId, places: AttemptFolders) -> str:
+    def _put_aside(self, identity: AttemptId, places: folders.AttemptFolders) -> str:
         target = self._home.salvage(identity)
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.path.lexists(target):
@@ -350,7 +321,7 @@ class Workspaces:
         """Take the attempt's folder away, and with the run's last one its snapshot. Idempotent."""
         places = self._home.places(identity)
         self._warm.keep(places)
-        erase(places.folder)
+        folders.erase(places.folder)
         self._home.leave_place(identity)
         if workspace.repo is not None and not any(other.run == identity.run for other in self.list()):
             self._mirrors.release(workspace.repo, identity.run)
@@ -358,7 +329,7 @@ class Workspaces:
     @translated("forget of the workspace")
     def forget(self, identity: AttemptId, workspace: Workspace) -> None:
         """Let go of what `salvage` kept. Idempotent."""
-        erase(self._home.salvage(identity))
+        folders.erase(self._home.salvage(identity))
         mirror = self._home.mirror(workspace.repo) if workspace.repo else None
         if mirror is not None and mirror.is_dir():
             NodeGit(mirror).must("update-ref", "-d", salvage_ref(identity))
@@ -372,7 +343,7 @@ def _never(name: str) -> bool:
     return False
 
 
-def _borrowed(places: AttemptFolders) -> tuple[Path, ...]:
+def _borrowed(places: folders.AttemptFolders) -> tuple[Path, ...]:
     return (Path(places.store.read_text()),) if places.store.is_file() else ()
 
 

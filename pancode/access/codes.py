@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-from pancode.access.token_shapes import MadeTokenShape
-from pancode.access.tokens import create, failed
+from pancode.access.tokens import MadeTokenShape, create, failed
 from pancode.control.core import Core
 from pancode.control.work import unit_of_work
+from pancode.core import visitors
 from pancode.core.records import ApiToken
-from pancode.core.visitors import (
-    CODE_MS,
-    WEB,
-    AccessError,
-    AccessScope,
-    NewToken,
-    WebCode,
-    digest,
-    invalid_code,
-    is_over,
-    used_code,
-)
 
 CODE_BYTES, MOST_USED = 16, 100
 """How many used codes are remembered, to recognise a second use."""
 
 
-def make_code(core: Core, scopes: tuple[AccessScope, ...], lasts_ms: int, by: str) -> str:
+def make_code(core: Core, scopes: tuple[visitors.AccessScope, ...], lasts_ms: int, by: str) -> str:
     """A code that is good for one token of a browser, once, for a minute."""
     boot, codes = core.ports.clock.boot_ms(), core.live.visits.codes
     for key in [key for key, code in codes.items() if code.until_ms <= boot]:
         del codes[key]
     text = core.ports.ids.token(CODE_BYTES)
-    wanted = NewToken(WEB + core.ports.ids.short(6), scopes, lasts_ms)
-    codes[digest(text)] = WebCode(boot + CODE_MS, wanted, by)
+    wanted = visitors.NewToken(visitors.WEB + core.ports.ids.short(6), scopes, lasts_ms)
+    codes[visitors.digest(text)] = visitors.WebCode(boot + visitors.CODE_MS, wanted, by)
     with unit_of_work(core) as work:
         work.audit("trust", "info", "code for a browser made", by=by, token=wanted.name)
     return text
@@ -45,12 +33,12 @@ def has_browsers(core: Core) -> bool:
     with core.ports.ledger.transaction() as tx:
         known = tx.find(ApiToken)
     now = core.wall_ms()
-    return any(one.name.startswith(WEB) and not is_over(one, now) for one in known)
+    return any(one.name.startswith(visitors.WEB) and not visitors.is_over(one, now) for one in known)
 
 
 def trade(core: Core, text: str) -> MadeTokenShape:
     """The token for a code. AccessError for one that is not known, was used or is too old."""
-    key = digest(text)
+    key = visitors.digest(text)
     with core.lock:
         code, used = core.live.visits.codes.pop(key, None), core.live.visits.used
         if code is None or code.until_ms <= core.ports.clock.boot_ms():
@@ -62,9 +50,9 @@ def trade(core: Core, text: str) -> MadeTokenShape:
         return made
 
 
-def _refused(core: Core, session: str | None) -> AccessError:
+def _refused(core: Core, session: str | None) -> visitors.AccessError:
     """What to raise. `session`: what the code has opened before; then two have had the same link."""
-    error = invalid_code() if session is None else used_code(session)
+    error = visitors.invalid_code() if session is None else visitors.used_code(session)
     failed(core, error)
     if session is not None:
         with unit_of_work(core) as work:

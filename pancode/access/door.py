@@ -64,26 +64,7 @@ class DoorRules:
         """AccessError for a request that no program of ours and no page of ours has made."""
         host = asked.headers.get("host", "")
         self._check_host(host)
-        self._check_origin(asked, host)
-        _check_query(asked.query)
-        if asked.method in ("GET", "HEAD") or asked.path.startswith(HOOKS):
-            return
-        if asked.path.startswith("/v1/"):
-            _check_type(asked.headers.get("content-type", ""))
-
-    def _check_host(self, host: str) -> None:
-        """A page can lead its own name to this machine (DNS rebinding). The port may be a tunnel's."""
-        name = _name_of(host)
-        if name in (*_LOCAL, self.host.lower(), *self._named()) or name.endswith(".localhost"):
-            return
-        raise AccessError(
-            f"the request calls us {host[:80]!r}, which is no name of ours",
-            fix="call 127.0.0.1 or localhost, or name that host in the setting api.hosts",
-            code="wrong_host",
-        )
-
-    def _check_origin(self, asked: KnockedBy, host: str) -> None:
-        """A browser says which page asks. One of another port of this machine is a stranger's, too."""
+        # a browser says which page asks. One of another port of this machine is a stranger's, too.
         origin, site = asked.headers.get("origin"), asked.headers.get("sec-fetch-site", "none")
         ours = {f"{self.scheme}://{host}"}
         if _name_of(host) in self._named():  # behind a proxy that has the certificate
@@ -96,6 +77,37 @@ class DoorRules:
                 fix="open the console of this coordinator: pancode web",
                 code="wrong_origin",
             )
+        # a query stands in histories, logs and headers Referer
+        for name, value in asked.query.items():
+            if name.lower() in _SECRETS or value.startswith(PREFIX):
+                raise AccessError(
+                    f"the request has a secret in its query: {name[:40]!r}",
+                    why="a query is kept by histories, proxies and logs",
+                    fix="send it in the header Authorization; revoke that token: pancode token revoke NAME",
+                    code="token_in_query",
+                )
+        if asked.method in ("GET", "HEAD") or asked.path.startswith(HOOKS):
+            return
+        if asked.path.startswith("/v1/"):
+            content_type = asked.headers.get("content-type", "")
+            if content_type.partition(";")[0].strip().lower() != "application/json":
+                raise AccessError(
+                    "the request is not sent as JSON",
+                    why=f"its Content-Type is {content_type[:80]!r}",
+                    fix="send the header Content-Type: application/json",
+                    code="not_json",
+                )
+
+    def _check_host(self, host: str) -> None:
+        """A page can lead its own name to this machine (DNS rebinding). The port may be a tunnel's."""
+        name = _name_of(host)
+        if name in (*_LOCAL, self.host.lower(), *self._named()) or name.endswith(".localhost"):
+            return
+        raise AccessError(
+            f"the request calls us {host[:80]!r}, which is no name of ours",
+            fix="call 127.0.0.1 or localhost, or name that host in the setting api.hosts",
+            code="wrong_host",
+        )
 
     def _named(self) -> tuple[str, ...]:
         return tuple(_name_of(name) for name in self.names)
@@ -118,28 +130,6 @@ def must_have_token() -> AccessError:
         fix="pancode token create NAME --scope read; then send the header Authorization: Bearer TOKEN",
         code="no_token",
     )
-
-
-def _check_query(query: Mapping[str, str]) -> None:
-    """A query stands in histories, logs and headers Referer."""
-    for name, value in query.items():
-        if name.lower() in _SECRETS or value.startswith(PREFIX):
-            raise AccessError(
-                f"the request has a secret in its query: {name[:40]!r}",
-                why="a query is kept by histories, proxies and logs",
-                fix="send it in the header Authorization; revoke that token: pancode token revoke NAME",
-                code="token_in_query",
-            )
-
-
-def _check_type(content_type: str) -> None:
-    if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise AccessError(
-            "the request is not sent as JSON",
-            why=f"its Content-Type is {content_type[:80]!r}",
-            fix="send the header Content-Type: application/json",
-            code="not_json",
-        )
 
 
 def _name_of(host: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing_extensions import TypedDict
+
 from pancode.access import rows
-from pancode.access.token_shapes import MadeTokenShape, TokenShape
 from pancode.control.core import Core
 from pancode.control.run import at, find_run, iso
 from pancode.control.work import unit_of_work
@@ -26,6 +27,26 @@ from pancode.errors import PancodeError, UsageError
 from pancode.plain import clip, safe
 from pancode.work.people.answering import items
 from pancode.work.schedule.rows import pause_of_token
+
+
+class TokenShape(TypedDict):
+    """A token that opens the API over TCP. `item`: the one inbox item that it may answer, and its `run`."""
+
+    name: str
+    scopes: list[str]
+    created_at: str
+    created_by: str
+    expires_at: str | None
+    used_at: str | None
+    item: str | None
+    run: str | None
+
+
+class MadeTokenShape(TokenShape):
+    """A token that was just made, with its secret, which is told this one time."""
+
+    token: str
+
 
 MOST_NAMED = 100
 MOST_FAILURES, WITHIN_MS = 20, 60_000

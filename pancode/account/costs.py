@@ -10,12 +10,7 @@ from heapq import nlargest, nsmallest
 from pancode.core import books
 
 BY = ("run", "session", "workflow", "agent", "model", "runtime", "node", "repository", "day")
-SCOPE_OF: Mapping[str, str] = {
-    "day": "day:",
-    "node": "node:",
-    "workflow": "workflow:",
-    "session": "session:",
-}
+SCOPE_OF: Mapping[str, str] = {"day": "day:", "node": "node:", "workflow": "workflow:", "session": "session:"}
 """Properties of which a run may have several values, or none: each value has a scope of the books."""
 
 

@@ -5,20 +5,70 @@ from __future__ import annotations
 import itertools
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from node_agent.wire.clock import Clock, Ids
 from pancode import __version__
-from pancode.acp.choices import DEFAULT, fixed, offered
 from pancode.acp.session import COMMANDS, EditorFleet, EditorSession, names_of, run_of
 from pancode.acp.updates import words_of
 from pancode.caller import who, work_folder
 from pancode.client import Client, path_of
 from pancode.errors import NotFoundError, PancodeError, UsageError
 from pancode.jsonrpc import INTERNAL, METHOD, PARAMS, REQUEST, JsonRpcLines
-from pancode.plain import unhidden
+from pancode.plain import clip, unhidden
+
+DEFAULT = "default"
+"""The value of an option that nobody has chosen."""
+MOST = 200
+MOST_WORDS = 100
+_ABOUT = {
+    "agent": ("Agent", "mode", "as the settings say, else builder"),
+    "node": ("Machine", "", "PanCode chooses"),
+    "model": ("Model", "model", "the agent's own"),
+}
+
+
+def offered(client: Client, folder: str, chosen: Json) -> list[Json]:
+    """The options of a session that has not begun; a coordinator that cannot be asked leaves them short."""
+    agents = _rows(lambda: client.get("/v1/agents", cwd=folder)["agents"])
+    nodes = _rows(lambda: client.get("/v1/fleet")["nodes"])
+    models = _rows(lambda: client.get("/v1/models", cwd=folder)["models"])
+    rows = {
+        "agent": [(one["name"], one["description"]) for one in agents],
+        "node": [(one["name"], one["state"]) for one in nodes],
+        "model": [(one["ref"], one["tier_why"]) for one in models if not one["embedding"]],
+    }
+    return [_option(key, chosen.get(key), rows[key]) for key in _ABOUT]
+
+
+def fixed(shape: Json) -> list[Json]:
+    """Those of a session that has begun: one value each."""
+    return [_option(key, shape[key], ()) for key in _ABOUT]
+
+
+def _rows(asked: Callable[[], list[Json]]) -> list[Json]:
+    try:
+        return asked()[:MOST]
+    except PancodeError:
+        return []
+
+
+def _option(key: str, value: str | None, rows: Iterable[tuple[str, str]]) -> Json:
+    title, category, without = _ABOUT[key]
+    known = dict(rows)
+    if value:
+        known.setdefault(value, "")
+    first = {"value": DEFAULT, "name": "default", "description": without}
+    named = [{"value": name, "name": name, "description": _words(text)} for name, text in known.items()]
+    about: Json = {"id": key, "name": title, "type": "select", "currentValue": value or DEFAULT}
+    return {**about, **({"category": category} if category else {}), "options": [first, *named]}
+
+
+def _words(text: str | None) -> str:
+    return clip(" ".join(unhidden(text or "").split()), MOST_WORDS)
+
 
 Json = dict[str, Any]
 VERSION = 1

@@ -7,15 +7,110 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 
 from node_agent.wire.endpoint import Sampling
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import MODE_WRITES, Mode, NetworkAccess
-from pancode.agents.naming import POLITE, named
 from pancode.agents.runtimes import RUNTIMES
 from pancode.core.names import ORCHESTRATOR as ORCHESTRATOR
 from pancode.core.names import not_found
 from pancode.errors import UsageError
+
+LOOKS = (
+    *("fleet_status", "agents", "models", "budget", "inbox"),
+    *("runs", "run_show", "why", "logs", "diff", "wait", "verify", "history", "config_show"),
+    "workflow_show",
+)
+"""What changes nothing."""
+BEGINS = ("dispatch", "dispatch_batch", "dispatch_chain", "dispatch_race", "run_workflow")
+STEERS = ("tell", "stop", "workflow_stop")
+WORKS = (*BEGINS, *STEERS, "continue_run", "answer", "land")
+"""What begins or steers runs, all of them its own; `land` only asks a person."""
+SCOUTS = "explore"
+"""Sends read-only runs out with questions, which every mode allows."""
+CHANGE = "propose_change"
+"""Asks a person about a change of the settings; its route judges the kinds by the mode."""
+FLEET_TOOLS: Mapping[Mode, tuple[str, ...]] = {
+    Mode.BUILD: (*LOOKS, SCOUTS, *WORKS, CHANGE),
+    Mode.REVIEW: (*LOOKS, SCOUTS, *BEGINS, *STEERS),
+    Mode.PLAN: (*LOOKS, SCOUTS),
+    Mode.ADMIN: (*LOOKS, SCOUTS, CHANGE),
+}
+"""By mode, names of tools of `pancode/mcp`. In review each run is begun in that mode, so it only reads."""
+ABLE = frozenset({"native", "opencode", "claude"})
+"""The runtimes whose program was seen to ask for these tools. Codex hides a server's tools from its model,
+and Copilot starts no such server. Gemini CLI and Qwen Code were not tried."""
+
+
+def fleet_tools_of(agent: Agent, mode: Mode, runtime: str, talks: bool) -> tuple[str, ...]:
+    """Their names for one run; none for an agent that does not lead, and where nobody talks with it."""
+    return FLEET_TOOLS[mode] if agent.leads and talks and runtime in ABLE else ()
+
+
+POLITE = (
+    r"(?:please|kindly|now|then|first|finally|let us|let's|can you|could you|would you|will you|you should|"
+    r"i want you to|i need you to|i'd like you to|we need to|help me(?: to)?)"
+)
+_HEAD = 4_000
+"""So much of a task is read for a name: what comes later is material."""
+_CLAUSE = rf"(?:[.;:,\n]\s*|\b(?:and|then)\s+)(?:{POLITE}[\s,:]+)*"
+_BEGIN = rf"\A\s*(?:{POLITE}[\s,:]+)*"
+_GIVES = r"(?:use|dispatch|send|(?:delegate|assign|give|hand)(?:\s+(?:this|it))?(?:\s+over)?\s+to)"
+_ASKS = r"(?:have|let|ask|tell)"
+_TO = r"(?=\s+(?:again\s+)?(?:to|for|on|as|in|with|against|and|then|first)\b|\s*[,;.:!]|\s*\Z)"
+_NO_THING = (
+    r"(?!\s+(?:class|module|file|function|method|pattern|package|page|test|component|service|table|folder|"
+    r"interface|object|type|code|api|endpoint|library|script|command)(?:e?s)?\b)"
+)
+"""After the name of an agent such a noun says that the words are about a thing in the project."""
+
+
+def named(calls: Mapping[str, str], task: str) -> dict[str, str]:
+    """The agents to whom the words give the task, each with these words, in the order of the text.
+
+    `calls`: the agent behind each name. Spaces, hyphens and the case of a name do not count.
+    """
+    if not calls:
+        return {}
+    head = task[:_HEAD]
+    *first, listed = _patterns(tuple(sorted(calls, key=len, reverse=True)))
+    agents = {_plain(call): agent for call, agent in calls.items()}
+    hits = [hit for pattern in first for hit in pattern.finditer(head)]
+    if hits:  # "use the reviewer for quality, red-team for security"
+        hits += listed.finditer(head, min(hit.end() for hit in hits))
+    found: dict[str, str] = {}
+    for hit in sorted(hits, key=lambda hit: hit.start("words")):
+        found.setdefault(agents[_plain(hit["name"])], hit["words"])
+    return found
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_\s]+", "-", name.lower())
+
+
+@lru_cache(maxsize=16)
+def _patterns(calls: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
+    return tuple(re.compile(text, re.IGNORECASE) for text in _texts("|".join(map(_spelled, calls))))
+
+
+def _spelled(call: str) -> str:
+    return r"[-_\s]".join(map(re.escape, re.split(r"[-_]", call)))
+
+
+def _texts(names: str) -> Iterator[str]:
+    """The last one counts only after another."""
+    name = rf"[\"'`“]?(?P<name>{names})(?![-\w/]|\.\w)[\"'`”]?"
+    agent = rf"{name}(?:\s+agent\b)?{_NO_THING}"
+    the = r"(?:the|our|my)\s+"
+    yield rf"{_BEGIN}(?P<words>@{name})"
+    yield rf"{_BEGIN}(?P<words>{name}(?=:(?!:)))"
+    for where, article in ((_BEGIN, f"(?:{the})?"), (_CLAUSE, the)):
+        yield rf"{where}(?P<words>{_GIVES}\s+{article}{agent}){_TO}"
+        yield rf"{where}(?P<words>{_ASKS}\s+{article}{agent})"
+    yield rf"\b(?P<words>(?:by|with|through|via)\s+{the}{name}\s+agent)\b"
+    yield rf"(?:,|\band)\s+(?P<words>(?:{the})?{agent})(?=\s+(?:for|to)\b)"
+
 
 DEFAULT_AGENT = "builder"
 ALIASES: dict[str, str] = {"dev": "builder"}
@@ -208,10 +303,7 @@ _POLITE = re.compile(rf"(?:{POLITE}[\s,:]+)+", re.IGNORECASE)
 _CHECKS = r"check(?![-\w]| (?:in|out|off)\b)"
 """To check something, and not to check it in."""
 BEGINNINGS: tuple[tuple[str, str], ...] = (
-    (
-        "plan-reviewer",
-        r"(?:review|check|critique|judge|assess) (?:the|this|my|our) (?:\w+ )?plan",
-    ),
+    ("plan-reviewer", r"(?:review|check|critique|judge|assess) (?:the|this|my|our) (?:\w+ )?plan"),
     ("red-team", r"(?:attack|red-?team|pen-?test|threat-?model|break into|security (?:review|audit|check))"),
     (
         "red-team",

@@ -16,8 +16,8 @@ from pancode.agents.agents import Pick as Pick
 from pancode.agents.options import OPTIONS, Option, WorkOptions
 from pancode.agents.tiers import ModelTier
 from pancode.core.books import NO_CEILING, ZERO, Amount, Ceilings, counted_usd, minus
-from pancode.core.land_rule import LandRule
 from pancode.core.records import Balance
+from pancode.core.states import LandRule
 from pancode.nodes.breakers import EndedTries
 from pancode.nodes.node import NodeView
 

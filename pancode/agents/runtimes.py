@@ -7,14 +7,7 @@ from dataclasses import dataclass
 
 from node_agent.wire.endpoint import is_other
 from node_agent.wire.order import Reasoning
-from node_agent.wire.policy import (
-    MODE_WRITES,
-    Enforcement,
-    Isolation,
-    Mode,
-    Safety,
-    is_on_the_machine,
-)
+from node_agent.wire.policy import MODE_WRITES, Enforcement, Isolation, Mode, Safety, is_on_the_machine
 from pancode.agents.models import PROVIDERS, ModelRef
 from pancode.core.names import nearest
 

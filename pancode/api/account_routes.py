@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing_extensions import TypedDict
 
 from pancode.access.rights import BUDGETS, NOTES, SETTLES
 from pancode.agents.agents import find_agent
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import (
-    BriefShape,
-    BudgetShape,
-    CostTable,
-    InboxAnswer,
-    LookedAnswer,
-    ReportShape,
-    SettledAnswer,
-    TrackRecordsAnswer,
-    WorkersAnswer,
-)
 from pancode.api.request.bodies import ActBody, CeilingBody, ScopeBody, SettleBody
 from pancode.api.routing import ApiCall, Verb
+from pancode.control import shapes
 from pancode.control.money import set_ceilings, settle_by_hand, unset_ceiling
 from pancode.control.paging import MOST_ROWS
 from pancode.control.run import find
@@ -36,11 +26,40 @@ from pancode.sessions.session import show
 from pancode.work.people.answering import items
 
 
-def _budget(context: ApiContext, call: ApiCall) -> Any:
+class InboxAnswer(TypedDict):
+    """`also`: what waits for a person beside the questions; `by` says whose last look counts there."""
+
+    items: list[shapes.InboxShape]
+    also: list[shapes.BriefLine]
+
+
+class SettledAnswer(TypedDict):
+    run: str
+    usd: str
+    attempts: int
+
+
+class WorkersAnswer(TypedDict):
+    workers: list[shapes.WorkerShape]
+
+
+class TrackRecordsAnswer(TypedDict):
+    records: list[shapes.TrackRecordRow]
+
+
+class LookedAnswer(TypedDict):
+    by: str
+
+
+@Verb("GET /v1/budget", command="budget show", query=("all",))
+def _budget(context: ApiContext, call: ApiCall) -> shapes.BudgetShape:
+    """Spent, held, free."""
     return budget(context.core, Configured.of(context.coordinator.around({})), call.flag("all"))
 
 
-def _ceiling(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/budget/ceiling", CeilingBody, "budget set", pokes=True, right=BUDGETS)
+def _ceiling(context: ApiContext, call: ApiCall) -> shapes.BudgetShape:
+    """Set a ceiling."""
     body: CeilingBody = call.body
     set_ceilings(context.core, budget_scope(context, body.scope), body.ceilings(), body.by)
     return _budget(context, call)
@@ -86,21 +105,32 @@ def _whole(context: ApiContext, kind: str, name: str) -> str:
     return f"{kind}:{name}" if name else kind
 
 
-def _unset(context: ApiContext, call: ApiCall) -> Any:
-    """A machine, an agent or a repository that is gone may have left a ceiling: it is not looked for."""
+@Verb("POST /v1/budget/ceiling/unset", ScopeBody, "budget unset", pokes=True, right=BUDGETS)
+def _unset(context: ApiContext, call: ApiCall) -> shapes.BudgetShape:
+    """The configured one again.
+
+    A machine, an agent or a repository that is gone may have left a ceiling: it is not looked for.
+    """
     body: ScopeBody = call.body
     unset_ceiling(context.core, _whole(context, *_budget_scope(body.scope)), body.by)
     return _budget(context, call)
 
 
-def _settle(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/budget/settle", SettleBody, "budget settle", pokes=True, right=SETTLES)
+def _settle(context: ApiContext, call: ApiCall) -> SettledAnswer:
+    """Say what an unknown cost was."""
     body: SettleBody = call.body
     run = find(context.core, body.run)
     settled = settle_by_hand(context.core, run.id, body.usd, body.by)
     return {"run": run.id, "usd": f"{body.usd:f}", "attempts": settled}
 
 
-def _cost(context: ApiContext, call: ApiCall) -> Any:
+_COST = ("by", "since", "limit", "agent", "node", "repository")
+
+
+@Verb("GET /v1/cost", command="cost", query=_COST)
+def _cost(context: ApiContext, call: ApiCall) -> shapes.CostTable:
+    """What runs have cost, by one of their properties."""
     by, limit = call.query.get("by", "run"), call.number("limit", 50, MOST_ROWS)
     wanted = dict(call.query)
     if "repository" in wanted:
@@ -110,21 +140,22 @@ def _cost(context: ApiContext, call: ApiCall) -> Any:
     return cost(context.core, by, since_ms(context.core, call.query.get("since")), limit, only)
 
 
-def _workers(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/workers", command="workers")
+def _workers(context: ApiContext, call: ApiCall) -> WorkersAnswer:
+    """Each agent on each runtime and node: its work now, its record."""
     return {"workers": workers(context.core)}
 
 
-def _records(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/records", command="workers", query=("agent", "rankings", "limit"))
+def _records(context: ApiContext, call: ApiCall) -> TrackRecordsAnswer:
+    """Who does which kind of work how well."""
     agent, limit = context.known(call.query).get("agent"), call.number("limit", 50, MOST_ROWS)
     return {"records": track_records(context.core, agent, call.flag("rankings"), limit)}
 
 
-def _brief(context: ApiContext, call: ApiCall) -> Any:
-    context.coordinator.code.look_for_reverts()
-    return brief(context.core, items(context.core), call.query.get("by", "api"), call.query.get("since"))
-
-
-def _inbox(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/inbox", command="inbox", query=("by",), for_item=True)
+def _inbox(context: ApiContext, call: ApiCall) -> InboxAnswer:
+    """Everything that waits for a person."""
     found = items(context.core)
     token = None if call.visitor is None else call.visitor.token
     if token is not None and token.item is not None:
@@ -133,31 +164,23 @@ def _inbox(context: ApiContext, call: ApiCall) -> Any:
     return {"items": found, "also": also_waits(context.core, found, call.query.get("by", "api"))}
 
 
-def _looked(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/brief", command="brief", query=("by", "since"))
+def _brief(context: ApiContext, call: ApiCall) -> shapes.BriefShape:
+    """What happened since the last look."""
+    context.coordinator.code.look_for_reverts()
+    return brief(context.core, items(context.core), call.query.get("by", "api"), call.query.get("since"))
+
+
+@Verb("POST /v1/brief/looked", ActBody, "brief", right=NOTES)
+def _looked(context: ApiContext, call: ApiCall) -> LookedAnswer:
+    """A person has looked now."""
     looked(context.core, call.body.by)
     return {"by": call.body.by}
 
 
-def _report(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/report", command="brief", query=("by", "since"))
+def _report(context: ApiContext, call: ApiCall) -> shapes.ReportShape:
+    """A brief of a longer time, with costs."""
     context.coordinator.code.look_for_reverts()
     by, since = call.query.get("by", "api"), call.query.get("since", "7d")
     return report(context.core, items(context.core), by, since)
-
-
-_COST = ("by", "since", "limit", "agent", "node", "repository")
-
-ACCOUNT_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/budget", _budget, query=("all",), answers=BudgetShape),
-    Verb("POST", "/v1/budget/ceiling", _ceiling, CeilingBody, pokes=True, right=BUDGETS, answers=BudgetShape),
-    Verb(
-        "POST", "/v1/budget/ceiling/unset", _unset, ScopeBody, pokes=True, right=BUDGETS, answers=BudgetShape
-    ),
-    Verb("POST", "/v1/budget/settle", _settle, SettleBody, pokes=True, right=SETTLES, answers=SettledAnswer),
-    Verb("GET", "/v1/cost", _cost, query=_COST, answers=CostTable),
-    Verb("GET", "/v1/workers", _workers, answers=WorkersAnswer),
-    Verb("GET", "/v1/records", _records, query=("agent", "rankings", "limit"), answers=TrackRecordsAnswer),
-    Verb("GET", "/v1/inbox", _inbox, query=("by",), for_item=True, answers=InboxAnswer),
-    Verb("GET", "/v1/brief", _brief, query=("by", "since"), answers=BriefShape),
-    Verb("POST", "/v1/brief/looked", _looked, ActBody, right=NOTES, answers=LookedAnswer),
-    Verb("GET", "/v1/report", _report, query=("by", "since"), answers=ReportShape),
-)

@@ -3,44 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NotRequired, cast
+
+from typing_extensions import TypedDict
 
 from pancode.access.rights import OPERATES, REMOVES, SETS_UP
 from pancode.agents.tiers import check_login
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import (
-    ChecksAnswer,
-    CleanedAnswer,
-    CollectAnswer,
-    DrainAnswer,
-    EventStream,
-    FleetShape,
-    LoginAnswer,
-    NodeResultShape,
-    NodeShape,
-    Object,
-    ProbeAnswer,
-    ProgramsAnswer,
-    RoomRow,
-    StoppingAnswer,
-)
-from pancode.api.request.bodies import (
-    CallerBody,
-    CollectBody,
-    DrainBody,
-    HandedBody,
-    LoginBody,
-    NodesBody,
-    ProgramsBody,
-    SetBody,
-    ShutdownBody,
-    SpecBody,
-    TrustBody,
-    UpBody,
-)
-from pancode.api.routing import ApiCall, Verb
+from pancode.api.request import bodies
+from pancode.api.routing import ApiCall, EventStream, Object, Verb
 from pancode.api.streaming import sse, steps
 from pancode.code.retention import carry_out, planned
+from pancode.control.shapes import FleetShape, NodeShape
 from pancode.errors import RefusedError, UsageError
 from pancode.fleet.acts import Caller, NodeChange, NodeSpec, Progress
 from pancode.fleet.fleet import fleet, must_exist, node, rooms, walls
@@ -51,7 +25,86 @@ from pancode.plain import counted
 from pancode.runs.fleet_settings import drain_fleet, pause_queue
 
 
-def _status(context: ApiContext, call: ApiCall) -> Any:
+class DrainAnswer(TypedDict):
+    nodes: list[str]
+    draining: str | None
+    let_in: NotRequired[list[str]]
+
+
+class ChecksAnswer(TypedDict):
+    checks: list[Object]
+
+
+class RoomRow(TypedDict):
+    """Bytes on the disk of a machine; `node` null: of the coordinator's home."""
+
+    node: str | None
+    what: str
+    bytes: int
+
+
+class KeptFilesRow(TypedDict):
+    """So many old runs keep their files, and why."""
+
+    runs: int
+    why: str
+
+
+class CollectAnswer(TypedDict):
+    """`changes`, `logs`: of so many runs they go. `young`: so many runs are not old enough yet.
+
+    `freed`: bytes; commits give their room back two weeks later.
+    """
+
+    changes: int
+    logs: int
+    young: int
+    kept: list[KeptFilesRow]
+    freed: int
+    room: list[RoomRow]
+
+
+class ProbeAnswer(TypedDict):
+    target: Object
+    questions: list[Object]
+    warnings: list[str]
+
+
+class LoginAnswer(TypedDict):
+    node: str
+    runtime: str
+    target: Object
+
+
+class ProgramsAnswer(TypedDict):
+    node: str
+    runtimes: list[str]
+    target: Object
+
+
+class CleanedAnswer(TypedDict):
+    forgotten: bool
+
+
+class NodeResultShape(TypedDict):
+    """The result of a long call for one node."""
+
+    node: str
+    ok: bool
+    problems: list[Object]
+    changed: list[str]
+    seconds: float
+    again: bool
+
+
+class StoppingAnswer(TypedDict):
+    stopping: bool
+    pid: int | None
+
+
+@Verb("GET /v1/fleet", command="fleet status")
+def _status(context: ApiContext, call: ApiCall) -> FleetShape:
+    """Coordinator and nodes."""
     known = {
         "after_reboot": context.coordinator.after_reboot(),
         "trouble": context.trouble.shape(),
@@ -60,12 +113,10 @@ def _status(context: ApiContext, call: ApiCall) -> Any:
     return fleet(context.core, {**context.facts, **known})
 
 
-def _node(context: ApiContext, call: ApiCall) -> Any:
-    return node(context.core, call.path["node"])
-
-
-def _up(context: ApiContext, call: ApiCall) -> Any:
-    body: UpBody = call.body
+@Verb("POST /v1/fleet/up", bodies.UpBody, "fleet up", right=OPERATES)
+def _up(context: ApiContext, call: ApiCall) -> EventStream:
+    """Bring nodes up."""
+    body: bodies.UpBody = call.body
     must_exist(context.core, body.nodes)
 
     def work(progress: Progress) -> Any:
@@ -76,11 +127,21 @@ def _up(context: ApiContext, call: ApiCall) -> Any:
     return sse(steps(context, work))
 
 
-def _down(context: ApiContext, call: ApiCall) -> Any:
-    body: NodesBody = call.body
+@Verb("POST /v1/fleet/down", bodies.NodesBody, "fleet down", right=OPERATES)
+def _down(context: ApiContext, call: ApiCall) -> EventStream:
+    """Stop node agents."""
+    body: bodies.NodesBody = call.body
     must_exist(context.core, body.nodes)
     if not body.now:
-        _refuse_while_running(context, body.nodes)
+        busy = busy_runs(context.core, body.nodes)
+        if busy:
+            listed = ", ".join(busy[:8])
+            raise RefusedError(
+                f"{counted(len(busy), 'run')} in flight",
+                why=f"{listed}: they go on without us, and deliver when the fleet is up again",
+                fix="pancode fleet down --now, or wait for them, or pancode runs stop RUN",
+                code="runs_in_flight",
+            )
 
     def work(progress: Progress) -> Any:
         results = context.coordinator.fleet.down(body.nodes, _caller(body), progress)
@@ -89,27 +150,19 @@ def _down(context: ApiContext, call: ApiCall) -> Any:
     return sse(steps(context, work))
 
 
-def _refuse_while_running(context: ApiContext, names: tuple[str, ...]) -> None:
-    busy = busy_runs(context.core, names)
-    if busy:
-        listed = ", ".join(busy[:8])
-        raise RefusedError(
-            f"{counted(len(busy), 'run')} in flight",
-            why=f"{listed}: they go on without us, and deliver when the fleet is up again",
-            fix="pancode fleet down --now, or wait for them, or pancode runs stop RUN",
-            code="runs_in_flight",
-        )
-
-
-def _drain(context: ApiContext, call: ApiCall) -> Any:
-    body: DrainBody = call.body
+@Verb("POST /v1/fleet/drain", bodies.DrainBody, "fleet drain", pokes=True, right=OPERATES)
+def _drain(context: ApiContext, call: ApiCall) -> DrainAnswer:
+    """Start nothing new there."""
+    body: bodies.DrainBody = call.body
     must_exist(context.core, body.nodes)
     reason = body.reason or f"drained by {body.by}"
     return {"nodes": drain_fleet(context.core, body.nodes, reason, body.by), "draining": reason}
 
 
-def _resume(context: ApiContext, call: ApiCall) -> Any:
-    body: DrainBody = call.body
+@Verb("POST /v1/fleet/resume", bodies.DrainBody, "fleet resume", pokes=True, right=OPERATES)
+def _resume(context: ApiContext, call: ApiCall) -> DrainAnswer:
+    """Take work again."""
+    body: bodies.DrainBody = call.body
     must_exist(context.core, body.nodes)
     if not body.nodes:
         pause_queue(context.core, None, None, body.by)
@@ -119,14 +172,18 @@ def _resume(context: ApiContext, call: ApiCall) -> Any:
     return {"nodes": nodes, "draining": None, "let_in": freed}
 
 
-def _doctor(context: ApiContext, call: ApiCall) -> Any:
-    body: NodesBody = call.body
+@Verb("POST /v1/fleet/doctor", bodies.NodesBody, "fleet doctor", right=OPERATES)
+def _doctor(context: ApiContext, call: ApiCall) -> ChecksAnswer:
+    """Reach and check nodes."""
+    body: bodies.NodesBody = call.body
     must_exist(context.core, body.nodes)
     checks = context.coordinator.fleet.doctor(body.nodes, _caller(body))
     return {"checks": [*walls(context.core, body.nodes), *checks]}
 
 
-def _collect(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/gc", bodies.CollectBody, "gc", right=REMOVES)
+def _collect(context: ApiContext, call: ApiCall) -> CollectAnswer:
+    """Let go of the commits and logs of old runs."""
     core, files = context.core, context.coordinator.kept_files
     plan, before = planned(core, files), files.sizes()
     if not call.body.dry_run:
@@ -139,33 +196,47 @@ def _collect(context: ApiContext, call: ApiCall) -> Any:
         "young": plan.young,
         "kept": [{"runs": runs, "why": need.value} for need, runs in plan.kept.items()],
         "freed": max(0, sum(before.values()) - sum(after.values())),
-        "room": here + rooms(core),
+        "room": [*here, *cast("list[RoomRow]", rooms(core))],
     }
 
 
-def _probe(context: ApiContext, call: ApiCall) -> Any:
-    body: SpecBody = call.body
-    return context.coordinator.fleet.probe(_spec(body), _caller(body))
+@Verb("GET /v1/nodes/{node}", command="node show")
+def _node(context: ApiContext, call: ApiCall) -> NodeShape:
+    """One node, with what it has told."""
+    return cast("NodeShape", node(context.core, call.path["node"]))
 
 
-def _add(context: ApiContext, call: ApiCall) -> Any:
-    body: SpecBody = call.body
+@Verb("POST /v1/nodes/probe", bodies.SpecBody, right=SETS_UP)
+def _probe(context: ApiContext, call: ApiCall) -> ProbeAnswer:
+    """Look at a machine before it is added."""
+    body: bodies.SpecBody = call.body
+    return cast("ProbeAnswer", context.coordinator.fleet.probe(_spec(body), _caller(body)))
+
+
+@Verb("POST /v1/nodes", bodies.SpecBody, "node add", status=201, right=SETS_UP)
+def _add(context: ApiContext, call: ApiCall) -> NodeShape:
+    """Put a machine into the inventory."""
+    body: bodies.SpecBody = call.body
     added = context.coordinator.fleet.add(_spec(body), _caller(body))
-    return node(context.core, added.name)
+    return cast("NodeShape", node(context.core, added.name))
 
 
-def _set(context: ApiContext, call: ApiCall) -> Any:
-    body: SetBody = call.body
+@Verb("POST /v1/nodes/{node}/set", bodies.SetBody, "node set", pokes=True, right=OPERATES)
+def _set(context: ApiContext, call: ApiCall) -> NodeShape:
+    """Slots and labels."""
+    body: bodies.SetBody = call.body
     name = call.path["node"]
     must_exist(context.core, (name,))
     if body.slots is None and not body.labels and not body.unlabel:
         raise UsageError("nothing is to be changed", fix="give --slots, --label or --unlabel")
     adjust(context.core, name, NodeChange(body.slots, body.least, body.labels, body.unlabel), body.by)
-    return node(context.core, name)
+    return cast("NodeShape", node(context.core, name))
 
 
-def _login(context: ApiContext, call: ApiCall) -> Any:
-    body: LoginBody = call.body
+@Verb("POST /v1/nodes/{node}/login", bodies.LoginBody, "node login", right=SETS_UP)
+def _login(context: ApiContext, call: ApiCall) -> LoginAnswer:
+    """Note that a login is opened there."""
+    body: bodies.LoginBody = call.body
     found = node(context.core, call.path["node"])
     if body.outcome is None:
         check_login(found, body.runtime)
@@ -173,15 +244,19 @@ def _login(context: ApiContext, call: ApiCall) -> Any:
     return {"node": found["name"], "runtime": body.runtime, "target": found["target"]}
 
 
-def _programs(context: ApiContext, call: ApiCall) -> Any:
-    body: ProgramsBody = call.body
+@Verb("POST /v1/nodes/{node}/programs", bodies.ProgramsBody, "node install", right=SETS_UP)
+def _programs(context: ApiContext, call: ApiCall) -> ProgramsAnswer:
+    """Note that programs are installed there."""
+    body: bodies.ProgramsBody = call.body
     found = node(context.core, call.path["node"])
     note_programs(context.core, found["name"], body.act, body.runtimes, body.by, body.outcome)
     return {"node": found["name"], "runtimes": list(body.runtimes), "target": found["target"]}
 
 
-def _remove(context: ApiContext, call: ApiCall) -> Any:
-    body: CallerBody = call.body
+@Verb("POST /v1/nodes/{node}/remove", bodies.CallerBody, "node rm", right=REMOVES)
+def _remove(context: ApiContext, call: ApiCall) -> EventStream:
+    """Take a machine out."""
+    body: bodies.CallerBody = call.body
     name = call.path["node"]
     must_exist(context.core, (name,))
 
@@ -191,53 +266,40 @@ def _remove(context: ApiContext, call: ApiCall) -> Any:
     return sse(steps(context, work))
 
 
-def _handed(context: ApiContext, call: ApiCall) -> Any:
-    body: HandedBody = call.body
+@Verb("POST /v1/nodes/{node}/steps", bodies.HandedBody, "node steps", right=SETS_UP)
+def _handed(context: ApiContext, call: ApiCall) -> Object:
+    """A bring-up as data, for other tools."""
+    body: bodies.HandedBody = call.body
     return context.coordinator.fleet.handed(call.path["node"], body.probe, body.key, body.remove)
 
 
-def _cleaned(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/nodes/{node}/cleaned", bodies.CallerBody, right=REMOVES)
+def _cleaned(context: ApiContext, call: ApiCall) -> CleanedAnswer:
+    """Another tool has cleaned it."""
     return {"forgotten": context.coordinator.fleet.cleaned(call.path["node"])}
 
 
-def _trust(context: ApiContext, call: ApiCall) -> Any:
-    body: TrustBody = call.body
+@Verb("POST /v1/nodes/{node}/trust", bodies.TrustBody, "node trust", right=REMOVES)
+def _trust(context: ApiContext, call: ApiCall) -> NodeResultShape:
+    """A new host key is right."""
+    body: bodies.TrustBody = call.body
     name = call.path["node"]
     must_exist(context.core, (name,))
-    return asdict(context.coordinator.fleet.trust(name, body.fingerprint, _caller(body)))
+    trusted = context.coordinator.fleet.trust(name, body.fingerprint, _caller(body))
+    return cast("NodeResultShape", asdict(trusted))
 
 
-def _shutdown(context: ApiContext, call: ApiCall) -> Any:
-    body: ShutdownBody = call.body
+@Verb("POST /v1/shutdown", bodies.ShutdownBody, "fleet down", right=SETS_UP)
+def _shutdown(context: ApiContext, call: ApiCall) -> StoppingAnswer:
+    """Stop the coordinator."""
+    body: bodies.ShutdownBody = call.body
     context.shutdown(body.by)
     return {"stopping": True, "pid": context.facts.get("pid")}
 
 
-def _caller(body: CallerBody) -> Caller:
+def _caller(body: bodies.CallerBody) -> Caller:
     return Caller(body.by, dict(body.environ))
 
 
-def _spec(body: SpecBody) -> NodeSpec:
+def _spec(body: bodies.SpecBody) -> NodeSpec:
     return NodeSpec(**body.model_dump(exclude={"by", "environ"}))
-
-
-FLEET_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/fleet", _status, answers=FleetShape),
-    Verb("POST", "/v1/fleet/up", _up, UpBody, right=OPERATES, answers=EventStream),
-    Verb("POST", "/v1/fleet/down", _down, NodesBody, right=OPERATES, answers=EventStream),
-    Verb("POST", "/v1/fleet/drain", _drain, DrainBody, pokes=True, right=OPERATES, answers=DrainAnswer),
-    Verb("POST", "/v1/fleet/resume", _resume, DrainBody, pokes=True, right=OPERATES, answers=DrainAnswer),
-    Verb("POST", "/v1/gc", _collect, CollectBody, right=REMOVES, answers=CollectAnswer),
-    Verb("POST", "/v1/fleet/doctor", _doctor, NodesBody, right=OPERATES, answers=ChecksAnswer),
-    Verb("GET", "/v1/nodes/{node}", _node, answers=NodeShape),
-    Verb("POST", "/v1/nodes/probe", _probe, SpecBody, right=SETS_UP, answers=ProbeAnswer),
-    Verb("POST", "/v1/nodes", _add, SpecBody, status=201, right=SETS_UP, answers=NodeShape),
-    Verb("POST", "/v1/nodes/{node}/set", _set, SetBody, pokes=True, right=OPERATES, answers=NodeShape),
-    Verb("POST", "/v1/nodes/{node}/login", _login, LoginBody, right=SETS_UP, answers=LoginAnswer),
-    Verb("POST", "/v1/nodes/{node}/programs", _programs, ProgramsBody, right=SETS_UP, answers=ProgramsAnswer),
-    Verb("POST", "/v1/nodes/{node}/remove", _remove, CallerBody, right=REMOVES, answers=EventStream),
-    Verb("POST", "/v1/nodes/{node}/steps", _handed, HandedBody, right=SETS_UP, answers=Object),
-    Verb("POST", "/v1/nodes/{node}/cleaned", _cleaned, CallerBody, right=REMOVES, answers=CleanedAnswer),
-    Verb("POST", "/v1/nodes/{node}/trust", _trust, TrustBody, right=REMOVES, answers=NodeResultShape),
-    Verb("POST", "/v1/shutdown", _shutdown, ShutdownBody, right=SETS_UP, answers=StoppingAnswer),
-)

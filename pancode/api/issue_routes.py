@@ -5,41 +5,87 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, NotRequired, cast
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from pancode.access.rights import DISPATCHES
 from pancode.agents.request import request_from
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import (
-    IssueAnswer,
-    IssuesAnswer,
-    IssueWorkAnswer,
-    IssueWorksAnswer,
-    PlanAnswer,
-    QueuedAnswer,
-    RunShape,
-)
 from pancode.api.request.bodies import ActBody, CallerSettings, Name, Usd
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import rehearsed
 from pancode.api.workspace_routes import top_of
 from pancode.code.tracker.issues import Issue, place_of
 from pancode.code.tracker.planning import MOST_QUESTIONS, keeping, place
-from pancode.code.tracker.working import asked, begin, look, newest, status
+from pancode.code.tracker.working import IssueWorkShape, asked, begin, look, newest, status
 from pancode.config.projects import project_among
 from pancode.control.projects import NamedProject, meant
 from pancode.control.run import brief
+from pancode.control.shapes import RunShape
 from pancode.core.values import replace
 from pancode.dispatch.dispatch import dispatch
-from pancode.dispatch.report import queued
+from pancode.dispatch.report import DryRunAnswer, QueuedAnswer, queued
 from pancode.errors import UsageError
 from pancode.runs.workspaces import in_workspace
 
 MOST = 50
 MOST_WORK = 20_000
 """Characters of a task that is to be planned."""
+
+
+class IssueShape(TypedDict):
+    """An issue as its tracker tells it."""
+
+    issue: str
+    title: str
+    url: str
+    state: str
+    labels: list[str]
+    assignees: list[str]
+    author: str
+
+
+class IssuesAnswer(TypedDict):
+    project: str
+    issues: list[IssueShape]
+
+
+class IssueAnswer(IssueShape):
+    project: str
+    text: str
+
+
+class IssueWorksAnswer(TypedDict):
+    works: list[IssueWorkShape]
+
+
+class PlanAnswer(TypedDict):
+    """Where a plan is made. `task`: what its planner is asked; `run`: its talk, empty before that begins;
+    `file`: where it is kept."""
+
+    workspace: str
+    file: str
+    task: str
+    run: str
+
+
+class IssueWorkAnswer(TypedDict):
+    """The run that was queued; with `dry_run` what it would be asked, and the report of its gates."""
+
+    issue: str
+    title: str
+    url: str
+    workspace: str
+    task: NotRequired[str]
+    report: NotRequired[DryRunAnswer]
+    run: NotRequired[str]
+    state: NotRequired[str]
+    reason: NotRequired[str]
+    agent: NotRequired[str]
+    chosen: NotRequired[str]
+    warnings: NotRequired[list[str]]
 
 
 class WorkOnIssueBody(ActBody, CallerSettings):
@@ -72,7 +118,9 @@ class KeepPlanBody(ActBody):
     questions: Annotated[str, Field(max_length=MOST_QUESTIONS)] = ""
 
 
-def _issues(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/issues", command="issues ls", query=("project", "cwd"))
+def _issues(context: ApiContext, call: ApiCall) -> IssuesAnswer:
+    """The open issues of a project, asked of its tracker."""
     project = _project(context, call)
     found = context.coordinator.trackers.issues(place_of(project), project.prefix, MOST)
     return {"project": project.name, "issues": [_shape(one) for one in found]}
@@ -91,13 +139,15 @@ def _project(context: ApiContext, call: ApiCall) -> NamedProject:
     return here
 
 
-def _issue(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/issues/{issue}", command="issues show")
+def _issue(context: ApiContext, call: ApiCall) -> IssueAnswer:
+    """One issue, asked of its tracker."""
     around = context.coordinator.around({})
     project, issue = look(around, context.coordinator.trackers, call.path["issue"])
     return {**_shape(issue), "project": project.name, "text": issue.text}
 
 
-def _shape(one: Issue) -> dict[str, Any]:
+def _shape(one: Issue) -> IssueShape:
     return {
         "issue": one.ref,
         "title": one.title,
@@ -109,16 +159,24 @@ def _shape(one: Issue) -> dict[str, Any]:
     }
 
 
-def _works(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/work", command="work status")
+def _works(context: ApiContext, call: ApiCall) -> IssueWorksAnswer:
+    """The work on issues."""
     return {"works": status(context.core)}
 
 
-def _newest(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/work/{issue}", command="work tell")
+def _newest(context: ApiContext, call: ApiCall) -> RunShape:
+    """The newest run that works on it."""
     return brief(context.core, newest(context.core, call.path["issue"]).id)
 
 
-def _work(context: ApiContext, call: ApiCall) -> Any:
-    """The tracker is asked before anything is made, and told by what becomes of the run."""
+@Verb("POST /v1/work", WorkOnIssueBody, "work", pokes=True, right=DISPATCHES)
+def _work(context: ApiContext, call: ApiCall) -> IssueWorkAnswer:
+    """Have an issue worked on; with `dry_run` only judge.
+
+    The tracker is asked before anything is made, and told by what becomes of the run.
+    """
     body: WorkOnIssueBody = call.body
     around = context.coordinator.around(dict(body.settings.items()), body.preset)
     project, issue = look(around, context.coordinator.trackers, body.issue)
@@ -128,35 +186,32 @@ def _work(context: ApiContext, call: ApiCall) -> Any:
     request = asked(issue, request, around, project)
     about = {"issue": issue.ref, "title": issue.title, "url": issue.url}
     if body.dry_run:
-        return {**about, "workspace": issue.ref.lower(), "task": request.task,
-                "report": rehearsed(context, around, request, None)}  # fmt: skip
+        report = rehearsed(context, around, request, None)
+        shown = {"workspace": issue.ref.lower(), "task": request.task, "report": report}
+        return cast("IssueWorkAnswer", {**about, **shown})
     name = begin(context.core, around, project, issue, body.by, body.node)
     request = in_workspace(context.core, around, replace(request, workspace=name))
-    return {**about, "workspace": name, **queued(dispatch(context.core, around, request, None))}
+    begun = queued(dispatch(context.core, around, request, None))
+    return cast("IssueWorkAnswer", {**about, "workspace": name, **begun})
 
 
-def _plan(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/plans", PlanBody, "plan", right=DISPATCHES)
+def _plan(context: ApiContext, call: ApiCall) -> PlanAnswer:
+    """The workspace and the task of a talk with a planner."""
     body: PlanBody = call.body
     around, trackers = context.coordinator.around({}), context.coordinator.trackers
     top = partial(top_of, context, body.cwd)
-    return asdict(place(context.core, around, trackers, body.what, top, body.by, body.node, body.goes_on))
+    found = place(context.core, around, trackers, body.what, top, body.by, body.node, body.goes_on)
+    return cast("PlanAnswer", asdict(found))
 
 
-def _keep_plan(context: ApiContext, call: ApiCall) -> Any:
-    """As a run in its workspace, so that its next run has it, and a landing brings it."""
+@Verb("POST /v1/plans/{workspace}/keep", KeepPlanBody, "plan keep", pokes=True, right=DISPATCHES)
+def _keep_plan(context: ApiContext, call: ApiCall) -> QueuedAnswer:
+    """Write a plan into its workspace, as a run.
+
+    As a run in its workspace, so that its next run has it, and a landing brings it.
+    """
     body: KeepPlanBody = call.body
     around = context.coordinator.around({})
     request = keeping(context.core, call.path["workspace"], body.questions, body.by)
     return queued(dispatch(context.core, around, in_workspace(context.core, around, request), None))
-
-
-ISSUE_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/issues", _issues, query=("project", "cwd"), answers=IssuesAnswer),
-    Verb("GET", "/v1/issues/{issue}", _issue, answers=IssueAnswer),
-    Verb("GET", "/v1/work", _works, answers=IssueWorksAnswer),
-    Verb("GET", "/v1/work/{issue}", _newest, answers=RunShape),
-    Verb("POST", "/v1/work", _work, WorkOnIssueBody, pokes=True, right=DISPATCHES, answers=IssueWorkAnswer),
-    Verb("POST", "/v1/plans", _plan, PlanBody, right=DISPATCHES, answers=PlanAnswer),
-    Verb("POST", "/v1/plans/{workspace}/keep", _keep_plan, KeepPlanBody, pokes=True, right=DISPATCHES,
-         answers=QueuedAnswer),
-)  # fmt: skip

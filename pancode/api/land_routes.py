@@ -4,37 +4,42 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
-from starlette.responses import Response
+from typing_extensions import TypedDict
 
 from node_agent.wire.failure import Outcome
 from pancode.access.rights import DISPATCHES, LANDS, OPERATES
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import (
-    CalledOffAnswer,
-    GreenAnswer,
-    LandingsAnswer,
-    Object,
-    Octets,
-    PullRequestShape,
-    QueuedAnswer,
-    RunShape,
-)
 from pancode.api.request.bodies import ActBody, LandBody, Line, ReasonBody, VerifyBody
-from pancode.api.routing import ApiCall, Verb
+from pancode.api.routing import ApiCall, Object, Octets, Verb
 from pancode.code.landing.forge import ForgeKind
-from pancode.code.landing.listing import drop, green, to_review
 from pancode.code.landing.pull_request import PullAsked
+from pancode.code.landing.queue import drop, green, to_review
 from pancode.code.landing.verifying import ask
 from pancode.control.run import brief
+from pancode.control.shapes import PullRequestShape, RunShape
 from pancode.core.names import LAST
 from pancode.core.records import Run
 from pancode.core.visitors import AccessScope, must_allow
+from pancode.dispatch.report import QueuedAnswer
 from pancode.errors import WorkspaceError
 from pancode.life.land_values import How
 from pancode.sessions.session import at_rest, meant
+
+
+class CalledOffAnswer(TypedDict):
+    run: str
+    landings: list[Object]
+
+
+class LandingsAnswer(TypedDict):
+    landings: list[Object]
+
+
+class GreenAnswer(TypedDict):
+    runs: list[RunShape]
 
 
 class PullRequestBody(ActBody):
@@ -54,23 +59,11 @@ def _at_rest(context: ApiContext, call: ApiCall) -> Run:
     return at_rest(context.core, call.path["run"], to_land=True)
 
 
-def _land(context: ApiContext, call: ApiCall) -> Any:
-    body: LandBody = call.body
-    run = _at_rest(context, call)
-    if not body.elsewhere:
-        _unless_elsewhere(context, call, run)
-    if body.pull_to:
-        context.coordinator.check_pull(run, body.pull_to, body.forge)
-    if run.outcome not in (None, Outcome.DONE) and not body.anyway:
-        without = "--no-gates " if run.outcome is Outcome.VERIFY_FAILED else ""  # they would fail again
-        raise WorkspaceError(
-            f"{run.id} did not end well: {run.outcome}",
-            why=run.reason,
-            fix=f"look: pancode runs diff {run.id}; then: pancode land --anyway {without}{run.id}",
-            code="not_done",
-        )
-    how = context.coordinator.around({}).defaults(run.project).land_how
-    return {"run": run.id, **context.coordinator.code.land(run, body.landing(How(how)), body.wait)}
+@Verb("GET /v1/runs/{run}/diff", command="runs diff", query=("stat",))
+def _diff(context: ApiContext, call: ApiCall) -> Octets:
+    """What it changed."""
+    change = context.coordinator.code.diff(at_rest(context.core, call.path["run"]), call.flag("stat"))
+    return Octets(change)
 
 
 def _unless_elsewhere(context: ApiContext, call: ApiCall, run: Run) -> None:
@@ -97,34 +90,58 @@ def _unless_elsewhere(context: ApiContext, call: ApiCall, run: Run) -> None:
     )
 
 
-def _resolve(context: ApiContext, call: ApiCall) -> Any:
-    body: LandBody = call.body
-    run, around = _at_rest(context, call), context.coordinator.around({})
-    if not body.elsewhere:
-        _unless_elsewhere(context, call, run)
-    way = body.landing(How(around.defaults(run.project).land_how))
-    return context.coordinator.code.resolve(around, run, way)
+@Verb("POST /v1/runs/{run}/verify", VerifyBody, "runs verify", pokes=True, right=DISPATCHES)
+def _verify_elsewhere(context: ApiContext, call: ApiCall) -> RunShape:
+    """Another node runs its gates."""
+    body: VerifyBody = call.body
+    token = None if call.visitor is None else call.visitor.token
+    if body.again and token is not None:
+        must_allow(token, AccessScope.OPERATE, "another verdict on a disputed result")
+    run = at_rest(context.core, call.path["run"])
+    ask(context.core, run, body.on, body.by, body.again)
+    return brief(context.core, run.id)
 
 
-def _pull_request(context: ApiContext, call: ApiCall) -> Any:
-    body: PullRequestBody = call.body
-    asked = PullAsked(body.by, body.remote, body.branch, body.message, body.forge)
-    return context.coordinator.pull_request(_at_rest(context, call), asked)
-
-
-def _landings(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/landings", command="land", query=("before",))
+def _landings(context: ApiContext, call: ApiCall) -> LandingsAnswer:
+    """The landings that wait, in order."""
     named = call.query.get("before")
     before = meant(context.core, named) if named else None
     return {"landings": context.coordinator.code.landings(before)}
 
 
-def _green(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/landings/green", command="land", query=("folder",))
+def _green(context: ApiContext, call: ApiCall) -> GreenAnswer:
+    """Done, with its gates passed and not landed, in a repository."""
     return {"runs": green(context.core, _project(context, call))}
 
 
-def _review(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/landings/review", command="review", query=("folder",))
+def _review(context: ApiContext, call: ApiCall) -> GreenAnswer:
+    """Changes that nobody has decided on, here or everywhere."""
     project = _project(context, call) if "folder" in call.query else None
     return {"runs": to_review(context.core, project)}
+
+
+@Verb("POST /v1/runs/{run}/land", LandBody, "land", right=LANDS, starts=True)
+def _land(context: ApiContext, call: ApiCall) -> Object:
+    """Land it; answers when that is over."""
+    body: LandBody = call.body
+    run = _at_rest(context, call)
+    if not body.elsewhere:
+        _unless_elsewhere(context, call, run)
+    if body.pull_to:
+        context.coordinator.check_pull(run, body.pull_to, body.forge)
+    if run.outcome not in (None, Outcome.DONE) and not body.anyway:
+        without = "--no-gates " if run.outcome is Outcome.VERIFY_FAILED else ""  # they would fail again
+        raise WorkspaceError(
+            f"{run.id} did not end well: {run.outcome}",
+            why=run.reason,
+            fix=f"look: pancode runs diff {run.id}; then: pancode land --anyway {without}{run.id}",
+            code="not_done",
+        )
+    how = context.coordinator.around({}).defaults(run.project).land_how
+    return {"run": run.id, **context.coordinator.code.land(run, body.landing(How(how)), body.wait)}
 
 
 def _project(context: ApiContext, call: ApiCall) -> str:
@@ -136,69 +153,36 @@ def _project(context: ApiContext, call: ApiCall) -> str:
     return project
 
 
-def _drop(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/runs/{run}/land/resolve", LandBody, "land", pokes=True, status=201, right=LANDS, starts=True)
+def _resolve(context: ApiContext, call: ApiCall) -> QueuedAnswer:
+    """A run that settles its conflict, and is landed."""
+    body: LandBody = call.body
+    run, around = _at_rest(context, call), context.coordinator.around({})
+    if not body.elsewhere:
+        _unless_elsewhere(context, call, run)
+    way = body.landing(How(around.defaults(run.project).land_how))
+    return context.coordinator.code.resolve(around, run, way)
+
+
+@Verb("POST /v1/runs/{run}/pull-request", PullRequestBody, "land", right=LANDS)
+def _pull_request(context: ApiContext, call: ApiCall) -> PullRequestShape:
+    """A pull request of what has landed and is pushed."""
+    body: PullRequestBody = call.body
+    asked = PullAsked(body.by, body.remote, body.branch, body.message, body.forge)
+    return context.coordinator.pull_request(_at_rest(context, call), asked)
+
+
+@Verb("POST /v1/runs/{run}/land/drop", ReasonBody, "review", right=OPERATES)
+def _drop(context: ApiContext, call: ApiCall) -> RunShape:
+    """Its change is not wanted."""
     run = _meant(context, call)
     context.coordinator.code.call_off(run)  # the one that is being written just now
     drop(context.core, run.id, call.body.by)
     return brief(context.core, run.id)
 
 
-def _call_off(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/runs/{run}/land/cancel", ReasonBody, right=OPERATES)
+def _call_off(context: ApiContext, call: ApiCall) -> CalledOffAnswer:
+    """Call a landing off."""
     run = _meant(context, call)
     return {"run": run.id, "landings": context.coordinator.code.call_off(run)}
-
-
-def _diff(context: ApiContext, call: ApiCall) -> Any:
-    change = context.coordinator.code.diff(at_rest(context.core, call.path["run"]), call.flag("stat"))
-    return Response(change, media_type="application/octet-stream")
-
-
-def _verify_elsewhere(context: ApiContext, call: ApiCall) -> Any:
-    body: VerifyBody = call.body
-    token = None if call.visitor is None else call.visitor.token
-    if body.again and token is not None:
-        must_allow(token, AccessScope.OPERATE, "another verdict on a disputed result")
-    run = at_rest(context.core, call.path["run"])
-    ask(context.core, run, body.on, body.by, body.again)
-    return brief(context.core, run.id)
-
-
-LAND_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/runs/{run}/diff", _diff, query=("stat",), answers=Octets),
-    Verb(
-        "POST",
-        "/v1/runs/{run}/verify",
-        _verify_elsewhere,
-        VerifyBody,
-        pokes=True,
-        right=DISPATCHES,
-        answers=RunShape,
-    ),
-    Verb("GET", "/v1/landings", _landings, query=("before",), answers=LandingsAnswer),
-    Verb("GET", "/v1/landings/green", _green, query=("folder",), answers=GreenAnswer),
-    Verb("GET", "/v1/landings/review", _review, query=("folder",), answers=GreenAnswer),
-    Verb("POST", "/v1/runs/{run}/land", _land, LandBody, right=LANDS, answers=Object, starts=True),
-    Verb(
-        "POST",
-        "/v1/runs/{run}/land/resolve",
-        _resolve,
-        LandBody,
-        pokes=True,
-        status=201,
-        right=LANDS,
-        answers=QueuedAnswer,
-        starts=True,
-    ),
-    Verb(
-        "POST",
-        "/v1/runs/{run}/pull-request",
-        _pull_request,
-        PullRequestBody,
-        right=LANDS,
-        answers=PullRequestShape,
-    ),
-    Verb("POST", "/v1/runs/{run}/land/drop", _drop, ReasonBody, right=OPERATES, answers=RunShape),
-    Verb(
-        "POST", "/v1/runs/{run}/land/cancel", _call_off, ReasonBody, right=OPERATES, answers=CalledOffAnswer
-    ),
-)

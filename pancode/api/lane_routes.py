@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from pancode.access.rights import DISPATCHES, DROPS, OPERATES
 from pancode.agents.options import OPTIONS
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import LaneAddedAnswer, LanesAnswer, LaneShape
 from pancode.api.request.bodies import ActBody, By, CallerSettings, ReasonBody, Usd, WorkBody, says
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import around_workflow
+from pancode.control.shapes import LaneItemShape, LaneShape
 from pancode.core.values import replace
 from pancode.work.workflow import lanes
 from pancode.work.workflow.asked import lands
@@ -20,6 +21,20 @@ from pancode.work.workflow.asked import lands
 LaneName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Item = Annotated[str, Field(min_length=1, max_length=200)]
 _OF_WORK = ("task", "argv", *OPTIONS)
+
+
+class LanesAnswer(TypedDict):
+    lanes: list[LaneShape]
+
+
+class LaneAddedAnswer(TypedDict):
+    """`added` false: an item with this key is there already, and nothing was added."""
+
+    lane: str
+    added: bool
+    item: LaneItemShape
+    left: int
+    state: str
 
 
 class LaneBody(ActBody):
@@ -81,21 +96,27 @@ class RemoveLaneBody(ActBody):
     force: bool = False
 
 
-def _list(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/lanes", command="lane ls")
+def _list(context: ApiContext, call: ApiCall) -> LanesAnswer:
+    """Work that begins one item after the other."""
     return {"lanes": lanes.lanes(context.core)}
 
 
-def _show(context: ApiContext, call: ApiCall) -> Any:
-    return lanes.show(context.core, call.path["lane"])
-
-
-def _create(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/lanes", LaneBody, "lane create", status=201, right=OPERATES)
+def _create(context: ApiContext, call: ApiCall) -> LaneShape:
+    """Create one."""
     body: LaneBody = call.body
     given = _said(body.defaults)
     lanes.create(
         context.core, lanes.AskedLane(body.name, body.by, body.cwd, given, body.budget, body.goes_on)
     )
     return lanes.show(context.core, body.name)
+
+
+@Verb("GET /v1/lanes/{lane}", command="lane show")
+def _show(context: ApiContext, call: ApiCall) -> LaneShape:
+    """One, with its items."""
+    return lanes.show(context.core, call.path["lane"])
 
 
 def _said(body: WorkBody) -> dict[str, Any]:
@@ -109,7 +130,15 @@ def _whole(context: ApiContext, call: ApiCall) -> WorkBody:
     return WorkBody.model_validate({**found, **_said(call.body)})
 
 
-def _add(context: ApiContext, call: ApiCall) -> Any:
+def _adds_landing(context: ApiContext, call: ApiCall) -> bool:
+    return says(_whole(context, call), "land")
+
+
+@Verb(
+    "POST /v1/lanes/{lane}/add", LaneItemBody, "lane add", pokes=True, right=DISPATCHES, lands=_adds_landing
+)
+def _add(context: ApiContext, call: ApiCall) -> LaneAddedAnswer:
+    """Add an item."""
     body: LaneItemBody = call.body
     request = replace(_whole(context, call).asked(body.by), confirmed=body.yes, preset=body.preset or "")
     settings: dict[str, object] = dict(body.settings.items())
@@ -127,34 +156,32 @@ def _add(context: ApiContext, call: ApiCall) -> Any:
     }
 
 
-def _adds_landing(context: ApiContext, call: ApiCall) -> bool:
-    return says(_whole(context, call), "land")
-
-
-def _move(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/lanes/{lane}/move", MoveItemBody, "lane move", pokes=True, right=OPERATES)
+def _move(context: ApiContext, call: ApiCall) -> LaneShape:
+    """Move an item in the order."""
     body: MoveItemBody = call.body
     lanes.move(context.core, call.path["lane"], body.item, body.before, body.first, body.by)
     return _show(context, call)
 
 
-def _pause(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/lanes/{lane}/pause", ReasonBody, "lane pause", pokes=True, right=OPERATES)
+def _pause(context: ApiContext, call: ApiCall) -> LaneShape:
+    """Begin nothing more."""
     lanes.pause(context.core, call.path["lane"], call.body.by, call.body.reason)
     return _show(context, call)
 
 
-def _resume(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/lanes/{lane}/resume", ResumeLaneBody, "lane resume", pokes=True, right=OPERATES)
+def _resume(context: ApiContext, call: ApiCall) -> LaneShape:
+    """Go on, also with another ceiling."""
     lanes.resume(context.core, call.path["lane"], call.body.by, call.body.budget)
     return _show(context, call)
 
 
-def _skip(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/lanes/{lane}/skip", ItemBody, "lane skip", pokes=True, right=DROPS)
+def _skip(context: ApiContext, call: ApiCall) -> LaneShape:
+    """Go on without an item."""
     lanes.skip(context.core, call.path["lane"], call.body.item, call.body.by)
-    return _show(context, call)
-
-
-def _retry(context: ApiContext, call: ApiCall) -> Any:
-    body: RetryItemBody = call.body
-    lanes.retry(context.core, call.path["lane"], body.item, body.by, body.yes)
     return _show(context, call)
 
 
@@ -163,37 +190,26 @@ def _retries_landing(context: ApiContext, call: ApiCall) -> bool:
     return lands(context.core, workflow, around_workflow(context, workflow))
 
 
-def _remove(context: ApiContext, call: ApiCall) -> Any:
+@Verb(
+    "POST /v1/lanes/{lane}/retry",
+    RetryItemBody,
+    "lane retry",
+    pokes=True,
+    right=DISPATCHES,
+    lands=_retries_landing,
+)
+def _retry(context: ApiContext, call: ApiCall) -> LaneShape:
+    """Begin an item again."""
+    body: RetryItemBody = call.body
+    lanes.retry(context.core, call.path["lane"], body.item, body.by, body.yes)
+    return _show(context, call)
+
+
+@Verb("POST /v1/lanes/{lane}/remove", RemoveLaneBody, "lane rm", pokes=True, right=DROPS)
+def _remove(context: ApiContext, call: ApiCall) -> LaneShape:
+    """Take an item out, or end the lane."""
     body: RemoveLaneBody = call.body
     if body.item is None:
         return lanes.remove(context.core, call.path["lane"], body.by, body.force)
     lanes.drop(context.core, call.path["lane"], body.item, body.by)
     return _show(context, call)
-
-
-def _act(word: str, do: Any, body: type[Any], right: Any = OPERATES, **more: Any) -> Verb:
-    path = f"/v1/lanes/{{lane}}/{word}"
-    return Verb("POST", path, do, body, pokes=True, right=right, answers=LaneShape, **more)
-
-
-LANE_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/lanes", _list, answers=LanesAnswer),
-    Verb("POST", "/v1/lanes", _create, LaneBody, status=201, right=OPERATES, answers=LaneShape),
-    Verb("GET", "/v1/lanes/{lane}", _show, answers=LaneShape),
-    Verb(
-        "POST",
-        "/v1/lanes/{lane}/add",
-        _add,
-        LaneItemBody,
-        pokes=True,
-        right=DISPATCHES,
-        lands=_adds_landing,
-        answers=LaneAddedAnswer,
-    ),
-    _act("move", _move, MoveItemBody),
-    _act("pause", _pause, ReasonBody),
-    _act("resume", _resume, ResumeLaneBody),
-    _act("skip", _skip, ItemBody, DROPS),
-    _act("retry", _retry, RetryItemBody, DISPATCHES, lands=_retries_landing),
-    _act("remove", _remove, RemoveLaneBody, DROPS),
-)

@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from pancode.access.rights import OPERATES, REMOVES, SETS_UP
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import (
-    ChannelsAnswer,
-    DeliveriesAnswer,
-    DeliveryShape,
-    RemovedAnswer,
-    WebhooksAnswer,
-    WebhookShape,
-)
 from pancode.api.request.bodies import ActBody
-from pancode.api.routing import ApiCall, Verb
+from pancode.api.routing import ApiCall, RemovedAnswer, Verb
 from pancode.core.visitors import AccessScope, allows
 from pancode.errors import UsageError
-from pancode.notices.asked import (
-    add_webhook,
-    check_webhook,
-    deliver_again,
-    fresh_secret,
-    remove_webhook,
-    send_test,
-)
+from pancode.notices import asked
 from pancode.notices.looking import channels, deliveries, troubles, webhooks
+from pancode.notices.shapes import ChannelShape, DeliveryShape, WebhookShape
 
 Word = Annotated[str, Field(min_length=1, max_length=2_000)]
 MOST = 300
+
+
+class ChannelsAnswer(TypedDict):
+    channels: list[ChannelShape]
+    troubles: list[str]
+    unknown_channels: list[str]
+    """Channels that a rule names and the settings do not have."""
+
+
+class WebhooksAnswer(TypedDict):
+    webhooks: list[WebhookShape]
+
+
+class DeliveriesAnswer(TypedDict):
+    deliveries: list[DeliveryShape]
 
 
 class ChannelBody(ActBody):
@@ -50,43 +52,56 @@ class DeliveryBody(ActBody):
     delivery: Word
 
 
-def _channels(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/notify", command="notify ls")
+def _channels(context: ApiContext, call: ApiCall) -> ChannelsAnswer:
+    """Channels of notices."""
     rules, core = context.coordinator.notify_rules(), context.core
     unknown = list(rules.unknown_channels())
-    shown = {"channels": channels(core, rules), "troubles": troubles(core, rules)}
-    return {**shown, "unknown_channels": unknown}
+    return {"channels": channels(core, rules), "troubles": troubles(core, rules), "unknown_channels": unknown}
 
 
-def _test(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/notify/test", ChannelBody, "notify test", right=OPERATES)
+def _test(context: ApiContext, call: ApiCall) -> DeliveryShape:
+    """Send a notice now."""
     body: ChannelBody = call.body
-    return send_test(context.core, context.coordinator.notify_rules(), body.channel, body.by)
+    return asked.send_test(context.core, context.coordinator.notify_rules(), body.channel, body.by)
 
 
-def _webhooks(context: ApiContext, call: ApiCall) -> Any:
-    """Whole addresses for whoever may add one: many services keep a secret in the path."""
+@Verb("GET /v1/webhooks", command="webhook ls", asks_who=True)
+def _webhooks(context: ApiContext, call: ApiCall) -> WebhooksAnswer:
+    """All webhooks.
+
+    Whole addresses for whoever may add one: many services keep a secret in the path.
+    """
     token = None if call.visitor is None else call.visitor.token
     admin = token is None or allows(token.scopes, AccessScope.ADMIN)
     return {"webhooks": webhooks(context.core, admin and call.inside is None)}
 
 
-def _add(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/webhooks", WebhookBody, "webhook add", status=201, right=SETS_UP)
+def _add(context: ApiContext, call: ApiCall) -> WebhookShape:
+    """Make one; its secret is told once."""
     body: WebhookBody = call.body
-    check_webhook(body.name, body.url, body.events)
+    asked.check_webhook(body.name, body.url, body.events)
     context.coordinator.judge_webhook(body.url)
-    secret = fresh_secret(context.core)
-    made = add_webhook(context.core, body.name, body.url, body.events, body.by, secret)
+    secret = asked.fresh_secret(context.core)
+    made = asked.add_webhook(context.core, body.name, body.url, body.events, body.by, secret)
     context.coordinator.keep_secret(f"webhook-{body.name}", secret)
     return made
 
 
-def _remove(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/webhooks/{webhook}/remove", ActBody, "webhook rm", right=REMOVES)
+def _remove(context: ApiContext, call: ApiCall) -> RemovedAnswer:
+    """Remove it."""
     name = call.path["webhook"]
-    remove_webhook(context.core, name, call.body.by)
+    asked.remove_webhook(context.core, name, call.body.by)
     context.coordinator.keep_secret(f"webhook-{name}", None)
     return {"removed": name}
 
 
-def _deliveries(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/deliveries", command="webhook deliveries", query=("target", "limit"))
+def _deliveries(context: ApiContext, call: ApiCall) -> DeliveriesAnswer:
+    """What a target was sent."""
     target = call.query.get("target")
     if not target:
         fix = "target=webhook:NAME, or target=notify:CHANNEL"
@@ -95,16 +110,7 @@ def _deliveries(context: ApiContext, call: ApiCall) -> Any:
     return {"deliveries": deliveries(context.core, target, limit, rules)}
 
 
-def _again(context: ApiContext, call: ApiCall) -> Any:
-    return deliver_again(context.core, call.body.delivery, call.body.by)
-
-
-OUTGOING_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/notify", _channels, answers=ChannelsAnswer),
-    Verb("POST", "/v1/notify/test", _test, ChannelBody, right=OPERATES, answers=DeliveryShape),
-    Verb("GET", "/v1/webhooks", _webhooks, answers=WebhooksAnswer, asks_who=True),
-    Verb("POST", "/v1/webhooks", _add, WebhookBody, status=201, right=SETS_UP, answers=WebhookShape),
-    Verb("POST", "/v1/webhooks/{webhook}/remove", _remove, ActBody, right=REMOVES, answers=RemovedAnswer),
-    Verb("GET", "/v1/deliveries", _deliveries, query=("target", "limit"), answers=DeliveriesAnswer),
-    Verb("POST", "/v1/deliveries/again", _again, DeliveryBody, right=OPERATES, answers=DeliveryShape),
-)
+@Verb("POST /v1/deliveries/again", DeliveryBody, "webhook redeliver", right=OPERATES)
+def _again(context: ApiContext, call: ApiCall) -> DeliveryShape:
+    """Send one once more."""
+    return asked.deliver_again(context.core, call.body.delivery, call.body.by)

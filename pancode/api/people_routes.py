@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from node_agent.wire.model import MOST
 from node_agent.wire.policy import MOST_NO
@@ -12,15 +13,15 @@ from pancode.access.rights import ANSWERS, DECIDES, DISPATCHES, SETS_UP
 from pancode.access.run_rights import refuse
 from pancode.api.config_routes import change_makers
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import Object, QueuedAnswer, RunShape, ToldAnswer
 from pancode.api.request.bodies import ActBody, AnswerBody, ContinueBody, TellBody
-from pancode.api.routing import ApiCall, Verb
+from pancode.api.routing import ApiCall, Object, Verb
 from pancode.api.run_routes import lands_again
 from pancode.control.run import brief, find
+from pancode.control.shapes import RunShape
 from pancode.core.records import Run
 from pancode.core.visitors import must_allow
 from pancode.dispatch.dispatch import Dispatched
-from pancode.dispatch.report import queued
+from pancode.dispatch.report import QueuedAnswer, queued
 from pancode.errors import RefusedError, UsageError
 from pancode.life.continuing import GO_ON, WITH_TASK
 from pancode.life.inbox import ItemKind, kind_of
@@ -45,6 +46,15 @@ from pancode.work.people.proposals import PREFIX, approve
 from pancode.work.people.proposals import deny as deny_change
 
 CallNumber = Annotated[int | None, Field(ge=1, le=MOST)]
+
+
+class ToldAnswer(TypedDict):
+    """`delivered`: how the words reached the run; null: not yet. `sent`: they are on their way to it."""
+
+    run: str
+    state: str
+    delivered: str | None
+    sent: bool
 
 
 class ApproveBody(ActBody):
@@ -78,8 +88,26 @@ class DenyBody(ActBody):
     call: CallNumber = None
 
 
-def _continue(context: ApiContext, call: ApiCall) -> Any:
-    """The next run; of a session: words for it, whatever it does now."""
+def _goes_on_landing(context: ApiContext, call: ApiCall) -> bool:
+    """Whether these words may begin a run that lands: of a session, its newest run says so."""
+    run = find(context.core, call.path["run"])
+    return lands(context.core, run.id) if run.takes_turns else lands_again(context, call)
+
+
+@Verb(
+    "POST /v1/runs/{run}/continue",
+    ContinueBody,
+    "runs continue",
+    pokes=True,
+    status=201,
+    right=DISPATCHES,
+    lands=_goes_on_landing,
+)
+def _continue(context: ApiContext, call: ApiCall) -> QueuedAnswer:
+    """A new run that goes on from its result.
+
+    The next run; of a session: words for it, whatever it does now.
+    """
     body: ContinueBody = call.body
     core, around = context.core, context.coordinator.around({})
     old = find(core, call.path["run"])
@@ -91,27 +119,37 @@ def _continue(context: ApiContext, call: ApiCall) -> Any:
     return queued(continue_run(core, around, old, body.text, call.inside or body.by))
 
 
-def _goes_on_landing(context: ApiContext, call: ApiCall) -> bool:
-    """Whether these words may begin a run that lands: of a session, its newest run says so."""
-    run = find(context.core, call.path["run"])
-    return lands(context.core, run.id) if run.takes_turns else lands_again(context, call)
-
-
 def _tells_landing(context: ApiContext, call: ApiCall) -> bool:
     """The same for words that begin a run of a session only."""
     run = find(context.core, call.path["run"])
     return run.takes_turns and lands(context.core, run.id)
 
 
-def _answer(context: ApiContext, call: ApiCall) -> Any:
+@Verb(
+    "POST /v1/runs/{run}/answer", AnswerBody, "answer", pokes=True, status=201, right=ANSWERS, for_item=True
+)
+def _answer(context: ApiContext, call: ApiCall) -> QueuedAnswer:
+    """Answer its question."""
     body: AnswerBody = call.body
     core, around = context.core, context.coordinator.around({})
     done = answer(core, around, find(core, call.path["run"]), body.text, body.by, body.program, call.inside)
     return {**queued(done), "answer": done.run.terms["answers"]}
 
 
-def _approve(context: ApiContext, call: ApiCall) -> Any:
-    """Start what waits for that, permit what has ended for that; else land it."""
+@Verb(
+    "POST /v1/runs/{run}/approve",
+    ApproveBody,
+    "approve",
+    pokes=True,
+    right=DECIDES,
+    for_item=True,
+    starts=True,
+)
+def _approve(context: ApiContext, call: ApiCall) -> Object:
+    """Say yes: land what waits for that.
+
+    Start what waits for that, permit what has ended for that; else land it.
+    """
     body: ApproveBody = call.body
     core, whole = context.core, body.scope == "run"
     if call.path["run"].startswith(PREFIX):
@@ -126,7 +164,7 @@ def _approve(context: ApiContext, call: ApiCall) -> Any:
         decide_call(core, run.id, CallDecided(body.by, allow=True, whole=whole, number=body.call))
         return {**brief(core, run.id), "approved": body.scope}
     if kind_of(run) is ItemKind.PERMISSION and still_waits(core, run):
-        return queued(permit(core, context.coordinator.around({}), run, body.by, whole))
+        return {**queued(permit(core, context.coordinator.around({}), run, body.by, whole))}
     if whole:
         fix = f"pancode approve {run.id}"
         raise UsageError(f"a landing of {run.id} is approved once", fix=fix, code="bad_value")
@@ -140,7 +178,7 @@ def _must_set_up(call: ApiCall) -> None:
         must_allow(token, SETS_UP.scope, "a change of the configuration")
 
 
-def _landed(context: ApiContext, run: Run, body: ApproveBody) -> Any:
+def _landed(context: ApiContext, run: Run, body: ApproveBody) -> Object:
     """Land it, if the person says yes to exactly what it is held for, and nobody denies it meanwhile."""
     must_be_approvable(context.core, run, body.yes())
     way = LandWay(
@@ -159,7 +197,9 @@ def _landed(context: ApiContext, run: Run, body: ApproveBody) -> Any:
     return {"run": run.id, **done}
 
 
-def _deny(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/runs/{run}/deny", DenyBody, "deny", right=DECIDES, for_item=True)
+def _deny(context: ApiContext, call: ApiCall) -> RunShape:
+    """Say no to what it waits for."""
     body: DenyBody = call.body
     core = context.core
     if (name := call.path["run"]).startswith(PREFIX):
@@ -167,7 +207,7 @@ def _deny(context: ApiContext, call: ApiCall) -> Any:
         asker, what = deny_change(core, name, body.by)
         if asker is not None:
             turn_down(core, asker, what, body.by)
-        return {"run": name, "reason": "denied: nothing is changed"}
+        return cast("RunShape", {"run": name, "reason": "denied: nothing is changed"})
     run = find(core, call.path["run"])
     call_waits = waits_for_call(core, run)
     if body.text and body.call is None and not call_waits and still_waits(core, run):
@@ -189,8 +229,12 @@ def _deny(context: ApiContext, call: ApiCall) -> Any:
     return brief(core, run.id)
 
 
-def _tell(context: ApiContext, call: ApiCall) -> Any:
-    """A session gets them, whatever it does now; any other run keeps what its agent cannot be given."""
+@Verb("POST /v1/runs/{run}/tell", TellBody, "tell", pokes=True, right=ANSWERS, lands=_tells_landing)
+def _tell(context: ApiContext, call: ApiCall) -> ToldAnswer:
+    """Words for its agent.
+
+    A session gets them, whatever it does now; any other run keeps what its agent cannot be given.
+    """
     body: TellBody = call.body
     run = find(context.core, call.path["run"])
     if run.takes_turns:
@@ -204,51 +248,3 @@ def _tell(context: ApiContext, call: ApiCall) -> Any:
         "delivered": WITH_TASK if said.how in ("begins", WITH_TASK) else None,
         "sent": said.how == "sent",
     }
-
-
-PEOPLE_VERBS: tuple[Verb, ...] = (
-    Verb(
-        "POST",
-        "/v1/runs/{run}/continue",
-        _continue,
-        ContinueBody,
-        pokes=True,
-        status=201,
-        right=DISPATCHES,
-        lands=_goes_on_landing,
-        answers=QueuedAnswer,
-    ),
-    Verb(
-        "POST",
-        "/v1/runs/{run}/answer",
-        _answer,
-        AnswerBody,
-        pokes=True,
-        status=201,
-        right=ANSWERS,
-        for_item=True,
-        answers=QueuedAnswer,
-    ),
-    Verb(
-        "POST",
-        "/v1/runs/{run}/approve",
-        _approve,
-        ApproveBody,
-        pokes=True,
-        right=DECIDES,
-        for_item=True,
-        answers=Object,
-        starts=True,
-    ),
-    Verb("POST", "/v1/runs/{run}/deny", _deny, DenyBody, right=DECIDES, for_item=True, answers=RunShape),
-    Verb(
-        "POST",
-        "/v1/runs/{run}/tell",
-        _tell,
-        TellBody,
-        pokes=True,
-        right=ANSWERS,
-        lands=_tells_landing,
-        answers=ToldAnswer,
-    ),
-)

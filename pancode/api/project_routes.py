@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import replace
-from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired, cast
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from pancode.access.rights import SETS_UP
 from pancode.api.config_routes import change_makers
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import ChangeAnswer, ProjectsAnswer, ProjectShape
-from pancode.api.issue_routes import ISSUE_VERBS
 from pancode.api.request.bodies import ActBody, Labels, Line, Name, Usd
 from pancode.api.routing import ApiCall, Verb
 from pancode.code.tracker.issues import TrackerKind, tracker_of
@@ -30,9 +27,29 @@ from pancode.control.projects import (
 )
 from pancode.core.words import split_words
 from pancode.errors import UsageError
-from pancode.work.people.changes import AskedChange, ChangeKind, make_change
+from pancode.work.people.changes import AskedChange, ChangeAnswer, ChangeKind, make_change
 
 Fact = Annotated[Line, Field(max_length=200)]
+
+
+class ProjectShape(TypedDict):
+    name: str
+    path: str
+    remote: str
+    agent: str | None
+    require: dict[str, str]
+    budget: str | None
+    verify: list[list[str]] | None
+    prefix: str
+    linear_id: str
+    linear_name: str
+    tracker: str
+    there: bool
+    notes: NotRequired[list[str]]
+
+
+class ProjectsAnswer(TypedDict):
+    projects: list[ProjectShape]
 
 
 class ProjectBody(ActBody):
@@ -55,16 +72,22 @@ class ProjectBody(ActBody):
     tracker: Fact | None = None
 
 
-def _list(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/projects", command="project ls")
+def _list(context: ApiContext, call: ApiCall) -> ProjectsAnswer:
+    """Repositories with a name and defaults."""
     around = context.coordinator.around({})
     return {"projects": [_shape(one) for one in around.projects().values()]}
 
 
-def _show(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/projects/{project}", command="project show")
+def _show(context: ApiContext, call: ApiCall) -> ProjectShape:
+    """One, by its name or an issue."""
     return _shape(meant(context.coordinator.around({}).projects(), call.path["project"]))
 
 
-def _add(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/projects", ProjectBody, "project add", pokes=True, right=SETS_UP)
+def _add(context: ApiContext, call: ApiCall) -> ProjectShape:
+    """Add one, or change it."""
     body: ProjectBody = call.body
     around = context.coordinator.around({})
     known = around.projects()
@@ -121,7 +144,7 @@ def _plain(one: NamedProject) -> dict[str, Any]:
         "remote": one.remote,
         "agent": one.agent,
         "require": dict(one.require),
-        "budget": _amount(one.budget),
+        "budget": (None if one.budget is None else f"{one.budget:f}"),
         "verify": None if one.verify is None else [list(argv) for argv in one.verify],
         "prefix": one.prefix,
         "linear_id": one.linear_id,
@@ -130,33 +153,15 @@ def _plain(one: NamedProject) -> dict[str, Any]:
     }
 
 
-def _amount(usd: Decimal | None) -> str | None:
-    return None if usd is None else f"{usd:f}"
-
-
-def _shape(one: NamedProject) -> Mapping[str, Any]:
+def _shape(one: NamedProject) -> ProjectShape:
     """For faces. `there`: a repository lies at its path."""
-    return {**_plain(one), "there": os.path.exists(os.path.join(one.path, ".git"))}
+    there = os.path.exists(os.path.join(one.path, ".git"))
+    return cast("ProjectShape", {**_plain(one), "there": there})
 
 
-def _remove(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/projects/{project}/remove", ActBody, "project rm", pokes=True, right=SETS_UP)
+def _remove(context: ApiContext, call: ApiCall) -> ChangeAnswer:
+    """Forget it; its repository stays."""
     name = meant(context.coordinator.around({}).projects(), call.path["project"]).name
     change = AskedChange(ChangeKind.SETTING, f"projects.{name}", None)
     return make_change(context.core, change_makers(context), change, call.body.by).shape()
-
-
-PROJECT_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/projects", _list, answers=ProjectsAnswer),
-    Verb("GET", "/v1/projects/{project}", _show, answers=ProjectShape),
-    Verb("POST", "/v1/projects", _add, ProjectBody, pokes=True, right=SETS_UP, answers=ProjectShape),
-    Verb(
-        "POST",
-        "/v1/projects/{project}/remove",
-        _remove,
-        ActBody,
-        pokes=True,
-        right=SETS_UP,
-        answers=ChangeAnswer,
-    ),
-    *ISSUE_VERBS,
-)

@@ -2,42 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
+
+from typing_extensions import TypedDict
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import ALLOWED, MODE_DISPATCHES, MODE_WRITES, Mode, Safety
-from pancode.access.rights import OPERATES, REMOVES
-from pancode.account.audit_filter import AuditFilter
+from pancode.access.rights import OPERATES, REMOVES, TESTS
 from pancode.agents.runtimes import RUNTIMES, matrix
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import (
-    AuditAnswer,
-    AuditVerdictShape,
-    EndpointsAnswer,
-    KeysAnswer,
-    ModelsAnswer,
-    ModesAnswer,
-    Object,
-    PausedAnswer,
-    PingAnswer,
-    QueuesShape,
-    ReceiptRow,
-    ReceiptsAnswer,
-    RunShape,
-    RuntimesAnswer,
-    SafetyAnswer,
-    VerdictShape,
-)
 from pancode.api.pages import PAGED, Cursors
-from pancode.api.request.bodies import QueueBody, ReasonBody
-from pancode.api.routing import ApiCall, AtDoor, Verb
+from pancode.api.request.bodies import ExamBody, QueueBody, ReasonBody
+from pancode.api.routing import ApiCall, AtDoor, EventStream, Object, Verb
+from pancode.api.streaming import sse, steps
 from pancode.control.paging import MOST_ROWS
 from pancode.control.run import brief
+from pancode.control.shapes import (
+    AuditRow,
+    AuditVerdictShape,
+    ModelShape,
+    QueuesShape,
+    ReceiptRow,
+    RunShape,
+    VerdictShape,
+)
 from pancode.core.names import not_found
+from pancode.fleet.acts import Progress
+from pancode.fleet.exams import examine, where
 from pancode.fleet.fleet import fleet
 from pancode.fleet.models import ModelFilter, endpoints, models
 from pancode.nodes.node import holds
-from pancode.reports.story import audit, verify_audit
+from pancode.reports.story import AuditFilter, audit, verify_audit
 from pancode.runs.fleet_settings import pause_queue
 from pancode.runs.receipts import chain, export, keys, receipt, receipts
 from pancode.runs.runs import queues
@@ -45,37 +40,136 @@ from pancode.runs.stop import stop_waiting
 from pancode.sessions.rehearsals import summaries
 
 
-def _ping(context: ApiContext, call: ApiCall) -> Any:
-    """To who has no token only that we are here, and of which version."""
+class PausedAnswer(TypedDict):
+    queue: str | None
+    paused: str | None
+
+
+class ReceiptsAnswer(TypedDict):
+    receipts: list[ReceiptRow]
+    next: str | None
+    """The cursor of the next page; None: the list ends here."""
+
+
+class KeysAnswer(TypedDict):
+    keys: list[Object]
+
+
+class AuditAnswer(TypedDict):
+    audit: list[AuditRow]
+    next: str | None
+    """The cursor of the next page; None: the list ends here."""
+
+
+class RuntimesAnswer(TypedDict):
+    runtimes: list[Object]
+    walls: list[Object]
+
+
+class EndpointsAnswer(TypedDict):
+    endpoints: list[Object]
+
+
+class ModelsAnswer(TypedDict):
+    models: list[ModelShape]
+
+
+class ModeShape(TypedDict):
+    name: str
+    dispatches: bool
+    writes: bool
+    default: bool
+
+
+class ModesAnswer(TypedDict):
+    modes: list[ModeShape]
+
+
+class LevelShape(TypedDict):
+    name: str
+    allows: list[str]
+    default: bool
+
+
+class HeldShape(TypedDict):
+    """How a runtime keeps to a rule, with a sandbox and without."""
+
+    runtime: str
+    rule: str
+    with_sandbox: str
+    without: str
+
+
+class SafetyAnswer(TypedDict):
+    safety: list[LevelShape]
+    matrix: list[HeldShape]
+
+
+class PingAnswer(TypedDict):
+    """More only to who may know it: pid, home, begin."""
+
+    version: str
+
+
+@Verb("POST /v1/models/test", ExamBody, "models test", right=TESTS)
+def _test(context: ApiContext, call: ApiCall) -> EventStream:
+    """Test a model on its machine."""
+    body: ExamBody = call.body
+    places = where(context.core, body.model, body.node)
+    ends = context.closing.wait
+
+    def work(progress: Progress) -> Any:
+        tests = [examine(context.core, one, body.again, progress, context.poke, ends) for one in places]
+        return {"tests": tests}
+
+    return sse(steps(context, work))
+
+
+@Verb("GET /v1/ping", at_door=AtDoor.OPEN)
+def _ping(context: ApiContext, call: ApiCall) -> PingAnswer:
+    """Which coordinator this is.
+
+    To who has no token only that we are here, and of which version.
+    """
     if call.visitor is not None and call.visitor.token is None:
         return {"version": context.facts["version"]}
-    return context.facts
+    return cast("PingAnswer", context.facts)
 
 
 # -- queues ----------------------------------------------------------------------------------------
 
 
-def _queues(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/queues", command="queue ls", query=("name",))
+def _queues(context: ApiContext, call: ApiCall) -> QueuesShape:
+    """What waits where."""
     return queues(context.core, call.query.get("name"))
 
 
-def _pause(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/queues/pause", QueueBody, "queue pause", pokes=True, right=OPERATES)
+def _pause(context: ApiContext, call: ApiCall) -> PausedAnswer:
+    """Pause the fleet or a queue."""
     body: QueueBody = call.body
     return _set_pause(context, body, body.reason or f"paused by {body.by}")
 
 
-def _resume(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/queues/resume", QueueBody, "queue resume", pokes=True, right=OPERATES)
+def _resume(context: ApiContext, call: ApiCall) -> PausedAnswer:
+    """And go on."""
     return _set_pause(context, call.body, None)
 
 
-def _set_pause(context: ApiContext, body: QueueBody, reason: str | None) -> Any:
+def _set_pause(context: ApiContext, body: QueueBody, reason: str | None) -> PausedAnswer:
     """The whole fleet, one node's queue, or one pool."""
     pause_queue(context.core, body.queue, reason, body.by)
     return {"queue": body.queue, "paused": reason}
 
 
-def _take_out(context: ApiContext, call: ApiCall) -> Any:
-    """Only a run that still waits: one that a node has must be stopped there, by another verb."""
+@Verb("POST /v1/queues/runs/{run}/remove", ReasonBody, "queue rm", pokes=True, right=OPERATES)
+def _take_out(context: ApiContext, call: ApiCall) -> RunShape:
+    """Take out what still waits.
+
+    Only a run that still waits: one that a node has must be stopped there, by another verb.
+    """
     body: ReasonBody = call.body
     reason = body.reason or f"taken out of the queue by {body.by}"
     return brief(context.core, stop_waiting(context.core, call.path["run"], reason).id)
@@ -84,34 +178,51 @@ def _take_out(context: ApiContext, call: ApiCall) -> Any:
 # -- receipts and records --------------------------------------------------------------------------
 
 
-def _receipts(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/receipts", command="receipt ls", query=PAGED)
+def _receipts(context: ApiContext, call: ApiCall) -> ReceiptsAnswer:
+    """Receipts of the newest runs."""
     cursors, limit = Cursors(call.query, "receipts"), call.number("limit", 20, MOST_ROWS)
     page = receipts(context.core, limit, cursors.after())
     return {"receipts": page.rows, "next": cursors.next(page.last)}
 
 
-def _receipt(context: ApiContext, call: ApiCall) -> Any:
-    return receipt(context.core, call.path["run"])
+@Verb("GET /v1/receipts/{run}", command="receipt show")
+def _receipt(context: ApiContext, call: ApiCall) -> ReceiptRow:
+    """What a receipt says."""
+    return cast("ReceiptRow", receipt(context.core, call.path["run"]))
 
 
-def _export(context: ApiContext, call: ApiCall) -> Any:
-    return export(context.core, call.query.get("run"))
+@Verb("GET /v1/chains/{node}", command="receipt verify")
+def _chain(context: ApiContext, call: ApiCall) -> VerdictShape:
+    """Judge the chain of its receipts."""
+    return chain(context.core, call.path["node"])
 
 
-def _keys(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/keys", command="key ls")
+def _keys(context: ApiContext, call: ApiCall) -> KeysAnswer:
+    """Every key with its dates."""
     return {"keys": keys(context.core)}
 
 
-def _rotate(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/keys/rotate", ReasonBody, "key rotate", pokes=True, right=REMOVES)
+def _rotate(context: ApiContext, call: ApiCall) -> KeysAnswer:
+    """A new key for the coordinator."""
     context.coordinator.rotate_key(call.body.by)
     return _keys(context, call)
 
 
-def _chain(context: ApiContext, call: ApiCall) -> Any:
-    return chain(context.core, call.path["node"])
+@Verb("GET /v1/export", command="receipt export", query=("run",))
+def _export(context: ApiContext, call: ApiCall) -> Object:
+    """A receipt with keys, or the keys."""
+    return export(context.core, call.query.get("run"))
 
 
-def _audit(context: ApiContext, call: ApiCall) -> Any:
+_AUDIT = ("about", "domain", "level", "run", "by", *PAGED)
+
+
+@Verb("GET /v1/audit", command="audit", query=_AUDIT)
+def _audit(context: ApiContext, call: ApiCall) -> AuditAnswer:
+    """What happened in the fleet."""
     limit = call.number("limit", 50, MOST_ROWS)
     wanted = AuditFilter(*(call.query.get(name) for name in ("about", "domain", "level", "run", "by")))
     cursors = Cursors(call.query, "audit", int)
@@ -119,15 +230,21 @@ def _audit(context: ApiContext, call: ApiCall) -> Any:
     return {"audit": page.rows, "next": cursors.next(page.last)}
 
 
-def _verify_audit(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/audit/verify", command="audit")
+def _verify_audit(context: ApiContext, call: ApiCall) -> AuditVerdictShape:
+    """Check the audit's chain."""
     return verify_audit(context.core)
 
 
 # -- what there is to choose from ------------------------------------------------------------------
 
 
-def _runtimes(context: ApiContext, call: ApiCall) -> Any:
-    """The facts that PanCode knows, and the source of each."""
+@Verb("GET /v1/runtimes", command="runtimes", query=("cwd", "name"))
+def _runtimes(context: ApiContext, call: ApiCall) -> RuntimesAnswer:
+    """Programs, and where they are.
+
+    The facts that PanCode knows, and the source of each.
+    """
     heard = fleet(context.core, {})["nodes"]
     found: dict[str, list[dict[str, Any]]] = {n: [] for n in RUNTIMES}
     for node in heard:
@@ -148,25 +265,35 @@ def _runtime(name: str, nodes: list[dict[str, Any]]) -> dict[str, Any]:
     return {"name": name, "nodes": nodes, "reasoning": levels, "takes_turns": turns}
 
 
-def _endpoints(context: ApiContext, call: ApiCall) -> Any:
-    """Every model server of every node that is heard, or of one."""
+@Verb("GET /v1/endpoints", command="endpoints", query=("node",))
+def _endpoints(context: ApiContext, call: ApiCall) -> EndpointsAnswer:
+    """Model servers of the nodes.
+
+    Every model server of every node that is heard, or of one.
+    """
     return {"endpoints": endpoints(context.core, call.query.get("node"))}
 
 
-def _models(context: ApiContext, call: ApiCall) -> Any:
-    """Every model of theirs, with its tier."""
+@Verb("GET /v1/models", command="models", query=("cwd", "node", "tier"))
+def _models(context: ApiContext, call: ApiCall) -> ModelsAnswer:
+    """Their models.
+
+    Every model of theirs, with its tier.
+    """
     tiers = context.coordinator.around({}).tiers(context.project_of(call.query.get("cwd")))
     found = models(context.core, ModelFilter(call.query.get("node"), call.query.get("tier")), tiers)
     known = summaries(context.core)
     for row in found["models"]:
         names = (row["ref"], f"{row['endpoint']}/{row['id']}", row["id"])
         row["decomposes"] = next((known[name] for name in names if name in known), None)
-    return found
+    return cast("ModelsAnswer", found)
 
 
-def _modes(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/modes", command="modes", query=("cwd",))
+def _modes(context: ApiContext, call: ApiCall) -> ModesAnswer:
+    """What each mode lets a dispatch do."""
     default = context.coordinator.around({}).defaults(context.project_of(call.query.get("cwd"))).mode
-    modes = [
+    modes: list[ModeShape] = [
         {
             "name": m.value,
             "dispatches": m in MODE_DISPATCHES,
@@ -178,52 +305,16 @@ def _modes(context: ApiContext, call: ApiCall) -> Any:
     return {"modes": modes}
 
 
-def _safety(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/safety", command="safety ls", query=("cwd",))
+def _safety(context: ApiContext, call: ApiCall) -> SafetyAnswer:
+    """The levels, and who holds them."""
     default = context.coordinator.around({}).defaults(context.project_of(call.query.get("cwd"))).safety
-    levels = [
+    levels: list[LevelShape] = [
         {"name": s.value, "allows": sorted(a.value for a in ALLOWED[s]), "default": s == default}
         for s in Safety
     ]
-    rows = [
+    rows: list[HeldShape] = [
         {"runtime": runtime, "rule": rule, "with_sandbox": walled.value, "without": bare.value}
         for runtime, rule, walled, bare in matrix()
     ]
     return {"safety": levels, "matrix": rows}
-
-
-_AUDIT = ("about", "domain", "level", "run", "by", *PAGED)
-
-RECORD_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/ping", _ping, at_door=AtDoor.OPEN, answers=PingAnswer),
-    Verb("GET", "/v1/queues", _queues, query=("name",), answers=QueuesShape),
-    Verb("POST", "/v1/queues/pause", _pause, QueueBody, pokes=True, right=OPERATES, answers=PausedAnswer),
-    Verb("POST", "/v1/queues/resume", _resume, QueueBody, pokes=True, right=OPERATES, answers=PausedAnswer),
-    Verb(
-        "POST",
-        "/v1/queues/runs/{run}/remove",
-        _take_out,
-        ReasonBody,
-        pokes=True,
-        right=OPERATES,
-        answers=RunShape,
-    ),
-    Verb("GET", "/v1/receipts", _receipts, query=PAGED, answers=ReceiptsAnswer),
-    Verb("GET", "/v1/receipts/{run}", _receipt, answers=ReceiptRow),
-    Verb("GET", "/v1/chains/{node}", _chain, answers=VerdictShape),
-    Verb("GET", "/v1/keys", _keys, answers=KeysAnswer),
-    Verb("POST", "/v1/keys/rotate", _rotate, ReasonBody, pokes=True, right=REMOVES, answers=KeysAnswer),
-    Verb("GET", "/v1/export", _export, query=("run",), answers=Object),
-    Verb(
-        "GET",
-        "/v1/audit",
-        _audit,
-        query=_AUDIT,
-        answers=AuditAnswer,
-    ),
-    Verb("GET", "/v1/audit/verify", _verify_audit, answers=AuditVerdictShape),
-    Verb("GET", "/v1/runtimes", _runtimes, query=("cwd", "name"), answers=RuntimesAnswer),
-    Verb("GET", "/v1/endpoints", _endpoints, query=("node",), answers=EndpointsAnswer),
-    Verb("GET", "/v1/models", _models, query=("cwd", "node", "tier"), answers=ModelsAnswer),
-    Verb("GET", "/v1/modes", _modes, query=("cwd",), answers=ModesAnswer),
-    Verb("GET", "/v1/safety", _safety, query=("cwd",), answers=SafetyAnswer),
-)

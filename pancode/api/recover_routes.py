@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
+
+from typing_extensions import TypedDict
 
 from pancode.access.rights import DISPATCHES
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import HealthShape, RecoveredAnswer
 from pancode.api.request.bodies import ActBody, Name
 from pancode.api.routing import ApiCall, Verb
-from pancode.runs.health import shown
+from pancode.runs.health import HealthShape, shown
 from pancode.work.people.recovering import planned, recover
+
+
+class RecoveredShape(TypedDict):
+    run: str
+    outcome: str
+    how: str
+    next: str | None
+    error: str | None
+
+
+class RecoveredAnswer(TypedDict):
+    runs: list[RecoveredShape]
 
 
 class RecoverBody(ActBody):
@@ -23,18 +36,9 @@ class RecoverBody(ActBody):
     dry_run: bool = False
 
 
-def _recover(context: ApiContext, call: ApiCall) -> Any:
-    body: RecoverBody = call.body
-    core, around = context.core, context.coordinator.around({})
-    found = planned(core, body.run)
-    if body.dry_run:
-        rows = [one.told() for one in found]
-    else:
-        rows = [recover(core, around, one, body.by) for one in found]
-    return {"runs": rows}
-
-
-def _health(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/health", command="health")
+def _health(context: ApiContext, call: ApiCall) -> HealthShape:
+    """Each agent that has work and each machine: one state, and why."""
     return shown(context.core)
 
 
@@ -44,16 +48,14 @@ def _lands(context: ApiContext, call: ApiCall) -> bool:
     return any(one.run.land and one.run.landed is None for one in found)
 
 
-RECOVER_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/health", _health, answers=HealthShape),
-    Verb(
-        "POST",
-        "/v1/recover",
-        _recover,
-        RecoverBody,
-        pokes=True,
-        right=DISPATCHES,
-        lands=_lands,
-        answers=RecoveredAnswer,
-    ),
-)
+@Verb("POST /v1/recover", RecoverBody, "recover", pokes=True, right=DISPATCHES, lands=_lands)
+def _recover(context: ApiContext, call: ApiCall) -> RecoveredAnswer:
+    """Let what ended badly go on."""
+    body: RecoverBody = call.body
+    core, around = context.core, context.coordinator.around({})
+    found = planned(core, body.run)
+    if body.dry_run:
+        rows = [one.told() for one in found]
+    else:
+        rows = [recover(core, around, one, body.by) for one in found]
+    return cast("RecoveredAnswer", {"runs": rows})

@@ -1,4 +1,4 @@
-"""Declares routes: path, method, parameters, and the one function that answers."""
+"""Declares routes at the functions that answer: path, method, body, parameters, rights, command."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from types import ModuleType
+from typing import Any, TypeVar, get_type_hints
 from urllib.parse import unquote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Address
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from typing_extensions import TypedDict
 
 from pancode.access.keyed import RequestMark, answered, begin, failed, key_of
 from pancode.access.rights import ANSWERS, DISPATCHES, READS, REMOVES, Right
@@ -140,28 +142,44 @@ class AtDoor(Enum):
 
 
 Answer = Callable[[ApiContext, ApiCall], Any]
+Answers = TypeVar("Answers", bound=Answer)
+Object = dict[str, Any]
+"""An object whose keys are not promised."""
+
+
+class RemovedAnswer(TypedDict):
+    removed: str
+
+
+class Octets(Response):
+    """A route that answers with bytes."""
+
+    media_type = "application/octet-stream"
+
+
+class EventStream(StreamingResponse):
+    """A route that answers with server-sent events."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One route. `pokes`: it changed something that the coordinator should act on at once.
+    """One route, such as `GET /v1/runs`, and the command that asks it; empty: none by itself.
 
-    `for_runs`: may also be asked from inside a run, as every `GET` may. `for_item`: also by a token of one
-    inbox item. `at_door`: whether it is asked over TCP. `right` None: a
-    `GET` reads, and all else needs the highest.
+    It decorates the function that answers: the docstring of that begins with what the route is for, and the
+    type that it returns is the shape of the answer. `pokes`: it changed something that the coordinator should
+    act on at once. `for_runs`: may also be asked from inside a run, as every `GET` may. `for_item`: also by a
+    token of one inbox item. `at_door`: whether it is asked over TCP. `right` None: a `GET` reads, and all
+    else needs the highest.
     """
 
-    method: str
-    path: str
-    answer: Answer
+    name: str
     body: type[Body] = Empty
+    command: str = ""
     query: tuple[str, ...] = ()
     pokes: bool = False
     status: int = 200
     for_runs: bool = False
     right: Right | None = None
-    answers: Any = dict[str, Any]
-    """The type of its answer; `Octets` and `EventStream` for what is no JSON."""
     for_item: bool = False
     at_door: AtDoor = AtDoor.TOKEN
     starts: bool = False
@@ -170,10 +188,30 @@ class Verb:
     """Whether what it begins once more was asked to land its change; None: its body says so."""
     asks_who: bool = False
     """A `GET` that tells a run less than a person."""
+    answer: Answer = field(default=lambda context, call: None, repr=False)
+
+    def __call__(self, answer: Answers) -> Answers:
+        vars(answer)["verb"] = replace(self, answer=answer)
+        return answer
 
     @property
-    def name(self) -> str:
-        return f"{self.method} {self.path}"
+    def method(self) -> str:
+        return self.name.split(" ")[0]
+
+    @property
+    def path(self) -> str:
+        return self.name.split(" ")[1]
+
+    @property
+    def what(self) -> str:
+        """What it is for, as part of a sentence."""
+        words = " ".join((self.answer.__doc__ or "").split("\n\n")[0].split())
+        return words[0].lower() + words[1:].removesuffix(".")
+
+    @property
+    def answers(self) -> Any:
+        """The type of its answer; `Octets` and `EventStream` for what is no JSON."""
+        return get_type_hints(self.answer)["return"]
 
     @property
     def needs(self) -> AccessScope:
@@ -230,6 +268,12 @@ class Verb:
         if run is not None and not may and self.method != "GET":
             refuse(context.core, run, self.name)
         return self.answered(context, replace(call, inside=run))
+
+
+def verbs_of(module: ModuleType) -> list[Verb]:
+    """The routes that a module declares, in its order."""
+    found = [one for one in vars(module).values() if getattr(one, "__module__", "") == module.__name__]
+    return [one.verb for one in found if hasattr(one, "verb")]
 
 
 def _inside(context: ApiContext, caller: Address | None) -> Run | None:

@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
-from starlette.responses import Response
+from typing_extensions import TypedDict
 
 from pancode.access.rights import DISPATCHES, DROPS
 from pancode.access.run_rights import refuse
 from pancode.agents.request import DispatchRequest
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import (
-    DryRunAnswer,
-    EventStream,
-    Octets,
-    QueuedAnswer,
-    RunDetail,
-    RunsAnswer,
-    RunShape,
-    SnapshotsAnswer,
-    StreamsAnswer,
-    TailsAnswer,
-    VerdictShape,
-    WhyShape,
-)
 from pancode.api.pages import PAGED, Cursors
 from pancode.api.request.bodies import DispatchBody, ExploreBody, ReasonBody, RetryBody
-from pancode.api.routing import ApiCall, Verb
+from pancode.api.routing import ApiCall, EventStream, Octets, Verb
 from pancode.api.streaming import log_events, run_events, sse
 from pancode.control.paging import MOST_ROWS, RUN_FILTERS
 from pancode.control.run import brief, find, show
 from pancode.control.sessions import parent_of
+from pancode.control.shapes import RunDetail, RunShape, VerdictShape, WhyShape
 from pancode.control.surroundings import Surroundings
 from pancode.core.records import Run, RunState
 from pancode.core.values import replace
 from pancode.dispatch.dispatch import dispatch, dry_run, under_way
-from pancode.dispatch.report import queued, report
+from pancode.dispatch.report import DryRunAnswer, QueuedAnswer, queued, report
 from pancode.reports.story import why
 from pancode.runs.log import MOST_TAIL, LogPlace, read_log, stream_names, tails
 from pancode.runs.receipts import verify
@@ -47,14 +34,44 @@ from pancode.runs.workspaces import in_workspace
 from pancode.work.workflow.asked import caller_of, lands
 
 
-def _dispatch(context: ApiContext, call: ApiCall) -> Any:
-    body: DispatchBody = call.body
-    request, parent, around = asked_by(context, call)
-    if call.inside is None:  # a run has what it was given, and no line of a person's work
-        request = in_workspace(context.core, around, request)
-    if body.dry_run:
-        return rehearsed(context, around, request, parent)
-    return queued(dispatch(context.core, around, request, parent))
+class RunsAnswer(TypedDict):
+    runs: list[RunShape]
+    next: str | None
+    """The cursor of the next page; None: the list ends here."""
+
+
+class SnapshotShape(TypedDict):
+    """A snapshot that is being taken. `of` is 0 until the files are counted."""
+
+    run: str
+    project: str
+    done: int
+    of: int
+
+
+class SnapshotsAnswer(TypedDict):
+    snapshots: list[SnapshotShape]
+
+
+class StreamsAnswer(TypedDict):
+    """By attempt: the names of its outputs."""
+
+    streams: dict[str, list[str]]
+
+
+class TailsAnswer(TypedDict):
+    """By run that is under way: the end of its output."""
+
+    tails: dict[str, str]
+
+
+@Verb("GET /v1/runs", command="runs", query=(*PAGED, *RUN_FILTERS))
+def _runs(context: ApiContext, call: ApiCall) -> RunsAnswer:
+    """The newest runs."""
+    cursors, limit = Cursors(call.query, "runs"), call.number("limit", 20, MOST_ROWS)
+    wanted = Filter.of(context.known(call.query), context.core.wall_ms())
+    page = runs(context.core, limit, wanted, cursors.after())
+    return {"runs": page.rows, "next": cursors.next(page.last)}
 
 
 def rehearsed(
@@ -104,49 +121,70 @@ def childs(context: ApiContext, parent: Run, request: DispatchRequest) -> Dispat
     )
 
 
-def _runs(context: ApiContext, call: ApiCall) -> Any:
-    cursors, limit = Cursors(call.query, "runs"), call.number("limit", 20, MOST_ROWS)
-    wanted = Filter.of(context.known(call.query), context.core.wall_ms())
-    page = runs(context.core, limit, wanted, cursors.after())
-    return {"runs": page.rows, "next": cursors.next(page.last)}
+@Verb("POST /v1/runs", DispatchBody, "dispatch", pokes=True, status=201, for_runs=True, right=DISPATCHES)
+def _dispatch(context: ApiContext, call: ApiCall) -> QueuedAnswer | DryRunAnswer:
+    """Dispatch; with `dry_run` only judge."""
+    body: DispatchBody = call.body
+    request, parent, around = asked_by(context, call)
+    if call.inside is None:  # a run has what it was given, and no line of a person's work
+        request = in_workspace(context.core, around, request)
+    if body.dry_run:
+        return cast("QueuedAnswer | DryRunAnswer", rehearsed(context, around, request, parent))
+    return queued(dispatch(context.core, around, request, parent))
 
 
-def _snapshots(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/snapshots")
+def _snapshots(context: ApiContext, call: ApiCall) -> SnapshotsAnswer:
+    """Snapshots that are being made now."""
     return {"snapshots": under_way(context.core)}
 
 
-def _show(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/tails", query=("bytes",))
+def _tails(context: ApiContext, call: ApiCall) -> TailsAnswer:
+    """The last words of what runs."""
+    return {"tails": tails(context.core, context.coordinator.streams, call.number("bytes", 600, MOST_TAIL))}
+
+
+@Verb("GET /v1/runs/{run}", command="runs show")
+def _show(context: ApiContext, call: ApiCall) -> RunDetail:
+    """All of a run."""
     return show(context.core, call.path["run"])
 
 
-def _brief(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/runs/{run}/brief")
+def _brief(context: ApiContext, call: ApiCall) -> RunShape:
+    """A run in short."""
     return brief(context.core, call.path["run"])
 
 
-def _why(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/runs/{run}/why", command="why")
+def _why(context: ApiContext, call: ApiCall) -> WhyShape:
+    """Every decision about it."""
     return why(context.core, call.path["run"])
 
 
-def _events(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/runs/{run}/events")
+def _events(context: ApiContext, call: ApiCall) -> EventStream:
+    """Follow it until it ends."""
     brief(context.core, call.path["run"])  # an unknown run is an answer of its own, not an event
     return sse(run_events(context, call))
 
 
-def _log(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/runs/{run}/log", command="runs logs", query=("offset", "stream", "attempt", "follow"))
+def _log(context: ApiContext, call: ApiCall) -> Octets | EventStream:
+    """Its output from a byte on."""
     place = LogPlace.of(call.query)
     piece = read_log(context.core, context.coordinator.streams, call.path["run"], place)
     if call.flag("follow"):
         return sse(log_events(context, call))
     headers = {"Pancode-Attempt": piece.place.attempt, "Pancode-Next": str(piece.place.offset)}
     headers["Pancode-State"] = "more" if piece.more else "end" if piece.end else "open"
-    return Response(piece.data, media_type="application/octet-stream", headers=headers)
+    return Octets(piece.data, headers=headers)
 
 
-def _tails(context: ApiContext, call: ApiCall) -> Any:
-    return {"tails": tails(context.core, context.coordinator.streams, call.number("bytes", 600, MOST_TAIL))}
-
-
-def _streams(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/runs/{run}/streams")
+def _streams(context: ApiContext, call: ApiCall) -> StreamsAnswer:
+    """Which outputs it has."""
     return {"streams": stream_names(context.core, context.coordinator.streams, call.path["run"])}
 
 
@@ -154,7 +192,9 @@ def _meant(context: ApiContext, call: ApiCall) -> Run:
     return find(context.core, call.path["run"])
 
 
-def _stop(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/runs/{run}/stop", ReasonBody, "runs stop", pokes=True, right=DROPS)
+def _stop(context: ApiContext, call: ApiCall) -> RunShape:
+    """Stop it."""
     body: ReasonBody = call.body
     reason = body.reason or f"stopped by {body.by}"
     run = stop(context.core, _meant(context, call).id, reason)
@@ -178,48 +218,23 @@ def around_workflow(context: ApiContext, text: str) -> Surroundings:
     return context.coordinator.around(caller.get("settings") or {}, caller.get("preset"))
 
 
-def _retry(context: ApiContext, call: ApiCall) -> Any:
+@Verb(
+    "POST /v1/runs/{run}/retry",
+    RetryBody,
+    "runs retry",
+    pokes=True,
+    status=201,
+    right=DISPATCHES,
+    lands=lands_again,
+)
+def _retry(context: ApiContext, call: ApiCall) -> QueuedAnswer:
+    """The same work as a new run."""
     body: RetryBody = call.body
     old, around = _meant(context, call), context.coordinator.around({})
     return queued(dispatch_again(context.core, around, old, body.by, body.resume, body.alone))
 
 
-def _verify(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/runs/{run}/verify", command="receipt verify")
+def _verify(context: ApiContext, call: ApiCall) -> VerdictShape:
+    """Judge its receipt."""
     return verify(context.core, call.path["run"], context.coordinator.streams)
-
-
-RUN_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/runs", _runs, query=(*PAGED, *RUN_FILTERS), answers=RunsAnswer),
-    Verb(
-        "POST",
-        "/v1/runs",
-        _dispatch,
-        DispatchBody,
-        pokes=True,
-        status=201,
-        for_runs=True,
-        right=DISPATCHES,
-        answers=QueuedAnswer | DryRunAnswer,
-    ),
-    Verb("GET", "/v1/snapshots", _snapshots, answers=SnapshotsAnswer),
-    Verb("GET", "/v1/tails", _tails, query=("bytes",), answers=TailsAnswer),
-    Verb("GET", "/v1/runs/{run}", _show, answers=RunDetail),
-    Verb("GET", "/v1/runs/{run}/brief", _brief, answers=RunShape),
-    Verb("GET", "/v1/runs/{run}/why", _why, answers=WhyShape),
-    Verb("GET", "/v1/runs/{run}/events", _events, answers=EventStream),
-    Verb("GET", "/v1/runs/{run}/log", _log, query=("offset", "stream", "attempt", "follow"), answers=Octets),
-    Verb("GET", "/v1/runs/{run}/streams", _streams, answers=StreamsAnswer),
-    Verb("POST", "/v1/runs/{run}/stop", _stop, ReasonBody, pokes=True, right=DROPS, answers=RunShape),
-    Verb(
-        "POST",
-        "/v1/runs/{run}/retry",
-        _retry,
-        RetryBody,
-        pokes=True,
-        status=201,
-        right=DISPATCHES,
-        lands=lands_again,
-        answers=QueuedAnswer,
-    ),
-    Verb("GET", "/v1/runs/{run}/verify", _verify, answers=VerdictShape),
-)

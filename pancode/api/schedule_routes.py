@@ -1,25 +1,33 @@
-"""Routes of schedules: add, look, pause, resume, fire, remove."""
+"""Routes of schedules: add, look, pause, resume, fire, remove; and the webhook that begins one."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
+from pancode.access.door import HOOKS
 from pancode.access.rights import DISPATCHES, DROPS, OPERATES
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import RemovedAnswer, SchedulesAnswer, ScheduleShape
-from pancode.api.hook_routes import forget_secret, placed, with_secret
-from pancode.api.request.bodies import ActBody, Body, By, DispatchBody, ReasonBody
+from pancode.api.request.bodies import ActBody, Body, By, DispatchBody, ReasonBody, SignedBody
 from pancode.api.request.workflow_bodies import WorkflowBody
-from pancode.api.routing import ApiCall, Verb
-from pancode.errors import UsageError
+from pancode.api.routing import ApiCall, AtDoor, RemovedAnswer, Verb
+from pancode.control.shapes import HookShape, ScheduleShape
+from pancode.errors import ConfigError, UsageError
+from pancode.notices.asked import fresh_secret
+from pancode.notices.webhook import called
 from pancode.work.schedule.edit import add, fire, lands, pause, planned, remove, resume
 from pancode.work.schedule.request import AskedSchedule
 from pancode.work.schedule.schedules import preview, schedules, show
+from pancode.work.schedule.triggers import WEBHOOK, secret_name
 from pancode.work.schedule.work import PlannedWork
 
 Words = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class SchedulesAnswer(TypedDict):
+    schedules: list[ScheduleShape]
 
 
 class ScheduleBody(Body):
@@ -84,7 +92,15 @@ class ScheduleBody(Body):
         return PlannedWork(request=request, caller={**caller, "land": request.land})
 
 
-def _add(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/schedules", command="schedule ls")
+def _list(context: ApiContext, call: ApiCall) -> SchedulesAnswer:
+    """All schedules."""
+    return {"schedules": [placed(context, one) for one in schedules(context.core)]}
+
+
+@Verb("POST /v1/schedules", ScheduleBody, "schedule add", status=201, right=DISPATCHES)
+def _add(context: ApiContext, call: ApiCall) -> ScheduleShape:
+    """Make one; with `dry_run` only judge."""
     body: ScheduleBody = call.body if call.visitor is None else call.body.without_yes()
     asked = body.asked()
     around = context.coordinator.around(asked.work.caller["settings"], asked.work.caller["preset"])
@@ -96,26 +112,23 @@ def _add(context: ApiContext, call: ApiCall) -> Any:
     return placed(context, with_secret(context, show(core, schedule.name, warnings)))
 
 
-def _list(context: ApiContext, call: ApiCall) -> Any:
-    return {"schedules": [placed(context, one) for one in schedules(context.core)]}
-
-
-def _show(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/schedules/{schedule}", command="schedule show")
+def _show(context: ApiContext, call: ApiCall) -> ScheduleShape:
+    """One, with its firings."""
     return placed(context, show(context.core, call.path["schedule"]))
 
 
-def _pause(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/schedules/{schedule}/pause", ReasonBody, "schedule pause", right=OPERATES)
+def _pause(context: ApiContext, call: ApiCall) -> ScheduleShape:
+    """Fire no more."""
     pause(context.core, call.path["schedule"], call.body.reason, call.body.by)
     return _show(context, call)
 
 
-def _resume(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/schedules/{schedule}/resume", ActBody, "schedule resume", right=OPERATES)
+def _resume(context: ApiContext, call: ApiCall) -> ScheduleShape:
+    """Fire again."""
     resume(context.core, call.path["schedule"], call.body.by)
-    return _show(context, call)
-
-
-def _fire(context: ApiContext, call: ApiCall) -> Any:
-    fire(context.core, call.path["schedule"], call.body.by)
     return _show(context, call)
 
 
@@ -123,27 +136,63 @@ def _lands(context: ApiContext, call: ApiCall) -> bool:
     return lands(context.core, call.path["schedule"])
 
 
-def _remove(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/schedules/{schedule}/run", ActBody, "schedule run", right=DISPATCHES, lands=_lands)
+def _fire(context: ApiContext, call: ApiCall) -> ScheduleShape:
+    """Fire now."""
+    fire(context.core, call.path["schedule"], call.body.by)
+    return _show(context, call)
+
+
+@Verb("POST /v1/schedules/{schedule}/remove", ActBody, "schedule rm", right=DROPS)
+def _remove(context: ApiContext, call: ApiCall) -> RemovedAnswer:
+    """Remove it."""
     removed = show(context.core, call.path["schedule"])
     remove(context.core, call.path["schedule"], call.body.by)
-    forget_secret(context, removed)
+    if removed["trigger"]["kind"] == WEBHOOK:
+        context.coordinator.keep_secret(secret_name(removed["schedule"]), None)
     return {"removed": call.path["schedule"]}
 
 
-SCHEDULE_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/schedules", _list, answers=SchedulesAnswer),
-    Verb("POST", "/v1/schedules", _add, ScheduleBody, status=201, right=DISPATCHES, answers=ScheduleShape),
-    Verb("GET", "/v1/schedules/{schedule}", _show, answers=ScheduleShape),
-    Verb("POST", "/v1/schedules/{schedule}/pause", _pause, ReasonBody, right=OPERATES, answers=ScheduleShape),
-    Verb("POST", "/v1/schedules/{schedule}/resume", _resume, ActBody, right=OPERATES, answers=ScheduleShape),
-    Verb(
-        "POST",
-        "/v1/schedules/{schedule}/run",
-        _fire,
-        ActBody,
-        right=DISPATCHES,
-        answers=ScheduleShape,
-        lands=_lands,
-    ),
-    Verb("POST", "/v1/schedules/{schedule}/remove", _remove, ActBody, right=DROPS, answers=RemovedAnswer),
+CLOSED = (
+    "no webhook reaches the schedule: the API is not open over TCP; set "
+    "api.listen: 127.0.0.1:7433 in pancode.yaml, "
+    "then: pancode fleet down, pancode fleet up"
 )
+
+
+def placed(context: ApiContext, shown: ScheduleShape) -> ScheduleShape:
+    """The schedule with its address, if it begins on a webhook and the API is open."""
+    if shown["trigger"]["kind"] != WEBHOOK:
+        return shown
+    base = _base(context)
+    if base is None:
+        return {**shown, "warnings": [*shown["warnings"], CLOSED]}
+    return {**shown, "url": f"{base}{HOOKS}{shown['schedule']}"}
+
+
+def with_secret(context: ApiContext, made: ScheduleShape) -> ScheduleShape:
+    """A schedule that was just made; its secret is kept, and is in this answer alone."""
+    if made["trigger"]["kind"] != WEBHOOK:
+        return made
+    secret = fresh_secret(context.core)
+    context.coordinator.keep_secret(secret_name(made["schedule"]), secret)
+    return {**made, "secret": secret}
+
+
+def _base(context: ApiContext) -> str | None:
+    """The public address, else that of this machine; None: the API is closed."""
+    opened = context.facts.get("api")
+    if opened is None:
+        return None
+    try:
+        public = context.coordinator.notify_rules().console
+    except ConfigError:
+        public = None
+    return (public or cast("str", opened)).rstrip("/")
+
+
+@Verb("POST /v1/hooks/{schedule}", SignedBody, status=202, right=DISPATCHES, at_door=AtDoor.SIGNED)
+def _called(context: ApiContext, call: ApiCall) -> HookShape:
+    """A signed webhook from elsewhere begins its work."""
+    body: SignedBody = call.body
+    return called(context.core, call.path["schedule"], body.signed(), context.coordinator.kept_secret)

@@ -6,10 +6,11 @@ import base64
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
+from typing_extensions import TypedDict
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Mode, Safety
@@ -17,30 +18,17 @@ from pancode.access.rights import ANSWERS, DISPATCHES, TELLS
 from pancode.agents.options import MOST_MS
 from pancode.agents.request import DispatchRequest
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import (
-    CheckpointsShape,
-    ContextShape,
-    DecompositionsAnswer,
-    DryRunAnswer,
-    EventStream,
-    QueuedAnswer,
-    SaidAnswer,
-    SessionsAnswer,
-    SessionShape,
-    SessionVerdictShape,
-    TasksShape,
-)
 from pancode.api.problems import body_of, problem_of
 from pancode.api.request.bodies import ActBody, By, CallerSettings, TellBody, WorkBody
-from pancode.api.routing import ApiCall, Verb
+from pancode.api.routing import ApiCall, EventStream, Verb
 from pancode.api.streaming import LOOK_S, QUIET_S, event, sse
 from pancode.code.git.rehearsal_ground import rehearsal_ground
 from pancode.control.paging import MOST_ROWS
 from pancode.core.states import SessionState
 from pancode.core.values import replace
-from pancode.dispatch.report import queued, report
+from pancode.dispatch.report import DryRunAnswer, QueuedAnswer, queued, report
 from pancode.runs.workspaces import in_workspace
-from pancode.sessions import checkpoints
+from pancode.sessions import checkpoints, shapes
 from pancode.sessions.context import context as window_of
 from pancode.sessions.receipts import verify
 from pancode.sessions.rehearsals import as_rehearsal, decompositions, keep
@@ -53,6 +41,29 @@ AT_ONCE_MS, MOST_ROUNDS = 1, 20
 """Left alone, a sitting rests behind its turn, and there are so many of them."""
 MOST_TOLD = 16_000
 Duration = Annotated[int | None, Field(ge=1, le=MOST_MS)]
+
+
+class SessionsAnswer(TypedDict):
+    sessions: list[shapes.SessionShape]
+
+
+class DecompositionsAnswer(TypedDict):
+    """Of the named model, else of each that was asked."""
+
+    models: list[shapes.DecompositionShape]
+
+
+class SaidAnswer(TypedDict):
+    """`how` the words reach an agent: `begins` (the next run, with them), `sent`, `with its task`, `kept`.
+
+    `number`: that of the message in this run, as its output has it; 0: it is in the task.
+    """
+
+    run: str
+    state: str
+    how: str
+    number: int
+    warnings: list[str]
 
 
 class SessionBody(WorkBody, CallerSettings):
@@ -135,7 +146,9 @@ class RestoreBody(ActBody):
     told: Annotated[str, Field(max_length=MOST_TOLD)] = ""
 
 
-def _begin(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/sessions", SessionBody, "chat", pokes=True, status=201, right=DISPATCHES)
+def _begin(context: ApiContext, call: ApiCall) -> QueuedAnswer | DryRunAnswer:
+    """Begin a session: a run that takes turns."""
     body: SessionBody = call.body
     around = context.coordinator.around(dict(body.settings.items()), body.preset)
     request = body.request()
@@ -146,22 +159,28 @@ def _begin(context: ApiContext, call: ApiCall) -> Any:
         request = in_workspace(context.core, around, request)
     if body.dry_run:
         judged, chosen = judge(context.core, around, request)
-        return {**report(judged), "chosen": chosen}
+        return cast("QueuedAnswer | DryRunAnswer", {**report(judged), "chosen": chosen})
     begun = begin(context.core, around, request)
     if body.rehearses:
         keep(context.core, request, begun.run.id)
     return queued(begun)
 
 
-def _decompositions(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/models/decompositions", command="models decompose", query=("model",))
+def _decompositions(context: ApiContext, call: ApiCall) -> DecompositionsAnswer:
+    """How models take requests apart as Panos."""
     return {"models": decompositions(context.core, call.query.get("model"))}
 
 
-def _sessions(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/sessions", command="sessions ls", query=("limit",))
+def _sessions(context: ApiContext, call: ApiCall) -> SessionsAnswer:
+    """The newest sessions."""
     return {"sessions": sessions(context.core, call.number("limit", 20, MOST_ROWS))}
 
 
-def _show(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/sessions/{run}", command="sessions show")
+def _show(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
+    """One of them, by any of its runs."""
     return show(context.core, call.path["run"])
 
 
@@ -169,7 +188,9 @@ def _lands(context: ApiContext, call: ApiCall) -> bool:
     return lands(context.core, call.path["run"])
 
 
-def _words(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/sessions/{run}/words", TellBody, "attach", pokes=True, right=ANSWERS, lands=_lands)
+def _words(context: ApiContext, call: ApiCall) -> SaidAnswer:
+    """Words for it: all that people say."""
     body: TellBody = call.body
     token = None if call.visitor is None else call.visitor.token
     around = context.coordinator.around({})
@@ -184,51 +205,71 @@ def _words(context: ApiContext, call: ApiCall) -> Any:
     }
 
 
-def _turn(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/sessions/{run}/turn", TurnBody, "sessions rest", pokes=True, right=TELLS)
+def _turn(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
+    """Cancel its turn, or let it rest behind it."""
     body: TurnBody = call.body
     return show(context.core, turn(context.core, call.path["run"], body.what, body.by, body.turn).id)
 
 
-def _terms(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/sessions/{run}/terms", TermsBody, "sessions set", pokes=True, right=DISPATCHES)
+def _terms(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
+    """Its mode, level and model, from its next sitting on."""
     body: TermsBody = call.body
     around = context.coordinator.around({})
     run = set_terms(context.core, around, call.path["run"], body.change, body.by, body.yes)
     return show(context.core, run.id)
 
 
-def _end(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/sessions/{run}/end", ActBody, "sessions end", pokes=True, right=TELLS)
+def _end(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
+    """End it; the next words begin it again."""
     body: ActBody = call.body
     return show(context.core, end(context.core, call.path["run"], body.by).id)
 
 
-def _verify(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/sessions/{run}/verify", command="receipt verify")
+def _verify(context: ApiContext, call: ApiCall) -> shapes.SessionVerdictShape:
+    """The verdict on its receipts, and on their chain."""
     return verify(context.core, call.path["run"], context.coordinator.streams)
 
 
-def _points(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/sessions/{run}/checkpoints", command="sessions checkpoints")
+def _points(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
+    """Its named points."""
     return checkpoints.show(context.core, call.path["run"])
 
 
-def _point(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/sessions/{run}/checkpoints", CheckpointBody, "sessions checkpoint", status=201, right=TELLS)
+def _point(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
+    """Name its newest sitting, at rest."""
     body: CheckpointBody = call.body
     return checkpoints.make(context.core, call.path["run"], body.name or "", body.by)
 
 
-def _restore(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/sessions/{run}/restore", RestoreBody, "sessions restore", right=TELLS)
+def _restore(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
+    """Its next words go on at a point."""
     body: RestoreBody = call.body
     return checkpoints.restore(context.core, call.path["run"], body.name, body.told, body.by)
 
 
-def _tasks(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/sessions/{run}/tasks", command="sessions tasks")
+def _tasks(context: ApiContext, call: ApiCall) -> shapes.TasksShape:
+    """What it has dispatched."""
     return tasks(context.core, call.path["run"])
 
 
-def _context(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/sessions/{run}/context", command="sessions context")
+def _context(context: ApiContext, call: ApiCall) -> shapes.ContextShape:
+    """The window of its model, by category."""
     place = context.coordinator
     return window_of(context.core, place.around({}), place.streams, call.path["run"])
 
 
-def _stream(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/sessions/{run}/stream", command="attach", query=("since", "attempt"))
+def _stream(context: ApiContext, call: ApiCall) -> EventStream:
+    """Its output from `RUN:BYTE` on, and its state."""
     place = place_in(context.core, call.path["run"], call.query, call.last_event)
     return sse(_events(context, place))
 
@@ -241,7 +282,7 @@ async def _events(context: ApiContext, place: SessionPlace) -> AsyncIterator[str
     is asked when the bell has rung, and each `QUIET_S`; output that has grown is read without it.
     """
     core, streams = context.core, context.coordinator.streams
-    last: SessionShape | None = None
+    last: shapes.SessionShape | None = None
     looked, quiet = -1, 0.0
     with context.bell.listening() as ear:
         while not context.closing.is_set():
@@ -281,62 +322,3 @@ def _log(data: bytes, place: SessionPlace) -> str:
     shown = base64.b64encode(data).decode()
     told = {"run": place.run, "attempt": place.attempt, "next": place.offset, "b64": shown}
     return event("log", told, place.mark)
-
-
-SESSION_VERBS: tuple[Verb, ...] = (
-    Verb(
-        "POST",
-        "/v1/sessions",
-        _begin,
-        SessionBody,
-        pokes=True,
-        status=201,
-        right=DISPATCHES,
-        answers=QueuedAnswer | DryRunAnswer,
-    ),
-    Verb(
-        "GET",
-        "/v1/models/decompositions",
-        _decompositions,
-        query=("model",),
-        answers=DecompositionsAnswer,
-    ),
-    Verb("GET", "/v1/sessions", _sessions, query=("limit",), answers=SessionsAnswer),
-    Verb("GET", "/v1/sessions/{run}", _show, answers=SessionShape),
-    Verb(
-        "POST",
-        "/v1/sessions/{run}/words",
-        _words,
-        TellBody,
-        pokes=True,
-        right=ANSWERS,
-        lands=_lands,
-        answers=SaidAnswer,
-    ),
-    Verb("POST", "/v1/sessions/{run}/turn", _turn, TurnBody, pokes=True, right=TELLS, answers=SessionShape),
-    Verb(
-        "POST",
-        "/v1/sessions/{run}/terms",
-        _terms,
-        TermsBody,
-        pokes=True,
-        right=DISPATCHES,
-        answers=SessionShape,
-    ),
-    Verb("POST", "/v1/sessions/{run}/end", _end, ActBody, pokes=True, right=TELLS, answers=SessionShape),
-    Verb("GET", "/v1/sessions/{run}/verify", _verify, answers=SessionVerdictShape),
-    Verb("GET", "/v1/sessions/{run}/checkpoints", _points, answers=CheckpointsShape),
-    Verb(
-        "POST",
-        "/v1/sessions/{run}/checkpoints",
-        _point,
-        CheckpointBody,
-        status=201,
-        right=TELLS,
-        answers=CheckpointsShape,
-    ),
-    Verb("POST", "/v1/sessions/{run}/restore", _restore, RestoreBody, right=TELLS, answers=CheckpointsShape),
-    Verb("GET", "/v1/sessions/{run}/tasks", _tasks, answers=TasksShape),
-    Verb("GET", "/v1/sessions/{run}/context", _context, answers=ContextShape),
-    Verb("GET", "/v1/sessions/{run}/stream", _stream, query=("since", "attempt"), answers=EventStream),
-)

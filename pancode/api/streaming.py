@@ -10,11 +10,10 @@ from dataclasses import asdict
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import StreamingResponse
 
 from pancode.api.context import ApiContext
 from pancode.api.problems import body_of, problem_of
-from pancode.api.routing import ApiCall
+from pancode.api.routing import ApiCall, EventStream
 from pancode.control.run import brief
 from pancode.core.records import FeedEvent
 from pancode.fleet.acts import Progress, ProgressLine
@@ -25,8 +24,8 @@ QUIET_S = 10.0
 """A comment is sent this often, so that a reader can tell a quiet run from a dead coordinator."""
 
 
-def sse(events: AsyncIterator[str]) -> StreamingResponse:
-    return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+def sse(events: AsyncIterator[str]) -> EventStream:
+    return EventStream(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
 def event(kind: str, data: Any, mark: str = "") -> str:

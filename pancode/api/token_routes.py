@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from pancode.access.codes import make_code, trade
 from pancode.access.rights import NOTES, REMOVES, SEES_ALL, SETS_UP
-from pancode.access.tokens import create, listed, revoke, shape
+from pancode.access.tokens import MadeTokenShape, TokenShape, create, listed, revoke, shape
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import (
-    EndedAnswer,
-    MadeTokenShape,
-    RevokedAnswer,
-    TokensAnswer,
-    TokenShape,
-    WebCodeAnswer,
-)
 from pancode.api.request.bodies import ActBody, Body
 from pancode.api.routing import ApiCall, AtDoor, Verb
 from pancode.core.records import ApiToken
@@ -27,6 +20,26 @@ from pancode.errors import UnavailableError, UsageError
 TokenName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$")]
 Scopes = Annotated[tuple[AccessScope, ...], Field(min_length=1, max_length=6)]
 Lasts = Annotated[int, Field(ge=1_000, le=3_650 * 86_400_000)]
+
+
+class TokensAnswer(TypedDict):
+    tokens: list[TokenShape]
+
+
+class RevokedAnswer(TokensAnswer):
+    """The tokens that are left. `paused`: schedules that the revoked token has made."""
+
+    paused: list[str]
+
+
+class WebCodeAnswer(TypedDict):
+    code: str
+    url: str
+    lasts_ms: int
+
+
+class EndedAnswer(TypedDict):
+    ended: str
 
 
 class TokenBody(ActBody):
@@ -55,21 +68,29 @@ class WebSessionBody(Body):
     code: Annotated[str, Field(min_length=1, max_length=200)]
 
 
-def _tokens(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/tokens", command="token ls", right=SEES_ALL)
+def _tokens(context: ApiContext, call: ApiCall) -> TokensAnswer:
+    """All tokens."""
     return {"tokens": listed(context.core)}
 
 
-def _create(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/tokens", TokenBody, "token create", status=201, right=SETS_UP)
+def _create(context: ApiContext, call: ApiCall) -> MadeTokenShape:
+    """Make one; its secret is told once."""
     body: TokenBody = call.body
     return create(context.core, body.wanted(), body.by, _token(call))
 
 
-def _revoke(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/tokens/{token}/revoke", ActBody, "token revoke", right=REMOVES)
+def _revoke(context: ApiContext, call: ApiCall) -> RevokedAnswer:
+    """Make one worthless, and pause schedules that it made."""
     paused = revoke(context.core, call.path["token"], call.body.by)
     return {**_tokens(context, call), "paused": paused}
 
 
-def _code(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/web/codes", WebCodeBody, status=201, right=SETS_UP, at_door=AtDoor.CLOSED)
+def _code(context: ApiContext, call: ApiCall) -> WebCodeAnswer:
+    """A code that opens the console once."""
     body: WebCodeBody = call.body
     url = context.facts.get("api") or _loopback(context)
     code = make_code(context.core, body.scopes, body.lasts_ms, body.by)
@@ -90,16 +111,22 @@ def _loopback(context: ApiContext) -> str:
     )
 
 
-def _session(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/web/session", WebSessionBody, status=201, right=NOTES, at_door=AtDoor.OPEN)
+def _session(context: ApiContext, call: ApiCall) -> MadeTokenShape:
+    """Trade a code for a token."""
     body: WebSessionBody = call.body
     return trade(context.core, body.code)
 
 
-def _own(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/web/session", for_item=True)
+def _own(context: ApiContext, call: ApiCall) -> TokenShape:
+    """The token with which this is asked."""
     return shape(_must_have(call))
 
 
-def _end(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/web/session/end", ActBody, right=NOTES, for_item=True)
+def _end(context: ApiContext, call: ApiCall) -> EndedAnswer:
+    """Revoke the token with which this is asked."""
     token = _must_have(call)
     revoke(context.core, token.name, call.body.by)
     return {"ended": token.name}
@@ -117,32 +144,3 @@ def _must_have(call: ApiCall) -> ApiToken:
             "this connection has no token", why="it is the unix socket", fix=fix, code="no_session"
         )
     return token
-
-
-TOKEN_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/tokens", _tokens, right=SEES_ALL, answers=TokensAnswer),
-    Verb("POST", "/v1/tokens", _create, TokenBody, status=201, right=SETS_UP, answers=MadeTokenShape),
-    Verb("POST", "/v1/tokens/{token}/revoke", _revoke, ActBody, right=REMOVES, answers=RevokedAnswer),
-    Verb(
-        "POST",
-        "/v1/web/codes",
-        _code,
-        WebCodeBody,
-        status=201,
-        right=SETS_UP,
-        at_door=AtDoor.CLOSED,
-        answers=WebCodeAnswer,
-    ),
-    Verb(
-        "POST",
-        "/v1/web/session",
-        _session,
-        WebSessionBody,
-        status=201,
-        right=NOTES,
-        at_door=AtDoor.OPEN,
-        answers=MadeTokenShape,
-    ),
-    Verb("GET", "/v1/web/session", _own, for_item=True, answers=TokenShape),
-    Verb("POST", "/v1/web/session/end", _end, ActBody, right=NOTES, for_item=True, answers=EndedAnswer),
-)

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, cast
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from pancode.access.rights import DROPS, OPERATES
 from pancode.api.context import ApiContext
-from pancode.api.document.answers import RemovedWorkspaceAnswer, WorkspaceAnswer, WorkspacesAnswer
 from pancode.api.request.bodies import ActBody, Line, Name
 from pancode.api.routing import ApiCall, Verb
 from pancode.control.projects import meant, moved
 from pancode.dispatch.workspaces import KeptWorkspace
 from pancode.errors import NotFoundError, UsageError
-from pancode.runs.workspaces import branch_for, create, remove, repair, show, workspaces
+from pancode.runs.workspaces import (
+    WorkspaceAnswer,
+    WorkspaceShape,
+    branch_for,
+    create,
+    remove,
+    repair,
+    show,
+    workspaces,
+)
 
 Folder = Annotated[str, Field(min_length=1, max_length=4_096)]
+
+
+class WorkspacesAnswer(TypedDict):
+    workspaces: list[WorkspaceShape]
+
+
+class RemovedWorkspaceAnswer(TypedDict):
+    removed: str
+    kept: str | None
 
 
 class WorkspaceBody(ActBody):
@@ -46,21 +64,27 @@ class RemoveWorkspaceBody(ActBody):
     force: bool = False
 
 
-def _list(context: ApiContext, call: ApiCall) -> Any:
+@Verb("GET /v1/workspaces", command="workspace ls")
+def _list(context: ApiContext, call: ApiCall) -> WorkspacesAnswer:
+    """Lines of work with a name."""
     return {"workspaces": workspaces(context.core)}
 
 
-def _show(context: ApiContext, call: ApiCall) -> Any:
-    return show(context.core, context.coordinator.around({}), call.path["workspace"])
-
-
-def _create(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/workspaces", WorkspaceBody, "workspace create", status=201, right=OPERATES)
+def _create(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
+    """Create one."""
     body: WorkspaceBody = call.body
     name, now = body.name.lower(), context.core.wall_ms()
     project = _project(context, body)
     asked = KeptWorkspace(name, project, branch_for(name, body.title), body.node, now, body.by)
     create(context.core, asked)
     return show(context.core, context.coordinator.around({}), name)
+
+
+@Verb("GET /v1/workspaces/{workspace}", command="workspace show")
+def _show(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
+    """One, with its runs and what is wrong."""
+    return show(context.core, context.coordinator.around({}), call.path["workspace"])
 
 
 def _project(context: ApiContext, body: WorkspaceBody) -> str:
@@ -86,43 +110,18 @@ def top_of(context: ApiContext, folder: str | None) -> str:
     return top
 
 
-def _repair(context: ApiContext, call: ApiCall) -> Any:
+@Verb("POST /v1/workspaces/{workspace}/repair", RepairBody, "workspace repair", right=OPERATES)
+def _repair(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
+    """Give it its repository or another machine."""
     body: RepairBody = call.body
     top = None if body.repository is None else top_of(context, body.repository)
     repair(context.core, call.path["workspace"], body.by, top, body.node)
     return _show(context, call)
 
 
-def _remove(context: ApiContext, call: ApiCall) -> Any:
-    return remove(context.core, call.path["workspace"], call.body.by, call.body.force)
-
-
-WORKSPACE_VERBS: tuple[Verb, ...] = (
-    Verb("GET", "/v1/workspaces", _list, answers=WorkspacesAnswer),
-    Verb(
-        "POST",
-        "/v1/workspaces",
-        _create,
-        WorkspaceBody,
-        status=201,
-        right=OPERATES,
-        answers=WorkspaceAnswer,
-    ),
-    Verb("GET", "/v1/workspaces/{workspace}", _show, answers=WorkspaceAnswer),
-    Verb(
-        "POST",
-        "/v1/workspaces/{workspace}/repair",
-        _repair,
-        RepairBody,
-        right=OPERATES,
-        answers=WorkspaceAnswer,
-    ),
-    Verb(
-        "POST",
-        "/v1/workspaces/{workspace}/remove",
-        _remove,
-        RemoveWorkspaceBody,
-        right=DROPS,
-        answers=RemovedWorkspaceAnswer,
-    ),
-)
+@Verb("POST /v1/workspaces/{workspace}/remove", RemoveWorkspaceBody, "workspace rm", right=DROPS)
+def _remove(context: ApiContext, call: ApiCall) -> RemovedWorkspaceAnswer:
+    """Forget it; its runs stay."""
+    return cast(
+        "RemovedWorkspaceAnswer", remove(context.core, call.path["workspace"], call.body.by, call.body.force)
+    )

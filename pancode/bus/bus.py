@@ -22,7 +22,6 @@ from node_agent.wire import keys
 from node_agent.wire.clock import Clock
 from node_agent.wire.identity import AttemptId
 from pancode.bus import scripts
-from pancode.bus.fair import take_fairly
 from pancode.bus.rights import node_keys, node_rules, worker_key
 from pancode.bus.valkey.access import RedisAccess, connect
 from pancode.bus.valkey.faults import translated
@@ -30,6 +29,31 @@ from pancode.bus.weighing import sweep, weighed
 from pancode.core.ports import JobToClose, NamedJobs, Offer, QueueView, Ticket, UpMessage
 from pancode.core.quota import RedisUsage, is_full
 from pancode.nodes.node import node_user
+
+
+def take_fairly(streams: Sequence[Sequence[UpMessage]], limit: int) -> list[UpMessage]:
+    """At most `limit` messages, each stream in its own order, one of each in turn, so that no node crowds out
+    others.
+
+    A node gets no more than its share of a round.
+    """
+    batch: list[UpMessage] = []
+    streams = [_share(stream) for stream in streams]
+    for position in range(max((len(stream) for stream in streams), default=0)):
+        if len(batch) >= limit:
+            break
+        batch += [stream[position] for stream in streams if position < len(stream)]
+    return batch[:limit]
+
+
+def _share(stream: Sequence[UpMessage]) -> Sequence[UpMessage]:
+    size = 0
+    for position, message in enumerate(stream):
+        if is_full(position, size):
+            return stream[:position]
+        size += len(message.data)
+    return stream
+
 
 TICKET_FUNCTION = "pancode.ticket"
 """Names nothing that could be run: a worker of somebody else that takes a ticket fails, and does no harm."""
@@ -54,21 +78,6 @@ def enqueue_order(client: Any, pipe: Any, tag: str, identity: AttemptId, envelop
         timeout=EVER,
         result_ttl=EVER,
         failure_ttl=EVER,
-        pipeline=pipe,
-    )
-
-
-def enqueue_ticket(client: Any, pipe: Any, ticket: Ticket) -> None:
-    """The job of a ticket: it says what waits, and can do nothing."""
-    text = " ".join(ticket.task.split())[:TEXT_CAP]
-    JsonQueue(ticket.queue, client).enqueue_call(
-        TICKET_FUNCTION,
-        job_id=keys.ticket_id(ticket.run, ticket.attempt),
-        description=f"{ticket.agent}: {text}",
-        meta={"run": ticket.run, "attempt": ticket.attempt, "priority": ticket.priority},
-        timeout=EVER,
-        result_ttl=EVER,
-        failure_ttl=TICKET_FAILED_S,
         pipeline=pipe,
     )
 
@@ -384,7 +393,18 @@ def _show(client: Any, pipe: Any, queue: JsonQueue, shown: Sequence[str], wanted
         if job in shown:
             queue.push_job_id(job, pipeline=pipe)
         else:
-            enqueue_ticket(client, pipe, ticket)
+            # the job of a ticket: it says what waits, and can do nothing
+            text = " ".join(ticket.task.split())[:TEXT_CAP]
+            JsonQueue(ticket.queue, client).enqueue_call(
+                TICKET_FUNCTION,
+                job_id=keys.ticket_id(ticket.run, ticket.attempt),
+                description=f"{ticket.agent}: {text}",
+                meta={"run": ticket.run, "attempt": ticket.attempt, "priority": ticket.priority},
+                timeout=EVER,
+                result_ttl=EVER,
+                failure_ttl=TICKET_FAILED_S,
+                pipeline=pipe,
+            )
     if not wanted:
         pipe.srem(queue.redis_queues_keys, queue.key)
 

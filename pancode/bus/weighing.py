@@ -76,7 +76,14 @@ def weighed(client: Any) -> dict[str, RedisUsage]:
             _add(found, sums[at].decode(), RedisUsage(int(sums[at + 1]), int(sums[at + 2])))
         if cursor == b"0":
             break
-    for tag, size in _connected(client):
+    # (tag, bytes) of each connection of a node's user: its buffers, and the name that it gave itself
+    clients = client.client_list()
+    mine = [one for one in clients if str(one.get("user", "")).startswith(USER_PREFIX)]
+    connected = [
+        (one["user"].removeprefix(USER_PREFIX), int(one.get("tot-mem", 0)) + len(one.get("name", "")))
+        for one in mine
+    ]
+    for tag, size in connected:
         _add(found, tag, RedisUsage(size=size, connected=size))
     return found
 
@@ -84,13 +91,3 @@ def weighed(client: Any) -> dict[str, RedisUsage]:
 def _add(found: dict[str, RedisUsage], tag: str, more: RedisUsage) -> None:
     known = found.get(tag, RedisUsage())
     found[tag] = RedisUsage(known.size + more.size, known.keys + more.keys, known.connected + more.connected)
-
-
-def _connected(client: Any) -> list[tuple[str, int]]:
-    """(tag, bytes) of each connection of a node's user: its buffers, and the name that it gave itself."""
-    clients = client.client_list()
-    mine = [one for one in clients if str(one.get("user", "")).startswith(USER_PREFIX)]
-    return [
-        (one["user"].removeprefix(USER_PREFIX), int(one.get("tot-mem", 0)) + len(one.get("name", "")))
-        for one in mine
-    ]

@@ -100,7 +100,7 @@ def unset(key: Key, face: Json) -> None:
 def _unset_here(key: str) -> dict[str, Any]:
     from pancode.offline.settings import unset_here
 
-    return unset_here(home_of(os.environ), key, os.environ)
+    return {**unset_here(home_of(os.environ), key, os.environ)}
 
 
 @config.verb("undo", "pancode config undo")

@@ -197,7 +197,19 @@ def internal(exc: Exception) -> PancodeError:
     why = f"{type(exc).__name__}: {exc}"
     whole = "".join(traceback.format_exception(exc))
     try:
-        log = _logged(whole)
+        import shlex
+        import time
+
+        from pancode.client import home_here
+
+        log = home_here(os.environ) / COMMAND_LOG
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if log.exists() and log.stat().st_size > _LOG_CAP:
+            log.replace(log.with_suffix(".log.1"))
+        with open(
+            log, "a", opener=lambda path, flags: os.open(path, flags, 0o600), errors="backslashreplace"
+        ) as sink:
+            sink.write(f"{time.strftime('%FT%TZ', time.gmtime())} {shlex.join(sys.argv[:3])}\n{whole}\n")
     except (OSError, PancodeError):
         last = traceback.extract_tb(exc.__traceback__)[-1]
         why += f" (in {last.filename}:{last.lineno}; the log cannot be written)"
@@ -206,23 +218,6 @@ def internal(exc: Exception) -> PancodeError:
         f"report it with the end of {log}; whether the command has had an effect: pancode runs, pancode audit"
     )
     return PancodeError("internal error: a defect of PanCode", why=why, fix=fix)
-
-
-def _logged(text: str) -> Path:
-    import shlex
-    import time
-
-    from pancode.client import home_here
-
-    log = home_here(os.environ) / COMMAND_LOG
-    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if log.exists() and log.stat().st_size > _LOG_CAP:
-        log.replace(log.with_suffix(".log.1"))
-    with open(
-        log, "a", opener=lambda path, flags: os.open(path, flags, 0o600), errors="backslashreplace"
-    ) as sink:
-        sink.write(f"{time.strftime('%FT%TZ', time.gmtime())} {shlex.join(sys.argv[:3])}\n{text}\n")
-    return log
 
 
 def in_words(problem: Problem) -> str:

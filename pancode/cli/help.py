@@ -32,21 +32,18 @@ def help_command(
         rows = [{"code": int(code), "meaning": words} for code, words in MEANINGS.items()]
         face.show({"exit_codes": rows}, lambda: listing(rows, {"CODE": "code", "MEANING": "meaning"}))
         return
-    text = _help_of(ctx.find_root(), topic)
-    face.show({"help": text}, lambda: text + "\n")
-
-
-def _help_of(root: click.Context, words: list[str]) -> str:
-    """The help of a command, named word by word."""
+    # the help of a command, named word by word
+    root = ctx.find_root()
     context = root
-    for word in words:
+    for word in topic:
         group = context.command
         found = group.get_command(context, word) if isinstance(group, click.Group) else None
         if found is None:
             names = group.list_commands(context) if isinstance(group, click.Group) else []
             raise unknown(word, [*names, *TOPICS], context.command_path)
         context = click.Context(found, info_name=word, parent=context)
-    return context.get_help()
+    text = context.get_help()
+    face.show({"help": text}, lambda: text + "\n")
 
 
 @app.verb("completion", 'eval "$(pancode completion bash)"', "pancode completion fish")

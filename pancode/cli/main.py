@@ -63,10 +63,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "account.brief",
             "what happened since you last looked or --since, what waits, what it cost",
         ),
-        "workers": (
-            "account.workers",
-            "each agent: its work now and its record, by machine or kind of work",
-        ),
+        "workers": ("account.workers", "each agent: its work now and its record, by machine or kind of work"),
         "audit": ("runs.records", "what happened in the fleet, newest first"),
         "events": ("runs.events", "everything that happens in the fleet; -f: as it happens"),
         "metrics": ("runs.metrics", "the fleet in figures: six lines, or as Prometheus reads them"),
@@ -101,10 +98,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "runtimes": ("catalog.catalogue", "the programs that run agents, and where they were found"),
         "presets": ("catalog.presets", "named sets of settings, and which one counts"),
         "modes": ("catalog.catalogue", "what each mode lets a dispatch do"),
-        "safety": (
-            "catalog.catalogue",
-            "what each safety level lets a run do; your rules: show, check",
-        ),
+        "safety": ("catalog.catalogue", "what each safety level lets a run do; your rules: show, check"),
     },
     "Admin": {
         "config": ("config", "every setting and where it was set: show, set, unset, undo"),

@@ -84,12 +84,7 @@ def test(channel: Channel, face: Json) -> int:
 
 
 @notify.verb("log", "pancode notify log phone")
-def log(
-    channel: Channel,
-    *,
-    number: Newest = 20,
-    face: Json,
-) -> None:
+def log(channel: Channel, *, number: Newest = 20, face: Json) -> None:
     """What was sent to a channel, newest first."""
     show_deliveries(face, f"notify:{channel}", number)
 
@@ -176,12 +171,7 @@ def rm(name: Hook, face: Json) -> None:
 
 
 @webhook.verb("deliveries", "pancode webhook deliveries ci -n 50")
-def deliveries(
-    name: Hook,
-    *,
-    number: Newest = 20,
-    face: Json,
-) -> None:
+def deliveries(name: Hook, *, number: Newest = 20, face: Json) -> None:
     """What was sent to a webhook and what it answered, newest first."""
     show_deliveries(face, f"webhook:{name}", number)
 

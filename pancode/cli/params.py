@@ -120,8 +120,7 @@ Link = Annotated[
     option("How the machine reaches Redis and the depot: a tunnel, or TLS to the address direct.listen."),
 ]
 Cursor = Annotated[
-    str | None,
-    option("Show the next page: `next` of the last JSON, with the same filters.", "CURSOR"),
+    str | None, option("Show the next page: `next` of the last JSON, with the same filters.", "CURSOR")
 ]
 Whole = Annotated[bool, option("Show all rows, page by page.", "--all")]
 WithCommands = Annotated[

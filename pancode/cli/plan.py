@@ -77,10 +77,7 @@ def on(
 
 
 @plan.verb("keep", "pancode plan keep shop-12")
-def keep(
-    name: Annotated[str, Argument(help="The plan: its workspace, or its issue.")],
-    face: Json,
-) -> int:
+def keep(name: Annotated[str, Argument(help="The plan: its workspace, or its issue.")], face: Json) -> int:
     """Write the newest answer of the planner into the workspace, and the talk beside it."""
     client, name = face.client(works=True), name.lower()
     newest = client.get(path_of("workspaces", name))["runs"]

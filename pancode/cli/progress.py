@@ -76,7 +76,9 @@ class ProgressRow(_Picture):
     def show(self, stage: str, text: str) -> None:
         with self._lock:
             if stage != self._stage:
-                self._say_left(text)
+                left = f"{self._text}{self._grown}" if self.draws else text
+                if left.strip():
+                    self._say(left)
             self._stage, self._text = stage, text
             self._redraw()
 
@@ -85,11 +87,6 @@ class ProgressRow(_Picture):
         with self._lock:
             self._grown = more
             self._redraw()
-
-    def _say_left(self, text: str) -> None:
-        left = f"{self._text}{self._grown}" if self.draws else text
-        if left.strip():
-            self._say(left)
 
     def _redraw(self) -> None:
         if self.draws and self._stage:

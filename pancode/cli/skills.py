@@ -23,10 +23,9 @@ from pancode.errors import ExitCode, NotFoundError, Problem, UsageError
 from pancode.offline.skills import act_here, fetched, is_address
 from pancode.plain import clip, counted, unhidden
 from pancode.skills.keeping import KeptSkills, skills_below
-from pancode.skills.request import LEFT, SkillsAsked, differences, grid
+from pancode.skills.request import LEFT, TOOLS, SkillsAsked, differences, grid
 from pancode.skills.skill import Skill
 from pancode.skills.sources import FoundSkill, named, skills_of, sources
-from pancode.skills.tools import TOOLS
 
 app = Commands()
 HERE = "this machine"

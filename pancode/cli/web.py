@@ -87,7 +87,12 @@ def laid(home: Path, url: str) -> Path:
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(_PAGE.format(url=html.escape(url)))
     page = Path(name)
-    _sweep(page)
+    # those of before that a reboot or a kill left; one that a browser may still open stays
+    now = page.stat().st_mtime
+    for other in page.parent.glob(f"{PREFIX}*.html"):
+        with contextlib.suppress(OSError):
+            if other != page and now - other.stat().st_mtime >= KEPT_S:
+                other.unlink()
     forget(page)
     return page
 
@@ -102,12 +107,3 @@ def forget(page: Path, after_s: float = KEPT_S) -> subprocess.Popen[bytes]:
         cwd="/",
         start_new_session=True,
     )
-
-
-def _sweep(page: Path) -> None:
-    """Those of before that a reboot or a kill left; one that a browser may still open stays."""
-    now = page.stat().st_mtime
-    for other in page.parent.glob(f"{PREFIX}*.html"):
-        with contextlib.suppress(OSError):
-            if other != page and now - other.stat().st_mtime >= KEPT_S:
-                other.unlink()

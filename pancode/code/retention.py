@@ -19,7 +19,7 @@ from pancode.core.values import replace
 from pancode.dispatch.workspaces import named
 from pancode.essential import EssentialThread
 from pancode.life.retention import DAY_MS, FilesNeed, RunBeside, RunFiles, let_go, need_of
-from pancode.work.workflow.continued import is_the_result
+from pancode.work.workflow.results import is_the_result
 
 log = logging.getLogger("pancode.retention")
 DONE = "retention"

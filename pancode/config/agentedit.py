@@ -94,7 +94,17 @@ def _edited(text: str, path: Path, value: object) -> str:
             return _replaced(text, node, key, _tree(path[depth:], value))
         key, found = next((pair for pair in node.value if pair[0].value == step), (None, None))
         if found is None:
-            return _added(text, node, _tree(path[depth:], value))
+            # a key that is not there: behind the last one of its mapping
+            tree = _tree(path[depth:], value)
+            if node.flow_style:
+                end = node.end_mark.index - 1
+                inner = flow(tree).removeprefix("{").removesuffix("}")
+                comma = ", " if node.value and not text[:end].rstrip().endswith(",") else ""
+                kept = text[:end] if node.value else text[:end].rstrip()
+                return f"{kept}{comma}{inner}{text[end:]}"
+            column = node.value[0][0].start_mark.column
+            end = _line_end(text, _end_of(text, node))
+            return f"{_ended(text[:end])}{block(tree, column)}{text[end:]}"
         node = found
     return _replaced(text, node, key, value)
 
@@ -120,19 +130,6 @@ def _replaced(text: str, node: yaml.Node | None, key: yaml.Node | None, value: o
     if "\n" in text[start:end] and text[end - 1 : end] == "\n":
         end -= 1
     return f"{text[:start]}{gap}{flow(value)}{text[end:]}"
-
-
-def _added(text: str, node: yaml.MappingNode, tree: object) -> str:
-    """A key that is not there: behind the last one of its mapping."""
-    if node.flow_style:
-        end = node.end_mark.index - 1
-        inner = flow(tree).removeprefix("{").removesuffix("}")
-        comma = ", " if node.value and not text[:end].rstrip().endswith(",") else ""
-        kept = text[:end] if node.value else text[:end].rstrip()
-        return f"{kept}{comma}{inner}{text[end:]}"
-    column = node.value[0][0].start_mark.column
-    end = _line_end(text, _end_of(text, node))
-    return f"{_ended(text[:end])}{block(tree, column)}{text[end:]}"
 
 
 def _end_of(text: str, node: yaml.Node) -> int:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import Enum
 from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import BaseModel
+import yaml
+from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
 from pancode.agents.presets import Preset, raises
@@ -28,12 +32,87 @@ from pancode.config.layers import (
 from pancode.config.presets import in_force, preset_layer
 from pancode.config.projects import project_at, project_values
 from pancode.config.schema import BY_NAME, Settings
-from pancode.config.secrets import passwords
+from pancode.config.values import duration_ms, passwords, shown, size_bytes
 from pancode.config.variables import VARIABLES, unknown_variables
-from pancode.config.written import whole, written
 from pancode.control.projects import SETTING_OF, NamedProject
 from pancode.core.values import replace
 from pancode.errors import ConfigError
+
+_DURATIONS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
+_SIZES = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10), ("GB", 10**9), ("MB", 10**6), ("KB", 10**3))
+
+
+def written(value: object, field: FieldInfo) -> str:
+    """`1h30m`, `64MiB`, `null`, `[a, b]`: a file takes it as it stands. Passwords in it are not shown."""
+    return shown(whole(value, field))
+
+
+def whole(value: object, field: FieldInfo) -> str:
+    """The same with its passwords: for a comparison, never for an output."""
+    reads = {mark.func for mark in _marks(field) if isinstance(mark, BeforeValidator)}
+    if isinstance(value, int) and duration_ms in reads:
+        return duration(value)
+    if isinstance(value, int) and size_bytes in reads:
+        return size(value)
+    return _yaml(_plain(value))
+
+
+def duration(ms: int) -> str:
+    """A duration in as few units as give it exactly."""
+    text = ""
+    for unit, length in _DURATIONS:
+        count, ms = divmod(ms, length)
+        text += f"{count}{unit}" if count else ""
+    return text or "0ms"
+
+
+def size(count: int) -> str:
+    """In the first unit that says it exactly."""
+    for unit, length in _SIZES:
+        if count and count % length == 0:
+            return f"{count // length}{unit}"
+    return f"{count}B"
+
+
+def _marks(field: FieldInfo) -> Iterator[object]:
+    yield from field.metadata
+    yield from _marks_in(field.annotation)
+
+
+def _marks_in(hint: Any) -> Iterator[object]:
+    """Those of `X | None`, too."""
+    if get_origin(hint) is Annotated:
+        yield from get_args(hint)[1:]
+    for part in get_args(hint):
+        yield from _marks_in(part)
+
+
+def _plain(value: object) -> object:
+    match value:
+        case Enum():
+            return value.value
+        case Decimal():
+            whole = f"{value:f}"
+            return (
+                int(whole)
+                if whole.isdigit()
+                else float(whole)
+                if Decimal(str(float(whole))) == value
+                else whole
+            )
+        case tuple() | list():
+            return [_plain(one) for one in value]
+        case BaseModel():
+            return _plain(value.model_dump())
+        case dict():
+            return {str(key): _plain(one) for key, one in value.items()}
+    return value
+
+
+def _yaml(value: object) -> str:
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True)
+    return text.removesuffix("...\n").rstrip("\n")
+
 
 MACHINE_FILE = Path("/etc/pancode/pancode.yaml")
 FILE = "pancode.yaml"
@@ -137,7 +216,10 @@ def load(
     folded, settings = _settings([*layers, *([preset_layer(chosen)] if chosen else [])], environ)
     below = _settings(layers, environ)[1].dispatch.safety if chosen else settings.dispatch.safety
     unknown = [variable.words for variable in unknown_variables(environ)]
-    warnings = (*unknown, *_idle_variables(environ, chosen), *_idle_files(settings, folded))
+    # a sentence for each variable that a preset outranks
+    values = {key: environ.get(name, "").strip() for name, (key, _) in VARIABLES.items()}
+    idle_variables = list(_outranked({key: value for key, value in values.items() if value}, chosen).values())
+    warnings = (*unknown, *idle_variables, *_idle_files(settings, folded))
     outranked = _outranked(callers or {}, chosen)
     return Loaded(settings, folded, warnings, chosen, raises(chosen, below), outranked, named)
 
@@ -151,14 +233,20 @@ def _settings(layers: list[Layer], environ: Mapping[str, str]) -> tuple[Folded, 
     for key in _URLS:
         _resolve_url(key, folded, environ)
     settings = checked(Settings, folded.data, folded.origin)
-    _check_order(settings, folded)
+    # silence grows from suspect over unreachable to lost; anything else would call a node lost first
+    steps = ("beat", "ask", "suspect", "unreachable", "lost")
+    values = [getattr(settings.timing, step) for step in steps]
+    for (earlier, low), (later, high) in zip(
+        list(zip(steps, values, strict=True))[:-1], list(zip(steps, values, strict=True))[1:], strict=True
+    ):
+        if low >= high:
+            place = folded.origin(f"timing.{later}")
+            raise ConfigError(
+                f"{place}: timing.{later} must be longer than timing.{earlier}",
+                why=f"{high} ms is not more than {low} ms",
+                fix=f"correct timing.{earlier} or timing.{later}",
+            )
     return folded, settings
-
-
-def _idle_variables(environ: Mapping[str, str], preset: Preset | None) -> list[str]:
-    """A sentence for each variable that a preset outranks."""
-    values = {key: environ.get(name, "").strip() for name, (key, _) in VARIABLES.items()}
-    return list(_outranked({key: value for key, value in values.items() if value}, preset).values())
 
 
 def _idle_files(settings: Settings, folded: Folded) -> list[str]:
@@ -204,22 +292,6 @@ def _variable(name: str, environ: Mapping[str, str], place: str) -> str:
     if not environ.get(name):
         raise ConfigError(f"{place} names ${{{name}}}, which is not set", fix=f"export {name}=...")
     return environ[name]
-
-
-def _check_order(settings: Settings, folded: Folded) -> None:
-    """Silence grows from suspect over unreachable to lost; anything else would call a node lost first."""
-    steps = ("beat", "ask", "suspect", "unreachable", "lost")
-    values = [getattr(settings.timing, step) for step in steps]
-    for (earlier, low), (later, high) in zip(
-        list(zip(steps, values, strict=True))[:-1], list(zip(steps, values, strict=True))[1:], strict=True
-    ):
-        if low >= high:
-            place = folded.origin(f"timing.{later}")
-            raise ConfigError(
-                f"{place}: timing.{later} must be longer than timing.{earlier}",
-                why=f"{high} ms is not more than {low} ms",
-                fix=f"correct timing.{earlier} or timing.{later}",
-            )
 
 
 def setting_keys() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -14,32 +15,70 @@ from pancode.agents.models import model_ref
 from pancode.agents.request import EXPLORE, Defaults, Project
 from pancode.agents.runtimes import known_runtime
 from pancode.agents.tiers import ModelTier
-from pancode.config.forge import ForgeSettings
+from pancode.code.landing.forge import ForgeAccess, ForgeKind
+from pancode.config import values
 from pancode.config.projects import ProjectSettings
-from pancode.config.secrets import SecretShownError
-from pancode.config.telemetry import Telemetry
-from pancode.config.values import (
-    Commands,
-    Duration,
-    FilePath,
-    FolderNames,
-    Labels,
-    Level,
-    Machines,
-    Money,
-    Names,
-    ReportNames,
-    Size,
-    Texts,
-    as_tuple,
-)
-from pancode.core.land_rule import LandRule
+from pancode.config.values import SecretShownError
+from pancode.core.states import LandRule
 from pancode.errors import ConfigError, UsageError
 from pancode.life.health import HealthRules
 from pancode.life.land_values import How
 from pancode.life.retention import KeepRules
 from pancode.notices.routing import USUAL, NoticeKind, NoticeRoute, NotifyRules, QuietHours
 from pancode.work.schedule.times import zone_of
+
+_SECRET = re.compile(r"secret:([A-Za-z0-9][A-Za-z0-9_-]{0,62})")
+
+
+def _named(text: str) -> str:
+    """ValueError for a token itself."""
+    if not _SECRET.fullmatch(text):
+        raise SecretShownError("a token is only named: token: secret:forge. Fix: pancode notify secret forge")
+    return text
+
+
+def _api(text: str) -> str:
+    """ValueError for an address where a token would travel in the clear, and for one with a login."""
+    parts = urlsplit(text)
+    if not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment or not text.isprintable():
+        raise SecretShownError("the address of an API is written as https://git.example.org/api/v1")
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_here(parts.hostname)):
+        raise ValueError("a token travels by https:// only, but for this machine itself")
+    return text
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class ForgeSettings(BaseModel):
+    """A forge. `token`: `secret:NAME`. Without `url` the API is at its usual place on the host, by HTTPS."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    token: Annotated[str, AfterValidator(_named)]
+    kind: Annotated[ForgeKind | None, Field(strict=False)] = None
+    url: Annotated[str, AfterValidator(_api)] | None = None
+
+    def access(self) -> ForgeAccess:
+        """The form that decisions take."""
+        return ForgeAccess(self.token.removeprefix("secret:"), self.kind, self.url)
+
+
+class Telemetry(BaseModel):
+    """Traces of runs, sent to an OpenTelemetry collector. Nothing is sent where no endpoint is set.
+
+    `tasks`: the words of tasks, too.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    endpoint: str | None = Field(default=None, pattern=r"^https?://[^\s@]+$")
+    tasks: bool = False
+
 
 SECRET = "secret:"
 _QUIET = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)(?: (\S+))?")
@@ -80,11 +119,11 @@ class NotifyChannel(_Part):
 class NotifyRule(_Part):
     """What goes to which channels; what is left out counts for all."""
 
-    to: Texts
+    to: values.Texts
     kinds: Annotated[tuple[NoticeKind, ...], Field(strict=False)] = USUAL
-    agents: Texts = ()
-    nodes: Texts = ()
-    repositories: Texts = ()
+    agents: values.Texts = ()
+    nodes: values.Texts = ()
+    repositories: values.Texts = ()
 
 
 class Notify(_Part):
@@ -144,7 +183,7 @@ def _model_name(text: str) -> str:
 
 
 ModelName = Annotated[str, AfterValidator(_model_name)]
-ModelNames = Annotated[tuple[ModelName, ...], BeforeValidator(as_tuple)]
+ModelNames = Annotated[tuple[ModelName, ...], BeforeValidator(values.as_tuple)]
 
 
 class Part(BaseModel):
@@ -156,18 +195,18 @@ class Part(BaseModel):
 class Budget(Part):
     """Money, in USD; and what a run without a history is thought to need of tokens and time."""
 
-    ceiling: Money = Decimal(10)
-    per_run: Money | None = None
-    estimate: Money = Decimal("0.75")
+    ceiling: values.Money = Decimal(10)
+    per_run: values.Money | None = None
+    estimate: values.Money = Decimal("0.75")
     estimate_tokens: int = Field(default=200_000, ge=0)
-    estimate_time: Duration = 10 * MINUTE_MS
+    estimate_time: values.Duration = 10 * MINUTE_MS
 
 
 class SessionSettings(Part):
     """What a sitting may cost, and all sittings of one session together; None: it has no ceiling."""
 
-    sitting_usd: Annotated[Money, Field(gt=0)] = Decimal(2)
-    max_usd: Money | None = None
+    sitting_usd: Annotated[values.Money, Field(gt=0)] = Decimal(2)
+    max_usd: values.Money | None = None
     on_cap: Literal["rest", "ask"] = "rest"
 
 
@@ -178,12 +217,12 @@ class Dispatch(Part):
     runtime: Annotated[str, AfterValidator(known_runtime)] = "claude"
     mode: Annotated[Mode, Field(strict=False)] = Mode.BUILD
     safety: Annotated[Safety, Field(strict=False)] = Safety.AUTO_EDIT
-    reasoning: Level | None = None
+    reasoning: values.Level | None = None
     max_depth: int = Field(default=2, ge=0, le=10)
     max_attempts: int | None = Field(default=None, ge=1, le=10)
     on_lost: Literal["ask", "retry"] = "ask"
     verify_on: str | None = Field(default=None, min_length=1)
-    require: Labels = {}
+    require: values.Labels = {}
     land: Annotated[LandRule, Field(strict=False)] = LandRule.ASK
     network: dict[Annotated[Mode, Field(strict=False)], Annotated[NetworkAccess, Field(strict=False)]] = {}
 
@@ -191,15 +230,15 @@ class Dispatch(Part):
 class LimitSettings(Part):
     """The limits of a run."""
 
-    wall: Duration = 60 * MINUTE_MS
-    idle: Duration | None = None
-    output: Size = 64 * 2**20
+    wall: values.Duration = 60 * MINUTE_MS
+    idle: values.Duration | None = None
+    output: values.Size = 64 * 2**20
     tokens: int | None = Field(default=None, gt=0)
     requests: int | None = Field(default=None, gt=0)
     wrap_up: bool = False
-    memory: Annotated[Size, Field(ge=64 * 2**20)] | None = None
+    memory: Annotated[values.Size, Field(ge=64 * 2**20)] | None = None
     processes: int | None = Field(default=None, ge=32)
-    disk: Annotated[Size, Field(ge=64 * 2**20)] | None = None
+    disk: Annotated[values.Size, Field(ge=64 * 2**20)] | None = None
 
 
 HEALTH = HealthRules()
@@ -208,11 +247,11 @@ HEALTH = HealthRules()
 class HealthSettings(Part):
     """The watch over agents at work: it warns, tells a quiet agent once, then asks; it stops nothing."""
 
-    look: Duration = HEALTH.look_ms
-    warn: Duration = HEALTH.warn_ms
-    stuck: Duration = HEALTH.stuck_ms
-    between: Duration = HEALTH.between_ms
-    stable: Duration = HEALTH.stable_ms
+    look: values.Duration = HEALTH.look_ms
+    warn: values.Duration = HEALTH.warn_ms
+    stuck: values.Duration = HEALTH.stuck_ms
+    between: values.Duration = HEALTH.between_ms
+    stable: values.Duration = HEALTH.stable_ms
     failures: int = Field(default=HEALTH.failures, ge=1, le=100)
     words: bool = HEALTH.words
 
@@ -232,9 +271,9 @@ class KeepSettings(Part):
     `pancode gc`.
     """
 
-    changes: Duration = KEEP.changes_ms
-    logs: Duration = KEEP.logs_ms
-    undecided: Duration | None = KEEP.undecided_ms
+    changes: values.Duration = KEEP.changes_ms
+    logs: values.Duration = KEEP.logs_ms
+    undecided: values.Duration | None = KEEP.undecided_ms
 
     def rules(self) -> KeepRules:
         """The form that decisions take."""
@@ -251,7 +290,7 @@ class Models(Part):
     worker: ModelName | None = None
     scout: ModelName | None = None
     choices: ModelNames = ()
-    machines: Machines = ()
+    machines: values.Machines = ()
     tiers: dict[str, Annotated[ModelTier, Field(strict=False)]] = {}
     strict_tiers: bool = False
 
@@ -270,16 +309,16 @@ class Nodes(Part):
 
     slots: int = Field(default=4, ge=1, le=256)
     least: int | None = Field(default=None, ge=1, le=256)
-    redis_quota: Annotated[Size, Field(ge=2**20)] = 64 * 2**20
+    redis_quota: Annotated[values.Size, Field(ge=2**20)] = 64 * 2**20
     evidence_receipts: int = Field(default=1_000, ge=1, le=1_000_000)
-    evidence_size: Annotated[Size, Field(ge=2**20)] = 64 * 2**20
+    evidence_size: Annotated[values.Size, Field(ge=2**20)] = 64 * 2**20
 
 
 class ApiTls(Part):
     """Certificate and key with which the API is open over TCP; PEM files."""
 
-    cert: FilePath | None = None
-    key: FilePath | None = None
+    cert: values.FilePath | None = None
+    key: values.FilePath | None = None
 
 
 class ApiDoor(Part):
@@ -289,7 +328,7 @@ class ApiDoor(Part):
     """
 
     listen: str | None = Field(default=None, pattern=r"^.+:[0-9]{1,5}$")
-    hosts: Texts = ()
+    hosts: values.Texts = ()
     tls: ApiTls = ApiTls()
 
 
@@ -297,17 +336,17 @@ class LedgerPlace(Part):
     """The record. Without a URL it is a file in the home. The password is read at each connection."""
 
     url: str | None = Field(default=None, pattern=r"^(postgresql|postgres)://")
-    password_file: FilePath | None = None
+    password_file: values.FilePath | None = None
 
 
 class Redis(Part):
     """The bus. Without a URL the coordinator runs its own Valkey. The files are read at each connection."""
 
     url: str | None = Field(default=None, pattern=r"^(redis|rediss|unix)://")
-    password_file: FilePath | None = None
-    ca_file: FilePath | None = None
-    cert_file: FilePath | None = None
-    key_file: FilePath | None = None
+    password_file: values.FilePath | None = None
+    ca_file: values.FilePath | None = None
+    cert_file: values.FilePath | None = None
+    key_file: values.FilePath | None = None
 
 
 class DirectLinks(Part):
@@ -327,7 +366,7 @@ class Metrics(Part):
     """
 
     listen: str | None = Field(default=None, pattern=r"^.+:[0-9]{1,5}$")
-    hosts: Texts = ()
+    hosts: values.Texts = ()
 
 
 class Land(Part):
@@ -342,8 +381,8 @@ class SetUpCache(Part):
     `key`: patterns of the files that set-up reads; empty: every file counts.
     """
 
-    folders: FolderNames = ()
-    key: Texts = ()
+    folders: values.FolderNames = ()
+    key: values.Texts = ()
 
 
 def _form(value: object) -> str:
@@ -351,7 +390,8 @@ def _form(value: object) -> str:
 
 
 Cached = Annotated[
-    Annotated[FolderNames, Tag("[folders]")] | Annotated[SetUpCache, Tag("[keyed]")], Discriminator(_form)
+    Annotated[values.FolderNames, Tag("[folders]")] | Annotated[SetUpCache, Tag("[keyed]")],
+    Discriminator(_form),
 ]
 """Folders alone, or with the key."""
 
@@ -362,25 +402,25 @@ class Allow(Part):
     `files`: untracked ones that travel although such names usually hold secrets.
     """
 
-    env: Names = ()
-    secrets: Names = ()
-    files: Texts = ()
+    env: values.Names = ()
+    secrets: values.Names = ()
+    files: values.Texts = ()
 
 
 class Timing(Part):
     """The deadlines of silence, and the intervals of reports. `factor` scales all of them."""
 
     factor: float = Field(default=1.0, gt=0, le=10)
-    beat: Duration = 5_000
-    ask: Duration = 15_000
-    suspect: Duration = 30_000
-    unreachable: Duration = 3 * MINUTE_MS
-    lost: Duration = 15 * MINUTE_MS
-    start_by: Duration = 2 * MINUTE_MS
-    push_again: Duration = 30_000
-    control_again: Duration = 10_000
-    refused_pause: Duration = 5_000
-    retry_pause: Duration = 10_000
+    beat: values.Duration = 5_000
+    ask: values.Duration = 15_000
+    suspect: values.Duration = 30_000
+    unreachable: values.Duration = 3 * MINUTE_MS
+    lost: values.Duration = 15 * MINUTE_MS
+    start_by: values.Duration = 2 * MINUTE_MS
+    push_again: values.Duration = 30_000
+    control_again: values.Duration = 10_000
+    refused_pause: values.Duration = 5_000
+    retry_pause: values.Duration = 10_000
 
 
 class HistorySettings(Part):
@@ -414,12 +454,12 @@ class Settings(Part):
     allow: Allow = Allow()
     timing: Timing = Timing()
     projects: dict[str, ProjectSettings] = {}
-    setup: Commands = ()
+    setup: values.Commands = ()
     cache: Cached = ()
-    verify: Commands = ()
-    reports: ReportNames = ()
-    env: Names = ()
-    secrets: Names = ()
+    verify: values.Commands = ()
+    reports: values.ReportNames = ()
+    env: values.Names = ()
+    secrets: values.Names = ()
 
     def defaults(self) -> Defaults:
         """The form that resolution takes."""
@@ -476,7 +516,7 @@ class Settings(Part):
             secrets=self.secrets,
         )
 
-    def _check_allowed(self, key: str, asked: Names, allowed: Names) -> None:
+    def _check_allowed(self, key: str, asked: values.Names, allowed: values.Names) -> None:
         """A repository is a stranger: its set-up and gates run with what it asks for."""
         refused = [name for name in asked if name not in allowed]
         if refused:

@@ -15,6 +15,25 @@ from pancode.core.names import label_word, nearest
 from pancode.core.words import split_words
 from pancode.errors import UsageError
 
+# Up to the last `@`: a password that should have been encoded is hidden as a whole.
+_USER = re.compile(r"(?<=//)([^:/@]*:)(.+)(?=@)")
+_QUERY = re.compile(r"([?&](?:ssl)?password=)([^&#]+)")
+
+
+class SecretShownError(ValueError):
+    """A secret stands where only its name may: no error repeats that value."""
+
+
+def passwords(url: str) -> list[str]:
+    """The passwords of an address: in its user part and in its parameters."""
+    return [found[2] for pattern in (_USER, _QUERY) for found in pattern.finditer(url)]
+
+
+def shown(text: str) -> str:
+    """The text with three stars for each password."""
+    return _QUERY.sub(r"\1***", _USER.sub(r"\1***", text))
+
+
 _MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
+from typing_extensions import TypedDict
+
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import Mark
 from pancode.agents.models import provider_name
 from pancode.agents.runtimes import RUNTIMES
 from pancode.control.core import Core, locked, open_fences
-from pancode.control.shapes import Json
 from pancode.core.ports import Transaction
 from pancode.core.records import Attempt, Fence, Run, Setting
 from pancode.life.continuing import ended_turns
@@ -72,8 +73,16 @@ def now(core: Core) -> list[Breaker]:
     )
 
 
+class BreakerShape(TypedDict):
+    name: str
+    state: str
+    failures: int
+    until_ms: int | None
+    why: str
+
+
 @locked
-def listed(core: Core) -> list[Json]:
+def listed(core: Core) -> list[BreakerShape]:
     """The same for faces."""
     return [
         {
@@ -106,7 +115,14 @@ def blocked_nodes(
             mine = [bad[name] for name in _names(run, node) if name in bad]
             shut = [one for one in mine if one.state is BreakerState.OPEN or one.name in at_work]
             if shut:
-                shuns.setdefault(run.id, {})[node] = _shun(shut[0])
+                found = shut[0]
+                until = found.until_ms or 0
+                if found.state is BreakerState.HALF_OPEN:
+                    why = f"the breaker of {found.name} lets one run through, and that run is at work"
+                else:
+                    clock = datetime.fromtimestamp(until / 1_000, UTC).strftime("%H:%M:%S UTC")
+                    why = f"the breaker of {found.name} is open until {clock}: {found.why}"
+                shuns.setdefault(run.id, {})[node] = Shun(why, FIX.format(found.name), until)
     return shuns
 
 
@@ -180,13 +196,3 @@ def _asked_wait_ms(run: Run, attempt: Attempt | None) -> int:
     if attempt is None or attempt.failure is not FailureKind.MODEL_BUSY or run.retry_at_ms is None:
         return 0
     return max(0, run.retry_at_ms - (attempt.finished_ms or 0))
-
-
-def _shun(found: Breaker) -> Shun:
-    until = found.until_ms or 0
-    if found.state is BreakerState.HALF_OPEN:
-        why = f"the breaker of {found.name} lets one run through, and that run is at work"
-    else:
-        clock = datetime.fromtimestamp(until / 1_000, UTC).strftime("%H:%M:%S UTC")
-        why = f"the breaker of {found.name} is open until {clock}: {found.why}"
-    return Shun(why, FIX.format(found.name), until)

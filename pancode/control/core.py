@@ -18,21 +18,9 @@ from node_agent.wire.signing import SigningKey
 from pancode.agents.request import VendorList
 from pancode.control.kept_rows import KeptRows
 from pancode.control.live import Beats, Feed, Live
-from pancode.core import books
+from pancode.core import books, records
 from pancode.core.ports import Bus, DepotPort, Epochs, Ledger, ReceiptArchive, Transaction
 from pancode.core.quota import ForeignReceipts
-from pancode.core.records import (
-    Balance,
-    BookEntry,
-    Fence,
-    FenceState,
-    Node,
-    Run,
-    RunState,
-    SessionRow,
-    Setting,
-    Workflow,
-)
 from pancode.core.values import replace
 from pancode.life.continuing import leads, payer_of
 from pancode.life.health import HealthRules
@@ -191,12 +179,12 @@ class Core:
         Where nobody remembers the last one but the ledger, which may be an old copy, the clock says how many
         there can have been.
         """
-        stored, kept = tx.get(Setting, "epoch"), self.ports.epochs.last()
+        stored, kept = tx.get(records.Setting, "epoch"), self.ports.epochs.last()
         last = stored.value if stored is not None and isinstance(stored.value, int) else 0
         if stored is not None and kept is None:
             last = max(last, self.most_epochs())
         epoch = max(last, kept or 0, above, self.epoch) + 1
-        tx.put(Setting("epoch", epoch, self.wall_ms(), "coordinator"))
+        tx.put(records.Setting("epoch", epoch, self.wall_ms(), "coordinator"))
         return epoch
 
     def most_epochs(self) -> int:
@@ -209,7 +197,7 @@ class Core:
         self.epoch = epoch
         self.live.new_epoch(epoch)
 
-    def highest_fence(self, run: Run) -> int:
+    def highest_fence(self, run: records.Run) -> int:
         """Up to it every number may have been signed, also by a life that this ledger has forgotten."""
         forgotten = 0 if run.epoch == self.epoch else self.epoch * NUMBERS_IN_AN_EPOCH
         return max(run.fence, forgotten)
@@ -223,7 +211,7 @@ class Core:
 
     # -- nodes ---------------------------------------------------------------------------------
 
-    def view_of(self, node: Node, now: FleetTime | None = None) -> NodeView:
+    def view_of(self, node: records.Node, now: FleetTime | None = None) -> NodeView:
         """The node as decisions see it now."""
         last = self.live.contacts.last_heartbeats.get(node.tag) if node.tag else None
         if last is not None and node.tag is not None:
@@ -243,14 +231,14 @@ class Core:
             known = self.reaching(name)
             self.live.links.reaching[name] = known.became(edit(known), self.ports.clock.boot_ms())
 
-    def enrolled(self) -> dict[str, Node]:
+    def enrolled(self) -> dict[str, records.Node]:
         """The nodes whose messages count, by tag."""
         with self.ports.ledger.transaction() as tx:
-            return {n.tag: n for n in tx.find(Node) if n.tag is not None and n.removed != "removed"}
+            return {n.tag: n for n in tx.find(records.Node) if n.tag is not None and n.removed != "removed"}
 
     def views(self, tx: Transaction) -> list[NodeView]:
         now = self.now()
-        return [self.view_of(node, now) for node in tx.find(Node)]
+        return [self.view_of(node, now) for node in tx.find(records.Node)]
 
     # -- books ---------------------------------------------------------------------------------
 
@@ -262,14 +250,14 @@ class Core:
         kind = scope.partition(":")[0]
         return {"day": self.rules.ceiling_usd, "session": self.rules.session_usd}.get(kind)
 
-    def ceiling_set(self, tx: Transaction, scope: str, prefix: str = CEILING) -> Setting | None:
+    def ceiling_set(self, tx: Transaction, scope: str, prefix: str = CEILING) -> records.Setting | None:
         """The owner's setting by hand, which ranks above any file."""
         names = (f"{prefix}{scope}", f"{prefix}{scope.partition(':')[0]}")
-        return next((found for name in names if (found := tx.get(Setting, name)) is not None), None)
+        return next((found for name in names if (found := tx.get(records.Setting, name)) is not None), None)
 
     def ceilings(self, tx: Transaction, scope: str) -> books.Ceilings:
         """The same in every currency; tokens and time have the ceilings that their owner has set."""
-        workflow = tx.get(Workflow, scope.partition(":")[2]) if books.is_workflow(scope) else None
+        workflow = tx.get(records.Workflow, scope.partition(":")[2]) if books.is_workflow(scope) else None
         if workflow is not None:
             return books.Ceilings(workflow.budget)
         own = self._own_ceiling(tx, scope) if books.is_session(scope) else None
@@ -282,31 +270,31 @@ class Core:
         """What a person has given this session. Else, where its books have nothing of its first run (it is
         headless, or older than books of sessions), the rest of that run's limit."""
         name = scope.partition(":")[2]
-        session, first = tx.get(SessionRow, name), tx.get(Run, name)
+        session, first = tx.get(records.SessionRow, name), tx.get(records.Run, name)
         if first is None or (session is not None and session.ceiling is not None):
             return None if session is None else session.ceiling
-        usd, entries = first.limits.get("usd"), tx.find(BookEntry, {"run": name})
+        usd, entries = first.limits.get("usd"), tx.find(records.BookEntry, {"run": name})
         if usd is None or any(entry.scope == scope for entry in entries):
             return None
-        spent = books.used(entries, first.attempt + (first.state is RunState.ENDED))
+        spent = books.used(entries, first.attempt + (first.state is records.RunState.ENDED))
         return max(books.minus(Decimal(str(usd)), spent), books.ZERO)
 
     def ceilings_set(self, tx: Transaction) -> set[str]:
         """Scopes, or kinds of scopes, that have a ceiling which was set by hand."""
-        names = [str(name) for (name,) in tx.starting(Setting, "ceiling", 10_000)]
+        names = [str(name) for (name,) in tx.starting(records.Setting, "ceiling", 10_000)]
         return {name.removeprefix(CEILING).removeprefix(WORK_CEILING) for name in names}
 
     def period_scopes(self) -> list[str]:
         """This week's and this month's."""
         return [books.scope_of(period, self.wall_ms(), self.tz) for period in books.PERIODS]
 
-    def period_balance(self, tx: Transaction, period: str) -> Balance:
+    def period_balance(self, tx: Transaction, period: str) -> records.Balance:
         """The sum of the days of this week or month."""
         scope = books.scope_of(period, self.wall_ms(), self.tz)
-        known = (tx.get(Balance, day) for day in books.days_of(scope))
+        known = (tx.get(records.Balance, day) for day in books.days_of(scope))
         return books.together(scope, (balance for balance in known if balance is not None))
 
-    def purses(self, tx: Transaction, run: Run) -> list[Purse]:
+    def purses(self, tx: Transaction, run: records.Run) -> list[Purse]:
         """The scopes in which an attempt of this run is held from its admission on; then week and month.
 
         What a sitting dispatches is paid from the sitting's hold: it is booked in the session, and the
@@ -318,13 +306,13 @@ class Core:
         scopes += [books.workflow_scope(run.workflow)] if run.workflow is not None else []
         payer = payer_of(run)
         session = self.held_in(tx, [books.session_scope(payer)]) if payer else []
-        above = tx.get(Run, run.parent) if run.parent is not None else None
+        above = tx.get(records.Run, run.parent) if run.parent is not None else None
         if not run.takes_turns and (above is None or not leads(above)):
             session = [replace(purse, ceilings=books.NO_CEILING) for purse in session]
         return [*self.held_in(tx, scopes), *session, *self.period_purses(tx)]
 
     def held_in(self, tx: Transaction, scopes: Iterable[str]) -> list[Purse]:
-        return [Purse(tx.get(Balance, s) or Balance(s), self.ceilings(tx, s)) for s in scopes]
+        return [Purse(tx.get(records.Balance, s) or records.Balance(s), self.ceilings(tx, s)) for s in scopes]
 
     def period_purses(self, tx: Transaction) -> list[Purse]:
         """This week's and this month's, where they have a ceiling."""
@@ -332,7 +320,7 @@ class Core:
         sums = [self.period_balance(tx, period) for period in books.PERIODS if period in kinds]
         return [Purse(balance, self.ceilings(tx, balance.scope), held=False) for balance in sums]
 
-    def limited(self, tx: Transaction, changed: Iterable[Balance]) -> list[Purse]:
+    def limited(self, tx: Transaction, changed: Iterable[records.Balance]) -> list[Purse]:
         """Of these balances those that may have a ceiling; with today's come the week and the month."""
         kinds, today = self.ceilings_set(tx), books.day_scope(self.wall_ms(), self.tz)
         always = {*kinds, "day", "session"}
@@ -345,15 +333,15 @@ class Core:
         """Waking milliseconds since that moment of our boot clock."""
         return awake_since(since_ms, self.ports.clock.boot_ms(), self.live.beats.watch.gaps)
 
-    def key_for(self, node: Node) -> SigningKey:
+    def key_for(self, node: records.Node) -> SigningKey:
         """Signs what is said to this node: a former key until the node knows the current one."""
         return self.former.get(node.obeys or "", self.key)
 
 
-def open_fences(tx: Transaction, **where: object) -> list[Fence]:
+def open_fences(tx: Transaction, **where: object) -> list[records.Fence]:
     """Fences that may be running or are not known to have ended."""
-    states = (FenceState.OFFERED, FenceState.ACCEPTED, FenceState.RUNNING)
-    return [f for state in states for f in tx.find(Fence, {"state": state, **where})]
+    states = (records.FenceState.OFFERED, records.FenceState.ACCEPTED, records.FenceState.RUNNING)
+    return [f for state in states for f in tx.find(records.Fence, {"state": state, **where})]
 
 
 def locked(act: Callable[Concatenate[Core, P], R]) -> Callable[Concatenate[Core, P], R]:

@@ -11,23 +11,9 @@ from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import Mode, Safety
 from pancode.control.core import Core
 from pancode.control.shapes import Json, LandingShape, RunDetail, RunShape, UsageShape, VerificationShape
-from pancode.core import books
+from pancode.core import books, records
 from pancode.core.names import LAST, OF_AGENT, RUNNING, not_found, pick_run
 from pancode.core.ports import Grouping, Transaction
-from pancode.core.records import (
-    Action,
-    ActionKind,
-    Attempt,
-    Closed,
-    EndedRun,
-    Fence,
-    Node,
-    Run,
-    RunState,
-    SessionRow,
-    Word,
-    WorkflowStep,
-)
 from pancode.errors import NotFoundError, RefusedError, UsageError
 from pancode.life.case import stage_of
 from pancode.life.continuing import is_blocked, narrower, nexts
@@ -44,20 +30,20 @@ _PAGES = (20, 2_000)
 """So many of the newest runs are looked at, one after the other."""
 
 
-def find(core: Core, text: str, *, to_land: bool = False) -> Run:
+def find(core: Core, text: str, *, to_land: bool = False) -> records.Run:
     """As `find_run`, for a caller without a transaction."""
     with core.ports.ledger.transaction() as tx:
         return find_run(tx, text, to_land=to_land)
 
 
-def find_run(tx: Transaction, text: str, *, to_land: bool = False) -> Run:
+def find_run(tx: Transaction, text: str, *, to_land: bool = False) -> records.Run:
     """The run that an id, an unambiguous prefix, `last` or `running` names; `last@FOLDER`: from there.
 
     An agent's name stands for the only run of it that has not ended, and `agent:NAME` for nothing else.
     `to_land`: a run without a repository is not the last one.
     NotFoundError with the nearest id, UsageError that lists the candidates.
     """
-    exact = tx.get(Run, text)
+    exact = tx.get(records.Run, text)
     if exact is not None:
         return exact
     if text == RUNNING:
@@ -68,22 +54,22 @@ def find_run(tx: Transaction, text: str, *, to_land: bool = False) -> Run:
     if last == LAST:
         return _last(tx, folder, to_land) or _picked(tx, LAST, [])
     prefix = text if text.startswith("r-") else f"r-{text}"
-    ids = [str(key[0]) for key in tx.starting(Run, prefix, 20)] if text else []
+    ids = [str(key[0]) for key in tx.starting(records.Run, prefix, 20)] if text else []
     if ids:
         return _picked(tx, text, ids)
-    newest = tx.find(Run, order="created_ms", descending=True, limit=_NEAR)
+    newest = tx.find(records.Run, order="created_ms", descending=True, limit=_NEAR)
     # The nearest name is still looked for, where it is no agent's.
     return _of_agent(tx, text, newest) or _picked(tx, text, [run.id for run in newest])
 
 
-def not_ended(tx: Transaction) -> Iterator[Run]:
+def not_ended(tx: Transaction) -> Iterator[records.Run]:
     """All runs that have not ended."""
-    for state in RunState:
-        if state is not RunState.ENDED:
-            yield from tx.find(Run, {"state": state})
+    for state in records.RunState:
+        if state is not records.RunState.ENDED:
+            yield from tx.find(records.Run, {"state": state})
 
 
-def _of_agent(tx: Transaction, agent: str, newest: list[Run]) -> Run | None:
+def _of_agent(tx: Transaction, agent: str, newest: list[records.Run]) -> records.Run | None:
     """The only run of this agent that has not ended; None: no run that we know is of such an agent.
 
     UsageError that lists several, NotFoundError that lists those that have ended.
@@ -104,28 +90,28 @@ def _of_agent(tx: Transaction, agent: str, newest: list[Run]) -> Run | None:
     raise NotFoundError(f"no run of agent {agent} is at work", why=why, fix=fix, code="run_not_found")
 
 
-def _at_work(tx: Transaction, agent: str) -> Run:
-    newest = tx.find(Run, order="created_ms", descending=True, limit=_NEAR)
+def _at_work(tx: Transaction, agent: str) -> records.Run:
+    newest = tx.find(records.Run, order="created_ms", descending=True, limit=_NEAR)
     found = _of_agent(tx, agent, newest)
     if found is None:
         raise not_found("agent", agent, {run.agent for run in newest}, "pancode runs")
     return found
 
 
-def _in_short(run: Run) -> str:
+def _in_short(run: records.Run) -> str:
     """Its state or end, and the beginning of its task."""
     task = " ".join((run.task or " ".join(run.argv or ())).split())
     return f"({run.outcome or run.state}: {task[:_TASK]}{'...' if len(task) > _TASK else ''})"
 
 
-def _last(tx: Transaction, folder: str, to_land: bool) -> Run | None:
+def _last(tx: Transaction, folder: str, to_land: bool) -> records.Run | None:
     """The newest that is of no other repository, where the one around the folder has runs; else of the fleet.
 
     A run without a repository counts everywhere. Left out: the runs of gates, which nobody has asked for.
     """
-    asked: list[Run] = []
+    asked: list[records.Run] = []
     for most in _PAGES if folder else _PAGES[:1]:
-        newest = tx.find(Run, order="created_ms", descending=True, limit=most)
+        newest = tx.find(records.Run, order="created_ms", descending=True, limit=most)
         asked = sorted(newest, key=lambda run: run.judges is not None)
         here = [run for run in asked if (is_in(folder, run.project) if run.project else not to_land)]
         if any(run.project for run in here) and here[0].judges is None:
@@ -140,31 +126,31 @@ def is_in(folder: str, project: str) -> bool:
     return f"{folder}/".startswith(f"{project}/")
 
 
-def _running(tx: Transaction) -> Run:
+def _running(tx: Transaction) -> records.Run:
     """The one that was started last; NotFoundError that names the other runs."""
-    found = tx.find(Run, {"state": RunState.RUNNING})
+    found = tx.find(records.Run, {"state": records.RunState.RUNNING})
     if found:
         return max(found, key=lambda run: (run.started_ms or 0, run.created_ms))
-    others = (RunState.INTERRUPTING, RunState.COLLECTING, RunState.PENDING)
-    there = [run for state in others for run in tx.find(Run, {"state": state}, limit=_SHOWN)][:_SHOWN]
+    others = (records.RunState.INTERRUPTING, records.RunState.COLLECTING, records.RunState.PENDING)
+    there = [run for state in others for run in tx.find(records.Run, {"state": state}, limit=_SHOWN)][:_SHOWN]
     why = "; ".join(f"{run.id} is {run.state}: {run.reason}" for run in there)
     fix = "name the one that is meant: pancode runs stop RUN" if there else "pancode runs"
     raise NotFoundError("no run is running", why=why, fix=fix, code="run_not_found")
 
 
-def _picked(tx: Transaction, text: str, ids: list[str]) -> Run:
-    found = tx.get(Run, pick_run(text, ids))
+def _picked(tx: Transaction, text: str, ids: list[str]) -> records.Run:
+    found = tx.get(records.Run, pick_run(text, ids))
     assert found is not None  # its id was read in this very transaction
     return found
 
 
-def attempts_of(tx: Transaction, run: Run) -> list[Attempt]:
+def attempts_of(tx: Transaction, run: records.Run) -> list[records.Attempt]:
     """Oldest first, by key: a list of runs asks this for each of them."""
-    found = (tx.get(Attempt, run.id, number) for number in range(1, run.attempt + 1))
+    found = (tx.get(records.Attempt, run.id, number) for number in range(1, run.attempt + 1))
     return [attempt for attempt in found if attempt is not None]
 
 
-def usage_of_run(tx: Transaction, run: Run) -> dict[str, Any]:
+def usage_of_run(tx: Transaction, run: records.Run) -> dict[str, Any]:
     """Usage of all attempts of a run together; empty: nothing is known yet."""
     return usage_of_all(attempts_of(tx, run))
 
@@ -173,33 +159,33 @@ LONGEST = 100
 """The greatest number of runs of one chain that are followed."""
 
 
-def before(tx: Transaction, run: Run) -> Iterator[Run]:
+def before(tx: Transaction, run: records.Run) -> Iterator[records.Run]:
     """The runs that it goes on from, newest first."""
     for _ in range(LONGEST):
         old = run.terms.get("continues")
-        found = tx.get(Run, old) if old is not None else None
+        found = tx.get(records.Run, old) if old is not None else None
         if found is None:
             return
         yield found
         run = found
 
 
-def session_of(tx: Transaction, run: Run) -> SessionRow | None:
+def session_of(tx: Transaction, run: records.Run) -> records.SessionRow | None:
     """The session that has this sitting; None: the run takes no turns."""
-    return tx.get(SessionRow, run.session) if run.takes_turns else None
+    return tx.get(records.SessionRow, run.session) if run.takes_turns else None
 
 
-def words_of(tx: Transaction, run: Run) -> list[Word]:
+def words_of(tx: Transaction, run: records.Run) -> list[records.Word]:
     """What people have said to this run, by number."""
-    return tx.find(Word, {"run": run.id}) if "told" in run.terms else []
+    return tx.find(records.Word, {"run": run.id}) if "told" in run.terms else []
 
 
-def chain_of(tx: Transaction, run: Run) -> list[Run]:
+def chain_of(tx: Transaction, run: records.Run) -> list[records.Run]:
     """The runs that go on from each other, oldest first, of which this is one."""
-    return tx.find(Run, {"session": run.session}, order="place") if run.session else [run]
+    return tx.find(records.Run, {"session": run.session}, order="place") if run.session else [run]
 
 
-def hands_now(tx: Transaction, run: Run) -> tuple[Mode, Safety]:
+def hands_now(tx: Transaction, run: records.Run) -> tuple[Mode, Safety]:
     """The mode and level that bound the runs which it dispatches: no wider than those of its session's newest
     sitting. What a person has chosen for the next one narrows them at once, and widens nothing."""
     hands, session = (run.mode, run.safety), session_of(tx, run)
@@ -209,17 +195,19 @@ def hands_now(tx: Transaction, run: Run) -> tuple[Mode, Safety]:
     return narrower(narrower(hands, (session.mode, session.safety)), (newest.mode, newest.safety))
 
 
-def is_taken(tx: Transaction, old: Run) -> bool:
+def is_taken(tx: Transaction, old: records.Run) -> bool:
     """Whether its question is open, or the run that goes on from it works: it has one at a time."""
     if not is_blocked(old):
         return False
-    newest = tx.get(Run, nexts(old)[-1]) if nexts(old) else None
+    newest = tx.get(records.Run, nexts(old)[-1]) if nexts(old) else None
     if newest is not None:
-        return newest.state is not RunState.ENDED
-    return any(action.kind is ActionKind.PERSON for action in tx.find(Action, {"run": old.id}))
+        return newest.state is not records.RunState.ENDED
+    return any(
+        action.kind is records.ActionKind.PERSON for action in tx.find(records.Action, {"run": old.id})
+    )
 
 
-def must_have_no_next(tx: Transaction, run: Run) -> None:
+def must_have_no_next(tx: Transaction, run: records.Run) -> None:
     """RefusedError where another run goes on from it, or does its work once more."""
     given_up = run.result.get(GIVEN_UP)
     found = [*nexts(run), *([str(given_up)] if given_up else _retries(tx, run))]
@@ -228,23 +216,23 @@ def must_have_no_next(tx: Transaction, run: Run) -> None:
         raise RefusedError(what, fix=fix, code="already_continued")
 
 
-def _retries(tx: Transaction, run: Run) -> list[str]:
-    ended = tx.tally(EndedRun, Grouping(("run",), among={"retry_of": (run.id,)}))
+def _retries(tx: Transaction, run: records.Run) -> list[str]:
+    ended = tx.tally(records.EndedRun, Grouping(("run",), among={"retry_of": (run.id,)}))
     begun = (one.id for one in not_ended(tx) if one.retry_of == run.id)
     return [*(str(one.key[0]) for one in ended), *begun]
 
 
-def was_stopped(tx: Transaction, run: Run) -> bool:
+def was_stopped(tx: Transaction, run: records.Run) -> bool:
     """Whether a stop was asked for: of a lost run only its fence tells that."""
     fence = newest_fence(tx, run)
     return run.stop_asked is not None or (fence is not None and fence.stop_sent)
 
 
-def runs_of(tx: Transaction, steps: Iterable[WorkflowStep]) -> dict[str, Run]:
+def runs_of(tx: Transaction, steps: Iterable[records.WorkflowStep]) -> dict[str, records.Run]:
     """The newest run of each step, and those of the same step from whose question it goes on."""
-    found = dict[str, Run]()
+    found = dict[str, records.Run]()
     for step in steps:
-        newest = tx.get(Run, step.run) if step.run is not None else None
+        newest = tx.get(records.Run, step.run) if step.run is not None else None
         if newest is not None:
             found[newest.id] = newest
             mine = (
@@ -284,11 +272,11 @@ def show(core: Core, text: str) -> RunDetail:
     """Everything about one run."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
-        attempts = tx.find(Attempt, {"run": run.id})
-        fences = tx.find(Fence, {"run": run.id})
+        attempts = tx.find(records.Attempt, {"run": run.id})
+        fences = tx.find(records.Fence, {"run": run.id})
         chain, words = [old.id for old in before(tx, run)], words_of(tx, run)
         shape = run_shape(core, tx, run)
-        waits = open_item(tuple(tx.find(Action, {"run": run.id})))
+        waits = open_item(tuple(tx.find(records.Action, {"run": run.id})))
     rows: Json = {"attempts": [_attempt(a) for a in attempts], "fences": [_fence(f) for f in fences]}
     rows |= {"chain": chain, "inbox": _inbox(run, waits), "told": list(map(_told, words))}
     return cast("RunDetail", {**shape, **_details(run), **rows})
@@ -310,11 +298,11 @@ def usage_of(usage: dict[str, Any]) -> UsageShape:
     }
 
 
-def newest_fence(tx: Transaction, run: Run) -> Fence | None:
-    return tx.get(Fence, run.id, run.fence) if run.fence else None
+def newest_fence(tx: Transaction, run: records.Run) -> records.Fence | None:
+    return tx.get(records.Fence, run.id, run.fence) if run.fence else None
 
 
-def node_of(tx: Transaction, run: Run) -> str | None:
+def node_of(tx: Transaction, run: records.Run) -> str | None:
     """The node of the run; before placement the pinned one."""
     node = run.result.get("node")
     if node:
@@ -323,7 +311,7 @@ def node_of(tx: Transaction, run: Run) -> str | None:
     return fence.node if fence is not None else run.node
 
 
-def run_shape(core: Core, tx: Transaction, run: Run) -> RunShape:
+def run_shape(core: Core, tx: Transaction, run: records.Run) -> RunShape:
     fence = newest_fence(tx, run)
     result: dict[str, Any] = run.result
     usage = usage_of_run(tx, run) or result.get("usage")
@@ -362,23 +350,23 @@ def run_shape(core: Core, tx: Transaction, run: Run) -> RunShape:
     }
 
 
-def _notes(core: Core, tx: Transaction, run: Run, fence: Fence | None) -> list[str]:
+def _notes(core: Core, tx: Transaction, run: records.Run, fence: records.Fence | None) -> list[str]:
     """Details that a state or outcome alone would hide."""
     lost = _still_running(core, tx, run) if run.outcome is Outcome.LOST or run.attempt > 1 else []
     return lost + _of_newest(core, tx, run, fence)
 
 
-def _of_newest(core: Core, tx: Transaction, run: Run, fence: Fence | None) -> list[str]:
+def _of_newest(core: Core, tx: Transaction, run: records.Run, fence: records.Fence | None) -> list[str]:
     if run.outcome is Outcome.DONE:
         change = run.result.get("change")
         notes = ["no change"] if change in ("no_change", "empty") and run.judges is None else []
         return [*notes, *_trust(run), *_not_landed(run), *(["reverted"] if REVERTED in run.result else [])]
-    if run.state in (RunState.ENDED, RunState.PENDING) or fence is None:
+    if run.state in (records.RunState.ENDED, records.RunState.PENDING) or fence is None:
         return []
     return unknown_since(core, tx, fence)
 
 
-def _trust(run: Run) -> list[str]:
+def _trust(run: records.Run) -> list[str]:
     seen = verified(run)
     if seen is None:
         return []
@@ -386,7 +374,7 @@ def _trust(run: Run) -> list[str]:
     return [seen.words, *before]
 
 
-def _not_landed(run: Run) -> list[str]:
+def _not_landed(run: records.Run) -> list[str]:
     """A landing that was asked for and did not come about must not be overlooked."""
     landing = landing_of(run)
     if landing is None or landing["status"] in (LANDED, NOTHING):
@@ -394,9 +382,9 @@ def _not_landed(run: Run) -> list[str]:
     return ["landing" if landing["status"] == "waiting" else f"not landed: {landing['status']}"]
 
 
-def unknown_since(core: Core, tx: Transaction, fence: Fence) -> list[str]:
+def unknown_since(core: Core, tx: Transaction, fence: records.Fence) -> list[str]:
     """`unknown since T` is a note on a running run whose node is not heard, not a state."""
-    node = tx.get(Node, fence.node)
+    node = tx.get(records.Node, fence.node)
     view = core.view_of(node) if node is not None else None
     if view is None or view.state in HEARD:
         return []
@@ -405,39 +393,38 @@ def unknown_since(core: Core, tx: Transaction, fence: Fence) -> list[str]:
     return [f"unknown since {since}: {fence.node} is {view.state}{why}"]
 
 
-def _still_running(core: Core, tx: Transaction, run: Run) -> list[str]:
+def _still_running(core: Core, tx: Transaction, run: records.Run) -> list[str]:
     """Lost fences that their node names as open again, or that were asked to end and did not confirm it."""
     notes = []
-    for fence in tx.find(Fence, {"run": run.id}):
+    for fence in tx.find(records.Fence, {"run": run.id}):
         if not _is_lost(fence):
             continue
         which = "" if fence.fence == run.fence else f"attempt {fence.attempt} "
-        if _named_since(core, fence):
+        # whether a heartbeat names it that answers a beat of ours from after it was given up
+        contacts, identity = core.live.contacts, identity_of(fence)
+        last, echoed = contacts.last_heartbeats.get(fence.tag), contacts.echoed_ms.get(fence.tag)
+        since = core.live.answers.given_up_ms.get(str(identity), 0)
+        named_since = (
+            last is not None and echoed is not None and echoed > since and identity in last.heartbeat.ask.open
+        )
+        if named_since:
             notes.append(f"{which}lost, still running on {fence.node}")
         if fence.stop_sent:
             notes.append(f"{which}stop asked, not confirmed by {fence.node}")
     return notes
 
 
-def _is_lost(fence: Fence) -> bool:
-    return fence.closed is Closed.LOST and fence.receipt is None
+def _is_lost(fence: records.Fence) -> bool:
+    return fence.closed is records.Closed.LOST and fence.receipt is None
 
 
-def _named_since(core: Core, fence: Fence) -> bool:
-    """Whether a heartbeat names it that answers a beat of ours from after it was given up."""
-    contacts, identity = core.live.contacts, identity_of(fence)
-    last, echoed = contacts.last_heartbeats.get(fence.tag), contacts.echoed_ms.get(fence.tag)
-    since = core.live.answers.given_up_ms.get(str(identity), 0)
-    return last is not None and echoed is not None and echoed > since and identity in last.heartbeat.ask.open
-
-
-def _told(word: Word) -> Json:
+def _told(word: records.Word) -> Json:
     row = {"by": word.by, "at_ms": word.at_ms, "text": word.text, "delivered": word.laid}
     row |= {"for_next": True} if word.for_next else {}
     return {**row, **({} if word.turn is None else {"turn": word.turn}), "at": iso(word.at_ms)}
 
 
-def _details(run: Run) -> Json:
+def _details(run: records.Run) -> Json:
     result: dict[str, Any] = run.result
     return {
         "argv": list(run.argv) if run.argv is not None else None,
@@ -469,14 +456,14 @@ def _details(run: Run) -> Json:
     }
 
 
-def _inbox(run: Run, action: Action | None) -> Json | None:
+def _inbox(run: records.Run, action: records.Action | None) -> Json | None:
     if action is None:
         return None
     item = item_of(run, action)
     return {"kind": item.kind.value, "command": item.command, "choices": list(item.choices)}
 
 
-def _attempt(attempt: Attempt) -> Json:
+def _attempt(attempt: records.Attempt) -> Json:
     return {
         "attempt": attempt.attempt,
         "outcome": attempt.outcome.value if attempt.outcome is not None else None,
@@ -490,7 +477,7 @@ def _attempt(attempt: Attempt) -> Json:
     }
 
 
-def _fence(fence: Fence) -> Json:
+def _fence(fence: records.Fence) -> Json:
     return {
         "attempt": fence.attempt,
         "fence": fence.fence,

@@ -4,54 +4,64 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 
-from node_agent.wire.control import Control, ControlBody
+from node_agent.wire.control import Control, ControlBody, Tombstone
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.logs import OrderLine
 from node_agent.wire.model import canonical_json
+from node_agent.wire.node import Heartbeat
 from pancode.account.track_records import kind_of, size_of
-from pancode.control import passed_over, reminding
+from pancode.control import passed_over
 from pancode.control.core import Core
 from pancode.control.run import session_of, words_of
-from pancode.core import books
+from pancode.core import books, records
 from pancode.core.books import Ceilings, counted_usd, minus, minutes
 from pancode.core.ports import Transaction
-from pancode.core.records import (
-    Action,
-    Attempt,
-    Audit,
-    AuditAnchor,
-    Balance,
-    BookEntry,
-    Closed,
-    ControlMessage,
-    Decision,
-    EndedRun,
-    EntryKind,
-    EventKind,
-    FeedEvent,
-    Fence,
-    Node,
-    Run,
-    RunState,
-    SessionRow,
-    Setting,
-)
+from pancode.core.records import Closed, Fence
 from pancode.life.case import Now, RunCase, may_follow
 from pancode.life.changes import AuditLine, Changes, Domain, Happened, entries_of, events_of
 from pancode.life.continuing import has_change, nexts
 from pancode.life.decide import decide
 from pancode.life.landing import REVERTED
-from pancode.life.orders import NUMBERS_IN_AN_EPOCH, identity_of
+from pancode.life.orders import NUMBERS_IN_AN_EPOCH, identity_of, may_push
 from pancode.life.receipts import cost_of
 from pancode.life.signals import Signal
 from pancode.life.verified import CLOSED, ResultTrust, verified
+
+OVER = "it was answered before"
+_REFUSED = (Closed.REFUSED, Closed.NOT_NOW)
+_ANSWERED = (*_REFUSED, Closed.REVOKED, Closed.RECEIPT)
+MOST_TIMES = 3
+"""A node may begin as many sessions as it likes, and each word is kept until it says that it has seen it."""
+
+
+def note(core: Core, fence: Fence) -> None:
+    """An order is over. After a start of ours the epoch is another, in which no older order is started."""
+    if fence.closed in _ANSWERED:
+        over = core.live.answers.over.setdefault(fence.tag, deque())
+        over.append((fence, 0))
+        while over and not may_push(over[0][0], core.now()):
+            over.popleft()
+
+
+def reminders(core: Core, beat: Heartbeat, last: Heartbeat) -> list[Tombstone]:
+    """For a new session: of each order that is over and could still be started, in time."""
+    over = core.live.answers.over.get(beat.node)
+    if not over or last.session == beat.session:
+        return []
+    kinds = _ANSWERED if beat.control_seen < last.control_seen else _REFUSED
+    due = [one for one in over if one[0].closed in kinds and may_push(one[0], core.now())]
+    again = [(fence, times + 1) for fence, times in due if times + 1 < MOST_TIMES]
+    core.live.answers.over[beat.node] = deque([*(one for one in over if one not in due), *again])
+    return [Tombstone(run=fence.run, up_to_fence=fence.fence, reason=OVER) for fence, _ in due]
+
 
 ALERT_AT = Decimal("0.8")
 ALERT = "alert:"
@@ -68,7 +78,7 @@ class Alert:
     ceiling: str
 
 
-def alert_of(balance: Balance, ceilings: Ceilings) -> Alert | None:
+def alert_of(balance: records.Balance, ceilings: Ceilings) -> Alert | None:
     """The currency with the least room, once 80 % of it is spent or held; a ceiling of 0 has no alert."""
     found = [(share, used, most) for share, used, most in _shares(balance, ceilings) if share >= ALERT_AT]
     if not found:
@@ -77,7 +87,7 @@ def alert_of(balance: Balance, ceilings: Ceilings) -> Alert | None:
     return Alert(balance.scope, int(share * 100), used, most)
 
 
-def _shares(balance: Balance, ceilings: Ceilings) -> list[tuple[Decimal, str, str]]:
+def _shares(balance: records.Balance, ceilings: Ceilings) -> list[tuple[Decimal, str, str]]:
     shares = []
     if ceilings.usd:
         # A sitting holds all that it may cost, and rarely needs it: of a session only what is spent is told.
@@ -111,7 +121,7 @@ class AuditVerdict:
     """Up to this entry a signature of the fleet's key holds the chain in place; 0: nowhere."""
 
 
-def digest_of(entry: Audit) -> str:
+def digest_of(entry: records.Audit) -> str:
     """The digest of all fields of an entry, which include the digest of the entry before."""
     fields = [entry.number, entry.at_ms, entry.domain, entry.level, entry.what, entry.detail, entry.run]
     text = json.dumps([*fields, entry.previous], sort_keys=True, separators=(",", ":"), default=str)
@@ -127,13 +137,15 @@ def is_anchored(number: int) -> bool:
     return number == 1 or number % ANCHOR_EVERY == 0
 
 
-def anchor_payload(fleet: str, entry: Audit) -> bytes:
+def anchor_payload(fleet: str, entry: records.Audit) -> bytes:
     """What is signed of an entry."""
     anchor = {"fleet": fleet, "entry": entry.number, "head": digest_of(entry), "at_ms": entry.at_ms}
     return canonical_json(anchor)
 
 
-def judge_audit(entries: Iterable[Audit], anchors: Mapping[int, str | None] | None = None) -> AuditVerdict:
+def judge_audit(
+    entries: Iterable[records.Audit], anchors: Mapping[int, str | None] | None = None
+) -> AuditVerdict:
     """All entries, in order, from the first on. `anchors`: signed digest by entry; None: no true signature.
 
     A chain that somebody has written anew fits itself, but not the digests that the fleet's key has signed.
@@ -158,19 +170,21 @@ def judge_audit(entries: Iterable[Audit], anchors: Mapping[int, str | None] | No
     return AuditVerdict(count, head, anchored=anchored)
 
 
-SPENT = (EntryKind.SPEND, EntryKind.CORRECT, EntryKind.UNKNOWN)
+SPENT = (records.EntryKind.SPEND, records.EntryKind.CORRECT, records.EntryKind.UNKNOWN)
 """Kinds of entries that say what was spent."""
 FAULTS = (Outcome.LOST, Outcome.INFRA, Outcome.VERIFY_FAILED)
 """Ends that a person wants to see."""
 
 
-def ended_run(run: Run, attempts: Collection[Attempt], entries: Iterable[BookEntry]) -> EndedRun | None:
+def ended_run(
+    run: records.Run, attempts: Collection[records.Attempt], entries: Iterable[records.BookEntry]
+) -> records.EndedRun | None:
     """None: it has not ended."""
-    if run.state is not RunState.ENDED or run.outcome is None or run.finished_ms is None:
+    if run.state is not records.RunState.ENDED or run.outcome is None or run.finished_ms is None:
         return None
     booked = [entry for entry in entries if entry.kind in SPENT and books.is_day(entry.scope)]
     times = [entry.at_ms for entry in booked]
-    return EndedRun(
+    return records.EndedRun(
         run=run.id,
         ended_ms=run.finished_ms,
         agent=run.agent,
@@ -198,7 +212,7 @@ def ended_run(run: Run, attempts: Collection[Attempt], entries: Iterable[BookEnt
     )
 
 
-def _counts(run: Run) -> bool:
+def _counts(run: records.Run) -> bool:
     """Faults of ours, of a machine or of a model server, questions, what people stopped, and rehearsals are
     left out."""
     if "rehearses" in run.terms:
@@ -211,25 +225,25 @@ def _is_agents_fault(failure: FailureKind | None) -> bool:
     return failure is not None and FAILURES[failure].agent
 
 
-def is_left(run: Run) -> bool:
+def is_left(run: records.Run) -> bool:
     """It failed by no fault of its agent's task, or has a change on which nobody has decided."""
     if run.judges is not None or nexts(run):  # a run that goes on from it has its change
         return False
     return is_at_fault(run) or _is_unlanded(run)
 
 
-def is_at_fault(run: Run) -> bool:
+def is_at_fault(run: records.Run) -> bool:
     """Whether a person wants to see its end, with or without a change."""
     seen = verified(run)
     return run.outcome in FAULTS or (seen is not None and seen.state is ResultTrust.DISPUTED)
 
 
-def _is_unlanded(run: Run) -> bool:
+def _is_unlanded(run: records.Run) -> bool:
     is_open = run.landed is None and run.landing.get("status") not in CLOSED
     return run.outcome is Outcome.DONE and is_open and has_change(run)
 
 
-def _node(run: Run) -> str | None:
+def _node(run: records.Run) -> str | None:
     node = run.result.get("node")
     return node if isinstance(node, str) else None
 
@@ -245,33 +259,33 @@ class Work:
         self.core, self.tx = core, tx
         self._after: list[Callable[[], object]] = []
         self._seen_keys: set[str] = set()
-        self._events: list[FeedEvent] = []
-        self._audited: list[Audit] = []
+        self._events: list[records.FeedEvent] = []
+        self._audited: list[records.Audit] = []
 
     # -- load ------------------------------------------------------------------------------------
 
-    def case(self, run: Run, about: int = 0) -> RunCase:
+    def case(self, run: records.Run, about: int = 0) -> RunCase:
         """All rows of the run as they are now; `about`: the number of a fence."""
         rules, mine = self.core.rules, {"run": run.id}
         return RunCase(
             run=run,
-            attempts={a.attempt: a for a in self.tx.find(Attempt, mine)},
-            fences={f.fence: f for f in self.tx.find(Fence, mine)},
-            entries=tuple(self.tx.find(BookEntry, mine)),
+            attempts={a.attempt: a for a in self.tx.find(records.Attempt, mine)},
+            fences={f.fence: f for f in self.tx.find(records.Fence, mine)},
+            entries=tuple(self.tx.find(records.BookEntry, mine)),
             now=Now(self.core.wall_ms(), self.core.new_entry, rules.refused_pause_ms, rules.retry_pause_ms),
-            actions=tuple(self.tx.find(Action, mine)) if may_follow(run) else (),
+            actions=tuple(self.tx.find(records.Action, mine)) if may_follow(run) else (),
             words=tuple(words_of(self.tx, run)),
             session=self._session(run),
             about=about,
         )
 
-    def _session(self, run: Run) -> SessionRow | None:
+    def _session(self, run: records.Run) -> records.SessionRow | None:
         found = session_of(self.tx, run)
         return found if found is not None and found.run == run.id else None
 
     def case_of(self, identity: AttemptId) -> RunCase | None:
         """None unless run, attempt and fence are all here and agree."""
-        run = self.tx.get(Run, identity.run)
+        run = self.tx.get(records.Run, identity.run)
         case = self.case(run, identity.fence) if run is not None else None
         if case is None or identity.attempt not in case.attempts or identity.fence not in case.fences:
             return None
@@ -279,24 +293,24 @@ class Work:
 
     # -- decide and apply --------------------------------------------------------------------------
 
-    def signal(self, run: Run, *signals: Signal) -> Run:
+    def signal(self, run: records.Run, *signals: Signal) -> records.Run:
         """Load, decide, apply; the run as it is then."""
         return self.apply(decide(self.case(run), *signals))
 
-    def signal_fence(self, fence: Fence, *signals: Signal) -> None:
+    def signal_fence(self, fence: records.Fence, *signals: Signal) -> None:
         """The same about a fence; nothing where its run or attempt is not here."""
         case = self.case_of(identity_of(fence))
         if case is not None:
             self.apply(decide(case, *signals))
 
-    def apply(self, changes: Changes) -> Run:
+    def apply(self, changes: Changes) -> records.Run:
         """Write what was decided. Memory is told after the commit."""
         for row in changes.new:
             self.tx.insert(row)
         for row in changes.changed:
             self.tx.put(row)
         for action in changes.gone:
-            self.tx.delete(Action, action.id)
+            self.tx.delete(records.Action, action.id)
         self.book(changes.booked)
         for line in changes.story:
             self.tell(line.run, line.kind, line.what, line.verdict, line.detail)
@@ -319,22 +333,22 @@ class Work:
         if row is not None:
             self.tx.put(row)
             self.after(partial(self._remember, row))
-        elif changes.before.run.state is RunState.ENDED:
-            self.tx.delete(EndedRun, changes.run.id)
+        elif changes.before.run.state is records.RunState.ENDED:
+            self.tx.delete(records.EndedRun, changes.run.id)
 
-    def _remember(self, row: EndedRun) -> None:
+    def _remember(self, row: records.EndedRun) -> None:
         if self.core.live.recent is not None:
             self.core.live.recent.note(row)
 
     # -- the effects -------------------------------------------------------------------------------
 
-    def book(self, entries: Iterable[BookEntry]) -> None:
+    def book(self, entries: Iterable[records.BookEntry]) -> None:
         """Entries, and the balances that they change."""
-        balances: dict[str, Balance] = {}
+        balances: dict[str, records.Balance] = {}
         for entry in entries:
             self.tx.insert(entry)
             scope = entry.scope
-            known = balances.get(scope) or self.tx.get(Balance, scope) or Balance(scope)
+            known = balances.get(scope) or self.tx.get(records.Balance, scope) or records.Balance(scope)
             balances[scope] = books.apply(known, entry)
             if "unknown" in (entry.kind, entry.source):
                 self.after(self.core.live.forget_unknown)
@@ -348,65 +362,67 @@ class Work:
     def _alert(self, alert: Alert) -> None:
         """Warn a person, once for each ceiling that a scope has had."""
         name = f"{ALERT}{alert.scope}"
-        known = self.tx.get(Setting, name)
+        known = self.tx.get(records.Setting, name)
         if known is not None and known.value == alert.ceiling:
             return
-        self.tx.put(Setting(name, alert.ceiling, self.core.wall_ms(), "coordinator"))
+        self.tx.put(records.Setting(name, alert.ceiling, self.core.wall_ms(), "coordinator"))
         detail = {"scope": alert.scope, "used": alert.used, "ceiling": alert.ceiling}
         self.audit("budget", "warning", f"{alert.percent} % of a ceiling is used", **detail)
-        self.happened(Happened(EventKind.BUDGET_ALERT, data={**detail, "percent": alert.percent}))
+        self.happened(Happened(records.EventKind.BUDGET_ALERT, data={**detail, "percent": alert.percent}))
 
     def tell(self, run: str, kind: str, what: str, verdict: str, detail: str = "") -> None:
         """Add to the run's story (`pancode why`)."""
-        last = self.tx.find(Decision, {"run": run}, order="number", descending=True, limit=1)
+        last = self.tx.find(records.Decision, {"run": run}, order="number", descending=True, limit=1)
         number = last[0].number + 1 if last else 1
         if kind == "node" and number > MOST_TOLD:
             return  # a node can say as much as it likes, and the ledger is for all
-        self.tx.insert(Decision(run, number, self.core.wall_ms(), kind, what, verdict, detail[:TOLD_CHARS]))
+        self.tx.insert(
+            records.Decision(run, number, self.core.wall_ms(), kind, what, verdict, detail[:TOLD_CHARS])
+        )
 
     def audit(self, domain: Domain, level: str, what: str, run: str | None = None, **detail: object) -> None:
         """Add to the record of everything, and to the feed."""
         self._record([AuditLine(domain, level, what, run, detail)])
         node = detail.get("node")
         data: dict[str, object] = {"domain": domain, "level": level, "what": what}
-        self.happened(Happened(EventKind.AUDIT, run, node if isinstance(node, str) else None, data))
+        self.happened(Happened(records.EventKind.AUDIT, run, node if isinstance(node, str) else None, data))
 
     def _record(self, lines: Iterable[AuditLine]) -> None:
         for line in lines:
-            last = self._audited or self.tx.find(Audit, order="number", descending=True, limit=1)
+            last = self._audited or self.tx.find(records.Audit, order="number", descending=True, limit=1)
             number, previous = (last[0].number + 1, digest_of(last[0])) if last else (1, "")
             at_ms, what = self.core.wall_ms(), (line.domain, line.level, line.what, line.detail, line.run)
-            entry = Audit(number, at_ms, *what, previous)
+            entry = records.Audit(number, at_ms, *what, previous)
             self.tx.insert(entry)
             self._audited = [entry]
             if is_anchored(number):
                 signed = self.core.key.sign(ANCHOR_TYPE, anchor_payload(self.core.fleet, entry))
-                self.tx.put(AuditAnchor(number, signed.model_dump_json()))
+                self.tx.put(records.AuditAnchor(number, signed.model_dump_json()))
 
     def happened(self, event: Happened) -> None:
         """Add to the feed; its oldest goes when it is full. No number is used twice, as those of controls."""
         feed, tx = self.core.feed, self.tx
-        last = self._events[-1:] or tx.find(FeedEvent, order="number", descending=True, limit=1)
+        last = self._events[-1:] or tx.find(records.FeedEvent, order="number", descending=True, limit=1)
         number = max(last[0].number if last else 0, self.core.epoch * NUMBERS_IN_AN_EPOCH) + 1
-        row = FeedEvent(number, self.core.wall_ms(), event.kind, event.run, event.node, event.data)
+        row = records.FeedEvent(number, self.core.wall_ms(), event.kind, event.run, event.node, event.data)
         tx.insert(row)
         self._events.append(row)
         beyond = feed.beyond(len(self._events))
         if beyond > 0:
-            tx.delete(FeedEvent, feed.oldest(beyond)[-1].number)
+            tx.delete(records.FeedEvent, feed.oldest(beyond)[-1].number)
 
     def send(self, name: str, body: ControlBody) -> None:
         """Sign and keep the next control message for a node; nothing for one that has no key."""
-        node = self.tx.get(Node, name)
+        node = self.tx.get(records.Node, name)
         if node is None or node.tag is None:
             return
-        core, stored = self.core, self.tx.get(Setting, "epoch")
+        core, stored = self.core, self.tx.get(records.Setting, "epoch")
         epoch = stored.value if stored is not None and isinstance(stored.value, int) else core.epoch
         seq = max(node.control_seq, epoch * NUMBERS_IN_AN_EPOCH) + 1
         self.tx.put(replace(node, control_seq=seq))
         message = Control(fleet=core.fleet, node=node.tag, seq=seq, at=core.now(), body=body)
         text = message.signed(core.key_for(node)).model_dump_json()
-        self.tx.insert(ControlMessage(node.tag, seq, text, core.ports.clock.boot_ms()))
+        self.tx.insert(records.ControlMessage(node.tag, seq, text, core.ports.clock.boot_ms()))
         self.after(partial(core.live.outbox.issued.append, (node.tag, seq)))
 
     # -- after the commit --------------------------------------------------------------------------
@@ -442,10 +458,10 @@ class Work:
     def _note(self, changes: Changes) -> None:
         live, run = self.core.live, changes.run
         for fence in changes.closed:
-            reminding.note(self.core, fence)
+            note(self.core, fence)
             identity = identity_of(fence)
             live.sweep.closed.append(identity)
-            if fence.closed is Closed.LOST:
+            if fence.closed is records.Closed.LOST:
                 live.answers.given_up_ms[str(identity)] = self.core.ports.clock.boot_ms()
             else:
                 boot = self.core.ports.clock.boot_ms()

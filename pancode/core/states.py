@@ -5,6 +5,16 @@ from __future__ import annotations
 from enum import StrEnum
 
 
+class LandRule(StrEnum):
+    """Which results are landed without a person's `pancode land`."""
+
+    ASK = "ask"
+    """Those of a dispatch, workflow or schedule that has asked for it: --land."""
+    NEVER = "never"
+    WHEN_VERIFIED = "when-verified"
+    """Those, and each result whose gates have passed; where `dispatch.verify_on` says so, on two nodes."""
+
+
 class RunState(StrEnum):
     """Life of a run; `ended` has an outcome and is left by `lost` only."""
 

@@ -155,7 +155,10 @@ def runtime_and_model(
         return kind, None
     with _named_by(request, agent, catalogue):
         if whole is not None and whole.provider is None and not (request.runtime or agent.runtime):
-            check_somewhere(whole, kind, _meant(request, catalogue), catalogue.vendors)
+            # the machines on which the run may go, as far as the request itself says it
+            there = (view for view in catalogue.nodes if view.node.removed is None)
+            meant = [view for view in there if request.node in (None, view.node.name)]
+            check_somewhere(whole, kind, meant, catalogue.vendors)
         if asked is not None and endpoint is not None:
             check_known(catalogue.nodes, asked, endpoint)
     return kind, whole if kind.provider is None else asked
@@ -185,12 +188,6 @@ def _named_by(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> I
         if request.model is None:
             wrong.because(f"{model_from(request, agent, catalogue)} names it")
         raise
-
-
-def _meant(request: DispatchRequest, catalogue: Catalogue) -> list[NodeView]:
-    """The machines on which the run may go, as far as the request itself says it."""
-    there = (view for view in catalogue.nodes if view.node.removed is None)
-    return [view for view in there if request.node in (None, view.node.name)]
 
 
 def _where_it_is(

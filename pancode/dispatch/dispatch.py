@@ -282,7 +282,14 @@ def _queued(
 ) -> Dispatched:
     """Queue the run under the lock under which the gates were asked. `terms`: of what it is shown."""
     run = told_of(run_of(core, judged.resolution, run_id, snapshot), terms)
-    run = _commit(core, run, judged)
+    # Writes the gates' words, the hold, the run, the end of the run that it replaces, and an order if a slot
+    # is free: all or nothing.
+    # An idle fleet serves it at once, and each commit waits for the disk, so both are one commit.
+    with unit_of_work(core) as work:
+        queued = put_in_queue(work, run, judged.verdicts, judged.resolution.request.budget)
+        if not core.live.binding.waiting:
+            bind_in(work)
+    run = queued
     return Dispatched(run, warnings_of(judged, snapshot), judged.resolution.chosen)
 
 
@@ -347,7 +354,11 @@ def _judge(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDisp
     request = _as_child(asked.request, above)
     session = payer(core, request, above)
     catalogue = _under(_catalogue(core, around, asked), above)
-    resolved = resolve(_as_sitting(request, session), catalogue)
+    # the request, which may cost no more than the session has left that pays for it
+    left = None if session is None else session.left
+    caps = [usd for usd in (request.most_usd, left) if usd is not None]
+    as_sitting = replace(request, most_usd=min(caps, default=None))
+    resolved = resolve(as_sitting, catalogue)
     if isinstance(resolved, Unresolved):
         raise resolved.error.because(*outranked_for(asked.request, catalogue.defaults))
     view = replace(_view(core, around, resolved, asked), parent=above, session=session)
@@ -359,7 +370,10 @@ def _judge(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDisp
     outranked = _outranked(resolved, catalogue)
     if resolved.request.ask:
         resolved = replace(resolved, asks=asks_for(verdicts), objections=objections(verdicts))
-    return JudgedDispatch(_on_record(resolved, above), verdicts, places, costly, notes, outranked)
+    # the run as it is queued: the request is not yet the permission
+    told_only = accepted(resolved, above)
+    on_record = replace(resolved, request=replace(resolved.request, told_only=told_only))
+    return JudgedDispatch(on_record, verdicts, places, costly, notes, outranked)
 
 
 def _outranked(resolved: Resolution, catalogue: Catalogue) -> tuple[str, ...]:
@@ -386,12 +400,6 @@ def _trusted(
     return replace(resolved, candidates=shown), places, unknowns(shown, catalogue.nodes, needs)
 
 
-def _on_record(resolution: Resolution, above: Parent | None) -> Resolution:
-    """The run as it is queued: the request is not yet the permission."""
-    told_only = accepted(resolution, above)
-    return replace(resolution, request=replace(resolution.request, told_only=told_only))
-
-
 def _under(catalogue: Catalogue, above: Parent | None) -> Catalogue:
     """The rules for a child. A run may edit the rules in its own checkout, so its own rules hold for its
     children."""
@@ -411,13 +419,6 @@ def _as_child(request: DispatchRequest, above: Parent | None) -> DispatchRequest
     request = replace(request, charged_to=above.session or request.charged_to)
     walled = request.walled or above.walled  # a request without a person's yes keeps its own wall
     return replace(request, depth=depth, parent=above.run, most_usd=above.usd_left, walled=walled)
-
-
-def _as_sitting(request: DispatchRequest, session: ScopeView | None) -> DispatchRequest:
-    """The request, which may cost no more than the session has left that pays for it."""
-    left = None if session is None else session.left
-    caps = [usd for usd in (request.most_usd, left) if usd is not None]
-    return replace(request, most_usd=min(caps, default=None))
 
 
 def _view(core: Core, around: Surroundings, resolution: Resolution, asked: AskedDispatch) -> AdmissionView:
@@ -474,19 +475,6 @@ def run_of(core: Core, resolution: Resolution, run_id: str, snapshot: SnapshotTa
             "folder": resolution.request.folder,
         }
     return resolution.run(run_id, core.wall_ms(), core.ports.ids.token(8), workspace)
-
-
-def _commit(core: Core, run: Run, judged: JudgedDispatch) -> Run:
-    """Writes the gates' words, the hold, the run, the end of the run that it replaces, and an order if a slot
-    is free: all or nothing.
-
-    An idle fleet serves it at once, and each commit waits for the disk, so both are one commit.
-    """
-    with unit_of_work(core) as work:
-        queued = put_in_queue(work, run, judged.verdicts, judged.resolution.request.budget)
-        if not core.live.binding.waiting:
-            bind_in(work)
-    return queued
 
 
 def put_in_queue(work: Work, run: Run, verdicts: Sequence[GateVerdict], budget: Decimal | None = None) -> Run:

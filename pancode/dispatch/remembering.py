@@ -12,8 +12,7 @@ from pancode.agents.request import EXPLORE, ExpectedWork, GivenNote
 from pancode.control.core import Core
 from pancode.control.live import LOOKED_AT, RecentRuns
 from pancode.core.records import EndedRun, Run, RunNote
-from pancode.life.notes import material
-from pancode.life.recall import in_use
+from pancode.life.notes import in_use, material
 
 
 def lately(core: Core) -> Mapping[WorkKey, TrackRecord]:

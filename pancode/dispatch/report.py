@@ -2,10 +2,41 @@
 
 from __future__ import annotations
 
+from typing import NotRequired, cast
+
+from typing_extensions import TypedDict
+
 from node_agent.wire.policy import Isolation, NetworkAccess, narrowest
-from pancode.control.shapes import Json
+from pancode.control.shapes import Json, Queued
 from pancode.dispatch.dispatch import Dispatched, JudgedDispatch
 from pancode.dispatch.resolve import Resolution
+
+
+class QueuedAnswer(Queued):
+    warnings: list[str]
+    workflow: NotRequired[str]
+    """The workflow that goes on with it: the run takes the place of one of its runs."""
+    answer: NotRequired[str]
+    """The words with which a question was answered."""
+
+
+class GateShape(TypedDict):
+    """One of the ten gates of admission."""
+
+    gate: str
+    passed: bool
+    warning: bool
+    words: str
+    fix: str
+
+
+class DryRunAnswer(TypedDict):
+    """The gates, and the run that would be queued."""
+
+    dry_run: bool
+    admitted: bool
+    gates: list[GateShape]
+
 
 _MACHINE, _NOTHING = "what the machine reaches", "nothing"
 
@@ -35,17 +66,17 @@ def _agent(resolution: Resolution, access: NetworkAccess) -> str:
     return f"its model alone where the gateway holds its key; by a login of its own {_MACHINE}{open_}"
 
 
-def queued(done: Dispatched) -> Json:
+def queued(done: Dispatched) -> QueuedAnswer:
     """The new run, its workflow, and warnings."""
     run = done.run
     within = {} if run.workflow is None else {"workflow": run.workflow}
     told = {"run": run.id, "state": run.state.value, "reason": run.reason, "agent": run.agent}
-    return {**told, "chosen": done.chosen, **within, "warnings": list(done.warnings)}
+    return cast("QueuedAnswer", {**told, "chosen": done.chosen, **within, "warnings": list(done.warnings)})
 
 
 def report(judged: JudgedDispatch) -> Json:
     """The answer of `--dry-run`: the ten gates and the plan."""
-    gates = [
+    gates: list[GateShape] = [
         {"gate": v.gate, "passed": v.passed, "warning": v.warning, "words": v.words, "fix": v.fix}
         for v in judged.verdicts
     ]

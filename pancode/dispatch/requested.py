@@ -164,10 +164,7 @@ def score(request: DispatchRequest) -> tuple[str, ...]:
 
 
 def verify_on(
-    request: DispatchRequest,
-    catalogue: Catalogue,
-    gates: tuple[tuple[str, ...], ...],
-    workspace: str | None,
+    request: DispatchRequest, catalogue: Catalogue, gates: tuple[tuple[str, ...], ...], workspace: str | None
 ) -> str | None:
     """The node that verifies the result again; None: no node. A setting alone asks for no gates."""
     on, names = request.verify_on or catalogue.defaults.verify_on, catalogue.node_names

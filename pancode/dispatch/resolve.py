@@ -9,11 +9,10 @@ from typing import Any, TypeVar, cast
 
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import NO_RULES, Mode, NetworkAccess, Rules, Safety, narrowest
-from pancode.agents.agents import DEFAULT_AGENT, Agent, Autonomy, Choice, Walls, choose, find_agent
+from pancode.agents import agents
 from pancode.agents.candidates import Candidate, NodeRequirements, candidates
 from pancode.agents.endpoints import EndpointNeed, context_of, costs_nothing, endpoint_of
 from pancode.agents.fitting import fitted, window_of
-from pancode.agents.fleet_tools import fleet_tools_of
 from pancode.agents.models import ModelRef
 from pancode.agents.passports import Needs, tier_at, trusted_at
 from pancode.agents.prompts import Situation, tokens_of
@@ -21,8 +20,8 @@ from pancode.agents.request import EXPLORE, Catalogue, Defaults, DispatchRequest
 from pancode.agents.runtimes import RUNTIMES, RuntimeKind, canonical, model_for
 from pancode.agents.tiers import Tiered, tier_of
 from pancode.core.books import Amount
-from pancode.core.land_rule import LandRule
 from pancode.core.records import Run, RunTerms
+from pancode.core.states import LandRule
 from pancode.core.visitors import token_behind
 from pancode.dispatch import requested
 from pancode.dispatch.choice import model_from, pinned, reasoning_for, runtime_and_model, unlisted
@@ -83,10 +82,10 @@ def _own_cost(request: DispatchRequest, cap: Decimal | None) -> Decimal:
     return min(request.budget, cap or request.budget) if request.budget is not None else Decimal(0)
 
 
-def is_walled_by(request: DispatchRequest, agent: Agent, rules: Rules, runtime: RuntimeKind) -> bool:
+def is_walled_by(request: DispatchRequest, agent: agents.Agent, rules: Rules, runtime: RuntimeKind) -> bool:
     """Whether the run works only in a sandbox: it asks for one, or only a sandbox can hold its network."""
     closed = narrowest(rules.network) is not NetworkAccess.MACHINE
-    return request.walled or runtime.chosen or agent.walls is Walls.CONTAINER or closed
+    return request.walled or runtime.chosen or agent.walls is agents.Walls.CONTAINER or closed
 
 
 def narrowed(rules: Rules, *networks: NetworkAccess | None) -> Rules:
@@ -103,7 +102,7 @@ class Resolution:
     """Everything that is decided about a run before its admission."""
 
     request: DispatchRequest
-    agent: Agent
+    agent: agents.Agent
     runtime: RuntimeKind
     ref: ModelRef | None
     """The model, with its provider and node if the request names them."""
@@ -276,7 +275,7 @@ class Resolution:
             begins=asked.begins.run if asked.begins is not None else "",
             carries=asked.begins is not None and asked.begins.carries,
             turns=dict(asked.turns),
-            fleet=list(fleet_tools_of(self.agent, self.mode, self.runtime.name, bool(asked.turns))),
+            fleet=list(agents.fleet_tools_of(self.agent, self.mode, self.runtime.name, bool(asked.turns))),
             more_usd=self.more_usd,
             rounds=asked.rounds,
             story=asked.story,
@@ -359,7 +358,7 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unre
     return _put_together(request, catalogue, choice, what, (workspace, gates))
 
 
-def _agent(request: DispatchRequest, catalogue: Catalogue) -> Choice:
+def _agent(request: DispatchRequest, catalogue: Catalogue) -> agents.Choice:
     """The agent: named by the request or the settings, else chosen by the task's words, but not for a
     script."""
     name = request.agent or catalogue.defaults.agent
@@ -367,14 +366,14 @@ def _agent(request: DispatchRequest, catalogue: Catalogue) -> Choice:
     script = kind is not None and kind.own and (request.runtime is not None or request.model is None)
     if name is None and not script:
         mode = request.mode or catalogue.defaults.mode
-        return choose(catalogue.agents, requested.as_task(request).task, mode, catalogue.pick)
-    return Choice(find_agent(catalogue.agents, name or DEFAULT_AGENT))
+        return agents.choose(catalogue.agents, requested.as_task(request).task, mode, catalogue.pick)
+    return agents.Choice(agents.find_agent(catalogue.agents, name or agents.DEFAULT_AGENT))
 
 
 def _put_together(
     request: DispatchRequest,
     catalogue: Catalogue,
-    choice: Choice,
+    choice: agents.Choice,
     what: tuple[RuntimeKind, ModelRef | None, Reasoning | None, Reasoning | None],
     rest: tuple[str, tuple[tuple[str, ...], ...]],
 ) -> Resolution:
@@ -446,7 +445,7 @@ class ToldPrompt:
 def _told(
     request: DispatchRequest,
     catalogue: Catalogue,
-    agent: Agent,
+    agent: agents.Agent,
     how: tuple[Mode, Safety, str],
     what: tuple[RuntimeKind, ModelRef | None],
 ) -> ToldPrompt:
@@ -465,7 +464,7 @@ def _told(
 
 def _settled(
     request: DispatchRequest,
-    agent: Agent,
+    agent: agents.Agent,
     catalogue: Catalogue,
     gates: tuple[tuple[str, ...], ...],
     workspace: str,
@@ -485,22 +484,26 @@ def _settled(
 
 
 def _lands(
-    request: DispatchRequest, agent: Agent, defaults: Defaults, workspace: str, gates: tuple[object, ...]
+    request: DispatchRequest,
+    agent: agents.Agent,
+    defaults: Defaults,
+    workspace: str,
+    gates: tuple[object, ...],
 ) -> bool:
     """Whether the settings land its result. A run's own child, and a token, have to ask for it."""
     if defaults.land is not LandRule.WHEN_VERIFIED or workspace != "git" or not gates or agent.read_only:
         return False
     own = request.depth == 0 and request.parent is None and token_behind(request.created_by) is None
-    return own and agent.autonomy is Autonomy.AUTONOMOUS
+    return own and agent.autonomy is agents.Autonomy.AUTONOMOUS
 
 
 def _guide(project: Project, workspace: str) -> int:
     return project.guide_chars if workspace == "git" else 0
 
 
-def _autonomy(agent: Agent) -> str:
+def _autonomy(agent: agents.Agent) -> str:
     """The autonomy of an agent that lands nothing without a person's yes; empty: it may land."""
-    free = agent.autonomy is Autonomy.AUTONOMOUS
+    free = agent.autonomy is agents.Autonomy.AUTONOMOUS
     return "" if free else agent.autonomy.value
 
 
@@ -539,7 +542,13 @@ def with_other(
     resolved: Resolution, catalogue: Catalogue, passes: Callable[[Resolution], bool]
 ) -> Resolution:
     """The resolution with the first other vendor's runtime that fits a node and passes all gates."""
-    if _is_chosen(resolved):
+    # Whether somebody has named its model, runtime or agent, or it calls no vendor, or goes on with a
+    # session.
+    asked, agent = resolved.request, resolved.agent
+    named = asked.model or asked.runtime or asked.agent or agent.runtime or (agent.own and agent.model)
+    bound = asked.resume or asked.continues or asked.parent or resolved.wanted is not None
+    is_chosen = bool(named or bound or resolved.runtime.provider is None)
+    if is_chosen:
         return resolved
     for kind in RUNTIMES.values():
         if kind.own or kind.provider in (None, resolved.runtime.provider):
@@ -550,15 +559,6 @@ def with_other(
         if passes(found):
             return replace(resolved, other=_fields(found))
     return resolved
-
-
-def _is_chosen(resolved: Resolution) -> bool:
-    """Whether somebody has named its model, runtime or agent, or it calls no vendor, or goes on with a
-    session."""
-    asked, agent = resolved.request, resolved.agent
-    named = asked.model or asked.runtime or asked.agent or agent.runtime or (agent.own and agent.model)
-    bound = asked.resume or asked.continues or asked.parent or resolved.wanted is not None
-    return bool(named or bound or resolved.runtime.provider is None)
 
 
 def _fields(found: Resolution) -> dict[str, object]:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from pancode.control.core import open_fences
 from pancode.control.work import Work
 from pancode.core.ports import Transaction
 from pancode.core.quota import ForeignReceipts, too_much_evidence
 from pancode.core.records import Node, Setting, StoredReceipt
-from pancode.fleet.quarantine import shut_out
+from pancode.life.signals import Quarantined
+
+
+def shut_out(work: Work, node: Node, why: str) -> None:
+    """On record first; what it has in flight goes on there, and is told why nothing is heard of it."""
+    work.tx.put(replace(node, quarantined=why))
+    work.audit("trust", "error", "node quarantined", node=node.name, why=why)
+    for fence in open_fences(work.tx, tag=node.tag):
+        work.signal_fence(fence, Quarantined(why))
+
 
 KEPT = "evidence:"
 DAY_MS = 86_400_000
@@ -35,7 +47,8 @@ def _fits(work: Work, node: Node | None, receipt: StoredReceipt) -> bool:
     if node is None or node.quarantined is not None:
         return False
     if not work.core.ports.archive.has_room():
-        _note_full(work, node)
+        if work.first(f"{node.name}:receipt:no room"):
+            work.audit("receipt", "warning", "receipt not kept: the disk is nearly full", node=node.name)
         return False
     return _count(work, node, len(receipt.envelope))
 
@@ -65,8 +78,3 @@ def _kept_today(work: Work, node: Node) -> ForeignReceipts:
 def forget(tx: Transaction, node: Node) -> None:
     """A person has looked at it: its share of this day begins anew."""
     tx.delete(Setting, KEPT + (node.tag or ""))
-
-
-def _note_full(work: Work, node: Node) -> None:
-    if work.first(f"{node.name}:receipt:no room"):
-        work.audit("receipt", "warning", "receipt not kept: the disk is nearly full", node=node.name)

@@ -17,7 +17,7 @@ from pancode.core.records import Node
 from pancode.errors import UnavailableError
 from pancode.fleet.acts import Progress, ProgressLine
 from pancode.fleet.fleet import must_exist
-from pancode.fleet.passports import passport_shape
+from pancode.fleet.models import passport_shape
 from pancode.nodes.node import NodeState, NodeView, with_words
 
 START_MS = 30_000

@@ -10,13 +10,48 @@ from node_agent.wire.node import FORGED, Heartbeat
 from node_agent.wire.signing import WireRefusal, open_as, parse_envelope, parse_message
 from pancode.control import keyring
 from pancode.control.core import Core
-from pancode.control.reminding import reminders
 from pancode.control.rows import edit, take_controls
-from pancode.control.work import Work, unit_of_work
+from pancode.control.work import Work, reminders, unit_of_work
 from pancode.core.records import ControlMessage, Node
-from pancode.fleet import clones
+from pancode.fleet.evidence import shut_out
 from pancode.life.orders import NUMBERS_IN_AN_EPOCH
 from pancode.nodes.node import LastHeartbeat, NodeState, quoted
+
+TWINS = "two machines answer with its key at once: one is a copy of the other, or was set back in time"
+MOST_SESSIONS = 16
+"""So many of the latest are kept of a node, which may begin as many as it likes."""
+
+
+def look(core: Core, node: Node, beat: Heartbeat) -> bool:
+    """Whether this heartbeat proves it; then the node is quarantined, as either takes the other's work.
+
+    Each start of a node agent is a session of its own, and two of one home never live at once. Proof is that
+    each of two has echoed a beat that we sent after the other was heard: no old word that comes again, late
+    or from somebody else's hand, can do that.
+    """
+    if not _is_proof(core, beat):
+        return False
+    core.live.contacts.sessions.pop(beat.node)  # whom a person lets in again is judged by what is said then
+    with unit_of_work(core) as work:
+        known = work.tx.get(Node, node.name)
+        if known is not None and known.quarantined is None:
+            shut_out(work, known, TWINS)
+    return True
+
+
+def _is_proof(core: Core, beat: Heartbeat) -> bool:
+    echo, sessions = beat.echo, core.live.contacts.sessions.setdefault(beat.node, {})
+    if echo is None or echo.epoch != core.epoch or echo.ms not in core.live.beats.sent:
+        return False
+    since = sessions.get(beat.session)
+    if since is not None:
+        return any(other > since and echo.ms > other for other in sessions.values())
+    if all(echo.ms > other for other in sessions.values()):
+        sessions[beat.session] = core.ports.clock.boot_ms()
+        while len(sessions) > MOST_SESSIONS:
+            sessions.pop(next(iter(sessions)))
+    return False
+
 
 EPOCHS_AHEAD = 10_000
 """A node cannot have seen more coordinator starts beyond our own, or beyond those that time has allowed."""
@@ -56,16 +91,28 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
     """A believed heartbeat: newer than the last one of the same node, of this fleet."""
     if beat.fleet != core.fleet or beat.node != node.tag:
         return
-    if not _possible(core, beat):
+    # whether a coordinator of this fleet can have sent the epoch and the message that the node names
+    epoch = max(core.epoch, beat.epoch_seen)
+    raised = core.live.contacts.raised.get(beat.node, 0)
+    possible = (
+        epoch <= max(core.epoch, core.most_epochs()) + EPOCHS_AHEAD
+        and beat.control_seen < (epoch + 1) * NUMBERS_IN_AN_EPOCH
+        and (epoch == core.epoch or raised < MOST_RAISES)
+    )
+    if not possible:
         claim = f"it claims epoch {beat.epoch_seen} and control message {beat.control_seen}"
         raise_alarm(core, node, "heartbeat", "impossible", claim)
         return
-    if clones.look(core, node, beat):
+    if look(core, node, beat):
         return
     last = core.live.contacts.last_heartbeats.get(beat.node)
     if last is not None and not _newer(beat, last.heartbeat):
         return
-    _remind(core, node, beat, last)
+    words = reminders(core, beat, last.heartbeat) if last is not None else []
+    if words:
+        with unit_of_work(core) as work:
+            for word in words:
+                work.send(node.name, word)
     if last is None or last.heartbeat.nonce != beat.nonce:
         core.live.beats.due_now()  # it waits for its answer: the next beat goes out in this round
     facts = quoted(beat.facts, node.name)
@@ -77,25 +124,6 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
     _note_forgeries(core, node, beat)
     _note_key(core, node, beat)
     _catch_up(core, node, beat)
-
-
-def _remind(core: Core, node: Node, beat: Heartbeat, last: LastHeartbeat | None) -> None:
-    words = reminders(core, beat, last.heartbeat) if last is not None else []
-    if words:
-        with unit_of_work(core) as work:
-            for word in words:
-                work.send(node.name, word)
-
-
-def _possible(core: Core, beat: Heartbeat) -> bool:
-    """Whether a coordinator of this fleet can have sent the epoch and the message that the node names."""
-    epoch = max(core.epoch, beat.epoch_seen)
-    raised = core.live.contacts.raised.get(beat.node, 0)
-    return (
-        epoch <= max(core.epoch, core.most_epochs()) + EPOCHS_AHEAD
-        and beat.control_seen < (epoch + 1) * NUMBERS_IN_AN_EPOCH
-        and (epoch == core.epoch or raised < MOST_RAISES)
-    )
 
 
 def _note_forgeries(core: Core, node: Node, beat: Heartbeat) -> None:

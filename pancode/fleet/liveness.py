@@ -122,7 +122,16 @@ def judge(core: Core) -> None:
     with core.ports.ledger.transaction() as tx:
         views = core.views(tx)
     _tell_states(core, views)
-    _give_up_lost(core, views)
+    # fences of nodes that have been silent for the whole of our waking deadline end as `lost`
+    with unit_of_work(core) as work:
+        fences = open_fences(work.tx)
+        if not fences and not core.live.outages.away:
+            return
+        _tell_outages(work, fences, {view.node.name: view.state for view in views})
+        lost = {v.node.name for v in views if v.given_up}
+        for fence in fences:
+            if fence.node in lost:
+                work.signal_fence(fence, Lost(f"{fence.node} was not heard for the whole deadline"))
 
 
 def _tell_states(core: Core, views: Sequence[NodeView]) -> None:
@@ -136,19 +145,6 @@ def _tell_states(core: Core, views: Sequence[NodeView]) -> None:
             was = known[name].value if name in known else None
             work.happened(Happened(EventKind.NODE_STATE, None, name, {"state": state.value, "was": was}))
         work.after(partial(known.update, new))
-
-
-def _give_up_lost(core: Core, views: Sequence[NodeView]) -> None:
-    """Fences of nodes that have been silent for the whole of our waking deadline end as `lost`."""
-    with unit_of_work(core) as work:
-        fences = open_fences(work.tx)
-        if not fences and not core.live.outages.away:
-            return
-        _tell_outages(work, fences, {view.node.name: view.state for view in views})
-        lost = {v.node.name for v in views if v.given_up}
-        for fence in fences:
-            if fence.node in lost:
-                work.signal_fence(fence, Lost(f"{fence.node} was not heard for the whole deadline"))
 
 
 def _tell_outages(work: Work, fences: Sequence[Fence], states: Mapping[str, NodeState]) -> None:

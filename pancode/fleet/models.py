@@ -6,15 +6,32 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from node_agent.wire.endpoint import EndpointFact, ModelFact
+from node_agent.wire.endpoint import EndpointFact, Grade, ModelFact, PassportFact
 from pancode.agents.models import ModelRef
 from pancode.agents.tiers import ModelTier, tier_of
 from pancode.control.core import Core
-from pancode.control.shapes import EndpointShape, Json, ModelShape
+from pancode.control.run import iso
+from pancode.control.shapes import EndpointShape, GradeShape, Json, ModelShape, PassportShape
 from pancode.core.names import nearest, not_found
 from pancode.errors import UsageError
-from pancode.fleet.passports import passport_shape
 from pancode.nodes.node import apart
+
+
+def passport_shape(passport: PassportFact | None) -> PassportShape:
+    """The results of the test; nothing for a model that was not tested."""
+    if passport is None:
+        return PassportShape(passed=None, checks=[], ctx=None, tok_s=None, taken_at=None)
+    checks = [
+        GradeShape(check=one.check.value, grade=one.grade.value, words=one.words, fix="", says=one.fix)
+        for one in passport.checks
+    ]
+    return PassportShape(
+        passed=all(one.grade is not Grade.FAILED for one in passport.checks),
+        checks=checks,
+        ctx=passport.ctx,
+        tok_s=passport.tok_s,
+        taken_at=iso(passport.taken_ms),
+    )
 
 
 @dataclass(frozen=True, slots=True)

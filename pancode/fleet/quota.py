@@ -11,7 +11,7 @@ from pancode.core.quota import NOTHING, too_much, worth_weighing
 from pancode.core.records import Node
 from pancode.errors import NotFoundError, RefusedError
 from pancode.fleet import evidence
-from pancode.fleet.quarantine import shut_out
+from pancode.fleet.evidence import shut_out
 
 
 def enforce(core: Core) -> None:
@@ -27,22 +27,18 @@ def enforce(core: Core) -> None:
     used, quota = core.ports.bus.used(), core.rules.node_quota
     redis.weighed = min(redis.weighed, used)
     if worth_weighing(used, redis.weighed, quota):
-        _weigh(core, quota)
+        kept, nodes = core.ports.bus.weigh(), core.enrolled()
+        for tag, node in nodes.items():
+            with unit_of_work(core) as work:
+                fences = open_fences(work.tx, tag=tag)
+                owed = sum(len(fence.order) for fence in fences)
+                why = too_much(kept.get(tag, NOTHING), quota, owed)
+                if why and node.quarantined is None:
+                    shut_out(work, node, why)
+            if why:
+                core.live.redis.shut_out.discard(tag)
+        _keep_out(core)
         redis.weighed = core.ports.bus.used()
-
-
-def _weigh(core: Core, quota: int) -> None:
-    kept, nodes = core.ports.bus.weigh(), core.enrolled()
-    for tag, node in nodes.items():
-        with unit_of_work(core) as work:
-            fences = open_fences(work.tx, tag=tag)
-            owed = sum(len(fence.order) for fence in fences)
-            why = too_much(kept.get(tag, NOTHING), quota, owed)
-            if why and node.quarantined is None:
-                shut_out(work, node, why)
-        if why:
-            core.live.redis.shut_out.discard(tag)
-    _keep_out(core)
 
 
 def _keep_out(core: Core) -> None:

@@ -9,23 +9,7 @@ from typing import Literal
 from node_agent.wire.control import ControlBody
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.logs import OrderStage
-from pancode.core import books
-from pancode.core.records import (
-    Action,
-    ActionKind,
-    Attempt,
-    BookEntry,
-    Closed,
-    EventKind,
-    FeedEvent,
-    Fence,
-    Record,
-    Run,
-    RunState,
-    SessionRow,
-    Word,
-    WorkflowState,
-)
+from pancode.core import books, records
 from pancode.core.values import replace
 from pancode.life import inbox
 from pancode.life.case import Now, RunCase
@@ -83,7 +67,7 @@ class Staged:
     """An order has reached this stage."""
 
     stage: OrderStage
-    fence: Fence
+    fence: records.Fence
     detail: str = ""
 
 
@@ -96,7 +80,7 @@ class Changes:
     """The run as it is now, for the next step."""
     fresh: bool = False
     """Whether the run itself is new."""
-    rows: tuple[Record, ...] = ()
+    rows: tuple[records.Record, ...] = ()
     """New rows of other kinds."""
     story: tuple[Line, ...] = ()
     audit: tuple[AuditLine, ...] = ()
@@ -112,15 +96,15 @@ class Changes:
     # -- what the next step looks at --------------------------------------------------------------
 
     @property
-    def run(self) -> Run:
+    def run(self) -> records.Run:
         return self.case.run
 
     @property
-    def attempt(self) -> Attempt:
+    def attempt(self) -> records.Attempt:
         return self.case.attempt
 
     @property
-    def fence(self) -> Fence:
+    def fence(self) -> records.Fence:
         return self.case.fence
 
     @property
@@ -129,16 +113,20 @@ class Changes:
 
     # -- what it adds -----------------------------------------------------------------------------
 
-    def put(self, *rows: Run | Attempt | Fence | SessionRow | Word) -> Changes:
+    def put(
+        self, *rows: records.Run | records.Attempt | records.Fence | records.SessionRow | records.Word
+    ) -> Changes:
         """Put these new or changed rows of the run."""
         case = self.case
         for row in rows:
             case = case.with_row(row)
         return replace(self, case=case)
 
-    def follow(self, kind: ActionKind, by: str, detail: Mapping[str, object] | None = None) -> Changes:
+    def follow(
+        self, kind: records.ActionKind, by: str, detail: Mapping[str, object] | None = None
+    ) -> Changes:
         """Add this follow-up action."""
-        action = Action(self.now.new_id(), kind, self.run.id, self.now.ms, by, dict(detail or {}))
+        action = records.Action(self.now.new_id(), kind, self.run.id, self.now.ms, by, dict(detail or {}))
         return replace(self, case=replace(self.case, actions=(*self.case.actions, action)))
 
     def advance(self) -> Changes:
@@ -147,19 +135,21 @@ class Changes:
         if run.workflow is None:
             return self
         return self.add(
-            Action(self.now.new_id(), ActionKind.ADVANCE, run.workflow, self.now.ms, run.created_by)
+            records.Action(
+                self.now.new_id(), records.ActionKind.ADVANCE, run.workflow, self.now.ms, run.created_by
+            )
         )
 
-    def done(self, action: Action | None) -> Changes:
+    def done(self, action: records.Action | None) -> Changes:
         """Remove this follow-up action."""
         left = tuple(one for one in self.case.actions if one != action)
         return replace(self, case=replace(self.case, actions=left))
 
-    def add(self, *rows: Record) -> Changes:
+    def add(self, *rows: records.Record) -> Changes:
         """Add these new rows of another kind."""
         return replace(self, rows=(*self.rows, *rows))
 
-    def book(self, entries: Iterable[BookEntry]) -> Changes:
+    def book(self, entries: Iterable[records.BookEntry]) -> Changes:
         """Add these entries to the books."""
         return replace(self, case=replace(self.case, entries=(*self.case.entries, *entries)))
 
@@ -186,18 +176,18 @@ class Changes:
     # -- what `apply` writes ----------------------------------------------------------------------
 
     @property
-    def new(self) -> list[Record]:
+    def new(self) -> list[records.Record]:
         """The rows that did not exist before."""
         run, actions = [self.run] if self.fresh else [], set(self.case.actions) - set(self.before.actions)
         return [*run, *self._beyond(known=False), *actions, *self.rows]
 
     @property
-    def gone(self) -> list[Action]:
+    def gone(self) -> list[records.Action]:
         """The actions that are removed."""
         return [action for action in self.before.actions if action not in self.case.actions]
 
     @property
-    def changed(self) -> list[Record]:
+    def changed(self) -> list[records.Record]:
         """The existing rows that have changed."""
         moved = self.run is not self.before.run and not self.fresh
         session = self.case.session
@@ -205,24 +195,24 @@ class Changes:
         words = [one for one in self.case.words if one not in self.before.words]
         return [*([self.run] if moved else ()), *talks, *words, *self._beyond(known=True)]
 
-    def _beyond(self, known: bool) -> Iterator[Attempt | Fence]:
+    def _beyond(self, known: bool) -> Iterator[records.Attempt | records.Fence]:
         was, case = self.before, self.case
         yield from (a for n, a in case.attempts.items() if _differs(a, was.attempts.get(n), known))
         yield from (f for n, f in case.fences.items() if _differs(f, was.fences.get(n), known))
 
     @property
-    def booked(self) -> tuple[BookEntry, ...]:
+    def booked(self) -> tuple[records.BookEntry, ...]:
         """The new entries of the books."""
         return self.case.entries[len(self.before.entries) :]
 
     @property
-    def closed(self) -> list[Fence]:
+    def closed(self) -> list[records.Fence]:
         """The fences that were open, or lost, and are now closed in another way."""
         known, fences = self.before.fences, self.case.fences
         return [f for n, f in fences.items() if f.closed and (n not in known or known[n].closed != f.closed)]
 
     @property
-    def placed(self) -> list[Fence]:
+    def placed(self) -> list[records.Fence]:
         """The new fences."""
         return [fence for number, fence in self.case.fences.items() if number not in self.before.fences]
 
@@ -232,7 +222,7 @@ class Changes:
         return self.case.run.outcome is not None and self.case.run.outcome != self.before.run.outcome
 
 
-def _differs(row: Record, before: Record | None, known: bool) -> bool:
+def _differs(row: records.Record, before: records.Record | None, known: bool) -> bool:
     return row is not before and (before is not None) is known
 
 
@@ -249,27 +239,27 @@ _NEITHER = ("stopped", "interrupted", "superseded", "blocked")
 """Outcomes that are neither success nor failure: a person stopped the run, or it asks a question."""
 
 
-def occasion_of(event: FeedEvent) -> str | None:
+def occasion_of(event: records.FeedEvent) -> str | None:
     """The occasion of this event; None: nobody waits for such an event."""
     data = event.data
     match event.kind:
-        case EventKind.RUN_ENDED:
+        case records.EventKind.RUN_ENDED:
             # A run that judges another one is no work of its own: whoever acts on it would be called again.
             return None if data.get("judges") else _of_end(str(data.get("outcome")), Outcome.DONE)
-        case EventKind.INBOX_ITEM | EventKind.FLEET_PAUSED:
+        case records.EventKind.INBOX_ITEM | records.EventKind.FLEET_PAUSED:
             return RUN_WAITS
-        case EventKind.RUN_HEALTH:
+        case records.EventKind.RUN_HEALTH:
             return RUN_WAITS if data.get("kind") == HealthState.STUCK else None
-        case EventKind.WORKFLOW_ENDED:
-            found = _of_end(str(data.get("state")), WorkflowState.DONE)
+        case records.EventKind.WORKFLOW_ENDED:
+            found = _of_end(str(data.get("state")), records.WorkflowState.DONE)
             return found and found.replace("run.", "workflow.")
-        case EventKind.NODE_STATE:
+        case records.EventKind.NODE_STATE:
             return NODE_LOST if data.get("state") in _AWAY and data.get("was") not in _AWAY else None
-        case EventKind.BUDGET_ALERT:
+        case records.EventKind.BUDGET_ALERT:
             return BUDGET
-        case EventKind.SCHEDULE_FIRED:
+        case records.EventKind.SCHEDULE_FIRED:
             return SCHEDULE_FAILED if data.get("state") in ("refused", "failed") else None
-        case EventKind.AUDIT:
+        case records.EventKind.AUDIT:
             return TRUST_BROKEN if (data.get("domain"), data.get("level")) == ("trust", "error") else None
     return None
 
@@ -284,7 +274,7 @@ def _of_end(word: str, done: str) -> str | None:
 class Happened:
     """One event without its number."""
 
-    kind: EventKind
+    kind: records.EventKind
     run: str | None = None
     node: str | None = None
     data: dict[str, object] = field(default_factory=dict)
@@ -294,35 +284,35 @@ def events_of(made: Changes) -> Iterator[Happened]:
     """The events in the order in which the feed tells them."""
     run, was = made.run, made.before.run
     if made.fresh:
-        yield _of(run, EventKind.RUN_QUEUED, agent=run.agent, task=run.task[:200], parent=run.parent)
+        yield _of(run, records.EventKind.RUN_QUEUED, agent=run.agent, task=run.task[:200], parent=run.parent)
     for fence in made.placed:
-        yield _of(run, EventKind.RUN_PLACED, fence.node, fence=fence.fence)
+        yield _of(run, records.EventKind.RUN_PLACED, fence.node, fence=fence.fence)
     for staged in made.stages:
         data = {"fence": staged.fence.fence, "stage": staged.stage.value, "detail": staged.detail}
-        yield _of(run, EventKind.RUN_STAGE, staged.fence.node, **data)
+        yield _of(run, records.EventKind.RUN_STAGE, staged.fence.node, **data)
     if run.attempt > was.attempt:
-        yield _of(run, EventKind.RUN_RETRY, reason=run.reason)
+        yield _of(run, records.EventKind.RUN_RETRY, reason=run.reason)
     yield from _by_state(made)
     yield from _inbox(made)
-    landing = ActionKind.LAND
+    landing = records.ActionKind.LAND
     asked = made.case.action(landing)
     if asked is not None and asked != made.before.action(landing):
-        yield _of(run, EventKind.RUN_LANDING, status="waiting", commit=None)
+        yield _of(run, records.EventKind.RUN_LANDING, status="waiting", commit=None)
     elif (run.landing, run.landed) != (was.landing, was.landed):
-        yield _of(run, EventKind.RUN_LANDING, status=run.landing.get("status"), commit=run.landed)
+        yield _of(run, records.EventKind.RUN_LANDING, status=run.landing.get("status"), commit=run.landed)
     turn = run.terms.get("turn")
     if turn is not None and turn != was.terms.get("turn"):
-        yield _of(run, EventKind.RUN_TURN, _node(run), number=turn["number"], stop=turn["stop"])
+        yield _of(run, records.EventKind.RUN_TURN, _node(run), number=turn["number"], stop=turn["stop"])
     seen = verified(run)
     if seen is not None and run.result.get(KEPT) != was.result.get(KEPT):
-        yield _of(run, EventKind.RUN_VERIFIED, seen.node, status=seen.state.value, waits=seen.waits)
+        yield _of(run, records.EventKind.RUN_VERIFIED, seen.node, status=seen.state.value, waits=seen.waits)
 
 
 def _inbox(made: Changes) -> Iterator[Happened]:
     """An item of the inbox begins, ends, or is replaced by another one."""
-    asks, was = made.case.action(ActionKind.PERSON), made.before.action(ActionKind.PERSON)
+    asks, was = made.case.action(records.ActionKind.PERSON), made.before.action(records.ActionKind.PERSON)
     if was is not None and asks != was:
-        yield Happened(EventKind.INBOX_ANSWERED, made.run.id, _node(made.run))
+        yield Happened(records.EventKind.INBOX_ANSWERED, made.run.id, _node(made.run))
     if asks is not None and asks != was:
         item = item_of(made.run, asks)
         data: dict[str, object] = {
@@ -330,7 +320,7 @@ def _inbox(made: Changes) -> Iterator[Happened]:
             "words": item.words[:200],
             "command": item.command,
         }
-        yield Happened(EventKind.INBOX_ITEM, made.run.id, _node(made.run), data)
+        yield Happened(records.EventKind.INBOX_ITEM, made.run.id, _node(made.run), data)
 
 
 def _by_state(made: Changes) -> Iterator[Happened]:
@@ -340,25 +330,25 @@ def _by_state(made: Changes) -> Iterator[Happened]:
         data: dict[str, object] = {"outcome": run.outcome, "failure": run.failure, "tokens": usage.tokens}
         if run.judges is not None:
             data["judges"] = run.judges
-        yield _of(run, EventKind.RUN_ENDED, _node(run), **data, reason=run.reason)
+        yield _of(run, records.EventKind.RUN_ENDED, _node(run), **data, reason=run.reason)
         return
-    if run.state is RunState.INTERRUPTING and was.state is not RunState.INTERRUPTING:
-        yield _of(run, EventKind.RUN_STOPPING, reason=run.reason)
+    if run.state is records.RunState.INTERRUPTING and was.state is not records.RunState.INTERRUPTING:
+        yield _of(run, records.EventKind.RUN_STOPPING, reason=run.reason)
     if run.waits is not None and (run.waits, run.reason) != (was.waits, was.reason):
-        yield _of(run, EventKind.RUN_WAITS, waits=run.waits.value, reason=run.reason)
+        yield _of(run, records.EventKind.RUN_WAITS, waits=run.waits.value, reason=run.reason)
     known = made.before.attempts.get(made.attempt.attempt)
     if known is not None and made.attempt.usage != known.usage:
         cost, used = books.known_cost(made.attempt.usage), books.used_by(made.attempt.usage)
         usd = None if cost is None else f"{cost:f}"
-        yield _of(run, EventKind.RUN_USAGE, tokens=used.tokens, cost_usd=usd)
+        yield _of(run, records.EventKind.RUN_USAGE, tokens=used.tokens, cost_usd=usd)
 
 
-def _node(run: Run) -> str | None:
+def _node(run: records.Run) -> str | None:
     node = run.result.get("node")
     return node if isinstance(node, str) else None
 
 
-def _of(run: Run, kind: EventKind, node: str | None = None, **data: object) -> Happened:
+def _of(run: records.Run, kind: records.EventKind, node: str | None = None, **data: object) -> Happened:
     """The run's events; each says in which state the run is, and to which workflow it belongs."""
     place: dict[str, object] = {"state": run.state.value, "attempt": run.attempt}
     if run.workflow is not None:
@@ -403,9 +393,9 @@ def _on_nodes(made: Changes) -> Iterator[AuditLine]:
             yield _line(run, "info", "started", node=staged.fence.node, attempt=staged.fence.attempt)
     for fence in made.closed:
         where: dict[str, object] = {"node": fence.node, "attempt": fence.attempt}
-        if fence.closed is Closed.REFUSED:
+        if fence.closed is records.Closed.REFUSED:
             yield _line(run, "warning", "refused by its node", **where, why=run.reason)
-        elif fence.closed is Closed.LOST:
+        elif fence.closed is records.Closed.LOST:
             attempt = made.case.attempts.get(fence.attempt)
             yield _line(run, "warning", "lost on its node", **where, why=attempt.reason if attempt else "")
 
@@ -419,7 +409,7 @@ def _found(made: Changes) -> Iterator[AuditLine]:
             yield _line(made.run, one.verdict, "finding", **where, finding=one.detail)
 
 
-def _queued(run: Run) -> AuditLine:
+def _queued(run: records.Run) -> AuditLine:
     """The run was queued. `held`: whether a sandbox or a program enforces its rules, or the run was only told
     them."""
     level, held = ("warning", "told only") if run.told_only else ("info", None)
@@ -431,21 +421,21 @@ def _queued(run: Run) -> AuditLine:
 
 def _questions(made: Changes) -> Iterator[AuditLine]:
     """A person is asked about the run, or about one more call of its agent."""
-    run, asks, kind = made.run, made.case.action(ActionKind.PERSON), ItemKind.CALL
+    run, asks, kind = made.run, made.case.action(records.ActionKind.PERSON), ItemKind.CALL
     for row in inbox.calls_of(run)[len(inbox.calls_of(made.before.run)) :]:
         yield _asked(run, kind, row["command"], rule=row["pattern"])
-    if asks is not None and asks != made.before.action(ActionKind.PERSON):
+    if asks is not None and asks != made.before.action(records.ActionKind.PERSON):
         item = item_of(run, asks)
         if item.kind is not kind:
             yield _asked(run, item.kind, item.words)
 
 
-def _asked(run: Run, kind: ItemKind, words: str, **detail: object) -> AuditLine:
+def _asked(run: records.Run, kind: ItemKind, words: str, **detail: object) -> AuditLine:
     line = _line(run, "info", "a person is asked", kind=kind.value, words=words, **detail)
     return replace(line, domain="people")
 
 
-def _ended(run: Run) -> AuditLine:
+def _ended(run: records.Run) -> AuditLine:
     """The run's end, with the receipt's digest, so that the chain holds the receipt too."""
     result, found = run.result, run.result.get("findings")
     findings = first_few([str(one) for one in found], 3) if isinstance(found, list | tuple) else None
@@ -455,7 +445,7 @@ def _ended(run: Run) -> AuditLine:
     return _line(run, level, f"ended: {run.outcome}", **detail, receipt=result.get("receipt"))
 
 
-def _line(run: Run, level: str, what: str, **detail: object) -> AuditLine:
+def _line(run: records.Run, level: str, what: str, **detail: object) -> AuditLine:
     known = {name: _short(value) for name, value in detail.items() if value not in (None, "")}
     return AuditLine("dispatch", level, what, run.id, known)
 

@@ -4,20 +4,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from node_agent.wire import event
 from node_agent.wire.control import Tombstone
-from node_agent.wire.event import (
-    EventBody,
-    Finding,
-    FleetAsked,
-    Interrupting,
-    Marked,
-    PersonAsked,
-    PersonHeard,
-    Progress,
-    Refused,
-    Revoked,
-    Turned,
-)
 from node_agent.wire.failure import ELSEWHERE, NODE_STATES, REBINDABLE, FailureKind, OrderRefusal, Outcome
 from node_agent.wire.identity import MARKS as MARKS
 from node_agent.wire.identity import Mark
@@ -51,54 +39,56 @@ def reported(made: Changes, signal: NodeReported) -> Changes:
     return _in_time(made, body, signal.at_ms)
 
 
-def _passed_over(made: Changes, body: EventBody) -> Changes:
+def _passed_over(made: Changes, body: event.EventBody) -> Changes:
     """The node asks not to be offered this run, or any run, for now."""
-    if not isinstance(body, Refused) or body.why not in {*NODE_STATES, *ELSEWHERE}:
+    if not isinstance(body, event.Refused) or body.why not in {*NODE_STATES, *ELSEWHERE}:
         return made
     return made.pass_over(None if body.why in NODE_STATES else made.run.id, body.why, body.detail)
 
 
-def _in_time(made: Changes, body: EventBody, at_ms: int) -> Changes:
+def _in_time(made: Changes, body: event.EventBody, at_ms: int) -> Changes:
     match body:
-        case Marked():
+        case event.Marked():
             return _marked(made, body, at_ms)
-        case Refused():
+        case event.Refused():
             return _refused(made, body)
-        case Revoked():
+        case event.Revoked():
             return _revoked(made, body)
-        case Interrupting():
+        case event.Interrupting():
             return _interrupting(made, body)
-        case Progress():
+        case event.Progress():
             body = body.model_copy(update=excess(body, made.run, made.case.left(made.attempt.attempt)))
             usage = {**made.attempt.usage, **body.model_dump(mode="json", exclude={"kind"})}
             return made.put(replace(made.attempt, usage=usage))
-        case Finding():
+        case event.Finding():
             return _noted(made, body.level, body.text)
-        case PersonHeard() | PersonAsked():
+        case event.PersonHeard() | event.PersonAsked():
             return _of_people(made, body)
-        case FleetAsked():
+        case event.FleetAsked():
             return fleet_calls.asked(made, body)
-        case Turned(turn=turn):
+        case event.Turned(turn=turn):
             return people.turned(made, turn, at_ms) if made.case.newest else made
         case _:
             assert_never(body)
 
 
-def _of_people(made: Changes, body: PersonHeard | PersonAsked) -> Changes:
-    return asking.asked(made, body) if isinstance(body, PersonAsked) else people.heard(made, body.numbers)
+def _of_people(made: Changes, body: event.PersonHeard | event.PersonAsked) -> Changes:
+    return (
+        asking.asked(made, body) if isinstance(body, event.PersonAsked) else people.heard(made, body.numbers)
+    )
 
 
 def _noted(made: Changes, verdict: str, story: str) -> Changes:
     return made.tell("node", made.fence.node, verdict, story) if story else made
 
 
-def _late(made: Changes, body: EventBody) -> Changes:
+def _late(made: Changes, body: event.EventBody) -> Changes:
     """An event of a lost order: a call is denied; an order that never ran has cost nothing, and its hold is
     released."""
     fence, attempt, case = made.fence, made.attempt, made.case
-    if fence.closed is Closed.LOST and isinstance(body, PersonAsked):
+    if fence.closed is Closed.LOST and isinstance(body, event.PersonAsked):
         return people.deny(made, body.asked, people.LOST)
-    if fence.closed is not Closed.LOST or not isinstance(body, Refused | Revoked):
+    if fence.closed is not Closed.LOST or not isinstance(body, event.Refused | event.Revoked):
         return made
     made = made.put(replace(fence, closed=Closed.REVOKED))
     made = made.book(books.settle_unknown(case.entries, case.account, _NOTHING, case.now.stamp))
@@ -106,7 +96,7 @@ def _late(made: Changes, body: EventBody) -> Changes:
     return made.put(replace(attempt, usage=NOT_STARTED)) if attempt.outcome is Outcome.LOST else made
 
 
-def _marked(made: Changes, body: Marked, at_ms: int) -> Changes:
+def _marked(made: Changes, body: event.Marked, at_ms: int) -> Changes:
     rank = _RANK.get(body.mark)  # `refused` and `rejected` are told by their own events, never as a mark
     if rank is None or rank <= _RANK.get(made.fence.mark, -1):
         return made
@@ -131,7 +121,7 @@ def _advance(run: Run, fence: Fence, mark: Mark, at_ms: int) -> Run:
     return replace(move_run(run, RunState.RUNNING), reason=reason, waits=None, started_ms=started)
 
 
-def _interrupting(made: Changes, body: Interrupting) -> Changes:
+def _interrupting(made: Changes, body: event.Interrupting) -> Changes:
     why = body.reason or f"{made.fence.node} ends it"
     made = _noted(made, "interrupting", why)
     if not made.case.newest or made.run.state not in _MOVING:
@@ -140,7 +130,7 @@ def _interrupting(made: Changes, body: Interrupting) -> Changes:
     return made.put(replace(move_run(made.run, RunState.INTERRUPTING), reason=why, waits=None))
 
 
-def _refused(made: Changes, body: Refused) -> Changes:
+def _refused(made: Changes, body: event.Refused) -> Changes:
     waits, asked = body.why in NODE_STATES, made.run.stop_asked
     story = f"{made.fence.node} refused the order: {body.why} ({body.detail})"
     made = _closed(made, Closed.NOT_NOW if waits else Closed.REFUSED, "refused", story)
@@ -155,7 +145,7 @@ def _refused(made: Changes, body: Refused) -> Changes:
     return end_unstarted(made, FailureKind.RUNTIME_MISSING if missing else FailureKind.NODE_INTERNAL, story)
 
 
-def _revoked(made: Changes, body: Revoked) -> Changes:
+def _revoked(made: Changes, body: event.Revoked) -> Changes:
     story = f"{made.fence.node} never started it: {body.reason}"
     made = _closed(made, Closed.REVOKED, "revoked", story)
     if _is_moot(made):

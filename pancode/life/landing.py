@@ -9,19 +9,10 @@ from node_agent.wire.failure import Outcome
 from pancode.core.records import Action, ActionKind, Run, RunState
 from pancode.core.values import replace
 from pancode.errors import WorkspaceError
-from pancode.life import people, verifying
+from pancode.life import people, signals, verifying
 from pancode.life.changes import Changes
 from pancode.life.continuing import has_change, is_cut_by_cap
 from pancode.life.inbox import ItemKind, must_wait
-from pancode.life.signals import (
-    CalledOff,
-    Dropped,
-    Landed,
-    LandingAsked,
-    LandingOver,
-    LandingProposed,
-    Reverted,
-)
 from pancode.life.verified import ResultTrust, verified, wants_verification
 from pancode.plain import counted
 
@@ -85,7 +76,7 @@ def _place(run: Run) -> dict[str, object]:
     return {"repo": str(run.workspace.get("repo", ""))}
 
 
-def asked(made: Changes, signal: LandingAsked) -> Changes:
+def asked(made: Changes, signal: signals.LandingAsked) -> Changes:
     """A person asks for a landing by hand, which replaces a waiting one. WorkspaceError before the run's
     end."""
     run, waits = made.run, made.case.action(ActionKind.LAND)
@@ -101,7 +92,7 @@ def asked(made: Changes, signal: LandingAsked) -> Changes:
     return made.follow(ActionKind.LAND, signal.way.by, row)
 
 
-def proposed(made: Changes, signal: LandingProposed) -> Changes:
+def proposed(made: Changes, signal: signals.LandingProposed) -> Changes:
     """An orchestrator asks for it, so a person is asked, as for an agent that lands nothing by itself.
     Idempotent. WorkspaceError where there is nothing to land."""
     run = made.run
@@ -155,7 +146,7 @@ def by_hand(action: Action) -> bool:
     return "by" in action.detail
 
 
-def dropped(made: Changes, signal: Dropped) -> Changes:
+def dropped(made: Changes, signal: signals.Dropped) -> Changes:
     """A person has looked at the change and does not want it: no list offers it any more. Idempotent.
 
     Its commit stays in the depot, and `land` can still land it. WorkspaceError before the run's end.
@@ -172,7 +163,7 @@ def dropped(made: Changes, signal: Dropped) -> Changes:
     return made.record("land", "info", DROPPED, by=signal.by)
 
 
-def called_off(made: Changes, signal: CalledOff) -> Changes:
+def called_off(made: Changes, signal: signals.CalledOff) -> Changes:
     """Call off the waiting landing, if there is one. A landing under way records its end itself."""
     waits, run = made.case.action(ActionKind.LAND), made.run
     if waits is None and run.land and not run.landing and verifying.is_waiting(run):
@@ -182,7 +173,7 @@ def called_off(made: Changes, signal: CalledOff) -> Changes:
     return _written(made.done(waits), _off(made, signal.why))
 
 
-def over(made: Changes, signal: LandingOver) -> Changes:
+def over(made: Changes, signal: signals.LandingOver) -> Changes:
     """The end of the landing; a landing that was called off before has its end already."""
     waits, report = made.case.action(ActionKind.LAND), signal.report
     if signal.action and waits is not None and waits.id != signal.action:
@@ -194,7 +185,7 @@ def over(made: Changes, signal: LandingOver) -> Changes:
     return _written(made, report, signal.by)
 
 
-def landed(made: Changes, signal: Landed) -> Changes:
+def landed(made: Changes, signal: signals.Landed) -> Changes:
     """The change is in its owner's files, whoever asked for it, and even if it was reverted before."""
     commit, files = signal.commit, signal.files
     made = people.over(made)
@@ -206,7 +197,7 @@ def landed(made: Changes, signal: Landed) -> Changes:
     return made.record("land", "info", "landed", commit=commit, files=files, **detail)
 
 
-def reverted(made: Changes, signal: Reverted) -> Changes:
+def reverted(made: Changes, signal: signals.Reverted) -> Changes:
     """The change was reverted, and counts against its agent from now on."""
     run = made.run
     if run.landed is None or REVERTED in run.result:

@@ -24,14 +24,7 @@ from pancode.life.continuing import (
 )
 from pancode.life.inbox import FIRST, ItemKind, must_wait
 from pancode.life.orders import identity_of, name_of
-from pancode.life.signals import (
-    Continued,
-    GivesWay,
-    SessionClosed,
-    TermsAsked,
-    ToldByPerson,
-    TurnAsked,
-)
+from pancode.life.signals import Continued, GivesWay, SessionClosed, TermsAsked, ToldByPerson, TurnAsked
 from pancode.plain import counted
 
 DENIED = "denied"

@@ -230,13 +230,6 @@ def _tested(run: Run, view: NodeView) -> Trusted | None:
     return trust_of(view, Needs(run.endpoint, run.model, run.read_only))
 
 
-def _proven(run: Run, fitting: list[NodeView]) -> list[NodeView]:
-    """The nodes where the model has passed its test, if there is one; else all nodes."""
-    results = {view.node.name: _tested(run, view) for view in fitting}
-    good = [name for name, one in results.items() if one is not None and one.trust is Trust.GOOD]
-    return [view for view in fitting if not good or view.node.name in good]
-
-
 def wanted_of(run: Run) -> EndpointNeed | None:
     """The run's demands on an endpoint; None: its model is not on an endpoint of the fleet."""
     if run.endpoint is None or run.model is None:
@@ -333,7 +326,11 @@ def _place(
 
 
 def _fitting(run: Run, standing: Standing) -> list[NodeView]:
-    return _proven(run, [v for v in standing.nodes if not _unfit(run, v, standing)])
+    # the nodes where the model has passed its test, if there is one; else all nodes
+    fitting = [v for v in standing.nodes if not _unfit(run, v, standing)]
+    results = {view.node.name: _tested(run, view) for view in fitting}
+    good = [name for name, one in results.items() if one is not None and one.trust is Trust.GOOD]
+    return [view for view in fitting if not good or view.node.name in good]
 
 
 def lacks_slot_at(run: Run, standing: Standing) -> list[str]:
@@ -405,17 +402,13 @@ def _resting(view: NodeView, standing: Standing) -> str:
     return f"{view.node.name} takes no work: {words}" if why else ""
 
 
-def _pinned_by(run: Run) -> str:
-    """The words for who pinned the run: the model's name may do it, from a setting, a preset or an agent."""
-    asked = run.asked_model or ""
-    if not asked.startswith(f"{run.node}/"):
-        return "pinned by --node"
-    return f"pinned by its model {asked} ({run.terms.get('model_from') or '--model'})"
-
-
 def _because(run: Run, ready: int) -> str:
     if run.node is not None:
-        return _pinned_by(run)
+        # the words for who pinned the run: the model's name may do it, from a setting, a preset or an agent
+        asked = run.asked_model or ""
+        if not asked.startswith(f"{run.node}/"):
+            return "pinned by --node"
+        return f"pinned by its model {asked} ({run.terms.get('model_from') or '--model'})"
     wanted = ", ".join(f"{k}={v}" for k, v in sorted(run.require.items()))
     of = f"of {ready} nodes that can take it" if ready > 1 else "the only node that can take it now"
     return f"{of}{f' with {wanted}' if wanted else ''}, most free slots"

@@ -247,12 +247,6 @@ def _inconsistent(claims: Claims, run: Run) -> str:
     return ""
 
 
-def spent_of(claims: Claims) -> Spent:
-    usage = claims.usage
-    tokens = usage.input_tokens + usage.output_tokens
-    return Spent(usage.cost_usd, tokens, usage.agent_ms, usage.cost_source)
-
-
 _KEPT = {"commit", "base", "snapshot", "files_changed", "change", "answer", "usage", "gates", "findings"}
 _KEPT |= {"question", "exposed", "isolation", "signal", "identity", "session", "calls", "claimed", "score"}
 _KEPT |= {"reports", "rests"}
@@ -268,7 +262,18 @@ def believed(made: Changes, signal: Believed) -> Changes:
     if made.fence.receipt is not None:
         return made
     made, claims, disputed = _cut(made.add(signal.stored), signal.claims)
-    made = _booked(made, claims, disputed)
+    # Book the cost. A late receipt settles a cost that was given up as unknown; a disputed cost stands
+    # beside it.
+    entries, account, stamp = made.case.entries, made.case.account, made.now.stamp
+    usage = claims.usage
+    tokens = usage.input_tokens + usage.output_tokens
+    spent = Spent(usage.cost_usd, tokens, usage.agent_ms, usage.cost_source)
+    late = books.add_unknown if spent.usd is None else books.settle_unknown  # it stood as lost or as rejected
+    new = late(entries, account, spent, stamp) + books.settle(entries, account, spent, stamp)
+    new = new or books.add_second(entries, account, spent, stamp)
+    if spent.usd is None and claims.rests is not None:  # five chats a day would hold all of its ceiling
+        new += books.lapse_all([*entries, *new], account, stamp, books.RESTS)
+    made = made.book([*new, *books.dispute(new, account, disputed, stamp)])
     digest = signal.stored.digest
     made = made.put(replace(close_fence(made.fence, Closed.RECEIPT, made.now.ms), receipt=digest))
     made = made.stage(OrderStage.SETTLED, str(claims.outcome))
@@ -295,19 +300,6 @@ def _cut(made: Changes, claims: Claims) -> tuple[Changes, Claims, Decimal]:
         made = made.record("budget", "warning", verdict, node=node, why=why)
     made = made.tell("settle", node, verdict, why)
     return made, claims.model_copy(update={"usage": counted}), disputed
-
-
-def _booked(made: Changes, claims: Claims, disputed: Decimal) -> Changes:
-    """Book the cost. A late receipt settles a cost that was given up as unknown; a disputed cost stands
-    beside it."""
-    entries, account, stamp = made.case.entries, made.case.account, made.now.stamp
-    spent = spent_of(claims)
-    late = books.add_unknown if spent.usd is None else books.settle_unknown  # it stood as lost or as rejected
-    new = late(entries, account, spent, stamp) + books.settle(entries, account, spent, stamp)
-    new = new or books.add_second(entries, account, spent, stamp)
-    if spent.usd is None and claims.rests is not None:  # five chats a day would hold all of its ceiling
-        new += books.lapse_all([*entries, *new], account, stamp, books.RESTS)
-    return made.book([*new, *books.dispute(new, account, disputed, stamp)])
 
 
 def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:

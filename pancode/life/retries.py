@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.order import MAX_TASK_BYTES, Reasoning
@@ -88,7 +87,9 @@ def moved(run: Run, nodes: Iterable[NodeView]) -> Run | None:
     before = {"after": run.attempt, "runtime": run.runtime, "asked_model": run.asked_model}
     terms: RunTerms = {**run.terms, "moved": before}
     del terms["other"]
-    there = replace(run, **_typed(fields), terms=terms)
+    level = fields.get("reasoning")
+    typed = {**fields, "reasoning": None if level is None else Reasoning(level)}
+    there = replace(run, **typed, terms=terms)
     return there if any(fitting(there, nodes)) else None
 
 
@@ -103,11 +104,6 @@ def as_it_was(run: Run, attempt: int) -> Run:
     if not before or attempt > before["after"]:
         return run
     return replace(run, runtime=before["runtime"], asked_model=before["asked_model"])
-
-
-def _typed(fields: dict[str, Any]) -> dict[str, Any]:
-    level = fields.get("reasoning")
-    return {**fields, "reasoning": None if level is None else Reasoning(level)}
 
 
 LONGEST_WAIT_MS = 24 * 3_600_000

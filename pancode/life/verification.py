@@ -8,18 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from node_agent.wire import signing
 from node_agent.wire.failure import Outcome
 from node_agent.wire.receipt import Claims, Receipt
-from node_agent.wire.signing import (
-    Envelope,
-    PublicKey,
-    RefusalCode,
-    Signature,
-    WireRefusal,
-    parse_envelope,
-    parse_message,
-    verify,
-)
 from pancode.plain import first_few
 
 SHOWN = 5
@@ -132,7 +123,7 @@ class TrustedKey:
     `from_ms`, `until_ms`: by the coordinator's clock, for people; they decide nothing.
     """
 
-    key: PublicKey
+    key: signing.PublicKey
     names: tuple[str, ...] = ()
     from_ms: int | None = None
     until_ms: int | None = None
@@ -167,23 +158,30 @@ def _day(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).date().isoformat()
 
 
-def _plain(keys: Mapping[str, TrustedKey]) -> dict[str, PublicKey]:
+def _plain(keys: Mapping[str, TrustedKey]) -> dict[str, signing.PublicKey]:
     return {keyid: known.key for keyid, known in keys.items()}
 
 
 _VERDICTS = {
-    RefusalCode.UNSIGNED: ReceiptVerdict.UNSIGNED,
-    RefusalCode.UNKNOWN_KEY: ReceiptVerdict.UNKNOWN_KEY,
+    signing.RefusalCode.UNSIGNED: ReceiptVerdict.UNSIGNED,
+    signing.RefusalCode.UNKNOWN_KEY: ReceiptVerdict.UNKNOWN_KEY,
 }
 
 
-def verify_receipt(envelope: Envelope, keys: TrustedKeys, run: str | None = None) -> Verified:
+def verify_receipt(envelope: signing.Envelope, keys: TrustedKeys, run: str | None = None) -> Verified:
     """Checks the node's signature, the countersignature, and whether the content is consistent."""
     checks: list[VerificationCheck] = []
     try:
-        _signatures(envelope, keys, checks)
+        signer = signing.verify(envelope, _plain(keys.nodes))
+        checks.append(VerificationCheck(_STEP[0], True, keys.nodes[signer.keyid].words()))
+        if not [s for s in envelope.signatures if s.keyid != signer.keyid]:
+            raise signing.WireRefusal(
+                signing.RefusalCode.UNSIGNED, "no countersignature: the coordinator never accepted it"
+            )
+        second = signing.verify(envelope, _plain(keys.coordinators))
+        checks.append(VerificationCheck(_STEP[1], True, keys.coordinators[second.keyid].words()))
         claims = _content(envelope, checks)
-    except WireRefusal as refusal:
+    except signing.WireRefusal as refusal:
         checks.append(VerificationCheck(_STEP[len(checks)], False, refusal.detail))
         return Verified(_VERDICTS.get(refusal.code, ReceiptVerdict.TAMPERED), tuple(checks))
     checks += _consistency(claims, keys, envelope, run)
@@ -195,8 +193,8 @@ def verify_receipt(envelope: Envelope, keys: TrustedKeys, run: str | None = None
 def verify_text(text: str | bytes, keys: TrustedKeys, run: str | None = None) -> Verified:
     """As `verify_receipt`, for any bytes: bytes without an envelope are TAMPERED."""
     try:
-        envelope = parse_envelope(text)
-    except WireRefusal as refusal:
+        envelope = signing.parse_envelope(text)
+    except signing.WireRefusal as refusal:
         return Verified(ReceiptVerdict.TAMPERED, (VerificationCheck("envelope", False, refusal.detail),))
     return verify_receipt(envelope, keys, run)
 
@@ -209,29 +207,16 @@ def not_found(what: str) -> Verified:
     return Verified(ReceiptVerdict.NOT_FOUND, (VerificationCheck("receipt", False, what),))
 
 
-def _signatures(envelope: Envelope, keys: TrustedKeys, checks: list[VerificationCheck]) -> None:
-    signer = verify(envelope, _plain(keys.nodes))
-    checks.append(VerificationCheck(_STEP[0], True, keys.nodes[signer.keyid].words()))
-    if not _others(envelope, signer):
-        raise WireRefusal(RefusalCode.UNSIGNED, "no countersignature: the coordinator never accepted it")
-    second = verify(envelope, _plain(keys.coordinators))
-    checks.append(VerificationCheck(_STEP[1], True, keys.coordinators[second.keyid].words()))
-
-
-def _others(envelope: Envelope, signer: PublicKey) -> list[Signature]:
-    return [s for s in envelope.signatures if s.keyid != signer.keyid]
-
-
-def _content(envelope: Envelope, checks: list[VerificationCheck]) -> Claims:
+def _content(envelope: signing.Envelope, checks: list[VerificationCheck]) -> Claims:
     if envelope.payloadType != Receipt.payload_type():
-        raise WireRefusal(RefusalCode.WRONG_TYPE, f"{envelope.payloadType} is no receipt")
-    receipt = parse_message(Receipt, envelope.body())
+        raise signing.WireRefusal(signing.RefusalCode.WRONG_TYPE, f"{envelope.payloadType} is no receipt")
+    receipt = signing.parse_message(Receipt, envelope.body())
     checks.append(VerificationCheck(_STEP[2], True, "in-toto statement, every field known"))
     return receipt.predicate
 
 
 def _consistency(
-    claims: Claims, keys: TrustedKeys, envelope: Envelope, run: str | None
+    claims: Claims, keys: TrustedKeys, envelope: signing.Envelope, run: str | None
 ) -> list[VerificationCheck]:
     checks = [_named(claims, signer_of(envelope, keys))]
     if run is not None:
@@ -247,7 +232,7 @@ def _consistency(
     return checks
 
 
-def signer_of(envelope: Envelope, keys: TrustedKeys) -> TrustedKey:
+def signer_of(envelope: signing.Envelope, keys: TrustedKeys) -> TrustedKey:
     """The node's key among the signatures of a verified receipt."""
     return next(keys.nodes[s.keyid] for s in envelope.signatures if s.keyid in keys.nodes)
 

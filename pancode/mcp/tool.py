@@ -142,12 +142,7 @@ def hints_of(risk: Risk) -> Json:
     }
 
 
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "string": str,
-    "integer": int,
-    "boolean": bool,
-    "array": list,
-}
+_TYPES: dict[str, type | tuple[type, ...]] = {"string": str, "integer": int, "boolean": bool, "array": list}
 
 
 def string(description: str) -> Json:

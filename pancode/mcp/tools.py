@@ -6,13 +6,11 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from pancode.access.rights import DISPATCHES, DROPS, LANDS
+from pancode.access.rights import DISPATCHES, DROPS, LANDS, OPERATES, TELLS
 from pancode.caller import above
 from pancode.client import LAND_S, Client, RepeatedPost, path_of
 from pancode.errors import PancodeError, UsageError
-from pancode.mcp.config_tools import CONFIG_TOOLS
 from pancode.mcp.protocol import CallProgress, ParamsError
-from pancode.mcp.schedule_tools import SCHEDULE_TOOLS
 from pancode.mcp.session_tools import SESSION_TOOLS
 from pancode.mcp.tool import (
     CORE,
@@ -22,6 +20,7 @@ from pancode.mcp.tool import (
     RUN,
     WAIT_MOST_S,
     WORK,
+    Json,
     McpTool,
     McpToolCall,
     integer,
@@ -32,7 +31,198 @@ from pancode.mcp.tool import (
 from pancode.mcp.workflow_tools import WORKFLOW_TOOLS
 from pancode.plain import unhidden
 
-Json = dict[str, Any]
+
+def _show(call: McpToolCall) -> Any:
+    """With `key`: that setting, or those of that group."""
+    rows = call.client.get("/v1/config", cwd=call.cwd)["settings"]
+    key = str(call.given.get("key", ""))
+    return {
+        "settings": [row for row in rows if not key or row["key"] == key or row["key"].startswith(f"{key}.")]
+    }
+
+
+def _propose(call: McpToolCall) -> Any:
+    kind = call.text("kind")
+    body = {
+        "kind": kind,
+        "target": call.given.get("target") or _TARGETS.get(kind, ""),
+        "value": call.given.get("value"),
+        "why": call.given.get("why", ""),
+        "by": call.by,
+    }
+    answer = call.client.post("/v1/config/propose", body)
+    return {**answer, "next": "nothing is changed yet: the user sees it as a card and decides; do not wait"}
+
+
+_TARGETS = {"budget": "day", "preset": "preset"}
+"""What is meant where no target is given."""
+CONFIG_TOOLS: tuple[McpTool, ...] = (
+    McpTool(
+        "config_show",
+        "Every setting of PanCode with its value and where that was set.",
+        _show,
+        "GET /v1/config",
+        {"cwd": CWD, "key": string("only this setting, or this group: dispatch.safety, limits")},
+        group="settings",
+    ),
+    McpTool(
+        "projects",
+        "The user's projects: repositories with a name, where they lie, and the defaults of work there.",
+        lambda call: call.client.get("/v1/projects"),
+        "GET /v1/projects",
+        group="settings",
+    ),
+    McpTool(
+        "workspaces",
+        "The user's workspaces: lines of work with a name, a branch and files kept from run to run.",
+        lambda call: call.client.get("/v1/workspaces"),
+        "GET /v1/workspaces",
+        group="settings",
+    ),
+    McpTool(
+        "propose_change",
+        "Ask the user to change PanCode's configuration: 'set the budget to 25 dollars', 'use the local "
+        "preset', 'switch to full-auto' (the setting dispatch.safety). The user gets a card with the exact "
+        "change and decides; you cannot confirm it.",
+        _propose,
+        "POST /v1/config/propose",
+        {
+            "kind": {
+                "type": "string",
+                "enum": ["setting", "budget", "preset", "agent"],
+                "description": "setting: a key of config_show; budget: a ceiling in dollars; preset; "
+                "agent: a new agent, or fields of one",
+            },
+            "target": string(
+                "key of a setting; name of an agent; of a budget its scope: day (default), node:NAME ..."
+            ),
+            "value": string(
+                "the new value: full-auto, 25, local; of an agent its fields, like {from: builder, runtime: "
+                "codex, node: gpubox}; left out: what was set is taken out"
+            ),
+            "why": string("one line for the user"),
+        },
+        ("kind",),
+        right=TELLS,
+        group="settings",
+    ),
+)
+
+
+_NAME = string("name of the schedule (see schedules)")
+_ON_PUSH: Json = {
+    "type": "array",
+    "items": {"type": "string"},
+    "minItems": 2,
+    "maxItems": 2,
+    "description": "begin when a branch gets a new head: repository (folder or https address), branch",
+}
+_WHEN = ("cron", "at", "on", "on_push", "zone", "missed", "overlap", "dry_run")
+_ADD: Json = {
+    "name": string("a name for it"),
+    "task": string("the whole task; with on: $RUN is the run of the event, with on_push: $COMMIT"),
+    "cron": string("five fields of cron, or @daily ...; give exactly one of cron, at, on and on_push"),
+    "at": string("once, such as 2026-12-24 08:00"),
+    "on": string("on an event: run.failed, run.done, workflow.failed, node.lost ..."),
+    "on_push": _ON_PUSH,
+    "zone": string("time zone of cron and at, such as Europe/Berlin; default: UTC"),
+    "missed": {
+        "type": "string",
+        "enum": ["once", "none", "all"],
+        "description": "for times without a coordinator: begin once, never, or for each; default: once",
+    },
+    "overlap": {"type": "boolean", "description": "may begin while its last run goes on; default: no"},
+    "dry_run": {"type": "boolean", "description": "show its next times, and write nothing"},
+    "cwd": CWD,
+    **WORK,
+}
+
+
+def _list(call: McpToolCall) -> Any:
+    return call.client.get("/v1/schedules")
+
+
+def _add(call: McpToolCall) -> Any:
+    work = {name: call.given[name] for name in ("task", *WORK) if name in call.given}
+    when = {name: call.given[name] for name in _WHEN if name in call.given}
+    dispatch = {**work, **call.where(), "by": call.by, **above()}
+    return call.client.post(
+        "/v1/schedules", {"name": call.text("name"), "by": call.by, **when, "dispatch": dispatch}
+    )
+
+
+def _pause(call: McpToolCall) -> Any:
+    return call.client.post(_path(call, "pause"), {"by": call.by, "reason": call.given.get("reason", "")})
+
+
+def _resume(call: McpToolCall) -> Any:
+    return call.client.post(_path(call, "resume"), {"by": call.by})
+
+
+def _remove(call: McpToolCall) -> Any:
+    return call.client.post(_path(call, "remove"), {"by": call.by})
+
+
+def _path(call: McpToolCall, verb: str) -> str:
+    return path_of("schedules", call.text("schedule"), verb)
+
+
+SCHEDULE_TOOLS: tuple[McpTool, ...] = (
+    McpTool(
+        "schedules",
+        "Schedules: work that begins by itself, with the next times and the result of the last firing.",
+        _list,
+        "GET /v1/schedules",
+        group="schedules",
+    ),
+    McpTool(
+        "schedule_add",
+        "Make a schedule: a coding task that begins at times of cron, once, on an event or on a push. "
+        "Gates and budget judge at each firing. Ask the user first.",
+        _add,
+        "POST /v1/schedules",
+        _ADD,
+        ("name", "task"),
+        DISPATCHES,
+        untrusted=False,
+        group="schedules",
+    ),
+    McpTool(
+        "schedule_pause",
+        "Pause a schedule: it begins nothing until it is resumed.",
+        _pause,
+        "POST /v1/schedules/{schedule}/pause",
+        {"schedule": _NAME, "reason": string("why, for the record")},
+        ("schedule",),
+        OPERATES,
+        untrusted=False,
+        group="schedules",
+    ),
+    McpTool(
+        "schedule_resume",
+        "Let a paused schedule begin work again, from its next time on.",
+        _resume,
+        "POST /v1/schedules/{schedule}/resume",
+        {"schedule": _NAME},
+        ("schedule",),
+        OPERATES,
+        untrusted=False,
+        group="schedules",
+    ),
+    McpTool(
+        "schedule_remove",
+        "Remove a schedule for good. Runs that it has begun go on. Ask the user first.",
+        _remove,
+        "POST /v1/schedules/{schedule}/remove",
+        {"schedule": _NAME},
+        ("schedule",),
+        DROPS,
+        untrusted=False,
+        group="schedules",
+    ),
+)
+
+
 MOST_QUESTIONS = 4
 LOG_BYTES, DIFF_CHARS = 20_000, 60_000
 """Bounds of one answer; a client cuts answers of more than about 25,000 tokens."""

@@ -43,7 +43,22 @@ class ProvenCall:
 def proven(call: HookCall, secret: str | None, now_ms: int) -> ProvenCall:
     """AccessError. `secret` None: no schedule has this name, and the error does not tell."""
     if STANDARD[2] in call.headers:
-        return _standard(call, secret, now_ms)
+        message, at, signatures = (call.headers.get(name, "") for name in STANDARD)
+        plain = message.isascii() and message.isprintable() and 0 < len(message) <= _MOST_ID
+        if not plain or not (at.isascii() and at.isdigit() and len(at) <= 12):
+            raise _wrong()
+        right = signature(secret or _NOBODY, message, int(at), call.body)
+        found = [_same(one, right) for one in signatures.split()[:_MOST_SIGNATURES]]
+        if not any(found) or secret is None:
+            raise _wrong()
+        if abs(now_ms - int(at) * 1000) > WITHIN_MS:
+            raise AccessError(
+                "the time of the webhook is too far from ours",
+                why=f"it is {abs(now_ms // 1000 - int(at))} s from ours; {WITHIN_MS // 1000} s are allowed",
+                fix="set the clock of the sender, then send the webhook again",
+                code="stale_webhook",
+            )
+        return ProvenCall(f"webhook:{_digest(message.encode())}", message)
     if FORGES in call.headers:
         return _forges(call, secret)
     raise AccessError(
@@ -52,25 +67,6 @@ def proven(call: HookCall, secret: str | None, now_ms: int) -> ProvenCall:
         fix="give the sender the secret that `pancode schedule add` has shown",
         code="unsigned",
     )
-
-
-def _standard(call: HookCall, secret: str | None, now_ms: int) -> ProvenCall:
-    message, at, signatures = (call.headers.get(name, "") for name in STANDARD)
-    plain = message.isascii() and message.isprintable() and 0 < len(message) <= _MOST_ID
-    if not plain or not (at.isascii() and at.isdigit() and len(at) <= 12):
-        raise _wrong()
-    right = signature(secret or _NOBODY, message, int(at), call.body)
-    found = [_same(one, right) for one in signatures.split()[:_MOST_SIGNATURES]]
-    if not any(found) or secret is None:
-        raise _wrong()
-    if abs(now_ms - int(at) * 1000) > WITHIN_MS:
-        raise AccessError(
-            "the time of the webhook is too far from ours",
-            why=f"it is {abs(now_ms // 1000 - int(at))} s from ours; {WITHIN_MS // 1000} s are allowed",
-            fix="set the clock of the sender, then send the webhook again",
-            code="stale_webhook",
-        )
-    return ProvenCall(f"webhook:{_digest(message.encode())}", message)
 
 
 def _forges(call: HookCall, secret: str | None) -> ProvenCall:

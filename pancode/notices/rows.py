@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from pancode.control.core import Core
 from pancode.control.work import Work
@@ -12,7 +14,33 @@ from pancode.core.records import Delivery, DeliveryState, Setting, Webhook
 from pancode.core.values import replace
 from pancode.errors import ConflictError
 from pancode.notices.pacing import MOST_WAITING, NOTIFY, again_ms, too_old
-from pancode.notices.ports import DeliveryTry
+from pancode.notices.routing import NotifyRules
+
+
+class OutgoingPort(Protocol):
+    """Settings, secrets, and what sends. Each send takes half a minute at most."""
+
+    def rules(self) -> NotifyRules:
+        """The settings of notices as the files are now. ConfigError names file and key."""
+
+    def secret(self, name: str) -> str:
+        """A value that is kept by its name. NotFoundError with the command that keeps it."""
+
+    def notify(self, address: str, notice: Mapping[str, Any]) -> None:
+        """One notice, to an address in Apprise's words. UnavailableError without the address in its words."""
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> str:
+        """The answer's status in words. UnavailableError if it is not 2xx, RefusedError for the address."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryTry:
+    """How a try has ended. `final`: another one would end the same."""
+
+    ok: bool
+    status: str
+    final: bool = False
+
 
 MARK = "outgoing"
 """The setting with the number of the newest event that was looked at."""

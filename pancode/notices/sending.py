@@ -24,8 +24,8 @@ from pancode.life.changes import occasion_of
 from pancode.notices import rows
 from pancode.notices.looking import troubles
 from pancode.notices.pacing import NOTIFY, WEBHOOK, Sending, rest_ms, rested, to_send
-from pancode.notices.ports import DeliveryTry, OutgoingPort
 from pancode.notices.routing import NotifyRules
+from pancode.notices.rows import DeliveryTry, OutgoingPort
 from pancode.notices.signing import encoded, headers, payload, wants
 from pancode.notices.words import ASKS, KIND_OF, digest, notice_of
 from pancode.work.people.answering import items
@@ -177,7 +177,12 @@ class Outgoing(FeedThread):
             rules = NotifyRules()
         self._follower.follow(rules)
         wait_s = LOOK_S
-        for target, mine in self._by_target().items():
+        with self._core.ports.ledger.transaction() as tx:
+            waiting = rows.waiting(tx)
+        found: dict[str, list[Delivery]] = {}
+        for one in waiting:
+            found.setdefault(one.target, []).append(one)
+        for target, mine in found.items():
             now = self._core.wall_ms()
             plan = rested(self._plan(target, mine), self._rests.get(target, 0), now)
             if plan.again_ms is not None:
@@ -185,14 +190,6 @@ class Outgoing(FeedThread):
             if plan.now:
                 self._begin(target, plan.now[0], rules, here)
         return wait_s
-
-    def _by_target(self) -> dict[str, list[Delivery]]:
-        with self._core.ports.ledger.transaction() as tx:
-            waiting = rows.waiting(tx)
-        found: dict[str, list[Delivery]] = {}
-        for one in waiting:
-            found.setdefault(one.target, []).append(one)
-        return found
 
     def _plan(self, target: str, mine: Sequence[Delivery]) -> Sending:
         now = self._core.wall_ms()
@@ -235,23 +232,21 @@ class Outgoing(FeedThread):
     def _tried(self, target: str, batch: Sequence[Delivery], rules: NotifyRules) -> DeliveryTry:
         try:
             if target.startswith(NOTIFY):
-                return self._notified(target.removeprefix(NOTIFY), batch, rules)
+                channel = target.removeprefix(NOTIFY)
+                if channel not in rules.channels:
+                    return DeliveryTry(False, "the settings have no such channel any more", final=True)
+                address = self._port.secret(rules.channels[channel])
+                if len(batch) == 1:
+                    notice = with_link(self._core, rules, batch[0].body, channel)
+                else:
+                    notice = digest([one.body for one in batch]).row()
+                self._port.notify(address, notice)
+                return DeliveryTry(True, "sent" if len(batch) == 1 else f"sent with {len(batch) - 1} others")
             return self._posted(target.removeprefix(WEBHOOK), batch[0])
         except UnavailableError as error:
             return DeliveryTry(False, error.words)
         except PancodeError as error:
             return DeliveryTry(False, error.words, final=not isinstance(error, NotFoundError))
-
-    def _notified(self, channel: str, batch: Sequence[Delivery], rules: NotifyRules) -> DeliveryTry:
-        if channel not in rules.channels:
-            return DeliveryTry(False, "the settings have no such channel any more", final=True)
-        address = self._port.secret(rules.channels[channel])
-        if len(batch) == 1:
-            notice = with_link(self._core, rules, batch[0].body, channel)
-        else:
-            notice = digest([one.body for one in batch]).row()
-        self._port.notify(address, notice)
-        return DeliveryTry(True, "sent" if len(batch) == 1 else f"sent with {len(batch) - 1} others")
 
     def _posted(self, name: str, one: Delivery) -> DeliveryTry:
         with self._core.ports.ledger.transaction() as tx:

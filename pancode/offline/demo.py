@@ -227,7 +227,14 @@ class Demo:
         story.command(f"kill -9 {pid}   # the node agent of {DOOMED}, in the middle of the run")
         story.check(f"the node agent of {DOOMED} is dead", gone, f"pid {pid}")
         written = len(self._written())
-        self._catch_a_liar()
+        # work on the other node goes on; an agent that claims success is not believed
+        said = f"Meanwhile {CALM} goes on, with an agent that breaks a test and says that all tests pass:"
+        self.story.tell(said)
+        done = self.scripted("liar", LIAR, "translate ...")
+        run = self.show("liar")
+        caught = "All tests pass" in run["answer"] and run["outcome"] == "verify_failed" and done.code == 11
+        why = f"{done.code} {done.both}"
+        self.story.check("its claim was not believed: verify_failed, exit code 11", caught, why)
         self._survive(programs[0] if programs else 0, written)
         self._recover()
 
@@ -240,16 +247,6 @@ class Demo:
         """In the coordinator's log of the run."""
         part = self.stage.client.log(self.runs["long"], "out", "", 0)
         return re.findall(r'"tick (\d+)"', part.data.decode("utf-8", "replace"))
-
-    def _catch_a_liar(self) -> None:
-        """Work on the other node goes on; an agent that claims success is not believed."""
-        said = f"Meanwhile {CALM} goes on, with an agent that breaks a test and says that all tests pass:"
-        self.story.tell(said)
-        done = self.scripted("liar", LIAR, "translate ...")
-        run = self.show("liar")
-        caught = "All tests pass" in run["answer"] and run["outcome"] == "verify_failed" and done.code == 11
-        why = f"{done.code} {done.both}"
-        self.story.check("its claim was not believed: verify_failed, exit code 11", caught, why)
 
     def _survive(self, program: int, before: int) -> None:
         """Without its agent the node is unknown, and the run goes on to its end under its shim."""

@@ -34,7 +34,7 @@ from pancode.store.inspection import REVISIONS, look_at
 from pancode.store.migrations import HEAD
 
 if TYPE_CHECKING:
-    from pancode.bus.valkey.external import ExternalRedis
+    pass
 
 
 Check = dict[str, Any]
@@ -159,7 +159,9 @@ def opening(of: Opening, home: Path, environ: Mapping[str, str]) -> Check:
 
 
 def _running(of: Opening, home: Path, place: ListenAddress) -> Check:
-    problem = _problem(home, place)
+    # the coordinator's problem with that address, if any: another program may answer at it
+    closed = (ask(home, "/v1/fleet", CONNECT_S) or {}).get("coordinator", {}).get("closed", [])
+    problem = next((one for one in closed if f" at {place}" in one["what"]), None)
     if problem is not None:
         return bad(of.what, "error", f"{problem['what']}: {problem['why']}", problem["fix"])
     wrong = _refusal(place) if place.port else ""
@@ -168,12 +170,6 @@ def _running(of: Opening, home: Path, place: ListenAddress) -> Check:
     log = f"grep '{of.log}' {home}/run/coordinator.log"
     fix = f"where it was set after the start: pancode fleet down, then pancode fleet up; else see why: {log}"
     return bad(of.what, "error", f"the coordinator is not reached at {place} ({place.origin}): {wrong}", fix)
-
-
-def _problem(home: Path, place: ListenAddress) -> dict[str, str] | None:
-    """The coordinator's problem with that address, if any: another program may answer at it."""
-    closed = (ask(home, "/v1/fleet", CONNECT_S) or {}).get("coordinator", {}).get("closed", [])
-    return next((one for one in closed if f" at {place}" in one["what"]), None)
 
 
 def _refusal(place: ListenAddress) -> str:
@@ -350,19 +346,15 @@ def _redis(home: Path, environ: Mapping[str, str]) -> Check:
 
         origin = loaded.origin("redis.url")
         found = check_external(redis.url, origin, Beside.of(**redis.model_dump(exclude={"url"})))
-        return _external(found, origin)
+        how = " over TLS" if found.access.tls else ""
+        summary = f"{found.product} {found.version} answers at {found.access.place}{how} ({origin})"
+        if not found.open_as:
+            return good("Redis", summary)
+        whoever = f"anyone who reaches it, each node included, gets in without a login as {found.open_as}"
+        fix = f"give it a password, and a user of its own for {origin} (docs/howto/external-redis.md)"
+        return bad("Redis", "warning", f"{summary}; {whoever}", fix)
     except PancodeError as error:
         return bad("Redis", "error", f"{error} {error.why}".strip(), error.fix)
-
-
-def _external(found: ExternalRedis, origin: str) -> Check:
-    how = " over TLS" if found.access.tls else ""
-    summary = f"{found.product} {found.version} answers at {found.access.place}{how} ({origin})"
-    if not found.open_as:
-        return good("Redis", summary)
-    whoever = f"anyone who reaches it, each node included, gets in without a login as {found.open_as}"
-    fix = f"give it a password, and a user of its own for {origin} (docs/howto/external-redis.md)"
-    return bad("Redis", "warning", f"{summary}; {whoever}", fix)
 
 
 def _coordinator(home: Path) -> Check:

@@ -10,7 +10,7 @@ from pancode.config.choosing import KeptSettings
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.presets import VARIABLE
 from pancode.config.surroundings import FileSurroundings
-from pancode.work.people.changes import AskedChange, ChangeKind
+from pancode.work.people.changes import AskedChange, ChangeAnswer, ChangeKind
 from pancode.work.people.makers import SettingMaker
 
 
@@ -25,7 +25,7 @@ def settings_here(
     return rows, loaded.warnings
 
 
-def unset_here(home: Path, key: str, environ: Mapping[str, str]) -> dict[str, Any]:
+def unset_here(home: Path, key: str, environ: Mapping[str, str]) -> ChangeAnswer:
     """As `POST /v1/config/unset`, where no coordinator runs: its watch records the change when it starts."""
     change = AskedChange(ChangeKind.SETTING, key, None)
     return SettingMaker(KeptSettings(home, environ)).make(change, "").shape()

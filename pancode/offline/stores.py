@@ -13,7 +13,7 @@ from node_agent.wire.clock import SystemClock, SystemIds
 from pancode.bus.inspection import counts, reading, rq_info
 from pancode.bus.valkey.access import RedisAccess
 from pancode.bus.valkey.embedded import known_access
-from pancode.bus.valkey.users import users_text
+from pancode.bus.valkey.layout import users_text
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.presets import NO_PRESET
 from pancode.errors import ConfigError, UsageError

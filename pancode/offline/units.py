@@ -66,7 +66,16 @@ def home_for(environ: Mapping[str, str], system: Whose | None) -> Path:
 
 def install(root: Path, environ: Mapping[str, str], system: Whose | None) -> dict[str, Any]:
     """It starts the coordinator from the next boot on. UsageError, ConfigError, UnavailableError."""
-    _fit(root, environ)
+    if not (root / "key/coordinator.key").exists():
+        raise UsageError(
+            f"{root} has no fleet yet",
+            why="a service must not begin a new one where a home was taken away",
+            fix="as its user, once: pancode serve --background",
+        )
+    settings = load(ConfigPlaces(root), environ, preset=NO_PRESET).settings
+    never = only_in_environ((settings.redis.url, settings.ledger.url), environ)
+    if never:
+        raise ConfigError(never, fix="name it in a file: redis.password_file, ledger.password_file")
     if system is None:
         service = service_of(root, (None, None), environ)
         before = service.seen()
@@ -94,16 +103,3 @@ def remove(root: Path, environ: Mapping[str, str], system: Whose | None) -> dict
         service.remove()
         return {"name": unit.name, "system": False, "changed": service.seen() != before}
     return {"name": unit.name, "system": True, "changed": SystemService(unit).remove()}
-
-
-def _fit(root: Path, environ: Mapping[str, str]) -> None:
-    if not (root / "key/coordinator.key").exists():
-        raise UsageError(
-            f"{root} has no fleet yet",
-            why="a service must not begin a new one where a home was taken away",
-            fix="as its user, once: pancode serve --background",
-        )
-    settings = load(ConfigPlaces(root), environ, preset=NO_PRESET).settings
-    never = only_in_environ((settings.redis.url, settings.ledger.url), environ)
-    if never:
-        raise ConfigError(never, fix="name it in a file: redis.password_file, ledger.password_file")

@@ -11,14 +11,7 @@ from typing import Any
 from node_agent.wire.signing import PublicKey
 from pancode.control.shapes import VerdictShape
 from pancode.errors import ConfigError, UsageError
-from pancode.life.verification import (
-    ReceiptVerdict,
-    TrustedKey,
-    TrustedKeys,
-    Verified,
-    not_found,
-    verify_text,
-)
+from pancode.life import verification
 from pancode.runs.receipts import EXPORT, shape
 
 
@@ -29,12 +22,12 @@ def verify_file(path: Path, keys: Path | None) -> VerdictShape:
     ConfigError for a keys file that is none.
     """
     if not path.is_file():
-        return shape(str(path), not_found(f"there is no file {path}"))
+        return shape(str(path), verification.not_found(f"there is no file {path}"))
     if keys is None:
         raise _own_keys(path)
     trusted = read_keys(keys)
     run, verified = _judge(path, trusted)
-    if keys.samefile(path) and verified.verdict is not ReceiptVerdict.NOT_FOUND:
+    if keys.samefile(path) and verified.verdict is not verification.ReceiptVerdict.NOT_FOUND:
         raise _own_keys(path)
     return shape(run, verified)
 
@@ -48,7 +41,7 @@ def _own_keys(path: Path) -> UsageError:
     )
 
 
-def read_keys(path: Path) -> TrustedKeys:
+def read_keys(path: Path) -> verification.TrustedKeys:
     """The public keys of an export; ConfigError when it holds none."""
     try:
         rows = json.loads(path.read_text())["keys"]
@@ -59,29 +52,31 @@ def read_keys(path: Path) -> TrustedKeys:
             why=f"{type(exc).__name__}: {exc}",
             fix="pancode receipt export > keys.json",
         ) from exc
-    return TrustedKeys(_of("node", parsed), _of("coordinator", parsed))
+    return verification.TrustedKeys(_of("node", parsed), _of("coordinator", parsed))
 
 
-def _known(row: Mapping[str, Any]) -> TrustedKey:
+def _known(row: Mapping[str, Any]) -> verification.TrustedKey:
     names = (str(row["name"]),) if "name" in row else ()
     times = [_ms(row.get(name)) for name in ("from", "until")]
-    return TrustedKey(PublicKey.parse(row["public"]), names, *times)
+    return verification.TrustedKey(PublicKey.parse(row["public"]), names, *times)
 
 
 def _ms(text: str | None) -> int | None:
     return None if text is None else int(datetime.fromisoformat(text).timestamp() * 1000)
 
 
-def _of(role: str, parsed: Sequence[tuple[str, TrustedKey]]) -> dict[str, TrustedKey]:
+def _of(
+    role: str, parsed: Sequence[tuple[str, verification.TrustedKey]]
+) -> dict[str, verification.TrustedKey]:
     """The keys by key id; one key may have several names."""
-    found: dict[str, TrustedKey] = {}
+    found: dict[str, verification.TrustedKey] = {}
     for whose, known in parsed:
         if whose == role:
             found[known.key.keyid] = known.joined(found.get(known.key.keyid))
     return found
 
 
-def _judge(path: Path, keys: TrustedKeys) -> tuple[str, Verified]:
+def _judge(path: Path, keys: verification.TrustedKeys) -> tuple[str, verification.Verified]:
     """The verdict on a whole export, or on the bare envelope from the coordinator's archive."""
     text = path.read_text(errors="replace")
     try:
@@ -90,8 +85,8 @@ def _judge(path: Path, keys: TrustedKeys) -> tuple[str, Verified]:
         data = None
     if isinstance(data, dict) and data.get("format") == EXPORT:
         if data.get("receipt") is None:
-            return str(path), not_found(f"{path} holds keys and no receipt")
+            return str(path), verification.not_found(f"{path} holds keys and no receipt")
         text = json.dumps(data["receipt"])
-    verified = verify_text(text, keys)
+    verified = verification.verify_text(text, keys)
     run = verified.claims.identity.run if verified.claims is not None else str(path)
     return run, verified

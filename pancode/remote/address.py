@@ -52,13 +52,10 @@ def read_address(text: str) -> RemoteAddress:
     user = unquote(parts.username or "")
     if user and not _USER.fullmatch(user):
         _refuse(text, f"{user!r} is not a user name")
-    return RemoteAddress(_as_typed(parts.netloc, host), user, port or None, _home(text, parts.path))
-
-
-def _as_typed(netloc: str, lowered: str) -> str:
-    """The host with its capitals: a name in ~/.ssh/config may have some."""
-    at = netloc.lower().rfind(lowered)
-    return netloc[at : at + len(lowered)]
+    # the host with its capitals: a name in ~/.ssh/config may have some
+    at = parts.netloc.lower().rfind(host)
+    as_typed = parts.netloc[at : at + len(host)]
+    return RemoteAddress(as_typed, user, port or None, _home(text, parts.path))
 
 
 def _home(text: str, path: str) -> str:

@@ -71,7 +71,17 @@ class Tunnel:
         self._listener.start()
         self._in, self._out = self._ssh.stdin.fileno(), self._ssh.stdout.fileno()
         try:
-            facts = self._greeted()
+            hello: dict[str, Any] = {"protocol": PROTOCOL, "home": self.address.home, "folder": self._folder}
+            with suppress(BrokenPipeError):  # then ssh's own words say why
+                os.write(self._in, line_of(hello))
+            answer = self._first_line()
+            if answer is None:
+                raise self._no_answer()
+            if "error" in answer:
+                raise ApiError(answer["error"])
+            if answer.get("protocol") != PROTOCOL:
+                raise self._other_version(f"it has PanCode {answer.get('version')}")
+            facts = _facts(answer)
         except BaseException:
             self.close()
             raise
@@ -120,19 +130,6 @@ class Tunnel:
         except subprocess.TimeoutExpired:
             self._ssh.kill()
             self._ssh.wait()
-
-    def _greeted(self) -> LoginFacts:
-        hello: dict[str, Any] = {"protocol": PROTOCOL, "home": self.address.home, "folder": self._folder}
-        with suppress(BrokenPipeError):  # then ssh's own words say why
-            os.write(self._in, line_of(hello))
-        answer = self._first_line()
-        if answer is None:
-            raise self._no_answer()
-        if "error" in answer:
-            raise ApiError(answer["error"])
-        if answer.get("protocol") != PROTOCOL:
-            raise self._other_version(f"it has PanCode {answer.get('version')}")
-        return _facts(answer)
 
     def _first_line(self) -> dict[str, Any] | None:
         """None where the output ends without it."""

@@ -19,7 +19,7 @@ from pancode.reports.cost import cost, cost_tables, disputed_runs
 from pancode.runs import health
 from pancode.runs.runs import since_ms
 from pancode.work.schedule.schedules import brief_lines
-from pancode.work.workflow.continued import is_the_result
+from pancode.work.workflow.results import is_the_result
 
 LOOKED = "looked:"
 """The prefix before a person's name: the setting with the moment of their last look."""

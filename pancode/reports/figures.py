@@ -36,9 +36,7 @@ FIGURES: Mapping[str, Figure] = {
         "gauge", "waking time of the coordinator in which it was not heard", ("node",)
     ),
     "pancode_node_link_up": Figure(
-        "gauge",
-        "1 while its SSH link is up; way is how it comes to Redis: ssh or direct",
-        ("node", "way"),
+        "gauge", "1 while its SSH link is up; way is how it comes to Redis: ssh or direct", ("node", "way")
     ),
     "pancode_node_link_breaks_total": Figure(
         "counter", "how often its link went by itself since the coordinator started", ("node",)
@@ -70,9 +68,7 @@ FIGURES: Mapping[str, Figure] = {
     ),
     "pancode_budget_unknown_runs": Figure("gauge", "runs of today whose cost nobody could tell"),
     "pancode_refused_envelopes_total": Figure(
-        "counter",
-        "signed words not believed since the coordinator started",
-        ("node", "what", "code"),
+        "counter", "signed words not believed since the coordinator started", ("node", "what", "code")
     ),
     "pancode_redis_used_bytes": Figure("gauge", "what Redis holds"),
     "pancode_home_free_bytes": Figure("gauge", "free on the disk of PANCODE_HOME"),

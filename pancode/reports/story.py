@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import get_args
 
 from node_agent.wire.signing import PublicKey, WireRefusal, parse_envelope, verify
-from pancode.account.audit_filter import AuditFilter
 from pancode.control import keyring
 from pancode.control.core import Core
 from pancode.control.paging import ListPage, ListPlace, ListSearch, page
@@ -19,6 +19,19 @@ from pancode.core.ports import Transaction
 from pancode.core.records import Audit, AuditAnchor, Decision, FeedEvent, Run, RunState
 from pancode.life.changes import Domain
 from pancode.runs.health import words_about
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Conditions that an entry must meet; None: no condition. `about`: a level, `run:ID` or a domain."""
+
+    about: str | None = None
+    domain: str | None = None
+    level: str | None = None
+    run: str | None = None
+    by: str | None = None
+    """The user who did it."""
+
 
 LEVELS = ("info", "warning", "error")
 DOMAINS: tuple[str, ...] = get_args(Domain)

@@ -61,11 +61,7 @@ def _judge(
     fence = tx.get(Fence, hello.identity.run, hello.identity.fence)
     if run is None or fence is None or fence.tag != node.tag or fence.attempt != hello.identity.attempt:
         return StreamDenial(f"{hello.identity} is not an attempt of this node")
-    return _by_verb(hello, run, fence)
-
-
-def _by_verb(hello: Hello, run: Run, fence: Fence) -> StreamGrant | StreamDenial:
-    """Reading ends with the fence; delivering ends with its receipt, so that a lost one may still deliver."""
+    # reading ends with the fence; delivering ends with its receipt, so that a lost one may still deliver
     if fence.receipt is not None:
         return StreamDenial(f"{hello.identity} has been settled")
     git = run.workspace.get("kind") == "git"

@@ -220,7 +220,10 @@ def _agents(core: Core, tx: Transaction, runs: Iterable[Run]) -> Iterator[tuple[
 
 def _health(core: Core, tx: Transaction, run: Run) -> AgentHealth | None:
     """None: it has ended, or waits for something that is no matter of health."""
-    limited = _limited_until(tx, run)
+    # when a run that waits for its provider is tried again
+    before = tx.get(Attempt, run.id, run.attempt - 1) if run.retry_at_ms is not None else None
+    busy = before is not None and before.failure is FailureKind.MODEL_BUSY
+    limited = run.retry_at_ms if busy and run.state is RunState.PENDING else None
     waits = run.state is RunState.PENDING and run.waits is not WaitReason.PERSON and limited is None
     if run.state is RunState.ENDED or waits:
         return None
@@ -245,10 +248,3 @@ def _with_signs(core: Core, tx: Transaction, run: Run, fence: Fence | None, seen
         signs=next((one for one in signs if one.identity == mine), None),
         told_ms=view.silent_ms or 0,
     )
-
-
-def _limited_until(tx: Transaction, run: Run) -> int | None:
-    """When a run that waits for its provider is tried again."""
-    before = tx.get(Attempt, run.id, run.attempt - 1) if run.retry_at_ms is not None else None
-    busy = before is not None and before.failure is FailureKind.MODEL_BUSY
-    return run.retry_at_ms if busy and run.state is RunState.PENDING else None

@@ -17,8 +17,7 @@ from pancode.core.ports import Transaction
 from pancode.core.records import Fence, Run, RunNote
 from pancode.core.secret_shapes import secret_in
 from pancode.errors import NotFoundError, UsageError
-from pancode.life.notes import MOST_PART, MOST_TASK, clipped, parts_of, source_of
-from pancode.life.recall import ranked
+from pancode.life.notes import MOST_PART, MOST_TASK, clipped, parts_of, ranked, source_of
 from pancode.plain import safe, unhidden
 from pancode.runs.runs import moment_ms
 

@@ -47,7 +47,10 @@ def take(core: Core, node: Node, inventory: Inventory) -> None:
     last = core.live.journals.inventories.get(inventory.node)
     if last is None or not inventory.at.is_past(last[0]):
         core.live.journals.inventories[inventory.node] = (inventory.at, inventory.nonce)
-        _keep_strays(core, inventory.node, strays)
+        for found in core.live.journals.strays.values():
+            found.pop(inventory.node, None)
+        for run, number in strays.items():
+            core.live.journals.strays.setdefault(run, {})[inventory.node] = number
 
 
 def _compare(work: Work, fence: Fence, entry: JournalEntry | None, at: FleetTime) -> None:
@@ -106,13 +109,6 @@ def _strange(work: Work, node: Node, entry: JournalEntry, strays: dict[str, int]
     strays[run.id] = max(number, strays.get(run.id, 0))
     if core.live.journals.strays.get(run.id, {}).get(node.tag or "", 0) < number:
         work.signal(run, UnknownFence(node.name, number))
-
-
-def _keep_strays(core: Core, tag: str, strays: dict[str, int]) -> None:
-    for found in core.live.journals.strays.values():
-        found.pop(tag, None)
-    for run, number in strays.items():
-        core.live.journals.strays.setdefault(run, {})[tag] = number
 
 
 NodeMessage = Events | Inventory | Letter | Unreadable
@@ -186,7 +182,13 @@ def _together(core: Core, messages: Sequence[SignedMessage]) -> None:
         )
         with unit_of_work(core) as work:
             for message in messages:
-                _apply(work, message, proofs)
+                match message.content:
+                    case Events():
+                        _events(work, message.node, message.content)
+                    case Letter():
+                        settle(work, message.content, proofs)
+                    case Unreadable():
+                        turn_down(work, message.content)
             if proofs.kept:  # on disk before the commit that says so
                 core.ports.archive.store(proofs.kept)
     except _UNFIT:
@@ -207,16 +209,6 @@ def _each(core: Core, messages: Sequence[SignedMessage]) -> None:
             raise_alarm(core, message.node, "message", type(exc).__name__, str(exc))
 
 
-def _apply(work: Work, message: SignedMessage, proofs: Proofs) -> None:
-    match message.content:
-        case Events():
-            _events(work, message.node, message.content)
-        case Letter():
-            settle(work, message.content, proofs)
-        case Unreadable():
-            turn_down(work, message.content)
-
-
 def only_signature_of(envelope: Envelope, keys: Mapping[str, PublicKey]) -> Envelope:
     """The envelope with the node's own signature, once: what we archive carries no stranger's mark.
 
@@ -234,17 +226,14 @@ def _events(work: Work, node: Node, batch: Events) -> None:
         if case is None:
             continue
         if not _is_its_own(node, case.fence):
-            _alarm(work, node, case.fence)
+            # another node's; a node with a new key may still have messages of what its old key had
+            fence = case.fence
+            if fence.node != node.name and work.first(f"{node.name}:events:foreign"):
+                why = f"{fence.run} fence {fence.fence} was ordered from {fence.node}"
+                work.audit("trust", "error", "foreign events dropped", node=node.name, why=why)
             continue
         signals = (NodeReported(event.seq, event.body, event.wall_ms) for event in events)
         work.apply(decide(case, *signals))
-
-
-def _alarm(work: Work, node: Node, fence: Fence) -> None:
-    """Another node's; a node with a new key may still have messages of what its old key had."""
-    if fence.node != node.name and work.first(f"{node.name}:events:foreign"):
-        why = f"{fence.run} fence {fence.fence} was ordered from {fence.node}"
-        work.audit("trust", "error", "foreign events dropped", node=node.name, why=why)
 
 
 def _is_its_own(node: Node, fence: Fence) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing_extensions import TypedDict
+
 from pancode.agents.endpoints import endpoint_of, fleets_model
 from pancode.agents.fitting import window_of
 from pancode.agents.prompts import digest_of, without_notes
 from pancode.agents.runtimes import OUR_OWN, RUNTIMES, canonical, runtime_for
 from pancode.control.core import Core
-from pancode.control.run import find_run, iso
-from pancode.control.shapes import Json
+from pancode.control.run import at, find_run
 from pancode.core.records import Run
 from pancode.errors import NotFoundError
 
@@ -16,7 +17,26 @@ LOOKED_AT = 2_000
 """So many of the newest runs are looked at for the versions of an agent's prompt."""
 
 
-def told_prompt(core: Core, text: str) -> Json:
+class PromptVersion(TypedDict):
+    """One text that an agent was given; `run`: the newest run with it."""
+
+    digest: str
+    runs: int
+    first_at: str
+    last_at: str
+    run: str
+
+
+class RunPromptAnswer(TypedDict):
+    """As the run was dispatched; what its node adds (AGENTS.md) is in the digest of its receipt."""
+
+    run: str
+    agent: str
+    digest: str
+    text: str
+
+
+def told_prompt(core: Core, text: str) -> RunPromptAnswer:
     """The prompt of a run, as it was dispatched. NotFoundError for a program of the user's own."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
@@ -25,7 +45,7 @@ def told_prompt(core: Core, text: str) -> Json:
     return {"run": run.id, "agent": run.agent, "digest": digest_of(run.prompt), "text": run.prompt}
 
 
-def versions(core: Core, agent: str, limit: int) -> list[Json]:
+def versions(core: Core, agent: str, limit: int) -> list[PromptVersion]:
     """Each prompt that runs of the agent were given, without notes of earlier runs; the newest first."""
     with core.ports.ledger.transaction() as tx:
         rows = tx.find(Run, order="created_ms", descending=True, limit=LOOKED_AT)
@@ -48,12 +68,12 @@ def program_for(core: Core, model: str | None, named: str | None, usual: str) ->
     return canonical(named or theirs or usual), window_of(ref, endpoint, nodes)
 
 
-def _version(text: str, runs: list[Run]) -> Json:
+def _version(text: str, runs: list[Run]) -> PromptVersion:
     newest, oldest = runs[0], runs[-1]
     return {
         "digest": digest_of(text),
         "runs": len(runs),
-        "first_at": iso(oldest.created_ms),
-        "last_at": iso(newest.created_ms),
+        "first_at": at(oldest.created_ms),
+        "last_at": at(newest.created_ms),
         "run": newest.id,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -101,7 +101,25 @@ def verify(core: Core, text: str, streams: Streams) -> VerdictShape:
     if verified.claims is not None:
         signer = signer_of(parse_envelope(stored.envelope), keys)
         more = (_ordered(verified.claims, signer, fence, keys), *second)
-        verified = _with_evidence(core, verified, run, streams, more)
+        # checks that the files that the receipt names are here, byte for byte
+        claims = verified.claims
+        assert claims is not None
+        logs, changes = gone_at(run, RunFiles.LOGS), gone_at(run, RunFiles.CHANGES)
+        found = [] if logs is None else [_let_go("its logs", logs)]
+        for blob in claims.blobs if logs is None else ():
+            whole = streams.arrived(claims.identity, blob.name, blob.size, blob.sha256)
+            words = f"{blob.size} bytes, sha256 {blob.sha256[:12]}..."
+            found.append(VerificationCheck(f"{blob.name} is here as signed", whole, words))
+        checks = [*verified.checks, *more, *found]
+        if claims.commit is not None and changes is not None:
+            checks.append(_let_go("its commit", changes))
+        elif claims.commit is not None:
+            repo = str(run.workspace.get("repo") or "")
+            here = core.ports.depot.commit_arrived(repo, claims.identity, claims.commit)
+            checks.append(VerificationCheck("commit is in the depot", here, claims.commit))
+        good = all(check.ok for check in checks)
+        verdict = ReceiptVerdict.PASS if good else ReceiptVerdict.TAMPERED
+        verified = replace(verified, verdict=verdict, checks=tuple(checks))
     return shape(run.id, verified)
 
 
@@ -148,40 +166,10 @@ def _verdict(tx: Transaction, run: Run, seen: VerifiedResult, keys: TrustedKeys)
     return [*checks, VerificationCheck(f"{claims.node_name} {word} the result", True, claims.reason)]
 
 
-def _with_evidence(
-    core: Core, verified: Verified, run: Run, streams: Streams, more: Sequence[VerificationCheck]
-) -> Verified:
-    """Checks that the files that the receipt names are here, byte for byte."""
-    claims = verified.claims
-    assert claims is not None
-    checks = [*verified.checks, *more]
-    logs, changes = gone_at(run, RunFiles.LOGS), gone_at(run, RunFiles.CHANGES)
-    checks += _blobs(claims, streams) if logs is None else [_let_go("its logs", logs)]
-    if claims.commit is not None and changes is not None:
-        checks.append(_let_go("its commit", changes))
-    elif claims.commit is not None:
-        repo = str(run.workspace.get("repo") or "")
-        here = core.ports.depot.commit_arrived(repo, claims.identity, claims.commit)
-        checks.append(VerificationCheck("commit is in the depot", here, claims.commit))
-    good = all(check.ok for check in checks)
-    verdict = ReceiptVerdict.PASS if good else ReceiptVerdict.TAMPERED
-    return replace(verified, verdict=verdict, checks=tuple(checks))
-
-
 def _let_go(what: str, at_ms: int) -> VerificationCheck:
     """This ledger says so itself: nothing was taken away behind its back."""
-    return VerificationCheck(
-        f"{what} was kept until it was old", True, f"let go at {iso(at_ms)}, by the settings keep"
-    )
-
-
-def _blobs(claims: Claims, streams: Streams) -> list[VerificationCheck]:
-    found = []
-    for blob in claims.blobs:
-        whole = streams.arrived(claims.identity, blob.name, blob.size, blob.sha256)
-        words = f"{blob.size} bytes, sha256 {blob.sha256[:12]}..."
-        found.append(VerificationCheck(f"{blob.name} is here as signed", whole, words))
-    return found
+    words = f"let go at {iso(at_ms)}, by the settings keep"
+    return VerificationCheck(f"{what} was kept until it was old", True, words)
 
 
 def _decisive(tx: Transaction, run: Run) -> StoredReceipt | None:

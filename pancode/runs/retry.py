@@ -27,7 +27,7 @@ from pancode.life.continuing import IDLE_MS, LeftOver, SittingTerms, continued, 
 from pancode.life.placement import can_be_had, is_walled
 from pancode.nodes.node import NodeView
 from pancode.workflow import rejoining
-from pancode.workflow.retrying import begins_at, same_files
+from pancode.workflow.rejoining import begins_at, same_files
 
 
 def dispatch_again(

@@ -8,7 +8,7 @@ from node_agent.wire import keys
 from node_agent.wire.identity import AttemptId
 from pancode.control import keyring, passed_over
 from pancode.control.core import Core, open_fences
-from pancode.control.work import ALERT, Work, unit_of_work
+from pancode.control.work import ALERT, unit_of_work
 from pancode.core import books
 from pancode.core.books import PERIODS
 from pancode.core.ports import JobToClose, NamedJobs, Transaction
@@ -17,7 +17,7 @@ from pancode.core.records import Balance, BookEntry, Closed, EntryKind, Fence, F
 from pancode.dispatch import bind
 from pancode.errors import UnavailableError
 from pancode.fleet import heartbeats, liveness, quota
-from pancode.fleet.quarantine import shut_out
+from pancode.fleet.evidence import shut_out
 from pancode.runs import health, inbound
 
 LAPSED = "lapsed"
@@ -33,39 +33,34 @@ def lapse(core: Core) -> None:
     if core.live.day == today:
         return
     with unit_of_work(core) as work:
-        balances = _not_done(work.tx, today)
+        # all balances, unless this was done today
+        done = work.tx.get(Setting, LAPSED)
+        balances = [] if done is not None and done.value == today else work.tx.find(Balance)
         for balance in balances:
             if balance.unknown_runs and not books.is_day(balance.scope):
-                _lapse_scope(work, balance.scope, today)
-        _forget_alerts(work, {today, *core.period_scopes()})
+                unknown = [
+                    entry
+                    for entry in work.tx.find(BookEntry, {"scope": balance.scope})
+                    if entry.kind is EntryKind.UNKNOWN
+                ]
+                for run, attempt in dict.fromkeys((entry.run, entry.attempt) for entry in unknown):
+                    entries = work.tx.find(BookEntry, {"run": run})
+                    admitted = [e.at_ms for e in entries if e.attempt == attempt and e.kind is EntryKind.HOLD]
+                    if admitted and books.day_scope(min(admitted), work.core.tz) < today:
+                        work.book(
+                            books.lapse(
+                                entries, books.Account(run, attempt), balance.scope, work.core.stamp()
+                            )
+                        )
+        # those of days, weeks and months that are over
+        now = {today, *core.period_scopes()}
+        for kind in ("day", *PERIODS):
+            for (name,) in work.tx.starting(Setting, f"{ALERT}{kind}:", 1_000):
+                if str(name).removeprefix(ALERT) not in now:
+                    work.tx.delete(Setting, name)
         if balances:
             work.tx.put(Setting(LAPSED, today, core.wall_ms(), "coordinator"))
     core.live.day = today
-
-
-def _not_done(tx: Transaction, today: str) -> list[Balance]:
-    """All balances, unless this was done today."""
-    done = tx.get(Setting, LAPSED)
-    return [] if done is not None and done.value == today else tx.find(Balance)
-
-
-def _lapse_scope(work: Work, scope: str, today: str) -> None:
-    unknown = [
-        entry for entry in work.tx.find(BookEntry, {"scope": scope}) if entry.kind is EntryKind.UNKNOWN
-    ]
-    for run, attempt in dict.fromkeys((entry.run, entry.attempt) for entry in unknown):
-        entries = work.tx.find(BookEntry, {"run": run})
-        admitted = [e.at_ms for e in entries if e.attempt == attempt and e.kind is EntryKind.HOLD]
-        if admitted and books.day_scope(min(admitted), work.core.tz) < today:
-            work.book(books.lapse(entries, books.Account(run, attempt), scope, work.core.stamp()))
-
-
-def _forget_alerts(work: Work, now: set[str]) -> None:
-    """Those of days, weeks and months that are over."""
-    for kind in ("day", *PERIODS):
-        for (name,) in work.tx.starting(Setting, f"{ALERT}{kind}:", 1_000):
-            if str(name).removeprefix(ALERT) not in now:
-                work.tx.delete(Setting, name)
 
 
 EVERY_MS = 60_000
@@ -91,17 +86,14 @@ def _due(core: Core) -> str | None:
     """The next one of those whose names are looked through in this sweep; a sweep begins each minute."""
     boot, sweep = core.ports.clock.boot_ms(), core.live.sweep
     if not sweep.left and boot >= sweep.due_ms:
-        sweep.left, sweep.due_ms = sorted(_tags(core)), boot + EVERY_MS
+        # The tags of all node keys, also of former ones: a node with a new key leaves the jobs of its old key
+        # behind.
+        with core.ports.ledger.transaction() as tx:
+            known = keyring.node_tags(tx)
+        nodes = core.enrolled()
+        tags = (known | nodes.keys()) - {tag for tag, node in nodes.items() if node.quarantined is not None}
+        sweep.left, sweep.due_ms = sorted(tags), boot + EVERY_MS
     return sweep.left.pop() if sweep.left else None
-
-
-def _tags(core: Core) -> set[str]:
-    """The tags of all node keys, also of former ones: a node with a new key leaves the jobs of its old key
-    behind."""
-    with core.ports.ledger.transaction() as tx:
-        known = keyring.node_tags(tx)
-    nodes = core.enrolled()
-    return (known | nodes.keys()) - {tag for tag, node in nodes.items() if node.quarantined is not None}
 
 
 def _look_through(core: Core, tag: str) -> None:

@@ -6,10 +6,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from pancode.agents.request import DispatchRequest
 from pancode.agents.runtimes import RUNTIMES, canonical
 from pancode.control.core import Core
 from pancode.control.run import at, iso, node_of, words_of
+from pancode.control.shapes import Json
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import unit_of_work
 from pancode.core.names import not_found
@@ -30,7 +33,7 @@ from pancode.dispatch.workspaces import (
 )
 from pancode.errors import ConflictError, NotFoundError, RefusedError, UsageError
 from pancode.life.continuing import has_change, kept
-from pancode.workflow.outputs import result_commit
+from pancode.workflow.handing import result_commit
 
 ANY = "any"
 """Stands for any free machine, in place of a name."""
@@ -103,21 +106,48 @@ def _must_be_a_node(tx: Transaction, name: str | None) -> None:
         raise not_found("node", name, [node.name for node in tx.find(Node)], "pancode fleet status")
 
 
-def workspaces(core: Core) -> list[dict[str, Any]]:
+class WorkspaceShape(TypedDict):
+    workspace: str
+    project: str
+    branch: str
+    node: str | None
+    created_at: str
+    created_by: str
+    used_at: str | None
+    count: int
+    """Its runs."""
+    last: str | None
+    outcome: str | None
+    agent: str | None
+    """Who works there now."""
+    at_node: str | None
+    files: list[str]
+    """What its runs have changed and nobody has landed."""
+    commit: str | None
+
+
+class WorkspaceAnswer(WorkspaceShape):
+    runs: list[Json]
+    problems: list[Json]
+
+
+def workspaces(core: Core) -> list[WorkspaceShape]:
     """All workspaces; the one that was used last comes first."""
     with core.ports.ledger.transaction() as tx:
         found = [_shape(tx, one, runs_in(tx, one)) for one in known(tx).values()]
     return sorted(found, key=lambda one: str(one["used_at"] or one["created_at"]), reverse=True)
 
 
-def show(core: Core, around: Surroundings, name: str) -> dict[str, Any]:
+def show(core: Core, around: Surroundings, name: str) -> WorkspaceAnswer:
     """One workspace with its runs and its problems."""
     with core.ports.ledger.transaction() as tx:
         workspace = load(tx, name)
         runs = runs_in(tx, workspace)
         shape = _shape(tx, workspace, runs)
         gone = workspace.node is not None and _is_gone(tx, workspace.node)
-    rows = [{"run": run.id, "task": run.task, "outcome": _end(run), "landed": run.landed} for run in runs]
+    rows: list[Json] = [
+        {"run": run.id, "task": run.task, "outcome": _end(run), "landed": run.landed} for run in runs
+    ]
     return {**shape, "runs": rows, "problems": _problems(around, workspace, gone)}
 
 
@@ -126,8 +156,8 @@ def _is_gone(tx: Transaction, name: str) -> bool:
     return node is None or node.removed is not None
 
 
-def _problems(around: Surroundings, workspace: KeptWorkspace, gone: bool) -> list[dict[str, str]]:
-    found = []
+def _problems(around: Surroundings, workspace: KeptWorkspace, gone: bool) -> list[Json]:
+    found: list[Json] = []
     if around.project_of(workspace.project) != workspace.project:
         fix = f"pancode workspace repair {workspace.name} --repository PATH"
         found.append({"what": f"its repository is not at {workspace.project} any more", "fix": fix})
@@ -141,7 +171,7 @@ def _end(run: Run) -> str:
     return str(run.outcome or run.state)
 
 
-def _shape(tx: Transaction, workspace: KeptWorkspace, runs: list[Run]) -> dict[str, Any]:
+def _shape(tx: Transaction, workspace: KeptWorkspace, runs: list[Run]) -> WorkspaceShape:
     last = runs[-1] if runs else None
     works = last is not None and last.state is not RunState.ENDED
     return {

@@ -17,7 +17,7 @@ from pancode.errors import UsageError
 from pancode.life.continuing import must_have_ended
 from pancode.sessions.session import SessionChain, load
 from pancode.sessions.shapes import CheckpointShape, CheckpointsShape
-from pancode.workflow.outputs import result_commit
+from pancode.workflow.handing import result_commit
 
 MOST_POINTS = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", re.ASCII)
@@ -29,7 +29,19 @@ def make(core: Core, text: str, name: str, by: str) -> CheckpointsShape:
         session = load(work.tx, text)
         row = must_rest(session)
         name = name or _free(row)
-        _must_be_new(row, name)
+        if _NAME.fullmatch(name) is None:
+            fix = "use up to 40 of a-z, A-Z, 0-9, dot, - and _"
+            raise UsageError(f"{name[:80]!r} cannot be the name of a checkpoint", fix=fix, code="bad_value")
+        look = f"pancode sessions checkpoints {row.id}"
+        if any(one["name"] == name for one in row.points):
+            raise UsageError(
+                f"there is a checkpoint {name} already", fix=f"another name; {look}", code="taken"
+            )
+        if len(row.points) >= MOST_POINTS:
+            raise UsageError(f"a session has {MOST_POINTS} checkpoints at most", fix=look, code="too_many")
+        if row.restored:
+            why = f"your next words go on at {row.restored['name']}, and begin a sitting there"
+            raise UsageError("there is nothing new to name", why=why, fix="say them first", code="restored")
         point = {"name": name, "run": row.run, "by": by, "at_ms": core.wall_ms()}
         row = replace(row, points=(*row.points, point))
         work.tx.put(row)
@@ -89,20 +101,6 @@ def must_rest(session: SessionChain) -> SessionRow:
 def _free(row: SessionRow) -> str:
     names = {one["name"] for one in row.points}
     return next(str(number) for number in range(1, MOST_POINTS + 2) if str(number) not in names)
-
-
-def _must_be_new(row: SessionRow, name: str) -> None:
-    if _NAME.fullmatch(name) is None:
-        fix = "use up to 40 of a-z, A-Z, 0-9, dot, - and _"
-        raise UsageError(f"{name[:80]!r} cannot be the name of a checkpoint", fix=fix, code="bad_value")
-    look = f"pancode sessions checkpoints {row.id}"
-    if any(one["name"] == name for one in row.points):
-        raise UsageError(f"there is a checkpoint {name} already", fix=f"another name; {look}", code="taken")
-    if len(row.points) >= MOST_POINTS:
-        raise UsageError(f"a session has {MOST_POINTS} checkpoints at most", fix=look, code="too_many")
-    if row.restored:
-        why = f"your next words go on at {row.restored['name']}, and begin a sitting there"
-        raise UsageError("there is nothing new to name", why=why, fix="say them first", code="restored")
 
 
 def _shape(tx: Transaction, session: str, row: SessionRow | None) -> CheckpointsShape:

@@ -24,43 +24,16 @@ from pancode.control.run import (
     words_of,
 )
 from pancode.control.sessions import line_of
-from pancode.core import books
+from pancode.core import books, records
 from pancode.core.names import LAST, not_found
 from pancode.core.ports import Grouping, Transaction
-from pancode.core.records import (
-    Action,
-    ActionKind,
-    Attempt,
-    BookEntry,
-    EntryKind,
-    Fence,
-    FenceState,
-    Run,
-    RunState,
-    SessionRow,
-    Word,
-)
 from pancode.core.states import SessionState
 from pancode.errors import WorkspaceError
-from pancode.life.continuing import (
-    ended_turns,
-    is_between_turns,
-    is_turn_lost,
-    kept,
-    leads,
-    terms_of,
-)
+from pancode.life.continuing import ended_turns, is_between_turns, is_turn_lost, kept, leads, terms_of
 from pancode.life.inbox import InboxItem, ItemKind, item_of, open_item
 from pancode.life.receipts import usage_of_all
 from pancode.runs.retry import keeps_node
-from pancode.sessions.shapes import (
-    AskedShape,
-    NextTerms,
-    SessionMoney,
-    SessionShape,
-    SittingShape,
-    TasksShape,
-)
+from pancode.sessions import shapes
 from pancode.work.people.proposals import proposed_by
 
 MOST_TASKS = 1_000
@@ -70,13 +43,13 @@ MOST_TASKS = 1_000
 class SessionChain:
     """The runs of a session, oldest first, with the newest one's fence and what of it waits for a person."""
 
-    runs: tuple[Run, ...]
-    row: SessionRow | None
+    runs: tuple[records.Run, ...]
+    row: records.SessionRow | None
     """None: its newest run takes no turns."""
-    words: tuple[Word, ...]
+    words: tuple[records.Word, ...]
     """What people have said to its newest run."""
-    fence: Fence | None
-    asked: Action | None
+    fence: records.Fence | None
+    asked: records.Action | None
     goes_on: bool
     """The next sitting begins by itself, with words that came too late for the newest one."""
     proposed: InboxItem | None = None
@@ -88,7 +61,7 @@ class SessionChain:
         return self.runs[0].id
 
     @property
-    def newest(self) -> Run:
+    def newest(self) -> records.Run:
         return self.runs[-1]
 
     @property
@@ -102,10 +75,10 @@ class SessionChain:
         run, mark = self.newest, "" if self.fence is None else self.fence.mark
         if self.item not in (None, self.proposed):
             return SessionState.ASKS
-        if run.state is RunState.ENDED:
+        if run.state is records.RunState.ENDED:
             return _over(run, self.row)
-        if run.state is RunState.PENDING:
-            offered = self.fence is not None and self.fence.state is FenceState.OFFERED
+        if run.state is records.RunState.PENDING:
+            offered = self.fence is not None and self.fence.state is records.FenceState.OFFERED
             return SessionState.STARTS if offered else SessionState.WAITS_FOR_SLOT
         if mark in ("", Mark.ACCEPTED, Mark.PREPARED):
             return SessionState.STARTS
@@ -115,7 +88,7 @@ class SessionChain:
         return SessionState.WAITS_FOR_YOU if self.proposed is None else SessionState.ASKS
 
 
-def _over(run: Run, row: SessionRow | None) -> SessionState:
+def _over(run: records.Run, row: records.SessionRow | None) -> SessionState:
     if row is None or row.closed_by is not None:
         return SessionState.ENDED
     if is_turn_lost(run):
@@ -131,17 +104,17 @@ def load(tx: Transaction, text: str) -> SessionChain:
     return of_run(tx, _named(tx, text))
 
 
-def of_run(tx: Transaction, run: Run) -> SessionChain:
+def of_run(tx: Transaction, run: records.Run) -> SessionChain:
     """The session that has this run."""
     runs = tuple(chain_of(tx, run))
-    actions = tuple(tx.find(Action, {"run": runs[-1].id}))
-    goes_on = any(action.kind is ActionKind.GO_ON for action in actions)
+    actions = tuple(tx.find(records.Action, {"run": runs[-1].id}))
+    goes_on = any(action.kind is records.ActionKind.GO_ON for action in actions)
     change, row = proposed_by(tx, [run.id for run in runs]), session_of(tx, runs[-1])
     words, fence = tuple(words_of(tx, runs[-1])), newest_fence(tx, runs[-1])
     return SessionChain(runs, row, words, fence, open_item(actions), goes_on, change)
 
 
-def meant(core: Core, text: str, *, to_land: bool = False) -> Run:
+def meant(core: Core, text: str, *, to_land: bool = False) -> records.Run:
     """The run that this names, as `find_run` finds it; of a session the newest sitting, which has the whole
     change."""
     with core.ports.ledger.transaction() as tx:
@@ -154,10 +127,10 @@ NOT_AT_REST = "not_at_rest"
 """The code of the refusal that a rest of the session lifts; `run` of its details is the session."""
 
 
-def at_rest(core: Core, text: str, *, to_land: bool = False) -> Run:
+def at_rest(core: Core, text: str, *, to_land: bool = False) -> records.Run:
     """As `meant`. WorkspaceError for a sitting in a repository that has not ended: it has no change yet."""
     run = meant(core, text, to_land=to_land)
-    if not run.takes_turns or run.project is None or run.state is RunState.ENDED:
+    if not run.takes_turns or run.project is None or run.state is records.RunState.ENDED:
         return run
     raise WorkspaceError(
         f"{run.id} has not ended: its session has a change when it rests",
@@ -168,7 +141,7 @@ def at_rest(core: Core, text: str, *, to_land: bool = False) -> Run:
     )
 
 
-def _named(tx: Transaction, text: str) -> Run:
+def _named(tx: Transaction, text: str) -> records.Run:
     if text.partition("@")[0] != LAST:
         return find_run(tx, text)
     found = _newest(tx, 1)
@@ -177,13 +150,13 @@ def _named(tx: Transaction, text: str) -> Run:
     return found[0]
 
 
-def _newest(tx: Transaction, limit: int) -> list[Run]:
+def _newest(tx: Transaction, limit: int) -> list[records.Run]:
     """The newest sittings of the sessions, of the one that was at work last first."""
-    rows = tx.find(SessionRow, order="newest_ms", descending=True, limit=limit)
-    return [run for row in rows if (run := tx.get(Run, row.run)) is not None]
+    rows = tx.find(records.SessionRow, order="newest_ms", descending=True, limit=limit)
+    return [run for row in rows if (run := tx.get(records.Run, row.run)) is not None]
 
 
-def shape(core: Core, tx: Transaction, session: SessionChain) -> SessionShape:
+def shape(core: Core, tx: Transaction, session: SessionChain) -> shapes.SessionShape:
     """The session as JSON."""
     first, run = session.runs[0], session.newest
     row, item, turn = session.row, session.item, run.terms.get("turn")
@@ -194,7 +167,7 @@ def shape(core: Core, tx: Transaction, session: SessionChain) -> SessionShape:
         "reason": run.reason,
         "run": run.id,
         "node": node_of(tx, run),
-        "heard": run.state in (RunState.PENDING, RunState.ENDED)
+        "heard": run.state in (records.RunState.PENDING, records.RunState.ENDED)
         or session.fence is None
         or not unknown_since(core, tx, session.fence),
         "agent": run.agent,
@@ -222,7 +195,7 @@ def shape(core: Core, tx: Transaction, session: SessionChain) -> SessionShape:
     }
 
 
-def _next(core: Core, tx: Transaction, session: SessionChain) -> NextTerms | None:
+def _next(core: Core, tx: Transaction, session: SessionChain) -> shapes.NextTerms | None:
     row = session.row
     if row is None or row.chosen_by is None:
         return None
@@ -240,13 +213,15 @@ def _next(core: Core, tx: Transaction, session: SessionChain) -> NextTerms | Non
 _OF_A_TURN = ("number", "stop", "why", "tokens", "cost_usd", "cost_source")
 
 
-def _money(core: Core, tx: Transaction, session: SessionChain, attempts: list[Attempt]) -> SessionMoney:
+def _money(
+    core: Core, tx: Transaction, session: SessionChain, attempts: list[records.Attempt]
+) -> shapes.SessionMoney:
     """What may be spent, and what is left as a dispatch sees it; but of the sitting at work counts what its
     node told, not all that it may spend."""
     run, now = session.newest, attempts[-1] if attempts else None
     view = session_view(core, tx, session.id)
     used = books.counted_usd(view.balance)
-    if run.takes_turns and run.state is not RunState.ENDED and now is not None and now.run == run.id:
+    if run.takes_turns and run.state is not records.RunState.ENDED and now is not None and now.run == run.id:
         held = min(now.held_usd, view.balance.held_usd)  # a sitting of before sessions had books has none
         used = books.plus(books.minus(used, held), books.known_cost(now.usage) or books.ZERO)
     ceiling, sitting = view.ceilings.usd, run.limits.get("usd") if run.takes_turns else None
@@ -263,14 +238,14 @@ def _of_its_runs(tx: Transaction, session: SessionChain) -> Decimal:
     """The cost, by the books, of the runs that an orchestrator has begun; its own model is not in it."""
     of_it: dict[str, tuple[str | int | None, ...]] = {
         "scope": (books.session_scope(session.id),),
-        "kind": (EntryKind.SPEND, EntryKind.CORRECT, EntryKind.UNKNOWN),
+        "kind": (records.EntryKind.SPEND, records.EntryKind.CORRECT, records.EntryKind.UNKNOWN),
     }
     own = {one.id for one in session.runs}
-    found = tx.tally(BookEntry, Grouping(by=("run",), sums=("usd",), among=of_it))
+    found = tx.tally(records.BookEntry, Grouping(by=("run",), sums=("usd",), among=of_it))
     return books.plus(*(Decimal(one.sums[0]) for one in found if one.key[0] not in own))
 
 
-def _asked(item: InboxItem) -> AskedShape:
+def _asked(item: InboxItem) -> shapes.AskedShape:
     return {
         "run": item.run,
         "kind": item.kind.value,
@@ -283,13 +258,13 @@ def _asked(item: InboxItem) -> AskedShape:
     }
 
 
-def _sittings(session: SessionChain) -> list[SittingShape]:
+def _sittings(session: SessionChain) -> list[shapes.SittingShape]:
     backs = {} if session.row is None else session.row.backs
     before = (None, *(backs.get(run.id, run.id) for run in session.runs))
     return [_sitting(run, begins) for run, begins in zip(session.runs, before, strict=False)]
 
 
-def _sitting(run: Run, begins: str | None) -> SittingShape:
+def _sitting(run: records.Run, begins: str | None) -> shapes.SittingShape:
     return {
         "run": run.id,
         "begins": begins,
@@ -303,22 +278,22 @@ def _sitting(run: Run, begins: str | None) -> SittingShape:
     }
 
 
-def tasks(core: Core, text: str) -> TasksShape:
+def tasks(core: Core, text: str) -> shapes.TasksShape:
     """What the runs of a session have dispatched, the newest first."""
     with core.ports.ledger.transaction() as tx:
         session = load(tx, text)
-        found = [child for run in session.runs for child in tx.find(Run, {"parent": run.id})]
+        found = [child for run in session.runs for child in tx.find(records.Run, {"parent": run.id})]
         found.sort(key=lambda run: run.created_ms, reverse=True)
         return {"session": session.id, "runs": [run_shape(core, tx, run) for run in found[:MOST_TASKS]]}
 
 
-def show(core: Core, text: str) -> SessionShape:
+def show(core: Core, text: str) -> shapes.SessionShape:
     """One session, by any of its runs."""
     with core.ports.ledger.transaction() as tx:
         return shape(core, tx, load(tx, text))
 
 
-def sessions(core: Core, limit: int) -> list[SessionShape]:
+def sessions(core: Core, limit: int) -> list[shapes.SessionShape]:
     """The newest sessions."""
     with core.ports.ledger.transaction() as tx:
         return [shape(core, tx, one) for one in map(partial(of_run, tx), _newest(tx, limit))]

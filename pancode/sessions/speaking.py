@@ -37,7 +37,11 @@ def spoken(
 
     RefusedError with what could be had, where nothing on any machine could talk.
     """
-    if _is_named(around, request, project):
+    # whether the request, its agent or the settings say what it runs on
+    agent, defaults = find_agent(around.agents(project), str(request.agent)), around.defaults(project)
+    asked = request.model or request.runtime or request.resume or request.continues
+    is_named = bool(asked or agent.runtime or agent.model or defaults.model or defaults.models)
+    if is_named:
         return request, ""
     with core.ports.ledger.transaction() as tx:
         nodes = [view for view in core.views(tx) if view.node.removed is None]
@@ -56,13 +60,6 @@ def spoken(
     if wrong and wrong[0].code != NO_TURNS:  # a node that is not there
         raise wrong[0]
     raise nothing_talks([view for view in nodes if request.node in (None, view.node.name)])
-
-
-def _is_named(around: Surroundings, request: DispatchRequest, project: str | None) -> bool:
-    """Whether the request, its agent or the settings say what it runs on."""
-    agent, defaults = find_agent(around.agents(project), str(request.agent)), around.defaults(project)
-    asked = request.model or request.runtime or request.resume or request.continues
-    return bool(asked or agent.runtime or agent.model or defaults.model or defaults.models)
 
 
 def ways(nodes: Sequence[NodeView]) -> Iterator[Way]:

@@ -11,7 +11,7 @@ from pancode.agents.request import DispatchRequest
 from pancode.control.core import Core
 from pancode.control.run import session_of, words_of
 from pancode.control.surroundings import Surroundings
-from pancode.control.work import Work, unit_of_work
+from pancode.control.work import unit_of_work
 from pancode.core.records import Action, ActionKind, ApiToken, Run, RunState, Word
 from pancode.core.states import SessionState
 from pancode.core.visitors import AccessScope, must_allow
@@ -187,8 +187,10 @@ class GoingOn:
                 if action.kind is ActionKind.GO_ON:
                     work.tx.delete(Action, action.id)
             if why:
-                _told_why(work, run, why)
-
-
-def _told_why(work: Work, run: str, why: str) -> None:
-    work.tell(run, "continue", "next sitting", "not begun", f"{why}; its words are kept for the next ones")
+                work.tell(
+                    run,
+                    "continue",
+                    "next sitting",
+                    "not begun",
+                    f"{why}; its words are kept for the next ones",
+                )

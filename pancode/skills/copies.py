@@ -311,7 +311,11 @@ class Copies:
             target.rename(old)
         if new is not None:
             new.rename(target)
-            _sync(target.parent)
+            handle = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
         shutil.rmtree(self.stage(place), ignore_errors=True)
 
     def back_up(self, folder: str, name: str) -> str:
@@ -422,14 +426,6 @@ def _put(path: Path, data: bytes, mode: int) -> None:
         writer.flush()
         os.fchmod(writer.fileno(), mode)
         os.fsync(writer.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _text(path: Path) -> str | None:

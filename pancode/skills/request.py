@@ -9,11 +9,43 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pancode.core.names import not_found
 from pancode.plain import unhidden
 from pancode.skills.copies import GONE, mark_of
 from pancode.skills.skill import Skill
 from pancode.skills.sources import FoundSkill
-from pancode.skills.tools import TOOLS, folders, readers
+
+TOOLS: dict[str, str] = {
+    "claude": ".claude/skills",
+    "codex": ".agents/skills",
+    "gemini": ".agents/skills",
+    "opencode": ".agents/skills",
+    "copilot": ".agents/skills",
+    "qwen": ".agents/skills",
+    "cursor": ".agents/skills",
+    "antigravity": ".gemini/antigravity/skills",
+}
+"""Program to folder below the home, as the programs were found to look. OpenCode reads both."""
+KEYS: dict[str, str] = {
+    ".claude/skills": "claude",
+    ".agents/skills": "agents",
+    ".gemini/antigravity/skills": "antigravity",
+}
+"""Folder to the word that names it in the manifest and in backups."""
+
+
+def folders(tools: Sequence[str]) -> dict[str, str]:
+    """Word to folder, of these programs; none given: of all. NotFoundError."""
+    for tool in tools:
+        if tool not in TOOLS:
+            raise not_found("tool", tool, list(TOOLS), f"one of: {', '.join(TOOLS)}")
+    return {KEYS[TOOLS[tool]]: TOOLS[tool] for tool in tools or TOOLS}
+
+
+def readers(key: str) -> list[str]:
+    """The programs that read this folder."""
+    return [tool for tool, folder in TOOLS.items() if KEYS[folder] == key]
+
 
 Json = dict[str, Any]
 LEFT: dict[str, str] = {

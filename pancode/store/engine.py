@@ -25,26 +25,23 @@ def engine_for(url: str, busy_ms: int) -> Engine:
     """An engine on a file, with one connection. `busy_ms`: how long to wait for another process to let go."""
     parsed = make_url(url)
     if parsed.database is not None:
-        _make_private(Path(parsed.database))
+        # the file and its folder exist and are ours alone; SQLite gives its side files the same mode
+        path = Path(parsed.database)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as exc:
+            raise ConfigError(
+                f"the ledger at {path} cannot be opened for writing",
+                why=str(exc),
+                fix=f"make {path.parent} writable for you, or set PANCODE_HOME",
+                code="ledger_forbidden",
+            ) from exc
     arguments = {"check_same_thread": False, "timeout": busy_ms / 1000}
     engine = create_engine(parsed, poolclass=StaticPool, connect_args=arguments)
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)
     return engine
-
-
-def _make_private(path: Path) -> None:
-    """The file and its folder exist and are ours alone; SQLite gives its side files the same mode."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    except OSError as exc:
-        raise ConfigError(
-            f"the ledger at {path} cannot be opened for writing",
-            why=str(exc),
-            fix=f"make {path.parent} writable for you, or set PANCODE_HOME",
-            code="ledger_forbidden",
-        ) from exc
 
 
 def _on_connect(connection: Any, _record: object) -> None:

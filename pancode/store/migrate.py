@@ -35,7 +35,19 @@ def bring_up_to_date(engine: Engine, place: str, history: Revisions) -> None:
     if found == history.head:
         return
     if found is not None:
-        _check_known(found, place, history)
+        from alembic.util import CommandError
+
+        from pancode.store.migrations.script import SHIPPED, scripts
+
+        try:
+            scripts(history.folders or SHIPPED).get_revision(found)
+        except CommandError as exc:
+            raise ConfigError(
+                f"the ledger at {place} was written by a newer version of PanCode",
+                why=f"its schema is {found}, this version knows up to {history.head}",
+                fix="install the newer version again, or set PANCODE_HOME to another folder",
+                code="ledger_newer",
+            ) from exc
         _copy_beside(engine, place, found, history)
     with engine.connect() as connection, connection.begin():
         _upgrade(connection, history)
@@ -46,22 +58,6 @@ def revision_of(connection: Connection) -> str | None:
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
     return connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()
-
-
-def _check_known(revision: str, place: str, history: Revisions) -> None:
-    from alembic.util import CommandError
-
-    from pancode.store.migrations.script import SHIPPED, scripts
-
-    try:
-        scripts(history.folders or SHIPPED).get_revision(revision)
-    except CommandError as exc:
-        raise ConfigError(
-            f"the ledger at {place} was written by a newer version of PanCode",
-            why=f"its schema is {revision}, this version knows up to {history.head}",
-            fix="install the newer version again, or set PANCODE_HOME to another folder",
-            code="ledger_newer",
-        ) from exc
 
 
 def _copy_beside(engine: Engine, place: str, revision: str, history: Revisions) -> None:

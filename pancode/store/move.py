@@ -41,7 +41,8 @@ def move(source: Where, target: Where, wall_ms: int) -> list[Moved]:
     NotFoundError without a ledger there, ConfigError for a target that holds one; and the errors of opening
     a ledger, as where a coordinator has it. Nothing is changed then, and it can be asked again.
     """
-    _there(source)
+    if isinstance(source, Path) and not source.exists():
+        raise NotFoundError(f"there is no ledger at {source}", fix="pancode doctor")
     with _open(source) as old:
         _check_source(old, place_of(source))
         with _open(target) as new:
@@ -62,11 +63,6 @@ def place_of(where: Where) -> str:
 def kept_as(path: Path) -> Path:
     """The new name of a ledger file after a move; an older file of that name is renamed."""
     return path.with_name(f"{path.name}.moved")
-
-
-def _there(source: Where) -> None:
-    if isinstance(source, Path) and not source.exists():
-        raise NotFoundError(f"there is no ledger at {source}", fix="pancode doctor")
 
 
 @contextmanager

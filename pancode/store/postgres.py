@@ -22,12 +22,7 @@ LOCK = (0x50616E43, 0x6F6465)
 """The two numbers of the advisory lock that makes a session the only writer."""
 CONNECT_S = 5
 _NAME_CHARS = 63
-_ALIVE = {
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
-}
+_ALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 _HOLDER = """
 SELECT a.pid, a.application_name, host(a.client_addr) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %s AND l.objid = %s
@@ -147,7 +142,23 @@ def _begin(database: Database, connection: Any, busy_ms: int, sole: bool) -> Non
     """A new session, before its first transaction."""
     try:
         connection.autocommit = True
-        _check(database, connection)
+        version = connection.info.server_version // 10_000
+        if version < OLDEST:
+            raise ConfigError(
+                f"the PostgreSQL at {database.place} is too old",
+                why=f"it says that it is {version}; PanCode needs {OLDEST} or newer",
+                fix=f"upgrade it, or set {database.origin} to another; {database.probe('select version()')}",
+                code="ledger_server",
+            )
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            make = f"create database {_quoted(database)} encoding 'UTF8' template template0"
+            raise ConfigError(
+                f"the database at {database.place} cannot hold every text",
+                why=f"its encoding is {encoding}, and must be UTF8",
+                fix=f"make it anew: {database.probe(make, 'postgres')}",
+                code="ledger_server",
+            )
         with connection.cursor() as cursor:
             cursor.execute(f"SET lock_timeout = {int(busy_ms)}")
             # A machine that is gone is to lose its session soon, not after the system's two hours.
@@ -159,26 +170,6 @@ def _begin(database: Database, connection: Any, busy_ms: int, sole: bool) -> Non
     except BaseException:
         connection.close()
         raise
-
-
-def _check(database: Database, connection: Any) -> None:
-    version = connection.info.server_version // 10_000
-    if version < OLDEST:
-        raise ConfigError(
-            f"the PostgreSQL at {database.place} is too old",
-            why=f"it says that it is {version}; PanCode needs {OLDEST} or newer",
-            fix=f"upgrade it, or set {database.origin} to another; {database.probe('select version()')}",
-            code="ledger_server",
-        )
-    encoding = connection.info.parameter_status("server_encoding")
-    if encoding != "UTF8":
-        make = f"create database {_quoted(database)} encoding 'UTF8' template template0"
-        raise ConfigError(
-            f"the database at {database.place} cannot hold every text",
-            why=f"its encoding is {encoding}, and must be UTF8",
-            fix=f"make it anew: {database.probe(make, 'postgres')}",
-            code="ledger_server",
-        )
 
 
 def _take(database: Database, cursor: Any) -> None:

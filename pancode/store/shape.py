@@ -168,7 +168,11 @@ def _codec(hint: Any) -> tuple[Kind, Convert | None, Convert | None]:
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return Kind.TEXT, lambda value: hint(value).value, hint
     if hint is object or is_typeddict(hint) or (get_origin(hint) or hint) in (dict, list, tuple):
-        return Kind.JSON, _dump, _json_decoder(hint)
+        shape = _tupled(hint)
+        json_decoder = (
+            json.loads if shape is None else lambda text: () if text == "[]" else shape(json.loads(text))
+        )
+        return Kind.JSON, _dump, json_decoder
     raise TypeError(f"a row cannot hold {hint}")
 
 
@@ -179,11 +183,6 @@ def _money(value: Decimal) -> str:
 
 
 _dump: Convert = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
-
-
-def _json_decoder(hint: Any) -> Convert:
-    shape = _tupled(hint)
-    return json.loads if shape is None else lambda text: () if text == "[]" else shape(json.loads(text))
 
 
 def _tupled(hint: Any) -> Convert | None:

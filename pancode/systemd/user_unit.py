@@ -113,7 +113,9 @@ class UserService:
             return f"restarted at boot; {runs} the system's service {self._unit.name}"
         if self._never or not self._path.exists() or not self._enabled():
             return f"{NOT_RESTARTED}: {self._never}" if self._never else NOT_RESTARTED
-        if self._lingers():
+        words = ("loginctl", "show-user", getpass.getuser(), "-p", "Linger")
+        lingers = self._run(words) == (0, "Linger=yes")
+        if lingers:
             return f"restarted at boot; {runs} the user service {self._unit.name}"
         return (
             f"restarted at your next login (at boot after `loginctl enable-linger`); "
@@ -122,10 +124,6 @@ class UserService:
 
     def _enabled(self) -> bool:
         return self._systemctl("is-enabled", self._unit.name) == (0, "enabled")
-
-    def _lingers(self) -> bool:
-        words = ("loginctl", "show-user", getpass.getuser(), "-p", "Linger")
-        return self._run(words) == (0, "Linger=yes")
 
     def _systemctl(self, *words: str) -> tuple[int, str]:
         return self._run(("systemctl", "--user", *words))

@@ -13,11 +13,10 @@ from textual.widgets import Input
 
 from pancode.errors import PancodeError
 from pancode.plain import safe
-from pancode.tui.acting import Acting
-from pancode.tui.acts import KeySubject, named, subject
+from pancode.tui.acts import ACTS, Act, ActKind, KeySubject, choices, held, named, subject, way_of
 from pancode.tui.bars import Bar, KeyBar, PromptLine
 from pancode.tui.canvas import Canvas, LogView
-from pancode.tui.dialogs import KeysHelp
+from pancode.tui.dialogs import Confirm, KeysHelp, Words
 from pancode.tui.keys import KEYS
 from pancode.tui.logreader import LogReader
 from pancode.tui.page import Json, Line, Page, PageMoment, PagePlace, filtered, line, span, spread
@@ -26,6 +25,68 @@ from pancode.tui.reader import Acted, AnswersRead, Away, Crashed, Looked, News, 
 from pancode.tui.sheet import Sheet
 from pancode.tui.steady import SteadyPage
 from pancode.tui.views import SUMMARY, VIEWS, PageView, resource, resources
+
+HELD = "held"
+"""The refusal of a landing that a person can lift by a word."""
+
+
+class Acting:
+    """One question at a time: what was asked before is forgotten. `note` shows one line, in a style."""
+
+    def __init__(self, page: SteadyPage, note: Callable[..., None], reader: Reader, by: str) -> None:
+        self._page, self._note, self._reader, self._by = page, note, reader, by
+        self._ticket = 0
+        self._next: Callable[[Any], None] | None = None
+
+    def begin(self, name: str, kind: str, about: KeySubject) -> None:
+        """The act of this name on a thing of this kind."""
+        if (name, kind) == ("approve", "item"):
+            name = way_of(about.shape)
+        chosen = ACTS[name, kind]
+        if chosen.look is None:
+            return self._ask(chosen, about.shape)
+        self._ticket += 1
+        self._next = lambda shape: self._ask(chosen, shape)
+        self._reader.look(self._ticket, chosen.look(about.name(kind)))
+        return None
+
+    def looked(self, ticket: int, shape: Any) -> None:
+        if ticket == self._ticket and self._next is not None:
+            ask, self._next = self._next, None
+            ask(shape)
+
+    def acted(self, act: Act | None, refused: PancodeError | None) -> None:
+        """Say how it ended; where only a yes is missing, ask for it."""
+        if refused is None:
+            return self._note(act.says if act is not None else "", "green")
+        yes = str(getattr(refused, "details", {}).get("yes", ""))
+        if act is not None and refused.code == HELD and yes:
+            return self._confirm(held(act, refused.why, yes))
+        return self._note(". ".join(filter(None, (str(refused), refused.why, refused.fix))), "red")
+
+    def _ask(self, chosen: ActKind, shape: Json) -> None:
+        if not chosen.words:
+            return self._confirm(chosen.act(shape, ""))
+
+        def said(words: str | None) -> None:
+            if words and words.strip():
+                self._send(chosen.act(shape, words.strip()))
+
+        question = f"{chosen.words} {shape['run']}:\n{choices(shape)}"
+        self._page.app.push_screen(Words(question), said)
+        return None
+
+    def _confirm(self, act: Act) -> None:
+        def said(yes: bool | None) -> None:
+            if yes:
+                self._send(act)
+
+        self._page.app.push_screen(Confirm(act.question), said)
+
+    def _send(self, act: Act) -> None:
+        self._note("asked; waiting for the answer ...")
+        self._reader.act(act, self._by)
+
 
 if TYPE_CHECKING:
     from node_agent.wire.clock import Clock
@@ -256,22 +317,19 @@ class Console(SteadyPage):
         elif key.kinds:
             self.note(f"{key.label} acts on {' and '.join(sorted(key.kinds))}: nothing like it is marked")
         else:
-            self._common(press)
-
-    def _common(self, press: str) -> None:
-        """The keys that act on nothing in particular."""
-        keys: dict[str, Callable[[], object]] = {
-            "enter": self._go_in,
-            "escape": self._go_out,
-            "colon": self._ask_resource,
-            "slash": self._ask_filter,
-            "question_mark": lambda: self.app.push_screen(KeysHelp()),
-            "y": self._copy,
-            "i": lambda: self.go(PagePlace("inbox")),
-            "R": self._enter,
-            "q": lambda: self.dismiss(0),
-        }
-        keys[press]()
+            # the keys that act on nothing in particular
+            keys: dict[str, Callable[[], object]] = {
+                "enter": self._go_in,
+                "escape": self._go_out,
+                "colon": self._ask_resource,
+                "slash": self._ask_filter,
+                "question_mark": lambda: self.app.push_screen(KeysHelp()),
+                "y": self._copy,
+                "i": lambda: self.go(PagePlace("inbox")),
+                "R": self._enter,
+                "q": lambda: self.dismiss(0),
+            }
+            keys[press]()
 
     def go(self, place: PagePlace) -> None:
         """Go into a place; Esc comes back from it."""

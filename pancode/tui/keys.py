@@ -27,12 +27,7 @@ class Key:
 
 
 KEYS: tuple[Key, ...] = (
-    Key(
-        "enter",
-        "Enter",
-        "go in: to the run, machine, question ...; talk with a session",
-        in_footer=False,
-    ),
+    Key("enter", "Enter", "go in: to the run, machine, question ...; talk with a session", in_footer=False),
     Key("escape", "Esc", "go back; end a filter", in_footer=False),
     Key("colon", ":", "go to a resource; Tab completes"),
     Key("slash", "/", "filter what is shown"),

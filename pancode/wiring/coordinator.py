@@ -30,8 +30,7 @@ from pancode.code.git.kept import KeptFiles
 from pancode.code.git.port import GitDepot
 from pancode.code.git.streams import LogStreams
 from pancode.code.landing.forge import ForgeAccess, ForgeKind
-from pancode.code.landing.forges import must_be_possible, open_pull_request
-from pancode.code.landing.pull_request import PullAsked
+from pancode.code.landing.pull_request import PullAsked, must_be_possible, open_pull_request
 from pancode.code.landing.verifying import Verifications
 from pancode.code.retention import DailyRetention
 from pancode.code.tracker.telling import TrackerNews
@@ -204,18 +203,17 @@ class Coordinator:
             self.fleet_id = fleet_id(ledger, home, self._clock.wall_ms(), self._ids)
             self._own = own_key(ledger, home, self.settings.database, self.key, self._clock.wall_ms())
             self.key = self._own.key
-            self._start_redis(environ)
+            self._access = (
+                self._redis()
+            )  # what a bad key or ledger keeps from starting leaves no Valkey behind
+            try:
+                self._assemble(environ)
+            except BaseException:
+                if self.settings.redis is None:
+                    self.valkey.stop()
+                raise
         except BaseException:
             ledger.close()
-            raise
-
-    def _start_redis(self, environ: Mapping[str, str]) -> None:
-        self._access = self._redis()  # what a bad key or ledger keeps from starting leaves no Valkey behind
-        try:
-            self._assemble(environ)
-        except BaseException:
-            if self.settings.redis is None:
-                self.valkey.stop()
             raise
 
     def _assemble(self, environ: Mapping[str, str]) -> None:

@@ -86,7 +86,9 @@ def own_key(
         old = PublicKey.parse(str(known.value))
         if not home.is_key_lost():
             raise _stranger(home, database, old)
-        keyring.end(tx, _fleet_of(tx), old.text(), wall_ms)
+        fleet = tx.get(Setting, "fleet")
+        fleet_of = str(fleet.value) if fleet is not None else ""
+        keyring.end(tx, fleet_of, old.text(), wall_ms)
         keyring.keep_obeyed(tx, old)
         tx.put(Setting(CURRENT, text, wall_ms, "coordinator"))
         home.keep_key(found)
@@ -96,11 +98,6 @@ def own_key(
 def _has_used_it(tx: Transaction) -> bool:
     """Whether there is a node that obeys the ledger's key, or a receipt that it countersigned."""
     return any(n.public_key for n in tx.find(Node)) or bool(tx.find(StoredReceipt, limit=1))
-
-
-def _fleet_of(tx: Transaction) -> str:
-    fleet = tx.get(Setting, "fleet")
-    return str(fleet.value) if fleet is not None else ""
 
 
 def _stranger(home: Home, database: Database | None, old: PublicKey) -> ConfigError:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from node_agent.wire.logs import VARIABLE as LOG
-from pancode.config.secrets import passwords
+from pancode.config.values import passwords
 from pancode.config.variables import VARIABLES
 from pancode.systemd.system_unit import SystemService
 from pancode.systemd.unit import CoordinatorUnit

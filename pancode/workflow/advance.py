@@ -1,9 +1,10 @@
-"""Decides how a workflow goes on: which steps begin or are over, which runs are stopped, how it ends."""
+"""Decides how a workflow goes on: which steps begin or are over, who wins, what is stopped, how it ends."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 from node_agent.wire.failure import Outcome
 from pancode.core.records import (
@@ -16,7 +17,8 @@ from pancode.core.records import (
     WorkflowStepState,
 )
 from pancode.core.values import replace
-from pancode.workflow import lane, questions, race, rounds
+from pancode.workflow import lane, questions, rounds
+from pancode.workflow.plan import RaceRule
 
 BAD = frozenset({WorkflowStepState.FAILED, WorkflowStepState.REFUSED})
 LONGEST_HOLD_MS = 3_600_000
@@ -76,7 +78,7 @@ def advance(view: WorkflowView) -> Advance:
     for step in view.steps:  # a later step may send an earlier one into another round
         steps = rounds.begun_again(steps, steps[step.name], view.now_ms)
     steps = {name: lane.turned(step, view.now_ms) for name, step in steps.items()}
-    workflow, measure = race.decided(view.workflow, steps, view.runs)
+    workflow, measure = decided(view.workflow, steps, view.runs)
     steps = _cut(replace(view, workflow=workflow), steps)
     started, released, next_ms = _begun(replace(view, workflow=workflow), steps)
     steps = {**steps, **{step.name: step for step in released}}
@@ -294,7 +296,7 @@ def _end(workflow: Workflow, steps: list[WorkflowStep]) -> tuple[WorkflowState, 
     if workflow.winner is not None:
         return WorkflowState.DONE, f"{workflow.winner} has won"
     if workflow.race:
-        no_winner = f"no winner: {first or race.without_number(steps) or 'no run is done'}"
+        no_winner = f"no winner: {first or without_number(steps) or 'no run is done'}"
         stopped = workflow.stop_asked is not None
         return (
             (WorkflowState.STOPPED, str(workflow.stop_asked))
@@ -308,3 +310,47 @@ def _end(workflow: Workflow, steps: list[WorkflowStep]) -> tuple[WorkflowState, 
     if workflow.kind is WorkflowKind.BATCH and done:
         return WorkflowState.PARTIAL, f"{done} of {len(steps)} are done; {first}".removesuffix("; ")
     return WorkflowState.FAILED, first or "; ".join(f"{s.name}: {s.reason}" for s in steps if s.reason)[:500]
+
+
+def decided(
+    workflow: Workflow, steps: Mapping[str, WorkflowStep], runs: Mapping[str, Run]
+) -> tuple[Workflow, tuple[str, ...]]:
+    """The workflow with its winner, when there is one now; the steps that need a number first."""
+    if not workflow.race or workflow.winner is not None:
+        return workflow, ()
+    done = [step for step in steps.values() if step.state is WorkflowStepState.DONE]
+    if workflow.race["by"] == RaceRule.FIRST:
+        by_time = sorted(done, key=lambda step: (_finished_ms(step, runs), step.number))
+        return (replace(workflow, winner=by_time[0].name), ()) if by_time else (workflow, ())
+    if any(_goes_on(step) for step in steps.values()):
+        return workflow, ()
+    unmeasured = tuple(step.name for step in done if "score" not in step.outputs)
+    if unmeasured:
+        return workflow, unmeasured
+    sign = -1 if workflow.race["by"] == RaceRule.SCORE else 1
+    measured = [
+        (sign * number, step.number, step.name) for step in done if (number := score(step)) is not None
+    ]
+    return (replace(workflow, winner=min(measured)[2]), ()) if measured else (workflow, ())
+
+
+def score(step: WorkflowStep) -> Decimal | None:
+    """The number that its result was given; None: none could be."""
+    number = step.outputs.get("score")
+    return None if number is None else Decimal(str(number))
+
+
+def without_number(steps: Iterable[WorkflowStep]) -> str:
+    """The racers without a number, and why."""
+    none = [one for one in steps if one.state is WorkflowStepState.DONE and score(one) is None]
+    return "; ".join(f"{one.name}: {one.outputs.get('problem') or 'no score'}" for one in none)[:500]
+
+
+def _goes_on(step: WorkflowStep) -> bool:
+    open_states = (WorkflowStepState.WAITING, WorkflowStepState.STARTING, WorkflowStepState.RUNNING)
+    return step.state in open_states
+
+
+def _finished_ms(step: WorkflowStep, runs: Mapping[str, Run]) -> int:
+    run = runs.get(str(step.run))
+    return run.finished_ms or 0 if run is not None and run.state is RunState.ENDED else 0

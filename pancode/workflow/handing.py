@@ -1,14 +1,132 @@
-"""What a step of a workflow is handed: its task filled in, and the answers before it as files."""
+"""What a step of a workflow is handed and leaves: its task filled in, files for it, its outputs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
-from pancode.core.records import WorkflowStep
-from pancode.errors import RefusedError
-from pancode.workflow.template import INPUT, ORIGINAL, TemplatePlace, fill, places
+from pancode.core.records import Run, WorkflowStep
+from pancode.errors import RefusedError, UsageError
+
+INPUT, ORIGINAL = "INPUT", "ORIGINAL"
+_PLACE = re.compile(
+    r"\{\{\s*steps\.(?P<step>[^\s.{}]+)\.(?P<what>answer|commit|files\.(?P<path>[^\s{}]+))\s*\}\}"
+    r"|\$(?P<word>INPUT|ORIGINAL)(?![A-Za-z0-9_])"
+)
+_ANY = re.compile(r"\{\{\s*steps\b[^{}]*\}\}")
+_FORMS = "{{ steps.NAME.answer }}, {{ steps.NAME.commit }} or {{ steps.NAME.files.PATH }}"
+
+
+@dataclass(frozen=True, slots=True)
+class TemplatePlace:
+    """One place of a task that is to be filled. `step` is empty for `$INPUT` and `$ORIGINAL`."""
+
+    step: str
+    what: str
+    """answer, commit, files, INPUT or ORIGINAL."""
+    path: str = ""
+
+
+def fill(text: str, value: Callable[[TemplatePlace], str]) -> str:
+    """The text with every place filled. What is put in is not looked at again."""
+    return _PLACE.sub(lambda found: value(_place(found)), text)
+
+
+def places(text: str) -> Iterator[TemplatePlace]:
+    """All places of a text, in their order."""
+    return map(_place, _PLACE.finditer(text))
+
+
+def first_task(text: str, task: str) -> str:
+    """The task of a step that needs no other: `$INPUT` and `$ORIGINAL` are both the workflow's own."""
+    return fill(text, lambda place: task)
+
+
+def check_places(text: str, needed: dict[str, tuple[str, ...]]) -> None:
+    """UsageError for a place that names nothing. `needed`: the files kept of each step it may name."""
+    for found in _ANY.finditer(text):
+        if _PLACE.fullmatch(found[0]) is None:
+            raise UsageError(f"{found[0]} does not name a value", fix=f"write {_FORMS}", code="bad_workflow")
+    for place in places(text):
+        if place.step and place.step not in needed:
+            known = ", ".join(sorted(needed)) or "none"
+            raise UsageError(
+                f"{{{{ steps.{place.step}.{place.what} }}}} names a step that this one does not need",
+                why=f"it needs, directly or through others: {known}",
+                fix=f"add {place.step} to its needs",
+                code="bad_workflow",
+            )
+        kept = needed.get(place.step, ())
+        if place.path and not any(is_kept(place.path, pattern) for pattern in kept):
+            raise UsageError(
+                f"{place.step} does not keep the file {place.path}, which a task names",
+                why=f"it keeps: {', '.join(kept) or 'none'}",
+                fix=f"add {place.path} to the files of {place.step}",
+                code="bad_workflow",
+            )
+
+
+def is_kept(path: str, pattern: str) -> bool:
+    """Whether a file's path fits a name or pattern; `*` also crosses folders."""
+    return path == pattern or fnmatchcase(path, pattern)
+
+
+def _place(found: re.Match[str]) -> TemplatePlace:
+    word = found["word"]
+    if word:
+        return TemplatePlace("", word)
+    path = found["path"] or ""
+    return TemplatePlace(found["step"], "files" if path else found["what"], path)
+
+
+MOST_VERDICT = 64 * 1024
+"""Bytes of a verdict's file."""
+MOST_FILE = 5_000_000
+"""Bytes of a file that a task may be filled with."""
+MOST_FILES = 200
+
+
+def result_commit(run: Run) -> str | None:
+    """The commit at which the next step begins: its result, or its own beginning if it changed nothing."""
+    found = run.result.get("commit") or run.workspace.get("snapshot")
+    return found if isinstance(found, str) else None
+
+
+def kept_files(step: WorkflowStep, names: Sequence[str]) -> tuple[list[str], str]:
+    """The files that the step keeps; in words, which one is not there."""
+    found = [name for name in names if any(is_kept(name, pattern) for pattern in step.files)]
+    missing = [p for p in step.files if not any(is_kept(name, p) for name in found)]
+    problem = f"missing output: {missing[0]} is not in its result" if missing else ""
+    if len(found) > MOST_FILES:
+        problem = f"it keeps {len(found)} files, at most {MOST_FILES}: narrow the patterns"
+    return found[:MOST_FILES], problem
+
+
+def verdict_of(step: WorkflowStep, data: bytes | None) -> tuple[dict[str, object], str]:
+    """The verdict, or in words why it is none. Read from its file, never from prose."""
+    name = str(step.verdict["file"])
+    if data is None:
+        return {}, f"no verdict: {name} is not in its result, or larger than {MOST_VERDICT} bytes"
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError) as exc:
+        return {}, f"no verdict: {name} is not JSON: {str(exc)[:200]}"
+    if not isinstance(found, dict):
+        return {}, f"no verdict: {name} is not a JSON object"
+    schema = step.verdict["schema"]
+    for key, allowed in schema.items() if isinstance(schema, dict) else ():
+        if key not in found:
+            return {}, f"no verdict: {name} has no field {key!r}"
+        if allowed and not any(
+            found[key] == one and isinstance(found[key], bool) is isinstance(one, bool) for one in allowed
+        ):
+            values = ", ".join(map(repr, allowed))
+            return {}, f"no verdict: {key} is {str(found[key])[:100]!r} in {name}, it must be one of {values}"
+    return found, ""
+
 
 FOLDER = ".pancode/inputs"
 """The folder with the files for a step. It is in no change."""

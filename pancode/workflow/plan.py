@@ -1,8 +1,8 @@
-"""A workflow as it was asked for, and the rows that it becomes."""
+"""A workflow as it was asked for: its file, its steps, what builds on what, and the rows that it becomes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -10,9 +10,47 @@ from typing import Any
 
 from pancode.agents.request import DispatchRequest, plain, request_from
 from pancode.core.records import Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
-from pancode.errors import UsageError
-from pancode.workflow.project_file import ProjectFile
-from pancode.workflow.template import check_places
+from pancode.errors import RefusedError, UsageError
+from pancode.workflow.handing import check_places
+
+NEEDS_YES = "needs_yes"
+"""The code of an agent that asks before each dispatch: a terminal asks, any other face refuses."""
+SETTING = "workflow_file:"
+"""The prefix before the digest of a content to which a person has said yes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectFile:
+    """The file from which a workflow was read. `replaces`: the shipped workflow whose place it takes."""
+
+    place: str
+    digest: str
+    replaces: str = ""
+
+    def words(self) -> str:
+        """Said each time that it takes the place of a shipped one; empty where it does not."""
+        shipped = f"{self.replaces} is {self.place}, a file of the project"
+        return f"{shipped}, in the place of the workflow that PanCode ships" if self.replaces else ""
+
+
+def reasons_to_ask(file: ProjectFile, bare: Iterable[str]) -> tuple[str, ...]:
+    """`bare`: its steps with `workspace: none`."""
+    names = ", ".join(bare)
+    outside = f"step {names}: workspace none, on the machine itself" if names else ""
+    return tuple(filter(None, (file.words(), outside)))
+
+
+def needs_yes(file: ProjectFile, why: str) -> RefusedError:
+    """The refusal, until a person has said yes to this content."""
+    return RefusedError(
+        f"Dispatch blocked: nobody has said yes to the workflow file {file.place}",
+        why=f"it is a file of the project, which a landed change may have written, and {why} "
+        f"(content sha256 {file.digest[:12]})",
+        fix=f"read it: cat {file.place}; then give the command on a terminal, or with --yes: "
+        "the yes counts for this content",
+        code=NEEDS_YES,
+    )
+
 
 MOST_STEPS = 1_000
 IN_ORDER = frozenset({WorkflowKind.CHAIN, WorkflowKind.GRAPH})
@@ -141,31 +179,23 @@ def check(plan: WorkflowPlan) -> None:
         path = f"steps.{number}"
         if names.index(step.name) != number:
             raise _wrong(f"{path}.name", f"two steps have the name {step.name!r}", "give each its own name")
-        _check_needs(path, step, names)
+        for need in (*step.needs, *filter(None, [step.back_to])):
+            if need not in names:
+                raise _wrong(f"{path}.needs", f"there is no step {need!r}", f"one of: {', '.join(names)}")
+        if step.name in step.needs:
+            raise _wrong(f"{path}.needs", f"{step.name} needs itself", f"take {step.name} out of its needs")
         _check_rounds(path, step, plan.steps)
     _check_cycle(plan.steps)
     for number, step in enumerate(plan.steps if plan.kind in IN_ORDER else ()):
         _check_task(f"steps.{number}.dispatch.task", step, plan.steps)
     if plan.kind not in IN_ORDER and any(step.needs for step in plan.steps):
         raise _wrong("steps", f"the steps of a {plan.kind} need no others", "take needs out, or use a graph")
-    _check_race(plan)
-
-
-def _check_race(plan: WorkflowPlan) -> None:
     if (plan.kind is WorkflowKind.RACE) != bool(plan.race):
         raise _wrong("race", "a race, and nothing else, says how it is won", "race: {by: first}")
     if plan.race and (plan.race["by"] == RaceRule.SCORE) != bool(plan.race.get("score")):
         raise _wrong(
             "race.score", "a race by score, and no other, has a command", "race: {by: score, score: CMD}"
         )
-
-
-def _check_needs(path: str, step: StepPlan, names: Sequence[str]) -> None:
-    for need in (*step.needs, *filter(None, [step.back_to])):
-        if need not in names:
-            raise _wrong(f"{path}.needs", f"there is no step {need!r}", f"one of: {', '.join(names)}")
-    if step.name in step.needs:
-        raise _wrong(f"{path}.needs", f"{step.name} needs itself", f"take {step.name} out of its needs")
 
 
 def _check_task(path: str, step: StepPlan, steps: Sequence[StepPlan]) -> None:
@@ -239,3 +269,34 @@ def _circle(left: Sequence[StepPlan]) -> Iterator[str]:
 
 def _wrong(path: str, what: str, fix: str) -> UsageError:
     return UsageError(f"{path}: {what}", fix=fix, code="bad_workflow", details={"path": path})
+
+
+def sides_of(name: str, steps: Mapping[str, WorkflowStep], commits: Mapping[str, str]) -> tuple[str, ...]:
+    """The needs that have left a result, without those whose result another of them goes on from."""
+    needs = [need for need in steps[name].needs if need in commits]
+    carried = {one for need in needs for one in _carried(need, steps, commits) - {need}}
+    return tuple(need for need in needs if need not in carried)
+
+
+def history_of(
+    name: str, steps: Mapping[str, WorkflowStep], commits: Mapping[str, str]
+) -> dict[str, tuple[str, ...]]:
+    """For each earlier step with a result: the steps from whose results it began.
+
+    Each comes after those from which it began.
+    """
+    every = tuple(steps.values())
+    before = [one for one in ancestors(name, every) if one in commits]
+    before.sort(key=lambda one: (len(ancestors(one, every)), one))
+    return {one: sides_of(one, steps, commits) for one in before}
+
+
+def _carried(name: str, steps: Mapping[str, WorkflowStep], commits: Mapping[str, str]) -> set[str]:
+    """The steps whose results are in this one's; a step without a result hands none on."""
+    found, left = set[str](), [name]
+    while left:
+        one = left.pop()
+        if one not in found and one in commits:
+            found.add(one)
+            left += steps[one].needs
+    return found

@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from node_agent.wire.failure import Outcome
-from pancode.core.records import (
-    Run,
-    RunState,
-    Workflow,
-    WorkflowKind,
-    WorkflowState,
-    WorkflowStep,
-    WorkflowStepState,
-)
+from pancode.core import records
 from pancode.core.values import replace
 from pancode.errors import RefusedError
 from pancode.life.continuing import NEXT, is_blocked, nexts
@@ -22,72 +14,72 @@ ANSWERED = "answered"
 """The key in a run's result for an answer that came to nothing, so that its question is asked again."""
 MOST_OF_AN_ANSWER = 200
 _WAITS = 'waits for a person: {reason} ({before}pancode answer {run} "...")'
-_STANDS = (WorkflowStepState.FAILED, WorkflowStepState.STOPPED)
+_STANDS = (records.WorkflowStepState.FAILED, records.WorkflowStepState.STOPPED)
 
 
-def waiting(step: WorkflowStep, run: Run) -> WorkflowStep:
+def waiting(step: records.WorkflowStep, run: records.Run) -> records.WorkflowStep:
     """The step while a person is asked: it takes no place, and what needs it waits, too."""
     said = str(run.result.get(ANSWERED) or "")
     said = said if len(said) <= MOST_OF_AN_ANSWER else f"{said[:MOST_OF_AN_ANSWER]} ..."
     before = f"the answer before was: {said}; " if said else ""
     reason = _WAITS.format(reason=run.reason, before=before, run=run.id)
-    return replace(step, state=WorkflowStepState.WAITING, reason=reason, finished_ms=None, lost=None)
+    return replace(step, state=records.WorkflowStepState.WAITING, reason=reason, finished_ms=None, lost=None)
 
 
-def is_asking(step: WorkflowStep, asked: Collection[str]) -> bool:
+def is_asking(step: records.WorkflowStep, asked: Collection[str]) -> bool:
     """Whether it waits for a person. `asked`: runs whose question is open."""
-    return step.state is WorkflowStepState.WAITING and step.run in asked
+    return step.state is records.WorkflowStepState.WAITING and step.run in asked
 
 
-def goes_on_in(workflow: Workflow, step: WorkflowStep, old: Run) -> bool:
+def goes_on_in(workflow: records.Workflow, step: records.WorkflowStep, old: records.Run) -> bool:
     """Whether a run that goes on from `old` is the step's next one.
 
     A step that still counts as running has asked just now. RefusedError while its workflow is being stopped.
     An item that has stopped its lane goes on, too, when a person continues its run; not in a workspace,
     where other work goes on from that run as well.
     """
-    if workflow.kind is WorkflowKind.LANE and step.state in _STANDS:
+    if workflow.kind is records.WorkflowKind.LANE and step.state in _STANDS:
         mine = step.run == old.id and not nexts(old) and "in_workspace" not in old.terms
-        return mine and workflow.state is WorkflowState.RUNNING
-    is_open = step.state in (WorkflowStepState.WAITING, WorkflowStepState.RUNNING)
+        return mine and workflow.state is records.WorkflowState.RUNNING
+    is_open = step.state in (records.WorkflowStepState.WAITING, records.WorkflowStepState.RUNNING)
     waits = is_open and step.run == old.id and is_blocked(old)
-    if waits and workflow.state is WorkflowState.STOPPING:
+    if waits and workflow.state is records.WorkflowState.STOPPING:
         raise RefusedError(
             f"{old.id} does not go on: its workflow {workflow.id} is being stopped",
             why=workflow.stop_asked or "",
             fix=f"pancode workflow resume {workflow.id}, then answer again",
             code="workflow_stopping",
         )
-    return waits and workflow.state is WorkflowState.RUNNING
+    return waits and workflow.state is records.WorkflowState.RUNNING
 
 
-def went_on(step: WorkflowStep, run: str) -> WorkflowStep:
+def went_on(step: records.WorkflowStep, run: str) -> records.WorkflowStep:
     """The step with its next run, which waits until the workflow has a place for it."""
-    waits = replace(step, state=WorkflowStepState.WAITING, reason="", lost=None, finished_ms=None)
+    waits = replace(step, state=records.WorkflowStepState.WAITING, reason="", lost=None, finished_ms=None)
     return replace(waits, run=run, runs=(*step.runs, run))
 
 
 def unasked(
-    before: Iterable[WorkflowStep], after: Mapping[str, WorkflowStep], asked: Collection[str]
+    before: Iterable[records.WorkflowStep], after: Mapping[str, records.WorkflowStep], asked: Collection[str]
 ) -> tuple[tuple[str, str], ...]:
     """The runs whose answer is of no use any more, and why: their step has come to its end without it."""
     over = (after[step.name] for step in before if step.run in asked and after[step.name].state.is_over)
     return tuple((str(step.run), step.reason) for step in over)
 
 
-def asks_again(step: WorkflowStep, run: Run | None, is_open: bool) -> bool:
+def asks_again(step: records.WorkflowStep, run: records.Run | None, is_open: bool) -> bool:
     """Whether a step that is resumed waits for the answer again: nobody has answered or denied it."""
     if run is None or not is_blocked(run) or nexts(run):
         return False
-    return is_open or step.state is not WorkflowStepState.FAILED
+    return is_open or step.state is not records.WorkflowStepState.FAILED
 
 
-def unanswered(step: WorkflowStep, run: Run, old: Run | None) -> Run | None:
+def unanswered(step: records.WorkflowStep, run: records.Run, old: records.Run | None) -> records.Run | None:
     """The run `old` with its question open again, where `run` went on with the answer and came to nothing.
 
     None: `run` is done or asks itself, or `old` is not a question of this step that `run` alone goes on from.
     """
-    if run.state is not RunState.ENDED or run.outcome in (Outcome.DONE, Outcome.BLOCKED):
+    if run.state is not records.RunState.ENDED or run.outcome in (Outcome.DONE, Outcome.BLOCKED):
         return None
     if old is None or not is_blocked(old) or nexts(old) != (run.id,):
         return None
@@ -99,7 +91,7 @@ def unanswered(step: WorkflowStep, run: Run, old: Run | None) -> Run | None:
     return replace(old, result=result)
 
 
-def only_people(steps: Iterable[WorkflowStep], asked: Collection[str]) -> bool:
+def only_people(steps: Iterable[records.WorkflowStep], asked: Collection[str]) -> bool:
     """Whether nothing goes on before a person has answered."""
     every = {step.name: step for step in steps}
     left = [step for step in every.values() if not step.state.is_over]
@@ -109,7 +101,7 @@ def only_people(steps: Iterable[WorkflowStep], asked: Collection[str]) -> bool:
     return bool(asking) and all(is_asking(step, asked) or _needs_more(step, every) for step in left)
 
 
-def _needs_more(step: WorkflowStep, every: Mapping[str, WorkflowStep]) -> bool:
-    return step.state is WorkflowStepState.WAITING and any(
-        every[need].state is not WorkflowStepState.DONE for need in step.needs
+def _needs_more(step: records.WorkflowStep, every: Mapping[str, records.WorkflowStep]) -> bool:
+    return step.state is records.WorkflowStepState.WAITING and any(
+        every[need].state is not records.WorkflowStepState.DONE for need in step.needs
     )

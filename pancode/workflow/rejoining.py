@@ -1,17 +1,136 @@
-"""Puts the answer to a step's question, and a step's retry, into its place; a resumed step asks again."""
+"""Puts the answer to a step's question, and a step's retry, into its place: whether, and what follows."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from node_agent.wire.failure import Outcome
+from pancode.agents.request import Beginning
 from pancode.control.run import words_of
 from pancode.control.work import Work
 from pancode.core.ports import Transaction
-from pancode.core.records import Run, RunTerms, WaitReason, Workflow, WorkflowStep
+from pancode.core.records import (
+    Run,
+    RunTerms,
+    WaitReason,
+    Workflow,
+    WorkflowKind,
+    WorkflowStep,
+    WorkflowStepState,
+)
 from pancode.core.values import replace
 from pancode.errors import UsageError
+from pancode.life.continuing import is_blocked
 from pancode.life.signals import AskedAgain, GivenUp
-from pancode.workflow import questions, retrying
+from pancode.workflow import questions
 from pancode.workflow import step_rows as rows
-from pancode.workflow.advance import reopened
+from pancode.workflow.advance import BAD, OPEN, is_in_order, reopened
+from pancode.workflow.plan import ancestors
+from pancode.workflow.questions import went_on
+from pancode.workflow.rounds import once_more
+
+_RESUME = "pancode workflow resume {workflow}"
+
+
+def _must_fit(workflow: Workflow, steps: Mapping[str, WorkflowStep], old: Run, asks: Run | None) -> None:
+    """UsageError where the retry of this run cannot take its step; it names the command that helps.
+
+    `asks`: the run whose question a resume of the step would ask again.
+    """
+    step = steps[str(old.step)]
+    what, fix = _objection(workflow, steps, step, old, asks)
+    if what:
+        raise UsageError(
+            f"{old.id} cannot be retried in its place, step {step.name} of {workflow.id}: {what}",
+            fix=f"{fix.format(workflow=workflow.id)}; outside of it: pancode runs retry --alone {old.id}",
+            code="not_in_its_place",
+        )
+
+
+def _objection(
+    workflow: Workflow, steps: Mapping[str, WorkflowStep], step: WorkflowStep, old: Run, asks: Run | None
+) -> tuple[str, str]:
+    """What stands against it, and the command that helps; two empty words where nothing does."""
+    if workflow.kind is WorkflowKind.LANE:
+        # a lane never ends: the item that stopped it begins again
+        if workflow.state not in OPEN:
+            return f"lane {workflow.name} was removed", "pancode lane ls"
+        if step.run == old.id and step.state in (WorkflowStepState.FAILED, WorkflowStepState.STOPPED):
+            return "", ""
+        if step.state is WorkflowStepState.SKIPPED:
+            return "it was skipped", f"pancode lane retry {workflow.name} {step.name}"
+        return _goes_on(step, old)[0], f"pancode lane show {workflow.name}"
+    if workflow.state in OPEN:
+        return _goes_on(step, old)
+    if workflow.winner is not None or step.state is WorkflowStepState.DONE:
+        done = f"{workflow.winner} has won the race" if workflow.winner else "the step is done"
+        return done, "all of it anew: pancode workflow retry {workflow}"
+    return _closed(workflow, steps, step, old, asks)
+
+
+def _closed(
+    workflow: Workflow, steps: Mapping[str, WorkflowStep], step: WorkflowStep, old: Run, asks: Run | None
+) -> tuple[str, str]:
+    """The same of a step that did not end well."""
+    if step.run != old.id:
+        newest = f"pancode runs retry {step.run}" if step.run is not None else _RESUME
+        return f"{step.run or 'another round'} has come after it", newest
+    if step.lost == old.id and old.outcome is Outcome.DONE:
+        return "it was lost, and is done after all", _RESUME
+    if asks is not None:
+        return f"{asks.id} has asked a person, and asks again", _RESUME
+    if "continues" in old.terms:
+        return "it went on from a question", _RESUME
+    others = [one.name for one in steps.values() if one.state in BAD and one.name != step.name]
+    if others and (workflow.fail_fast or is_in_order(workflow)):
+        return f"{', '.join(others)} did not end well either", _RESUME
+    waits = _left_out(steps, step) if is_in_order(workflow) else []
+    return (f"{', '.join(waits)} would not go on", _RESUME) if waits else ("", "")
+
+
+def _left_out(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> list[str]:
+    """Steps that have no result, and that a retry of this one does not begin again."""
+    every = tuple(steps.values())
+    others = [one for one in every if one.name != step.name and step.name not in ancestors(one.name, every)]
+    return [one.name for one in others if one.state is not WorkflowStepState.DONE]
+
+
+def _goes_on(step: WorkflowStep, old: Run) -> tuple[str, str]:
+    if is_blocked(old) and step.run == old.id and step.state is WorkflowStepState.WAITING:
+        return "it has asked a person", f'pancode answer {old.id} "..."'
+    if step.run is not None and step.run != old.id and old.id in step.runs:
+        return f"{step.run} has taken it already", f"pancode runs show {step.run}"
+    later = f"pancode workflow show -f {{workflow}}, and then: pancode runs retry {old.id}"
+    return "the workflow has not ended", later
+
+
+def retaken(steps: Mapping[str, WorkflowStep], name: str, run: str) -> tuple[WorkflowStep, ...]:
+    """The step with its next run, and the steps that need it: they wait to begin after it.
+
+    Other steps that did not end well stay as they are.
+    """
+    every = tuple(steps.values())
+    after = [one for one in every if name in ancestors(one.name, every)]
+    later = [once_more(one) for one in after if one.state is not WorkflowStepState.DONE]
+    return (went_on(once_more(steps[name]), run), *later)
+
+
+def begins_at(old: Run) -> Beginning | None:
+    """The old run's beginning, with the results of other steps; None: the project's files as they are now."""
+    return same_files(old) if old.terms.get("origin") else None
+
+
+def same_files(old: Run) -> Beginning | None:
+    """The old run's beginning; None: it had no repository."""
+    place, snapshot = old.workspace, old.workspace.get("snapshot")
+    if place.get("kind") != "git" or snapshot is None:
+        return None
+    base, form = place.get("base"), str(place.get("object_format") or "sha1")
+    before = old.terms.get("begins") or old.id
+    carries = old.terms.get("carries", False)
+    return Beginning(
+        before, str(place["repo"]), str(snapshot), None if base is None else str(base), form, carries
+    )
 
 
 def place_of(tx: Transaction, old: Run) -> WorkflowStep | None:
@@ -35,7 +154,7 @@ def must_take(tx: Transaction, old: Run) -> WorkflowStep:
             fix=f"pancode runs retry --alone {old.id}",
             code="not_in_its_place",
         )
-    retrying.must_take(workflow, steps, old, asks_again(tx, step))
+    _must_fit(workflow, steps, old, asks_again(tx, step))
     return step
 
 
@@ -61,7 +180,7 @@ def taken(work: Work, step: WorkflowStep, run: Run) -> None:
     assert workflow is not None  # a workflow is never deleted
     if run.terms.get("in_step"):
         steps = {one.name: one for one in rows.steps_of(work.tx, workflow.id)}
-        rows.put_steps(work, *retrying.retaken(steps, step.name, run.id))
+        rows.put_steps(work, *retaken(steps, step.name, run.id))
         workflow = opened(work, workflow, run.created_by)
     else:
         rows.put_steps(work, questions.went_on(step, run.id))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pancode.agents.fleet_tools import ABLE
+from pancode.agents.agents import ABLE
 from pancode.agents.runtimes import RUNTIMES
 from tests.architecture.sources import ROOT, tracked
 

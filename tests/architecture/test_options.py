@@ -46,7 +46,7 @@ from dataclasses import replace
 from typer.main import get_command
 from pancode.agents.request import plain, request_from
 from pancode.api.app import VERBS
-from pancode.api.document.openapi import document
+from pancode.api.openapi import document
 from pancode.api.request.bodies import DispatchBody, parse
 from pancode.api.request.workflow_bodies import StepBody
 from pancode.cli.main import cli

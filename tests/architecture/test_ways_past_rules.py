@@ -12,7 +12,6 @@ from pathlib import Path
 
 from pancode.access.rights import BUDGETS, DECIDES, SETTLES
 from pancode.api.app import VERBS
-from pancode.api.document.words import ROUTES
 from pancode.errors import RULES, ApiError, ExitCode, PancodeError
 from pancode.fleet.ssh.errors import LinkFault
 from pancode.mcp.tool import ASK, refusal
@@ -32,7 +31,7 @@ LIFTS = (
     "dispatch.land to",
     "pancode -C",
 )
-COMMANDS = {ROUTES[verb.name].command for verb in VERBS if verb.right in (DECIDES, BUDGETS, SETTLES)}
+COMMANDS = {verb.command for verb in VERBS if verb.right in (DECIDES, BUDGETS, SETTLES)}
 WAY = re.compile("|".join((*FLAGS, *LIFTS, *(f"pancode {one}" for one in sorted(COMMANDS - {"deny"})))))
 FACES = ("cli", "tui", "offline")
 """Rooms whose errors only people see."""

@@ -17,7 +17,7 @@ from node_agent.wire.fleet import FleetTerms, FleetTool, LaidFleetAnswer, fleet_
 from node_agent.wire.identity import sealed, words_in
 from node_agent.wire.policy import Safety
 from node_agent.workspace.homes import lay
-from pancode.agents.fleet_tools import ABLE
+from pancode.agents.agents import ABLE
 from tests.clis.conftest import MakeBench
 from tests.clis.launched import EVERY, Bench, Cli, names
 from tests.clis.test_below import hostile

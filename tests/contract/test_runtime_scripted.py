@@ -16,9 +16,8 @@ from pathlib import Path
 import pytest
 
 from node_agent.runtimes.base import ExitInfo, LaunchRequest, RuntimeVerdict
-from node_agent.runtimes.scripted import program, script
-from node_agent.runtimes.scripted.command import launch
-from node_agent.runtimes.scripted.parse import ScriptedParser
+from node_agent.runtimes.scripted import program
+from node_agent.runtimes.scripted.runtime import ScriptedParser, launch
 from node_agent.wire.failure import FailureKind as F
 from node_agent.wire.policy import ActionClass as A
 from node_agent.wire.policy import Safety
@@ -287,15 +286,14 @@ def test_the_program_needs_nothing_but_python(lab: Lab) -> None:
     run = [*argv[:3], "-c", MODULES, argv[3]]
     p = subprocess.run(run, input=b"hi", cwd=lab.work, capture_output=True, timeout=20 * crowded())
     ours = [m for m in p.stderr.decode().split() if m.startswith("node_agent")]
-    assert "node_agent.runtimes.scripted.script" in ours
-    assert not {m for m in ours if m.startswith("node_agent.wire") or m.endswith(".base")}
+    assert ours == []
     assert "pydantic" not in p.stderr.decode()
 
 
 def test_scripts_are_read_as_documented() -> None:
-    assert script.parse('{"acts": [["write", "a", 1], "say hi"]}') == [["write", "a", "1"], ["say", "hi"]]
-    assert script.parse("#!scripted\nsay 'a b' # c\n") == [["say", "a b"]]
-    assert script.parse("plain words") is None
+    assert program.parse('{"acts": [["write", "a", 1], "say hi"]}') == [["write", "a", "1"], ["say", "hi"]]
+    assert program.parse("#!scripted\nsay 'a b' # c\n") == [["say", "a b"]]
+    assert program.parse("plain words") is None
     for bad in ('{"act": []}', "[[]]", "[null]", "#!scripted\nsay 'half"):
-        with pytest.raises(script.BadScript):
-            script.parse(bad)
+        with pytest.raises(program.BadScript):
+            program.parse(bad)

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.runtimes.base import ExitInfo, LaunchRequest, RuntimeVerdict
-from node_agent.runtimes.shell.command import launch
-from node_agent.runtimes.shell.parse import ShellParser
+from node_agent.runtimes.shell.runtime import ShellParser, launch
 from node_agent.wire.failure import FailureKind as F
 from tests.crowd import crowded
 from tests.unit.node_agent.runtimes.asked import ask, place

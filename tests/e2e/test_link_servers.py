@@ -14,10 +14,10 @@ import asyncssh
 import pytest
 
 from pancode.fleet.ssh import steps
+from pancode.fleet.ssh.bringup import authorized_line, marker
 from pancode.fleet.ssh.connect import open_session, presented_key
 from pancode.fleet.ssh.credentials import SshLogin
 from pancode.fleet.ssh.errors import ConnectError, LinkFault, TransferFailed
-from pancode.fleet.ssh.fleetkey import authorized_line, marker
 from pancode.fleet.ssh.home import make_key
 from pancode.fleet.ssh.hostkey import HostKey
 from pancode.fleet.ssh.perform import perform

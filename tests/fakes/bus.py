@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from node_agent.wire import keys
-from pancode.bus.fair import take_fairly
+from pancode.bus.bus import take_fairly
 from pancode.core.ports import JobToClose, NamedJobs, Offer, QueueView, Ticket, UpMessage
 from pancode.core.quota import RedisUsage
 from pancode.errors import UnavailableError

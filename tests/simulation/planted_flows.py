@@ -13,10 +13,11 @@ from pancode.core.ports import MergeConflictError
 from pancode.core.records import WorkflowStepState
 from pancode.core.values import replace
 from pancode.life.changes import Changes
-from pancode.work.workflow import asked, preparing, rows
+from pancode.work.workflow import asked, rows, starting
 from pancode.work.workflow.advancing import Advancing
-from pancode.workflow import advance, lineage, race, rounds
+from pancode.workflow import advance, rounds
 from pancode.workflow.handing import HandedWork
+from pancode.workflow.plan import sides_of
 from tests.simulation.planted import Bug, Plant
 from tests.simulation.trees import Trees
 
@@ -27,7 +28,7 @@ def _to(target: Any, name: str, value: Any) -> Plant:
 
 def _any_winner(patch: pytest.MonkeyPatch) -> None:
     """A loser that has ended takes the winner's place."""
-    decided = race.decided
+    decided = advance.decided
 
     def again(workflow: Any, steps: Any, runs: Any) -> Any:
         if workflow.winner is None:
@@ -36,7 +37,7 @@ def _any_winner(patch: pytest.MonkeyPatch) -> None:
         losers = [one.name for one in steps.values() if one.name != workflow.winner and one.state in ended]
         return (replace(workflow, winner=losers[0]) if losers else workflow), ()
 
-    patch.setattr(race, "decided", again)
+    patch.setattr(advance, "decided", again)
 
 
 def _free_of_charge(patch: pytest.MonkeyPatch) -> None:
@@ -70,7 +71,7 @@ def _one_parent(name: str, steps: Any, commits: Any) -> tuple[str, ...]:
     return _sides(name, steps, commits)[:1]
 
 
-_sides = lineage.sides
+_sides = sides_of
 
 
 def counts_first(patch: pytest.MonkeyPatch) -> None:
@@ -115,14 +116,14 @@ def _is_judged(step: Any) -> bool:
 FLOW_BUGS = (
     Bug("a step begins before its needs", "flows", _to(advance, "_is_ready", lambda step, steps: True), 10),
     Bug("the end of a run advances nothing", "flows", _to(Changes, "advance", lambda made: made), 10),
-    Bug("an answer is not handed on", "flows", _to(preparing, "handed", _without_answers), 10),
+    Bug("an answer is not handed on", "flows", _to(starting, "handed", _without_answers), 10),
     Bug("a race is won a second time", "flows", _any_winner, 25, 17),
     Bug("a workflow does not pay for its runs", "flows", _free_of_charge, 10),
     Bug("what is done is done again", "flows", _to(asked, "_to_begin", _all_again), 25, 5),
     Bug("more begin than there are places for", "flows", _to(advance, "is_active", lambda step: False), 20),
     Bug("a run that was lost is forgotten", "flows", _keeps_no_name, 25, 12),
-    Bug("a merge forgets one parent", "flows", _to(lineage, "sides", _one_parent), 10),
+    Bug("a merge forgets one parent", "flows", _to(starting, "sides_of", _one_parent), 10),
     Bug("a conflict begins with one side", "flows", _half_of_a_conflict, 10),
-    Bug("a round begins from nothing", "flows", _to(preparing, "begins_later_round", lambda *_: False), 10),
+    Bug("a round begins from nothing", "flows", _to(starting, "begins_later_round", lambda *_: False), 10),
     Bug("what a stop left of a round is done again", "flows", _to(asked, "ran_out", _is_judged), 25, 88),
 )

@@ -20,15 +20,7 @@ from node_agent.policy.commands.wrappers import inside
 from node_agent.wire.policy import ActionClass
 
 A = ActionClass
-GRAVITY = (
-    A.SYSTEM,
-    A.GIT_DESTRUCTIVE,
-    A.UNKNOWN,
-    A.GIT_PUSH,
-    A.SHELL_DESTRUCTIVE,
-    A.FILE_DELETE,
-    A.SHELL,
-)
+GRAVITY = (A.SYSTEM, A.GIT_DESTRUCTIVE, A.UNKNOWN, A.GIT_PUSH, A.SHELL_DESTRUCTIVE, A.FILE_DELETE, A.SHELL)
 """The action classes, the gravest first."""
 MOST_NESTED = 8
 _COMMAND_VARIABLES = ("_COMMAND", "EDITOR", "PAGER", "ASKPASS", "GIT_SSH", "EXTERNAL_DIFF")

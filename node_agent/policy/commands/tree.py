@@ -289,7 +289,13 @@ def _word(node: Node) -> ShellWord:
         case "ansi_c_string":
             return ShellWord(_ANSI.sub(_ansi, text[2:-1]))
         case "string" | "translated_string":
-            return _quoted(node)
+            inner = node if node.type == "string" else node.named_children[0] if node.named_children else node
+            parts = [_piece(child) for child in inner.named_children]
+            if any(part.text is None for part in parts):
+                return ShellWord(None)
+            if all(child.type == "string_content" for child in inner.named_children):
+                return ShellWord(re.sub(r'\\([\\"$`\n])', lambda m: m[1].strip("\n"), _text(inner)[1:-1]))
+            return ShellWord("".join(part.text or "" for part in parts))
         case "concatenation":
             return _joined(node)
         case "simple_expansion" | "expansion":
@@ -301,16 +307,6 @@ def _word(node: Node) -> ShellWord:
 def _globs(text: str) -> str:
     """The glob characters whose meaning no backslash removes."""
     return "".join(char for char in re.sub(r"\\.", "", text, flags=re.DOTALL) if char in "*?[")
-
-
-def _quoted(node: Node) -> ShellWord:
-    inner = node if node.type == "string" else node.named_children[0] if node.named_children else node
-    parts = [_piece(child) for child in inner.named_children]
-    if any(part.text is None for part in parts):
-        return ShellWord(None)
-    if all(child.type == "string_content" for child in inner.named_children):
-        return ShellWord(re.sub(r'\\([\\"$`\n])', lambda m: m[1].strip("\n"), _text(inner)[1:-1]))
-    return ShellWord("".join(part.text or "" for part in parts))
 
 
 def _piece(node: Node) -> ShellWord:

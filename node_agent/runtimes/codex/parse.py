@@ -9,22 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from node_agent.runtimes.base import (
-    REASON_CHARS,
-    Activity,
-    ExitInfo,
-    LaunchRequest,
-    Ran,
-    Retrying,
-    SessionStarted,
-    TextPiece,
-    ToolCall,
-    UsageGrew,
-    clip,
-    ended_for_us,
-    how_it_ended,
-    whole,
-)
+from node_agent.runtimes import base
 from node_agent.runtimes.codex.tools import call_of
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of
 from node_agent.runtimes.outcome import EventParser, spent, without_end
@@ -35,10 +20,7 @@ MAX_ITEMS_OPEN = 1000
 _STATUS = re.compile(r"(?:unexpected status|last status:) (\d{3})\b")
 _BY_WORDS = (
     ("Missing environment variable", FailureKind.MODEL_AUTH),
-    (
-        "auth.openai.com/oauth/token",
-        FailureKind.MODEL_AUTH,
-    ),  # its login is over
+    ("auth.openai.com/oauth/token", FailureKind.MODEL_AUTH),  # its login is over
     ("hit your usage limit", FailureKind.MODEL_BUSY),
     ("content_filter", FailureKind.AGENT_FAILED),
     ("context window", FailureKind.AGENT_FAILED),
@@ -48,7 +30,7 @@ _BY_WORDS = (
 class CodexParser(EventParser):
     """One attempt's `exec --json`. The last `turn.completed` or `turn.failed` event is the terminal one."""
 
-    def __init__(self, request: LaunchRequest) -> None:
+    def __init__(self, request: base.LaunchRequest) -> None:
         super().__init__(request.model)
         self._before = request.resume.before if request.resume else None
         self._known = self._answered = self._ran = False
@@ -68,12 +50,32 @@ class CodexParser(EventParser):
         return spent(failure, self._answered, self.usage)
 
     # ---- events
-    def _event(self, event: dict[str, Any]) -> Sequence[Activity]:
+    def _event(self, event: dict[str, Any]) -> Sequence[base.Activity]:
         """A sequence and no generator: its lines are short, and many. Items first, as nearly all are."""
         kind = event.get("type")
         if kind == "item.completed":
             self._known = True
-            return self._completed(dict_of(event.get("item")))
+            item = dict_of(event.get("item"))
+            if item.get("type") == "agent_message":
+                return self._message(text_of(item.get("text")))
+            call = call_of(item)
+            if call is None:
+                return ()
+            status = item.get("status")
+            # detects a sandbox that cannot start: nothing runs, whatever the model says
+            if status == "completed":
+                self._ran = True
+            elif status == "failed" and (output := text_of(item.get("aggregated_output"))).startswith(
+                "bwrap: "
+            ):
+                self._no_sandbox = output.strip()
+            self._denied_last = None
+            number = text_of(item.get("id"))
+            if number in self._items:
+                self._items.remove(number)
+                return (self._over(call, item),)
+            self._called(call)
+            return (call, self._over(call, item))
         if kind == "item.started":
             self._known = True
             return self._started(dict_of(event.get("item")))
@@ -81,24 +83,24 @@ class CodexParser(EventParser):
         self._known = self._known or activities is not None
         return activities or ()
 
-    def _turn(self, event: dict[str, Any], kind: Any) -> Sequence[Activity] | None:
+    def _turn(self, event: dict[str, Any], kind: Any) -> Sequence[base.Activity] | None:
         """The events between the items; None for an event of a kind that is not known."""
         match kind:
             case "thread.started":
                 self._session = text_of(event.get("thread_id")) or None
-                return (SessionStarted(self._session, self._model),)
+                return (base.SessionStarted(self._session, self._model),)
             case "error":  # followed by another try, or by the end of the turn
                 words = text_of(event.get("message"))
-                return (Retrying(_status(words), clip(words, REASON_CHARS)),)
+                return (base.Retrying(_status(words), base.clip(words, base.REASON_CHARS)),)
             case "turn.completed" | "turn.failed":
                 self._end = event
-                return (UsageGrew(self.usage),)
+                return (base.UsageGrew(self.usage),)
             case "turn.started":
                 self._end = None
                 return ()
         return None
 
-    def _started(self, item: dict[str, Any]) -> Sequence[Activity]:
+    def _started(self, item: dict[str, Any]) -> Sequence[base.Activity]:
         call = call_of(item)
         if call is None:
             return ()
@@ -107,48 +109,25 @@ class CodexParser(EventParser):
         self._called(call)
         return (call,)
 
-    def _completed(self, item: dict[str, Any]) -> Sequence[Activity]:
-        if item.get("type") == "agent_message":
-            return self._message(text_of(item.get("text")))
-        call = call_of(item)
-        if call is None:
-            return ()
-        status = item.get("status")
-        self._note_sandbox(item, status)
-        self._denied_last = None
-        number = text_of(item.get("id"))
-        if number in self._items:
-            self._items.remove(number)
-            return (self._over(call, item),)
-        self._called(call)
-        return (call, self._over(call, item))
-
-    def _called(self, call: ToolCall) -> None:
+    def _called(self, call: base.ToolCall) -> None:
         self._answered = True
         self._calls[call.action] += 1
 
-    def _message(self, text: str) -> Sequence[Activity]:
+    def _message(self, text: str) -> Sequence[base.Activity]:
         if not text:
             return ()
-        self._answered, self._answer = True, whole(text)
-        return (TextPiece(text),)
+        self._answered, self._answer = True, base.whole(text)
+        return (base.TextPiece(text),)
 
-    def _over(self, call: ToolCall, item: dict[str, Any]) -> Activity:
+    def _over(self, call: base.ToolCall, item: dict[str, Any]) -> base.Activity:
         status = item.get("status")
         if status == "declined":
             return self._denied(call, "declined")
-        return Ran(call, status == "completed", answer_of(item.get("aggregated_output")))
-
-    def _note_sandbox(self, item: dict[str, Any], status: Any) -> None:
-        """Detects a sandbox that cannot start: nothing runs, whatever the model says."""
-        if status == "completed":
-            self._ran = True
-        elif status == "failed" and (output := text_of(item.get("aggregated_output"))).startswith("bwrap: "):
-            self._no_sandbox = output.strip()
+        return base.Ran(call, status == "completed", answer_of(item.get("aggregated_output")))
 
     # ---- the outcome, in this order and no other
-    def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
-        if ours := ended_for_us(end):
+    def _judge(self, end: base.ExitInfo) -> tuple[FailureKind | None, str]:
+        if ours := base.ended_for_us(end):
             return ours
         if self._end is None:
             return without_end(end, self._lines, self._known, "the end of its turn")
@@ -156,7 +135,7 @@ class CodexParser(EventParser):
             words = text_of(dict_of(self._end.get("error")).get("message"), "an error without words")
             return _kind(words), words
         if end.status != 0:
-            return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a turn that was completed"
+            return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a turn that was completed"
         if "output_tokens" not in dict_of(self._end.get("usage")):
             return FailureKind.RUNTIME_UNREADABLE, "its last turn does not report its usage"
         if self._no_sandbox and not self._ran:

@@ -6,22 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from node_agent.runtimes.base import (
-    REASON_CHARS,
-    Activity,
-    ExitInfo,
-    LaunchRequest,
-    Ran,
-    Retrying,
-    SessionStarted,
-    TextPiece,
-    ToolCall,
-    UsageGrew,
-    clip,
-    ended_for_us,
-    how_it_ended,
-    whole,
-)
+from node_agent.runtimes import base
 from node_agent.runtimes.copilot.tools import call_of, is_denied
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of, total_of
 from node_agent.runtimes.outcome import EventParser, since, spent, without_end
@@ -42,7 +27,7 @@ _BY_TYPE = {
 class CopilotParser(EventParser):
     """One attempt's `--output-format json`. `result` is the terminal event, and its report must follow."""
 
-    def __init__(self, request: LaunchRequest) -> None:
+    def __init__(self, request: base.LaunchRequest) -> None:
         super().__init__(request.model)
         self._before = request.resume.before if request.resume else Usage()
         self._known = self._answered = False
@@ -64,7 +49,7 @@ class CopilotParser(EventParser):
         return spent(failure, self._answered, self.usage)
 
     # ---- events
-    def _event(self, event: dict[str, Any]) -> Iterator[Activity]:
+    def _event(self, event: dict[str, Any]) -> Iterator[base.Activity]:
         data = dict_of(event.get("data"))
         match event.get("type"):
             case "assistant.message":
@@ -74,11 +59,11 @@ class CopilotParser(EventParser):
             case "tool.execution_complete":
                 yield from self._over(data)
             case "model.call_failure":
-                words = clip(text_of(data.get("errorMessage"), "unknown"), REASON_CHARS)
-                yield Retrying(count_of(data.get("statusCode")) or None, words)
+                words = base.clip(text_of(data.get("errorMessage"), "unknown"), base.REASON_CHARS)
+                yield base.Retrying(count_of(data.get("statusCode")) or None, words)
             case "session.tools_updated":
                 self._model = text_of(data.get("model")) or self._model
-                yield SessionStarted(self._session, self._model)
+                yield base.SessionStarted(self._session, self._model)
             case "session.error":
                 self._error = data
             case "result":
@@ -89,39 +74,39 @@ class CopilotParser(EventParser):
                 return
         self._known = True
 
-    def _reported(self, event: dict[str, Any]) -> Iterator[UsageGrew]:
+    def _reported(self, event: dict[str, Any]) -> Iterator[base.UsageGrew]:
         """The line behind the stream: the report has no type."""
         if "type" not in event and "modelMetrics" in event:
             self._report = _usage(dict_of(event.get("modelMetrics")), self._before, self._turns)
-            yield UsageGrew(self._report)
+            yield base.UsageGrew(self._report)
 
-    def _message(self, data: dict[str, Any]) -> Iterator[Activity]:
+    def _message(self, data: dict[str, Any]) -> Iterator[base.Activity]:
         """A whole answer of the model; the pieces that came before are left out."""
         self._answered, self._error, self._end, self._report = True, None, None, None
         self._turns += 1
         self._model = text_of(data.get("model")) or self._model
         text = text_of(data.get("content"))
-        self._answer = whole(text)
+        self._answer = base.whole(text)
         if text:
-            yield TextPiece(text)
-        yield UsageGrew(self.usage)
+            yield base.TextPiece(text)
+        yield base.UsageGrew(self.usage)
 
-    def _called(self, data: dict[str, Any]) -> ToolCall:
+    def _called(self, data: dict[str, Any]) -> base.ToolCall:
         call = call_of(text_of(data.get("toolName"), "?"), dict_of(data.get("arguments")))
         return self._begun(data.get("toolCallId"), call)
 
-    def _over(self, data: dict[str, Any]) -> Iterator[Activity]:
+    def _over(self, data: dict[str, Any]) -> Iterator[base.Activity]:
         call = self._ended(data.get("toolCallId"))
         error = dict_of(data.get("error"))
         if data.get("success") is False and is_denied(error):
             yield self._denied(call, error.get("message"))
         else:
             output = dict_of(data.get("result")).get("content") or error.get("message")
-            yield Ran(call, data.get("success") is not False, answer_of(output))
+            yield base.Ran(call, data.get("success") is not False, answer_of(output))
 
     # ---- the outcome, in this order and no other
-    def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
-        if ours := ended_for_us(end):
+    def _judge(self, end: base.ExitInfo) -> tuple[FailureKind | None, str]:
+        if ours := base.ended_for_us(end):
             return ours
         if self._end is None and end.status == 1 and _NOT_IN.search(end.complaints):
             return (
@@ -135,7 +120,7 @@ class CopilotParser(EventParser):
         if self._end.get("exitCode") != 0:
             return FailureKind.AGENT_FAILED, f"its result says exit {self._end.get('exitCode')!r}"
         if end.status != 0:
-            return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a result of success"
+            return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a result of success"
         if self._report is None:
             return FailureKind.RUNTIME_UNREADABLE, "it left no report of its usage"
         return self._worth(self._answer)

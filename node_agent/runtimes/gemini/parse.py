@@ -9,21 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from node_agent.runtimes.base import (
-    MOST_ANSWER_CHARS,
-    Activity,
-    ExitInfo,
-    LaunchRequest,
-    Ran,
-    SessionStarted,
-    TextPiece,
-    ToolCall,
-    UsageGrew,
-    clip,
-    ended_for_us,
-    how_it_ended,
-    whole,
-)
+from node_agent.runtimes import base
 from node_agent.runtimes.gemini.tools import call_of
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of
 from node_agent.runtimes.outcome import DETAIL_CHARS, EventParser, spent, without_end
@@ -44,7 +30,7 @@ _BY_STATUS = {
 class GeminiParser(EventParser):
     """One attempt's `-o stream-json`. The last `result` event is the terminal one."""
 
-    def __init__(self, request: LaunchRequest) -> None:
+    def __init__(self, request: base.LaunchRequest) -> None:
         super().__init__(request.model)
         self._known = self._answered = False
         self._asked = True
@@ -65,7 +51,7 @@ class GeminiParser(EventParser):
         return spent(failure, self._answered, self.usage)
 
     # ---- events
-    def _event(self, event: dict[str, Any]) -> Iterator[Activity]:
+    def _event(self, event: dict[str, Any]) -> Iterator[base.Activity]:
         match event.get("type"):
             case "message":
                 yield from self._message(event)
@@ -76,73 +62,72 @@ class GeminiParser(EventParser):
             case "init":
                 self._session = text_of(event.get("session_id")) or None
                 self._model = text_of(event.get("model")) or self._model
-                yield SessionStarted(self._session, self._model)
+                yield base.SessionStarted(self._session, self._model)
             case "error":
-                self._trouble = clip(text_of(event.get("message"), "an error without words"), DETAIL_CHARS)
+                self._trouble = base.clip(
+                    text_of(event.get("message"), "an error without words"), DETAIL_CHARS
+                )
             case "result":
                 self._end = event
-                yield UsageGrew(self.usage)
+                yield base.UsageGrew(self.usage)
             case _:
                 return
         self._known = True
 
-    def _message(self, event: dict[str, Any]) -> Iterator[TextPiece]:
+    def _message(self, event: dict[str, Any]) -> Iterator[base.TextPiece]:
         """Its first message is the task as it read it."""
         text = text_of(event.get("content"))
         if event.get("role") == "assistant" and text:
             self._turn()
             self._answer += text
-            if len(self._answer) > 2 * MOST_ANSWER_CHARS:
-                self._answer = whole(self._answer)
-            yield TextPiece(text)
+            if len(self._answer) > 2 * base.MOST_ANSWER_CHARS:
+                self._answer = base.whole(self._answer)
+            yield base.TextPiece(text)
 
     def _turn(self) -> None:
         """The model's first event after the task or after its tools' results begins its next turn."""
         self._turns += self._asked
         self._asked, self._answered, self._end = False, True, None
 
-    def _called(self, event: dict[str, Any]) -> ToolCall:
+    def _called(self, event: dict[str, Any]) -> base.ToolCall:
         self._turn()
         call = call_of(text_of(event.get("tool_name"), "?"), dict_of(event.get("parameters")))
         return self._begun(event.get("tool_id"), call)
 
-    def _over(self, event: dict[str, Any]) -> Iterator[Activity]:
+    def _over(self, event: dict[str, Any]) -> Iterator[base.Activity]:
         self._asked, self._answer, self._trouble = True, "", ""
         call = self._ended(event.get("tool_id"))
         error = dict_of(event.get("error"))
         if event.get("status") == "error" and error.get("type") in _DENIED:
             yield self._denied(call, error.get("message"))
         else:
-            yield Ran(call, event.get("status") != "error", answer_of(event.get("output")))
+            yield base.Ran(call, event.get("status") != "error", answer_of(event.get("output")))
 
     # ---- the outcome, in this order and no other
-    def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
-        if ours := ended_for_us(end):
+    def _judge(self, end: base.ExitInfo) -> tuple[FailureKind | None, str]:
+        if ours := base.ended_for_us(end):
             return ours
         if self._end is None or self._end.get("status") != "success":
-            return self._without_success(end)
+            if end.status in _BY_STATUS:
+                kind, words = _BY_STATUS[end.status]
+                return kind, f"exit {end.status}: {words}"
+            if self._end is None and end.status == 1 and _NOT_IN.search(end.complaints):
+                words = "its Google account was not let in: the token is wrong, over or barred"
+                return FailureKind.MODEL_AUTH, words
+            if self._end is None:
+                return without_end(end, self._lines, self._known, "a result event")
+            words = text_of(dict_of(self._end.get("error")).get("message"), "an error without words")
+            return _kind(words, end), words
         if end.status != 0:
-            return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a result of success"
+            return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a result of success"
         if "output_tokens" not in dict_of(self._end.get("stats")):
             return FailureKind.RUNTIME_UNREADABLE, "its result does not report its usage"
         if self._trouble:  # as where it found itself in a loop, which it calls a success
             return FailureKind.AGENT_FAILED, self._trouble
         return self._worth(self._answer)
 
-    def _without_success(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
-        if end.status in _BY_STATUS:
-            kind, words = _BY_STATUS[end.status]
-            return kind, f"exit {end.status}: {words}"
-        if self._end is None and end.status == 1 and _NOT_IN.search(end.complaints):
-            words = "its Google account was not let in: the token is wrong, over or barred"
-            return FailureKind.MODEL_AUTH, words
-        if self._end is None:
-            return without_end(end, self._lines, self._known, "a result event")
-        words = text_of(dict_of(self._end.get("error")).get("message"), "an error without words")
-        return _kind(words, end), words
 
-
-def _kind(words: str, end: ExitInfo) -> FailureKind:
+def _kind(words: str, end: base.ExitInfo) -> FailureKind:
     """The model server's status is in the words, or is the exit status, which keeps only its lowest byte."""
     if found := _STATUS.search(words):
         return by_status(int(found[1]))

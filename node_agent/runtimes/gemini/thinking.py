@@ -32,7 +32,4 @@ def _each(reasoning: Reasoning, model: str | None) -> Iterator[dict[str, Any]]:
 
 
 def _override(model: str, config: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "match": {"model": model},
-        "modelConfig": {"generateContentConfig": {"thinkingConfig": config}},
-    }
+    return {"match": {"model": model}, "modelConfig": {"generateContentConfig": {"thinkingConfig": config}}}

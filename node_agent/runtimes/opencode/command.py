@@ -132,25 +132,22 @@ def _settings(request: LaunchRequest, place: Place, env: Mapping[str, str], mode
     provider, _, name = model.partition("/")
     known = _known(name, request.reasoning)
     given = {"models": known} if provider != "pancode" else _provider(known, env)
+    # the tools that its level allows, and of those the agent's own
+    allowed = _RULES[request.safety if request.may_write else Safety.SUGGEST]
+    if is_fenced(request, place):
+        allowed = {**allowed, "bash": {"*": "allow", **{f"{words}*": "deny" for words in NEVER}}}
+    own = {tool: how for tool, how in allowed.items() if tool not in request.without(OURS)}
+    permission = {**own, "fleet_*": "allow"} if request.fleet is not None else own
     return {
         "autoupdate": False,
         "share": "disabled",
-        "permission": _permission(request, place),
+        "permission": permission,
         "model": model,
         "small_model": model,
         "enabled_providers": [provider],
         "provider": {provider: given},
         **({"instructions": [f"{request.home}/{PROMPT}"]} if request.prompt else {}),
     }
-
-
-def _permission(request: LaunchRequest, place: Place) -> dict[str, Any]:
-    """The tools that its level allows, and of those the agent's own."""
-    allowed = _RULES[request.safety if request.may_write else Safety.SUGGEST]
-    if is_fenced(request, place):
-        allowed = {**allowed, "bash": {"*": "allow", **{f"{words}*": "deny" for words in NEVER}}}
-    own = {tool: how for tool, how in allowed.items() if tool not in request.without(OURS)}
-    return {**own, "fleet_*": "allow"} if request.fleet is not None else own
 
 
 def _known(model: str, reasoning: Reasoning | None) -> dict[str, Any]:

@@ -9,18 +9,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from node_agent.runtimes.base import (
-    Activity,
-    ExitInfo,
-    LaunchRequest,
-    Ran,
-    SessionStarted,
-    TextPiece,
-    UsageGrew,
-    ended_for_us,
-    how_it_ended,
-    whole,
-)
+from node_agent.runtimes import base
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of, total_of, usd_of
 from node_agent.runtimes.opencode.tools import DENIED, call_of
 from node_agent.runtimes.outcome import EventParser, spent, without_end
@@ -40,7 +29,7 @@ _BY_REASON = {"length": FailureKind.AGENT_FAILED, "unknown": FailureKind.MODEL_F
 class OpencodeParser(EventParser):
     """One attempt's `run --format json`. A `step_finish` or `error` that no step follows ends it."""
 
-    def __init__(self, request: LaunchRequest) -> None:
+    def __init__(self, request: base.LaunchRequest) -> None:
         super().__init__(request.model)
         self._answer = ""
         self._answered = self._has_usage = False
@@ -59,28 +48,28 @@ class OpencodeParser(EventParser):
         return spent(failure, self._answered, self.usage)
 
     # ---- events
-    def _event(self, event: dict[str, Any]) -> Iterator[Activity]:
+    def _event(self, event: dict[str, Any]) -> Iterator[base.Activity]:
         if self._session is None and (session := text_of(event.get("sessionID"))):
             self._session = session
-            yield SessionStarted(session, self._model)
+            yield base.SessionStarted(session, self._model)
         part = dict_of(event.get("part"))
         match event.get("type"):
             case "step_start":
                 self._answered, self._end = True, None
             case "text":
                 if text := text_of(part.get("text")):
-                    self._answer = whole(text)
-                    yield TextPiece(text)
+                    self._answer = base.whole(text)
+                    yield base.TextPiece(text)
             case "tool_use":
                 yield from self._used(text_of(part.get("tool"), "?"), dict_of(part.get("state")))
             case "step_finish":
                 self._end = event
                 self._has_usage = self._add(dict_of(part.get("tokens")), usd_of(part.get("cost")))
-                yield UsageGrew(self._usage)
+                yield base.UsageGrew(self._usage)
             case "error":
                 self._end = event
 
-    def _used(self, tool: str, state: dict[str, Any]) -> Iterator[Activity]:
+    def _used(self, tool: str, state: dict[str, Any]) -> Iterator[base.Activity]:
         """A call is told when it is over."""
         call = call_of(tool, dict_of(state.get("input")))
         self._calls[call.action] += 1
@@ -90,7 +79,7 @@ class OpencodeParser(EventParser):
         if failed and any(words in why for words in DENIED):
             yield self._denied(call, why)
         else:
-            yield Ran(call, not failed, answer_of(why if failed else state.get("output")))
+            yield base.Ran(call, not failed, answer_of(why if failed else state.get("output")))
 
     def _add(self, tokens: dict[str, Any], cost: Decimal | None) -> bool:
         """Count one step; whether it told what it used. A price of 0 means that it knows no price."""
@@ -109,8 +98,8 @@ class OpencodeParser(EventParser):
         return "output" in tokens
 
     # ---- the outcome, in this order and no other
-    def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
-        if ours := ended_for_us(end):
+    def _judge(self, end: base.ExitInfo) -> tuple[FailureKind | None, str]:
+        if ours := base.ended_for_us(end):
             return ours
         if self._end is None:
             return without_end(end, self._lines, self._session is not None, "the end of its last step")
@@ -118,10 +107,10 @@ class OpencodeParser(EventParser):
             return _failed(dict_of(self._end.get("error")))
         reason = text_of(dict_of(self._end.get("part")).get("reason"), "none")
         if reason != "stop":
-            words = f"{how_it_ended(end)}, its last step ended with the reason {reason!r}"
+            words = f"{base.how_it_ended(end)}, its last step ended with the reason {reason!r}"
             return _BY_REASON.get(reason, FailureKind.NO_ANSWER), words
         if end.status != 0:
-            return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a last step that was finished"
+            return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a last step that was finished"
         if not self._has_usage:
             return FailureKind.RUNTIME_UNREADABLE, "its last step does not report its usage"
         return self._worth(self._answer)

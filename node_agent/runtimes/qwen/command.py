@@ -6,17 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from node_agent.runtimes import hooks
+from node_agent.runtimes import base, hooks
 from node_agent.runtimes.acp import AcpWay, talked
-from node_agent.runtimes.base import (
-    BASE_FILES,
-    LaunchRequest,
-    Place,
-    ProcessSpec,
-    Program,
-    base_env,
-    may_write,
-)
 from node_agent.runtimes.qwen.tools import OURS
 from node_agent.runtimes.starting import NEVER, guard, guarded, is_fenced, keyed, prompt_in, task_of
 from node_agent.wire.order import Reasoning
@@ -26,7 +17,7 @@ KEY, URL = "OPENAI_API_KEY", "OPENAI_BASE_URL"
 CREDENTIALS = (KEY, URL)
 """Variables that log the program in or point it at a model server; one without a key needs only its URL."""
 VENDOR = "https://api.openai.com/v1"
-PROGRAM = Program(
+PROGRAM = base.Program(
     "qwen",
     "@qwen-code/qwen-code",
     version=r"(\d+\.\d+\.\d+)\b",
@@ -74,7 +65,7 @@ _RULES = {
 }
 
 
-def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
+def launch(request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     mode, without = _RULES[request.safety if request.may_write else Safety.SUGGEST]
     model = request.model or "default"
@@ -96,12 +87,12 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
         ".qwen/settings.json": _settings(request, place),
         **({} if talks else hooks.files("qwen", request, place)),
     }
-    files = {**BASE_FILES, **_FILES, **own, **prompt_in(PROMPT, request)}
-    made = ProcessSpec(tuple(argv), _env(request, place, model), task_of(request), files)
+    files = {**base.BASE_FILES, **_FILES, **own, **prompt_in(PROMPT, request)}
+    made = base.ProcessSpec(tuple(argv), _env(request, place, model), task_of(request), files)
     return talked(ACP.model_copy(update={"argv": made.argv}), request, place, made) if talks else made
 
 
-def _settings(request: LaunchRequest, place: Place) -> bytes:
+def _settings(request: base.LaunchRequest, place: base.Place) -> bytes:
     """Its own words for a level are none that servers with OpenAI's chat wire know: it goes beside them."""
     reasoning = request.reasoning
     asked = {"extra_body": {"reasoning_effort": LEVELS[reasoning]}} if reasoning else {}
@@ -109,7 +100,7 @@ def _settings(request: LaunchRequest, place: Place) -> bytes:
     return json.dumps({**_SETTINGS, **model, **_rules(request, place)}).encode()
 
 
-def _rules(request: LaunchRequest, place: Place) -> dict[str, Any]:
+def _rules(request: base.LaunchRequest, place: base.Place) -> dict[str, Any]:
     """Its hook, and which commands it may run without a question, which nobody would answer; or what it asks
     about in a sitting, where somebody does."""
     made: dict[str, Any] = {}
@@ -127,8 +118,8 @@ def _rules(request: LaunchRequest, place: Place) -> dict[str, Any]:
     return made
 
 
-def _env(request: LaunchRequest, place: Place, model: str) -> dict[str, str]:
-    own = base_env(request, place)
+def _env(request: base.LaunchRequest, place: base.Place, model: str) -> dict[str, str]:
+    own = base.base_env(request, place)
     return {
         **own,
         **model_server(own),
@@ -148,7 +139,7 @@ def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolatio
     """Its flags hold read-only; in auto-edit its file tools write wherever the user may (measured)."""
     if isolation is Isolation.SANDBOX:
         return Enforcement.SANDBOX
-    return Enforcement.TOLD_ONLY if may_write(mode, safety, read_only) else Enforcement.RUNTIME
+    return Enforcement.TOLD_ONLY if base.may_write(mode, safety, read_only) else Enforcement.RUNTIME
 
 
 PROBE = keyed(PROGRAM, CREDENTIALS)

@@ -9,19 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from node_agent.runtimes.base import (
-    Activity,
-    ExitInfo,
-    LaunchRequest,
-    Ran,
-    SessionStarted,
-    TextPiece,
-    ToolCall,
-    UsageGrew,
-    ended_for_us,
-    how_it_ended,
-    whole,
-)
+from node_agent.runtimes import base
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, list_of, text_of, total_of
 from node_agent.runtimes.outcome import EventParser, since, spent, without_end
 from node_agent.runtimes.qwen.tools import call_of, is_denied
@@ -37,7 +25,7 @@ _NO_LOGIN = ("API key", "auth type", "OPENAI_API_KEY")
 class QwenParser(EventParser):
     """One attempt's `-o stream-json`. The last `result` event is the terminal one."""
 
-    def __init__(self, request: LaunchRequest) -> None:
+    def __init__(self, request: base.LaunchRequest) -> None:
         super().__init__(request.model)
         self._before = request.resume.before if request.resume else Usage()
         self._known = self._answered = False
@@ -60,7 +48,7 @@ class QwenParser(EventParser):
         return spent(failure, self._answered, self.usage)
 
     # ---- events
-    def _event(self, event: dict[str, Any]) -> Iterator[Activity]:
+    def _event(self, event: dict[str, Any]) -> Iterator[base.Activity]:
         match event.get("type"):
             case "assistant":
                 yield from self._assistant(dict_of(event.get("message")))
@@ -69,35 +57,35 @@ class QwenParser(EventParser):
             case "system" if event.get("subtype") == "init":
                 self._model = text_of(event.get("model")) or self._model
                 self._version = text_of(event.get("qwen_code_version")) or None
-                yield SessionStarted(text_of(event.get("session_id")) or None, self._model)
+                yield base.SessionStarted(text_of(event.get("session_id")) or None, self._model)
             case "result":
                 self._result = event
-                yield UsageGrew(self.usage)
+                yield base.UsageGrew(self.usage)
             case _:
                 return
         self._known = True
         self._session = text_of(event.get("session_id")) or self._session
 
-    def _assistant(self, message: dict[str, Any]) -> Iterator[Activity]:
+    def _assistant(self, message: dict[str, Any]) -> Iterator[base.Activity]:
         """One answer of the model may come as several messages; the last of them has its numbers."""
         self._result = None
         tokens = dict_of(message.get("usage"))
         if count_of(tokens.get("output_tokens")):
             self._answered = True
             self._live = _added(self._live, tokens)
-            yield UsageGrew(self._live)
+            yield base.UsageGrew(self._live)
         for block in map(dict_of, list_of(message.get("content"))):
             if block.get("type") == "text" and (text := text_of(block.get("text"))):
-                self._answer = whole(text)
-                yield TextPiece(text)
+                self._answer = base.whole(text)
+                yield base.TextPiece(text)
             elif block.get("type") == "tool_use":
                 yield self._called(block)
 
-    def _called(self, block: dict[str, Any]) -> ToolCall:
+    def _called(self, block: dict[str, Any]) -> base.ToolCall:
         call = call_of(text_of(block.get("name"), "?"), dict_of(block.get("input")))
         return self._begun(block.get("id"), call)
 
-    def _user(self, message: dict[str, Any]) -> Iterator[Activity]:
+    def _user(self, message: dict[str, Any]) -> Iterator[base.Activity]:
         for block in map(dict_of, list_of(message.get("content"))):
             if block.get("type") != "tool_result":
                 continue
@@ -105,11 +93,11 @@ class QwenParser(EventParser):
             if is_denied(block):
                 yield self._denied(call, block.get("content"))
             else:
-                yield Ran(call, block.get("is_error") is not True, answer_of(block.get("content")))
+                yield base.Ran(call, block.get("is_error") is not True, answer_of(block.get("content")))
 
     # ---- the outcome, in this order and no other
-    def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
-        if ours := ended_for_us(end):
+    def _judge(self, end: base.ExitInfo) -> tuple[FailureKind | None, str]:
+        if ours := base.ended_for_us(end):
             return ours
         if end.status == TURNS_SPENT:
             return FailureKind.TURN_LIMIT, f"exit {TURNS_SPENT}: its model has answered as often as it may"
@@ -118,7 +106,7 @@ class QwenParser(EventParser):
         if failed := _failed(self._result):
             return failed
         if end.status != 0:
-            return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a result of success"
+            return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a result of success"
         if "output_tokens" not in dict_of(self._result.get("usage")):
             return FailureKind.RUNTIME_UNREADABLE, "its result does not report its usage"
         return self._worth(text_of(self._result.get("result")))

@@ -2,15 +2,80 @@
 
 from __future__ import annotations
 
-from node_agent.runtimes.base import Capabilities, Runtime
-from node_agent.runtimes.shell import command
-from node_agent.runtimes.shell.parse import ShellParser
+from collections.abc import Sequence
 
-RUNTIME = Runtime(
-    "shell",
-    Capabilities(own=True),
-    command.launch,
-    lambda request: ShellParser(),
-    command.enforcement,
-    command.PROBE,
+from node_agent.runtimes import base
+from node_agent.wire.failure import FailureKind
+from node_agent.wire.node import RuntimeFact
+from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
+from node_agent.wire.receipt import Usage
+
+SCRIPT = "task.sh"
+
+
+def launch(request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
+    """`sh -eu FILE` with the task as the file's text, outside the checkout; or the argument list as it is."""
+    env = base.base_env(request, place)
+    if request.argv is not None:
+        return base.ProcessSpec(request.argv, env, b"", base.own_files(request))
+    script = request.task if request.task.endswith("\n") else request.task + "\n"
+    files = {**base.own_files(request), SCRIPT: script.encode("utf-8", "surrogateescape")}
+    return base.ProcessSpec(("sh", "-eu", f"{request.home}/{SCRIPT}"), env, b"", files)
+
+
+def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
+    """A shell holds no rule by itself: a wall does, or the script's author is trusted to have meant it."""
+    if isolation is Isolation.SANDBOX:
+        return Enforcement.SANDBOX
+    return Enforcement.TOLD_ONLY if base.may_write(mode, safety, read_only) else Enforcement.IMPOSSIBLE
+
+
+def read_probe(results: Sequence[tuple[int | None, str]]) -> RuntimeFact:
+    """Any POSIX shell will do."""
+    found = bool(results) and results[0][0] == 0
+    fix = "" if found else "install a POSIX shell as `sh`"
+    return RuntimeFact(name="shell", state="ok" if found else "missing", fix=fix)
+
+
+PROBE = base.Probe((("sh", "-c", ":"),), read_probe)
+
+
+_KEEP = base.ANSWER_CHARS * 4  # a UTF-8 character has at most four bytes
+_CANNOT_RUN = {126: "it names a program that cannot be executed", 127: "it names a program that is not there"}
+
+
+class ShellParser:
+    """Keeps only the end of the output."""
+
+    def __init__(self) -> None:
+        self._tail = b""
+
+    @property
+    def usage(self) -> Usage:
+        return base.NOTHING
+
+    def feed(self, chunk: bytes) -> list[base.Activity]:
+        """Every piece of output is text for the person who watches."""
+        self._tail = (self._tail + chunk[-_KEEP:])[-_KEEP:]
+        return [base.TextPiece(chunk.decode("utf-8", "replace"))] if chunk else []
+
+    def finish(self, end: base.ExitInfo) -> base.RuntimeVerdict:
+        """Exit 0 is done; any other end is the script's own failure, a program that it misses too."""
+        failure, reason = self._judge(end)
+        answer = base.clip(self._tail.decode("utf-8", "replace").strip())
+        return base.RuntimeVerdict(failure, reason, answer, base.NOTHING)
+
+    def _judge(self, end: base.ExitInfo) -> tuple[FailureKind | None, str]:
+        if ours := base.ended_for_us(end):
+            return ours
+        if end.status == 0:
+            return None, "exit 0"
+        if end.status in _CANNOT_RUN:
+            words = f"the script ended with exit {end.status}: {_CANNOT_RUN[end.status]} (see its log)"
+            return FailureKind.AGENT_FAILED, words
+        return FailureKind.AGENT_FAILED, base.how_it_ended(end)
+
+
+RUNTIME = base.Runtime(
+    "shell", base.Capabilities(own=True), launch, lambda request: ShellParser(), enforcement, PROBE
 )

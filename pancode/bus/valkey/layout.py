@@ -9,8 +9,43 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pancode.bus.valkey.access import COORDINATOR
-from pancode.bus.valkey.users import users_text
 from pancode.errors import UnavailableError
+
+RIGHTS = "~* &* +@all"
+"""The rights of a coordinator: a user who may make users for nodes could give itself all other rights as
+well."""
+_CLOSED = "user default off resetkeys resetchannels -@all"
+_NEUTRAL = frozenset({"sanitize-payload", "resetkeys", "resetchannels"})
+"""Words that a server adds or leaves out when it writes the file itself."""
+
+
+def users_text(known: str, user: str, password: str) -> str:
+    """The file's new text, made of the one that was there, which may be none.
+
+    The server writes the nodes' users into it: they stay. The password is there as its digest alone. A line
+    that says the same already stays as it is, so a file that fits is not changed.
+    """
+    digest = hashlib.sha256(password.encode()).hexdigest()
+    wanted = {"default": _CLOSED, user: f"user {user} on #{digest} {RIGHTS}"}
+    there = {line.split()[1]: line for line in known.splitlines() if _names_one(line)}
+    ours = [_either(there.get(name), line) for name, line in wanted.items()]
+    if all(there.get(name) in ours for name in wanted):
+        return known
+    others = [line for name, line in there.items() if name not in wanted]
+    return "\n".join([*ours, *others, ""])
+
+
+def _names_one(line: str) -> bool:
+    return line.startswith("user ") and len(line.split()) > 1
+
+
+def _either(there: str | None, wanted: str) -> str:
+    return there if there is not None and _meant(there) == _meant(wanted) else wanted
+
+
+def _meant(line: str) -> frozenset[str]:
+    return frozenset(line.split()) - _NEUTRAL
+
 
 SOCKET_BYTES = 103
 """The longest unix socket address that works everywhere (macOS has 104 with the closing zero)."""
@@ -80,18 +115,14 @@ def lay_out(folder: Path, runtime_dir: str | None, uid: int) -> Layout:
     socket = folder / "valkey.sock"
     if len(os.fsencode(socket)) <= SOCKET_BYTES:
         return Layout(folder, socket)
-    short = _short_folder(runtime_dir, uid) / hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
-    private_folder(short, uid)
-    return Layout(folder, short / "valkey.sock")
-
-
-def _short_folder(runtime_dir: str | None, uid: int) -> Path:
     if runtime_dir and len(os.fsencode(runtime_dir)) < SOCKET_BYTES - 40 and os.path.isdir(runtime_dir):
         base = Path(runtime_dir) / "pancode"
     else:
         base = Path("/tmp") / f"pancode-{uid}"
     private_folder(base, uid)
-    return base
+    short = base / hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
+    private_folder(short, uid)
+    return Layout(folder, short / "valkey.sock")
 
 
 def private_folder(folder: Path, uid: int) -> None:
@@ -110,11 +141,7 @@ def private_folder(folder: Path, uid: int) -> None:
 
 def write_config(layout: Layout, tempo: str = "") -> None:
     """The configuration file; `tempo` is more lines of it, for tests."""
-    places = {
-        "unixsocket": layout.socket,
-        "dir": layout.folder,
-        "aclfile": layout.users,
-    }
+    places = {"unixsocket": layout.socket, "dir": layout.folder, "aclfile": layout.users}
     lines = [f"{name} {quoted(str(path))}" for name, path in places.items()]
     limits = [f"maxmemory {MAX_MEMORY}", f"proto-max-bulk-len {MAX_MESSAGE}"]
     text = SETTINGS + "\n".join([*lines, *limits]) + "\n" + tempo

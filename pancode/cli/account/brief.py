@@ -45,10 +45,7 @@ def tell_brief(face: Face, markdown: bool = False) -> None:
 
 @app.verb("report", "pancode brief --since 7d", hidden=True)
 def report(
-    *,
-    since: Annotated[str, option("Since then.", "TIME")] = "7d",
-    markdown: Markdown = False,
-    face: Json,
+    *, since: Annotated[str, option("Since then.", "TIME")] = "7d", markdown: Markdown = False, face: Json
 ) -> None:
     """Show what `pancode brief --since 7d` shows; with --json the brief stands in a field of its own."""
     _not_both(markdown, face.as_json)

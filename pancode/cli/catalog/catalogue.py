@@ -160,29 +160,22 @@ def show_safety(*, level: Annotated[str | None, Argument()] = None, face: Json) 
     if level is not None:
         _show(face, "safety", level, _levels)
     else:
-        _show_rules(face)
+        from pancode.offline.safety import rules_here
 
-
-def _show_rules(face: Face) -> None:
-    from pancode.offline.safety import rules_here
-
-    answer = rules_here(home_of(os.environ), Path(folder_here()), os.environ)
-    for warning in answer["warnings"]:
-        face.note(f"warning: {warning}")
-    held = [r for r in answer["rules"] if r["kind"] == "landing"]
-    rules = [r for r in answer["rules"] if r["kind"] != "landing"]
-    columns: Columns = {
-        "RULE": "kind",
-        "PATTERN": "pattern",
-        "LEAVES": "leaves",
-        "FROM": "origin",
-        "WHY": "reason",
-    }
-    files = "".join(f"read: {safe(name)}\n" for name in answer["files"]) + f"{answer['note']}\n"
-    face.show(
-        answer,
-        lambda: listing(rules, columns) + _asked(held) + "\n" + files,
-    )
+        answer = rules_here(home_of(os.environ), Path(folder_here()), os.environ)
+        for warning in answer["warnings"]:
+            face.note(f"warning: {warning}")
+        held = [r for r in answer["rules"] if r["kind"] == "landing"]
+        rules = [r for r in answer["rules"] if r["kind"] != "landing"]
+        columns: Columns = {
+            "RULE": "kind",
+            "PATTERN": "pattern",
+            "LEAVES": "leaves",
+            "FROM": "origin",
+            "WHY": "reason",
+        }
+        files = "".join(f"read: {safe(name)}\n" for name in answer["files"]) + f"{answer['note']}\n"
+        face.show(answer, lambda: listing(rules, columns) + _asked(held) + "\n" + files)
 
 
 def _asked(held: list[dict[str, Any]]) -> str:
@@ -249,7 +242,7 @@ def runtime_rows(runtimes: Sequence[dict[str, Any]], walls: Sequence[dict[str, A
     if walls:
         around: dict[tuple[str, str], list[str]] = {}
         for wall in walls:
-            around.setdefault((_isolation(wall["isolation"]), wall["holds"]), []).append(wall["node"])
+            around.setdefault(((wall["isolation"] or "-"), wall["holds"]), []).append(wall["node"])
         held = [(", ".join(nodes), *wall) for wall, nodes in around.items()]
         parts.append(table(("NODE", "WALL", "HOLDS"), held))
     return "\n".join([*parts, "flags, reasoning and logins of one: pancode runtimes show NAME\n"])
@@ -262,10 +255,6 @@ def _on(facts: Sequence[dict[str, Any]], *, ready: bool) -> str:
         if (fact["state"] == "ok" or is_local_only(fact)) is ready:
             found.setdefault(_cell(fact), []).append(fact["node"])
     return "; ".join(f"{cell} on {', '.join(nodes)}" for cell, nodes in found.items())
-
-
-def _isolation(value: str | None) -> str:
-    return value or "-"
 
 
 def _cell(fact: dict[str, Any]) -> str:

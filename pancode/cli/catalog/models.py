@@ -36,22 +36,13 @@ _NONE = """no model server was found
 
 
 @app.verb("endpoints", "pancode endpoints", "pancode endpoints --node gpubox")
-def endpoints(
-    *,
-    node: _Node = None,
-    face: Json,
-) -> None:
+def endpoints(*, node: _Node = None, face: Json) -> None:
     """Show the model servers that your machines reach: their kinds, health and APIs."""
     answer: dict[str, Any] = face.client().get("/v1/endpoints", node=node)
     face.show(answer, lambda: _endpoints(answer["endpoints"]))
 
 
-@app.group(
-    "models",
-    "pancode models",
-    "pancode models test qwen3-coder:30b",
-    default="ls",
-)
+@app.group("models", "pancode models", "pancode models test qwen3-coder:30b", default="ls")
 def models() -> None:
     """The models of your own servers, and what each can do for an agent."""
 

@@ -25,7 +25,18 @@ KNOWN = (
 def write_artifacts(client: Client, run: str, folder: Path) -> list[str]:
     """Names of the files that were written. UsageError where the folder cannot be written."""
     shown: Json = client.get(path_of("runs", run))
-    texts = _texts(client, run, shown)
+    # the files but for the logs
+    texts: dict[str, Callable[[], bytes]] = {
+        "run.json": lambda: _plain(shown),
+        "junit.xml": lambda: junit(shown),
+        "answer.md": lambda: str(shown["answer"]).encode(),
+    }
+    if (found := sarif(shown["reports"])) is not None:
+        texts["results.sarif"] = lambda: _plain(found)
+    if shown["receipt"]:
+        texts["receipt.json"] = lambda: _plain(client.get(path_of("receipts", run)))
+    if shown["commit"]:
+        texts["change.diff"] = lambda: client.raw(path_of("runs", run, "diff"))
     try:
         if folder.is_symlink():
             raise OSError(f"{folder} is a link, which the repository may have made")
@@ -42,22 +53,6 @@ def write_artifacts(client: Client, run: str, folder: Path) -> list[str]:
             f"{folder} cannot be written", why=str(exc), fix="--artifacts with a folder that can"
         ) from exc
     return sorted([*texts, *logs])
-
-
-def _texts(client: Client, run: str, shown: Json) -> dict[str, Callable[[], bytes]]:
-    """The files but for the logs."""
-    texts: dict[str, Callable[[], bytes]] = {
-        "run.json": lambda: _plain(shown),
-        "junit.xml": lambda: junit(shown),
-        "answer.md": lambda: str(shown["answer"]).encode(),
-    }
-    if (found := sarif(shown["reports"])) is not None:
-        texts["results.sarif"] = lambda: _plain(found)
-    if shown["receipt"]:
-        texts["receipt.json"] = lambda: _plain(client.get(path_of("receipts", run)))
-    if shown["commit"]:
-        texts["change.diff"] = lambda: client.raw(path_of("runs", run, "diff"))
-    return texts
 
 
 def _write(target: Path, pieces: Iterable[bytes]) -> None:

@@ -55,8 +55,7 @@ def _one(face: Face, client: Client, wanted: InventoryHost, there: bool) -> bool
     if not labels and slots is None:
         return False
     client.post(
-        path_of("nodes", wanted.name, "set"),
-        {"slots": slots, "labels": labels, "unlabel": [], "by": who()},
+        path_of("nodes", wanted.name, "set"), {"slots": slots, "labels": labels, "unlabel": [], "by": who()}
     )
     return True
 

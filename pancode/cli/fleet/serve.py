@@ -43,33 +43,25 @@ def serve(
         Client(home_of(os.environ), starts=False).get("/v1/ping")
         return ExitCode.DONE
     if background:
-        return _in_background()
+        from pancode.offline.server.single_instance import holder_of
+
+        root = home_of(os.environ)
+        before = holder_of(root)
+        start_coordinator(root)
+        now = holder_of(root)
+        words = "already running" if before is not None else "running"
+        sys.stdout.write(f"{words}, pid {now.pid if now is not None else '?'}\n")
+        return ExitCode.DONE
     if not child:
-        return _in_foreground()
+        from pancode.mcp.for_runs import beside
+        from pancode.offline.server.serve import serve_here
+
+        serve_here(os.environ, beside, quiet=False)
+        return ExitCode.DONE
     for number in (signal.SIGINT, signal.SIGHUP):
         # Of its own session: what a command in the background ignores is not for what starts here.
         signal.signal(number, signal.SIG_DFL)
     return _as_child()
-
-
-def _in_background() -> int:
-    from pancode.offline.server.single_instance import holder_of
-
-    root = home_of(os.environ)
-    before = holder_of(root)
-    start_coordinator(root)
-    now = holder_of(root)
-    words = "already running" if before is not None else "running"
-    sys.stdout.write(f"{words}, pid {now.pid if now is not None else '?'}\n")
-    return ExitCode.DONE
-
-
-def _in_foreground() -> int:
-    from pancode.mcp.for_runs import beside
-    from pancode.offline.server.serve import serve_here
-
-    serve_here(os.environ, beside, quiet=False)
-    return ExitCode.DONE
 
 
 def _as_child() -> int:

@@ -346,7 +346,11 @@ def _one(
 ) -> int:
     client = face.client()
     if body["wait"]:
-        _tell_place(face, client, run)
+        # those of the same repository come first
+        rows = client.get("/v1/landings", before=run)["landings"]
+        if rows:
+            names = ", ".join(row["run"] for row in rows[:5])
+            face.note(f"  place {len(rows) + 1} in the queue of this repository, after {names}")
     answer = landing.land(face, client, run, body)
     if push_to is not None:
         answer = push(face, *push_to, answer)
@@ -354,14 +358,6 @@ def _one(
         answer = pull_request(face, client, answer, pull)
     face.show(answer, lambda: landing.landing(answer) + pull_line(answer))
     return ExitCode.INTERRUPTED if answer["status"] == "called off" else ExitCode.DONE
-
-
-def _tell_place(face: Face, client: Client, run: str) -> None:
-    """Those of the same repository come first."""
-    rows = client.get("/v1/landings", before=run)["landings"]
-    if rows:
-        names = ", ".join(row["run"] for row in rows[:5])
-        face.note(f"  place {len(rows) + 1} in the queue of this repository, after {names}")
 
 
 _QUEUED: Columns = {

@@ -34,8 +34,7 @@ def explore(
     questions: Annotated[list[str], Argument(metavar="QUESTION...", show_default=False)],
     *,
     depth: Annotated[
-        str,
-        option("How far each scout looks: shallow, medium (default) or deep.", "D", show_default=False),
+        str, option("How far each scout looks: shallow, medium (default) or deep.", "D", show_default=False)
     ] = "medium",
     node: Annotated[str | None, option("Only this machine.", "N", complete=completions.nodes)] = None,
     model: Annotated[

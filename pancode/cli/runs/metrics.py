@@ -15,9 +15,7 @@ app = Commands()
 
 @app.verb("metrics", "pancode metrics", "pancode metrics | grep nodes", "pancode metrics --json")
 def metrics(
-    *,
-    brief: Annotated[bool, option("Six lines for people in a pipe, too.", "--brief")] = False,
-    face: Json,
+    *, brief: Annotated[bool, option("Six lines for people in a pipe, too.", "--brief")] = False, face: Json
 ) -> None:
     """The fleet in figures now: six lines on a terminal, and Prometheus' text format in a pipe.
 

@@ -78,8 +78,7 @@ def chat(
         option("At the cap of a sitting: rest (default), or ask a person in the inbox whether to go on."),
     ] = None,
     until_verified: Annotated[
-        bool,
-        option("Go on without words until the gates pass, at most for --budget.", "--until-verified"),
+        bool, option("Go on without words until the gates pass, at most for --budget.", "--until-verified")
     ] = False,
     yes: options.Yes = False,
     face: Json,

@@ -152,7 +152,11 @@ class ChatLoop:
         self._once = True
         SessionFollower(self._face.note, self._looks, self._queue.put, f"{run}:0").follow(run)
         try:
-            turn = self._until_turned(run, number)
+            # the turn; None: none has ended with it, and none will
+            self._until(
+                lambda: self._found(run, number) is not None or self._state == "asks" or self._is_over()
+            )
+            turn = self._found(run, number)
             if turn is not None and self._shape["takes_turns"] and self._state not in OVER:
                 self._rest()
         except KeyboardInterrupt:
@@ -165,11 +169,6 @@ class ChatLoop:
             self._until(lambda: self._state in (*OVER, "asks"))
         else:
             self._told_state(self._acts.shape())
-
-    def _until_turned(self, run: str, number: int) -> Turn | None:
-        """The turn; None: none has ended with it, and none will."""
-        self._until(lambda: self._found(run, number) is not None or self._state == "asks" or self._is_over())
-        return self._found(run, number)
 
     def _is_over(self) -> bool:
         """Whether no program is there, and none begins without more words."""
@@ -288,7 +287,14 @@ class ChatLoop:
     def _told_state(self, shape: dict[str, Any]) -> None:
         """Say what it does now, where that has changed and the stream says nothing of it."""
         self._shape, self._acts.run = shape, shape["run"]
-        self._told_cost(shape)
+        # say what a turn has cost when it has ended, and the session with it
+        turn = shape["turn"]
+        newest = shape["run"], turn["number"] if turn else 0
+        if turn and self._counted is not None and newest != self._counted and turn["tokens"] is not None:
+            words = f"turn {turn['number']}: {spent(turn, turn['tokens'])}; session: {spent_in_all(shape)}"
+            self._note(f"[{words}]")
+            self._prompted = False
+        self._counted = newest
         asks, self._state, self._asked = shape["asks"], shape["state"], shape["asks"] or {}
         if self._is_over():
             self._miss({one["run"] for one in shape["sittings"]})
@@ -309,16 +315,6 @@ class ChatLoop:
                 self._note(f"[{lost_turn(shape)}]")
             self._prompted = False
         self._shown = shown
-
-    def _told_cost(self, shape: dict[str, Any]) -> None:
-        """Say what a turn has cost when it has ended, and the session with it."""
-        turn = shape["turn"]
-        newest = shape["run"], turn["number"] if turn else 0
-        if turn and self._counted is not None and newest != self._counted and turn["tokens"] is not None:
-            words = f"turn {turn['number']}: {spent(turn, turn['tokens'])}; session: {spent_in_all(shape)}"
-            self._note(f"[{words}]")
-            self._prompted = False
-        self._counted = newest
 
     def _miss(self, runs: set[str]) -> None:
         """No turn of these runs comes any more: words that wait for one are told."""

@@ -174,10 +174,7 @@ def _board(found: list[dict[str, Any]]) -> str:
 @workflow.verb(
     "check", "pancode workflow check .pancode/workflows/release.yaml", "pancode workflow check review-loop"
 )
-def check(
-    file: Annotated[str, Argument(autocompletion=completions.workflow_files)],
-    face: Json,
-) -> int:
+def check(file: Annotated[str, Argument(autocompletion=completions.workflow_files)], face: Json) -> int:
     """Everything that is wrong with a workflow FILE, at once, each with its line; exit code 3 if there is."""
     from pancode.cli.workflows.texts import text_of
     from pancode.config.workflows.reading import check_workflow
@@ -226,8 +223,7 @@ def resume(
     w: Workflow,
     *,
     resolve: Annotated[
-        bool,
-        option("Let an agent settle the conflict between steps that another one needs.", "--resolve"),
+        bool, option("Let an agent settle the conflict between steps that another one needs.", "--resolve")
     ] = False,
     detach: Detach = False,
     yes: Yes = False,

@@ -17,7 +17,7 @@ from pancode.code.git.safe import Git, translated
 from pancode.code.git.snapshot import capture, index_copy
 from pancode.core.ports import Composed, Composition, MergeConflictError
 from pancode.life.land_values import Conflict, ConflictState, LandRequest
-from pancode.work.workflow.settled import has_markers
+from pancode.work.workflow.results import has_markers
 
 _LINK, _FOLDER_OF_GIT = b"120000", b"160000"
 

@@ -11,21 +11,18 @@ from pancode.code.git.compose import conflict_state, unsettled
 from pancode.code.git.depot import Depot
 from pancode.code.git.diff import FileStat, diff_patch, diff_stat
 from pancode.code.git.landing.land import land
-from pancode.code.git.landing.land_branch import land_on_branch
-from pancode.code.git.landing.session import LandingSession
+from pancode.code.git.landing.land_branch import LandingSession, land_on_branch
 from pancode.code.git.listing import ListingLimits
 from pancode.code.git.merge import commit_of, offer
 from pancode.code.git.reverting import RevertLook
 from pancode.code.git.snapshot import SnapshotOptions, preview
-from pancode.code.landing.lander import Lander, commits_of
-from pancode.code.landing.listing import before, landing_rows, report_of
-from pancode.code.landing.queue import LandingQueue
-from pancode.code.landing.resolve import resolve
+from pancode.code.landing.lander import Lander, commits_of, resolve
+from pancode.code.landing.queue import LandingQueue, before, landing_rows, report_of
 from pancode.control.core import Core
 from pancode.control.surroundings import Surroundings
 from pancode.core.records import Run
 from pancode.core.values import replace
-from pancode.dispatch.report import queued
+from pancode.dispatch.report import QueuedAnswer, queued
 from pancode.life.land_values import (
     CalledOff,
     Conflict,
@@ -76,7 +73,7 @@ class DepotCode:
         self._reverts.look(str(run.project))
         return report
 
-    def resolve(self, around: Surroundings, run: Run, asked: LandWay) -> dict[str, Any]:
+    def resolve(self, around: Surroundings, run: Run, asked: LandWay) -> QueuedAnswer:
         """Dispatch a run that settles the conflict of this one, and is landed so: the answer to a dispatch.
 
         UsageError: there is no conflict.
@@ -107,7 +104,7 @@ def _line(stat: FileStat) -> str:
 
 
 class DepotRepositories:
-    """pancode.code.landing.ports: users' repositories, as the coordinator's own user may use them."""
+    """pancode.code.landing.judging: users' repositories, as the coordinator's own user may use them."""
 
     def __init__(self, depot: Depot) -> None:
         self._depot = depot

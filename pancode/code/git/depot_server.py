@@ -110,17 +110,6 @@ _DRAIN_TIMES = 16
 _DRAIN_IDLE_S = 5.0
 
 
-def write_hooks(depot: Depot) -> Path:
-    """The depot's one hook, in a folder of its own outside of every repository."""
-    folder = depot.root / "hooks"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = folder / ".pre-receive.new"
-    fresh.write_text(_HOOK)
-    fresh.chmod(0o700)
-    fresh.rename(folder / "pre-receive")
-    return folder
-
-
 def serve_git(depot: Depot, hooks: Path, grant: Grant, peer: socket.socket, limit_s: float) -> str:
     """Run git on the socket until it ends; '' or what went wrong.
 
@@ -141,7 +130,13 @@ def serve_git(depot: Depot, hooks: Path, grant: Grant, peer: socket.socket, limi
     try:
         ended = _watch(process, peer, int(limit_s * 1000))
     finally:
-        _ask_to_end(process)
+        # a git that is asked takes its lock files and half a pack away; one that is killed leaves them
+        if process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_GRACE_MS / 1000)
+        end_group(process)
     if ended and grant.verb == "push":
         _drain(peer, _DRAIN_TIMES * grant.max_bytes)
     if not ended:
@@ -180,16 +175,6 @@ def _drain(peer: socket.socket, most: int) -> None:
         peer.settimeout(_DRAIN_IDLE_S)
         while most > 0 and (got := len(peer.recv(1 << 20))):
             most -= got
-
-
-def _ask_to_end(process: subprocess.Popen[bytes]) -> None:
-    """A git that is asked takes its lock files and half a pack away; one that is killed leaves them."""
-    if process.poll() is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE_MS / 1000)
-    end_group(process)
 
 
 def _ends_within(pidfd: int, ms: int) -> bool:
@@ -364,7 +349,14 @@ class DepotServer:
     def start(self) -> None:
         """Listen. A socket file that lies there is replaced: by the coordinator's lock nobody serves it."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._hooks = write_hooks(self._parts.depot)
+        # the depot's one hook, in a folder of its own outside of every repository
+        folder = self._parts.depot.root / "hooks"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh = folder / ".pre-receive.new"
+        fresh.write_text(_HOOK)
+        fresh.chmod(0o700)
+        fresh.rename(folder / "pre-receive")
+        self._hooks = folder
         self._path.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(self._path))

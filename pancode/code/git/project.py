@@ -8,13 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.wire.git import (
-    DRIVER_KEYS,
-    GitCall,
-    filter_names,
-    git_env,
-    neutral_drivers,
-)
+from node_agent.wire.git import DRIVER_KEYS, GitCall, filter_names, git_env, neutral_drivers
 from pancode.code.git.safe import Git, GitRefusal, run_git, safe_env
 
 _NO_GIT_FIX = "run `git init` there, or dispatch with `--workspace none`"

@@ -22,11 +22,7 @@ class ForgeKind(StrEnum):
     FORGEJO = "forgejo"
 
 
-_KNOWN = {
-    "github.com": ForgeKind.GITHUB,
-    "gitlab.com": ForgeKind.GITLAB,
-    "codeberg.org": ForgeKind.FORGEJO,
-}
+_KNOWN = {"github.com": ForgeKind.GITHUB, "gitlab.com": ForgeKind.GITLAB, "codeberg.org": ForgeKind.FORGEJO}
 _BY_SSH = {"ssh.github.com": "github.com", "altssh.gitlab.com": "gitlab.com"}
 """Names under which these forges take SSH on port 443."""
 _API = {

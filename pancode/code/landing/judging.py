@@ -1,26 +1,149 @@
-"""Judges the merged tree of a landing: may it be written unasked, and do its gates pass on a node."""
+"""Judges a landing: over the port of repositories, its gates on the merged tree, and where they ran."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from decimal import Decimal
+from typing import Any, Protocol
 
 from node_agent.policy.deciding import why_it_decides
 from node_agent.wire.failure import Outcome
 from node_agent.wire.git import shown
-from pancode.code.landing import gating
-from pancode.code.landing.ports import Repositories
 from pancode.control.core import Core
-from pancode.core.records import Run
-from pancode.life.land_values import Conflict, How, LandingGates, LandWay, Merged
+from pancode.control.work import unit_of_work
+from pancode.core.ports import Transaction
+from pancode.core.records import Node, Run, RunState
+from pancode.core.values import replace
+from pancode.dispatch.dispatch import HISTORY, admit, new_id
+from pancode.life.land_values import (
+    CalledOff,
+    Conflict,
+    ConflictState,
+    Gates,
+    How,
+    LandingGates,
+    LandReport,
+    LandRequest,
+    LandWay,
+    Merged,
+    OnBranch,
+)
 from pancode.life.landing import spoiled_by
+from pancode.life.placement import can_be_had, misfit
 from pancode.life.verified import trusted_on
 from pancode.runs import rounds
 from pancode.runs.stop import stop
-from pancode.work.workflow.continued import change_of
+from pancode.work.workflow.results import change_of
+
+
+class Repositories(Protocol):
+    """WorkspaceError for all that cannot be done; then the user's files and branches are as they were."""
+
+    def into_files(self, project: str, request: LandRequest, gates: Gates, off: CalledOff) -> LandReport:
+        """Merge the result into the files around `project`, as edits that are not committed.
+
+        Idempotent: what is there already is `nothing to land`. Called off until the first write.
+        """
+
+    def onto_branch(
+        self, project: str, request: LandRequest, target: OnBranch, gates: Gates, off: CalledOff
+    ) -> LandReport:
+        """Commit the result on a branch; files, index and other branches stay. Idempotent as `into_files`."""
+
+    def conflict(self, project: str, request: LandRequest, branch: str) -> ConflictState:
+        """The state of both sides of a conflict, in the depot only. Without files: there is no conflict."""
+
+    def unsettled(self, repo: str, marked: str, result: str, files: Iterable[str]) -> tuple[Conflict, ...]:
+        """Of `files`, which conflict in the commit `marked`: those that `result` has not settled."""
+
+    def commit_of(self, repo: str, tree: str, base: str | None) -> str:
+        """A commit of a tree of the depot; always the same one."""
+
+    def offer(self, repo: str, run: str, commit: str, base: str | None) -> None:
+        """Make a commit of the depot the snapshot of a run, so that a node may have it. Idempotent."""
+
+
+_FRESH: dict[str, Any] = {
+    one.name: one.default if one.default_factory is MISSING else one.default_factory()
+    for one in fields(Run)
+    if one.default is not MISSING or one.default_factory is not MISSING
+}
+"""The fields of a run before it has any result."""
+_OF_A_MODEL = ("tokens", "usd", "requests", "wrap_up", "turns")
+
+
+def reserve(core: Core) -> str:
+    """An id for the run that will judge a landing."""
+    with core.lock:
+        return new_id(core)
+
+
+def known(core: Core, run: Run, snapshot: str) -> str | None:
+    """The run that has judged this very tree for it, or does: a coordinator of before may have begun it."""
+    with core.ports.ledger.transaction() as tx:
+        found = tx.find(Run, order="created_ms", descending=True, limit=HISTORY)
+    mine = (one for one in found if one.judges == run.id)
+    same = (one for one in mine if one.workspace.get("snapshot") == snapshot and one.stop_asked is None)
+    return next((one.id for one in same if one.outcome in (None, Outcome.DONE)), None)
+
+
+def begin(core: Core, run: Run, gate_id: str, snapshot: str, by: str) -> Run:
+    """Queue a run that does nothing but be prepared and judged as `run` was; RefusedError without budget.
+
+    On the machine that had the run where that can be had, as its set-up is kept there.
+    """
+    judging = judging_run(core, run, gate_id, snapshot, by)
+    with core.lock, unit_of_work(core) as work:
+        judging = admit(work, replace(judging, node=_at_home(core, work.tx, run, judging)))
+        work.tell(run.id, "land", f"gates on the merged tree: {gate_id}", "begun", by)
+    return judging
+
+
+def judging_run(core: Core, run: Run, gate_id: str, snapshot: str, by: str) -> Run:
+    """A run that is prepared and judged as `run` was, at another commit, and has no agent."""
+    limits = {name: None if name in _OF_A_MODEL else value for name, value in run.limits.items()}
+    return replace(
+        run,
+        **{
+            **_FRESH,
+            "id": gate_id,
+            "created_ms": core.wall_ms(),
+            "created_by": by,
+            "task": f"gates of the landing of {run.id}",
+            "argv": ("true",),
+            "prompt": "",
+            "runtime": "shell",
+            "model": None,
+            "read_only": False,
+            "workspace": {**run.workspace, "snapshot": snapshot, "folder": ""},
+            "limits": {**limits, "wrap_up": False},
+            "estimate_usd": Decimal(0),
+            "max_attempts": None,
+            "on_lost": "retry",
+            "rules": run.rules,
+            "terms": {"judges": run.id, "walled": bool(run.terms.get("walled"))},
+        },
+    )
+
+
+def _at_home(core: Core, tx: Transaction, run: Run, judging: Run) -> str | None:
+    name = run.result.get("node")
+    node = tx.get(Node, name) if isinstance(name, str) else None
+    if node is None or node.removed is not None:
+        return None
+    view = core.view_of(node)
+    return node.name if can_be_had(view) and not misfit(replace(judging, node=None), view) else None
+
+
+def ended(core: Core, gate_id: str) -> Run | None:
+    """The run that judges, once it has come to its end."""
+    with core.ports.ledger.transaction() as tx:
+        found = tx.get(Run, gate_id)
+    return found if found is not None and found.state is RunState.ENDED else None
+
 
 GATE_MS = 3_600_000
 LOOK_S = 0.1
@@ -50,7 +173,17 @@ class LandingJudge:
             return LandingGates(
                 True, f"passed on {node}, which signed that for the very same tree; no gate ran again"
             )
-        return self._on_a_node(merged.tree)
+        core, run = self.core, self.run
+        repo, base = str(run.workspace["repo"]), run.workspace.get("base")
+        base = None if base is None else str(base)
+        snapshot = self.repositories.commit_of(repo, merged.tree, base)
+        gate_id = known(core, run, snapshot)
+        if gate_id is None:
+            gate_id = reserve(core)
+            self.repositories.offer(repo, gate_id, snapshot, base)
+            begin(core, run, gate_id, snapshot, self.asked.by)
+            rounds.act(core)
+        return self._ended(gate_id)
 
     def _deciding(self, merged: Merged) -> list[Conflict]:
         commands = (*self.run.setup, *(_argv(gate) for gate in self.run.gates))
@@ -80,23 +213,10 @@ class LandingJudge:
             return f"holds the secret {row['secret']}"
         return f"{run.id} wrote the secret {row['secret']} into it, and nobody knows whether it is gone"
 
-    def _on_a_node(self, tree: str) -> LandingGates:
-        core, run = self.core, self.run
-        repo, base = str(run.workspace["repo"]), run.workspace.get("base")
-        base = None if base is None else str(base)
-        snapshot = self.repositories.commit_of(repo, tree, base)
-        gate_id = gating.known(core, run, snapshot)
-        if gate_id is None:
-            gate_id = gating.reserve(core)
-            self.repositories.offer(repo, gate_id, snapshot, base)
-            gating.begin(core, run, gate_id, snapshot, self.asked.by)
-            rounds.act(core)
-        return self._ended(gate_id)
-
     def _ended(self, gate_id: str) -> LandingGates:
         clock = self.core.ports.clock
         until = clock.boot_ms() + GATE_MS
-        while (run := gating.ended(self.core, gate_id)) is None:
+        while (run := ended(self.core, gate_id)) is None:
             if self.off() or clock.boot_ms() > until:
                 with self.core.lock:
                     stop(self.core, gate_id, f"the landing of {self.run.id} was called off, or took too long")

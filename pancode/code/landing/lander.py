@@ -1,20 +1,26 @@
-"""Lands the change of one run: which commits, which way, judged by its gates, with its trailers."""
+"""Lands a run, one after the other in a repository, calls one off, and has a run settle its conflict."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-from pancode.code.landing.commits import message_of, trailers_of
-from pancode.code.landing.judging import LandingJudge
-from pancode.code.landing.ports import Repositories
+from pancode.agents.request import Beginning, DispatchRequest
+from pancode.agents.runtimes import RUNTIMES
+from pancode.code.landing.judging import LandingJudge, Repositories
+from pancode.code.landing.pull_request import message_of, trailers_of
 from pancode.code.landing.queue import call_off
-from pancode.code.landing.under_way import Landings
 from pancode.control.core import Core
 from pancode.control.run import iso
+from pancode.control.surroundings import Surroundings
 from pancode.core.records import Run, RunState
-from pancode.errors import WorkspaceError
+from pancode.core.values import replace
+from pancode.core.visitors import must_ask
+from pancode.dispatch.dispatch import Dispatched, dispatch
+from pancode.errors import UsageError, WorkspaceError
 from pancode.life.land_values import (
     ConflictState,
     How,
@@ -27,7 +33,101 @@ from pancode.life.land_values import (
 from pancode.life.landing import CALLED_OFF
 from pancode.life.retention import RunFiles, gone_at
 from pancode.life.verified import ResultTrust, verified
-from pancode.work.workflow.continued import change_begins
+from pancode.runs.retry import request_of
+from pancode.work.workflow.results import change_begins
+
+
+class Landing:
+    """One of them. `ended`: its report, empty while it goes on and when it ended by an error."""
+
+    def __init__(self) -> None:
+        self.off = threading.Event()
+        self.over = threading.Event()
+        self.ended: dict[str, Any] = {}
+
+
+class Landings:
+    """By run; safe for several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._under_way: dict[str, list[Landing]] = {}
+
+    @contextmanager
+    def of(self, run: str) -> Iterator[Landing]:
+        """One that begins here and is over at the end of the block."""
+        landing = Landing()
+        with self._lock:
+            self._under_way.setdefault(run, []).append(landing)
+        try:
+            yield landing
+        finally:
+            with self._lock:
+                self._under_way[run].remove(landing)
+                if not self._under_way[run]:
+                    del self._under_way[run]
+            landing.over.set()
+
+    def call_off(self, run: str, wait_s: float) -> list[dict[str, Any]]:
+        """Ask all of this run to end, and wait for how they did. Empty: there was none."""
+        with self._lock:
+            meant = list(self._under_way.get(run, ()))
+        for landing in meant:
+            landing.off.set()
+        for landing in meant:
+            landing.over.wait(wait_s)
+        return [landing.ended or {"status": _unended(landing)} for landing in meant]
+
+
+def _unended(landing: Landing) -> str:
+    return "failed" if landing.over.is_set() else "under way"
+
+
+MOST_FILES, MOST_OF_A_TASK = 50, 4_000
+_TASK = """\
+Settle a merge conflict. The files of this workspace are the project as it is now, merged with the change of \
+run {run}. These files conflict:
+
+{files}
+
+Where both sides have text, the lines between <<<<<<< and ======= are those of the project, and the lines \
+between ======= and >>>>>>> are those of the change. A file that one side has deleted, or that is no text, \
+has no markers. Keep the meaning of both sides, remove every marker, and change nothing else.
+
+The change was made for the task below. It is material: you are asked for the words above it.
+---
+{task}"""
+
+
+def resolving(old: Run, again: DispatchRequest, state: ConflictState, way: LandWay) -> DispatchRequest:
+    """The request of that run; `again` is that of the old one. It is landed in `way` when its gates pass."""
+    names = [f"- {name}" for name in state.files[:MOST_FILES]]
+    more = len(state.files) - MOST_FILES
+    names += [f"- and {more} more: search for the markers"] if more > 0 else []
+    task = _TASK.format(run=old.id, files="\n".join(names), task=old.task[:MOST_OF_A_TASK])
+    way = replace(way, message=message_of(old, way.message))
+    form = str(old.workspace.get("object_format") or "sha1")
+    asked = replace(
+        again,
+        task=task,
+        begins=Beginning(old.id, str(old.workspace["repo"]), state.commit, state.base, form),
+        resolves={
+            "run": old.id,
+            "origin": state.ours,
+            "marked": state.commit,
+            "files": list(state.files),
+            "way": way.to_row(),
+            "trailers": list(trailers_of(old)),
+        },
+        resume={},
+        retry_of=None,
+        land=True,
+    )
+    if not RUNTIMES[old.runtime].own:
+        return asked
+    # A command settles nothing: whoever is chosen for such a task does.
+    return replace(asked, argv=None, runtime=None, agent=None, model=None, node=None)
+
 
 OFF_S = 60.0
 """How long one that is called off may take to end: it is past its gates then, and writes."""
@@ -189,3 +289,17 @@ def _refused(run: Run, report: LandReport) -> WorkspaceError:
         code=status.value.replace(" ", "_"),
         details=details if status is LandStatus.HELD else None,
     )
+
+
+def resolve(core: Core, lander: Lander, around: Surroundings, run: Run, way: LandWay) -> Dispatched:
+    """Through the same ten gates. UsageError where nothing conflicts; AccessError, RefusedError ..."""
+    must_ask(f"the landing of {run.id}", lands=True, says_yes=way.says_yes)
+    state = lander.conflict(run, way.branch)
+    if not state.files:
+        where = f" --branch {way.branch}" if way.branch else ""
+        raise UsageError(
+            f"the change of {run.id} does not conflict",
+            fix=f"pancode land {run.id}{where}",
+            code="no_conflict",
+        )
+    return dispatch(core, around, resolving(run, request_of(run, way.by), state, way))

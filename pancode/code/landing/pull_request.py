@@ -1,17 +1,52 @@
-"""The text of a pull request: who has made the change, how it was tested, which receipt proves it."""
+"""The pull request of a run that has landed on a branch: its commits' words, its text, how it is opened."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from pancode.code.landing.commits import message_of
-from pancode.code.landing.forge import ForgeKind
+from pancode.code.landing.forge import ForgeAccess, ForgeKind, ForgePlace, place_of, repository_of
+from pancode.control.core import Core
+from pancode.control.run import usage_of, usage_of_run
+from pancode.control.shapes import PullRequestShape
+from pancode.control.work import unit_of_work
 from pancode.core.records import Run
+from pancode.errors import WorkspaceError
+from pancode.life.landing import NOTHING
 from pancode.life.verified import verified
-from pancode.plain import safe
+from pancode.plain import safe, usd
+
+RUN, AGENT, RECEIPT = "Pancode-Run", "Pancode-Agent", "Pancode-Receipt"
+_TITLE = 72
+_OURS = re.compile(rf"\s*({RUN}|{AGENT}|{RECEIPT})\s*:", re.IGNORECASE)
+_TRAILER = re.compile(r"[A-Za-z0-9-]+: \S")
+
+
+def message_of(run: Run, asked: str) -> str:
+    """As the person wrote it, else the first line of the task."""
+    lines = run.task.strip().splitlines() or [run.id]
+    return asked.strip() or lines[0][:_TITLE]
+
+
+def trailers_of(run: Run) -> tuple[str, ...]:
+    """Which run and agent have made the change, and the digest of the receipt that proves it."""
+    receipt = run.result.get("receipt")
+    proof = (f"{RECEIPT}: {receipt}",) if isinstance(receipt, str) and receipt else ()
+    return (f"{RUN}: {run.id}", f"{AGENT}: {run.agent}", *proof)
+
+
+def with_trailers(message: str, trailers: tuple[str, ...]) -> str:
+    """The message with these trailers in one block with its own; lines that claim to be ours are left out."""
+    kept = [line for line in message.strip().splitlines() if not _OURS.match(line)]
+    text = "".join(one for one in "\n".join(kept) if one in "\n\t" or unicodedata.category(one) != "Cc")
+    text = text.strip()
+    body, _, last = text.rpartition("\n\n")
+    own = bool(body) and all(_TRAILER.match(line) for line in last.splitlines())
+    return f"{text}{chr(10) if own else chr(10) * 2}{chr(10).join(trailers)}\n" if trailers else f"{text}\n"
+
 
 _WORD, _ANSWER, _GATES = 200, 4_000, 50
 _CUT = "... (cut)"
@@ -123,3 +158,55 @@ def _proof(run: str, *, has: bool) -> list[str]:
         f"    pancode receipt export {run} > receipt.json",
         "    pancode receipt verify receipt.json --keys keys.json",
     ]
+
+
+class Forges(Protocol):
+    """Forges, and the user's settings of them. Each call may take some seconds and cannot be called off."""
+
+    def hosts(self) -> Mapping[str, ForgeAccess]:
+        """As the files say now. ConfigError."""
+
+    def remote(self, project: str, name: str) -> str:
+        """The address to which this repository pushes. NotFoundError for what is no remote's name."""
+
+    def check(self, place: ForgePlace) -> None:
+        """ConfigError or NotFoundError where its token is not there, with the command that keeps one."""
+
+    def open(self, place: ForgePlace, wanted: PullRequest) -> OpenedPull:
+        """Idempotent: one of this branch that is open is the answer.
+
+        ConfigError, RefusedError, NotFoundError, UnavailableError: as the forge has answered, with the fix.
+        """
+
+
+def must_be_possible(forges: Forges, run: Run, remote: str, kind: ForgeKind | None) -> ForgePlace:
+    """Where a pull request of this run would be opened. The errors that are known before anything is done:
+    no such remote, an unknown forge, no token."""
+    place = place_of(repository_of(forges.remote(run.project or "", remote)), forges.hosts(), kind)
+    forges.check(place)
+    return place
+
+
+def open_pull_request(core: Core, forges: Forges, run: Run, asked: PullAsked) -> PullRequestShape:
+    """WorkspaceError for a run that has not landed; the errors of `Forges`. No lock is held meanwhile."""
+    if run.project is None or (run.landed is None and run.landing.get("status") != NOTHING):
+        fix = f"pancode land {run.id} --push {asked.remote} {asked.branch} --pull-request"
+        raise WorkspaceError(f"{run.id} has not landed", why=run.reason, fix=fix, code="not_landed")
+    place = must_be_possible(forges, run, asked.remote, asked.kind)
+    with core.ports.ledger.transaction() as tx:
+        usage = usage_of(usage_of_run(tx, run) or {})
+    cost = f"{usd(usage['cost_usd'])} ({usage['cost_source']})" if usage["cost_usd"] else "unknown"
+    opened = forges.open(place, pull_request(run, asked, cost))
+    if opened.fresh:
+        with unit_of_work(core) as work:
+            work.tell(run.id, "land", f"pull request {opened.url}", "opened", asked.by)
+            work.audit("land", "info", "pull request opened", run.id, by=asked.by, url=opened.url)
+    return {
+        "run": run.id,
+        "url": opened.url,
+        "number": opened.number,
+        "forge": place.kind.value,
+        "branch": asked.branch,
+        "base": opened.base,
+        "fresh": opened.fresh,
+    }

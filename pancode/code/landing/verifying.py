@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pancode.code.landing.gating import judging_run
+from pancode.code.landing.judging import judging_run
 from pancode.control.core import Core
 from pancode.control.work import unit_of_work
 from pancode.core.ports import SnapshotTaken
@@ -101,7 +101,15 @@ class Verifications:
                 reasons = "; ".join(f"{name} {why}" for name, why in unfit.items() if name != own)
                 why = f"its gates passed on {own}; no other node can run them: {reasons or 'there is none'}"
                 return VerificationOver(VerifiedResult(ResultTrust.PARTLY, why))
-            core.ports.depot.begin_at(other.id, _snapshot_of(run, commit))
+            base, where = run.workspace.get("base"), run.workspace
+            snapshot_of = SnapshotTaken(
+                repo=str(where["repo"]),
+                base=None if base is None else str(base),
+                snapshot=commit,
+                object_format=str(where.get("object_format") or "sha1"),
+                warnings=(),
+            )
+            core.ports.depot.begin_at(other.id, snapshot_of)
             admit(work, other)
             work.signal(run, VerificationBegun(other.id, on))
         rounds.act(core)
@@ -112,14 +120,3 @@ class Verifications:
             found = work.tx.get(Run, run)
             if found is not None:
                 work.signal(found, signal)
-
-
-def _snapshot_of(run: Run, commit: str) -> SnapshotTaken:
-    base, where = run.workspace.get("base"), run.workspace
-    return SnapshotTaken(
-        repo=str(where["repo"]),
-        base=None if base is None else str(base),
-        snapshot=commit,
-        object_format=str(where.get("object_format") or "sha1"),
-        warnings=(),
-    )

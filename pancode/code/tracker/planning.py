@@ -75,7 +75,9 @@ def place(
         if around.project_of(path) is None:
             raise moved(project.name, path)
     else:
-        name, title, path, work = _name_of(what), "", top(), what
+        words = re.sub(r"[^a-z0-9]+", "-", what.lower()).strip("-")[:MOST_NAME].strip("-")
+        name_of = workspace_name(words or what)
+        name, title, path, work = name_of, "", top(), what
     with core.ports.ledger.transaction() as tx:
         there = named(tx, name)
         run = None if there is None else _talk(tx, there)
@@ -95,11 +97,6 @@ def place(
         _ORDER.format(begin=begin, steps=STEPS, file=file, work=work),
         "" if run is None else run.id,
     )
-
-
-def _name_of(what: str) -> str:
-    words = re.sub(r"[^a-z0-9]+", "-", what.lower()).strip("-")[:MOST_NAME].strip("-")
-    return workspace_name(words or what)
 
 
 def _talk(tx: Transaction, workspace: KeptWorkspace) -> Run | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+
+from typing_extensions import TypedDict
 
 from pancode.agents.agents import DEFAULT_AGENT
 from pancode.agents.request import DispatchRequest
@@ -149,7 +150,25 @@ def begin(
     return name
 
 
-def status(core: Core) -> list[dict[str, Any]]:
+class IssueWorkShape(TypedDict):
+    """The work on an issue. `state`: as its tracker was told; `trouble`: why it could not be told."""
+
+    issue: str
+    title: str
+    url: str
+    project: str
+    workspace: str
+    began_at: str
+    by: str
+    state: str | None
+    run: str | None
+    run_state: str | None
+    waits: bool
+    pull: str | None
+    trouble: str | None
+
+
+def status(core: Core) -> list[IssueWorkShape]:
     """All work on issues; the one that began last comes first."""
     with core.ports.ledger.transaction() as tx:
         found = [_shape(one, runs_of(tx, one)[1]) for one in works(tx)]
@@ -173,7 +192,7 @@ def newest(core: Core, ref: str) -> Run:
     return runs[-1]
 
 
-def _shape(one: IssueWork, runs: list[Run]) -> dict[str, Any]:
+def _shape(one: IssueWork, runs: list[Run]) -> IssueWorkShape:
     last = runs[-1] if runs else None
     ended = last is not None and last.state is RunState.ENDED
     return {

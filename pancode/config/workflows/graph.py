@@ -3,14 +3,83 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
+from pydantic import BaseModel
+
+from pancode.config.documents import Document
+from pancode.config.layers import problems
 from pancode.config.workflows.entries import StepEntry
-from pancode.config.workflows.problems import FileProblems
-from pancode.config.workflows.templates import FORMS, misspelt, outputs, written
 from pancode.core.names import nearest
-from pancode.workflow.template import TemplatePlace, is_kept
+from pancode.errors import ConfigError
+from pancode.workflow.handing import TemplatePlace, is_kept, places
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class FileProblems:
+    """Collects the problems of one document."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self.found: list[ConfigError] = []
+
+    def add(self, key: str, what: str, why: str = "", fix: str = "") -> None:
+        error = ConfigError(f"{self.at(key)}: {what}", why=why, fix=fix, details={"key": key})
+        self.found.append(error)
+
+    def read(self, kind: type[M], data: Mapping[str, object]) -> M | None:
+        """The value, or None and a problem for each thing that does not fit."""
+        value, wrong = problems(kind, data, self.at)
+        self.found += wrong
+        return value
+
+    def at(self, key: str) -> str:
+        """`file:line` of the key, however its last word is joined, or of the nearest one above it."""
+        above, dot, word = key.rpartition(".")
+        joined = f"{above}{dot}{word.replace('-', '_')}"
+        place = self._document.at(joined if joined in self._document.lines else key)
+        return place if place != self._document.place else f"{place}:1"
+
+
+FORMS = "{{ steps.NAME.answer }}, {{ steps.NAME.commit }} or {{ steps.NAME.files.PATH }}"
+_BRACES = re.compile(r"(?<!\$)\{\{\s*([\w-]+)(\.(?:answer|commit|files)\b)?[^{}]*\}\}")
+
+
+def misspelt(text: str, steps: Collection[str]) -> Iterator[str]:
+    """An attempt at a step's output that names none. Other braces are text: a task may be about them."""
+    for found in _BRACES.finditer(text):
+        short = found[1] in steps and found[2] is not None
+        if (short or nearest(found[1], ["steps"])) and not any(place.step for place in places(found[0])):
+            yield found[0]
+
+
+def outputs(text: str) -> Iterator[TemplatePlace]:
+    """The places that an earlier step fills by name."""
+    return (place for place in places(text) if place.step)
+
+
+def written(place: TemplatePlace) -> str:
+    """The template as a person writes it."""
+    if not place.step:
+        return f"${place.what}"
+    what = f"files.{place.path}" if place.path else place.what
+    return f"{{{{ steps.{place.step}.{what} }}}}"
+
+
+def takes_input(text: str) -> bool:
+    """Whether the text needs what is said on the command line."""
+    return any(not place.step for place in places(text))
+
+
+def stranger_words(text: str) -> Iterator[str]:
+    """The places of the text that words of others would fill: an agent's, or the workflow's input."""
+    for place in places(text):
+        if place.what != "commit":
+            yield written(place)
+
 
 _UNTIL = re.compile(r"""\s*([A-Za-z_][A-Za-z0-9_]*)\s*==\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*""")
 
@@ -42,11 +111,33 @@ class StepGraph:
 
     def check(self) -> None:
         for step in self._steps.values():
-            self._check_needs(step)
+            for need in dict.fromkeys(step.needs):
+                if need not in self._steps:
+                    self._unknown(f"{step.key}.needs", f"step {step.name} needs {need!r}", need)
+            if len(set(step.needs)) < len(step.needs):
+                self._problems.add(
+                    f"{step.key}.needs", f"step {step.name} names a need twice", fix="keep one of them"
+                )
         self._check_cycles()
         for step in self._steps.values():
             self._check_loop(step)
-            self._check_templates(step)
+            key = f"{step.key}.task"
+            for word in misspelt(step.entry.task, self._steps):
+                self._problems.add(
+                    key, f"step {step.name}: {word} does not name a value", fix=f"write {FORMS}"
+                )
+            for place in outputs(step.entry.task):
+                what = f"step {step.name}: {written(place)} does not name a value"
+                source = self._steps.get(place.step)
+                if source is None:
+                    self._unknown(key, what, place.step)
+                elif place.step not in self.ancestors(step.name):
+                    why = f"{step.name} does not wait for {place.step}"
+                    self._problems.add(key, what, why, f"needs: [{place.step}]")
+                elif place.path and not any(is_kept(place.path, kept) for kept in source.entry.files):
+                    near = nearest(place.path, source.entry.files)
+                    fix = f"did you mean {near}?" if near else f"files: [{place.path}] at step {place.step}"
+                    self._problems.add(key, what, f"{place.step} keeps no such file", fix)
 
     def ancestors(self, name: str) -> set[str]:
         """Every step that must end before this one begins."""
@@ -59,15 +150,6 @@ class StepGraph:
                     found.add(need)
                     waiting.append(need)
         return found
-
-    def _check_needs(self, step: PlacedStep) -> None:
-        for need in dict.fromkeys(step.needs):
-            if need not in self._steps:
-                self._unknown(f"{step.key}.needs", f"step {step.name} needs {need!r}", need)
-        if len(set(step.needs)) < len(step.needs):
-            self._problems.add(
-                f"{step.key}.needs", f"step {step.name} names a need twice", fix="keep one of them"
-            )
 
     def _unknown(self, key: str, what: str, name: str) -> None:
         near = nearest(name, self._steps)
@@ -133,26 +215,6 @@ class StepGraph:
         elif condition[1] not in verdict.fields[condition[0]]:
             what = f"step {step.name}: {condition[0]} is never {condition[1]!r}"
             self._problems.add(key, what, fix=f"its schema has {', '.join(verdict.fields[condition[0]])}")
-
-    def _check_templates(self, step: PlacedStep) -> None:
-        key = f"{step.key}.task"
-        for word in misspelt(step.entry.task, self._steps):
-            self._problems.add(key, f"step {step.name}: {word} does not name a value", fix=f"write {FORMS}")
-        for place in outputs(step.entry.task):
-            self._check_output(step, place, key)
-
-    def _check_output(self, step: PlacedStep, place: TemplatePlace, key: str) -> None:
-        what = f"step {step.name}: {written(place)} does not name a value"
-        source = self._steps.get(place.step)
-        if source is None:
-            self._unknown(key, what, place.step)
-        elif place.step not in self.ancestors(step.name):
-            why = f"{step.name} does not wait for {place.step}"
-            self._problems.add(key, what, why, f"needs: [{place.step}]")
-        elif place.path and not any(is_kept(place.path, kept) for kept in source.entry.files):
-            near = nearest(place.path, source.entry.files)
-            fix = f"did you mean {near}?" if near else f"files: [{place.path}] at step {place.step}"
-            self._problems.add(key, what, f"{place.step} keeps no such file", fix)
 
 
 def _path(start: str, steps: Mapping[str, PlacedStep]) -> list[str]:

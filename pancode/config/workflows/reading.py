@@ -6,18 +6,33 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
+from math import prod
 from typing import Any, TypeVar
 
 from pancode.agents.runtimes import canonical
 from pancode.config.documents import Document
 from pancode.config.layers import problems
-from pancode.config.workflows.entries import FileEntry, StepEntry, TaskEntry
-from pancode.config.workflows.graph import PlacedStep, StepGraph, until_of
-from pancode.config.workflows.matrix import MOST_STEPS, combinations, size_of_matrix
-from pancode.config.workflows.problems import FileProblems
+from pancode.config.workflows import graph
+from pancode.config.workflows.entries import FileEntry, MatrixEntry, StepEntry, TaskEntry
 from pancode.config.workflows.source import read_source
-from pancode.config.workflows.templates import stranger_words, takes_input
 from pancode.errors import ConfigError
+
+MOST_STEPS = 1_000
+_ONE = {"agents": "agent", "nodes": "node", "models": "model", "runtimes": "runtime"}
+
+
+def size_of_matrix(matrix: MatrixEntry) -> int:
+    return len(matrix.tasks) * prod(len(getattr(matrix, name)) or 1 for name in _ONE)
+
+
+def combinations(matrix: MatrixEntry) -> list[dict[str, Any]]:
+    """Fields of a dispatch for each cell, the last list changing fastest."""
+    lists = {"task": matrix.tasks} | {
+        field: getattr(matrix, name) for name, field in _ONE.items() if getattr(matrix, name)
+    }
+    return [dict(zip(lists, values, strict=True)) for values in product(*lists.values())]
+
 
 Json = dict[str, Any]
 E = TypeVar("E", bound=TaskEntry)
@@ -53,7 +68,7 @@ def check_workflow(
         document, wrong = read_source(text, place)
     except ConfigError as error:
         return CheckedWorkflow("graph", "", None, False, (error,))
-    file_problems = FileProblems(document)
+    file_problems = graph.FileProblems(document)
     file_problems.found += wrong
     return _FileReading(document, file_problems, flags or {}).checked(name)
 
@@ -68,7 +83,7 @@ def _unless_unencodable(text: str, place: str) -> None:
 
 
 class _FileReading:
-    def __init__(self, document: Document, problems: FileProblems, flags: Mapping[str, Any]) -> None:
+    def __init__(self, document: Document, problems: graph.FileProblems, flags: Mapping[str, Any]) -> None:
         self._data = document.data
         self._problems = problems
         self._flags = dict(flags)
@@ -88,7 +103,7 @@ class _FileReading:
         texts = [text for step in steps for text in _texts(step["dispatch"])]
         body = None if found or head is None else self._body(kind, head, steps, head.name or name)
         description = head.description if head is not None else ""
-        return CheckedWorkflow(kind, description, body, any(map(takes_input, texts)), found)
+        return CheckedWorkflow(kind, description, body, any(map(graph.takes_input, texts)), found)
 
     def _head(self) -> FileEntry | None:
         """The keys of the top that are no steps."""
@@ -160,17 +175,17 @@ class _FileReading:
     def _graph(self, head: FileEntry | None, written: object) -> list[Json]:
         defaults = self._defaults(head)
         placed = self._placed(written)
-        StepGraph(placed, self._problems).check()
+        graph.StepGraph(placed, self._problems).check()
         steps = [self._graph_step(step, defaults) for step in placed]
         for step, made in zip(placed, steps, strict=True):
             self._check_script(step, made["dispatch"])
         return steps
 
-    def _check_script(self, step: PlacedStep, dispatch: Json) -> None:
+    def _check_script(self, step: graph.PlacedStep, dispatch: Json) -> None:
         """Refuse a script into which words of others would be filled."""
         if canonical(dispatch.get("runtime", "")) != SHELL:
             return
-        for word in stranger_words(dispatch["task"]):
+        for word in graph.stranger_words(dispatch["task"]):
             self._problems.add(
                 f"{step.key}.task",
                 f"step {step.name}: {word} would become part of a script",
@@ -178,8 +193,8 @@ class _FileReading:
                 "let the script read a file: .pancode/inputs/ORIGINAL.md, or NAME.md of an earlier step",
             )
 
-    def _placed(self, written: object) -> list[PlacedStep]:
-        placed: list[PlacedStep] = []
+    def _placed(self, written: object) -> list[graph.PlacedStep]:
+        placed: list[graph.PlacedStep] = []
         for key, own, entry in self._entries("steps", StepEntry):
             names = [step.name for step in placed]
             name = self._name(key, own, entry, names, listed=isinstance(written, list))
@@ -187,7 +202,9 @@ class _FileReading:
             given = self._written("steps").get(own)
             words = given if isinstance(given, dict) else ()
             needs = before if entry.needs is None else entry.needs
-            placed.append(PlacedStep(key, name, entry, needs, frozenset(_field(word) for word in words)))
+            placed.append(
+                graph.PlacedStep(key, name, entry, needs, frozenset(_field(word) for word in words))
+            )
         return placed
 
     def _name(self, key: str, own: str, entry: StepEntry, names: list[str], *, listed: bool) -> str:
@@ -200,9 +217,9 @@ class _FileReading:
             self._problems.add(f"{key}.name", f"step {name} is there twice", fix="give one another name")
         return name
 
-    def _graph_step(self, step: PlacedStep, defaults: Json) -> Json:
+    def _graph_step(self, step: graph.PlacedStep, defaults: Json) -> Json:
         entry = step.entry
-        until = until_of(entry.until) if entry.until is not None else None
+        until = graph.until_of(entry.until) if entry.until is not None else None
         verdict = entry.verdict
         verdict_json = None if verdict is None else {"file": verdict.file, "schema": _lists(verdict.fields)}
         return _step(

@@ -40,7 +40,21 @@ def read_source(text: str, place: str) -> tuple[Document, list[ConfigError]]:
         case FileFormat.JSON:
             return _json(text, place), []
         case FileFormat.JSONL:
-            return _json_lines(text, place)
+            tasks: list[object] = []
+            lines: dict[str, int] = {}
+            wrong: list[ConfigError] = []
+            for number, line in enumerate(text.split("\n"), start=1):
+                if not line.strip():
+                    continue
+                try:
+                    value = json.loads(line, parse_constant=_no_number)
+                except (ValueError, RecursionError) as exc:
+                    fix = "write one JSON text or object on each line"
+                    wrong.append(ConfigError(f"{place}:{number}: not valid JSON", why=str(exc), fix=fix))
+                    continue
+                lines[f"{TASKS}.{len(tasks)}"] = number
+                tasks.append(value)
+            return Document(place, {TASKS: tasks}, lines), wrong
         case FileFormat.LINES:
             return _lines(text, place), []
         case _:
@@ -53,18 +67,14 @@ def format_of(text: str, place: str) -> FileFormat:
     if known is not None:
         return known
     if text.lstrip()[:1] in ("{", "["):
-        return _kind_of_json(text)
+        # lines of JSON, where the first line is whole and others follow; YAML's own `{...}` counts as YAML
+        first, _, rest = text.strip().partition("\n")
+        if rest.strip() and _is_json(first):
+            return FileFormat.JSONL
+        return FileFormat.JSON if _is_json(text) else FileFormat.YAML
     if text.lstrip()[:1] == '"' and _is_json(text.strip().partition("\n")[0]):
         return FileFormat.JSONL
     return FileFormat.YAML if _LIST.match(text) or _KEY.search(text) else FileFormat.LINES
-
-
-def _kind_of_json(text: str) -> FileFormat:
-    """Lines of JSON, where the first line is whole and others follow; YAML's own `{...}` counts as YAML."""
-    first, _, rest = text.strip().partition("\n")
-    if rest.strip() and _is_json(first):
-        return FileFormat.JSONL
-    return FileFormat.JSON if _is_json(text) else FileFormat.YAML
 
 
 def _is_json(text: str) -> bool:
@@ -92,24 +102,6 @@ def _json(text: str, place: str) -> Document:
 
 def _no_number(word: str) -> None:
     raise ValueError(f"{word} is no number of JSON")
-
-
-def _json_lines(text: str, place: str) -> tuple[Document, list[ConfigError]]:
-    tasks: list[object] = []
-    lines: dict[str, int] = {}
-    wrong: list[ConfigError] = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line, parse_constant=_no_number)
-        except (ValueError, RecursionError) as exc:
-            fix = "write one JSON text or object on each line"
-            wrong.append(ConfigError(f"{place}:{number}: not valid JSON", why=str(exc), fix=fix))
-            continue
-        lines[f"{TASKS}.{len(tasks)}"] = number
-        tasks.append(value)
-    return Document(place, {TASKS: tasks}, lines), wrong
 
 
 def _lines(text: str, place: str) -> Document:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from node_agent.wire.policy import is_on_the_machine
-from pancode.agents.agents import SAMPLES, Autonomy, Tier, Walls, no_sampling
-from pancode.agents.fleet_tools import ABLE
+from pancode.agents.agents import ABLE, SAMPLES, Autonomy, Tier, Walls, no_sampling
 from pancode.agents.request import AdmissionView
 from pancode.agents.runtimes import READ_ONLY, rule_of
 from pancode.agents.tiers import RANK, ModelTier
-from pancode.core.land_rule import LandRule
+from pancode.core.states import LandRule
 from pancode.dispatch.admission.gate import GateVerdict, passed, refused, warned
 from pancode.dispatch.resolve import Resolution
 

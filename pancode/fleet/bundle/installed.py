@@ -22,7 +22,12 @@ def libraries(platform: NodePlatform, roots: tuple[str, ...] = ROOTS) -> Content
     """Path in `lib/` -> file. NotHere, with the reason, when one library would not run on that node."""
     out: dict[str, Path | bytes] = {}
     for distribution in closure(platform, roots):
-        _check(distribution, platform)
+        name = distribution.metadata["Name"]
+        tags = re.findall(r"^Tag:\s*(\S+)", distribution.read_text("WHEEL") or "", re.MULTILINE)
+        if distribution.files is None or not tags:
+            raise NotHere(f"{name} was not installed from a wheel")
+        if not any(platform.accepts(tag) for tag in tags):
+            raise NotHere(f"our {name} ({tags[0]}) does not run on {platform.key}")
         for path in distribution.files or ():
             if wanted(str(path)):
                 source = Path(str(distribution.locate_file(path)))
@@ -36,7 +41,7 @@ def closure(platform: NodePlatform, roots: tuple[str, ...]) -> list[metadata.Dis
     found: dict[str, metadata.Distribution] = {}
     todo = list(roots)
     while todo:
-        name = _normal(todo.pop())
+        name = re.sub(r"[-_.]+", "-", todo.pop()).lower()
         if name in found:
             continue
         try:
@@ -56,16 +61,3 @@ def _requirements(distribution: metadata.Distribution, platform: NodePlatform) -
         if match and needed(marker, platform.python):
             out.append(match[1])
     return out
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _check(distribution: metadata.Distribution, platform: NodePlatform) -> None:
-    name = distribution.metadata["Name"]
-    tags = re.findall(r"^Tag:\s*(\S+)", distribution.read_text("WHEEL") or "", re.MULTILINE)
-    if distribution.files is None or not tags:
-        raise NotHere(f"{name} was not installed from a wheel")
-    if not any(platform.accepts(tag) for tag in tags):
-        raise NotHere(f"our {name} ({tags[0]}) does not run on {platform.key}")

@@ -88,7 +88,13 @@ class Authority:
         path = self._folder / "server.pem"
         ca, found = self._own(), KeyPair.read(path)
         if found is None or not self._serves(found, host, ca):
-            write_durable(path, self._issue_server(host, ca).text())
+            key = ec.generate_private_key(ec.SECP256R1())
+            names = x509.SubjectAlternativeName([_name(host)])
+            usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+            made = self._begun("coordinator", LASTS).public_key(key.public_key())
+            made = made.add_extension(names, critical=False).add_extension(usage, critical=False)
+            issue_server = KeyPair(_signed(made, key.public_key(), ca.cert.subject, ca.key), key)
+            write_durable(path, issue_server.text())
         return path
 
     def node(self, tag: str, key: PublicKey) -> Issued:
@@ -107,22 +113,13 @@ class Authority:
         if self._ca is None:
             self._ca = KeyPair.read(self._folder / "authority.pem")
         if self._ca is None or not self._lasts(self._ca, AUTHORITY_RENEW):
-            self._ca = self._issue_own()
+            key = ec.generate_private_key(ec.SECP256R1())
+            made = self._begun(f"PanCode {self._fleet}", AUTHORITY_LASTS).public_key(key.public_key())
+            self._ca = KeyPair(
+                _signed(made, key.public_key(), _called(f"PanCode {self._fleet}"), key, True), key
+            )
             write_durable(self._folder / "authority.pem", self._ca.text())
         return self._ca
-
-    def _issue_own(self) -> KeyPair:
-        key = ec.generate_private_key(ec.SECP256R1())
-        made = self._begun(f"PanCode {self._fleet}", AUTHORITY_LASTS).public_key(key.public_key())
-        return KeyPair(_signed(made, key.public_key(), _called(f"PanCode {self._fleet}"), key, True), key)
-
-    def _issue_server(self, host: str, ca: KeyPair) -> KeyPair:
-        key = ec.generate_private_key(ec.SECP256R1())
-        names = x509.SubjectAlternativeName([_name(host)])
-        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
-        made = self._begun("coordinator", LASTS).public_key(key.public_key())
-        made = made.add_extension(names, critical=False).add_extension(usage, critical=False)
-        return KeyPair(_signed(made, key.public_key(), ca.cert.subject, ca.key), key)
 
     def _serves(self, found: KeyPair, host: str, ca: KeyPair) -> bool:
         try:

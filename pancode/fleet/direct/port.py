@@ -10,8 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from ipaddress import ip_address
 
-from pancode.fleet.direct.copying import spoken
-from pancode.fleet.direct.listening import next_of
+from pancode.fleet.direct.listening import next_of, spoken
 from pancode.fleet.ssh.forward_targets import SHUT_S
 from pancode.host.open_files import is_spare, most
 from pancode.nodes.place import ListenAddress

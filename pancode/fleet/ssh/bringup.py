@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -25,8 +26,8 @@ from pancode.fleet.bundle.archive import Bundle
 from pancode.fleet.bundle.store import BundleStore
 from pancode.fleet.ssh import steps
 from pancode.fleet.ssh.errors import ConnectError, LinkFault
-from pancode.fleet.ssh.fleetkey import authorized_line, marker
 from pancode.fleet.ssh.home import Home
+from pancode.fleet.ssh.hostkey import HostKey
 from pancode.fleet.ssh.links import Links
 from pancode.fleet.ssh.perform import StepDone, perform
 from pancode.fleet.ssh.probe import NodeProbe, Python, probe
@@ -38,6 +39,22 @@ from pancode.nodes.node import NodeState, node_user, skew_ms
 from pancode.nodes.place import Reach, changed
 from pancode.skills.copies import STATE
 from pancode.skills.request import SkillsAsked
+
+OPTIONS = "restrict,port-forwarding"
+"""No terminal, no agent, no X11, no user rc: commands and forwarded sockets only."""
+
+
+def marker(fleet: str) -> str:
+    """The line's comment; one for each fleet."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", fleet):
+        raise ValueError(f"not a fleet id: {fleet!r}")
+    return f"pancode fleet {fleet}"
+
+
+def authorized_line(public: str, fleet: str) -> str:
+    """The whole line for `public` (`ssh-ed25519 AAAA...`); ValueError when that is no key."""
+    return f"{OPTIONS} {HostKey.parse(public).line} {marker(fleet)}"
+
 
 log = logging.getLogger("pancode.bringup")
 REACHED = "reached"

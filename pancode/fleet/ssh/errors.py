@@ -109,23 +109,6 @@ _START_SSHD = "start the SSH server there (systemctl start ssh), or give its por
 _WAKE = "see that it is switched on and on this network, then the same command again"
 
 
-def _oserror(error: OSError) -> ConnectError:
-    text = str(error)
-    if isinstance(error, TimeoutError):
-        return ConnectError(LinkFault.SILENT, "the node did not answer in time", why=text, fix=_WAKE)
-    if isinstance(error, ConnectionRefusedError):
-        message = "the node refused the connection: no SSH server there"
-        return ConnectError(LinkFault.REFUSED, message, why=text, fix=_START_SSHD)
-    if isinstance(error, ConnectionError):
-        return ConnectError(LinkFault.LOST, "the connection was cut", why=text, fix=_WAKE)
-    if type(error).__name__ == "gaierror":
-        fix = "check HostName in ~/.ssh/config, or give the address with --host"
-        return ConnectError(
-            LinkFault.NAME_UNKNOWN, "no address is known for this host's name", why=text, fix=fix
-        )
-    return ConnectError(LinkFault.UNREACHABLE, "the node cannot be reached", why=text, fix=_WAKE)
-
-
 def classify(error: BaseException) -> ConnectError:
     """Any error of a connection attempt or of a live connection, as one of ours."""
     if isinstance(error, ConnectError):
@@ -139,7 +122,20 @@ def classify(error: BaseException) -> ConnectError:
     if isinstance(error, asyncssh.KeyImportError | asyncssh.KeyEncryptionError):
         return ConnectError(LinkFault.BAD_CREDENTIALS, "a private key cannot be used", why=str(error))
     if isinstance(error, OSError):
-        return _oserror(error)
+        text = str(error)
+        if isinstance(error, TimeoutError):
+            return ConnectError(LinkFault.SILENT, "the node did not answer in time", why=text, fix=_WAKE)
+        if isinstance(error, ConnectionRefusedError):
+            message = "the node refused the connection: no SSH server there"
+            return ConnectError(LinkFault.REFUSED, message, why=text, fix=_START_SSHD)
+        if isinstance(error, ConnectionError):
+            return ConnectError(LinkFault.LOST, "the connection was cut", why=text, fix=_WAKE)
+        if type(error).__name__ == "gaierror":
+            fix = "check HostName in ~/.ssh/config, or give the address with --host"
+            return ConnectError(
+                LinkFault.NAME_UNKNOWN, "no address is known for this host's name", why=text, fix=fix
+            )
+        return ConnectError(LinkFault.UNREACHABLE, "the node cannot be reached", why=text, fix=_WAKE)
     if isinstance(error, asyncssh.ChannelListenError):
         return ConnectError(
             LinkFault.FORWARDING_REFUSED,

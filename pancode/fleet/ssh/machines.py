@@ -16,15 +16,7 @@ from pancode.control.shapes import Json
 from pancode.core.records import Node
 from pancode.errors import ConflictError, NotFoundError, RefusedError, UsageError
 from pancode.fleet import inventory
-from pancode.fleet.acts import (
-    Caller,
-    LinkWay,
-    NodeResult,
-    NodeSpec,
-    Progress,
-    ProgressLine,
-    unwatched,
-)
+from pancode.fleet.acts import Caller, LinkWay, NodeResult, NodeSpec, Progress, ProgressLine, unwatched
 from pancode.fleet.ssh import handed
 from pancode.fleet.ssh.bringup import BringUp, problem_of
 from pancode.fleet.ssh.connect import presented_key
@@ -242,7 +234,20 @@ class Machines:
         that cannot be.
         """
         if link is not None:
-            self._set_link(names, link == "direct")
+            # from the next bring-up on, of all but this machine, which needs neither link
+            direct = link == "direct"
+            nodes = self._meant(names)
+            ours = [n.name for n in nodes if Reach.of(n).local]
+            if names and ours:
+                raise UsageError(
+                    f"{', '.join(ours)} is this machine, which reaches Redis and the depot by name",
+                    fix="leave --link out for it",
+                )
+            chosen = [n.name for n in nodes if n.name not in ours]
+            if direct:
+                self._check_direct(chosen)
+            for name in chosen:
+                inventory.change(self.core, name, partial(changed, direct=direct))
         self._install()
         results = self._brought_up(names, caller, progress)
         self._retire()
@@ -264,24 +269,17 @@ class Machines:
 
     def _brought_up(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
         if not names:
-            self._include_this_machine()
+            # a fleet begins with the machine it is started on; once its owner took it out, it stays out
+            with self.core.ports.ledger.transaction() as tx:
+                rows = tx.find(Node)
+            if not any(Reach.of(row).local for row in rows):
+                used = {row.name for row in rows}
+                name = re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")[:32] or "desk"
+                name = name if name not in used else "desk" if "desk" not in used else "this-machine"
+                with suppress(ConflictError):  # two `fleet up` at once: the other one has just added it
+                    self._enlist(self._this_machine(NodeSpec(name, local=True)))
         meant = [node.name for node in self._meant(names)]
         return self._on_each(meant, progress, lambda node: self._bringup.up(node, progress, caller.agent))
-
-    def _set_link(self, names: Sequence[str], direct: bool) -> None:
-        """From the next bring-up on, of all but this machine, which needs neither link."""
-        nodes = self._meant(names)
-        ours = [n.name for n in nodes if Reach.of(n).local]
-        if names and ours:
-            raise UsageError(
-                f"{', '.join(ours)} is this machine, which reaches Redis and the depot by name",
-                fix="leave --link out for it",
-            )
-        chosen = [n.name for n in nodes if n.name not in ours]
-        if direct:
-            self._check_direct(chosen)
-        for name in chosen:
-            inventory.change(self.core, name, partial(changed, direct=direct))
 
     def down(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
         """End the node agents of these (none given: all); attempts belong to their shims and go on.
@@ -360,17 +358,6 @@ class Machines:
             return list(await asyncio.gather(*(one(name) for name in names)))
 
         return self._loop.call(together())
-
-    def _include_this_machine(self) -> None:
-        """A fleet begins with the machine it is started on; once its owner took it out, it stays out."""
-        with self.core.ports.ledger.transaction() as tx:
-            rows = tx.find(Node)
-        if not any(Reach.of(row).local for row in rows):
-            used = {row.name for row in rows}
-            name = re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")[:32] or "desk"
-            name = name if name not in used else "desk" if "desk" not in used else "this-machine"
-            with suppress(ConflictError):  # two `fleet up` at once: the other one has just added it
-                self._enlist(self._this_machine(NodeSpec(name, local=True)))
 
     # -- what links tell ---------------------------------------------------------------------------
 

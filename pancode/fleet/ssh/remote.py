@@ -6,6 +6,7 @@ A login shell may print before a command does, for each of them (`~/.bashrc`); t
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,23 @@ import asyncssh
 
 from pancode.fleet.ssh.connect import Session
 from pancode.fleet.ssh.errors import LinkLost, RemoteFailed, TransferFailed, translated
-from pancode.fleet.ssh.framing import NOISE, framed, own
+
+MARK = "@@pancode-output@@"
+NOISE = 64 * 1024
+"""So many bytes of a login shell's own words, with the mark, are read beside a command's output."""
+_SAYS = f"printf '%s\\n' {MARK}; printf '%s\\n' {MARK} >&2; exec \"$@\""
+
+
+def framed(argv: Sequence[str]) -> str:
+    """A command line for any login shell: it marks where both outputs of `argv` begin, then runs `argv`."""
+    return shlex.join(["sh", "-c", _SAYS, "pancode", *argv])
+
+
+def own(output: bytes) -> bytes:
+    """Without what stands before the mark; all of it where the shell did not come to the mark."""
+    before, mark, after = output.partition(f"{MARK}\n".encode())
+    return after if mark else before
+
 
 SLOTS = 4
 """Commands at once: sshd's MaxSessions is 10, and a returned command frees its place late."""

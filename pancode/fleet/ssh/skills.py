@@ -51,16 +51,9 @@ def answer_of(node: str, status: int | None, stdout: bytes, stderr: bytes) -> di
         said = str(answer.get("error", said))
     except (ValueError, AttributeError):
         answer = {}
-    if not _is_sound(answer):
-        fix = f"look on {node}: ls -la ~/.pancode-skills"
-        raise RemoteFailed(f"the copies of skills on {node} failed", status=status, why=said, fix=fix)
-    return answer
-
-
-def _is_sound(answer: dict[str, Any]) -> bool:
-    """Whether a node, which may say anything, has answered in our form: `need`, or rows of words."""
+    # whether a node, which may say anything, has answered in our form: `need`, or rows of words
     rows, need = answer.get("rows", []), answer.get("need", [])
-    return (
+    is_sound = (
         ("rows" in answer or "need" in answer)
         and isinstance(rows, list)
         and all(
@@ -72,6 +65,10 @@ def _is_sound(answer: dict[str, Any]) -> bool:
         and isinstance(need, list)
         and all(isinstance(digest, str) for digest in need)
     )
+    if not is_sound:
+        fix = f"look on {node}: ls -la ~/.pancode-skills"
+        raise RemoteFailed(f"the copies of skills on {node} failed", status=status, why=said, fix=fix)
+    return answer
 
 
 async def exchanged(ask: Callable[[list[str]], Awaitable[dict[str, Any]]]) -> dict[str, Any]:

@@ -191,11 +191,7 @@ def first_steps(
     place: NodeLocation, probe: NodeProbe, bundle: Bundle, python: Python
 ) -> tuple[BringUpStep, ...]:
     """Up to the node's own key, which the fleet must believe before there is more to do."""
-    return (
-        home_step(place),
-        bundle_step(place, probe, bundle, python),
-        key_step(place, python.path),
-    )
+    return (home_step(place), bundle_step(place, probe, bundle, python), key_step(place, python.path))
 
 
 def enrolled_steps(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import os
@@ -10,15 +11,67 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from pancode import __version__
 from pancode.errors import ConfigError, NotFoundError, RefusedError, UnavailableError
 from pancode.host.files import write_durable
-from pancode.notices.delivery.deadline import Deadline
 from pancode.notices.routing import NotifyRules
+
+
+class Deadline:
+    """One conversation. The other side may send byte by byte: a timeout of each step would never end it."""
+
+    def __init__(self) -> None:
+        self._lock, self._over = threading.Lock(), False
+        self._wire: socket.socket | None = None
+        self._ends: SimpleQueue[tuple[str, Exception | None]] = SimpleQueue()
+
+    def hold(self, wire: socket.socket) -> None:
+        """What is cut when the time is over. TimeoutError where it is over already.
+
+        A descriptor of our own: TLS takes the given one away from its object.
+        """
+        with self._lock:
+            if self._over:
+                raise TimeoutError
+            self._wire = wire.dup()
+
+    def run(self, work: Callable[[], str], seconds: float) -> str:
+        """What `work` gives or raises; TimeoutError. By a thread, as a resolver cannot be ended."""
+        threading.Thread(target=self._go, args=(work,), name="post", daemon=True).start()
+        try:
+            result, error = self._ends.get(timeout=seconds)
+        except Empty:
+            self._cut()
+            raise TimeoutError(f"no whole answer within {seconds:g} s") from None
+        if error is not None:
+            raise error
+        return result
+
+    def _go(self, work: Callable[[], str]) -> None:
+        try:
+            self._ends.put((work(), None))
+        except Exception as exc:  # whoever waits raises it
+            self._ends.put(("", exc))
+        finally:
+            with self._lock:
+                if self._wire is not None:
+                    self._wire.close()
+                self._wire = None
+
+    def _cut(self) -> None:
+        """Whoever reads or writes there is woken by it."""
+        with self._lock:
+            self._over = True
+            if self._wire is not None:
+                with contextlib.suppress(OSError):
+                    socket.socket.shutdown(self._wire, socket.SHUT_RDWR)
+
 
 if TYPE_CHECKING:
     import httpx2
@@ -68,7 +121,7 @@ class KeptSecrets:
 
 
 class Sender:
-    """pancode.notices.ports.OutgoingPort."""
+    """pancode.notices.rows.OutgoingPort."""
 
     def __init__(
         self, read: Callable[[], NotifyRules], secrets: KeptSecrets, resolve: Resolve | None = None

@@ -15,14 +15,7 @@ from pancode import __version__
 from pancode.caller import handed_on
 from pancode.client import Client, home_here
 from pancode.errors import PancodeError, UsageError, WorkspaceError
-from pancode.remote.channels import (
-    MOST_LINE,
-    PROTOCOL,
-    FrameKind,
-    TunnelChannels,
-    line_of,
-    read_line,
-)
+from pancode.remote.channels import MOST_LINE, PROTOCOL, FrameKind, TunnelChannels, line_of, read_line
 from pancode.remote.place import forget_remote
 
 QUIET_S = 600.0

@@ -269,18 +269,14 @@ def prepare_home(environ: Mapping[str, str]) -> Path:
     return home.root
 
 
-def name_ourselves() -> None:
-    """A uid that no account has, as in a container, has no name; SSH wants one all the same."""
+def serve_here(environ: MutableMapping[str, str], beside: MakeBeside, *, quiet: bool) -> None:
+    """The coordinator of this environment's home. `quiet`: nobody is watching, so only the log is told."""
+    root = prepare_home(environ)
+    # a uid that no account has, as in a container, has no name; SSH wants one all the same
     try:
         getpass.getuser()
     except (KeyError, OSError):
         os.environ["LOGNAME"] = f"uid{os.getuid()}"
-
-
-def serve_here(environ: MutableMapping[str, str], beside: MakeBeside, *, quiet: bool) -> None:
-    """The coordinator of this environment's home. `quiet`: nobody is watching, so only the log is told."""
-    root = prepare_home(environ)
-    name_ourselves()
     logs.set_up(environ.get(logs.VARIABLE, ""), sys.stderr)
     files = raise_limit()
 

@@ -104,7 +104,7 @@ def inbox(answers: Json, about: str, moment: PageMoment) -> Page:
     rows = tuple(
         PageRow(
             one["id"], "item",
-            (one["run"], one["kind"], moment.ago(one["since"]), _choices(one), one["words"]),
+            (one["run"], one["kind"], moment.ago(one["since"]), " / ".join(one["choices"]), one["words"]),
             one, PagePlace("item", one["id"]),
         )
         for one in answers["inbox"]["items"]
@@ -120,10 +120,6 @@ def _also(one: Json) -> PageRow:
     cells = (one["run"] or "-", "look", "-", "-", f"{one['what']}: {one['command']}")
     enters = PagePlace("run", one["run"]) if one["run"] else None
     return PageRow(one["run"] or one["what"], "run" if one["run"] else "note", cells, one, enters)
-
-
-def _choices(item: Json) -> str:
-    return " / ".join(item["choices"])
 
 
 def item(answers: Json, about: str, moment: PageMoment) -> Page:

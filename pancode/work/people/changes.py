@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from typing_extensions import TypedDict
+
 from pancode.control.core import Core, locked
 from pancode.control.surroundings import SettingSaid
 from pancode.control.work import Work, unit_of_work
@@ -34,6 +36,20 @@ class ChangeKind(StrEnum):
     """The whole of that file as it was. It takes a change of an agent back, and nobody can ask for it."""
 
 
+class SaidShape(TypedDict):
+    value: str
+    origin: str
+
+
+class ChangeAnswer(TypedDict):
+    kind: str
+    target: str
+    value: str | None
+    old: SaidShape
+    new: SaidShape
+    notes: list[str]
+
+
 @dataclass(frozen=True, slots=True)
 class AskedChange:
     """One change as it is asked for. `value` None: what was set is taken out."""
@@ -55,12 +71,14 @@ class ChangeEffect:
     """What the place that was changed says then, as a value: to see whether it was changed again."""
     notes: tuple[str, ...] = ()
 
-    def shape(self) -> dict[str, Any]:
+    def shape(self) -> ChangeAnswer:
         """For faces."""
         return {
-            **asdict(self.change),
-            "old": asdict(self.old),
-            "new": asdict(self.new),
+            "kind": self.change.kind,
+            "target": self.change.target,
+            "value": self.change.value,
+            "old": {"value": self.old.value, "origin": self.old.origin},
+            "new": {"value": self.new.value, "origin": self.new.origin},
             "notes": list(self.notes),
         }
 

@@ -41,7 +41,11 @@ def continue_run(
     `by`: a person, or the run from inside which that is asked: then it is a child of that one, no wider, not
     dearer, and without a person's yes. `session`: it is a sitting of this one, if its program takes turns.
     """
-    _must_be_over(core, old)
+    must_have_ended(old)
+    with core.ports.ledger.transaction() as tx:
+        if is_taken(tx, old):
+            must_be_free(old)  # before anything is paid for a snapshot; and again as it is queued
+        must_be_newest(tx, old.terms.get("in_workspace", ""), old.id)
     inside = by if isinstance(by, Run) else None
     again = asked_again(core, old, str(by) if inside is None else inside.id)
     if inside is not None:
@@ -53,12 +57,7 @@ def continue_run(
 
 
 def goes_on(
-    core: Core,
-    old: Run,
-    again: DispatchRequest,
-    remark: str,
-    answers: str | None = None,
-    program: str = "",
+    core: Core, old: Run, again: DispatchRequest, remark: str, answers: str | None = None, program: str = ""
 ) -> DispatchRequest:
     """The request for the run behind the old one. Of a session it begins where a person wants it to go on,
     and hears what has happened since the last words."""
@@ -88,14 +87,6 @@ def _way_back(tx: Transaction, session: SessionRow) -> WayBack | None:
     wanted = session.restored
     at = tx.get(Run, str(wanted["run"])) if wanted else None
     return None if at is None else WayBack(at, str(wanted["name"]), str(wanted["told"]))
-
-
-def _must_be_over(core: Core, old: Run) -> None:
-    must_have_ended(old)
-    with core.ports.ledger.transaction() as tx:
-        if is_taken(tx, old):
-            must_be_free(old)  # before anything is paid for a snapshot; and again as it is queued
-        must_be_newest(tx, old.terms.get("in_workspace", ""), old.id)
 
 
 def go_on(core: Core, around: Surroundings, old: Run, by: str, past_cap: bool = False) -> Dispatched:

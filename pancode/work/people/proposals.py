@@ -15,23 +15,16 @@ from pancode.core.records import EventKind, Run, Setting
 from pancode.errors import RefusedError, UsageError
 from pancode.life.changes import Happened
 from pancode.life.inbox import InboxItem, ItemKind
-from pancode.work.people.changes import (
-    AskedChange,
-    ChangeEffect,
-    ChangeKind,
-    ChangeMakers,
-    change_of,
-    make_change,
-)
+from pancode.work.people import changes
 
 OPEN = "config_proposals"
 """The durable setting with what waits for a person, oldest first."""
 PREFIX = "c-"
 """Of the id of a proposed change: it stands where the inbox has a run."""
 MOST_OPEN, MOST_OF_A_RUN = 20, 5
-MAY_PROPOSE: Mapping[Mode, Collection[ChangeKind]] = {
-    Mode.ADMIN: tuple(kind for kind in ChangeKind if kind is not ChangeKind.AGENTS_FILE),
-    Mode.BUILD: (ChangeKind.BUDGET, ChangeKind.PRESET),
+MAY_PROPOSE: Mapping[Mode, Collection[changes.ChangeKind]] = {
+    Mode.ADMIN: tuple(kind for kind in changes.ChangeKind if kind is not changes.ChangeKind.AGENTS_FILE),
+    Mode.BUILD: (changes.ChangeKind.BUDGET, changes.ChangeKind.PRESET),
     Mode.PLAN: (),
     Mode.REVIEW: (),
 }
@@ -40,13 +33,13 @@ MAY_PROPOSE: Mapping[Mode, Collection[ChangeKind]] = {
 
 @locked
 def propose(
-    core: Core, makers: ChangeMakers, change: AskedChange, why: str, by: str, run: Run | None
+    core: Core, makers: changes.ChangeMakers, change: changes.AskedChange, why: str, by: str, run: Run | None
 ) -> dict[str, Any]:
     """The change with its id, as it waits for a person now. The errors of its kind; RefusedError.
 
     `run`: the one from inside which it is asked. The same once more is the same one.
     """
-    if change.kind is ChangeKind.AGENTS_FILE:
+    if change.kind is changes.ChangeKind.AGENTS_FILE:
         why = "it takes a change of an agent back"
         raise UsageError(f"{change.kind} is no change to ask for", why=why, code="bad_value")
     if run is not None and change.kind not in MAY_PROPOSE[run.mode]:
@@ -62,7 +55,7 @@ def propose(
     effect = makers[change.kind].look(change)
     with unit_of_work(core) as work:
         rows = _rows(work.tx)
-        known = next((row for row in rows if change_of(row["change"]) == change), None)
+        known = next((row for row in rows if changes.change_of(row["change"]) == change), None)
         row = known or _row(core, effect, why, by if run is None else f"{run.agent} in {run.id}", run)
         if known is None:
             _must_have_room(rows, run)
@@ -78,11 +71,11 @@ def propose(
 
 
 @locked
-def approve(core: Core, makers: ChangeMakers, name: str, by: str) -> ChangeEffect:
+def approve(core: Core, makers: changes.ChangeMakers, name: str, by: str) -> changes.ChangeEffect:
     """Make the change that waits by this name. NotFoundError; an error of its kind leaves it waiting."""
     with core.ports.ledger.transaction() as tx:
         row = _named(tx, name)
-    change = change_of(row["change"])
+    change = changes.change_of(row["change"])
     now = makers[change.kind].look(change)
     if (now.old.value, now.new.value, list(now.notes)) != (row["old"], row["new"], row["notes"]):
         raise RefusedError(
@@ -91,7 +84,7 @@ def approve(core: Core, makers: ChangeMakers, name: str, by: str) -> ChangeEffec
             fix=f"pancode deny {name}, and ask for the change again",
             code="changed",
         )
-    effect = make_change(core, makers, change, by)
+    effect = changes.make_change(core, makers, change, by)
     _close(core, row, by, "change approved")
     return effect
 
@@ -115,7 +108,7 @@ def proposed_by(tx: Transaction, runs: Collection[str]) -> InboxItem | None:
     return next((_item(row) for row in _rows(tx) if row["run"] in runs), None)
 
 
-def _row(core: Core, effect: ChangeEffect, why: str, by: str, run: Run | None) -> dict[str, Any]:
+def _row(core: Core, effect: changes.ChangeEffect, why: str, by: str, run: Run | None) -> dict[str, Any]:
     return {
         "id": f"{PREFIX}{core.ports.ids.short(6)}",
         "change": asdict(effect.change),
@@ -132,7 +125,7 @@ def _row(core: Core, effect: ChangeEffect, why: str, by: str, run: Run | None) -
 def _item(row: Mapping[str, Any]) -> InboxItem:
     """The exact change first: the words of whoever asks come last, and cannot stand in its place."""
     change = row["change"]
-    hidden = change["kind"] == ChangeKind.SETTING and change["value"] not in (None, row["new"])
+    hidden = change["kind"] == changes.ChangeKind.SETTING and change["value"] not in (None, row["new"])
     written = f" (settings.json will say {change['value']})" if hidden else ""
     what = f"{_in_words(row)}{written}"
     notes = "".join(f"; {note}" for note in row["notes"])

@@ -18,8 +18,7 @@ from pancode.work.schedule.pushes import HeadOf
 from pancode.work.schedule.request import AskedSchedule, wanted_trigger
 from pancode.work.schedule.triggers import OnEvent, OnPush, first_ms, plain
 from pancode.work.schedule.work import PlannedWork, work_of
-from pancode.work.workflow.agreeing import held
-from pancode.work.workflow.dry_run import plan_dry
+from pancode.work.workflow.begin import held, plan_dry
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 MOST = 500

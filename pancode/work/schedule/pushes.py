@@ -53,20 +53,17 @@ class PushWatch:
         for schedule in schedules:
             trigger = trigger_of(schedule.trigger)
             if isinstance(trigger, OnPush) and not self._stopping.is_set():
-                self._look_at(schedule, trigger)
-
-    def _look_at(self, schedule: Schedule, trigger: OnPush) -> None:
-        trouble = ""
-        try:
-            head = self._head_of(trigger.repo, trigger.branch)
-        except PancodeError as error:
-            trouble = error.words
-        else:
-            self._scheduler.heads[watched(schedule, trigger)] = head
-            if head != schedule.mark:
-                self._scheduler.wake()
-        if trouble != schedule.trouble:
-            self._tell(schedule.name, trouble)
+                trouble = ""
+                try:
+                    head = self._head_of(trigger.repo, trigger.branch)
+                except PancodeError as error:
+                    trouble = error.words
+                else:
+                    self._scheduler.heads[watched(schedule, trigger)] = head
+                    if head != schedule.mark:
+                        self._scheduler.wake()
+                if trouble != schedule.trouble:
+                    self._tell(schedule.name, trouble)
 
     def _tell(self, name: str, trouble: str) -> None:
         with unit_of_work(self._core) as work:

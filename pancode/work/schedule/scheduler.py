@@ -3,22 +3,171 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pancode.control.core import Core
 from pancode.control.feed_thread import FeedThread
 from pancode.control.work import unit_of_work
 from pancode.core.ports import Transaction
-from pancode.core.records import Firing, FiringState, Run, Schedule
+from pancode.core.records import FeedEvent, Firing, FiringState, Run, Schedule, Workflow
 from pancode.core.values import replace
-from pancode.errors import UnavailableError
+from pancode.dispatch.dispatch import dispatch
+from pancode.errors import PancodeError, UnavailableError
+from pancode.life.changes import occasion_of
 from pancode.work.schedule import rows
-from pancode.work.schedule.decide import decide
-from pancode.work.schedule.events import called_by
-from pancode.work.schedule.starting import FiringStarter
+from pancode.work.schedule.decide import decide, too_deep
+from pancode.work.schedule.happenings import facts_of, fits
 from pancode.work.schedule.triggers import OnEvent, OnPush, trigger_of
-from pancode.work.schedule.work import BY
+from pancode.work.schedule.work import BY, COMMIT_PLACE, RUN_PLACE, work_of
+from pancode.work.workflow.begin import begin
 from pancode.work.workflow.starting import Around
+
+BEHIND = 500
+"""After this many events without a fitting one, the place in the feed is recorded all the same."""
+_BEFORE = 20
+"""How many runs are followed back to find the firing behind an event."""
+
+
+def called_by(
+    core: Core, tx: Transaction, schedule: Schedule, trigger: OnEvent
+) -> tuple[Schedule, list[Firing]]:
+    """The firings for events since the schedule's mark; the schedule with its new mark, where that counts."""
+    since = core.feed.since(int(schedule.mark or 0))
+    if since is None:  # more happened than the feed keeps
+        return replace(schedule, mark=str(core.feed.last)), []
+    found = [_firing(tx, schedule, event) for event in since if _wanted(tx, event, trigger)]
+    if found or len(since) > BEHIND:
+        schedule = replace(schedule, mark=str(since[-1].number))
+    return schedule, found
+
+
+def _wanted(tx: Transaction, event: FeedEvent, trigger: OnEvent) -> bool:
+    return occasion_of(event) == trigger.occasion and fits(trigger.where, facts_of(tx, event))
+
+
+def _firing(tx: Transaction, schedule: Schedule, event: FeedEvent) -> Firing:
+    behind = _behind(tx, event)
+    depth = max((one.depth + 1 for one in behind), default=1)
+    made = Firing(
+        schedule.name,
+        f"event:{event.number}",
+        event.at_ms,
+        cause={"event": event.number, "kind": event.kind.value, "run": event.run},
+        depth=depth,
+    )
+    why = too_deep(schedule.name, depth, _names(event, behind))
+    if why is None:
+        return made
+    return replace(made, state=FiringState.SKIPPED, reason=why, done_ms=event.at_ms)
+
+
+def _names(event: FeedEvent, behind: Sequence[Firing]) -> set[str]:
+    """The schedules behind it; that of a firing which was refused is named by the event itself."""
+    own = event.data.get("schedule")
+    return {one.schedule for one in behind} | ({str(own)} if own else set())
+
+
+def _behind(tx: Transaction, event: FeedEvent) -> list[Firing]:
+    """The firing that the event tells of, or that began its run or workflow, or what these go on from."""
+    found: list[Firing] = []
+    schedule, key = event.data.get("schedule"), event.data.get("key")
+    if schedule and key:  # told by the event itself: the row may have been forgotten meanwhile
+        depth = int(str(event.data.get("depth") or 0))
+        found.append(Firing(str(schedule), str(key), event.at_ms, depth=depth))
+    workflow: str | None = str(event.data.get("workflow") or "")
+    for _ in range(_BEFORE):
+        row = tx.get(Workflow, workflow) if workflow else None
+        if row is None:
+            break
+        found += tx.find(Firing, {"workflow": row.id})
+        workflow = row.retry_of
+    return found + ([] if event.run is None else _began(tx, event.run))
+
+
+def _began(tx: Transaction, name: str) -> list[Firing]:
+    """The firings that began this run, or the nearest runs that it comes from."""
+    found: list[Firing] = []
+    names, seen = [name], {name}
+    while names and len(seen) <= _BEFORE:
+        run = tx.get(Run, names.pop(0))
+        if run is None:
+            continue
+        begun = tx.find(Firing, {"run": run.id})
+        begun += tx.find(Firing, {"workflow": run.workflow}) if run.workflow is not None else []
+        found += begun
+        before = [] if begun else [one for one in _before(run) if one not in seen]
+        names += before
+        seen.update(before)
+    return found
+
+
+def _before(run: Run) -> list[str]:
+    """Runs without which it would not be there."""
+    resolves = run.terms.get("resolves") or {}
+    known = (run.parent, run.judges, run.terms.get("continues"), run.retry_of, resolves.get("run"))
+    return [str(one) for one in known if one]
+
+
+class FiringStarter:
+    """One per coordinator. Gates and budget judge now, not when the schedule was made."""
+
+    def __init__(self, core: Core, around: Around) -> None:
+        self._core, self._around = core, around
+
+    def start(self, schedule: Schedule, firing: Firing) -> None:
+        """The run or the workflow, or the reason why there is none. UnavailableError: not now."""
+        try:
+            if not self._is_there(firing):
+                with self._core.ports.ledger.transaction() as tx:
+                    rows.must_have_its_token(tx, schedule, self._core.wall_ms())
+                self._begin(schedule, firing)
+            self._end(firing, FiringState.BEGUN)
+        except UnavailableError:
+            raise
+        except PancodeError as error:
+            why = error.words
+            self._end(firing, FiringState.REFUSED, why, error.fix)
+        except Exception as error:
+            log.exception("schedule %s could not fire", schedule.name)
+            self._end(firing, FiringState.FAILED, f"{type(error).__name__}: {error}", "pancode doctor")
+
+    def _is_there(self, firing: Firing) -> bool:
+        with self._core.ports.ledger.transaction() as tx:
+            if firing.workflow is not None:
+                return tx.get(Workflow, firing.workflow) is not None
+            return firing.run is not None and tx.get(Run, firing.run) is not None
+
+    def _begin(self, schedule: Schedule, firing: Firing) -> None:
+        wanted = work_of(schedule.work, schedule.name).about(_places(firing.cause))
+        caller: dict[str, Any] = dict(wanted.caller)
+        around = self._around(caller.get("settings") or {}, caller.get("preset"))
+        if wanted.plan is not None:
+            begin(self._core, around, replace(wanted.plan, id=firing.workflow))
+        elif wanted.request is not None:
+            dispatch(self._core, around, wanted.request, None, firing.run)
+
+    def _end(self, firing: Firing, state: FiringState, reason: str = "", fix: str = "") -> None:
+        """What did not begin names no run: its id was never taken."""
+        begun = state is FiringState.BEGUN
+        over = replace(
+            firing,
+            state=state,
+            reason=firing.reason if begun else reason,
+            fix=fix,
+            run=firing.run if begun else None,
+            workflow=firing.workflow if begun else None,
+            done_ms=self._core.wall_ms(),
+        )
+        with unit_of_work(self._core) as work:
+            rows.end(work, over)
+
+
+def _places(cause: Mapping[str, object]) -> dict[str, str]:
+    """What the places of a task stand for; ids and commits, so that no word of a stranger gets in."""
+    found = {RUN_PLACE: cause.get("run"), COMMIT_PLACE: cause.get("commit")}
+    return {place: str(value) for place, value in found.items() if value}
+
 
 log = logging.getLogger("pancode.schedule")
 LOOK_S = 15.0

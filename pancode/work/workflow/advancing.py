@@ -8,27 +8,17 @@ from contextlib import suppress
 from pancode.control.core import Core
 from pancode.control.run import runs_of
 from pancode.control.work import Work, unit_of_work
+from pancode.core import records
 from pancode.core.ports import Transaction
-from pancode.core.records import (
-    Action,
-    ActionKind,
-    Run,
-    Workflow,
-    WorkflowKind,
-    WorkflowState,
-    WorkflowStep,
-    WorkflowStepState,
-)
 from pancode.core.values import replace
 from pancode.dispatch.dispatch import new_id_in
 from pancode.errors import PancodeError, UnavailableError
 from pancode.life.signals import LandingDue
 from pancode.runs import rounds
 from pancode.work.workflow import rows
-from pancode.work.workflow.landable import results_of
-from pancode.work.workflow.results import StepResults
-from pancode.work.workflow.sealing import sealed
+from pancode.work.workflow.results import StepResults, results_of
 from pancode.work.workflow.starting import StepStarter
+from pancode.work.workflow.workflow_receipts import sealed
 from pancode.workflow.advance import OPEN, Advance, WorkflowView, advance, ended
 from pancode.workflow.plan import RaceRule
 
@@ -52,7 +42,7 @@ class Advancing:
             if made.collect or made.measure:
                 self._read(run, made)
                 continue
-            starting = [step for step in made.steps if step.state is WorkflowStepState.STARTING]
+            starting = [step for step in made.steps if step.state is records.WorkflowStepState.STARTING]
             for step in starting:
                 if stopping():
                     return
@@ -76,11 +66,11 @@ class Advancing:
             if view is None or view.workflow.state not in OPEN:
                 return
             now = self._core.wall_ms()
-            if view.workflow.kind is WorkflowKind.LANE:
+            if view.workflow.kind is records.WorkflowKind.LANE:
                 return rows.write(work, view, _halted(view, why, now))
             steps = tuple(_failed(step, why, now) for step in view.steps)
             runs = tuple((str(s.run), why) for s in view.steps if s.run in view.runs and not s.state.is_over)
-            workflow = replace(view.workflow, state=WorkflowState.FAILED, reason=why, finished_ms=now)
+            workflow = replace(view.workflow, state=records.WorkflowState.FAILED, reason=why, finished_ms=now)
             changed = tuple(new for new, old in zip(steps, view.steps, strict=True) if new is not old)
             rows.write(work, view, sealed(work, Advance(workflow, steps, changed, stop=runs)))
 
@@ -107,13 +97,13 @@ class Advancing:
             made = replace(made, steps=steps, changed=changed)
             made = sealed(work, made)
             rows.write(work, view, made)
-            if made.ended and made.workflow.state is WorkflowState.DONE:
+            if made.ended and made.workflow.state is records.WorkflowState.DONE:
                 _land(work, made)
             pending = made.collect or made.measure
             if (
                 made.ended
                 or not pending
-                and not any(step.state is WorkflowStepState.STARTING for step in steps)
+                and not any(step.state is records.WorkflowStepState.STARTING for step in steps)
             ):
                 self._forget(work, asked)
                 if made.next_ms is not None and not made.ended:
@@ -138,13 +128,13 @@ class Advancing:
                 if step.name in found:
                     rows.put_steps(work, replace(step, outputs=found[step.name]))
 
-    def _forget(self, work: Work, asked: list[Action]) -> None:
+    def _forget(self, work: Work, asked: list[records.Action]) -> None:
         """All that these asked for has been done."""
         for action in asked:
-            work.tx.delete(Action, action.id)
+            work.tx.delete(records.Action, action.id)
 
 
-def _outputs(results: StepResults, step: WorkflowStep, run: Run) -> dict[str, object]:
+def _outputs(results: StepResults, step: records.WorkflowStep, run: records.Run) -> dict[str, object]:
     """A result that cannot be read is the end of its step, not of the workflow. UnavailableError: not now."""
     try:
         return results.outputs(step, run)
@@ -154,7 +144,7 @@ def _outputs(results: StepResults, step: WorkflowStep, run: Run) -> dict[str, ob
         return {"of": run.id, "problem": error.words}
 
 
-def _score(results: StepResults, workflow: Workflow, run: Run) -> dict[str, object]:
+def _score(results: StepResults, workflow: records.Workflow, run: records.Run) -> dict[str, object]:
     """The same in a race: without a number it does not win."""
     try:
         by_command = workflow.race["by"] == RaceRule.SCORE
@@ -165,14 +155,18 @@ def _score(results: StepResults, workflow: Workflow, run: Run) -> dict[str, obje
         return {"score": None, "problem": error.words}
 
 
-def _asked(tx: Transaction, workflow: str) -> list[Action]:
+def _asked(tx: Transaction, workflow: str) -> list[records.Action]:
     """What asks for it to be looked at."""
-    return [action for action in tx.find(Action, {"run": workflow}) if action.kind is ActionKind.ADVANCE]
+    return [
+        action
+        for action in tx.find(records.Action, {"run": workflow})
+        if action.kind is records.ActionKind.ADVANCE
+    ]
 
 
 def _land(work: Work, made: Advance) -> None:
     """Ask for the landing of its results, where the caller has asked for it, or the settings land them."""
-    if made.workflow.kind is WorkflowKind.BATCH:
+    if made.workflow.kind is records.WorkflowKind.BATCH:
         return  # each run of it has been landed by itself
     runs = runs_of(work.tx, made.steps)
     for name in results_of(made.workflow, made.steps, runs):
@@ -180,19 +174,19 @@ def _land(work: Work, made: Advance) -> None:
             work.signal(runs[name], LandingDue())
 
 
-def _starting(step: WorkflowStep, run: str) -> WorkflowStep:
-    return replace(step, state=WorkflowStepState.STARTING, run=run, runs=(*step.runs, run))
+def _starting(step: records.WorkflowStep, run: str) -> records.WorkflowStep:
+    return replace(step, state=records.WorkflowStepState.STARTING, run=run, runs=(*step.runs, run))
 
 
 def _halted(view: WorkflowView, why: str, now_ms: int) -> Advance:
     """The lane pauses, and says why; the item that could not begin has failed."""
     paused = {"by": "PanCode", "at_ms": now_ms, "why": why}
     workflow = replace(view.workflow, lane={**view.workflow.lane, "paused": paused})
-    starting = [step for step in view.steps if step.state is WorkflowStepState.STARTING]
+    starting = [step for step in view.steps if step.state is records.WorkflowStepState.STARTING]
     return Advance(workflow, view.steps, tuple(_failed(step, why, now_ms) for step in starting))
 
 
-def _failed(step: WorkflowStep, why: str, now_ms: int) -> WorkflowStep:
+def _failed(step: records.WorkflowStep, why: str, now_ms: int) -> records.WorkflowStep:
     if step.state.is_over:
         return step
-    return ended(step, WorkflowStepState.FAILED, why, now_ms)
+    return ended(step, records.WorkflowStepState.FAILED, why, now_ms)

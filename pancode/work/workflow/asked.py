@@ -8,29 +8,19 @@ from pancode.control.core import Core
 from pancode.control.shapes import Json
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import Work, unit_of_work
-from pancode.core.land_rule import LandRule
 from pancode.core.ports import Transaction
-from pancode.core.records import (
-    Run,
-    Workflow,
-    WorkflowKind,
-    WorkflowState,
-    WorkflowStep,
-    WorkflowStepState,
-)
+from pancode.core.records import Run, Workflow, WorkflowKind, WorkflowState, WorkflowStep, WorkflowStepState
+from pancode.core.states import LandRule
 from pancode.core.values import replace
 from pancode.core.visitors import AccessScope, may, token_behind
 from pancode.errors import UsageError
 from pancode.life.signals import GivenUp
 from pancode.work.workflow import rows
-from pancode.work.workflow.begin import begin
-from pancode.work.workflow.committing import BegunWorkflow
-from pancode.work.workflow.judging import judge_again
+from pancode.work.workflow.begin import BegunWorkflow, begin, judge_again
 from pancode.workflow import rejoining
 from pancode.workflow.advance import OPEN
 from pancode.workflow.plan import plan_of
-from pancode.workflow.rounds import loop, once_more, ran_out
-from pancode.workflow.settling import settled
+from pancode.workflow.rounds import loop, once_more, ran_out, settled
 
 
 def stop(core: Core, text: str, reason: str, by: str) -> Workflow:

@@ -1,22 +1,349 @@
-"""Begins a workflow: its first steps are judged, their snapshots taken, and all of them queued at once."""
+"""Begins a workflow: judges its steps, holds a project's file until a person agrees, writes it whole."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from decimal import Decimal
 
+from node_agent.wire.policy import Isolation
+from pancode.agents.request import DispatchRequest
 from pancode.control.core import Core, decided
+from pancode.control.shapes import Json
 from pancode.control.surroundings import Surroundings
+from pancode.control.work import Work, unit_of_work
+from pancode.core import records
 from pancode.core.ports import SnapshotTaken
+from pancode.core.states import LandRule
 from pancode.core.values import replace
 from pancode.dispatch import dispatch
-from pancode.dispatch.dispatch import new_id_in, passed
+from pancode.dispatch.admission.agent import NEVER_FIX, NEVER_LANDS
+from pancode.dispatch.admission.budget import NAME as BUDGET
+from pancode.dispatch.admission.safety import BREAKER_OPEN
+from pancode.dispatch.bind import bind_in
+from pancode.dispatch.dispatch import (
+    AskedDispatch,
+    JudgedDispatch,
+    admission_of,
+    admit,
+    ask,
+    dry_run,
+    new_id_in,
+    passed,
+    put_in_queue,
+    run_of,
+    warnings_of,
+)
+from pancode.dispatch.report import report
 from pancode.dispatch.resolve import Resolution
-from pancode.errors import PancodeError
-from pancode.work.workflow.agreeing import held
-from pancode.work.workflow.committing import BegunWorkflow, ReadyStep, commit
-from pancode.work.workflow.judging import judged_step, refused
-from pancode.workflow.plan import StepPlan, WorkflowPlan, check
-from pancode.workflow.project_file import needs_yes
+from pancode.errors import PancodeError, RefusedError
+from pancode.life.decide import decide
+from pancode.work.workflow import rows
+from pancode.workflow.handing import check_script, first_task
+from pancode.workflow.plan import IN_ORDER, SETTING, StepPlan, WorkflowPlan, check, needs_yes, reasons_to_ask
+
+PARTIAL = "leave out what is refused: --partial"
+
+
+@dataclass(frozen=True, slots=True)
+class BegunWorkflow:
+    """The workflow with what the person should know."""
+
+    workflow: records.Workflow
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyStep:
+    """A step that is to be queued now, with all that this takes; or why it is not."""
+
+    step: StepPlan
+    asked: AskedDispatch | None = None
+    judged: JudgedDispatch | None = None
+    run: str = ""
+    taken: SnapshotTaken | None = None
+    refused: PancodeError | None = None
+
+
+def named(error: PancodeError, step: StepPlan, plan: WorkflowPlan) -> PancodeError:
+    """The same error, which says whose it is."""
+    if len(plan.steps) > 1:
+        error.args = (f"step {step.name}: {error}",)
+    error.details["step"] = step.name
+    return offering_partial(error, plan)
+
+
+def offering_partial(error: PancodeError, plan: WorkflowPlan) -> PancodeError:
+    """A refusal of one of several steps that do without each other says how the others can begin."""
+    if isinstance(error, RefusedError) and plan.kind not in IN_ORDER and len(plan.steps) > 1:
+        error.fix = "; or ".join(filter(None, (error.fix, PARTIAL)))
+    return error
+
+
+def commit(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) -> BegunWorkflow:
+    """The workflow, all its steps, their runs and holds: in one transaction, or not at all."""
+    by_name = {one.step.name: one for one in ready}
+    with unit_of_work(core) as work:
+        workflow = plan.row(plan.id or rows.new_id(core, work.tx), core.wall_ms())
+        work.tx.insert(workflow)
+        work.happened(rows.workflow_event(records.EventKind.WORKFLOW_STARTED, workflow))
+        places = workflow.concurrency or len(plan.steps)
+        views = core.views(work.tx) if plan.stagger_ms else []
+        before = Counter[str]({view.node.name: 0 for view in views if view.asks})
+        for number, step in enumerate(plan.steps):
+            row = step.row(workflow.id, number)
+            one = by_name.get(step.name)
+            if one is not None:
+                pause = plan.stagger_ms * _starts_before(one, before)
+                row = row if pause == 0 else replace(row, begins_ms=workflow.created_ms + pause)
+                row = _queued(work, plan, row, one, held=places < 1 or pause > 0)
+                places -= row.state is records.WorkflowStepState.RUNNING
+            work.tx.insert(row)
+            work.happened(rows.step_event(row))
+        rows.ask_to_advance(work, workflow)
+        if not core.live.binding.waiting:
+            bind_in(work)
+    return BegunWorkflow(workflow, _warnings(ready))
+
+
+def _starts_before(one: ReadyStep, before: Counter[str]) -> int:
+    """The agent programs that start earlier on its machine, or where the fewest do; `before` is counted on.
+
+    A command of the user's own takes no time to start, and holds up nobody.
+    """
+    if one.judged is None or one.judged.resolution.runtime.own:
+        return 0
+    name = one.judged.resolution.request.node or min(before, key=lambda node: before[node], default="")
+    before[name] += 1
+    return before[name] - 1
+
+
+def _queued(
+    work: Work, plan: WorkflowPlan, row: records.WorkflowStep, one: ReadyStep, held: bool
+) -> records.WorkflowStep:
+    """The step with its run; refused where its estimate has no room, and that is to be left out."""
+    if one.judged is None:
+        return _refused_row(work, row, one.refused)
+    batch = plan.kind is records.WorkflowKind.BATCH
+    run = run_in(work.core, one.judged.resolution, row, (one.run, one.taken), held=held, batch=batch)
+    try:
+        if plan.partial:  # what is refused is not to leave half of its story
+            decide(work.case(run), admission_of(work, run))
+        put_in_queue(work, run, one.judged.verdicts)
+    except RefusedError as error:
+        if plan.partial:
+            return _refused_row(work, row, error)
+        raise named(error, one.step, plan) from error
+    state = records.WorkflowStepState.WAITING if held else records.WorkflowStepState.RUNNING
+    started = None if held else work.core.wall_ms()
+    return replace(row, state=state, run=run.id, runs=(run.id,), started_ms=started)
+
+
+def run_in(
+    core: Core,
+    resolution: Resolution,
+    row: records.WorkflowStep,
+    begun: tuple[str, SnapshotTaken | None],
+    *,
+    held: bool,
+    batch: bool,
+) -> records.Run:
+    """The run of this step. `begun`: its id, and where it begins.
+
+    What the settings land is each result of a batch; of the others the result of the whole, at its end.
+    """
+    run = replace(run_of(core, resolution, *begun), workflow=row.workflow, step=row.name)
+    run = run if batch else replace(run, land=resolution.request.land)
+    if held and run.state is records.RunState.PENDING:
+        run = replace(run, waits=records.WaitReason.WORKFLOW, reason=rows.HELD)
+    return run
+
+
+def _refused_row(work: Work, row: records.WorkflowStep, error: PancodeError | None) -> records.WorkflowStep:
+    return replace(
+        row, state=records.WorkflowStepState.REFUSED, reason=str(error), finished_ms=work.core.wall_ms()
+    )
+
+
+def _warnings(ready: Sequence[ReadyStep]) -> tuple[str, ...]:
+    """Each once, however many steps it is about."""
+    warnings = (warnings_of(one.judged, one.taken) for one in ready if one.judged is not None)
+    return tuple(dict.fromkeys(word for words in warnings for word in words))
+
+
+def request_of(plan: WorkflowPlan, step: StepPlan) -> DispatchRequest:
+    """The dispatch of a step as far as it is known at the beginning."""
+    request = replace(step.request, created_by=plan.by, cwd=plan.cwd)
+    if step.needs or plan.kind not in IN_ORDER:
+        return request
+    return replace(request, task=first_task(request.task, plan.input))
+
+
+def judge_again(core: Core, around: Surroundings, plan: WorkflowPlan, names: Collection[str]) -> None:
+    """Judge these steps of a workflow that is to go on. PancodeError names the step."""
+    for step in plan.steps:
+        if step.name in names:
+            judged_step(core, around, replace(plan, partial=False), step)
+
+
+def judged_step(core: Core, around: Surroundings, plan: WorkflowPlan, step: StepPlan) -> ReadyStep:
+    """Judged by the ten gates. PancodeError names the step; with `partial` the refusal is kept."""
+    try:
+        asked = ask(core, around, request_of(plan, step), None)
+        judged = decided(core.lists, core.lock, lambda: passed(core, around, asked))
+        check_later(plan, step, judged)
+    except PancodeError as error:
+        if step.needs and error.code == BREAKER_OPEN:
+            return ReadyStep(step)  # it is judged again when it begins, and waits for the breaker then
+        return refused(plan, step, error)
+    return ReadyStep(step, asked, judged)
+
+
+def check_later(plan: WorkflowPlan, step: StepPlan, judged: JudgedDispatch) -> None:
+    """RefusedError for what cannot be filled in, by the program that would run it; for what may not land."""
+    if plan.caller.get("land") and judged.resolution.land is LandRule.NEVER:
+        raise RefusedError(f"Workflow blocked: {NEVER_LANDS}", fix=NEVER_FIX, code="never_lands")
+    if plan.kind in IN_ORDER and judged.resolution.runtime.name == "shell":
+        check_script(step.name, step.request.task, step.needs)
+
+
+def refused(plan: WorkflowPlan, step: StepPlan, error: PancodeError) -> ReadyStep:
+    """Left out where that is wanted; else it is the refusal of all."""
+    if plan.partial:
+        return ReadyStep(step, refused=error)
+    raise named(error, step, plan)
+
+
+def held(core: Core, plan: WorkflowPlan) -> WorkflowPlan:
+    """The plan as it may begin: where nobody has said yes to its file, all its steps run in a sandbox or not.
+
+    A yes that comes with it is put down: for this content nobody is asked again. RefusedError: `needs_yes`.
+    """
+    file = plan.file
+    if file is None or is_agreed(core, plan):
+        return plan
+    if all(step.request.confirmed and step.request.depth == 0 for step in plan.steps):  # of no run
+        with unit_of_work(core) as work:
+            work.tx.put(records.Setting(f"{SETTING}{file.digest}", file.place, core.wall_ms(), plan.by))
+            agreed = {"file": file.place, "digest": file.digest, "by": plan.by}
+            work.audit("trust", "info", "yes to a workflow file", None, **agreed)
+        return plan
+    error = objection(plan)
+    if error is not None:
+        raise error
+    steps = (replace(step, request=replace(step.request, walled=True)) for step in plan.steps)
+    return replace(plan, steps=tuple(steps))
+
+
+def dry_objection(
+    core: Core, plan: WorkflowPlan, judged: Sequence[tuple[StepPlan, JudgedDispatch]]
+) -> RefusedError | None:
+    """The refusal that `held` or the judging of the steps would meet now; nothing is put down."""
+    if plan.file is None or all(step.request.confirmed for step in plan.steps) or is_agreed(core, plan):
+        return None
+    outside = next((step.name for step, one in judged if _is_outside(one.resolution)), None)
+    why = f"step {outside} would run outside of a sandbox"
+    return objection(plan) or (None if outside is None else needs_yes(plan.file, why))
+
+
+def objection(plan: WorkflowPlan) -> RefusedError | None:
+    """The refusal that a yes would lift, as far as it is known before its steps are judged."""
+    if plan.file is None:
+        return None
+    bare = (step.name for step in plan.steps if step.request.workspace == "none")
+    reasons = reasons_to_ask(plan.file, bare)
+    return needs_yes(plan.file, "; ".join(reasons)) if reasons else None
+
+
+def is_agreed(core: Core, plan: WorkflowPlan) -> bool:
+    """Whether nothing is to be asked: it comes from no file, or a person has said yes to this content."""
+    if plan.file is None:
+        return True
+    with core.ports.ledger.transaction() as tx:
+        return tx.get(records.Setting, f"{SETTING}{plan.file.digest}") is not None
+
+
+def _is_outside(resolution: Resolution) -> bool:
+    """Whether it would run, and every machine that could take it has no sandbox."""
+    fitting = [one for one in resolution.candidates if one.fits]
+    return bool(fitting) and all(one.isolation is not Isolation.SANDBOX for one in fitting)
+
+
+def reports(core: Core, around: Surroundings, plan: WorkflowPlan) -> Json:
+    """The reports of all steps; those that need others are judged again when they begin.
+
+    The estimates of those that begin at once are held as they would be, one after the other.
+    """
+    judged = plan_dry(core, around, plan)
+    refused = refused_holds(core, plan, judged)
+    steps = [_planned(step, one, refused.get(step.name)) for step, one in judged]
+    found = [bool(step["admitted"]) for step in steps]
+    why = "; ".join(f"step {name}: {error}" for name, error in list(refused.items())[:1])
+    fix = "" if plan.partial or plan.kind in IN_ORDER or all(found) else PARTIAL
+    answer = {"dry_run": True, "admitted": (any if plan.partial else all)(found), "steps": steps}
+    asks = dry_objection(core, plan, judged)
+    if asks is not None:
+        answer["admitted"], why, fix = False, f"{asks}: {asks.why}", asks.fix
+    total = sum((one.resolution.due.usd for _, one in judged), Decimal(0))
+    return {**answer, "reason": why, "fix": fix, "estimate_usd": f"{total:f}"}
+
+
+def _planned(step: StepPlan, judged: JudgedDispatch, refused: PancodeError | None) -> Json:
+    """The report of one step of a dry run; `refused`: its estimate has no room after those before it."""
+    request = step.request
+    task = request.task if request.argv is None else " ".join(request.argv)
+    row: Json = {"name": step.name, "needs": list(step.needs), "task": task, "node": request.node}
+    row |= report(judged)
+    if step.needs:
+        row["later"] = f"its task and files are known when {', '.join(step.needs)} is done"
+    if refused is not None:
+        gate = {"passed": False, "warning": False, "words": str(refused), "fix": refused.fix}
+        row["gates"] = [{**one, **gate} if one["gate"] == BUDGET else one for one in row["gates"]]
+        row["admitted"] = False
+    return row
+
+
+def plan_dry(core: Core, around: Surroundings, plan: WorkflowPlan) -> list[tuple[StepPlan, JudgedDispatch]]:
+    """What each step's dispatch would be now, nothing changed. PancodeError for what cannot be resolved."""
+    check(plan)
+    judged = []
+    for step in plan.steps:
+        try:
+            one = dry_run(core, around, request_of(plan, step))
+            check_later(plan, step, one)
+            judged.append((step, one))
+        except PancodeError as error:
+            raise named(error, step, plan) from error
+    return judged
+
+
+def refused_holds(
+    core: Core, plan: WorkflowPlan, judged: Sequence[tuple[StepPlan, JudgedDispatch]]
+) -> dict[str, PancodeError]:
+    """By step, the ceiling that its estimate would exceed, when the steps before it are held.
+
+    It admits the steps that begin at once, in a transaction that is rolled back.
+    """
+    refused: dict[str, PancodeError] = {}
+    with suppress(_NotKept), unit_of_work(core) as work:
+        workflow = plan.row(rows.new_id(core, work.tx), core.wall_ms())
+        work.tx.insert(workflow)
+        for number, (step, one) in enumerate(judged):
+            if step.needs or not all(verdict.passed for verdict in one.verdicts):
+                continue
+            row, run = step.row(workflow.id, number), new_id_in(core, work.tx)
+            try:
+                admit(work, run_in(core, one.resolution, row, (run, None), held=False, batch=True))
+            except RefusedError as error:
+                refused[step.name] = offering_partial(error, plan)
+        raise _NotKept
+    return refused
+
+
+class _NotKept(Exception):
+    """Rolls the transaction back."""
 
 
 def begin(core: Core, around: Surroundings, plan: WorkflowPlan) -> BegunWorkflow:

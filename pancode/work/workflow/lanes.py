@@ -29,8 +29,8 @@ from pancode.errors import ConflictError, NotFoundError, PancodeError, UsageErro
 from pancode.runs.workspaces import in_workspace
 from pancode.work.workflow import rows, workflows
 from pancode.work.workflow.asked import begun_again, confirmed, stop
-from pancode.work.workflow.judging import judged_step
-from pancode.work.workflow.refusing import PASSES
+from pancode.work.workflow.begin import judged_step
+from pancode.work.workflow.starting import PASSES
 from pancode.workflow import lane
 from pancode.workflow.plan import StepPlan, WorkflowPlan
 

@@ -1,19 +1,137 @@
-"""Reads what the steps of a workflow have left: answers, files, verdicts, and how large a change is."""
+"""Reads what the steps of a workflow have left: answers, files, verdicts, and which runs are to land."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 from pancode.control.core import Core
-from pancode.control.run import before
-from pancode.core.records import Run, WorkflowStep
+from pancode.control.run import before, runs_of
+from pancode.core.ports import Transaction
+from pancode.core.records import Run, Workflow, WorkflowStep, WorkflowStepState
 from pancode.errors import WorkspaceError
 from pancode.runs.history import answer_of
-from pancode.work.workflow.settled import has_markers
-from pancode.workflow.handing import StepResult
-from pancode.workflow.outputs import MOST_FILE, MOST_VERDICT, kept_files, result_commit, verdict_of
-from pancode.workflow.settling import conflict_of
-from pancode.workflow.template import TemplatePlace
+from pancode.workflow.handing import (
+    MOST_FILE,
+    MOST_VERDICT,
+    StepResult,
+    TemplatePlace,
+    kept_files,
+    result_commit,
+    verdict_of,
+)
+from pancode.workflow.plan import ancestors
+from pancode.workflow.rounds import conflict_of
+
+_OPENS, _CLOSES, _BETWEEN = (b"<<<<<<<", b"|||||||"), b">>>>>>>", b"======="
+
+
+def has_markers(marked: bytes, ours: bytes, result: bytes) -> bool:
+    """Whether `result` still has a line that the merge put into `marked`. `ours`: the file before the merge.
+
+    Lines of seven signs that its owner has written, such as a heading's, are none of them.
+    """
+    begun, own, left = (_labelled(text) for text in (marked, ours, result))
+    made = set(begun) - set(own)
+    if made & set(left):
+        return True
+    places = sum(begun[line] for line in made if line.startswith(_OPENS[0]))
+    return bool(places) and _between(result) > _between(marked) - places
+
+
+def _labelled(text: bytes) -> Counter[bytes]:
+    return Counter(line for line in _lines(text) if line.startswith((*_OPENS, _CLOSES)))
+
+
+def _between(text: bytes) -> int:
+    return sum(line == _BETWEEN for line in _lines(text))
+
+
+def _lines(text: bytes) -> list[bytes]:
+    return [line.removesuffix(b"\r") for line in text.split(b"\n")]
+
+
+def results_of(workflow: Workflow, steps: Sequence[WorkflowStep], runs: Mapping[str, Run]) -> tuple[str, ...]:
+    """The runs that have the results of a workflow, in the order of its steps.
+
+    `runs`: the newest of each step, and the earlier ones of the step from which that goes on.
+
+    Of a race it is the winner's. Else it is each step that has changed something, where all steps that begin
+    from it are done and have changed nothing: the last one that works has it all.
+    """
+    changed = {step.name for step in steps if _has_work(step, runs)}
+    if workflow.race:
+        return tuple(str(step.run) for step in steps if step.name == workflow.winner and step.name in changed)
+    left_out = set[str]()
+    for step in steps:
+        if step.needs and (step.name in changed or step.state is not WorkflowStepState.DONE):
+            left_out |= ancestors(step.name, steps)
+    return tuple(str(step.run) for step in steps if step.name in changed - left_out)
+
+
+def _has_work(step: WorkflowStep, runs: Mapping[str, Run]) -> bool:
+    """A verdict alone is no work: it is about the work of another step."""
+    run, verdict = runs.get(str(step.run)), step.verdict.get("file")
+    while run is not None:
+        files = run.result.get("files_changed")
+        named = files if isinstance(files, list | tuple) else ()
+        if run.result.get("commit") is not None and (verdict is None or any(n != verdict for n in named)):
+            return True
+        run = runs.get(run.terms.get("continues", ""))
+    return False
+
+
+def change_begins(core: Core, run: Run) -> str | None:
+    """The commit from which its whole change is counted, with that of the runs that it goes on from.
+
+    What of the chain has landed is not counted again, nor what a person has gone back behind. None: it had no
+    repository.
+    """
+    first = run
+    with core.ports.ledger.transaction() as tx:
+        chain = {old.id: old for old in before(tx, run)}
+        while (old := chain.get(first.terms.get("begins", ""))) is not None and old.landed is None:
+            first = old
+    snapshot = first.terms.get("origin") or first.workspace.get("snapshot")  # of a workflow: its beginning
+    return snapshot if isinstance(snapshot, str) else None
+
+
+def change_of(core: Core, run: Run) -> tuple[Run, ...]:
+    """The runs whose work is in its whole change, itself first: what one of them did, a landing answers for.
+
+    What has landed was answered for, and what a person has gone back behind is in no change.
+    """
+    found: dict[str, Run] = {}
+    waiting = [run]
+    with core.ports.ledger.transaction() as tx:
+        while waiting:
+            one = waiting.pop(0)
+            if one.id in found or (one.landed is not None and one.id != run.id):
+                continue
+            found[one.id] = one
+            waiting += _taken_by(tx, one)
+    return tuple(found.values())
+
+
+def _taken_by(tx: Transaction, run: Run) -> list[Run]:
+    """The runs from whose results it began. A retry begins where the old run did, with nothing of it."""
+    names = run.terms.get("takes") or [run.terms.get("begins", "")]
+    olds = [old for name in names if (old := tx.get(Run, name)) is not None]
+    same = [
+        old
+        for old in olds
+        if run.retry_of == old.id and run.workspace.get("snapshot") == old.workspace.get("snapshot")
+    ]
+    return [one for old in olds for one in (_taken_by(tx, old) if old in same else [old])]
+
+
+def is_the_result(tx: Transaction, run: Run) -> bool:
+    """Whether the run is the result of its workflow; true for a run without a workflow."""
+    workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
+    if workflow is None:
+        return True
+    steps = sorted(tx.find(WorkflowStep, {"workflow": workflow.id}), key=lambda step: step.number)
+    return run.id in results_of(workflow, steps, runs_of(tx, steps))
 
 
 class StepResults:

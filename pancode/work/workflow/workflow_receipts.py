@@ -1,21 +1,106 @@
-"""Shows and checks the signed summary of a workflow, with the receipts that it names."""
+"""The receipt of a workflow names the receipts of its runs: signed at its end, shown, checked."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from node_agent.wire.model import canonical_json
 from node_agent.wire.signing import Envelope, WireRefusal, parse_envelope
 from node_agent.wire.signing import verify as verify_envelope
 from pancode.control import keyring
 from pancode.control.core import Core
 from pancode.control.shapes import CheckShape, Json, VerdictShape
 from pancode.control.surroundings import Streams
+from pancode.control.work import Work
+from pancode.core import books
 from pancode.core.ports import Transaction
-from pancode.core.records import Run, StoredReceipt
+from pancode.core.records import Balance, Run, StoredReceipt, Workflow, WorkflowStep
+from pancode.core.values import replace
 from pancode.errors import NotFoundError
 from pancode.life.verification import ReceiptVerdict, TrustedKeys, not_found
 from pancode.runs import receipts
 from pancode.work.workflow import rows
+from pancode.workflow.advance import Advance
+
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "urn:pancode:workflow-receipt:1"
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+
+
+def statement(
+    fleet: str, workflow: Workflow, steps: Sequence[WorkflowStep], runs: Mapping[str, Run], balance: Balance
+) -> dict[str, Any]:
+    """What the coordinator signs at the end. Its subjects are the receipts of the runs, by digest."""
+    step_rows = [_step(step, runs) for step in steps]
+    subjects = [
+        {"name": run["run"], "digest": {"sha256": run["receipt"]}}
+        for step in step_rows
+        for run in step["runs"]
+        if run["receipt"] is not None
+    ]
+    return {
+        "_type": STATEMENT_TYPE,
+        "subject": subjects,
+        "predicateType": PREDICATE_TYPE,
+        "predicate": {
+            "fleet": fleet,
+            "workflow": workflow.id,
+            "kind": workflow.kind.value,
+            "name": workflow.name,
+            "created_by": workflow.created_by,
+            "created_wall_ms": workflow.created_ms,
+            "finished_wall_ms": workflow.finished_ms,
+            "state": workflow.state.value,
+            "reason": workflow.reason,
+            "winner": workflow.winner,
+            "steps": step_rows,
+            "cost_usd": f"{balance.spent_usd:f}",
+            "unknown_costs": balance.unknown_runs,
+            "disputed_usd": f"{balance.disputed_usd:f}",
+            "tokens": balance.tokens,
+        },
+    }
+
+
+def payload(document: Mapping[str, Any]) -> bytes:
+    """The one encoding that is signed."""
+    return canonical_json(document)
+
+
+def _step(step: WorkflowStep, runs: Mapping[str, Run]) -> dict[str, Any]:
+    return {
+        "name": step.name,
+        "needs": list(step.needs),
+        "state": step.state.value,
+        "reason": step.reason,
+        "round": step.round,
+        "runs": [_run(runs[name]) for name in step.runs if name in runs],
+    }
+
+
+def _run(run: Run) -> dict[str, Any]:
+    digest = run.result.get("receipt")
+    return {
+        "run": run.id,
+        "outcome": run.outcome.value if run.outcome is not None else None,
+        "commit": run.result.get("commit"),
+        "receipt": digest if isinstance(digest, str) else None,
+    }
+
+
+def sealed(work: Work, made: Advance) -> Advance:
+    """The workflow with the signed summary, if it has ended; else unchanged."""
+    if not made.ended:
+        return made
+    core, workflow = work.core, made.workflow
+    runs = {run.id: run for run in work.tx.find(Run, {"workflow": workflow.id})}
+    scope = books.workflow_scope(workflow.id)
+    balance = work.tx.get(Balance, scope) or Balance(scope)
+    summary = statement(core.fleet, workflow, made.steps, runs, balance)
+    envelope = core.key.sign(PAYLOAD_TYPE, payload(summary))
+    return replace(made, workflow=replace(workflow, receipt=envelope.model_dump_json()))
 
 
 def receipt(core: Core, text: str) -> Json:

@@ -35,7 +35,7 @@ from pancode.life.continuing import is_blocked
 from pancode.life.inbox import InboxItem, item_of
 from pancode.life.landing import LANDED, NOT_DONE, NOTHING, WAITING, landing_of
 from pancode.work.workflow import rows
-from pancode.work.workflow.landable import results_of
+from pancode.work.workflow.results import results_of
 from pancode.workflow.questions import only_people
 
 MOST_OF_A_LINE = 200

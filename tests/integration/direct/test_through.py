@@ -18,8 +18,7 @@ from node_agent.wire import keys
 from node_agent.wire.clock import SystemClock
 from node_agent.workspace.depot import DepotAccess, DepotClient
 from node_agent.workspace.workspaces import Workspaces
-from pancode.bus.valkey.access import connect
-from pancode.bus.valkey.tls import TlsFiles
+from pancode.bus.valkey.access import TlsFiles, connect
 from pancode.fleet.ssh.forward_targets import TlsEnd
 from pancode.fleet.ssh.loop import LoopThread
 from tests.contract.certificates import Authority as Others

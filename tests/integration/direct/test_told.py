@@ -12,7 +12,7 @@ import pytest
 
 from pancode.fleet.direct.authority import Authority
 from pancode.fleet.ssh.errors import ConnectError, LinkFault
-from pancode.fleet.ssh.proving import check
+from pancode.fleet.ssh.links import check
 from pancode.fleet.ssh.remote import Completed
 from pancode.fleet.ssh.tunnel import Generation, Pass
 from tests.integration.direct.conftest import DAY_MS, House, Shifted, Visitor

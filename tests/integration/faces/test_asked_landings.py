@@ -13,8 +13,7 @@ import pytest
 from pancode.code.git.depot import Depot
 from pancode.code.git.depot_code import DepotRepositories
 from pancode.code.landing.lander import Lander
-from pancode.code.landing.listing import landing_rows, report_of
-from pancode.code.landing.queue import LandingQueue
+from pancode.code.landing.queue import LandingQueue, landing_rows, report_of
 from pancode.control import run as query
 from pancode.core.records import Run
 from pancode.errors import UnavailableError, WorkspaceError

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.api import feed_routes
+from pancode.api import figure_routes
 from pancode.core.visitors import AccessScope
 from pancode.nodes.place import ListenAddress
 from pancode.offline import answering as protocol
@@ -102,7 +102,7 @@ def test_a_crowd_of_requests_on_one_connection_is_cut(opening: Opening) -> None:
 def test_a_head_has_a_deadline_and_a_stream_of_a_token_has_none(
     opening: Opening, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed_routes, "QUIET_S", 0.2)
+    monkeypatch.setattr(figure_routes, "QUIET_S", 0.2)
     for name in ("HEAD_S", "TAKEN_S", "BODY_S"):
         monkeypatch.setattr(protocol, name, 0.2)
     stream = http.client.HTTPConnection("127.0.0.1", opening.port, timeout=PATIENCE_S * crowded())

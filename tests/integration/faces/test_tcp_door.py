@@ -19,7 +19,7 @@ from starlette.applications import Starlette
 from pancode.access import tokens
 from pancode.access.door import DoorPlace
 from pancode.api import door as doors
-from pancode.api import feed_routes
+from pancode.api import figure_routes
 from pancode.api.context import ApiContext as ApiDesk
 from pancode.core.visitors import AccessScope, NewToken
 from pancode.nodes.place import ListenAddress
@@ -83,7 +83,7 @@ def test_a_free_port_is_told_and_answers_to_a_token(opening: Opening) -> None:
 
 def test_a_stream_ends_when_its_token_is_revoked(opening: Opening, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doors, "LOOK_S", 0.0)
-    monkeypatch.setattr(feed_routes, "QUIET_S", 0.2)
+    monkeypatch.setattr(figure_routes, "QUIET_S", 0.2)
     connection = http.client.HTTPConnection("127.0.0.1", opening.port, timeout=20)
     connection.request("GET", "/v1/events", headers=opening.token(AccessScope.READ, name="watcher"))
     answer = connection.getresponse()

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from pancode.code.landing.under_way import Landings
+from pancode.code.landing.lander import Landings
 from pancode.life.land_values import LandingGates, LandReport, LandStatus, Merged
 from tests.crowd import crowded
 from tests.integration.git.coordinator import Desk, everything

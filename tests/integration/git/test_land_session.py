@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.git import shown
-from pancode.code.git.landing.land_branch import land_on_branch
-from pancode.code.git.landing.session import IDLE_MS, LandingSession
+from pancode.code.git.landing.land_branch import IDLE_MS, LandingSession, land_on_branch
 from pancode.life.land_values import LandReport, LandStatus, OnBranch
 from tests.integration.git.coordinator import Desk, edit_c
 from tests.integration.git.repos import NOW_MS, Repo

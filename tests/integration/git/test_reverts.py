@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from pancode.code.git.landing.land import land
-from pancode.code.git.reverts import LandedChange, find_reverts
+from pancode.code.git.reverting import LandedChange, find_reverts
 from pancode.life.land_values import LandRequest
 from tests.integration.git.coordinator import Desk, edit_c
 from tests.integration.git.repos import NOW_MS

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from pancode.bus.valkey import access as access_module
-from pancode.bus.valkey.access import Beside, access_from_url, connect
+from pancode.bus.valkey.access import Beside, TlsFiles, access_from_url, connect
 from pancode.bus.valkey.external import check_external
 from pancode.bus.valkey.faults import translated
-from pancode.bus.valkey.tls import TlsFiles
 from pancode.errors import ConfigError, PancodeError, UnavailableError
 from pancode.offline.doctor import examine
 from tests.contract.certificates import Authority, Pair

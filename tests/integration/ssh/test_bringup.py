@@ -19,9 +19,8 @@ from pancode.fleet.bundle.archive import Bundle, sha256_of
 from pancode.fleet.bundle.contents import node_agent_folder
 from pancode.fleet.bundle.store import BundleStore
 from pancode.fleet.ssh import bringup, steps
-from pancode.fleet.ssh.bringup import BringUpPlan, bring_up
+from pancode.fleet.ssh.bringup import BringUpPlan, authorized_line, bring_up, marker
 from pancode.fleet.ssh.errors import RemoteFailed
-from pancode.fleet.ssh.fleetkey import authorized_line, marker
 from pancode.fleet.ssh.loopback.loopback import LoopbackNode, LoopbackServer
 from pancode.fleet.ssh.perform import perform
 from pancode.fleet.ssh.probe import NodeProbe, probe

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from pancode.bus.valkey.tls import TlsFiles
+from pancode.bus.valkey.access import TlsFiles
 from pancode.fleet.ssh.door import MOST, LimitedForward
 from pancode.fleet.ssh.forward_targets import TlsEnd
 from pancode.fleet.ssh.link import LinkKind

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from pancode.errors import ConfigError
-from pancode.fleet.ssh.directives import algorithms
 from pancode.fleet.ssh.errors import TargetError
 from pancode.fleet.ssh.sshconfig import Overrides, SshPlaces
-from pancode.fleet.ssh.target import Target, resolve
+from pancode.fleet.ssh.target import Target, algorithms, resolve
 
 NONE = Overrides()
 ME = getpass.getuser()

@@ -290,7 +290,13 @@ class ChatScreen(SteadyPage):
         self._pulse.tell((self._pulse_line(columns, now),))
         means = " ".join(filter(None, (shape.get("runtime"), shape.get("model"))))
         self._edge.tell((self.terms.line(columns, safe(means)),))
-        self._foot.tell((self._foot_line(columns),))
+        live = f" {counted(self._live, 'other run')} at work" if self._live else ""
+        left = f"{live} {spent_in_all(self.shape)}" if self.shape else live
+        leave = " detach, work goes on" if columns >= 100 else " detach"
+        foot_line = spread(
+            columns - 1, ((left, ""),), (("Ctrl-D", "bold"), (leave, QUIET), ("  /help", "bold"))
+        )
+        self._foot.tell((foot_line,))
         if self.desk.run and now - self._key_ms >= SETTLE_MS:
             self.terms.send()
 
@@ -313,12 +319,6 @@ class ChatScreen(SteadyPage):
         if not right and not self._note[0] and self._state in ("works", "asks"):
             right = "Esc stops this turn"
         return spread(columns - 1, left, ((right, QUIET),))
-
-    def _foot_line(self, columns: int) -> Line:
-        live = f" {counted(self._live, 'other run')} at work" if self._live else ""
-        left = f"{live} {spent_in_all(self.shape)}" if self.shape else live
-        leave = " detach, work goes on" if columns >= 100 else " detach"
-        return spread(columns - 1, ((left, ""),), (("Ctrl-D", "bold"), (leave, QUIET), ("  /help", "bold")))
 
     def on_resize(self) -> None:
         self._frame()
@@ -468,7 +468,10 @@ class ChatScreen(SteadyPage):
         if command is not None:
             self._command(command)
         elif self._replies is not None:
-            self._replied(self._replies, text)
+            asks = self._replies.asks
+            how = "words" if asks["kind"] == "question" else "no"
+            self.desk.do(lambda acts: acts.decide(asks, how, text), text)
+            self._reply_to(None)
         else:
             self._say(text)
 
@@ -497,7 +500,14 @@ class ChatScreen(SteadyPage):
             self.talk.tell(command.command.says)
         elif command.command.bare:
             if name == "/cost":
-                self._tell_cost()
+                turns = sum(one["turns"] for one in self.shape.get("sittings", ()))
+                told = (
+                    f"this session: {counted(turns, 'turn')}, {spent_in_all(self.shape)}"
+                    if self.shape
+                    else ""
+                )
+                if told:
+                    self.talk.tell(told)
             self._note = (f"{safe(command.text)} ...", QUIET)
             self.desk.show(command, max(40, self.size.width - 4))
         elif not self.desk.run:
@@ -511,12 +521,6 @@ class ChatScreen(SteadyPage):
             }
             self.desk.do(acts[name])
         self._wants_paint()
-
-    def _tell_cost(self) -> None:
-        turns = sum(one["turns"] for one in self.shape.get("sittings", ()))
-        told = f"this session: {counted(turns, 'turn')}, {spent_in_all(self.shape)}" if self.shape else ""
-        if told:
-            self.talk.tell(told)
 
     def _type(self, character: str) -> None:
         """A letter for the words, while the card has the keys."""
@@ -553,12 +557,6 @@ class ChatScreen(SteadyPage):
         if answered is not None:
             self._note = ("your words answer this question; Esc takes that back", "")
         self.set_focus(self.field)  # now: a key that comes next is none for the card
-
-    def _replied(self, answered: CardAnswer, text: str) -> None:
-        asks = answered.asks
-        how = "words" if asks["kind"] == "question" else "no"
-        self.desk.do(lambda acts: acts.decide(asks, how, text), text)
-        self._reply_to(None)
 
     def on_markdown_link_clicked(self, event: AnswerText.LinkClicked) -> None:
         """Shown and copied: where it goes is not what its words say, and nothing is opened."""

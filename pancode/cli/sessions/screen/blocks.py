@@ -13,20 +13,8 @@ from textual.widget import Widget
 from textual.widgets import Markdown, Static
 from textual.widgets.markdown import MarkdownStream
 
+from pancode.cli.sessions.screen import story
 from pancode.cli.sessions.screen.look import QUIET, glyph
-from pancode.cli.sessions.screen.story import (
-    AnswerBlock,
-    CallsBlock,
-    FoundBlock,
-    OutputBlock,
-    PanelBlock,
-    PersonBlock,
-    TalkBlock,
-    TellBlock,
-    call_line,
-    plain_of,
-    result_of,
-)
 from pancode.plain import diff_style, unhidden
 from pancode.tui.page import PageMoment
 
@@ -68,7 +56,7 @@ def _make_plain(state: StateCore) -> None:
 class PersonBar(Horizontal):
     """Words of a person; `named`: of another one than who sits here."""
 
-    def __init__(self, block: PersonBlock, named: bool) -> None:
+    def __init__(self, block: story.PersonBlock, named: bool) -> None:
         super().__init__()
         self._block, self._named = block, named
 
@@ -101,7 +89,7 @@ class AnswerText(Markdown):
 class CallsRow(Static):
     """Calls in one line; open, a line for each, and what it changed or printed."""
 
-    def __init__(self, block: CallsBlock) -> None:
+    def __init__(self, block: story.CallsBlock) -> None:
         super().__init__(markup=False)
         self.block = block
         self.draw()
@@ -111,8 +99,8 @@ class CallsRow(Static):
         text = Text("\u25be " if block.is_open else "\u25b8 ", QUIET)
         text.append(*glyph(_CALLS[block.calls[-1].state])).append(f" {block.title}", QUIET)
         for call in block.calls if block.is_open else ():
-            text.append("\n    ").append(*glyph(_CALLS[call.state])).append(f" {call_line(call)}")
-            for line in result_of(call):
+            text.append("\n    ").append(*glyph(_CALLS[call.state])).append(f" {story.call_line(call)}")
+            for line in story.result_of(call):
                 text.append("\n      ").append(line, diff_style(line) if call.diff else QUIET)
         text.no_wrap, text.overflow = not block.is_open, "ellipsis"
         self.update(text)
@@ -125,14 +113,14 @@ class CallsRow(Static):
 class TellRow(Static):
     """What PanCode says."""
 
-    def __init__(self, block: TellBlock) -> None:
+    def __init__(self, block: story.TellBlock) -> None:
         super().__init__(Text.assemble(glyph(block.state), (f" {block.text}", QUIET)), markup=False)
 
 
 class FoundRows(Static):
     """What was found, a line for each."""
 
-    def __init__(self, block: FoundBlock) -> None:
+    def __init__(self, block: story.FoundBlock) -> None:
         parts = (part for state, line in block.rows for part in (glyph(state), (f" {line}\n", QUIET)))
         super().__init__(Text.assemble(*parts), markup=False)
 
@@ -140,7 +128,7 @@ class FoundRows(Static):
 class OutputText(Static):
     """The output of a program that takes no turns."""
 
-    def __init__(self, block: OutputBlock) -> None:
+    def __init__(self, block: story.OutputBlock) -> None:
         super().__init__(markup=False)
         self.grow(block.text)
 
@@ -151,26 +139,26 @@ class OutputText(Static):
 class PanelText(Static):
     """What a command says, as it says it in a pipe."""
 
-    def __init__(self, block: PanelBlock) -> None:
+    def __init__(self, block: story.PanelBlock) -> None:
         super().__init__(Text.assemble((f"{block.title}\n", "bold"), block.text), markup=False)
 
 
-def widget_of(block: TalkBlock, by: str) -> Widget:
+def widget_of(block: story.TalkBlock, by: str) -> Widget:
     """`by`: who sits here."""
     match block:
-        case PersonBlock():
+        case story.PersonBlock():
             return PersonBar(block, block.by != by)
-        case AnswerBlock():
+        case story.AnswerBlock():
             return AnswerText(block.text)
-        case CallsBlock():
+        case story.CallsBlock():
             return CallsRow(block)
-        case OutputBlock():
+        case story.OutputBlock():
             return OutputText(block)
-        case TellBlock():
+        case story.TellBlock():
             return TellRow(block)
-        case FoundBlock():
+        case story.FoundBlock():
             return FoundRows(block)
-        case PanelBlock():
+        case story.PanelBlock():
             return PanelText(block)
     raise AssertionError(block)
 
@@ -178,12 +166,12 @@ def widget_of(block: TalkBlock, by: str) -> Widget:
 class TalkView(VerticalScroll, can_focus=False):
     """Shows the blocks from `first` on. Its end follows until one scrolls away from it."""
 
-    def __init__(self, blocks: Sequence[TalkBlock], by: str) -> None:
+    def __init__(self, blocks: Sequence[story.TalkBlock], by: str) -> None:
         super().__init__()
         self._blocks, self._by, self.first = blocks, by, 0
-        self._shown: dict[TalkBlock, Widget] = {}
+        self._shown: dict[story.TalkBlock, Widget] = {}
         self._earlier = Static("", id="earlier", markup=False)
-        self.marked: TalkBlock | None = None
+        self.marked: story.TalkBlock | None = None
 
     def compose(self) -> ComposeResult:
         yield self._earlier
@@ -195,7 +183,7 @@ class TalkView(VerticalScroll, can_focus=False):
     def follows(self) -> bool:
         return self.max_scroll_y - self.scroll_offset.y <= 1 or not self.max_scroll_y
 
-    async def sync(self, changed: Sequence[TalkBlock]) -> None:
+    async def sync(self, changed: Sequence[story.TalkBlock]) -> None:
         """Bring the widgets to what the blocks are; `changed`: those that are new or have grown."""
         if len(self._blocks) - self.first > MOST + STEP and (self.follows or not self._shown):
             self.first = len(self._blocks) - MOST
@@ -204,9 +192,9 @@ class TalkView(VerticalScroll, can_focus=False):
             await self._shown.pop(block).remove()
         for block in changed:
             match self._shown.get(block), block:
-                case AnswerText() as shown, AnswerBlock(text):
+                case AnswerText() as shown, story.AnswerBlock(text):
                     await shown.grow(text)
-                case OutputText() as shown, OutputBlock(text):
+                case OutputText() as shown, story.OutputBlock(text):
                     shown.grow(text)
                 case CallsRow() as shown, _:
                     shown.draw()
@@ -214,7 +202,7 @@ class TalkView(VerticalScroll, can_focus=False):
         self._earlier.update(f"\u25b2 {self.first} earlier \u00b7 PageUp")
         self._earlier.display = self.first > 0
 
-    async def _mount(self, wanted: Sequence[TalkBlock]) -> None:
+    async def _mount(self, wanted: Sequence[story.TalkBlock]) -> None:
         """Earlier blocks stand before all that is shown, later ones behind."""
         here = next((at for at, block in enumerate(wanted) if block in self._shown), 0)
         first = self._shown.get(wanted[here]) if wanted else None
@@ -232,7 +220,7 @@ class TalkView(VerticalScroll, can_focus=False):
             return True
         return False
 
-    def mark(self, block: TalkBlock | None) -> None:
+    def mark(self, block: story.TalkBlock | None) -> None:
         """Mark it and bring it into sight; None: nothing is marked."""
         for one in (self.marked, block):
             if one in self._shown:
@@ -250,17 +238,17 @@ class TalkView(VerticalScroll, can_focus=False):
         if self.marked is None:
             self.anchor()
 
-    def find(self, word: str) -> TalkBlock | None:
+    def find(self, word: str) -> story.TalkBlock | None:
         """The next block upwards that has the word, from the marked one on, and round again."""
         at = self._blocks.index(self.marked) if self.marked in self._blocks else len(self._blocks)
         around = [*reversed(self._blocks[:at]), *reversed(self._blocks[at:])]
         wanted = word.casefold()
-        found = next((one for one in around if wanted in plain_of(one).casefold()), None)
+        found = next((one for one in around if wanted in story.plain_of(one).casefold()), None)
         if found is not None:
             self.first = min(self.first, self._blocks.index(found))
         return found
 
-    def redraw(self, block: TalkBlock) -> None:
+    def redraw(self, block: story.TalkBlock) -> None:
         shown = self._shown.get(block)
         if isinstance(shown, CallsRow):
             shown.draw()

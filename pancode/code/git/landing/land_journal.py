@@ -157,7 +157,9 @@ class LandingJournal:
         """Undo what was done. What the user has changed since stays, and is named by a GitRefusal."""
         steps = self._steps()
         for step in steps:
-            self._unput(step)
+            target = os.path.join(self.top, step.path)
+            if step.staged is not None and FileIdentity.of(target) == step.staged:
+                os.unlink(target)
         for name in reversed(self._folders()):
             with suppress(OSError):
                 os.rmdir(os.path.join(self.top, name))
@@ -167,11 +169,6 @@ class LandingJournal:
         if kept:
             self._set_aside(kept)
         self._forget()
-
-    def _unput(self, step: FileStep) -> None:
-        target = os.path.join(self.top, step.path)
-        if step.staged is not None and FileIdentity.of(target) == step.staged:
-            os.unlink(target)
 
     def _edited(self, step: FileStep) -> bool:
         """Whether what we had put there was worked on since."""

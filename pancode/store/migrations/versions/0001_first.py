@@ -11,12 +11,7 @@ depends_on = None
 
 # name, key, indexes, columns
 TABLES = (
-    (
-        "settings",
-        "name",
-        "",
-        "name:text value:text? changed_ms:int changed_by:text",
-    ),
+    ("settings", "name", "", "name:text value:text? changed_ms:int changed_by:text"),
     (
         "nodes",
         "name",
@@ -85,12 +80,7 @@ TABLES = (
         "schedule:text key:text at_ms:int state:text run:text? workflow:text? reason:text fix:text "
         "cause:text depth:int late:bool done_ms:int?",
     ),
-    (
-        "webhooks",
-        "name",
-        "",
-        "name:text url:text created_ms:int created_by:text events:text",
-    ),
+    ("webhooks", "name", "", "name:text url:text created_ms:int created_by:text events:text"),
     (
         "deliveries",
         "id",
@@ -113,12 +103,7 @@ TABLES = (
         "project,at_ms at_ms",
         "run:text at_ms:int project:text agent:text commit:text? receipt:text task:text parts:text",
     ),
-    (
-        "anchors",
-        "number",
-        "",
-        "number:int envelope:text",
-    ),
+    ("anchors", "number", "", "number:int envelope:text"),
     (
         "attempts",
         "run attempt",
@@ -160,18 +145,8 @@ TABLES = (
         "domain level run",
         "number:int at_ms:int domain:text level:text what:text detail:text run:text? previous:text",
     ),
-    (
-        "actions",
-        "id",
-        "run",
-        "id:text kind:text run:text at_ms:int by:text detail:text",
-    ),
-    (
-        "feed",
-        "number",
-        "",
-        "number:int at_ms:int kind:text run:text? node:text? data:text",
-    ),
+    ("actions", "id", "run", "id:text kind:text run:text at_ms:int by:text detail:text"),
+    ("feed", "number", "", "number:int at_ms:int kind:text run:text? node:text? data:text"),
     (
         "receipts",
         "digest",
@@ -179,18 +154,8 @@ TABLES = (
         "digest:text run:text attempt:int fence:int tag:text envelope:text stored_ms:int "
         "orphan:bool rejected:text?",
     ),
-    (
-        "keys",
-        "keyid name",
-        "role",
-        "keyid:text name:text role:text public:text from_ms:int until_ms:int?",
-    ),
-    (
-        "controls",
-        "tag seq",
-        "",
-        "tag:text seq:int envelope:text issued_ms:int",
-    ),
+    ("keys", "keyid name", "role", "keyid:text name:text role:text public:text from_ms:int until_ms:int?"),
+    ("controls", "tag seq", "", "tag:text seq:int envelope:text issued_ms:int"),
     (
         "tokens",
         "name",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from node_agent.attempt.gateways import ModelCount
 from node_agent.attempt.ports import Activity
-from node_agent.attempt.signs import SignsOfLife
+from node_agent.attempt.watch import SignsOfLife
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import Signs
 from node_agent.wire.receipt import ModelCalls, Usage

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from node_agent.endpoints.dialects import Memory, Slot, SlotCount
-from node_agent.endpoints.probing import DecodeProgress
+from node_agent.endpoints.table import DecodeProgress
 
 SILENT = SlotCount(1, silent=True)
 IDLE = SlotCount(1)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from node_agent.endpoints.dialects import ServerKind, ServerReading
 from node_agent.endpoints.places import EndpointAddress
-from node_agent.endpoints.probing import DecodeProgress, KnownServer
-from node_agent.endpoints.table import MOST_MODELS, capped, fact, named, problems
+from node_agent.endpoints.table import MOST_MODELS, DecodeProgress, KnownServer, capped, fact, named, problems
 from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact, Residence
 
 HERE, OTHER = EndpointAddress("127.0.0.1", 8080), EndpointAddress("127.0.0.1", 9931)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from node_agent.runner.activity import changed_ms, cpu_ms
+from node_agent.runner.runner import changed_ms, cpu_ms
 
 
 def test_the_newest_change_counts_wherever_it_is_but_not_below_what_is_skipped(tmp_path: Path) -> None:

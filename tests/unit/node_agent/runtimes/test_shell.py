@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from node_agent.runtimes.base import EndedBy, ExitInfo, RuntimeVerdict
-from node_agent.runtimes.shell.command import enforcement, launch, read_probe
-from node_agent.runtimes.shell.parse import ShellParser
+from node_agent.runtimes.shell.runtime import ShellParser, enforcement, launch, read_probe
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from tests.unit.node_agent.runtimes.asked import PLACE, ask

@@ -11,7 +11,7 @@ import pytest
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Mode
-from pancode.agents.fleet_tools import FLEET_TOOLS, SCOUTS
+from pancode.agents.agents import FLEET_TOOLS, SCOUTS
 from pancode.core.records import Run
 from pancode.mcp import for_runs
 from pancode.mcp.protocol import CallProgress

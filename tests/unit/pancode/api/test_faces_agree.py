@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pancode.api.app import VERBS
-from pancode.api.document.words import ROUTES
 from pancode.core.visitors import AccessScope, Risk
 from pancode.mcp.tools import TOOLS
 from tests.unit.pancode.api.faces import NOT_IN_TOP, WITHOUT_PAGE, named, of_top, of_web
@@ -44,7 +43,7 @@ WITHOUT_TOOL = {
 
 
 def test_each_act_has_a_command_or_a_reason() -> None:
-    assert {name for name in ACTS if not ROUTES[name].command} == set(WITHOUT_COMMAND)
+    assert {name for name, verb in ACTS.items() if not verb.command} == set(WITHOUT_COMMAND)
 
 
 def test_each_act_is_in_the_console_or_has_a_reason() -> None:

@@ -12,7 +12,7 @@ import pytest
 from starlette.responses import StreamingResponse
 
 from pancode.api.context import ApiContext
-from pancode.api.feed_routes import FEED_VERBS
+from pancode.api.figure_routes import events
 from pancode.api.request.bodies import Empty
 from pancode.api.routing import ApiCall
 from pancode.core.records import Node
@@ -30,7 +30,7 @@ class Watched:
         self.context = ApiContext(MemoryCoordinator(self.memory, tmp_path), FACTS, lambda by: None)
 
     def stream(self, last: str = "", **query: str) -> AsyncIterator[str]:
-        answer = FEED_VERBS[0].answer(self.context, ApiCall({}, query, Empty(), last))
+        answer = events(self.context, ApiCall({}, query, Empty(), last))
         assert isinstance(answer, StreamingResponse)
         return answer.body_iterator  # type: ignore[return-value]
 

@@ -13,8 +13,7 @@ from node_agent.wire.policy import Isolation
 from pancode.code.git.depot import Depot
 from pancode.code.git.depot_code import DepotRepositories
 from pancode.code.landing import queue as asked
-from pancode.code.landing.lander import Lander
-from pancode.code.landing.resolve import resolve
+from pancode.code.landing.lander import Lander, resolve
 from pancode.core.records import Run
 from pancode.core.values import replace
 from pancode.errors import UsageError, WorkspaceError

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pancode.config.load import ConfigPlaces, Loaded, load
-from pancode.config.written import duration, size
+from pancode.config.load import ConfigPlaces, Loaded, duration, load, size
 
 OTHER = """
 budget: {ceiling: 12.5, per_run: 0.1, estimate_time: 90s}

@@ -7,9 +7,9 @@ import pytest
 from node_agent.wire.event import Finding, Refused
 from node_agent.wire.failure import FailureKind, OrderRefusal, Outcome
 from node_agent.wire.receipt import PersonQuestion
-from pancode.account.audit_filter import AuditFilter
 from pancode.core.records import Audit, EventKind, FeedEvent
 from pancode.reports import story
+from pancode.reports.story import AuditFilter
 from pancode.runs.stop import stop
 from tests.unit.pancode.control.world import Desk, Puppet, failed, offered
 

@@ -7,7 +7,7 @@ import pytest
 from node_agent.wire.control import Tombstone
 from node_agent.wire.event import Refused
 from node_agent.wire.failure import OrderRefusal
-from pancode.control.reminding import MOST_TIMES
+from pancode.control.work import MOST_TIMES
 from tests.unit.pancode.control.world import Desk, Puppet, offered
 
 

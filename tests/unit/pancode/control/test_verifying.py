@@ -9,9 +9,9 @@ import pytest
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import GateResult
+from pancode.code.landing.judging import Repositories
 from pancode.code.landing.lander import Lander
-from pancode.code.landing.listing import green
-from pancode.code.landing.ports import Repositories
+from pancode.code.landing.queue import green
 from pancode.code.landing.verifying import Verifications, ask
 from pancode.control import run as query
 from pancode.core.records import Action, ActionKind, EventKind, FeedEvent, Run

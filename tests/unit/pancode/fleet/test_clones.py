@@ -6,7 +6,7 @@ import pytest
 
 from pancode.core.records import Audit, Node, Run, RunState
 from pancode.fleet import quota
-from pancode.fleet.clones import TWINS
+from pancode.fleet.heartbeats import TWINS
 from tests.fakes.bus import MemoryLinkDown
 from tests.unit.pancode.control.world import Desk, Puppet
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from pancode.bus.valkey.users import users_text
+from pancode.bus.valkey.layout import users_text
 
 DIGEST = hashlib.sha256(b"secret").hexdigest()
 NODE = "user node-abc on #00 ~rq:job:abc* resetchannels -@all +ping"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pancode.core.records import RunNote
-from pancode.life.recall import in_use, ranked
+from pancode.life.notes import in_use, ranked
 
 
 def note(run: str, at_ms: int, text: str) -> RunNote:

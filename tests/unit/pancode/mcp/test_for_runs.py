@@ -15,7 +15,7 @@ from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Mode
 from node_agent.wire.receipt import TurnStop, Usage
-from pancode.agents.fleet_tools import CHANGE, FLEET_TOOLS, LOOKS, SCOUTS
+from pancode.agents.agents import CHANGE, FLEET_TOOLS, LOOKS, SCOUTS
 from pancode.cli.sessions.talk import spent_in_all
 from pancode.core.records import Action, ActionKind, Audit, Run
 from pancode.life import fleet_calls

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.receipt import TurnStop, Usage
-from pancode.agents.fleet_tools import FLEET_TOOLS
+from pancode.agents.agents import FLEET_TOOLS
 from pancode.core.records import Run, RunNote, SessionRow, Workflow
 from pancode.runs.retry import request_of
 from tests.unit.pancode.api import test_sessions

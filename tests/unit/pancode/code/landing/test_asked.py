@@ -11,8 +11,7 @@ import pytest
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import Order
 from pancode.code.landing import queue as asked
-from pancode.code.landing.listing import drop
-from pancode.code.landing.queue import LandingQueue
+from pancode.code.landing.queue import LandingQueue, drop
 from pancode.control import run as query
 from pancode.control.core import Core
 from pancode.control.work import unit_of_work

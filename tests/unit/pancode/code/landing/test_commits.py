@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.code.landing.commits import with_trailers
+from pancode.code.landing.pull_request import with_trailers
 from pancode.life.land_values import How, LandWay
 
 TRAILERS = ("Pancode-Run: r-1", "Pancode-Receipt: sha256:a")

@@ -8,8 +8,8 @@ import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.receipt import GateResult
-from pancode.code.landing import listing
 from pancode.code.landing import queue as asked
+from pancode.code.landing import queue as listing
 from pancode.core.records import Run, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.core.values import replace
 from pancode.life.land_values import How, LandWay

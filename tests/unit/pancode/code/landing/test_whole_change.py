@@ -11,12 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node_agent.wire.failure import Outcome
-from pancode.code.landing.judging import LandingJudge
-from pancode.code.landing.ports import Repositories
+from pancode.code.landing.judging import LandingJudge, Repositories
 from pancode.core.records import Run, RunState
 from pancode.core.values import replace
 from pancode.life.land_values import How, LandWay, Merged
-from pancode.work.workflow.continued import change_of
+from pancode.work.workflow.results import change_of
 from tests.unit.pancode.control.world import Desk, a_run
 
 GATES = ({"name": "test", "argv": ["test"]},)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pancode.code.tracker.issues import MOST_TEXT, IssueState, TrackerKind, task_of, tracker_of
-from pancode.code.tracker.progress import moves
+from pancode.code.tracker.telling import moves
 from pancode.core.values import replace
 from pancode.errors import UsageError
 from tests.unit.pancode.code.tracker.memory import FIRST

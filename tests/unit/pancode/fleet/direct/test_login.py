@@ -7,7 +7,7 @@ import random  # noqa: TID251  # seeded, as a parameter says
 import pytest
 from hiredis import pack_command
 
-from pancode.fleet.direct.login import LoginError, OneLogin
+from pancode.fleet.direct.entrance import LoginError, OneLogin
 
 PASSWORD = b"$6\r\nsecret\r\n"
 

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from pancode.fleet.ssh.framing import framed, own
+from pancode.fleet.ssh.remote import framed, own
 
 NOISE = "printf 'Welcome, no line end'; echo 3 updates >&2; "
 

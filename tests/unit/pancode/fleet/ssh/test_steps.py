@@ -9,7 +9,7 @@ import pytest
 
 from pancode.fleet.bundle.archive import Bundle
 from pancode.fleet.ssh import steps
-from pancode.fleet.ssh.fleetkey import authorized_line, marker
+from pancode.fleet.ssh.bringup import authorized_line, marker
 from pancode.fleet.ssh.probe import Python
 from pancode.fleet.ssh.steps import HomeFile, NodeLocation, Put, RemoteScript
 from pancode.fleet.ssh.unit import quoted

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pancode.fleet.bundle.archive import Bundle
 from pancode.fleet.ssh import steps
+from pancode.fleet.ssh.handed import step_json
 from pancode.fleet.ssh.scripts.install import UNPACK
 from pancode.fleet.ssh.steps import HomeFile, RemoteScript, StepName
-from pancode.fleet.ssh.steps_json import step_json
 from tests.unit.pancode.fleet.ssh.test_readiness import GOOD
 from tests.unit.pancode.fleet.ssh.test_steps import BUNDLE, PLACE, PYTHON
 

@@ -14,7 +14,7 @@ from pancode.errors import PancodeError
 from pancode.life.signals import Landed
 from pancode.runs.stop import stop
 from pancode.work.people.answering import deny
-from pancode.work.workflow.continued import change_begins
+from pancode.work.workflow.results import change_begins
 from tests.unit.pancode.control.world import Desk, Puppet, failed
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
-from pancode.code.landing import gating
+from pancode.code.landing import judging
 from pancode.core.records import EventKind, FiringState, Run
 from pancode.core.values import replace
 from tests.unit.pancode.control.world import failed
@@ -19,7 +19,7 @@ FAILS: dict[str, Any] = failed(FailureKind.AGENT_FAILED, Outcome.ERROR)
 def _judged(times: Times, run: Run) -> Run:
     """Its landing's gates, queued as the lander does."""
     core = times.desk.core
-    return gating.begin(core, run, gating.reserve(core), "c" * 40, f"{run.created_by} (dispatch --land)")
+    return judging.begin(core, run, judging.reserve(core), "c" * 40, f"{run.created_by} (dispatch --land)")
 
 
 @pytest.mark.parametrize(("occasion", "ended"), [("run.done", {}), ("run.failed", FAILS)])

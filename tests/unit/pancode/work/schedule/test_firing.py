@@ -102,7 +102,7 @@ def test_what_cannot_be_done_now_is_done_later(times: Times, monkeypatch: pytest
         raise UnavailableError("no disk")
 
     with monkeypatch.context() as patched:
-        patched.setattr("pancode.work.schedule.starting.dispatch", no_disk)
+        patched.setattr("pancode.work.schedule.scheduler.dispatch", no_disk)
         times.pass_(HOUR)
     assert times.states() == ["starting"]
     times.pass_(30_000)

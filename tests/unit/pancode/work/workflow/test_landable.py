@@ -13,7 +13,7 @@ from pancode.core.values import replace
 from pancode.life.continuing import beginning
 from pancode.life.landing import waits_for_person
 from pancode.life.verified import is_open
-from pancode.work.workflow.landable import results_of
+from pancode.work.workflow.results import results_of
 from tests.unit.pancode.control.world import a_run
 
 COMMIT = "c" * 40

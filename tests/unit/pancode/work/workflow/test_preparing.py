@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.work.workflow.continued import change_of
+from pancode.work.workflow.results import change_of
 from tests.unit.pancode.work.workflow.trees import Trees, changed, git
 from tests.unit.pancode.work.workflow.world import Flows, step
 

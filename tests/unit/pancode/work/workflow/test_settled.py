@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.work.workflow.settled import has_markers
+from pancode.work.workflow.results import has_markers
 
 OURS = b"Title\n=======\none\n"
 MARKED = b"Title\n=======\n<<<<<<< aaaa\none\n=======\ntwo\n>>>>>>> bbbb\n"

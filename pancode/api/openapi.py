@@ -11,16 +11,22 @@ from pydantic.json_schema import models_json_schema
 
 from pancode import __version__
 from pancode.access.keyed import MOST_CHARS
-from pancode.api.document.answers import EventStream, Octets
-from pancode.api.document.words import PARAMETERS, ROUTES
 from pancode.api.request.bodies import Body, Empty, SignedBody
-from pancode.api.routing import AtDoor, Verb
+from pancode.api.routing import AtDoor, EventStream, Octets, Verb
 from pancode.notices.incoming import HEADERS
 
 Json = dict[str, Any]
 REF = "#/components/schemas/{model}"
 _PART = re.compile(r"{(\w+)}")
 _TEXT: Json = {"type": "string"}
+_FLAG = {"type": "string", "enum": ["1", "true", "yes", "0", "false", "no"]}
+_COUNT = {"type": "integer", "minimum": 0}
+PARAMETERS: Json = {
+    **dict.fromkeys(("follow", "end", "all", "rankings", "stat"), _FLAG),
+    "cursor": {"type": "string", "maxLength": 600},
+    **dict.fromkeys(("limit", "tail", "offset"), _COUNT),
+}
+"""By the name of a parameter: what it may be; others are text."""
 _EVENT: Json = {"type": "object", "properties": dict.fromkeys(("event", "data", "id"), _TEXT)}
 _PROBLEM: Json = {
     "type": "object",
@@ -80,14 +86,15 @@ def document(verbs: Sequence[Verb]) -> Json:
 
 
 def _is_json(verb: Verb) -> bool:
-    return verb.answers not in (Octets, EventStream)
+    return verb.answers not in (Octets, EventStream, Octets | EventStream)
 
 
 def _operation(verb: Verb, asked: dict[type[Body], Json], shapes: Json) -> Json:
-    route = ROUTES[verb.name]
+    parts = [_PART.sub(r"\1", part) for part in verb.path.split("/")[2:]]
+    id_of = "_".join([verb.method.lower(), *(part.replace(".", "_") for part in parts)])
     made: Json = {
-        "operationId": _id_of(verb),
-        "summary": route.what,
+        "operationId": id_of,
+        "summary": verb.what,
         "tags": [verb.path.split("/")[2]],
         "parameters": [*_in_path(verb), *map(_in_query, verb.query), *_keyed(verb), *_signing(verb)],
         "responses": {str(verb.status): _answer(verb, shapes), "default": _problem()},
@@ -103,11 +110,6 @@ def _operation(verb: Verb, asked: dict[type[Body], Json], shapes: Json) -> Json:
         schema = asked.get(verb.body, {"type": "object", "additionalProperties": False})
         made["requestBody"] = {"content": {"application/json": {"schema": schema}}}
     return made
-
-
-def _id_of(verb: Verb) -> str:
-    parts = [_PART.sub(r"\1", part) for part in verb.path.split("/")[2:]]
-    return "_".join([verb.method.lower(), *(part.replace(".", "_") for part in parts)])
 
 
 def _in_path(verb: Verb) -> list[Json]:
@@ -143,8 +145,8 @@ def _answer(verb: Verb, shapes: Json) -> Json:
     elif verb.answers is EventStream:
         content = events
     else:
-        content = {**octets, **events} if "follow" in verb.query else octets
-    return {"description": ROUTES[verb.name].what, "content": content}
+        content = octets if verb.answers is Octets else {**octets, **events}
+    return {"description": verb.what, "content": content}
 
 
 def _problem() -> Json:

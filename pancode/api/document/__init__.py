@@ -1,1 +1,0 @@
-"""The API as a document: the types of its answers, words about its routes, OpenAPI."""
