@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from node_agent.runtimes.base import Runtime
 from node_agent.runtimes.openai_agents import command
 from node_agent.runtimes.workers import CAPABILITIES, CREDENTIALS
@@ -10,7 +12,7 @@ from node_agent.runtimes.workerstream import WorkerParser
 
 RUNTIME = Runtime(
     "openai-agents",
-    CAPABILITIES,
+    replace(CAPABILITIES, takes_turns=True),
     command.launch,
     WorkerParser,
     command.enforcement,
