@@ -85,6 +85,7 @@ _TABLE: dict[str, RuntimeKind] = {
             reasons=_EVERY - {Reasoning.MINIMAL},
             hears=True,
             asks_people=True,
+            takes_turns=True,
         ),
         RuntimeKind(
             "codex",
@@ -125,6 +126,7 @@ _TABLE: dict[str, RuntimeKind] = {
             reasons=_EVERY,
             hears=True,
             asks_people=True,
+            takes_turns=True,
         ),
         RuntimeKind(
             OUR_OWN,

@@ -480,5 +480,5 @@ def test_a_session_is_landed_and_proven_while_it_goes_on(fleet: Owner, lab: Lab)
 
 def test_what_takes_no_turns_is_refused_with_the_fix(fleet: Owner) -> None:
     top = project(fleet, "no-turns")
-    said = fleet.run("chat", "--runtime", "claude-sdk", "--once", "hello", cwd=top)
+    said = fleet.run("chat", "--runtime", "shell", "--once", "hello", cwd=top)
     assert said.code == 2 and "takes no turns" in said.err and "--runtime native" in said.err

@@ -12,7 +12,7 @@ from node_agent.runtimes.workerstream import WorkerParser
 
 RUNTIME = Runtime(
     "claude-sdk",
-    replace(CAPABILITIES, tells_turns=False, takes_turns=True, reasoning=frozenset(LEVELS)),
+    replace(CAPABILITIES, tells_turns=False, reasoning=frozenset(LEVELS)),
     command.launch,
     WorkerParser,
     command.enforcement,
