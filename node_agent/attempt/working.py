@@ -31,6 +31,7 @@ from node_agent.attempt.verdict import (
     work_fault,
 )
 from node_agent.attempt.watch import SECRET, TOO_MANY, OutputWatch, signed_answer, sort_calls
+from node_agent.policy.commands.tree import get_ready
 from node_agent.policy.judging import NOWHERE, Bounds, Where
 from node_agent.runtimes.base import EndedBy, ExitInfo
 from node_agent.shim.spool import (
@@ -146,6 +147,8 @@ def _running(case: Case) -> Turn:
     watch.seen_wall_ms = context.clock.wall_ms()
     seen = frozenset(context.calls.open(case.identity) if watch.policy else ())
     done = watch.pull(context.runner)
+    if watch.policy and case.order.turns is not None and not is_waiting(watch.spent):
+        get_ready()  # a question is judged here, too, and a person waits for it
     gone = _gateway_gone(case, watch)  # behind the output: a call is counted before the agent sees its answer
     entry = case.entry
     _tell_offences(case, watch)
