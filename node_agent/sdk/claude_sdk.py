@@ -113,7 +113,7 @@ class Talk:
         try:
             async for message in self._client.receive_messages():
                 self._heard.put_nowait(message)
-        except ClaudeSDKError as exc:
+        except Exception as exc:  # whatever it is, the turn must not wait for ever
             gone = exc
         if self._line.cancel is None:
             os._exit(1)
@@ -125,7 +125,7 @@ class Talk:
         try:
             await self._client.query(words)
             while (message := await self._heard.get()) is not None:
-                if isinstance(message, ClaudeSDKError):
+                if isinstance(message, Exception):
                     raise message
                 await self._take(message)
                 if isinstance(message, ResultMessage):
