@@ -27,6 +27,7 @@ from node_agent.chat.limits import Over
 from node_agent.chat.messages import ToolForm
 from node_agent.machine.programs import found_environment
 from node_agent.native.equipment import Equipment, WorkerBeat, equipment_of, first_words, pause, tell_end
+from node_agent.native.fleet import FleetDesk
 from node_agent.native.tools.offer import Deeds
 from node_agent.runtimes.workerspec import SESSION, WorkerSpec
 from node_agent.sdk.host import Host, patience_ms
@@ -44,7 +45,9 @@ def main(argv: list[str]) -> int:
     host = Host(
         start=lambda: _driver(argv[4], argv[5], equipped.env),
         first=_first(spec, equipped.tools, equipped.system, equipped.guard.answer_tokens),
-        deeds=Deeds(equipped.box, equipped.voice),
+        deeds=Deeds(
+            equipped.box, equipped.voice, FleetDesk(spec.fleet, equipped.voice, equipped.words, beat.wait)
+        ),
         voice=equipped.voice,
         clock=clock,
         limits=equipped.limits,

@@ -20,6 +20,7 @@ import pytest
 
 from node_agent.runtimes.base import Resume
 from node_agent.wire.failure import FailureKind as F
+from node_agent.wire.fleet import FleetTerms, LaidFleetAnswer, fleet_answer_file
 from node_agent.wire.identity import WORDS_KEY, sealed, turn_control_file, words_in
 from node_agent.wire.order import TurnTerms
 from node_agent.wire.policy import Safety
@@ -29,6 +30,7 @@ from node_agent.workspace.homes import lay
 from tests.clis.conftest import MakeBench
 from tests.clis.hands import HANDS
 from tests.clis.launched import CLAUDE_SDK, ENDS_S, OPENAI_AGENTS, Bench, Cli, await_end, await_file, runs
+from tests.clis.test_fleet_tools import TERMS as FLEET
 from tests.clis.test_hooks import walled
 from tests.clis.test_talked import CANCELS_S, sitting, was_told
 from tests.crowd import crowded
@@ -37,6 +39,7 @@ from tests.unit.node_agent.native.test_words import SECRET, laid
 
 pytestmark = pytest.mark.slow
 SDKS = (CLAUDE_SDK, OPENAI_AGENTS)
+CALLED = {"claude-sdk": "mcp__pancode__dispatch", "openai-agents": "dispatch"}
 TERMS = TurnTerms(idle_ms=600_000, turn_ms=600_000)
 Make = Callable[..., "Sat"]
 
@@ -50,10 +53,10 @@ def cli(request: pytest.FixtureRequest) -> Cli:
 class Sat:
     """One sitting at work. `first`: the words with which it begins."""
 
-    def __init__(self, bench: Bench, first: str, session: str = "") -> None:
+    def __init__(self, bench: Bench, first: str, session: str = "", fleet: FleetTerms | None = None) -> None:
         self.bench, resume = bench, Resume(session, Usage()) if session else None
         self.request = replace(sitting(walled(bench), first, resume=resume), sitting=TERMS)
-        self.request = replace(self.request, safety=Safety.FULL_AUTO)
+        self.request = replace(self.request, safety=Safety.FULL_AUTO, fleet=fleet)
         for path in bench.home.glob(f"{words_in('')}/*"):  # each attempt has a folder of its own
             path.unlink()
         write_below(bench.home, WORDS_KEY, SECRET.encode())
@@ -218,6 +221,22 @@ def test_nothing_outlives_our_program_and_the_session_goes_on(
     later = sat(b, "third words", session)
     assert later.ended(1)["stop"] == "end_turn" and later.rests() == session
     assert was_told(tmp_path, "first words", "third words")
+
+
+def test_its_model_is_offered_the_fleets_tools_asks_and_is_answered(
+    make_bench: MakeBench, cli: Cli, sat: Make, tmp_path: Path
+) -> None:
+    call = {"call": {"name": CALLED[cli.runtime], "arguments": {"task": "build it"}}}
+    b, _ = make_bench(cli, {"turns": [call, *TEXT]})
+    talk = sat(b, "have it built", "", FLEET)
+    until(lambda: bool(talk.told("asks_fleet")), "it asks", 60, talk.seen)
+    (told,) = talk.told("asks_fleet")
+    assert (told["number"], told["tool"], told["arguments"]) == (1, "dispatch", {"task": "build it"})
+    data = sealed(SECRET, -1, LaidFleetAnswer(ok=True, text="r-CHILD works").model_dump_json())
+    lay(b.home, words_in(""), fleet_answer_file(1), data.encode())
+    assert talk.ended(1)["stop"] == "end_turn" and not talk.told("denied")
+    assert was_told(tmp_path, "HAND-OVER") and was_told(tmp_path, "r-CHILD works")
+    talk.rests()
 
 
 def test_a_memory_that_is_not_there_is_begun_anew(make_bench: MakeBench, cli: Cli, sat: Make) -> None:
