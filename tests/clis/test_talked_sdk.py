@@ -161,6 +161,17 @@ def test_words_in_the_middle_come_with_a_tools_answer_and_a_cancel_ends_model_an
     assert was_told(tmp_path, "in the middle", "third words", "fifth words")
 
 
+def test_an_answer_grows_as_it_comes_and_is_told_once(make_bench: MakeBench, cli: Cli, sat: Make) -> None:
+    slow = {"text": "one, two, three, four", "chunk_chars": 5, "chunk_delay": 0.5, "usage": TEXT[0]["usage"]}
+    b, _ = make_bench(cli, {"turns": [slow]})
+    talk = sat(b, "count")
+    until(lambda: bool(talk.told("said")), "its first piece", 60, talk.seen)
+    assert talk.told("turn_end") == [] and talk.ended(1)["stop"] == "end_turn"
+    pieces = [one["text"] for one in talk.told("said")]
+    assert len(pieces) > 2 and "".join(pieces) == "one, two, three, four"
+    talk.rests()
+
+
 TEXT = [{"text": "One.", "usage": {"input": 1200, "output": 34, "cache_read": 500}}]
 
 
