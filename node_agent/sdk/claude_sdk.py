@@ -41,6 +41,7 @@ ENV = {
     "MAX_MCP_OUTPUT_TOKENS": "100000",
 }
 """The variables of the program that the SDK starts: we clip our answers ourselves."""
+OVER = "Not done: its turn is over."
 _BY_SUBTYPE = {"error_max_turns": "turn_limit", "error_max_budget_usd": "usd_limit"}
 
 
@@ -48,6 +49,8 @@ def tool(line: Channel, form: dict[str, Any], numbers: count[int]) -> SdkMcpTool
     """One of ours: it is judged and done on the other end of the line."""
 
     async def done(given: dict[str, Any]) -> dict[str, Any]:
+        if line.cancel is None:  # its program was slow to hear of a cancel
+            return {"content": [{"type": "text", "text": OVER}]}
         number, arguments = f"t{next(numbers)}", json.dumps(given)
         text = await line.ask("call", id=number, name=form["name"], arguments=arguments)
         return {"content": [{"type": "text", "text": text}]}
