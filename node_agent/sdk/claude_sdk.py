@@ -102,7 +102,7 @@ def options(line: Channel, spec: dict[str, Any]) -> ClaudeAgentOptions:
     )
 
 
-class Talk:
+class ClaudeTalk:
     """One program of the SDK, and what it was heard to say. `names`: of our tools."""
 
     def __init__(self, line: Channel, client: ClaudeSDKClient, names: set[str]) -> None:
@@ -182,7 +182,7 @@ async def run(line: Channel, spec: dict[str, Any]) -> None:
         spec["resume"] = ""
     async with ClaudeSDKClient(options(line, spec)) as client:
         line.tell("ready", remembers=is_known)
-        talk = Talk(line, client, names)
+        talk = ClaudeTalk(line, client, names)
         following = asyncio.ensure_future(talk.follow())
         async for words in line.turns():
             last = await talk.turn(words)
