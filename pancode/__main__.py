@@ -23,14 +23,38 @@ def main() -> NoReturn:
     import sys
 
     _prepare_streams()
-    from pancode.cli.main import run
-
+    run = _loaded(sys.argv[1:], sys.stdin.isatty())
     _on_ctrl_c(signal.default_int_handler)
     try:
         status = run(sys.argv[1:])
     finally:
         _on_ctrl_c(signal.SIG_DFL)
     sys.exit(status)
+
+
+def _loaded(args: list[str], by_a_person: bool) -> Callable[[list[str]], int]:
+    """What runs these. Another program that starts `pancode mcp` waits for it, so the libraries that read a
+    command line, half of the time until then, are left out where there is nothing else to read."""
+    import os
+
+    ours = {name for name in os.environ if name.lstrip("_").startswith("PANCODE_")}
+    plain = args == ["mcp"] or (len(args) == 3 and args[:2] == ["mcp", "--tools"])
+    if not plain or by_a_person or ours - {"PANCODE_HOME", "PANCODE_COORDINATOR"}:
+        from pancode.cli.main import run
+
+        return run
+    from pancode.mcp.server import serve
+
+    def serves(args: list[str]) -> int:
+        try:
+            serve([name for name in "".join(args[2:]).split(",") if name])
+        except (Exception, KeyboardInterrupt) as exc:
+            from pancode.cli.main import status_of
+
+            return status_of(exc, args, as_json=False)
+        return 0
+
+    return serves
 
 
 def _prepare_streams() -> None:

@@ -19,6 +19,7 @@ from node_agent.attempt.ports import DiskFull, ReportedEnd, StepFailed
 from node_agent.attempt.records import ExitedData, Note, StopKind, StopNote
 from node_agent.attempt.turns import cut_by, is_waiting, rest_in_time, tell_turns
 from node_agent.attempt.watch import SECRET, TOO_MANY, OutputWatch, SignsOfLife, signed_answer, sort_calls
+from node_agent.policy.commands.tree import get_ready
 from node_agent.policy.judging import NOWHERE, Bounds, Where
 from node_agent.runtimes.base import EndedBy, ExitInfo
 from node_agent.shim import spool
@@ -131,6 +132,8 @@ def _running(case: Case) -> Turn:
     watch.seen_wall_ms = context.clock.wall_ms()
     seen = frozenset(context.calls.open(case.identity) if watch.policy else ())
     done = watch.pull(context.runner)
+    if watch.policy and case.order.turns is not None and not is_waiting(watch.spent):
+        get_ready()  # a question is judged here, too, and a person waits for it
     gone = _gateway_gone(case, watch)  # behind the output: a call is counted before the agent sees its answer
     entry = case.entry
     _tell_offences(case, watch)

@@ -96,7 +96,8 @@ def _work(home: NodeHome, lock: int) -> None:
     gc.freeze()
     sys.setswitchinterval(SWITCH_S)
     grammar = Grammar(sys.executable)
-    take_elsewhere(grammar.take_apart)  # a fault in the parser, which is C, must not be the node's
+    # A fault in the parser, which is C, must not be the node's.
+    take_elsewhere(grammar.take_apart, grammar.ready)
     parts = wiring.build(home, SystemClock(), SystemIds())
     logs.set_up(os.environ.get(logs.VARIABLE) or parts.log, sys.stderr)
     world = parts.world

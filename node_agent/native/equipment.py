@@ -147,7 +147,8 @@ def equipment_of(spec: WorkerSpec, clock: Clock, wait: Callable[[float], None] =
 
     `wait`: for a person's yes.
     """
-    take_elsewhere(Grammar(sys.executable).take_apart)
+    grammar = Grammar(sys.executable)
+    take_elsewhere(grammar.take_apart, grammar.ready)
     began, voice = clock.mono_ms(), Voice(clock)
     words = PersonWords.of(spec.home, voice)
     tools = [*forms(spec.tools), *fleet_forms(spec.fleet)]

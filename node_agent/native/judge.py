@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from node_agent.policy.commands.programs import Use
+from node_agent.policy.commands.tree import get_ready
 from node_agent.policy.judging import Judgement, Where, judge_command, judge_path, refused, to_ask
 from node_agent.runtimes.workerspec import WorkerSpec
 from node_agent.wire.policy import CommandRule, Safety
@@ -29,6 +30,11 @@ class Judge:
         self._spec, self._ask = spec, ask
         self._where = Where(spec.top, home)
         self._begins = Where(spec.top, home, spec.folder)
+
+    def get_ready(self) -> None:
+        """A person waits, and may be asked: the first question is not to wait for what judges commands."""
+        if self._ask is not None:
+            get_ready()
 
     def tool(self, name: str) -> None:
         """Raises Denied for a tool that the run does not have."""

@@ -119,6 +119,7 @@ class Sitting:
         begun = {"words": message, "by": said.by, "text": said.text, "at": clock.wall_ms()}
         loop.voice.tell("turn", number=self._number, **begun)
         loop.voice.sync()  # before the model is asked: after a crash nobody asks it the same again
+        loop.deeds.box.judge.get_ready()
         stop, why = self._worked(self._with_memory(said.text))
         loop.voice.tell("turn_end", number=self._number, stop=stop.value, why=why, at=clock.wall_ms())
         loop.voice.sync()

@@ -35,6 +35,7 @@ CAPABILITIES = Capabilities(
     reasoning=frozenset(LEVELS),
     narrows=True,
     tells_turns=True,
+    takes_turns=True,
 )
 SDK_HOST = "sdk/program.py"
 """The program of runs on SDKs, in the node agent's own code."""

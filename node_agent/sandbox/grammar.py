@@ -71,14 +71,25 @@ class Grammar:
                 self._deadly[mark] = None
             return parsed or UNREADABLE
 
+    def ready(self) -> None:
+        """Start the process where there is none: it loads its parser, and nobody waits for that."""
+        with self._lock, contextlib.suppress(OSError):
+            self._living()
+
     def close(self) -> None:
         with self._lock:
             self._end()
 
-    def _asked(self, raw: bytes) -> ParsedScript | None:
-        """None: the process did not survive it. One that has just left by itself is no sign of that."""
+    def _living(self) -> subprocess.Popen[bytes]:
+        """The process; a new one, where the one before has left."""
         if self._child is not None and self._child.poll() is not None:
             self._end()
+        self._child = self._child or self._started()
+        return self._child
+
+    def _asked(self, raw: bytes) -> ParsedScript | None:
+        """None: the process did not survive it. One that has just left by itself is no sign of that."""
+        self._living()
         parsed = self._exchanged(raw)
         return self._exchanged(raw) if parsed is None and self._end() == 0 else parsed
 

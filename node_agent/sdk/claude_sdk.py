@@ -7,8 +7,10 @@ import json
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from importlib.metadata import version
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
@@ -20,16 +22,16 @@ sys.path.pop()  # the SDK finds none of our libraries, which are for another Pyt
 from claude_agent_sdk import (
     AssistantMessage,
     ClaudeAgentOptions,
+    ClaudeSDKClient,
     ClaudeSDKError,
     HookMatcher,
-    ResultError,
     ResultMessage,
     SdkMcpTool,
+    StreamEvent,
     SystemMessage,
     TextBlock,
     ToolUseBlock,
     create_sdk_mcp_server,
-    query,
 )
 
 SERVER = "pancode"
@@ -39,6 +41,7 @@ ENV = {
     "MAX_MCP_OUTPUT_TOKENS": "100000",
 }
 """The variables of the program that the SDK starts: we clip our answers ourselves."""
+OVER = "Not done: its turn is over."
 _BY_SUBTYPE = {"error_max_turns": "turn_limit", "error_max_budget_usd": "usd_limit"}
 
 
@@ -46,6 +49,8 @@ def tool(line: Channel, form: dict[str, Any], numbers: count[int]) -> SdkMcpTool
     """One of ours: it is judged and done on the other end of the line."""
 
     async def done(given: dict[str, Any]) -> dict[str, Any]:
+        if line.cancel is None:  # its program was slow to hear of a cancel
+            return {"content": [{"type": "text", "text": OVER}]}
         number, arguments = f"t{next(numbers)}", json.dumps(given)
         text = await line.ask("call", id=number, name=form["name"], arguments=arguments)
         return {"content": [{"type": "text", "text": text}]}
@@ -85,6 +90,8 @@ def options(line: Channel, spec: dict[str, Any]) -> ClaudeAgentOptions:
         strict_mcp_config=True,
         permission_mode="dontAsk",
         resume=spec["resume"] or None,
+        verbatim_prompts=True,  # else it reads what words name with an @, and takes those with a / as its own
+        include_partial_messages=True,
         max_turns=spec["turns"] or None,
         model=spec["model"] or None,
         cwd=spec["folder"],
@@ -95,41 +102,103 @@ def options(line: Channel, spec: dict[str, Any]) -> ClaudeAgentOptions:
     )
 
 
-async def take(line: Channel, message: Any, names: set[str]) -> None:
-    """The events of a message while the run works."""
-    if isinstance(message, SystemMessage) and message.subtype == "init":
-        session = message.data.get("session_id", "")
-        line.tell("session", session=session, version=version("claude-agent-sdk"))
-    if isinstance(message, AssistantMessage):
-        await line.ask("asks")  # our limits are held with each answer: whoever is past one hears nothing more
-    for block in message.content if isinstance(message, AssistantMessage) else ():
-        if isinstance(block, TextBlock):
-            line.tell("said", text=block.text)
-        elif isinstance(block, ToolUseBlock) and block.name not in {f"{PREFIX}{name}" for name in names}:
-            # The program tells the model that there is no such tool, and nobody else.
-            name, arguments = block.name.removeprefix(PREFIX), json.dumps(block.input)
-            await line.ask("stray", id=block.id, name=name, arguments=arguments)
+class ClaudeTalk:
+    """One program of the SDK, and what it was heard to say. `names`: of our tools."""
+
+    def __init__(self, line: Channel, client: ClaudeSDKClient, names: set[str]) -> None:
+        self._line, self._client, self._names = line, client, {f"{PREFIX}{name}" for name in names}
+        self._heard: asyncio.Queue[Any] = asyncio.Queue()
+        self._session, self._in_pieces = "", False
+
+    async def follow(self) -> None:
+        """Hear it until it is gone. Between two turns this process goes with it, and is started again."""
+        gone: Any = None
+        try:
+            async for message in self._client.receive_messages():
+                self._heard.put_nowait(message)
+        except Exception as exc:  # whatever it is, the turn must not wait for ever
+            gone = exc
+        if self._line.cancel is None:
+            os._exit(1)
+        self._heard.put_nowait(gone)
+
+    async def turn(self, words: str) -> ResultMessage | None:
+        """Its last word; None, or what the SDK raises: its program is gone."""
+        self._line.cancel = lambda: asyncio.ensure_future(self._interrupt())
+        try:
+            await self._client.query(words)
+            while (message := await self._heard.get()) is not None:
+                if isinstance(message, Exception):
+                    raise message
+                await self._take(message)
+                if isinstance(message, ResultMessage):
+                    return message
+            return None
+        finally:
+            self._line.cancel = None
+
+    async def _interrupt(self) -> None:
+        with suppress(ClaudeSDKError):  # it is gone, and the turn with it
+            await self._client.interrupt()
+
+    async def _take(self, message: Any) -> None:
+        """The events of a message while the run works."""
+        line = self._line
+        if isinstance(message, SystemMessage) and message.subtype == "init":
+            session = message.data.get("session_id", "")
+            if session != self._session:
+                self._session = session
+                line.tell("session", session=session, version=version("claude-agent-sdk"))
+        if isinstance(message, StreamEvent):
+            delta = message.event.get("delta") or {}
+            if text := delta.get("text"):
+                self._in_pieces = True
+                line.tell("said", text=text)
+        if isinstance(message, AssistantMessage):
+            await line.ask("asks")  # our limits are held with each answer: whoever is past one hears no more
+        for block in message.content if isinstance(message, AssistantMessage) else ():
+            if isinstance(block, TextBlock):
+                if not self._in_pieces:  # of its program, and not of the model
+                    line.tell("said", text=block.text)
+                self._in_pieces = False
+            elif isinstance(block, ToolUseBlock) and block.name not in self._names:
+                # The program tells the model that there is no such tool, and nobody else.
+                name, arguments = block.name.removeprefix(PREFIX), json.dumps(block.input)
+                await line.ask("stray", id=block.id, name=name, arguments=arguments)
 
 
-async def run(line: Channel, spec: dict[str, Any]) -> ResultMessage | None:
-    """Its last word."""
+def remembers(spec: dict[str, Any]) -> bool:
+    """Whether its program can go on with the session."""
+    kept = Path(os.environ["CLAUDE_CONFIG_DIR"]).glob(f"projects/*/{spec['resume']}.jsonl")
+    return bool(spec["resume"]) and any(kept)
+
+
+async def run(line: Channel, spec: dict[str, Any]) -> None:
+    """Turn after turn; the end of a run without turns is told when its program has kept its session."""
     line.listen()
     names = {form["name"] for form in spec["tools"]}
-    last = None
-    try:
-        async for message in query(prompt=spec["task"], options=options(line, spec)):
-            await take(line, message, names)
-            last = message if isinstance(message, ResultMessage) else last
-    except ResultError:  # of a result that was given before, and says more
-        if last is None:
-            raise
-    return last
+    is_known, last = remembers(spec), None
+    if spec["talks"] and not is_known:
+        spec["resume"] = ""
+    async with ClaudeSDKClient(options(line, spec)) as client:
+        line.tell("ready", remembers=is_known)
+        talk = ClaudeTalk(line, client, names)
+        following = asyncio.ensure_future(talk.follow())
+        async for words in line.turns():
+            last = await talk.turn(words)
+            if not spec["talks"]:
+                break
+            finish(line, last)
+        following.cancel()
+    if not spec["talks"]:
+        finish(line, last)
 
 
 def finish(line: Channel, last: ResultMessage | None) -> None:
     """Tells what was used, and what came of it."""
     if last is None:
-        return line.tell("failed", failure="no_answer", why="the SDK's program ended without a result")
+        why = "the SDK's program ended without a result"
+        return line.tell("failed", failure="no_answer", why=why, leaves=True)
     used = {name: number for name, number in (last.usage or {}).items() if isinstance(number, int)}
     fresh = used.get("input_tokens", 0) + used.get("cache_creation_input_tokens", 0)
     cached, output = used.get("cache_read_input_tokens", 0), used.get("output_tokens", 0)
@@ -153,12 +222,11 @@ def _kind(last: ResultMessage, words: str) -> str:
 
 def main() -> None:
     """Ends with what came of it told; our program ends this process."""
-    line, last = Channel(), None
+    line = Channel()
     try:
-        last = asyncio.run(run(line, line.first()))
-        finish(line, last)
+        asyncio.run(run(line, line.first()))
     except ClaudeSDKError as exc:
-        line.tell("failed", failure="agent_failed", why=f"{type(exc).__name__}: {exc}")
+        line.tell("failed", failure="agent_failed", why=f"{type(exc).__name__}: {exc}", leaves=True)
     os._exit(0)
 
 

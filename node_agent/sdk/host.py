@@ -1,4 +1,7 @@
-"""The pipes to an SDK's driver: lines cost no more than their length, and no wait outlasts the run."""
+"""Talks with an SDK's driver: gives it words, does what its model calls, and starts it anew where it ended.
+
+Lines cost no more than their length, and no wait outlasts the run or a person's cancel.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,19 @@ import json
 import os
 import select
 import subprocess
+from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from node_agent.chat.client import BEAT_S
 from node_agent.chat.limits import ChatLimits, Over
 from node_agent.chat.messages import Call
+from node_agent.native.equipment import WorkerBeat
+from node_agent.native.loop import CANCELLED
 from node_agent.native.tools.offer import Deeds
-from node_agent.native.tools.shell import MOST_S
+from node_agent.native.tools.shell import CHILDREN, MOST_S
 from node_agent.native.voice import Voice
 from node_agent.runtimes.lines import count_of, text_of
 from node_agent.wire.clock import Clock
@@ -23,48 +31,54 @@ from node_agent.wire.identity import CallDesk
 PIECE = 1 << 16
 MOST_LINE = 64 << 20
 """The longest line from the driver; a tool call is no larger."""
+STARTS_MS, CANCELS_MS, KEEPS_MS = 120_000, 800, 10_000
+"""A busy machine needs half a minute for a start. A turn that is not over so soon after its cancel is ended
+with its driver. At the end an SDK's program may still write its session down."""
 
 
 class Pipe:
-    """The pipe to one driver. Each wait ends with Over when the run's time does."""
+    """The pipe to one driver. `look`: called before each wait, gives its longest time in seconds, and ends
+    the wait with what it raises."""
 
-    def __init__(self, process: subprocess.Popen[bytes], clock: Clock, until_ms: int) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], look: Callable[[], float]) -> None:
         assert process.stdin is not None and process.stdout is not None
-        self._in, self._out = process.stdin.fileno(), process.stdout.fileno()
-        self._clock, self._until_ms = clock, until_ms
+        self._in, self._out, self._look = process.stdin.fileno(), process.stdout.fileno(), look
         os.set_blocking(self._in, False)  # a driver may not listen for as long as it likes
+        self._whole: deque[bytes] = deque()
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._is_cut = False
 
     def send(self, line: bytes) -> None:
-        """Raises BrokenPipeError for a driver that is gone."""
-        left = memoryview(line + b"\n")
+        """Raises BrokenPipeError for a driver that is gone, or that was sent a line in part before."""
+        if self._is_cut:
+            raise BrokenPipeError
+        left, self._is_cut = memoryview(line + b"\n"), True
         while left:
             self._wait([], [self._in])
             left = left[os.write(self._in, left[:PIECE]) :]
+        self._is_cut = False
 
-    def lines(self) -> Iterator[bytes]:
-        """The lines without their ends, until the driver is gone; an unfinished line does not count."""
-        parts: list[bytes] = []
-        size = 0
-        while data := self._read():
+    def line(self) -> bytes | None:
+        """The next one without its end; None: the driver is gone. An unfinished line does not count."""
+        while not self._whole:
+            self._wait([self._out], [])
+            if not (data := os.read(self._out, PIECE)):
+                return None
             *whole, rest = data.split(b"\n")
             if whole:
-                yield b"".join((*parts, whole[0]))
-                yield from whole[1:]
-                parts, size = [], 0
-            parts.append(rest)
-            size += len(rest)
-            if size > MOST_LINE:
+                self._whole += (b"".join((*self._parts, whole[0])), *whole[1:])
+                self._parts, self._size = [], 0
+            self._parts.append(rest)
+            self._size += len(rest)
+            if self._size > MOST_LINE:
                 words = f"its driver told more than {MOST_LINE} bytes at once"
                 raise Over(FailureKind.RUNTIME_UNREADABLE, words)
-
-    def _read(self) -> bytes:
-        self._wait([self._out], [])
-        return os.read(self._out, PIECE)
+        return self._whole.popleft()
 
     def _wait(self, reads: list[int], writes: list[int]) -> None:
-        left = self._until_ms - self._clock.mono_ms()
-        if left <= 0 or not any(select.select(reads, writes, [], left / 1000)):
-            raise Over(FailureKind.WALL_LIMIT, "the time limit was reached")
+        while not any(select.select(reads, writes, [], self._look())):
+            pass
 
 
 LAST_WAIT_S = 5
@@ -81,39 +95,150 @@ def patience_ms(desk: CallDesk | None) -> int:
 
 @dataclass
 class Host:
-    """One run. `process`: the driver, with pipes; `model`: the name that the run is told of."""
+    """As `TakesTurns`. `start`: a driver, with pipes; `first`: all that it is told; `model`: the name that
+    the run is told of."""
 
-    process: subprocess.Popen[bytes]
+    start: Callable[[], subprocess.Popen[bytes]]
+    first: dict[str, Any]
     deeds: Deeds
     voice: Voice
     clock: Clock
     limits: ChatLimits
     model: str
+    beat: WorkerBeat
     turns: int = 0
     words: Callable[[], str] = str
     """Return the words of a person since the last look. They come with the answer of a tool."""
     used: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("input", "cached", "output"), 0))
+    remembers: bool = False
 
     def __post_init__(self) -> None:
-        self._pipe = Pipe(self.process, self.clock, self.limits.until_ms)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipe: Pipe | None = None
+        self._until_ms: int | None = None
+        self._beaten_ms = 0
+        self._at_work = self._ends = False
 
-    def run(self, first: dict[str, Any]) -> str:
-        """The final answer. Raises Over."""
-        self._send(first)
-        for event in map(_event, self._pipe.lines()):
-            match event.get("kind"):
-                case "done":
-                    return text_of(event.get("result"))
-                case "failed":
+    # ---- the driver
+    def begin(self) -> None:
+        """Start it, and go on with its session where there is one. Raises Over."""
+        self._process = self.start()
+        self._pipe = Pipe(self._process, self._look)
+        self._until_ms = min(self.clock.mono_ms() + STARTS_MS, self.limits.until_ms)
+        try:
+            self._send(self.first)
+            while (event := self._heard()).get("kind") != "ready":
+                if event.get("kind") == "failed":
                     raise _failure(event)
-                case _:
-                    self._take(event)
-        raise Over(FailureKind.AGENT_FAILED, f"its driver ended by itself, {self._how_it_ended()}")
+                self._take(event)
+            self.remembers = event.get("remembers") is True
+        except BaseException:
+            self.end()
+            raise
+        finally:
+            self._until_ms = None
+
+    def end(self, gently: bool = False) -> None:
+        """End its process, and the program that this one has started. `gently`: its session is kept."""
+        if self._process is None or self._pipe is None:
+            return
+        if gently:
+            with suppress(Over), self._within(KEEPS_MS):
+                self._send({"words": None})
+                while self._pipe.line() is not None:
+                    pass
+        CHILDREN.over(self._process)
+        self._process = self._pipe = None
+
+    @contextmanager
+    def _within(self, most_ms: int) -> Iterator[None]:
+        """Over behind so long, and the beat ends nothing meanwhile."""
+        self._until_ms, self._ends = self.clock.mono_ms() + most_ms, True
+        try:
+            yield
+        finally:
+            self._until_ms, self._ends = None, False
+
+    def _look(self) -> float:
+        """How long the pipe may wait before the next look. Raises Over, and TurnOver from the beat."""
+        now, beats = self.clock.mono_ms(), self.beat.on is not None and not self._ends
+        if beats and now - self._beaten_ms >= BEAT_S * 1000:
+            self._beaten_ms = now
+            self.beat()
+        left = (self.limits.until_ms if self._until_ms is None else self._until_ms) - now
+        if left <= 0:
+            raise Over(FailureKind.WALL_LIMIT, "the time limit was reached")
+        return min(left / 1000, BEAT_S) if beats else left / 1000
+
+    # ---- a turn
+    def hear(self, words: Callable[[], str]) -> None:
+        """Look there for words with the answer of each tool."""
+        self.words = words
+
+    def close(self, why: str) -> None:
+        """The SDK keeps its conversation by itself."""
+
+    def run(self, task: str) -> str:
+        """The final answer. Raises Over."""
+        if self._process is not None and self._process.poll() is not None:
+            self.end()  # by itself, since the turn before
+        if self._process is None:
+            self.begin()
+        self._at_work = True
+        try:
+            self._send({"words": task})
+            while (event := self._heard()).get("kind") not in ("done", "failed"):
+                self._take(event)
+        except BaseException:
+            if self._at_work:
+                self._cancel()
+            raise
+        self._is_over(event)
+        if event["kind"] == "failed":
+            raise _failure(event)
+        return text_of(event.get("result"))
+
+    def _cancel(self) -> None:
+        """The turn is over, or the driver is: the next words begin a new one with the same session."""
+        with suppress(Over), self._within(CANCELS_MS):
+            self._send({"cancel": CANCELLED})
+            while self._at_work:
+                self._take_late(self._heard())
+        if self._at_work:
+            self._at_work = False
+            self.end()
+
+    def _take_late(self, event: dict[str, Any]) -> None:
+        """In a turn that is cancelled nothing is done any more."""
+        match event.get("kind"):
+            case "done" | "failed":
+                self._is_over(event)
+            case "asks" | "call" | "stray":
+                self._answer(event, CANCELLED)
+            case "used" | "session":
+                self._take(event)
+
+    def _is_over(self, event: dict[str, Any]) -> None:
+        """The turn. `leaves`: the driver with it."""
+        self._at_work = False
+        if event.get("leaves") is True:
+            self.end()
+
+    def _heard(self) -> dict[str, Any]:
+        """The next event. Raises Over for a driver that is gone."""
+        assert self._pipe is not None
+        if (line := self._pipe.line()) is not None:
+            return _event(line)
+        words = f"its driver ended by itself, {self._how_it_ended()}"
+        self._at_work = False
+        self.end()
+        raise Over(FailureKind.AGENT_FAILED, words)
 
     def _take(self, event: dict[str, Any]) -> None:
         match event.get("kind"):
             case "session":
                 fields = {name: text_of(event.get(name)) for name in ("session", "version")}
+                self.first["resume"] = fields["session"]
                 self.voice.tell("session", model=self.model, **fields)
             case "said":
                 self.voice.say(text_of(event.get("text")))
@@ -143,14 +268,16 @@ class Host:
 
     def _send(self, what: dict[str, Any]) -> None:
         """A driver that is gone is found so when it is listened to."""
+        assert self._pipe is not None
         try:
             self._pipe.send(json.dumps(what).encode())
         except BrokenPipeError:
             self.voice.flush()
 
     def _how_it_ended(self) -> str:
+        assert self._process is not None
         try:
-            return f"exit {self.process.wait(LAST_WAIT_S)}; its own words are in the run's log"
+            return f"exit {self._process.wait(LAST_WAIT_S)}; its own words are in the run's log"
         except subprocess.TimeoutExpired:
             return "and has not gone yet"
 

@@ -34,6 +34,7 @@ from agents.exceptions import AgentsException
 from openai import APIStatusError, AsyncOpenAI
 from openai.types.shared import Reasoning
 
+EARLY = "[this turn ended early]"
 RETRIES, MOST_WAIT_S = 2, 600.0
 """The client asks again where a failure may pass; a server of one's own reads a long prompt for minutes."""
 
@@ -86,6 +87,29 @@ class Talk:
     def __init__(self, file: str, resume: str, fresh: str) -> None:
         self._file = Path(file)
         self.session_id, self._items = _before(self._file, resume, fresh)
+        self._before = 0
+
+    @property
+    def remembers(self) -> bool:
+        return bool(self._items)
+
+    def begin(self) -> None:
+        """A turn begins."""
+        self._before = len(self._items)
+
+    def close(self, words: str, said: str) -> None:
+        """A turn ended early. It has a person's words and ends with the model's; each call has its result."""
+        items = self._items
+        if len(items) == self._before:
+            items.append({"role": "user", "content": words})
+        done = {one.get("call_id") for one in items if one.get("type") == "function_call_output"}
+        begun = [one["call_id"] for one in items if one.get("type") == "function_call"]
+        results = [call for call in begun if call not in done]
+        while items[-1].get("type") == "reasoning":  # a server wants what it was thought for behind it
+            items.pop()
+        items += [{"type": "function_call_output", "call_id": one, "output": EARLY} for one in results]
+        items.append({"role": "assistant", "content": f"{said}\n{EARLY}".lstrip()})
+        self._save()
 
     async def get_items(self, limit: int | None = None) -> list[Any]:
         return self._items if limit is None else self._items[-limit:] if limit else []
@@ -106,7 +130,10 @@ class Talk:
     def _save(self) -> None:
         new = self._file.with_suffix(".new")
         try:
-            new.write_text(json.dumps({"session": self.session_id, "items": self._items}))
+            with new.open("w") as file:
+                json.dump({"session": self.session_id, "items": self._items}, file)
+                file.flush()
+                os.fsync(file.fileno())  # that of a sitting outlives a power cut
             new.replace(self._file)
         except OSError as exc:
             sys.stderr.write(f"the session is not kept: {exc}\n")
@@ -179,12 +206,13 @@ def settings(spec: dict[str, Any]) -> ModelSettings:
     return ModelSettings(max_tokens=spec["max_tokens"], reasoning=thinks, include_usage=True)
 
 
-async def run(line: Channel, spec: dict[str, Any]) -> str:
-    """The final answer."""
+async def run(line: Channel, spec: dict[str, Any]) -> None:
+    """Turn after turn."""
     line.listen()
     set_tracing_disabled(True)
     talk = Talk(spec["file"], spec["resume"], spec["fresh"])
     line.tell("session", session=talk.session_id, version=version("openai-agents"))
+    line.tell("ready", remembers=talk.remembers)
     names = {form["name"] for form in spec["tools"]}
     agent = Agent(
         name="agent",
@@ -193,34 +221,46 @@ async def run(line: Channel, spec: dict[str, Any]) -> str:
         model_settings=settings(spec),
         tools=[tool(line, form) for form in spec["tools"]],
     )
+    async for words in line.turns():
+        line.tell(**await turn(line, talk, agent, ModelHooks(line, names), words))
+
+
+async def turn(line: Channel, talk: Talk, agent: Agent, hooks: RunHooks, words: str) -> dict[str, Any]:
+    """What came of it: our program may have ended it early."""
     config = RunConfig(
         tracing_disabled=True,
         tool_not_found_behavior="return_error_to_model",
         tool_execution=ToolExecutionConfig(max_function_tool_concurrency=1),
     )
-    hooks = ModelHooks(line, names)
-    result = Runner.run_streamed(
-        agent, spec["task"], max_turns=None, hooks=hooks, run_config=config, session=talk
-    )
-    async for event in result.stream_events():
-        if event.type == "raw_response_event" and event.data.type == "response.output_text.delta":
-            line.tell("said", text=event.data.delta)
-    return str(result.final_output or "")
+    said, end = [], {"kind": "failed", "failure": "agent_failed", "why": EARLY}
+    talk.begin()
+    result = Runner.run_streamed(agent, words, max_turns=None, hooks=hooks, run_config=config, session=talk)
+    line.cancel = result.cancel
+    try:
+        async for event in result.stream_events():
+            if event.type == "raw_response_event" and event.data.type == "response.output_text.delta":
+                said.append(event.data.delta)
+                line.tell("said", text=event.data.delta)
+        if result.final_output is not None:
+            return {"kind": "done", "result": str(result.final_output)}
+    except APIStatusError as exc:
+        end = {"kind": "failed", "status": exc.status_code, "why": str(exc)}
+    except NotWhole as exc:
+        end["failure"], end["why"] = exc.kind, str(exc)
+    except AgentsException as exc:
+        end["why"] = f"{type(exc).__name__}: {exc}"
+    except Exception as exc:  # the client's and its transport's own kinds, of which there are many
+        end["failure"], end["why"] = "model_failed", f"{type(exc).__name__}: {exc}"
+    finally:
+        line.cancel = None
+    talk.close(words, "".join(said))
+    return end
 
 
 def main() -> None:
-    """Ends with what came of it told; our program ends this process."""
+    """Ends when our program does, or says so."""
     line = Channel()
-    try:
-        line.tell("done", result=asyncio.run(run(line, line.first())))
-    except APIStatusError as exc:
-        line.tell("failed", status=exc.status_code, why=str(exc))
-    except NotWhole as exc:
-        line.tell("failed", failure=exc.kind, why=str(exc))
-    except AgentsException as exc:
-        line.tell("failed", failure="agent_failed", why=f"{type(exc).__name__}: {exc}")
-    except Exception as exc:  # the client's and its transport's own kinds, of which there are many
-        line.tell("failed", failure="model_failed", why=f"{type(exc).__name__}: {exc}")
+    asyncio.run(run(line, line.first()))
     os._exit(0)
 
 

@@ -26,35 +26,56 @@ if not __package__:
 from node_agent.chat.limits import Over
 from node_agent.chat.messages import ToolForm
 from node_agent.machine.programs import found_environment
-from node_agent.native.equipment import equipment_of, first_words, tell_end
+from node_agent.native.equipment import Equipment, WorkerBeat, equipment_of, first_words, pause, tell_end
+from node_agent.native.fleet import FleetDesk
 from node_agent.native.tools.offer import Deeds
 from node_agent.runtimes.workerspec import SESSION, WorkerSpec
 from node_agent.sdk.host import Host, patience_ms
 from node_agent.wire.clock import SystemClock, SystemIds
 from node_agent.wire.failure import FailureKind
+from node_agent.wire.identity import TurnTerms
 
 
 def main(argv: list[str]) -> int:
     """Its exit status."""
     CHILDREN.end_with_us()
     spec = WorkerSpec.model_validate_json(Path(argv[3]).read_bytes())
-    clock = SystemClock()
-    equipped = equipment_of(spec, clock)
-    first = _first(spec, equipped.tools, equipped.system, equipped.guard.answer_tokens)
-    deeds = Deeds(equipped.box, equipped.voice)
-    turns, result, over = 0, "", None
+    clock, beat = SystemClock(), WorkerBeat(pause)
+    equipped = equipment_of(spec, clock, beat.wait)
+    host = Host(
+        start=lambda: _driver(argv[4], argv[5], equipped.env),
+        first=_first(spec, equipped.tools, equipped.system, equipped.guard.answer_tokens),
+        deeds=Deeds(
+            equipped.box, equipped.voice, FleetDesk(spec.fleet, equipped.voice, equipped.words, beat.wait)
+        ),
+        voice=equipped.voice,
+        clock=clock,
+        limits=equipped.limits,
+        model=spec.model,
+        beat=beat,
+        words=equipped.words.new,
+    )
+    result, over = "", None
     try:
-        driver = _driver(argv[4], argv[5], equipped.env)
-        host = Host(driver, deeds, equipped.voice, clock, equipped.limits, spec.model)
-        host.words = equipped.words.new
-        try:
-            result = host.run(first)
-        finally:
-            turns = host.turns
-            host.process.kill()
+        host.begin()  # before the first turn: where it cannot be started, no words are lost
+        if spec.sitting is None:
+            result = host.run(first_words())
+        else:
+            result, over = _sat(host, equipped, spec.sitting)
     except Over as ended:
         over = ended
-    return tell_end(equipped.voice, spec, deeds, turns, result, over)
+    host.end(gently=spec.sitting is not None)
+    return tell_end(equipped.voice, spec, host.deeds, host.turns, result, over)
+
+
+def _sat(host: Host, equipped: Equipment, terms: TurnTerms) -> tuple[str, Over | None]:
+    """The last answer of a sitting, and why there is none."""
+    from node_agent.native.sitting import Sitting  # with the receipt and cryptography, as in the worker
+
+    equipped.box.beat = host.beat
+    sitting = Sitting(host, equipped.words, terms, host.beat)
+    over = sitting.run(first_words())
+    return sitting.answer, over
 
 
 def _first(spec: WorkerSpec, tools: list[ToolForm], system: str, answer_tokens: int) -> dict[str, Any]:
@@ -65,7 +86,6 @@ def _first(spec: WorkerSpec, tools: list[ToolForm], system: str, answer_tokens: 
         wipe(name)
     return {
         "system": system,
-        "task": first_words(),
         "tools": [{"name": one.name, "words": one.words, "schema": one.schema} for one in tools],
         "model": spec.model,
         "url": f"{url.rstrip('/')}{spec.suffix}",
@@ -78,6 +98,7 @@ def _first(spec: WorkerSpec, tools: list[ToolForm], system: str, answer_tokens: 
         "max_tokens": answer_tokens,
         "file": os.path.join(spec.home, SESSION),
         "resume": spec.resume,
+        "talks": spec.sitting is not None,
         "fresh": SystemIds().token(8),
         "folder": os.path.join(spec.top, spec.folder),
     }
@@ -92,7 +113,8 @@ def _driver(name: str, driver: str, env: dict[str, str]) -> subprocess.Popen[byt
         )
         raise Over(FailureKind.RUNTIME_MISSING, words)
     argv = [os.path.join(environment, "bin", "python"), "-I", os.path.join(os.path.dirname(__file__), driver)]
-    return CHILDREN.start(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    return CHILDREN.start(argv, env=env, start_new_session=True, **pipes)
 
 
 if __name__ == "__main__":

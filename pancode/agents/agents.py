@@ -38,7 +38,7 @@ FLEET_TOOLS: Mapping[Mode, tuple[str, ...]] = {
     Mode.ADMIN: (*LOOKS, SCOUTS, CHANGE),
 }
 """By mode, names of tools of `pancode/mcp`. In review each run is begun in that mode, so it only reads."""
-ABLE = frozenset({"native", "opencode", "claude"})
+ABLE = frozenset({"native", "claude-sdk", "openai-agents", "opencode", "claude"})
 """The runtimes whose program was seen to ask for these tools. Codex hides a server's tools from its model,
 and Copilot starts no such server. Gemini CLI and Qwen Code were not tried."""
 

@@ -78,6 +78,7 @@ _TABLE: dict[str, RuntimeKind] = {
             reasons=_EVERY - {Reasoning.MINIMAL},
             hears=True,
             asks_people=True,
+            takes_turns=True,
         ),
         RuntimeKind(
             "codex",
@@ -118,6 +119,7 @@ _TABLE: dict[str, RuntimeKind] = {
             reasons=_EVERY,
             hears=True,
             asks_people=True,
+            takes_turns=True,
         ),
         RuntimeKind(
             OUR_OWN,

@@ -229,23 +229,31 @@ def _run(args: list[str], *, as_json: bool) -> int:
     try:
         with cli.make_context("pancode", args, obj=as_json) as ctx:
             status = cli.invoke(ctx)
-    except click.exceptions.Exit as end:
-        return end.exit_code
-    except click.exceptions.NoArgsIsHelpError as bare:
-        sys.stdout.write(f"{bare.format_message()}\n")
-        return ExitCode.USAGE
-    except (click.Abort, KeyboardInterrupt):
-        aside("\n")
-        return ExitCode.DETACHED
-    except click.ClickException as wrong:
-        return tell_error(_usage(wrong), as_json=as_json)
-    except PancodeError as error:
-        return tell_error(_with_choice(error, args), as_json=as_json)
-    except OSError as exc:
-        return _unwritten(exc, as_json)
-    except Exception as exc:
-        return _unforeseen(exc, as_json)
+    except (Exception, KeyboardInterrupt) as exc:
+        return status_of(exc, args, as_json=as_json)
     return status if isinstance(status, int) else ExitCode.DONE
+
+
+def status_of(exc: BaseException, args: list[str], *, as_json: bool) -> int:
+    """The exit status of a command that ended with this; what a person must know of it is told."""
+    match exc:
+        case click.exceptions.Exit():
+            return exc.exit_code
+        case click.exceptions.NoArgsIsHelpError():
+            sys.stdout.write(f"{exc.format_message()}\n")
+            return ExitCode.USAGE
+        case click.Abort() | KeyboardInterrupt():
+            aside("\n")
+            return ExitCode.DETACHED
+        case click.ClickException():
+            return tell_error(_usage(exc), as_json=as_json)
+        case PancodeError():
+            return tell_error(_with_choice(exc, args), as_json=as_json)
+        case OSError():
+            return _unwritten(exc, as_json)
+        case Exception():
+            return _unforeseen(exc, as_json)
+    raise exc
 
 
 def _with_choice(error: PancodeError, args: list[str]) -> PancodeError:

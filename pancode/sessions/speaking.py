@@ -101,10 +101,6 @@ def nothing_talks(nodes: Sequence[NodeView]) -> RefusedError:
     """Why nobody could answer, and the easiest thing that helps."""
     where = first_few([view.node.name for view in nodes], 3)
     why = f"no model server with a model that may be used was found on {where}" if nodes else ""
-    quiet = [kind.name for kind in RUNTIMES.values() if not (kind.takes_turns or kind.own)]
-    silent = [name for name in quiet if _ready_on(nodes, name)]
-    if silent:
-        why += f"; {', '.join(silent)} can be given tasks, but takes no words between answers"
     what = "no machine has a model to talk with" if nodes else "no machine is in the fleet"
     return RefusedError(what, why=why, fix=_fix(nodes), code="nothing_talks")
 

@@ -71,7 +71,9 @@ class WholeLines:
 OURS, OTHERS = "native", "acp:"
 BEGINS = b'{"type": "'
 """How each line of our worker's form begins; no other form has a space there."""
-TAKING_TURNS = frozenset({OURS, "claude", "codex", "copilot", "gemini", "opencode", "qwen"})
+TAKING_TURNS = frozenset(
+    {OURS, "claude", "claude-sdk", "codex", "copilot", "gemini", "openai-agents", "opencode", "qwen"}
+)
 """Runtimes that take turns, as the node agent's own table has them, which no face needs to load."""
 Reading = Callable[[bytes], Iterable[WorkerEvent]]
 """The events of one whole line."""

@@ -47,7 +47,7 @@ def test_it_has_the_tools_of_its_order_and_none_of_its_program(bench: Any, tmp_p
     verdict = b.run(replace(b.request(safety=Safety.FULL_AUTO), tools=("read", "ls")))
     assert verdict.failure is F.TOOL_DENIED and names(b.work) == [".git", "notes.txt"], verdict.reason
     offered = [tool["name"] for tool in first_request(tmp_path)["tools"]]
-    assert sorted(offered) == ["mcp__pancode__ls", "mcp__pancode__read"]
+    assert sorted(offered) == ["mcp__pancode__changes", "mcp__pancode__ls", "mcp__pancode__read"]
 
 
 def test_the_repository_tells_it_nothing(bench: Any, tmp_path: Path) -> None:

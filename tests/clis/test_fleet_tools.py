@@ -17,7 +17,6 @@ from node_agent.wire.fleet import FleetTerms, FleetTool, LaidFleetAnswer, fleet_
 from node_agent.wire.identity import sealed, words_in
 from node_agent.wire.policy import Safety
 from node_agent.workspace.homes import lay
-from pancode.agents.agents import ABLE
 from tests.clis.conftest import MakeBench
 from tests.clis.launched import EVERY, Bench, Cli, names
 from tests.clis.test_below import hostile
@@ -28,7 +27,8 @@ from tests.unit.node_agent.native.test_words import SECRET, WHO
 pytestmark = pytest.mark.slow
 
 CALLED = {"opencode": "fleet_dispatch", "claude": "mcp__fleet__dispatch"}
-TALKS = [cli for cli in EVERY if cli.runtime in ABLE and cli.runtime != "native"]
+TALKS = [cli for cli in EVERY if cli.runtime in CALLED]
+"""Over ACP; test_talked_sdk.py has the SDKs."""
 DISPATCH = FleetTool(
     name="dispatch",
     description="HAND-OVER of a task",

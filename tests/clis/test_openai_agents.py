@@ -53,7 +53,11 @@ def test_it_has_the_tools_of_its_order_and_no_others(bench: Any, tmp_path: Path)
     b, _ = bench({"turns": [HANDS["openai-agents"].write("${cwd}/x", "x"), DONE]})
     verdict = b.run(replace(b.request(), tools=("read", "ls")))
     assert verdict.failure is F.TOOL_DENIED and names(b.work) == [".git", "notes.txt"]
-    assert [tool["function"]["name"] for tool in first_request(tmp_path)["tools"]] == ["read", "ls"]
+    assert [tool["function"]["name"] for tool in first_request(tmp_path)["tools"]] == [
+        "read",
+        "ls",
+        "changes",
+    ]
 
 
 def test_the_repository_tells_it_nothing(bench: Any, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.policy import Enforcement, Isolation, Safety, compile_policy
 from node_agent.wire.receipt import Enforced
 from tests.clis.conftest import path_of
-from tests.clis.launched import CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE, Cli
+from tests.clis.launched import CLAUDE, CLAUDE_SDK, CODEX, COPILOT, GEMINI, OPENCODE, Cli
 from tests.clis.test_gateway import order_of
 from tests.fakemodel import FakeModel, preset
 from tests.integration.gateway.tls import authority, proxy_to
@@ -81,6 +81,7 @@ KINDS = {
         },
     ),
 }
+KINDS["claude-sdk"] = Kind(CLAUDE_SDK, "api.anthropic.com", TOKEN, {"CLAUDE_CODE_OAUTH_TOKEN": TOKEN}, {})
 GITHUB = "github_pat_of_a_subscription_that_is_none"
 KINDS["copilot"] = Kind(
     COPILOT,

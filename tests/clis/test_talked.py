@@ -1,4 +1,4 @@
-"""The real programs that take turns over ACP, as the node starts them, against the scripted model server.
+"""The real programs that take turns, as the node starts them, against the scripted model server.
 
 What one of them does alone is in its own file. Takes about a minute for each program: each test starts it,
 one of them four times, and a rate limit is waited for in silence.
@@ -43,6 +43,8 @@ from tests.unit.node_agent.native.test_loop import Script, Stage
 pytestmark = pytest.mark.slow
 
 TALKS = [cli for cli in EVERY if RUNTIMES[cli.runtime].capabilities.takes_turns and cli.runtime != "native"]
+OVER_ACP = [cli for cli in TALKS if not RUNTIMES[cli.runtime].capabilities.hears]
+"""With an SDK words and cancels go another way: test_talked_sdk.py."""
 TERMS = TurnTerms(idle_ms=1, turn_ms=600_000)
 PATIENT = LIMITS.model_copy(update={"wall_ms": 600_000, "idle_ms": 120_000})
 """A busy machine takes long for a hook, and a turn here has several."""
@@ -189,6 +191,7 @@ def talk_of(tmp_path: Path) -> Iterator[Callable[[Bench, LaunchRequest], Talk]]:
         talk.conversation.end()
 
 
+@pytest.mark.parametrize("cli", OVER_ACP, ids=lambda cli: cli.runtime)
 def test_a_cancel_ends_the_turn_and_its_command_and_the_next_words_are_answered(
     make_bench: MakeBench, cli: Cli, talk_of: Callable[[Bench, LaunchRequest], Talk], tmp_path: Path
 ) -> None:

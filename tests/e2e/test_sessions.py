@@ -37,7 +37,7 @@ from tests.e2e.programs import (
     runtime_of,
 )
 from tests.e2e.test_people import ASKING, calls_that_wait
-from tests.e2e.test_programs import K
+from tests.e2e.test_programs import PRICE, K
 from tests.lab import Lab
 
 pytestmark = pytest.mark.slow
@@ -201,6 +201,58 @@ def test_a_chat_by_an_adapter_needs_it_works_in_the_sandbox_and_remembers(
     fleet.run("land", later["run"], cwd=top).ok()
     assert (top / "copied.txt").read_text() == "one\n" and (top / "yes.txt").read_text() == "asked-it"
     assert not any((top / name).exists() for name in ("no.txt", "ruled.txt", THEIRS))
+
+
+@pytest.mark.parametrize(("runtime", "k"), [("claude-sdk", 1), ("openai-agents", 2)])
+def test_a_chat_on_an_sdk_asks_costs_rests_and_goes_on_in_another_mode(
+    fleet: Owner, lab: Lab, runtime: str, k: int
+) -> None:
+    """Each on a host of its own, whose owner has the SDK there. It takes more than 30 s: two sittings, where
+    two people are waited for."""
+    cli = next(one for one in EVERY if one.runtime == runtime)
+    top, hands = project(fleet, f"talked-{runtime}"), HANDS[runtime]
+    (top / "pansafety.yaml").write_text(RULED)
+    where = ("--agent", "builder", "--runtime", runtime, "--model", cli.model, "--node", f"node{k}")
+    turns = [
+        hands.write("${cwd}/made.txt", "one\n"),
+        hands.shell("cat made.txt; cat made.txt > copied.txt"),
+        hands.shell("printf asked-it > yes.txt"),
+        hands.shell("printf asked-no > no.txt"),
+        hands.shell("printf ruled-it > ruled.txt"),
+        says("I made it."),
+    ]
+    with installed(lab, runtime, [k]):
+        given = cli.env(f"http://127.0.0.1:{PORT}")
+        give_secrets(lab, k, {name: value for name, value in given.items() if "RETRIES" not in name})
+        give_prices(lab, k, {cli.model: PRICE})
+        await_state(fleet, k, runtime, "ok")
+        with model_on(lab, k, {"turns": turns}):
+            begun = fleet.begin("chat", *where, "make a file", cwd=top)
+            until(lambda: calls_that_wait(fleet) != [], "a person is asked", 120)
+            ((first, call),) = calls_that_wait(fleet)
+            fleet.run("approve", "--call", str(call), first).ok()
+            until(lambda: calls_that_wait(fleet) == [(first, call + 1)], "call 2 waits", 60)
+            fleet.run("deny", "--call", str(call + 1), first, "one is enough").ok()
+            begun.communicate(timeout=120 * crowded())
+            fleet.run("sessions", "set", first, "--mode", "plan").ok()
+            until(lambda: state(fleet, first) == "rests", "it rests behind its turn", 120)
+        with model_on(lab, k, {"turns": [says("I remember.")]}) as log:
+            later = fleet.ask("attach", "--once", first, "and now?", timeout_s=120)
+            asked = max((log.parent / "bodies").iterdir()).read_text()
+    assert later["answer"] == "I remember." and "make a file" in asked and "and now?" in asked
+    shown = fleet.show(later["run"])
+    assert (shown["session"], shown["mode"]) == ("same", "plan")
+    receipt = fleet.ask("receipt", "show", first)["statement"]["predicate"]
+    (turn,) = receipt["turns"]
+    assert (turn["stop"], receipt["isolation"]) == ("end_turn", "sandbox")
+    assert Decimal(turn["usage"]["cost_usd"]) > 0, "as the gateway has counted"
+    told = fleet.run("runs", "logs", "--raw", first).ok().out
+    assert '"diff": "+one"' in told and '"output": "one' in told
+    for run in (first, later["run"]):
+        assert fleet.ask("receipt", "verify", run)["verdict"] == "PASS"
+    fleet.run("land", first, cwd=top).ok()
+    assert (top / "copied.txt").read_text() == "one\n" and (top / "yes.txt").read_text() == "asked-it"
+    assert not any((top / name).exists() for name in ("no.txt", "ruled.txt"))
 
 
 def test_a_program_of_the_owners_choice_is_talked_with_in_the_sandbox(fleet: Owner, lab: Lab) -> None:
@@ -480,5 +532,5 @@ def test_a_session_is_landed_and_proven_while_it_goes_on(fleet: Owner, lab: Lab)
 
 def test_what_takes_no_turns_is_refused_with_the_fix(fleet: Owner) -> None:
     top = project(fleet, "no-turns")
-    said = fleet.run("chat", "--runtime", "claude-sdk", "--once", "hello", cwd=top)
+    said = fleet.run("chat", "--runtime", "shell", "--once", "hello", cwd=top)
     assert said.code == 2 and "takes no turns" in said.err and "--runtime native" in said.err

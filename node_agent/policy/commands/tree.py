@@ -105,16 +105,25 @@ def parse(text: str) -> ParsedScript:
     return _elsewhere(raw) if _elsewhere is not None else take_apart(raw)
 
 
-def take_elsewhere(reader: Callable[[bytes], ParsedScript] | None) -> None:
-    """From now on `reader` parses scripts; None: this process itself does.
+def take_elsewhere(
+    reader: Callable[[bytes], ParsedScript] | None, ready: Callable[[], None] | None = None
+) -> None:
+    """From now on `reader` parses scripts; None: this process itself does. `ready`: as `get_ready`.
 
     It is set for the whole process, because a reader of commands must not choose where the parser lives.
     """
-    global _elsewhere
-    _elsewhere = reader
+    global _elsewhere, _ready
+    _elsewhere, _ready = reader, ready
+
+
+def get_ready() -> None:
+    """A script may come soon: begin what its parser needs for a start, and wait for nothing. Idempotent."""
+    if _ready is not None:
+        _ready()
 
 
 _elsewhere: Callable[[bytes], ParsedScript] | None = None
+_ready: Callable[[], None] | None = None
 
 
 def take_apart(raw: bytes) -> ParsedScript:

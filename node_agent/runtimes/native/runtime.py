@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from node_agent.runtimes.base import Runtime
 from node_agent.runtimes.native import command
 from node_agent.runtimes.workers import CAPABILITIES, CREDENTIALS
@@ -12,7 +10,7 @@ from node_agent.runtimes.workerstream import WorkerParser
 
 RUNTIME = Runtime(
     "native",
-    replace(CAPABILITIES, takes_turns=True),
+    CAPABILITIES,
     command.launch,
     WorkerParser,
     command.enforcement,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from pancode import start
 
@@ -49,3 +53,34 @@ def test_what_is_installed_is_that_very_command() -> None:
     installed = Path(sys.executable).parent / "pancode"
     own = Path(start.__file__).read_text().partition("\n")[2]
     assert installed.read_text().partition("\n")[2] == own
+
+
+GREETING = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
+
+
+def loaded(folder: Path, *args: str, **more: str) -> tuple[subprocess.CompletedProcess[str], set[str]]:
+    """What `pancode mcp` answers to another program, and the modules that it has read for it."""
+    line = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": GREETING})
+    argv = [sys.executable, "-X", "importtime", "-m", "pancode", "mcp", *args]
+    env = {"PATH": os.defpath, "HOME": str(folder), "PANCODE_HOME": str(folder / "home"), **more}
+    done = subprocess.run(
+        argv, input=f"{line}\n", env=env, cwd=folder, capture_output=True, text=True, timeout=60
+    )
+    lines = done.stderr.splitlines()
+    return done, {one.rpartition("|")[2].strip() for one in lines if one.startswith("import time:")}
+
+
+@pytest.mark.parametrize("args", [(), ("--tools", "workflows")])
+def test_the_tools_wait_for_no_library_that_reads_command_lines(
+    tmp_path: Path, args: tuple[str, ...]
+) -> None:
+    done, read = loaded(tmp_path, *args)
+    assert done.returncode == 0 and json.loads(done.stdout)["result"]["serverInfo"]["name"] == "pancode"
+    assert "pancode.mcp.server" in read and not {"click", "typer", "rich", "pydantic"} & read
+
+
+def test_where_something_else_is_to_be_read_the_tools_say_what_the_command_says(tmp_path: Path) -> None:
+    wrong, _ = loaded(tmp_path, "--tools", "lane")
+    assert wrong.returncode == 2 and "there is no group of tools 'lane'" in wrong.stderr
+    typo, read = loaded(tmp_path, PANCODE_MAX_USDD="1")
+    assert "PANCODE_MAX_USDD" in typo.stderr and "click" in read

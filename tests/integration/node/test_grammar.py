@@ -43,6 +43,19 @@ def test_another_process_reads_as_this_one_does(grammar: Grammar, text: str) -> 
     assert grammar.take_apart(raw) == take_apart(raw)
 
 
+def test_it_gets_ready_before_the_first_script_and_again_when_it_has_left(grammar: Grammar) -> None:
+    grammar.ready()
+    first = grammar.pid
+    grammar.ready()
+    assert first is not None and grammar.pid == first
+    assert grammar.take_apart(b"ls") == take_apart(b"ls") and grammar.pid == first
+    os.kill(first, signal.SIGKILL)
+    until(lambda: grammar.pid is None, "it is gone")
+    grammar.ready()
+    assert grammar.pid not in (None, first)
+    Grammar("/nowhere/python").ready()
+
+
 def test_nothing_is_lost_on_the_way() -> None:
     for text in SCRIPTS:
         script = take_apart(text.encode())

@@ -33,6 +33,7 @@ from node_agent.sdk.channel import Channel
 line = Channel()
 told = line.first()
 line.tell("session", session="s-1", version="9")
+line.tell("ready", remembers=False)
 def used(): line.tell("used", input=10, cached=5, output=3)
 async def ask(*names, **more):
     line.listen()

@@ -14,9 +14,11 @@ from node_agent.chat.messages import Answer, Answered, Asked, ToolResults
 from node_agent.gateway.meter import Wire
 from node_agent.gateway.requests import error_body
 from node_agent.native.equipment import WorkerBeat, pause
+from node_agent.native.judge import Judge
 from node_agent.native.loop import CANCELLED
 from node_agent.native.sitting import Sitting, TurnOver
 from node_agent.native.voice import PersonWords
+from node_agent.policy.commands.tree import take_elsewhere
 from node_agent.runtimes.workerspec import GOES_ON
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import sealed, turn_control_file, words_in
@@ -25,6 +27,7 @@ from node_agent.wire.receipt import MOST_TURN_WORDS, TurnStop
 from node_agent.workspace.homes import lay
 from tests.unit.node_agent.native.test_loop import Script, Stage, calls, says
 from tests.unit.node_agent.native.test_words import SECRET, WHO, laid
+from tests.unit.node_agent.native.tree_of import spec_of
 
 TERMS = TurnTerms(idle_ms=60, turn_ms=60_000, by="ana")
 
@@ -256,3 +259,19 @@ def test_the_model_is_told_what_was_before(tmp_path: Path) -> None:
 
 def test_no_tool_takes_the_end_of_a_turn_for_its_own_fault() -> None:
     assert not issubclass(TurnOver, Exception) and TurnOver(TurnStop.CANCELLED).why == ""
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_what_judges_commands_gets_ready_with_each_turn_where_a_person_may_be_asked(
+    tmp_path: Path, asks: bool
+) -> None:
+    talk, begun = Talk(tmp_path, Midway(says("one"), says("two"))), list[int]()
+    spec = spec_of(talk.top)
+    talk.loop.deeds.box.judge = Judge(spec, "/home/somebody", (lambda text, rules: "") if asks else None)
+    talk.between = [talk.says(1, "go on")]
+    take_elsewhere(None, lambda: begun.append(len(talk.script.questions)))
+    try:
+        talk.sitting.run("the task")
+    finally:
+        take_elsewhere(None)
+    assert begun == ([0, 1] if asks else []), "before its model is asked"

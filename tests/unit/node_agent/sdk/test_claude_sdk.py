@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import io
+import asyncio
 import runpy
 import sys
+from itertools import count
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,11 +29,35 @@ class Names(ModuleType):
         return type(name, (dict,), {"__init__": lambda self, *given, **named: dict.__init__(self, **named)})
 
 
+class Line:
+    """The driver's end of the channel, with nobody at the other one."""
+
+    def __init__(self) -> None:
+        self.cancel: Any = None
+        self.asked: list[str] = []
+
+    async def ask(self, kind: str, **fields: Any) -> str:
+        self.asked.append(fields["name"])
+        return "done"
+
+
+def test_a_call_outside_of_a_turn_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    sdk = Names("claude_agent_sdk")
+    sdk.SdkMcpTool = lambda name, words, schema, done: done  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "claude_agent_sdk", sdk)
+    made, line = runpy.run_path(f"{PACKAGE}/sdk/claude_sdk.py"), Line()
+    done = made["tool"](line, {"name": "bash", "words": "", "schema": {}}, count(1))
+    (late,) = asyncio.run(done({"command": "true"}))["content"]
+    assert late["text"] == made["OVER"] and line.asked == []
+    line.cancel = print
+    (text,) = asyncio.run(done({"command": "true"}))["content"]
+    assert text["text"] == "done" and line.asked == ["bash"]
+
+
 def test_its_program_waits_for_a_call_as_long_as_a_person_may_take(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "claude_agent_sdk", Names("claude_agent_sdk"))
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"the task")))
     options = runpy.run_path(f"{PACKAGE}/sdk/claude_sdk.py")["options"]
     desk = CallDesk(home="/h", identity=WHO, key="k", wait_ms=3 * DAY_MS)
     spec = spec_of(Path("/srv/top"), Safety.FULL_AUTO).model_copy(

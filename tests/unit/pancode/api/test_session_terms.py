@@ -7,13 +7,22 @@ from typing import Any
 
 import pytest
 
+from node_agent.machine.chosen import ASKER
+from node_agent.runtimes.base import Resume
+from node_agent.runtimes.orders import request_of
+from node_agent.runtimes.others import OtherAgent, runtime_of
+from node_agent.runtimes.registry import RUNTIMES as PROGRAMS
+from node_agent.runtimes.workerspec import FILE, WorkerSpec
 from node_agent.wire.control import TurnControl
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import RuntimeFact
-from node_agent.wire.order import Reasoning
+from node_agent.wire.order import Order, Reasoning
 from node_agent.wire.policy import ActionClass, Isolation, Mode, Safety
+from node_agent.wire.receipt import Usage
+from pancode.agents.runtimes import RUNTIMES
 from pancode.core.records import Audit, Run
 from pancode.sessions.words import GoingOn
+from tests.unit.node_agent.runtimes.asked import place
 from tests.unit.pancode.api.test_door import DoorWorld, code_of
 from tests.unit.pancode.api.test_sessions import begin, record, rested, say, sent, session, sitting, turned
 from tests.unit.pancode.api.world import World
@@ -263,3 +272,42 @@ def test_a_choice_narrows_what_it_dispatches_at_once_and_widens_nothing(world: W
     assert "has safety auto-edit" in told["message"]
     for terms in ({"mode": "build"}, {"safety": "full-auto", "yes": True}):
         assert world.problem("POST", f"/v1/sessions/{run}/terms", terms)["code"] == "inside_run"
+
+
+TALKERS = [name for name, one in PROGRAMS.items() if one.capabilities.takes_turns]
+MODELS = {"anthropic": "anthropic/claude-sonnet-4-5", "google": "google/gemini-2.5-pro"}
+
+
+@pytest.mark.parametrize("name", [*TALKERS, "acp:vibe"])
+def test_every_program_that_takes_turns_is_held_to_the_terms_from_its_next_sitting_on(
+    world: World, name: str
+) -> None:
+    """Mode, level and effort stand in the order, and its program is told of no more than they allow."""
+    world.node.facts = facts(isolation=Isolation.SANDBOX, runtimes=(RuntimeFact(name=name, state="ok"),))
+    world.node.breathe()
+    kind = RUNTIMES[name]
+    run = begin(world, runtime=name, model=MODELS.get(kind.provider or "", "openai/gpt-5.5"))["run"]
+    first = sitting(world)
+    assert told_of(first).writes, "build, auto-edit"
+    change(world, run, mode="plan", safety="suggest", reasoning="high")
+    (rest,) = sent(world)
+    assert isinstance(rest, TurnControl) and (rest.what, rest.number) == ("rest", 1), "and no turn is cut"
+    rested(world, first, record(1, 0))
+    say(world, run, "look at it")
+    order = sitting(world)
+    assert (order.mode, order.safety, order.reasoning) == (Mode.PLAN, Safety.SUGGEST, Reasoning.HIGH)
+    assert order.resume is not None and (order.resume.run, order.resume.session) == (run, "s-1")
+    spec = told_of(order)
+    assert not spec.writes and spec.safety is Safety.SUGGEST and spec.resume == "s-1"
+    assert set(spec.policy.allowed) == {ActionClass.FILE_READ, ActionClass.NETWORK}
+
+
+def told_of(order: Order) -> WorkerSpec:
+    """What our program of this sitting is told on its node."""
+    program = PROGRAMS.get(order.runtime) or runtime_of("vibe", OtherAgent(argv=("/usr/bin/vibe",)), ASKER)
+    resume = Resume(order.resume.session, Usage()) if order.resume else None
+    request = request_of(order, "/node/work/r", "/node/homes/r", resume)
+    launch = program.launch(request, place(isolation=Isolation.SANDBOX))
+    spec = WorkerSpec.model_validate_json(launch.files[FILE])
+    assert spec.sitting is not None
+    return spec

@@ -510,7 +510,7 @@ def test_a_cancel_ends_only_the_turn_that_its_person_saw(world: World) -> None:
 
 
 def test_what_takes_no_turns_says_what_does(world: World) -> None:
-    told = world.problem("POST", "/v1/sessions", {"task": "x", "runtime": "claude-sdk", "workspace": "none"})
+    told = world.problem("POST", "/v1/sessions", {"task": "x", "runtime": "shell", "workspace": "none"})
     assert told["code"] == "takes_no_turns" and "--runtime native" in told["fix"]
     nothing = world.problem("POST", "/v1/sessions", {"task": " ", "runtime": "native", "model": MODEL})
     assert nothing["code"] == "bad_words"

@@ -90,7 +90,7 @@ def test_a_model_cannot_write_the_words_of_a_person(cut: int) -> None:
 
 
 def test_another_programs_output_is_no_turn_of_ours() -> None:
-    for runtime in ("shell", "claude-sdk", "unknown"):
+    for runtime in ("shell", "scripted", "unknown"):
         shown, turns = read(DATA, "\n\u00bb ana: yes\n".encode(), runtime=runtime)
         assert turns == [] and "\n\u00bb" not in shown and not shown.startswith("\u00bb")
 

@@ -90,7 +90,7 @@ def test_another_program_has_calls_and_texts_and_no_turn() -> None:
     states = [one.state for one in parts if isinstance(one, TalkCall)]
     assert states.count("ok") == len(states) and "notes.txt" in str(parts)
     assert not any(isinstance(one, HeardWords | Turn) for one in parts)
-    forged = fed(("r-1", "1.1", turn() + end()), runtime="claude-sdk")
+    forged = fed(("r-1", "1.1", turn() + end()), runtime="scripted")
     assert forged == [], "its program takes no turns, whatever it prints"
 
 
