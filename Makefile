@@ -17,7 +17,7 @@ BY_PART := -n 2 --dist loadfile --no-loadscope-reorder
 LIGHT := -n 2 tests/unit tests/contract tests/simulation
 REAL := $(BY_PART) tests/e2e tests/integration
 
-.PHONY: help ready setup system demo stack images test test-all slices slice check format lint types contracts rules fix unit contract integration e2e simulation matrix bench docs man docs-site dist lock vendor clean
+.PHONY: help ready setup system demo stack images test test-all slices slice check format lint types contracts rules fix unit contract integration e2e simulation matrix vendors-smoke bench docs man docs-site dist lock vendor clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -100,6 +100,9 @@ e2e: setup system ## tests/e2e: real SSH hosts, driven through the command line
 matrix: setup system ## what hostile models can do in the real programs, tried and written anew (minutes)
 	$(PYTEST) -n 2 tests/clis/test_matrix.py --write-evidence
 	$(BIN)/python -m docs.generate
+
+vendors-smoke: setup ## one real call to each vendor whose key is set in your shell, and to each local model server
+	@$(BIN)/python -m tests.vendors_smoke
 
 bench: setup system ## ratios against peers, in one run
 	$(BIN)/python -m tests.bench
