@@ -1,4 +1,4 @@
-"""Loads the rows of one workflow, and writes what was decided about it, with its events; judges list filters."""
+"""Loads the rows of one workflow, writes what was decided about it with its events, judges list filters."""
 
 from __future__ import annotations
 
