@@ -25,8 +25,8 @@ from pancode.code.forge.issues import HttpTrackers
 from pancode.code.git.depot import Depot
 from pancode.code.git.depot_code import DepotCode
 from pancode.code.git.depot_server import DepotParts, DepotServer, Grant, Refusal, StreamEnd, grant_for
-from pancode.code.git.heads import head_of
 from pancode.code.git.port import GitDepot
+from pancode.code.git.remotes import head_of
 from pancode.code.git.streams import LogStreams
 from pancode.code.landing.pull_request import (
     ForgeAccess,
@@ -42,8 +42,8 @@ from pancode.config.agentwrite import OwnAgents
 from pancode.config.choosing import KeptSettings
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.presets import NO_PRESET, apply_preset
+from pancode.config.price_list import KeptLists
 from pancode.config.surroundings import FileSurroundings
-from pancode.config.vendor_lists import KeptLists
 from pancode.control import keyring
 from pancode.control.core import ControlSettings, Core, Ports
 from pancode.control.shapes import PullRequestShape
