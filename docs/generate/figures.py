@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from docs.generate.markdown import code, listed, page, table, words
-from pancode.core.figures import MEDIA_TYPE, Figure
-from pancode.reports.figures import FIGURES
+from pancode.reports.figures import FIGURES, MEDIA_TYPE, Figure
 
 INTRO = f"""
 `pancode metrics` prints them, and `/metrics` at the address of `metrics.listen` shows them, where that is set

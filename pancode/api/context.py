@@ -14,8 +14,7 @@ from node_agent.wire.identity import AttemptId
 from pancode.access.door import DoorPlace
 from pancode.code.git.depot_code import DepotCode
 from pancode.code.git.streams import LogStreams
-from pancode.code.landing.forge import ForgeKind
-from pancode.code.landing.pull_request import PullAsked
+from pancode.code.landing.pull_request import ForgeKind, PullAsked
 from pancode.code.retention import FilesOfRuns
 from pancode.code.tracker.issues import Trackers
 from pancode.control.core import Core
@@ -27,7 +26,7 @@ from pancode.fleet.ssh.machines import Machines
 from pancode.nodes.place import ListenAddress
 from pancode.notices.routing import NotifyRules
 from pancode.runs.rounds import act
-from pancode.work.workflow.known import filters
+from pancode.work.workflow.rows import filters
 
 log = logging.getLogger("pancode.api")
 

@@ -19,11 +19,10 @@ from pancode.api.routing import ApiCall, EventStream, Verb
 from pancode.api.streaming import QUIET_S, event, sse
 from pancode.control.breakers import BreakerShape, listed
 from pancode.control.run import find
-from pancode.core.figures import MEDIA_TYPE, Sample, exposition
 from pancode.core.names import not_found
 from pancode.core.records import EventKind, FeedEvent
 from pancode.errors import PancodeError, UsageError
-from pancode.reports.figures import FIGURES, figures
+from pancode.reports.figures import FIGURES, MEDIA_TYPE, Sample, exposition, figures
 from pancode.reports.story import event as shape_of
 from pancode.runs.fleet_settings import reset_breaker
 

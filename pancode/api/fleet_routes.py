@@ -18,7 +18,7 @@ from pancode.control.shapes import FleetShape, NodeShape
 from pancode.errors import RefusedError, UsageError
 from pancode.fleet.acts import Caller, NodeChange, NodeSpec, Progress
 from pancode.fleet.fleet import fleet, must_exist, node, rooms, walls
-from pancode.fleet.inventory import adjust, busy_runs, note_login, note_programs
+from pancode.fleet.inventory import adjust, busy_runs, note_act
 from pancode.fleet.quota import release
 from pancode.life.retention import RunFiles
 from pancode.plain import counted
@@ -240,7 +240,8 @@ def _login(context: ApiContext, call: ApiCall) -> LoginAnswer:
     found = node(context.core, call.path["node"])
     if body.outcome is None:
         check_login(found, body.runtime)
-    note_login(context.core, found["name"], body.runtime, body.by, body.outcome)
+    what = "login opened" if body.outcome is None else "login ended"
+    note_act(context.core, found["name"], what, body.by, body.outcome, runtime=body.runtime)
     return {"node": found["name"], "runtime": body.runtime, "target": found["target"]}
 
 
@@ -249,7 +250,8 @@ def _programs(context: ApiContext, call: ApiCall) -> ProgramsAnswer:
     """Note that programs are installed there."""
     body: bodies.ProgramsBody = call.body
     found = node(context.core, call.path["node"])
-    note_programs(context.core, found["name"], body.act, body.runtimes, body.by, body.outcome)
+    what = f"programs: {body.act} {'begun' if body.outcome is None else 'ended'}"
+    note_act(context.core, found["name"], what, body.by, body.outcome, runtimes=list(body.runtimes))
     return {"node": found["name"], "runtimes": list(body.runtimes), "target": found["target"]}
 
 

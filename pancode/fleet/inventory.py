@@ -121,24 +121,12 @@ def adjust(core: Core, name: str, wanted: NodeChange, by: str) -> Node:
         return _changed(work, node, replace(node, labels=labels, slots=slots, least=least))
 
 
-def note_login(core: Core, name: str, runtime: str, by: str, outcome: str | None = None) -> None:
-    """Put on record who opened a vendor's login where, and, with `outcome`, what became of it."""
-    what = "login opened" if outcome is None else "login ended"
-    detail = {} if outcome is None else {"outcome": outcome}
+def note_act(core: Core, name: str, what: str, by: str, outcome: str | None, **about: object) -> None:
+    """Put on record what a person does on a machine and, with `outcome`, what became of it."""
+    ended = {} if outcome is None else {"outcome": outcome}
     with unit_of_work(core) as work:
         node = _known(work.tx, name)
-        work.audit("trust", "info", what, node=node.name, runtime=runtime, by=by, **detail)
-
-
-def note_programs(
-    core: Core, name: str, act: str, runtimes: Sequence[str], by: str, outcome: str | None = None
-) -> None:
-    """Put on record who installs or takes away programs where, and, with `outcome`, what the machine said."""
-    what = f"programs: {act} {'begun' if outcome is None else 'ended'}"
-    detail = {} if outcome is None else {"outcome": outcome}
-    with unit_of_work(core) as work:
-        node = _known(work.tx, name)
-        work.audit("trust", "info", what, node=node.name, runtimes=list(runtimes), by=by, **detail)
+        work.audit("trust", "info", what, None, node=node.name, **about, by=by, **ended)
 
 
 def _changed(work: Work, node: Node, changed: Node) -> Node:

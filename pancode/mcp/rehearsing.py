@@ -41,8 +41,7 @@ class Rehearsal:
                 steps = asked.body.plan().steps
                 found = levels([(step.name, step.needs) for step in steps])
                 self._note(
-                    verb.name,
-                    *(self._step(one.request, at) for one, at in zip(steps, found, strict=True)),
+                    verb.name, *(self._step(one.request, at) for one, at in zip(steps, found, strict=True))
                 )
             case "POST /v1/explore":
                 self._note(verb.name)

@@ -25,12 +25,17 @@ from pancode.code.forge.issues import HttpTrackers
 from pancode.code.git.depot import Depot
 from pancode.code.git.depot_code import DepotCode
 from pancode.code.git.depot_server import DepotParts, DepotServer, Grant, Refusal, StreamEnd, grant_for
-from pancode.code.git.heads import head_of
 from pancode.code.git.kept import KeptFiles
 from pancode.code.git.port import GitDepot
+from pancode.code.git.remotes import head_of
 from pancode.code.git.streams import LogStreams
-from pancode.code.landing.forge import ForgeAccess, ForgeKind
-from pancode.code.landing.pull_request import PullAsked, must_be_possible, open_pull_request
+from pancode.code.landing.pull_request import (
+    ForgeAccess,
+    ForgeKind,
+    PullAsked,
+    must_be_possible,
+    open_pull_request,
+)
 from pancode.code.landing.verifying import Verifications
 from pancode.code.retention import DailyRetention
 from pancode.code.tracker.telling import TrackerNews
@@ -39,8 +44,8 @@ from pancode.config.agentwrite import OwnAgents
 from pancode.config.choosing import KeptSettings
 from pancode.config.load import ConfigPlaces, load
 from pancode.config.presets import NO_PRESET, apply_preset
+from pancode.config.price_list import KeptLists
 from pancode.config.surroundings import FileSurroundings
-from pancode.config.vendor_lists import KeptLists
 from pancode.control import keyring
 from pancode.control.core import ControlSettings, Core, Ports
 from pancode.control.shapes import PullRequestShape

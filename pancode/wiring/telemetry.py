@@ -21,10 +21,10 @@ class BackgroundThread(Protocol):
     """A thread of the coordinator that acts by itself."""
 
     def start(self) -> None:
-        """Once."""
+        """Called once, before anybody is answered."""
 
     def stop(self) -> None:
-        """Idempotent."""
+        """Returns when nothing is being written any more. Idempotent."""
 
 
 def tracing_of(root: Path, environ: Mapping[str, str], core: Core) -> tuple[Tracing, ...]:

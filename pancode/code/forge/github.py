@@ -7,8 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from pancode.code.forge.asking import ForgeClient
-from pancode.code.landing.forge import RemoteRepository
-from pancode.code.landing.pull_request import PullRequest
+from pancode.code.landing.pull_request import PullRequest, RemoteRepository
 
 LINK, NUMBER = "html_url", "number"
 

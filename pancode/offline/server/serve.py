@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -37,6 +37,7 @@ from pancode.processes import start_of
 from pancode.systemd.notify import Watched, watched
 from pancode.systemd.system_unit import SystemService
 from pancode.wiring.reboot import service_of, unit_of
+from pancode.wiring.telemetry import BackgroundThread
 
 _CREDENTIALS = struct.Struct("iII")
 
@@ -80,20 +81,10 @@ log = logging.getLogger("pancode.serve")
 Make = Callable[[], CoordinatorApi]
 
 
-class SideThread(Protocol):
-    """What runs beside the API as long as it does."""
-
-    def start(self) -> None:
-        """Called once, before anybody is answered."""
-
-    def stop(self) -> None:
-        """Returns when nothing is being written any more."""
+MakeBeside = Callable[[ApiContext], Sequence[BackgroundThread]]
 
 
-MakeBeside = Callable[[ApiContext], Sequence[SideThread]]
-
-
-def nothing_beside(context: ApiContext) -> Sequence[SideThread]:
+def nothing_beside(context: ApiContext) -> Sequence[BackgroundThread]:
     """For a coordinator that only answers."""
     return ()
 
@@ -166,7 +157,7 @@ class Serving:
             beat = self._watch.beat
             rounds = Rounds(context, is_ours, lambda: beat(ROUNDS))
             api = _api(context, lambda: beat(API))
-            shown: tuple[SideThread, ...] = (*self._beside(context), *open_places(context), loopback)
+            shown: tuple[BackgroundThread, ...] = (*self._beside(context), *open_places(context), loopback)
             rounds.start()
             for one in shown:
                 one.start()

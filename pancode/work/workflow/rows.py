@@ -1,15 +1,15 @@
-"""Loads the rows of one workflow, and writes what was decided about it, with the events that tell of it."""
+"""Loads the rows of one workflow, writes what was decided about it with its events, judges list filters."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
 from pancode.control.work import Work
 from pancode.core.names import not_found
-from pancode.core.ports import Transaction
-from pancode.core.records import EventKind, Run, Workflow, WorkflowStep, WorkflowStepState
+from pancode.core.ports import Grouping, Transaction
+from pancode.core.records import EndedRun, EventKind, Node, Run, Workflow, WorkflowStep, WorkflowStepState
 from pancode.core.values import replace
 from pancode.errors import UsageError
 from pancode.life.changes import Happened
@@ -21,6 +21,33 @@ from pancode.workflow.step_rows import is_asked
 from pancode.workflow.step_rows import put_steps as put_steps
 from pancode.workflow.step_rows import step_event as step_event
 from pancode.workflow.step_rows import steps_of as steps_of
+
+_LISTED = {"agent": "pancode agents", "node": "pancode node ls", "repository": "pancode cost --by repository"}
+
+
+def filters(core: Core, wanted: Mapping[str, str], agents: Collection[str] = ()) -> dict[str, str]:
+    """The filters by agent, node, repository and workflow, the workflow by its id; `agents`: those of files.
+
+    NotFoundError for a name that nothing has, nor any run has had.
+    """
+    with core.ports.ledger.transaction() as tx:
+        for kind, fix in _LISTED.items():
+            word = wanted.get(kind)
+            now = agents if kind == "agent" else [node.name for node in tx.find(Node)]
+            if word is None or (kind != "repository" and word in now):
+                continue
+            # what runs have had, also what is gone by now
+            found = tx.tally(EndedRun, Grouping(by=(kind,)))
+            if kind != "node":  # the node of a run that has not ended is one of the fleet
+                found += tx.tally(Run, Grouping(by=("project" if kind == "repository" else kind,)))
+            had = {str(one.key[0]) for one in found if one.key[0] is not None}
+            known = {*(now if kind != "repository" else ()), *had}
+            if word not in known:
+                raise not_found(kind, word, known, fix)
+        workflow = wanted.get("workflow")
+        whole = {} if workflow is None else {"workflow": find(tx, workflow).id}
+    return {**wanted, **whole}
+
 
 PREFIX = "w-"
 LAST = "last"

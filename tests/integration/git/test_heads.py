@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.code.git.heads import head_of
+from pancode.code.git.remotes import head_of
 from pancode.errors import NotFoundError
 
 

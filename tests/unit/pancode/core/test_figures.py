@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.core.figures import Figure, Sample, exposition
+from pancode.reports.figures import Figure, Sample, exposition
 
 CATALOGUE = {
     "a_total": Figure("counter", "of a \\ and\na line", ("node",)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.core.secret_shapes import secret_in
+from pancode.runs.history import secret_in
 
 
 @pytest.mark.parametrize(

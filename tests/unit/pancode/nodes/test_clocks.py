@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pancode.nodes.clocks import judge_clocks
+from pancode.fleet.fleet import judge_clocks
 
 
 @pytest.mark.parametrize(

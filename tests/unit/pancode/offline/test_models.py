@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from pancode.agents.models import CLOUD
-from pancode.config.price_list import cloud_models
-from pancode.config.vendor_lists import KeptLists
+from pancode.config.price_list import KeptLists, cloud_models
 from pancode.errors import NotFoundError
 from pancode.offline.models import models_of
 
