@@ -41,6 +41,10 @@ ENV = {
     "MAX_MCP_OUTPUT_TOKENS": "100000",
 }
 """The variables of the program that the SDK starts: we clip our answers ourselves."""
+TOO_OLD = (
+    "this claude-agent-sdk would not give words to the model as they are; "
+    "fix: pip install --upgrade 'claude-agent-sdk==0.2.*'"
+)
 OVER = "Not done: its turn is over."
 _BY_SUBTYPE = {"error_max_turns": "turn_limit", "error_max_budget_usd": "usd_limit"}
 
@@ -175,6 +179,8 @@ def remembers(spec: dict[str, Any]) -> bool:
 
 async def run(line: Channel, spec: dict[str, Any]) -> None:
     """Turn after turn; the end of a run without turns is told when its program has kept its session."""
+    if not hasattr(ClaudeAgentOptions, "verbatim_prompts"):
+        return line.tell("failed", failure="cannot_start", why=TOO_OLD, leaves=True)
     line.listen()
     names = {form["name"] for form in spec["tools"]}
     is_known, last = remembers(spec), None

@@ -35,10 +35,22 @@ class Line:
     def __init__(self) -> None:
         self.cancel: Any = None
         self.asked: list[str] = []
+        self.told: list[dict[str, Any]] = []
+
+    def tell(self, kind: str, **fields: Any) -> None:
+        self.told.append({"kind": kind, **fields})
 
     async def ask(self, kind: str, **fields: Any) -> str:
         self.asked.append(fields["name"])
         return "done"
+
+
+def test_an_sdk_that_would_read_what_words_name_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "claude_agent_sdk", Names("claude_agent_sdk"))
+    made, line = runpy.run_path(f"{PACKAGE}/sdk/claude_sdk.py"), Line()
+    asyncio.run(made["run"](line, {}))
+    (told,) = line.told
+    assert (told["failure"], told["leaves"]) == ("cannot_start", True) and "pip install" in told["why"]
 
 
 def test_a_call_outside_of_a_turn_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
