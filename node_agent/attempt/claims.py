@@ -9,18 +9,30 @@ from typing import Any
 
 from node_agent.attempt.records import Data, ExitedData, JournalRecord, PreparedData
 from node_agent.attempt.verdict import fault_from_json, verdict
-from node_agent.wire import receipt
 from node_agent.wire.failure import Outcome
 from node_agent.wire.identity import Mark
 from node_agent.wire.model import FleetTime
 from node_agent.wire.order import BoardEntry, Order, is_session
 from node_agent.wire.policy import Enforcement, Isolation
+from node_agent.wire.receipt import (
+    Blob,
+    Claims,
+    Enforced,
+    Exposed,
+    GateReport,
+    GateResult,
+    ModelCalls,
+    PersonQuestion,
+    RestReason,
+    Served,
+    Usage,
+)
 from node_agent.wire.signing import PublicKey
 
 MAX_NAMES, MAX_NAMES_BYTES = 500, 24_000
 FEW = 3
 """How many names are listed before the rest is only counted."""
-NOTHING_SPENT = receipt.Usage(cost_usd=Decimal(0), cost_source="local")
+NOTHING_SPENT = Usage(cost_usd=Decimal(0), cost_source="local")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +58,12 @@ class ClaimTime:
     previous: str | None
 
 
-def claims_of(
-    node: Self, order: Order, entry: JournalRecord, prompt_digest: str, now: ClaimTime
-) -> receipt.Claims:
+def claims_of(node: Self, order: Order, entry: JournalRecord, prompt_digest: str, now: ClaimTime) -> Claims:
     """The predicate of the receipt of an attempt at `pushed`."""
     accepted, prepared, exited = entry.accepted, entry.prepared, entry.exited
-    committed, pushed = entry.committed, entry.pushed
-    change = committed.get("kind", "none")
+    committed, pushed, change = entry.committed, entry.pushed, entry.committed.get("kind", "none")
     end = verdict(fault_from_json(pushed), change)
-    return receipt.Claims(
+    return Claims(
         fleet=node.fleet,
         epoch=order.epoch,
         identity=order.identity,
@@ -100,21 +109,21 @@ def claims_of(
         board=tuple(BoardEntry.model_validate(one) for one in exited.get("board", ())),
         findings=findings_of(entry),
         exposed=tuple(
-            receipt.Exposed(secret=one, file=file, passing=bool(mark))
+            Exposed(secret=one, file=file, passing=bool(mark))
             for one, file, *mark in committed.get("exposed", ())
         ),
-        blobs=tuple(receipt.Blob(**blob) for blob in pushed.get("blobs", ())),
+        blobs=tuple(Blob(**blob) for blob in pushed.get("blobs", ())),
         last_event=entry.last_event,
         previous=now.previous,
     )
 
 
-def _question(raw: Data | None) -> receipt.PersonQuestion | None:
-    return None if raw is None else receipt.PersonQuestion.model_validate(raw, strict=False)
+def _question(raw: Data | None) -> PersonQuestion | None:
+    return None if raw is None else PersonQuestion.model_validate(raw, strict=False)
 
 
-def _rests(why: str | None) -> receipt.RestReason | None:
-    return None if why is None else receipt.RestReason(why)
+def _rests(why: str | None) -> RestReason | None:
+    return None if why is None else RestReason(why)
 
 
 def findings_of(entry: JournalRecord) -> tuple[str, ...]:
@@ -126,10 +135,8 @@ def findings_of(entry: JournalRecord) -> tuple[str, ...]:
     return tuple(seen)
 
 
-def _enforced(prepared: PreparedData) -> tuple[receipt.Enforced, ...]:
-    return tuple(
-        receipt.Enforced(rule=rule, how=Enforcement(how)) for rule, how in prepared.get("enforced", ())
-    )
+def _enforced(prepared: PreparedData) -> tuple[Enforced, ...]:
+    return tuple(Enforced(rule=rule, how=Enforcement(how)) for rule, how in prepared.get("enforced", ()))
 
 
 def clipped(names: Iterable[str]) -> tuple[list[str], int]:
@@ -152,7 +159,7 @@ def such_as(names: list[str], more: int = 0) -> str:
     return f"{count} files, such as {', '.join(names[:FEW])}"
 
 
-def usage_to_json(usage: receipt.Usage) -> dict[str, Any]:
+def usage_to_json(usage: Usage) -> dict[str, Any]:
     """Plain JSON; money as a decimal string."""
     return usage.model_dump(mode="json")
 
@@ -161,12 +168,12 @@ NEVER_RAN: ExitedData = {"usage": usage_to_json(NOTHING_SPENT)}
 """The usage of an agent that was never started, for a mark."""
 
 
-def usage_from_json(raw: Data | None, spawned: bool) -> receipt.Usage:
+def usage_from_json(raw: Data | None, spawned: bool) -> Usage:
     """The usage in JSON. Without a report, an attempt that never ran cost nothing, and one that ran an
     unknown sum."""
     if raw is None:
-        return receipt.Usage() if spawned else NOTHING_SPENT
-    return receipt.Usage.model_validate(dict(raw), strict=False)
+        return Usage() if spawned else NOTHING_SPENT
+    return Usage.model_validate(dict(raw), strict=False)
 
 
 def _session(name: str | None) -> str | None:
@@ -174,21 +181,21 @@ def _session(name: str | None) -> str | None:
     return name if name is not None and is_session(name) else None
 
 
-def _claimed(raw: Data | None) -> receipt.Usage | None:
-    return None if raw is None else receipt.Usage.model_validate(dict(raw), strict=False)
+def _claimed(raw: Data | None) -> Usage | None:
+    return None if raw is None else Usage.model_validate(dict(raw), strict=False)
 
 
-def _served(raw: Data | None) -> receipt.Served | None:
-    return None if raw is None else receipt.Served.model_validate(dict(raw), strict=False)
+def _served(raw: Data | None) -> Served | None:
+    return None if raw is None else Served.model_validate(dict(raw), strict=False)
 
 
-def _calls(raw: Data | None) -> receipt.ModelCalls | None:
-    return None if raw is None else receipt.ModelCalls.model_validate(dict(raw))
+def _calls(raw: Data | None) -> ModelCalls | None:
+    return None if raw is None else ModelCalls.model_validate(dict(raw))
 
 
-def _report(raw: Data) -> receipt.GateReport:
-    return receipt.GateReport.model_validate(dict(raw), strict=False)
+def _report(raw: Data) -> GateReport:
+    return GateReport.model_validate(dict(raw), strict=False)
 
 
-def gate_from_json(raw: Data) -> receipt.GateResult:
-    return receipt.GateResult.model_validate(dict(raw), strict=False)
+def gate_from_json(raw: Data) -> GateResult:
+    return GateResult.model_validate(dict(raw), strict=False)

@@ -1,4 +1,4 @@
-"""Names the rights that routes need: a token's scope and the risk; and refuses to a run what it may not ask."""
+"""Names the rights that routes need: a token's scope and the risk; refuses to a run what it may not ask."""
 
 from __future__ import annotations
 

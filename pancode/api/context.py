@@ -14,7 +14,8 @@ from node_agent.wire.identity import AttemptId
 from pancode.access.door import DoorPlace
 from pancode.code.git.depot_code import DepotCode
 from pancode.code.git.streams import LogStreams
-from pancode.code.landing.pull_request import ForgeKind, PullAsked
+from pancode.code.landing.forge import ForgeKind
+from pancode.code.landing.pull_request import PullAsked
 from pancode.code.retention import FilesOfRuns
 from pancode.code.tracker.issues import Trackers
 from pancode.control.core import Core

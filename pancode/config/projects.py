@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pancode.code.git.safe import Git, GitFailure, GitRefusal, safe_env
-from pancode.code.landing.pull_request import repository_of
+from pancode.code.landing.forge import repository_of
 from pancode.config.values import Commands, FilePath, Labels, Money
 from pancode.control.projects import SETTING_OF, NamedProject
 from pancode.errors import UsageError

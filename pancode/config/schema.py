@@ -15,7 +15,7 @@ from pancode.agents.models import model_ref
 from pancode.agents.request import EXPLORE, Defaults, Project
 from pancode.agents.runtimes import known_runtime
 from pancode.agents.tiers import ModelTier
-from pancode.code.landing.pull_request import ForgeAccess, ForgeKind
+from pancode.code.landing.forge import ForgeAccess, ForgeKind
 from pancode.config import values
 from pancode.config.projects import ProjectSettings
 from pancode.config.values import SecretShownError

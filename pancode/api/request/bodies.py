@@ -16,7 +16,7 @@ from node_agent.wire.policy import Mode, NetworkAccess, Safety
 from pancode.agents.options import OPTIONS
 from pancode.agents.request import DispatchRequest, request_from, with_options
 from pancode.agents.scouts import MOST_QUESTION, MOST_QUESTIONS, Depth
-from pancode.code.landing.pull_request import ForgeKind
+from pancode.code.landing.forge import ForgeKind
 from pancode.core.books import MINUTE_MS, Ceilings
 from pancode.core.names import label_word, nearest, node_name, one_line
 from pancode.core.values import replace

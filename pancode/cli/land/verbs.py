@@ -22,7 +22,7 @@ from pancode.cli.land.landing import landing_line
 from pancode.cli.params import Anyway, Json, WithCommands, WithSecret, option
 from pancode.cli.terminal import Columns, clip, listing, safe
 from pancode.client import Client, path_of
-from pancode.code.landing.pull_request import ForgeKind
+from pancode.code.landing.forge import ForgeKind
 from pancode.errors import ApiError, ExitCode, UsageError, WorkspaceError
 from pancode.life.land_values import How
 from pancode.plain import counted

@@ -14,7 +14,7 @@ from urllib.request import getproxies_environment, proxy_bypass
 from node_agent.wire.clock import Clock
 from pancode import __version__
 from pancode.code.git.remotes import http_setting
-from pancode.code.landing.pull_request import ForgePlace
+from pancode.code.landing.forge import ForgePlace
 from pancode.code.tracker.issues import TrackerPlace
 from pancode.errors import ConfigError, NotFoundError, PancodeError, RefusedError, UnavailableError
 from pancode.plain import safe

@@ -7,7 +7,7 @@ from typing import Any
 
 from pancode.code.forge import github
 from pancode.code.forge.asking import ForgeClient
-from pancode.code.landing.pull_request import RemoteRepository
+from pancode.code.landing.forge import RemoteRepository
 
 LINK, NUMBER = github.LINK, github.NUMBER
 root, made, base_of = github.root, github.made, github.base_of

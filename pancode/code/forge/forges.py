@@ -12,14 +12,8 @@ from node_agent.wire.clock import Clock
 from pancode.code.forge import forgejo, github, gitlab
 from pancode.code.forge.asking import REFUSED, ForgeClient, talking
 from pancode.code.git.remotes import push_addresses
-from pancode.code.landing.pull_request import (
-    ForgeAccess,
-    ForgeKind,
-    ForgePlace,
-    OpenedPull,
-    PullRequest,
-    is_forge_address,
-)
+from pancode.code.landing.forge import ForgeAccess, ForgeKind, ForgePlace, is_forge_address
+from pancode.code.landing.pull_request import OpenedPull, PullRequest
 from pancode.errors import ConfigError, NotFoundError, RefusedError, UsageError
 
 _DIALECTS: Mapping[ForgeKind, ModuleType] = {

@@ -7,7 +7,8 @@ from typing import Any
 from urllib.parse import quote
 
 from pancode.code.forge.asking import ForgeClient
-from pancode.code.landing.pull_request import PullRequest, RemoteRepository
+from pancode.code.landing.forge import RemoteRepository
+from pancode.code.landing.pull_request import PullRequest
 
 LINK, NUMBER = "web_url", "iid"
 

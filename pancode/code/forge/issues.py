@@ -12,7 +12,7 @@ from urllib.parse import quote
 from node_agent.wire.clock import Clock
 from pancode.code.forge import github, gitlab
 from pancode.code.forge.asking import REFUSED, ForgeClient, talking
-from pancode.code.landing.pull_request import ForgeAccess, ForgeKind, api_of
+from pancode.code.landing.forge import ForgeAccess, ForgeKind, api_of
 from pancode.code.tracker.issues import LABELS, OVER, Issue, IssueState, TrackerKind, TrackerPlace, number_of
 from pancode.core.values import replace
 from pancode.errors import ConfigError, NotFoundError, RefusedError

@@ -6,148 +6,18 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Protocol
-from urllib.parse import SplitResult, unquote, urlsplit
 
+from pancode.code.landing.forge import ForgeAccess, ForgeKind, ForgePlace, place_of, repository_of
 from pancode.control.core import Core
 from pancode.control.run import usage_of, usage_of_run
 from pancode.control.shapes import PullRequestShape
 from pancode.control.work import unit_of_work
 from pancode.core.records import Run
-from pancode.errors import ConfigError, UsageError, WorkspaceError
+from pancode.errors import WorkspaceError
 from pancode.life.landing import NOTHING
 from pancode.life.verified import verified
 from pancode.plain import safe, usd
-
-_SCP = re.compile(r"(?:[^@/:\s]+@)?([A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\]):(?!//)(.+)")
-_SCHEMES = ("https", "http", "ssh", "git+ssh", "git")
-
-
-class ForgeKind(StrEnum):
-    """The dialect that a forge speaks. Gitea speaks that of Forgejo."""
-
-    GITHUB = "github"
-    GITLAB = "gitlab"
-    FORGEJO = "forgejo"
-
-
-_KNOWN = {"github.com": ForgeKind.GITHUB, "gitlab.com": ForgeKind.GITLAB, "codeberg.org": ForgeKind.FORGEJO}
-_BY_SSH = {"ssh.github.com": "github.com", "altssh.gitlab.com": "gitlab.com"}
-"""Names under which these forges take SSH on port 443."""
-_API = {
-    ForgeKind.GITHUB: "https://{}/api/v3",
-    ForgeKind.GITLAB: "https://{}/api/v4",
-    ForgeKind.FORGEJO: "https://{}/api/v1",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ForgeAccess:
-    """The settings of one host. `token` is the name under which the coordinator keeps it."""
-
-    token: str
-    kind: ForgeKind | None = None
-    url: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteRepository:
-    """A repository of a forge, without any login. `port`: that of its web pages, where it is named."""
-
-    host: str
-    owner: str
-    name: str
-    port: int | None = None
-
-    @property
-    def path(self) -> str:
-        return f"{self.owner}/{self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class ForgePlace:
-    """All that a request needs but the token itself."""
-
-    kind: ForgeKind
-    api: str
-    token: str
-    repository: RemoteRepository
-
-
-def repository_of(url: str) -> RemoteRepository:
-    """Reads the address of a remote, without its login. UsageError for a folder and what no forge has."""
-    parts = _parts(url.strip())
-    scp = _SCP.fullmatch(url.strip()) if parts is None else None
-    host, path = (parts.hostname or "", parts.path) if parts else (scp[1], scp[2]) if scp else ("", "")
-    words = unquote(path).strip("/").removesuffix(".git").split("/")
-    bad = any(word in ("", ".", "..") or not word.isprintable() or " " in word for word in words)
-    if not host or len(words) < 2 or bad:
-        raise UsageError(
-            "this remote is no repository of a forge",
-            why="its address names no host, or no owner and repository",
-            fix="push to a remote such as https://HOST/OWNER/REPOSITORY.git, or leave --pull-request out",
-            code="no_forge",
-        )
-    port = parts.port if parts is not None and parts.scheme == "https" else None
-    host = host.strip("[]").lower()
-    return RemoteRepository(_BY_SSH.get(host, host), "/".join(words[:-1]), words[-1], port)
-
-
-def is_forge_address(url: str) -> bool:
-    """Whether it names a host, an owner and a repository, as forges have them."""
-    try:
-        repository_of(url)
-    except UsageError:
-        return False
-    return True
-
-
-def _parts(url: str) -> SplitResult | None:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return None
-    return parts if parts.scheme in _SCHEMES and "://" in url else None
-
-
-def place_of(
-    repository: RemoteRepository, hosts: Mapping[str, ForgeAccess], kind: ForgeKind | None = None
-) -> ForgePlace:
-    """ConfigError where no token is set for its host, UsageError where its kind is not known."""
-    host = repository.host
-    access = hosts.get(host)
-    if access is None:
-        raise ConfigError(
-            f"no token is set for {host}",
-            why="a pull request is opened by the forge's API, which needs one",
-            fix=f"pancode notify secret forge, and in pancode.yaml of your PANCODE_HOME: "
-            f"forge: {{{host}: {{token: secret:forge}}}}",
-            code="no_forge_token",
-        )
-    found = kind or access.kind or _KNOWN.get(host)
-    if found is None:
-        raise UsageError(
-            f"the kind of forge that {host} is, is not known",
-            fix=f"--forge {'|'.join(ForgeKind)}, or in pancode.yaml: forge.{host}.kind",
-            code="forge_kind",
-        )
-    if found is not ForgeKind.GITLAB and "/" in repository.owner:
-        raise UsageError(
-            f"{found} has no repository {repository.path}", why="its path has more than two parts",
-            fix=f"look at the address: git remote -v; or another kind: --forge {ForgeKind.GITLAB}",
-            code="no_forge",
-        )  # fmt: skip
-    return ForgePlace(found, (access.url or api_of(repository, found)).rstrip("/"), access.token, repository)
-
-
-def api_of(repository: RemoteRepository, kind: ForgeKind) -> str:
-    if repository.host == "github.com":
-        return "https://api.github.com"
-    port = f":{repository.port}" if repository.port is not None else ""
-    return _API[kind].format(f"{repository.host}{port}")
-
 
 RUN, AGENT, RECEIPT = "Pancode-Run", "Pancode-Agent", "Pancode-Receipt"
 _TITLE = 72

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from pancode.code.landing.pull_request import RemoteRepository
+from pancode.code.landing.forge import RemoteRepository
 from pancode.control.projects import NamedProject
 from pancode.core.names import not_found
 from pancode.errors import UsageError

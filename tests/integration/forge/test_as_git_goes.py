@@ -12,7 +12,7 @@ import pytest
 from node_agent.wire.clock import SystemClock
 from pancode.code.forge.forges import HttpForges
 from pancode.code.git.remotes import head_of
-from pancode.code.landing.pull_request import ForgeKind, ForgePlace
+from pancode.code.landing.forge import ForgeKind, ForgePlace
 from pancode.errors import NotFoundError, PancodeError
 from tests.integration.forge.fakes import TOKEN
 from tests.integration.forge.test_forges import REPOSITORY, WANTED

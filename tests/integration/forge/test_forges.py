@@ -12,7 +12,8 @@ import pytest
 from node_agent.wire.clock import SystemClock
 from pancode.code.forge import asking
 from pancode.code.forge.forges import HttpForges
-from pancode.code.landing.pull_request import ForgeKind, ForgePlace, OpenedPull, PullRequest, RemoteRepository
+from pancode.code.landing.forge import ForgeKind, ForgePlace, RemoteRepository
+from pancode.code.landing.pull_request import OpenedPull, PullRequest
 from pancode.errors import (
     ConfigError,
     NotFoundError,

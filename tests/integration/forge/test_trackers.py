@@ -10,7 +10,7 @@ import pytest
 
 from node_agent.wire.clock import SystemClock
 from pancode.code.forge.issues import HttpTrackers
-from pancode.code.landing.pull_request import ForgeAccess
+from pancode.code.landing.forge import ForgeAccess
 from pancode.code.tracker.issues import Issue, IssueState, TrackerPlace, tracker_of
 from pancode.errors import ConfigError, NotFoundError, PancodeError, RefusedError
 from tests.integration.forge.fakes import TOKEN, serving

@@ -18,7 +18,8 @@ from node_agent.wire.signing import SigningKey
 from pancode.access.door import DoorPlace
 from pancode.api.app import build_app
 from pancode.api.context import ApiContext as ApiDesk
-from pancode.code.landing.pull_request import ForgeKind, PullAsked
+from pancode.code.landing.forge import ForgeKind
+from pancode.code.landing.pull_request import PullAsked
 from pancode.config.agentwrite import OwnAgents
 from pancode.config.choosing import KeptSettings
 from pancode.config.presets import apply_preset

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.code.landing.pull_request import ForgeAccess, ForgeKind
+from pancode.code.landing.forge import ForgeAccess, ForgeKind
 from pancode.config.load import ConfigPlaces, load
 from pancode.errors import ConfigError
 

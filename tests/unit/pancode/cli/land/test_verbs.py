@@ -10,7 +10,7 @@ from pancode.cli.face import Face
 from pancode.cli.land import verbs
 from pancode.cli.land.verbs import PullWanted
 from pancode.client import Client
-from pancode.code.landing.pull_request import ForgeKind
+from pancode.code.landing.forge import ForgeKind
 from pancode.errors import ApiError, RefusedError, UsageError
 from tests.unit.pancode.api.world import MemoryCoordinator, client_of
 from tests.unit.pancode.control.world import Desk

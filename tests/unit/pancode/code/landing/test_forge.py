@@ -6,13 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pancode.code.landing.pull_request import (
-    ForgeAccess,
-    ForgeKind,
-    RemoteRepository,
-    place_of,
-    repository_of,
-)
+from pancode.code.landing.forge import ForgeAccess, ForgeKind, RemoteRepository, place_of, repository_of
 from pancode.errors import ConfigError, PancodeError, UsageError
 
 REPOSITORY = RemoteRepository("github.com", "o", "r")

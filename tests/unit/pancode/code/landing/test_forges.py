@@ -7,15 +7,8 @@ from typing import Any
 
 import pytest
 
-from pancode.code.landing.pull_request import (
-    ForgeAccess,
-    ForgeKind,
-    ForgePlace,
-    OpenedPull,
-    PullAsked,
-    PullRequest,
-    open_pull_request,
-)
+from pancode.code.landing.forge import ForgeAccess, ForgeKind, ForgePlace
+from pancode.code.landing.pull_request import OpenedPull, PullAsked, PullRequest, open_pull_request
 from pancode.control.work import unit_of_work
 from pancode.core.records import Audit, Decision, Run
 from pancode.core.values import replace
