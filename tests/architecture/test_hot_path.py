@@ -37,7 +37,8 @@ import importlib, json, os, sys
 sys.path.insert(0, "")
 from pancode.cli.main import ALIASES, COMMANDS
 found = {}
-for module in sorted({name for name, _ in COMMANDS.values()} | {name.partition(":")[0] for name in ALIASES.values()}):
+others = {name.partition(":")[0] for name in ALIASES.values()}
+for module in sorted({name for name, _ in COMMANDS.values()} | others):
     reading, writing = os.pipe()
     child = os.fork()  # each from the same start, as one command is
     if child == 0:
