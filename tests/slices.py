@@ -228,7 +228,7 @@ def run(names: Sequence[str]) -> int:
 def _bring(name: str) -> None:
     """What its tests need beside the set-up of `make test`, before the first of them."""
     subprocess.run([".ci/system", name], cwd=ROOT, check=True)
-    if name == "ansible":
+    if name in ("ansible", "installs"):
         subprocess.run([".ci/setup", "ansible"], cwd=ROOT, check=True)
     if SLICES[name].programs:
         subprocess.run([sys.executable, "-m", "tests.clis.install"], cwd=ROOT, check=True)

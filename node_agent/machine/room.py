@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from node_agent.wire.clock import Clock
 from node_agent.wire.node import RoomFact
 
 FOLDERS = ("work", "mirrors", "cache", "sessions", "salvage", "journal", "bundles")
-EVERY_MS = 900_000
+EVERY_MS, MOST_S = 900_000, 600.0
 MOST_COPIES = 64
 _KIB = 1024
 
@@ -27,34 +28,34 @@ def copies(home: Path) -> tuple[str, ...]:
 
 
 class DiskUse:
-    """As they were measured last: a walk over all files may take long, so `du` does it by itself."""
+    """As it was measured last: a walk over all files may take long, so `du` does it in a thread."""
 
     def __init__(self, home: Path, clock: Clock) -> None:
         self._home, self._clock = home, clock
-        self._measures: subprocess.Popen[str] | None = None
+        self._measures = threading.Thread()
         self._due_ms = 0
         self._known: tuple[RoomFact, ...] = ()
 
     def look(self) -> tuple[RoomFact, ...]:
         """The largest first; empty until the first measure is done. Never waits."""
-        if self._measures is not None and self._measures.poll() is not None:
-            self._known, self._measures = _read(self._measures.communicate()[0]), None
-        if self._measures is None and self._clock.mono_ms() >= self._due_ms:
+        if not self._measures.is_alive() and self._clock.mono_ms() >= self._due_ms:
             self._due_ms = self._clock.mono_ms() + EVERY_MS
-            self._begin()
+            self._measures = threading.Thread(target=self._measure, daemon=True)
+            self._measures.start()
         return self._known
 
-    def _begin(self) -> None:
+    def _measure(self) -> None:
         there = [name for name in FOLDERS if (self._home / name).is_dir()]
-        with suppress(OSError):  # no `du` here: nothing is told
-            self._measures = subprocess.Popen(
+        with suppress(OSError, subprocess.TimeoutExpired):  # no `du` here: nothing is told
+            done = subprocess.run(
                 ("du", "-sk", "--", *there),
                 cwd=self._home,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+                capture_output=True,
                 text=True,
+                timeout=MOST_S,
             )
+            self._known = _read(done.stdout) if there else ()
 
 
 def _read(text: str) -> tuple[RoomFact, ...]:

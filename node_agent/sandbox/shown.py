@@ -215,13 +215,18 @@ def _has_hook(home: str) -> bool:
     return os.path.isfile(os.path.join(home, RULES))
 
 
-def guarded(home: str) -> Iterator[str]:
+def guarded(home: str, of_agent: bool = True) -> Iterator[str]:
     """What the launch has laid in the home, and the folders of hooks: read-only, as the phase found them.
 
     A program's settings are among it, and the rules by which it asks; a sitting may start it from them again.
+    Not `of_agent`: the folders alone; after set-up everything is laid anew.
     """
     folders = [name for name in GUARDED if _has_hook(home)]
-    files = [name for name in laid_in(home) if not any(is_within(name, one) for one in folders)]
+    files = [
+        name
+        for name in (laid_in(home) if of_agent else ())
+        if not any(is_within(name, one) for one in folders)
+    ]
     for name in (*folders, *files):
         path = os.path.join(home, name)
         if os.path.exists(path) and os.path.realpath(path) == path:

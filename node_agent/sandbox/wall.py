@@ -215,7 +215,7 @@ class Sandbox:
                 *map(str, shown),
                 *self._shown(self._wish(), sys.executable, *named_programs(plan)),
                 *own_folders(plan),
-                *guarded(plan.env["HOME"]),
+                *guarded(plan.env["HOME"], any(step.kind is StepKind.AGENT for step in plan.steps)),
                 *((RELAY,) if is_begun_by_us(plan, allowed.network) else ()),
             ),
             hidden=(str(self._home),),

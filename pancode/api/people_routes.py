@@ -9,7 +9,8 @@ from typing_extensions import TypedDict
 
 from node_agent.wire.model import MOST
 from node_agent.wire.policy import MOST_NO
-from pancode.access.rights import ANSWERS, DECIDES, DISPATCHES, SETS_UP, refuse
+from pancode.access.rights import ANSWERS, DECIDES, DISPATCHES, SETS_UP
+from pancode.access.run_rights import refuse
 from pancode.api.config_routes import change_makers
 from pancode.api.context import ApiContext
 from pancode.api.request.bodies import ActBody, AnswerBody, ContinueBody, TellBody

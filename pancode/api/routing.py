@@ -20,7 +20,8 @@ from starlette.routing import Route
 from typing_extensions import TypedDict
 
 from pancode.access.keyed import RequestMark, answered, begin, failed, key_of
-from pancode.access.rights import ANSWERS, DISPATCHES, READS, REMOVES, Right, refuse, run_of
+from pancode.access.rights import ANSWERS, DISPATCHES, READS, REMOVES, Right
+from pancode.access.run_rights import refuse, run_of
 from pancode.api.context import ApiContext
 from pancode.api.problems import AsciiJson, response_of
 from pancode.api.request.bodies import Body, Empty, SignedBody, bytes_of, parse

@@ -7,7 +7,8 @@ from typing import Any, cast
 
 from typing_extensions import TypedDict
 
-from pancode.access.rights import DISPATCHES, DROPS, refuse
+from pancode.access.rights import DISPATCHES, DROPS
+from pancode.access.run_rights import refuse
 from pancode.agents.request import DispatchRequest
 from pancode.api.context import ApiContext
 from pancode.api.pages import PAGED, Cursors

@@ -6,7 +6,8 @@ from typing import cast
 
 from typing_extensions import TypedDict
 
-from pancode.access.rights import DISPATCHES, DROPS, refuse
+from pancode.access.rights import DISPATCHES, DROPS
+from pancode.access.run_rights import refuse
 from pancode.api.context import ApiContext
 from pancode.api.pages import PAGED, Cursors
 from pancode.api.request.bodies import ReasonBody

@@ -94,7 +94,8 @@ class BriefLine(TypedDict):
 
 
 class BriefShape(TypedDict):
-    """A summary of a period. `outcomes`: the number of runs by outcome; `waits`: for a person."""
+    """A summary of a period. `outcomes`: the number of runs by outcome; `waits`: for a person; `held`: what
+    has not begun, and why, a line for each reason."""
 
     by: str
     since: str
@@ -102,6 +103,7 @@ class BriefShape(TypedDict):
     outcomes: dict[str, int]
     ran: list[BriefLine]
     waits: list[BriefLine]
+    held: list[BriefLine]
     landed: list[BriefLine]
     cost: CostRow
     by_agent: list[CostRow]

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from node_agent.wire.fleet import MOST_FLEET_ANSWER, FleetTool
 from node_agent.wire.identity import AttemptId
-from pancode.access.rights import refuse
+from pancode.access.run_rights import refuse
 from pancode.api.app import VERBS
 from pancode.api.context import ApiContext
 from pancode.api.problems import AsciiJson, response_of

@@ -13,8 +13,10 @@ from pancode.control.work import is_at_fault, is_left
 from pancode.core import books
 from pancode.core.ports import Grouping, Transaction
 from pancode.core.records import Balance, EndedRun, EventKind, Node, Run, RunState, Setting
+from pancode.life.placement import in_order
 from pancode.life.receipts import cost_of
 from pancode.life.verified import ResultTrust, verified
+from pancode.plain import counted
 from pancode.reports.cost import cost, cost_tables, disputed_runs
 from pancode.runs import health
 from pancode.runs.runs import since_ms
@@ -64,6 +66,7 @@ def brief(
         "outcomes": outcomes,
         "ran": ran,
         "waits": [*asked, *also],
+        "held": list(_held(open_[RunState.PENDING], {item["run"] for item in inbox}))[:_SHOWN],
         "landed": landed,
         "cost": costs["total"],
         "by_agent": costs["rows"][:_SHOWN],
@@ -144,6 +147,24 @@ def _asked(tx: Transaction, inbox: list[InboxShape]) -> Iterator[BriefLine]:
         if run is not None:
             what = f"{item['kind']}: {' '.join(item['words'].split())[:_WORDS]}"
             yield {"run": run.id, "what": what, "task": _task(run), "command": item["command"]}
+
+
+def _held(pending: Sequence[Run], asked: Collection[str]) -> Iterator[BriefLine]:
+    """The runs that have not begun, those that wait for the same together, in the order in which they would.
+
+    `asked`: those about which a person is asked stand there.
+    """
+    by_reason = dict[str, list[Run]]()
+    for run in in_order(pending):
+        if run.waits is not None and run.id not in asked:
+            by_reason.setdefault(run.reason, []).append(run)
+    for reason, runs in by_reason.items():
+        first, many = runs[0], counted(len(runs), "run")
+        command = f"pancode why {first.id}" if len(runs) == 1 else "pancode queue"
+        words = (
+            f"has not begun: {reason}" if len(runs) == 1 else f"and others, {many}, have not begun: {reason}"
+        )
+        yield {"run": first.id, "what": words, "task": _task(first), "command": command}
 
 
 def _runs(tx: Transaction, names: Sequence[str]) -> list[Run]:

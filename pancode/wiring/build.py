@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from pancode.access.rights import refused, run_of
+from pancode.access.run_rights import refused, run_of
 from pancode.bus.valkey.access import Beside, RedisAccess, access_from_url
 from pancode.config.load import ConfigPlaces, Loaded, load
 from pancode.config.openings import direct_in, door_in, figures_in

@@ -90,7 +90,11 @@ class Talker:
         self.clock: Clock = program.machine.clock
         limits = program.order.limits
         self.limits = ChatLimits(ENDLESS, 200, 1_000, limits.tokens, limits.output_bytes)
-        self.deeds: Any = SimpleNamespace(calls=0, denied=0, box=SimpleNamespace(changed=(), commands=0))
+        self.deeds: Any = SimpleNamespace(
+            calls=0,
+            denied=0,
+            box=SimpleNamespace(changed=(), commands=0, judge=SimpleNamespace(get_ready=lambda: None)),
+        )
         self.turns, self.used = 0, {"input": 0, "output": 0}
         self._number = 0
         self._more: Callable[[], str] = str

@@ -71,7 +71,12 @@ def _text(answer: dict[str, Any], markdown: bool) -> str:
     ends = ", ".join(f"{count} {name}" for name, count in sorted(answer["outcomes"].items())) or "nothing ran"
     now = f"{answer['running']} running, {answer['queued']} queued now"
     lines = [*_head(f"Since {short_time(answer['since'])}", markdown, 1), f"{ends}; {now}"]
-    for title, name in (("Waits for you", "waits"), ("Landed", "landed"), ("Ran", "ran")):
+    for title, name in (
+        ("Waits for you", "waits"),
+        ("Landed", "landed"),
+        ("Ran", "ran"),
+        ("Did not begin", "held"),
+    ):
         if answer[name]:
             lines += [*_head(title, markdown), *(_line(one, markdown) for one in answer[name])]
     if answer["cost"]["runs"] or answer["cost"]["unknown_runs"]:

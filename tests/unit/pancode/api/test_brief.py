@@ -15,6 +15,7 @@ from pancode.control.money import settle_by_hand
 from pancode.control.work import digest_of
 from pancode.core.records import Audit, Run
 from pancode.core.values import replace
+from pancode.runs.fleet_settings import pause_queue
 from tests.unit.pancode.api.world import World
 from tests.unit.pancode.control.world import failed
 
@@ -112,6 +113,18 @@ def test_a_change_is_offered_until_it_is_denied_or_goes_on_in_another_run(world:
     change(world, first, landing={"status": "denied", "why": "denied by ben", "fix": ""})
     change(world, second, result={**world.context.row(Run, second).result, "continued_by": ["r-9999"]})
     assert told(world)["waits"] == []
+
+
+def test_what_has_not_begun_is_told_with_its_reason_once_for_all_that_wait_for_the_same(world: World) -> None:
+    pause_queue(world.context.core, None, "the freeze", "ana")
+    first, _ = world.dispatch()["run"], world.dispatch()["run"]
+    world.context.turn()
+    (held,) = world.http.get("/v1/brief?by=ana").json()["held"]
+    assert held["run"] == first and "2 runs" in held["what"] and "the freeze" in held["what"]
+    assert held["command"] == "pancode queue"
+    pause_queue(world.context.core, None, None, "ana")
+    world.node.breathe()
+    assert world.http.get("/v1/brief?by=ana").json()["held"] == []
 
 
 def test_an_unknown_cost_waits_for_a_person(world: World) -> None:

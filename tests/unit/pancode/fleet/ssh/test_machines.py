@@ -36,7 +36,7 @@ class Works:
     def __init__(self, coordinator: Desk) -> None:
         self.did: list[tuple[str, str]] = []
         self.core = coordinator.core
-        self.settings = SimpleNamespace(slots=4)
+        self.settings = SimpleNamespace(slots=4, least=None)
         self.links = SimpleNamespace(settings=SimpleNamespace(tend_s=60))
 
     async def up(self, node: Node, progress: Progress, agent_path: str | None) -> NodeResult:

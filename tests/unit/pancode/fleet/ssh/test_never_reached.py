@@ -56,7 +56,7 @@ def coordinator() -> Desk:
 
 def bring_up(coordinator: Desk, links: Any) -> BringUp:
     home = SimpleNamespace(forget_node=lambda name, tag: None)
-    settings: Any = SimpleNamespace(slots=4)
+    settings: Any = SimpleNamespace(slots=4, least=None)
     return BringUp(coordinator.core, settings, cast(Any, home), links, cast(Any, None))
 
 
