@@ -77,7 +77,7 @@ def _text(answer: dict[str, Any], markdown: bool) -> str:
         ("Ran", "ran"),
         ("Did not begin", "held"),
     ):
-        if answer[name]:
+        if answer.get(name):
             lines += [*_head(title, markdown), *(_line(one, markdown) for one in answer[name])]
     if answer["cost"]["runs"] or answer["cost"]["unknown_runs"]:
         lines += _costs("Cost", [*answer["by_agent"], {**answer["cost"], "key": "total"}], markdown)
