@@ -6,15 +6,18 @@ Whoever started it as a service, or the next command, starts it anew; its state 
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
 STATUS = 70
 """Of sysexits.h: a fault of the program itself."""
 _ends = threading.Event()
+log = logging.getLogger("pancode.threads")
 
 
 class EssentialThread(threading.Thread):
@@ -22,6 +25,35 @@ class EssentialThread(threading.Thread):
 
     def __init__(self, target: Callable[..., object], name: str, *arguments: object) -> None:
         super().__init__(target=target, args=arguments, name=name, daemon=True)
+
+
+class PeriodicThread(ABC):
+    """Looks at something every `every_s`. A look that fails is logged, and the next one comes."""
+
+    def __init__(self, name: str, every_s: float) -> None:
+        self._name, self._every_s = name, every_s
+        self._stopping = threading.Event()
+        self._thread = EssentialThread(self._go, name)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Does not wait: what a look has not finished, the next one does."""
+        self._stopping.set()
+
+    @abstractmethod
+    def look(self) -> object:
+        """Once."""
+
+    def _go(self) -> None:
+        while not self._stopping.wait(self._every_s):
+            try:
+                self.look()
+            except MemoryError:
+                raise
+            except Exception:
+                log.exception("%s: a look has failed", self._name)
 
 
 def end_with_them() -> None:

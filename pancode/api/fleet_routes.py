@@ -20,7 +20,7 @@ from pancode.fleet.acts import Caller, NodeChange, NodeSpec, Progress
 from pancode.fleet.fleet import fleet, must_exist, node, rooms, walls
 from pancode.fleet.inventory import adjust, busy_runs, note_act
 from pancode.fleet.quota import release
-from pancode.life.retention import RunFiles
+from pancode.life.kept import RunFiles
 from pancode.plain import counted
 from pancode.runs.fleet_settings import drain_fleet, pause_queue
 

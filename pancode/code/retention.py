@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,11 +15,11 @@ from pancode.core.ports import Transaction
 from pancode.core.records import Run, RunState, Setting, Workflow
 from pancode.core.values import replace
 from pancode.dispatch.workspaces import named
-from pancode.essential import EssentialThread
-from pancode.life.retention import DAY_MS, FilesNeed, RunBeside, RunFiles, let_go, need_of
+from pancode.essential import PeriodicThread
+from pancode.life.kept import RunFiles
+from pancode.life.retention import DAY_MS, FilesNeed, RunBeside, let_go, need_of
 from pancode.work.workflow.results import is_the_result
 
-log = logging.getLogger("pancode.retention")
 DONE = "retention"
 """The setting that says when this was done by itself last."""
 LOOK_S = 600.0
@@ -66,16 +64,16 @@ class Retention:
 
 def planned(core: Core, files: FilesOfRuns) -> Retention:
     """Changes nothing. Files of runs that the ledger does not know stay: it may be an older copy."""
-    commits, logged = files.commits(), files.logged()
+    commits, logged, rules, now_ms = files.commits(), files.logged(), core.rules.keep, core.wall_ms()
     lands = {action.run for action in waiting(core)}
     going, kept, young = dict[str, frozenset[RunFiles]](), Counter[FilesNeed](), 0
     for name in sorted(logged.union(*commits.values())):
         with core.ports.ledger.transaction() as tx:
             run = tx.get(Run, name)
-            need = None if run is None else need_of(run, _beside(tx, run, lands))
-        if run is None:
-            continue
-        found = let_go(run, need, core.rules.keep, core.wall_ms())
+            if run is None:
+                continue
+            need = need_of(run, _beside(tx, run, lands, now_ms), rules, now_ms)
+        found = let_go(run, need, rules, now_ms)
         has = {RunFiles.LOGS} if name in logged else set[RunFiles]()
         has |= {RunFiles.CHANGES} if any(name in runs for runs in commits.values()) else set()
         if found & has:
@@ -87,10 +85,10 @@ def planned(core: Core, files: FilesOfRuns) -> Retention:
     return Retention(going, kept, young, commits)
 
 
-def _beside(tx: Transaction, run: Run, lands: set[str]) -> RunBeside:
+def _beside(tx: Transaction, run: Run, lands: set[str], now_ms: int) -> RunBeside:
     workspace = run.terms.get("in_workspace")
     return RunBeside(
-        session=session_of(tx, run),
+        session_used_ms=_used_ms(tx, run, now_ms),
         workflow=tx.get(Workflow, run.workflow) if run.workflow is not None else None,
         in_workspace=workspace is not None and named(tx, workspace) is not None,
         lands=run.id in lands,
@@ -98,13 +96,24 @@ def _beside(tx: Transaction, run: Run, lands: set[str]) -> RunBeside:
     )
 
 
+def _used_ms(tx: Transaction, run: Run, now_ms: int) -> int | None:
+    """When its session was at work last; None: it has none, or somebody has ended it."""
+    session = session_of(tx, run)
+    if session is None or session.closed_by is not None:
+        return None
+    newest = tx.get(Run, session.run)
+    return now_ms if newest is None or newest.finished_ms is None else newest.finished_ms
+
+
 def _without(tx: Transaction, plan: Retention, now_ms: int) -> list[Run]:
     """The runs as they are now, with what goes of them written down."""
-    runs = [(run, kinds) for name, kinds in plan.going.items() if (run := tx.get(Run, name)) is not None]
-    gone = [{**run.terms.get("let_go", {}), **{one.value: now_ms for one in kinds}} for run, kinds in runs]
-    return [
-        replace(run, terms={**run.terms, "let_go": one}) for (run, _), one in zip(runs, gone, strict=True)
-    ]
+    found = []
+    for name, kinds in plan.going.items():
+        run = tx.get(Run, name)
+        if run is not None:
+            gone = {**run.terms.get("let_go", {}), **{one.value: now_ms for one in kinds}}
+            found.append(replace(run, terms={**run.terms, "let_go": gone}))
+    return found
 
 
 def carry_out(core: Core, files: FilesOfRuns, plan: Retention, by: str) -> None:
@@ -131,29 +140,12 @@ def _is_due(core: Core) -> bool:
     return done is None or not 0 <= core.wall_ms() - done.changed_ms < DAY_MS
 
 
-class DailyRetention:
+class DailyRetention(PeriodicThread):
     """A thread that does so once a day, also if the coordinator runs for less than a day at a time."""
 
     def __init__(self, core: Core, files: FilesOfRuns, look_s: float = LOOK_S) -> None:
-        self._core, self._files, self._look_s = core, files, look_s
-        self._stopping = threading.Event()
-        self._thread = EssentialThread(self._go, "retention")
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Does not wait: what is not finished is done the next time."""
-        self._stopping.set()
-
-    def _go(self) -> None:
-        while not self._stopping.wait(self._look_s):
-            try:
-                self.look()
-            except MemoryError:
-                raise
-            except Exception:
-                log.exception("what old runs left could not be looked at")
+        super().__init__("retention", look_s)
+        self._core, self._files = core, files
 
     def look(self) -> bool:
         """Whether it was due, and is done."""

@@ -15,6 +15,7 @@ from pancode.agents.runtimes import RUNTIMES
 from pancode.core.records import Run, RunState, SessionRow, Word
 from pancode.core.values import replace
 from pancode.errors import RefusedError, UsageError
+from pancode.life.kept import must_have_changes
 
 MOST_CHARS = 10_000
 WITH_TASK = "with its task"
@@ -304,6 +305,7 @@ def beginning(old: Run) -> Beginning | None:
     place, commit = old.workspace, old.result.get("commit") or old.workspace.get("snapshot")
     if place.get("kind") != "git" or commit is None:
         return None
+    must_have_changes(old)
     base = place.get("base")
     form = str(place.get("object_format") or "sha1")
     carries = has_change(old) and old.landed is None

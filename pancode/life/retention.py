@@ -5,19 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pancode.core.records import Run, RunState, SessionRow, Workflow, WorkflowState
+from pancode.core.records import Run, RunState, Workflow, WorkflowState
+from pancode.life.kept import RunFiles
 from pancode.life.verified import is_open
 
 DAY_MS = 86_400_000
 _GOES_ON = (WorkflowState.RUNNING, WorkflowState.STOPPING)
-
-
-class RunFiles(StrEnum):
-    """What is kept of a run beside its rows and its receipt, which stay."""
-
-    CHANGES = "changes"
-    """The commits in the depot: where it began, and its result."""
-    LOGS = "logs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +18,20 @@ class KeepRules:
     """For so long after the end of a run its files stay, in milliseconds.
 
     `undecided_ms`: commits that nobody has landed, denied or dropped; None: until somebody has.
+    `sessions_ms`: a session that nobody has used for so long counts as ended.
     """
 
     changes_ms: int = 30 * DAY_MS
     logs_ms: int = 90 * DAY_MS
     undecided_ms: int | None = None
+    sessions_ms: int = 90 * DAY_MS
 
 
 class FilesNeed(StrEnum):
     """Why the files of a run stay, whatever their age."""
 
     AT_WORK = "it has not ended"
-    SESSION = "its session was not ended: pancode sessions end"
+    SESSION = "its session was neither ended nor left for long: pancode sessions end"
     WORKFLOW = "its workflow goes on"
     WORKSPACE = "a workspace stands on it: pancode workspace rm"
     LANDING = "it waits to be landed"
@@ -45,20 +40,23 @@ class FilesNeed(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunBeside:
-    """What stands on the files of a run. `is_result`: its workflow's, or it has none."""
+    """What stands on the files of a run. `is_result`: its workflow's, or it has none.
 
-    session: SessionRow | None = None
+    `session_used_ms`: when its session, which nobody has ended, was at work last; None: there is none.
+    """
+
+    session_used_ms: int | None = None
     workflow: Workflow | None = None
     in_workspace: bool = False
     lands: bool = False
     is_result: bool = True
 
 
-def need_of(run: Run, beside: RunBeside) -> FilesNeed | None:
+def need_of(run: Run, beside: RunBeside, rules: KeepRules, now_ms: int) -> FilesNeed | None:
     """None: nothing needs its files."""
     if run.state is not RunState.ENDED:
         return FilesNeed.AT_WORK
-    if beside.session is not None and beside.session.closed_by is None:
+    if beside.session_used_ms is not None and now_ms - beside.session_used_ms < rules.sessions_ms:
         return FilesNeed.SESSION
     workflow = beside.workflow
     if workflow is not None and not workflow.lane and workflow.state in _GOES_ON:
@@ -82,8 +80,3 @@ def let_go(run: Run, need: FilesNeed | None, rules: KeepRules, now_ms: int) -> f
     if age >= rules.logs_ms and (need is None or going):
         going.add(RunFiles.LOGS)
     return frozenset(going)
-
-
-def gone_at(run: Run, what: RunFiles) -> int | None:
-    """When these files of it went, in milliseconds; None: they did not."""
-    return run.terms.get("let_go", {}).get(what.value)

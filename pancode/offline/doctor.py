@@ -19,14 +19,14 @@ from node_agent.wire.clock import SystemClock
 from pancode.access.door import DoorPlace
 from pancode.bus.valkey.binary import find_server
 from pancode.client import ask
-from pancode.code.git.kept import ROOMS
+from pancode.code.git.kept import FOLDERS
 from pancode.config.load import ConfigPlaces, Loaded, load
 from pancode.config.openings import direct_in, door_in, figures_in
 from pancode.errors import PancodeError
 from pancode.fleet.direct.authority import KeyPair
 from pancode.fleet.direct.listening import listening_at
 from pancode.fleet.ssh.home import Home
-from pancode.host.room import sizes_of
+from pancode.host.disk_use import sizes_of
 from pancode.nodes.place import Doorway, ListenAddress
 from pancode.offline.server.single_instance import holder_of
 from pancode.plain import counted, size
@@ -322,13 +322,13 @@ def _disk(home: Path) -> Check:
     free = shutil.disk_usage(place).free
     if free < FREE:
         fix = "pancode gc --dry-run shows what fills it, and pancode gc lets go of what old runs left"
-        return bad("disk", "error", f"{free >> 20} MiB free at {place}{_room(home)}", fix)
-    return good("disk", f"{free >> 30} GiB free at {place}{_room(home)}")
+        return bad("disk", "error", f"{free >> 20} MiB free at {place}{_disk_use(home)}", fix)
+    return good("disk", f"{free >> 30} GiB free at {place}")
 
 
-def _room(home: Path) -> str:
-    """What of the home takes the most room, in words."""
-    found = [f"{name} {size(taken)}" for name, taken in sizes_of(home, ROOMS).items() if taken]
+def _disk_use(home: Path) -> str:
+    """The largest folders of the home, in words. It reads every folder, so only where the disk is short."""
+    found = [f"{name} {size(taken)}" for name, taken in sizes_of(home, FOLDERS).items() if taken]
     return f"; {', '.join(found[:3])}" if found else ""
 
 

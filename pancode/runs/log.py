@@ -12,7 +12,7 @@ from pancode.control.surroundings import Streams
 from pancode.core.names import not_found
 from pancode.core.records import Closed, Fence, FenceState, Run, RunState
 from pancode.errors import NotFoundError, UsageError
-from pancode.life.retention import RunFiles, gone_at
+from pancode.life.kept import RunFiles, gone_at
 
 PIECE = 64 * 1024
 OUT = "out"

@@ -20,7 +20,7 @@ from pancode.core import names
 from pancode.core.ports import Transaction
 from pancode.core.records import Closed, Fence, KnownKey, Node, Run, StoredReceipt
 from pancode.errors import NotFoundError
-from pancode.life.retention import RunFiles, gone_at
+from pancode.life.kept import RunFiles, gone_at
 from pancode.life.verification import (
     ChainLink,
     ReceiptVerdict,

@@ -21,6 +21,7 @@ from pancode.core.records import (
 from pancode.core.values import replace
 from pancode.errors import UsageError
 from pancode.life.continuing import is_blocked
+from pancode.life.kept import must_have_changes
 from pancode.life.signals import AskedAgain, GivenUp
 from pancode.workflow import questions
 from pancode.workflow import step_rows as rows
@@ -125,6 +126,7 @@ def same_files(old: Run) -> Beginning | None:
     place, snapshot = old.workspace, old.workspace.get("snapshot")
     if place.get("kind") != "git" or snapshot is None:
         return None
+    must_have_changes(old)
     base, form = place.get("base"), str(place.get("object_format") or "sha1")
     before = old.terms.get("begins") or old.id
     carries = old.terms.get("carries", False)

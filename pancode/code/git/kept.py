@@ -11,10 +11,10 @@ from pathlib import Path
 from node_agent.wire.clock import Clock
 from pancode.code.git.depot import Depot
 from pancode.code.git.safe import GitFailure, GitRefusal
-from pancode.host.room import sizes_of
+from pancode.host.disk_use import sizes_of
 
 LOGS = "logs"
-ROOMS = ("depots", LOGS, "receipts", "bundles", "valkey", "ledger.db", "ledger.db-wal")
+FOLDERS = ("depots", LOGS, "receipts", "bundles", "valkey", "ledger.db", "ledger.db-wal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,4 +53,4 @@ class KeptFiles:
 
     def sizes(self) -> dict[str, int]:
         """Bytes on this disk by folder of the home, the largest first."""
-        return sizes_of(self.home, ROOMS)
+        return sizes_of(self.home, FOLDERS)

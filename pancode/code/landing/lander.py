@@ -14,13 +14,13 @@ from pancode.code.landing.judging import LandingJudge, Repositories
 from pancode.code.landing.pull_request import message_of, trailers_of
 from pancode.code.landing.queue import call_off
 from pancode.control.core import Core
-from pancode.control.run import iso
 from pancode.control.surroundings import Surroundings
 from pancode.core.records import Run, RunState
 from pancode.core.values import replace
 from pancode.core.visitors import must_ask
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.errors import UsageError, WorkspaceError
+from pancode.life.kept import must_have_changes
 from pancode.life.land_values import (
     ConflictState,
     How,
@@ -31,7 +31,6 @@ from pancode.life.land_values import (
     OnBranch,
 )
 from pancode.life.landing import CALLED_OFF
-from pancode.life.retention import RunFiles, gone_at
 from pancode.life.verified import ResultTrust, verified
 from pancode.runs.retry import request_of
 from pancode.work.workflow.results import change_begins
@@ -258,14 +257,7 @@ def _own_commits(run: Run) -> tuple[str, str, str | None]:
             why="it ran with --workspace none",
             fix=f"its answer and files: pancode runs show {run.id}; in a repository: pancode dispatch TASK",
         )
-    gone = gone_at(run, RunFiles.CHANGES)
-    if gone is not None:
-        raise WorkspaceError(
-            f"the files of {run.id} are no longer kept",
-            why=f"they were let go at {iso(gone)}, long after its end: nothing needed them (keep.changes)",
-            fix=f"its proof and its answer stay: pancode receipt show {run.id}; pancode runs show {run.id}",
-            code="files_gone",
-        )
+    must_have_changes(run)
     commit = run.result.get("commit")
     if commit is None and run.state is not RunState.ENDED:
         raise WorkspaceError(f"{run.id} has not ended", fix=f"pancode runs show {run.id}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Callable
 
 from pancode.control.core import Core
@@ -11,40 +9,22 @@ from pancode.control.work import unit_of_work
 from pancode.core.records import Schedule
 from pancode.core.values import replace
 from pancode.errors import PancodeError
-from pancode.essential import EssentialThread
+from pancode.essential import PeriodicThread
 from pancode.work.schedule import rows
 from pancode.work.schedule.scheduler import Scheduler, watched
 from pancode.work.schedule.triggers import OnPush, trigger_of
 
-log = logging.getLogger("pancode.schedule")
 EVERY_S = 30.0
 HeadOf = Callable[[str, str], str]
 """Repository and branch to the commit. NotFoundError."""
 
 
-class PushWatch:
+class PushWatch(PeriodicThread):
     """Tells the scheduler what it sees. A repository that cannot be read is shown, and holds nothing up."""
 
     def __init__(self, core: Core, scheduler: Scheduler, head_of: HeadOf, every_s: float = EVERY_S) -> None:
-        self._core, self._scheduler, self._head_of, self._every_s = core, scheduler, head_of, every_s
-        self._stopping = threading.Event()
-        self._thread = EssentialThread(self._go, "pushes")
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Does not wait: a look that is under way writes nothing that matters."""
-        self._stopping.set()
-
-    def _go(self) -> None:
-        while not self._stopping.wait(self._every_s):
-            try:
-                self.look()
-            except MemoryError:
-                raise
-            except Exception:
-                log.exception("watched branches could not be looked at")
+        super().__init__("pushes", every_s)
+        self._core, self._scheduler, self._head_of = core, scheduler, head_of
 
     def look(self) -> None:
         """Once at each branch."""

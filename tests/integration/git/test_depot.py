@@ -15,7 +15,7 @@ from node_agent.workspace.mirror import make_bare
 from pancode.code.git.depot import Depot
 from pancode.code.git.kept import KeptFiles
 from pancode.code.git.safe import GitRefusal
-from pancode.host.room import bytes_in
+from pancode.host.disk_use import bytes_in
 from pancode.life.retention import DAY_MS
 from tests.integration.git.repos import (
     PathTransport,

@@ -9,10 +9,11 @@ import pytest
 
 from node_agent.wire.failure import Outcome
 from pancode.code.retention import DailyRetention
-from pancode.core.records import Run, RunState, SessionRow, Setting, Workflow, WorkflowState
+from pancode.core.records import Run, RunState, Setting, Workflow, WorkflowState
 from pancode.core.values import replace
 from pancode.dispatch.workspaces import KeptWorkspace
-from pancode.life.retention import DAY_MS, FilesNeed, KeepRules, RunBeside, RunFiles, let_go, need_of
+from pancode.life.kept import RunFiles
+from pancode.life.retention import DAY_MS, FilesNeed, KeepRules, RunBeside, let_go, need_of
 from tests.unit.pancode.api.world import World
 
 GIT = {"kind": "git", "repo": "p-1234", "snapshot": "a" * 40}
@@ -101,14 +102,11 @@ def _beside(**facts: Any) -> RunBeside:
 
 def test_each_need_is_a_reason(world: World) -> None:
     run = ended(world, "r-aaaaa2", landed="landed")
-    session = SessionRow(
-        id=run.id, run=run.id, newest_ms=0, title="", mode=run.mode, safety=run.safety, model=None,
-        reasoning=None, program_mode="", on_cap="rest",
-    )  # fmt: skip
+    rules, now = KeepRules(), world.context.clock.wall_ms()
     workflow = Workflow("w-1", 0, "ana", "chain", "", "", None)  # type: ignore[arg-type]
     cases = [
-        (_beside(session=session), FilesNeed.SESSION),
-        (_beside(session=replace(session, closed_by="ana")), None),
+        (_beside(session_used_ms=now - 89 * DAY_MS), FilesNeed.SESSION),
+        (_beside(session_used_ms=now - 90 * DAY_MS), None),
         (_beside(workflow=workflow), FilesNeed.WORKFLOW),
         (_beside(workflow=replace(workflow, state=WorkflowState.DONE)), None),
         (_beside(in_workspace=True), FilesNeed.WORKSPACE),
@@ -116,11 +114,13 @@ def test_each_need_is_a_reason(world: World) -> None:
         (_beside(), None),
     ]
     for beside, need in cases:
-        assert need_of(run, beside) is need, beside
-    assert need_of(replace(run, state=RunState.PENDING), _beside()) is FilesNeed.AT_WORK
+        assert need_of(run, beside, rules, now) is need, beside
+    assert need_of(replace(run, state=RunState.PENDING), _beside(), rules, now) is FilesNeed.AT_WORK
     loser = replace(run, landed=None)
-    assert need_of(loser, _beside()) is FilesNeed.DECISION
-    assert need_of(loser, _beside(is_result=False)) is None, "the loser of a race waits for nobody"
+    assert need_of(loser, _beside(), rules, now) is FilesNeed.DECISION
+    assert need_of(loser, _beside(is_result=False), rules, now) is None, (
+        "the loser of a race waits for nobody"
+    )
 
 
 def test_logs_stay_as_long_as_their_change_waits(world: World) -> None:

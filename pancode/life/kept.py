@@ -1,0 +1,35 @@
+"""Names what is kept of a run on the coordinator's disk, and says when it was let go."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from pancode.core.records import Run
+from pancode.errors import WorkspaceError
+
+
+class RunFiles(StrEnum):
+    """What is kept of a run beside its rows and its receipt, which stay."""
+
+    CHANGES = "changes"
+    """The commits in the depot: where it began, and its result."""
+    LOGS = "logs"
+
+
+def gone_at(run: Run, what: RunFiles) -> int | None:
+    """When these files of it went, in milliseconds; None: they did not."""
+    return run.terms.get("let_go", {}).get(what.value)
+
+
+def must_have_changes(run: Run) -> None:
+    """WorkspaceError `files_gone` where its commits were let go."""
+    gone = gone_at(run, RunFiles.CHANGES)
+    if gone is not None:
+        day = datetime.fromtimestamp(gone / 1000, UTC).date()
+        raise WorkspaceError(
+            f"the files of {run.id} are no longer kept",
+            why=f"they were let go on {day}, long after its end: nothing needed them (keep.changes)",
+            fix=f"its proof and its answer stay: pancode receipt show {run.id}; pancode runs show {run.id}",
+            code="files_gone",
+        )
