@@ -28,6 +28,9 @@ _FOR_READERS = {
     ".js": re.compile(rb"^[ \t]*(?:(?://.*|/\*\*.*\*/)$)?", re.MULTILINE),
 }
 """Comments and indentation of our files, which a browser has no use for; lines keep their numbers."""
+_OWN_FILE = re.compile(rb'(?<=")(?:\./)?(?=(?:app\.js|answer\.js|style\.css|icon\.svg|vendor/)[^"]*")')
+"""Where a page begins to name a file that it is made of; the API is no file."""
+_FOR_EVER, _ASK_AGAIN = "max-age=31536000, immutable", "no-cache"
 _IMPORT_MAP = re.compile(rb'<script type="importmap">(.*?)</script>', re.DOTALL)
 
 
@@ -45,16 +48,38 @@ class WebFile:
         data = path.read_bytes()
         if path.suffix in _FOR_READERS:
             data = _FOR_READERS[path.suffix].sub(b"", data)
+        return cls.made(data, TYPES[path.suffix])
+
+    @classmethod
+    def made(cls, data: bytes, kind: str) -> WebFile:
         mark = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
-        return cls(data, gzip.compress(data, 9, mtime=0), TYPES[path.suffix], mark)
+        return cls(data, gzip.compress(data, 9, mtime=0), kind, mark)
 
 
 def routes() -> list[BaseRoute]:
-    """One route for each file, `/` and `/answer` for pages; a path that is not on the list is not there."""
+    """One route for each file, `/` and `/answer` for pages; a path that is not on the list is not there.
+
+    What a page is made of lies in a folder that the digest of all of it names. So a browser asks for it once,
+    and a page of another version never gets a file of this one.
+    """
     files = {name: WebFile.of(STATIC / name) for name in names()}
-    policy, plain = policy_of(files[PAGE].data), policy_of(files[ANSWER].data)
-    table = {"/": files[PAGE], "/answer": files[ANSWER], **{f"/{name}": file for name, file in files.items()}}
-    return [_route(at, file, plain if file is files[ANSWER] else policy) for at, file in table.items()]
+    version = hashlib.sha256("".join(file.mark for file in files.values()).encode()).hexdigest()[:16]
+    pages = {name: _page(files[name], version) for name in (PAGE, ANSWER)}
+    policy, plain = policy_of(pages[PAGE].data), policy_of(pages[ANSWER].data)
+    return [
+        _route("/", pages[PAGE], policy, _ASK_AGAIN),
+        _route("/answer", pages[ANSWER], plain, _ASK_AGAIN),
+        *(
+            _route(f"/{version}/{name}", file, policy, _FOR_EVER)
+            for name, file in files.items()
+            if name not in pages
+        ),
+    ]
+
+
+def _page(file: WebFile, version: str) -> WebFile:
+    """The page, with the names of its files in the folder of this version."""
+    return WebFile.made(_OWN_FILE.sub(f"./{version}/".encode(), file.data), file.kind)
 
 
 def names() -> list[str]:
@@ -83,11 +108,11 @@ def policy_of(page: bytes) -> str:
     )
 
 
-def _route(path: str, file: WebFile, policy: str) -> Route:
+def _route(path: str, file: WebFile, policy: str, cached: str) -> Route:
     head = {
         "Content-Security-Policy": policy,
         "Cross-Origin-Opener-Policy": "same-origin",
-        "Cache-Control": "no-cache",
+        "Cache-Control": cached,
         "Vary": "Accept-Encoding",
         "ETag": file.mark,
     }

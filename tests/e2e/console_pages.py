@@ -16,8 +16,13 @@ QUESTION = f"mkdir -p .pancode; echo '{ASKS}' > .pancode/question.json"
 TURNS = "fix \u202egnp.exe for all"
 """U+202E turns what follows it round."""
 
-FIRST_ACTS = """async () => {
-  const { askedFor } = await import('./lib/acts.js');
+_MODULE = "const module = (name) => import(new URL(name, document.querySelector('script[type=module]').src));"
+"""The page's own copy of a module: its files lie in a folder that is named by their digest."""
+
+FIRST_ACTS = (
+    f"async () => {{ {_MODULE}"
+    + """
+  const { askedFor } = await module('lib/acts.js');
   const of = { verification: { state: 'partly' }, continued_by: [] };
   const done = { state: 'ended', outcome: 'done', commit: 'c', ...of };
   const ended = (more) => askedFor({ ...done, ...more });
@@ -30,6 +35,7 @@ FIRST_ACTS = """async () => {
     ...Object.fromEntries(states.map((outcome) => [outcome, ended({ outcome })])),
   };
 }"""
+)
 WANTED_ACTS = {
     "running": "",
     "done": "land",
@@ -45,8 +51,10 @@ WANTED_ACTS = {
 }
 """The act that each state asks for."""
 
-STEPS = """async (transcripts) => {
-  const { takeStep } = await import('./lib/steps.js');
+STEPS = (
+    f"async (transcripts) => {{ {_MODULE}"
+    + """
+  const { takeStep } = await module('lib/steps.js');
   return Object.fromEntries(Object.entries(transcripts).map(([name, text]) => {
     const steps = [], open = new Map();
     text.split('\\n').forEach((line, i) => takeStep(steps, open, line, i));
@@ -54,6 +62,7 @@ STEPS = """async (transcripts) => {
     return [name, `${worked} worked, then: ${steps.at(-1).say}`];
   }));
 }"""
+)
 
 
 HOSTILE_STEPS = (
@@ -91,13 +100,19 @@ def export(rows, as_json=False):
         return json.dumps(sorted(rows))
     return sorted(rows)
 EOF"""
+BROKEN = """# read the rows from a file
+printf 'from rows import read\\n' >> export.py
+printf 'echo "ImportError: no module named rows"; exit 1\\n' > check.sh"""
 SLOW = """# migrate the tests to the new client
 for i in $(seq 600); do echo "test $i of 600 passed"; sleep 0.2; done"""
 
-ROUTES = """async () => {
-  const [{ PAGES }, { PARTS }] = await Promise.all([import('./app.js'), import('./pages/run.js')]);
+ROUTES = (
+    f"async () => {{ {_MODULE}"
+    + """
+  const [{ PAGES }, { PARTS }] = await Promise.all([module('app.js'), module('pages/run.js')]);
   return { pages: Object.keys(PAGES), parts: Object.keys(PARTS) };
 }"""
+)
 
 MARKS = """() => {
   const plain = [];

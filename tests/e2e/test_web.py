@@ -21,6 +21,7 @@ from pancode.client import Client, path_of
 from tests.e2e.console import REBOUND, Console, api, axe_source, chromium, findings, free_port
 from tests.e2e.console_answer import answer_by_notice
 from tests.e2e.console_pages import (
+    BROKEN,
     FIRST_ACTS,
     HOSTILE,
     MARKS,
@@ -173,6 +174,30 @@ def test_a_tab_on_now_asks_little_while_nothing_happens(console: Console, page: 
         console.owner.run("runs", "stop", run).ok()
 
 
+def test_a_second_visit_asks_for_the_page_and_its_facts_alone(console: Console, page: Page) -> None:
+    """Over a slow line each request is a wait: what the page is made of is in the browser since the first."""
+    session = page.context.new_cdp_session(page)
+    asked, kept = dict[str, str](), set[str]()
+    session.send("Network.enable")
+    session.on(
+        "Network.requestWillBeSent", lambda one: asked.update({one["requestId"]: one["request"]["url"]})
+    )
+    session.on("Network.requestServedFromCache", lambda one: kept.add(one["requestId"]))
+
+    def answered(one: dict[str, Any]) -> None:
+        if one["response"].get("fromDiskCache"):
+            kept.add(one["requestId"])
+
+    session.on("Network.responseReceived", answered)
+    page.goto("about:blank")
+    asked.clear()
+    page.goto(f"{console.url}#/now")
+    expect(page.get_by_role("region", name="Today's money")).to_contain_text("spent")
+    page.wait_for_timeout(1_000)
+    sent = [url for one, url in asked.items() if one not in kept]
+    assert len(sent) <= 6, sent
+
+
 def test_what_an_agent_wrote_is_text(console: Console, page: Page, hostile: str) -> None:
     console.go(page, f"#/runs/{hostile}/log", f"Run {hostile}")
     log = page.get_by_role("region", name="log")
@@ -267,7 +292,7 @@ def test_several_runs_are_marked_and_stopped(console: Console, page: Page, top: 
     expect(page.get_by_role("heading", level=1)).to_have_text(f"Run {going[1]}")
     console.go(page, f"#/runs/{going[0]}")
     expect(page.locator("main .main:visible")).to_have_text("Retry")
-    expect(page.locator("link[rel=icon]")).to_have_attribute("href", "icon.svg")
+    expect(page.locator("link[rel=icon]")).to_have_attribute("href", re.compile(r"/icon\.svg$"))
 
 
 def test_the_filled_key_follows_from_the_state(console: Console, page: Page, top: Path) -> None:
@@ -276,7 +301,7 @@ def test_the_filled_key_follows_from_the_state(console: Console, page: Page, top
     failed = console.owner.dispatch(*SHELL, "--verify", gate, "echo x > wrong.txt", cwd=top)
     assert console.owner.ended(failed)["outcome"] == "verify_failed"
     console.go(page, f"#/runs/{failed}", f"Run {failed}")
-    expect(page.locator("link[rel=icon]")).to_have_attribute("href", "icon-bad.svg")
+    expect(page.locator("link[rel=icon]")).to_have_attribute("href", re.compile(r"/icon-bad\.svg$"))
     filled = page.locator("main .main:visible")
     expect(filled).to_have_text("Look at the gate")
     filled.click()
@@ -692,6 +717,26 @@ def test_the_pictures_of_the_documents(console: Console, tmp_path: Path) -> None
     page.get_by_role("button", name="Keep").click()
     expect(page.locator(".comments")).to_contain_text("keep the order")
     page.locator(".change").screenshot(path=folder / "change.png")
+    failed = owner.dispatch(*SHELL, "--verify", "sh check.sh", BROKEN, cwd=top)
+    owner.ended(failed)
+    race = owner.ask("race", "--detach", *SHELL, "--best-of", "3", "--verify", "true", WANTED, cwd=top)[
+        "workflow"
+    ]
+    winner = page.get_by_role("region", name="Lanes").locator("li", has_text="winner")
+    console.go(page, f"#/workflows/{race}", f"Workflow {race}")
+    expect(winner).to_have_count(1)
+    for name, place in (
+        ("race", f"workflows/{race}"),
+        ("run", f"runs/{failed}/gates"),
+        ("inbox", f"inbox?item={asks}"),
+        ("runs", "runs"),
+        ("machines", "machines/desk"),
+        ("money", "money"),
+    ):
+        console.go(page, f"#/{place}")
+        expect(page.get_by_text("reading …")).to_have_count(0)
+        page.wait_for_timeout(500)  # for what is asked for behind the first answer
+        page.screenshot(path=folder / f"{name}.png")
     owner.run("runs", "stop", slow).ok()
     page.context.close()
     drawn = {path.name for path in folder.glob("*.png")}

@@ -82,6 +82,9 @@ def review_from_now_on(page: Page, phone: Page) -> None:
     """Another mode, and a higher level, which asks first; on a phone it stands above the words."""
     now = page.get_by_role("complementary", name="This session")
     expect(now).to_contain_text("build, auto-edit")
+    now.locator("summary", has_text="context window").click()
+    expect(now).to_contain_text(re.compile("context window: .* tokens"))
+    expect(now).to_contain_text("identity")
     choice(page, "mode").select_option("review")
     choice(page, "safety").select_option("full-auto")
     page.get_by_role("button", name="Change from my next words on").click()

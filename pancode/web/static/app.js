@@ -14,6 +14,7 @@ import { Chat } from "./pages/chat.js";
 import { Dispatch } from "./pages/dispatch.js";
 import { Agents, Machines } from "./pages/fleet.js";
 import { Inbox } from "./pages/inbox.js";
+import { Issues } from "./pages/issues.js";
 import { KINDS, Make } from "./pages/make.js";
 import { Now } from "./pages/now.js";
 import { Projects } from "./pages/projects.js";
@@ -22,7 +23,7 @@ import { Runs } from "./pages/runs.js";
 import { Settings } from "./pages/settings.js";
 import { Workflows } from "./pages/workflows.js";
 
-export const PAGES = { now: Now, runs: Runs, inbox: Inbox, chat: Chat, dispatch: Dispatch, workflows: Workflows, projects: Projects, new: Make, machines: Machines, money: Money, agents: Agents, audit: Audit, settings: Settings, more: More };
+export const PAGES = { now: Now, runs: Runs, inbox: Inbox, chat: Chat, dispatch: Dispatch, workflows: Workflows, projects: Projects, issues: Issues, new: Make, machines: Machines, money: Money, agents: Agents, audit: Audit, settings: Settings, more: More };
 /** The places at the foot of a phone; More has the others. */
 const ON_PHONE = ["now", "inbox", "chat", "runs", "more"];
 let tabs = null;

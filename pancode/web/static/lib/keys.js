@@ -4,7 +4,7 @@ import { go } from "./live.js";
 import { askWhy } from "./parts.js";
 
 export const PLACES = [
-  ["n", "now", "Now"], ["i", "inbox", "Inbox"], ["c", "chat", "Chat"], ["r", "runs", "Runs"], ["d", "dispatch", "Dispatch"], ["w", "workflows", "Workflows"], ["p", "projects", "Projects"],
+  ["n", "now", "Now"], ["i", "inbox", "Inbox"], ["c", "chat", "Chat"], ["r", "runs", "Runs"], ["d", "dispatch", "Dispatch"], ["w", "workflows", "Workflows"], ["p", "projects", "Projects"], ["o", "issues", "Issues"],
   ["m", "machines", "Machines"], ["b", "money", "Money"], ["a", "agents", "Agents"], ["u", "audit", "Audit"], ["s", "settings", "Settings"],
 ];
 const own = new Set();

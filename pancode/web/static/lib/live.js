@@ -20,38 +20,53 @@ export const html = htm.bind((kind, props, ...children) => {
 });
 const AT_MOST_EACH_MS = 200;
 
-/** {data, error, at}: read now, and again when an event fits. `path` null: nothing to read. */
+/** By address: what was read, who shows it, and which events they want it read again for. */
+const stores = new Map();
+
+function opened(address) {
+  const stop = new AbortController(), store = { state: { address }, setters: new Set(), wants: new Set(), passed: false };
+  let busy = false, dirty = false, failed = false, timer = 0, before = 0;
+  const tell = (state) => { store.state = state; for (const set of [...store.setters]) set(state); };
+  const read = async () => {
+    busy = true; dirty = false; store.passed = false; before = Date.now();
+    try {
+      const data = await get(address, undefined, stop.signal);
+      if (!stop.signal.aborted) { failed = false; tell({ address, data, at: Date.now() }); }
+    } catch (error) {
+      if (!stop.signal.aborted) { failed = true; tell({ ...store.state, error }); }
+    }
+    busy = false;
+    if (dirty) store.soon();
+  };
+  store.soon = () => {
+    if (busy) { dirty = true; return; }
+    if (timer || stop.signal.aborted) return;
+    timer = setTimeout(() => { timer = 0; read(); }, Math.max(10, before + AT_MOST_EACH_MS - Date.now()));
+  };
+  const deaf = listen((event) => {
+    if (event.kind === "reset" || (event.kind === "resumed" ? failed : [...store.wants].some((wanted) => wanted.current(event)))) store.soon();
+    else store.passed = true;
+  });
+  store.end = () => { deaf(); clearTimeout(timer); stop.abort(); stores.delete(address); };
+  stores.set(address, store);
+  read();
+  return store;
+}
+
+/** {data, error, at}: read now, and again when an event fits. `path` null: nothing to read. What several show is read once. */
 export function useLive(path, query, fits = () => true) {
   const [state, set] = useState({});
   const address = path && withQuery(path, query);
-  const wanted = useRef(fits);
+  const wanted = useRef(fits), again = useRef(() => {});
   wanted.current = fits;
-  const again = useRef(() => {});
   useEffect(() => {
     if (!address) return undefined;
-    const stop = new AbortController();
-    let busy = false, dirty = false, failed = false, timer = 0, before = 0;
-    set((old) => (old.address === address ? old : { address }));
-    const read = async () => {
-      busy = true; dirty = false; before = Date.now();
-      try {
-        const data = await get(address, undefined, stop.signal);
-        if (!stop.signal.aborted) { failed = false; set({ address, data, at: Date.now() }); }
-      } catch (error) {
-        if (!stop.signal.aborted) { failed = true; set((old) => ({ ...old, error })); }
-      }
-      busy = false;
-      if (dirty) soon();
-    };
-    const soon = () => {
-      if (busy) { dirty = true; return; }
-      if (timer || stop.signal.aborted) return;
-      timer = setTimeout(() => { timer = 0; read(); }, Math.max(10, before + AT_MOST_EACH_MS - Date.now()));
-    };
-    again.current = soon;
-    read();
-    const deaf = listen((event) => { if (event.kind === "reset" || (event.kind === "resumed" ? failed : wanted.current(event))) soon(); });
-    return () => { deaf(); clearTimeout(timer); stop.abort(); };
+    const store = stores.get(address) || opened(address);
+    store.setters.add(set); store.wants.add(wanted);
+    set(store.state);
+    if (store.passed) store.soon(); // an event that nobody wanted until now
+    again.current = store.soon;
+    return () => { store.setters.delete(set); store.wants.delete(wanted); if (!store.setters.size) store.end(); };
   }, [address]);
   return { ...state, again: () => again.current() };
 }

@@ -13,7 +13,7 @@ export function Page({ title, tab = title, tone, lives = [], actions, children }
   const error = shown.find((one) => one.error)?.error;
   const silent = useSilence();
   useEffect(() => { document.title = `${visible(tab)} · PanCode`; }, [tab]);
-  useEffect(() => { document.querySelector("link[rel=icon]").href = ["live", "warn", "bad", "ghost"].includes(tone) ? `icon-${tone}.svg` : "icon.svg"; }, [tone]);
+  useEffect(() => { document.querySelector("link[rel=icon]").href = new URL(["live", "warn", "bad", "ghost"].includes(tone) ? `../icon-${tone}.svg` : "../icon.svg", import.meta.url); }, [tone]);
   return html`<main id="main" tabindex="-1">
     <header class="head"><h1>${title}</h1><${AsOf} read=${read} silent=${silent} />${actions && html`<div class="keys push">${actions}</div>`}</header>
     ${error && html`<${Trouble} problem=${error} />`}

@@ -113,7 +113,17 @@ function About({ shape, children }) {
     ${fact("mode, safety", `${shape.mode}, ${shape.safety}`)}${fact("project", shape.project)}${fact("begun", html`${shape.created_by} <${When} at=${shape.created_at} />`)}${fact("turns", shape.sittings.reduce((sum, one) => sum + one.turns, 0))}
     ${fact("cost", html`${cost(shape.usage)}${shape.usage.disputed_usd ? `, ${usd(shape.usage.disputed_usd)} disputed` : ""}`)}${fact("tokens", many(tokens(shape.usage)))}${last?.tokens && fact("last turn", `${last.cost_usd === null ? "cost unknown" : usd(last.cost_usd)}, ${many(last.tokens)} tokens`)}
     ${ceiling && fact("left", shape.usage.cost_usd === null ? html`<span class="ghost tone">unknown, at most ${usd(left)} of ${usd(ceiling)}</span>` : `${usd(left)} of ${usd(ceiling)}`)}${sitting && fact("a sitting", `at most ${usd(sitting)}`)}</dl>${ceiling && shape.usage.cost_usd !== null && html`<${Bar} used=${ceiling - left} most=${ceiling} label=${`${usd(left)} of ${usd(ceiling)} left`} />`}
-    ${shape.sittings.length > 1 && html`<details class="small"><summary><${Glyph} name="fold" />${counted(shape.sittings.length, "sitting")}</summary><ul class="plain">${shape.sittings.map((one) => html`<li><${RunLink} run=${one.run} /> ${counted(one.turns, "turn")}, ${plain(one.outcome || one.state)}</li>`)}</ul></details>`}${children}</div><//>`;
+    ${shape.sittings.length > 1 && html`<details class="small"><summary><${Glyph} name="fold" />${counted(shape.sittings.length, "sitting")}</summary><ul class="plain">${shape.sittings.map((one) => html`<li><${RunLink} run=${one.run} /> ${counted(one.turns, "turn")}, ${plain(one.outcome || one.state)}</li>`)}</ul></details>`}<${Window} shape=${shape} />${children}</div><//>`;
+}
+
+/** What fills the window of its model, by kind; read again after each turn. */
+function Window({ shape }) {
+  const { data } = useLive(at("sessions", shape.session, "context"), undefined, (event) => event.run === shape.run && /^run.(stage|turn|ended)/.test(event.kind));
+  if (!data) return "";
+  const { used, window, parts } = data, share = used !== null && window ? `${many(used)} of ${many(window)} tokens` : window ? `${many(window)} tokens, how full is not known` : "not known";
+  return html`<details class="small"><summary><${Glyph} name="fold" />context window: <span class=${used === null ? "ghost tone" : ""}>${share}</span></summary>
+    ${used !== null && window ? html`<${Bar} used=${used} most=${window} label=${`${share} of the window are used`} />` : ""}
+    <dl class="pairs">${parts.filter((one) => one.tokens !== 0).map((one) => fact(one.name, one.tokens === null ? html`<span class="ghost tone">not known</span>` : `about ${many(one.tokens)}`))}</dl>${data.compacted && html`<p class="quiet">${data.compacted}</p>`}</details>`;
 }
 
 const TERMS = { mode: "mode", safety: "safety", model: "model", reasoning: "effort", program_mode: "its program's mode" };

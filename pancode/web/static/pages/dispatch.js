@@ -98,7 +98,7 @@ function Fields({ form, put }) {
     <label class="choice"><input type="checkbox" checked=${form.ask} onChange=${put("ask")} /> ask me before it begins</label></div><//>`;
 }
 
-function Verdict({ said, task }) {
+export function Verdict({ said, task }) {
   const { report, problem } = said;
   if (problem) return html`<${Trouble} problem=${problem} />`;
   if (!report) return html`<p class="small quiet">${task ? "asking …" : "Write a task, and the ten gates answer at once."}</p>`;

@@ -54,7 +54,8 @@ function OneWorkspace({ name }) {
   const repair = at("workspaces", name, "repair");
   return html`<${Page} title=${`Workspace ${name}`} lives=${[live]} actions=${one && html`<${Keys} kind="main" one=${one} again=${() => go(["projects"])} />`}>${one && html`
     ${one.problems.map((problem) => html`<${Warning}>${problem.what}<//>`)}
-    <${Panel} title="What it is"><dl class="pairs pad">${fact("branch", one.branch)}${fact("repository", one.project)}${fact("machine", one.node || "any")}${fact("works there", one.agent)}${fact("last on", one.at_node)}${fact("made", html`<${When} at=${one.created_at} /> by ${one.created_by}`)}${fact("not landed", one.files.join(", "))}</dl><//>
+    <${Panel} title="What it is"><dl class="pairs pad">${fact("branch", one.branch)}${fact("repository", one.project)}${fact("machine", one.node || "any")}${fact("works there", one.agent)}${fact("last on", one.at_node)}${fact("made", html`<${When} at=${one.created_at} /> by ${one.created_by}`)}${fact("plan", one.files.find((file) => file === `docs/${one.workspace}-plan.md`))}${fact("not landed", one.files.join(", "))}</dl>
+      ${one.last && html`<p class="keys pad"><a class="btn" href=${link(["runs", one.last, "diff"])}>Look at the change</a></p>`}<//>
     <${Panel} title="Runs" count=${one.runs.length}>${!one.runs.length ? html`<${Empty} title="Nobody has worked here yet" />` : html`<ul>${[...one.runs].reverse().map((run) => html`<${Row} key=${run.run} word=${run.landed ? "landed" : run.outcome} href=${link(["runs", run.run])} title=${title(run)} why=${`run:${run.run}`} facts=${html`<span>${run.run}</span>`} />`)}</ul>`}<//>
     <details class="panel" open=${one.problems.length > 0}><summary class="pad small quiet">Its repository has moved, or it gets another machine</summary><${Form} of="workspaces/{workspace}/repair" path=${repair} verb="Repair" first=${["repository", "node"]} done=${() => { tell(`${name} is repaired`); live.again(); }} /></details>`}<//>`;
 }
