@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import termios
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +20,15 @@ def who() -> str:
     there = remote_of(os.environ)
     if there is not None:
         return there.facts().user
-    return os.environ.get("USER") or os.environ.get("LOGNAME") or f"uid {os.getuid()}"
+    return os.environ.get("USER") or os.environ.get("LOGNAME") or login_name()
+
+
+def login_name() -> str:
+    """The user of this process, whatever its environment says."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
 
 
 def terminal_is_gone() -> bool:

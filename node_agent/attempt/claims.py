@@ -89,6 +89,7 @@ def claims_of(node: Self, order: Order, entry: JournalRecord, prompt_digest: str
         usage=usage_from_json(exited.get("usage"), Mark.SPAWNED in entry.data),
         claimed=_claimed(exited.get("claimed")),
         calls=_calls(exited.get("calls")),
+        resets_ms=exited.get("resets_ms", 0),
         session=_session(exited.get("session")),
         tool_calls=dict(exited.get("tools", {})),
         gates=tuple(gate_from_json(one) for one in entry.gated.get("gates", ())),

@@ -15,6 +15,7 @@ from node_agent.attempt.gateways import GatewayAccess
 from node_agent.attempt.records import JournalRecord, JournalState, Note, PutBack
 from node_agent.policy.judging import NO_BOUNDS, NOTHING_BROKEN, Bounds, FileChange, Offences
 from node_agent.runtimes.base import ExitInfo, FleetCalled, ProcessSpec, TurnEnded
+from node_agent.runtimes.limits import LimitReset
 from node_agent.shim.spool import Look, PhasePlan
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.identity import AttemptId
@@ -386,6 +387,8 @@ class ReportedEnd:
     model: str | None = None
     spent: ReportedUsage = ReportedUsage()
     findings: tuple[str, ...] = ()
+    resets: LimitReset | None = None
+    """When the limit ends that its login has met; None: it did not say."""
 
 
 class OutputReader(Protocol):

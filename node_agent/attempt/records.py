@@ -75,6 +75,8 @@ class ExitedData(MarkData, total=False):
     """Wire form of node_agent.wire.order.BoardEntry: the values that the agent has written."""
     rests: str | None
     """The reason why a sitting ended by itself."""
+    resets_ms: int
+    """From the agent's end until the limit ends that its login has met; 0: nobody knows."""
 
 
 class CommittedData(MarkData, total=False):

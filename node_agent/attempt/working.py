@@ -22,6 +22,7 @@ from node_agent.attempt.watch import SECRET, TOO_MANY, OutputWatch, SignsOfLife,
 from node_agent.policy.commands.tree import get_ready
 from node_agent.policy.judging import NOWHERE, Bounds, Where
 from node_agent.runtimes.base import EndedBy, ExitInfo
+from node_agent.runtimes.limits import pause_ms
 from node_agent.shim import spool
 from node_agent.wire.control import PersonAnswers
 from node_agent.wire.event import Finding, Interrupting, PersonAsked, PersonHeard, Progress
@@ -333,7 +334,7 @@ def _mark_ended(
         data["findings"] = [*data.get("findings", ()), f"{swept} processes were left behind and killed"]
     ms = agent.ended_mono_ms - agent.began_mono_ms if agent is not None else 0
     return case.mark(
-        Mark.EXITED, fault, _with_reported(_with_answer(case, data, reported), reported, ms, count)
+        Mark.EXITED, fault, _with_reported(case, _with_answer(case, data, reported), reported, ms, count)
     )
 
 
@@ -348,7 +349,7 @@ def _end_of(agent: spool.StepRecord) -> ExitInfo:
 
 
 def _with_reported(
-    data: ExitedData, reported: ReportedEnd | None, ms: int, count: ModelCount | None
+    case: Case, data: ExitedData, reported: ReportedEnd | None, ms: int, count: ModelCount | None
 ) -> ExitedData:
     if reported is None:  # the agent never ran, so its cost is known
         return {**data, **NEVER_RAN}
@@ -367,6 +368,7 @@ def _with_reported(
         "tools": dict(reported.spent.tool_calls),
         "findings": findings,
         "rests": reported.spent.rests,
+        "resets_ms": pause_ms(reported.resets, case.context.clock.wall_ms()),
     }
 
 
@@ -401,4 +403,4 @@ def _gone(case: Case, fault: verdict.Fault) -> Turn:
     _, data = taken(case, fault)
     findings = [f"{swept} processes were left behind and killed"] if swept else []
     data["findings"] = [*data.get("findings", ()), *findings]
-    return case.mark(Mark.EXITED, fault, _with_reported(data, reported, _lived_ms(case), count))
+    return case.mark(Mark.EXITED, fault, _with_reported(case, data, reported, _lived_ms(case), count))

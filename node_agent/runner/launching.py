@@ -186,6 +186,7 @@ class StreamReader:
             session=_name(None if told.session is None else self._clean(told.session)),
             model=_name(None if told.model is None else self._clean(told.model)),
             spent=self._spent(told.usage, tools or self._tools),
+            resets=told.resets,
             findings=tuple(
                 dict.fromkeys(
                     map(self._clean, (*self._held.all_words(), *self._false, *orders.findings(told)))

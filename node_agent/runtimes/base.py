@@ -13,6 +13,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
+from node_agent.runtimes.limits import LimitReset
 from node_agent.wire.endpoint import Sampling
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.fleet import FleetTerms
@@ -392,6 +393,8 @@ class RuntimeVerdict:
     version: str | None = None
     tool_calls: Mapping[ActionClass, int] = field(default_factory=dict)
     denials: tuple[Denial, ...] = ()
+    resets: LimitReset | None = None
+    """When the limit ends that its login has met; None: it did not say."""
 
     @property
     def outcome(self) -> Outcome:

@@ -22,6 +22,7 @@ from node_agent.runtimes.base import (
     how_it_ended,
     whole,
 )
+from node_agent.runtimes.limits import LimitReset
 from node_agent.runtimes.lines import JsonLines, text_of
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import ActionClass
@@ -103,6 +104,7 @@ class EventParser(ABC):
         self._calls: Counter[ActionClass] = Counter()
         self._open: dict[str, ToolCall] = {}
         self._denials: list[Denial] = []
+        self._resets: LimitReset | None = None
         self._denied_last: Denial | None = None
         """Set back to None where the agent found another way."""
 
@@ -145,6 +147,7 @@ class EventParser(ABC):
             self._version,
             dict(self._calls),
             tuple(self._denials),
+            self._resets if failure is FailureKind.MODEL_BUSY else None,
         )
 
     def _begun(self, number: Any, call: ToolCall) -> ToolCall:

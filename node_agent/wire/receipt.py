@@ -275,6 +275,8 @@ class Claims(WireModel):
     claimed: Usage | None = None
     """The runtime's own figures, if the gateway counted."""
     calls: ModelCalls | None = None
+    resets_ms: Lasted = 0
+    """From the agent's end until the limit of its login ends, as its program told; 0: it did not say."""
     session: Name | None = None
     tool_calls: Annotated[dict[Name, Count], Field(max_length=200)]
     gates: Annotated[tuple[GateResult, ...], Field(max_length=MOST_STEPS)]

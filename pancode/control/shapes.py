@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -91,6 +91,8 @@ class BriefLine(TypedDict):
     what: str
     task: str
     command: str
+    outcome: NotRequired[str]
+    """Of a run that waits for a person."""
 
 
 class BriefShape(TypedDict):

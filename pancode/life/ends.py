@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from node_agent.wire.control import StopControl as StopOrder
@@ -81,14 +82,20 @@ def next_attempt(made: Changes, retry: Retry, why: str, asked_ms: int = 0) -> Ch
     run, number = made.run, made.run.attempt + 1
     if made.case.spent_up(number):
         return None
+    at_ms = made.now.ms + pause_ms(retry, made.now.retry_pause_ms, asked_ms)
+    until = f", limited until {_moment(at_ms)}" if asked_ms else ""
     waits = replace(
         move_run(run, RunState.PENDING),
         attempt=number,
-        reason=f"attempt {number} waits: {why}",
+        reason=f"attempt {number} waits{until}: {why}",
         waits=WaitReason.RETRY,
-        retry_at_ms=made.now.ms + pause_ms(retry, made.now.retry_pause_ms, asked_ms),
+        retry_at_ms=at_ms,
     )
     return made.put(waits).tell("retry", f"attempt {number}", "tried again", f"{why}; {retry.words}")
+
+
+def _moment(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def not_tried_again(made: Changes, what: str = "budget", why: str = NOTHING_LEFT) -> Changes:

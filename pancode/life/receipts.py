@@ -359,7 +359,7 @@ def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:
     if made.run.attempt != this.attempt:
         return made, True
     made = made.put(with_preface(made.run, retry.cause, claims, signal.output))
-    asked_ms = claims.calls.retry_ms if claims.calls is not None else 0
+    asked_ms = max(claims.resets_ms, claims.calls.retry_ms if claims.calls is not None else 0)
     there = moved(made.run, signal.nodes) if retry.cause is RetryCause.RATE_LIMIT else None
     if there is not None:
         words = f"{made.run.runtime} is turned away; {there.runtime} calls another provider"

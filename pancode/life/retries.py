@@ -106,8 +106,9 @@ def as_it_was(run: Run, attempt: int) -> Run:
     return replace(run, runtime=before["runtime"], asked_model=before["asked_model"])
 
 
-LONGEST_WAIT_MS = 24 * 3_600_000
-"""The longest pause that is waited for a provider; after it the provider is asked again."""
+LONGEST_WAIT_MS = 8 * 24 * 3_600_000
+"""The longest pause that is waited for a provider; after it the provider is asked again. A subscription's
+longest window is a week."""
 _MOST_DOUBLINGS = 5
 
 

@@ -202,8 +202,8 @@ def _wait(run: Run) -> BriefLine:
     if seen is not None and seen.state is ResultTrust.DISPUTED:
         return _line(run, f"is disputed: {seen.why}", f"pancode runs show {seen.run}")
     if run.outcome in _FINDS:
-        return _line(run, *_FINDS[run.outcome])
-    return _line(run, "has a change that is not landed", "pancode land {run}")
+        return {**_line(run, *_FINDS[run.outcome]), "outcome": str(run.outcome)}
+    return {**_line(run, "has a change that is not landed", "pancode land {run}"), "outcome": "review"}
 
 
 def _more(many: int) -> Iterator[BriefLine]:

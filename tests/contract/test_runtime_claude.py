@@ -10,6 +10,7 @@ import pytest
 from node_agent.runtimes.base import Denial, ExitInfo, Resume, Retrying, SessionStarted, ToolCall
 from node_agent.runtimes.claude.command import launch
 from node_agent.runtimes.claude.parse import ClaudeParser
+from node_agent.runtimes.limits import LimitReset
 from node_agent.runtimes.starting import HEAD
 from node_agent.wire.failure import FailureKind as F
 from node_agent.wire.policy import ActionClass as A
@@ -62,6 +63,21 @@ def test_activities_come_as_they_happen() -> None:
     assert [a.action for a in seen if isinstance(a, Denial)] == [A.FILE_WRITE, A.SHELL]
     retries = [a for a in ClaudeParser(ask()).feed(output("claude", "http-429")) if isinstance(a, Retrying)]
     assert retries == [Retrying(429, "rate_limit")]
+
+
+def test_a_window_of_a_subscription_says_when_it_ends() -> None:
+    """The two lines as the real program wrote them for a login whose window was full."""
+    full = {
+        "status": "rejected",
+        "resetsAt": 1795689055,
+        "rateLimitType": "five_hour",
+        "isUsingOverage": False,
+    }
+    over = result(is_error=True, api_error_status=429, result="You've hit your 5-hour limit")
+    filling = line(type="rate_limit_event", rate_limit_info={**full, "status": "allowed_warning"})
+    told = feed("claude", line(type="rate_limit_event", rate_limit_info=full) + over, ExitInfo(status=1))
+    assert (told.failure, told.resets) == (F.MODEL_BUSY, LimitReset(1_795_689_055_000))
+    assert feed("claude", filling + over, ExitInfo(status=1)).resets is None
 
 
 def result(**changes: object) -> bytes:

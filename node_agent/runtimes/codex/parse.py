@@ -11,6 +11,7 @@ from typing import Any
 
 from node_agent.runtimes import base
 from node_agent.runtimes.codex.tools import call_of
+from node_agent.runtimes.limits import clock_in
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of
 from node_agent.runtimes.outcome import EventParser, spent, without_end
 from node_agent.wire.failure import FailureKind, by_status
@@ -133,6 +134,7 @@ class CodexParser(EventParser):
             return without_end(end, self._lines, self._known, "the end of its turn")
         if self._end.get("type") == "turn.failed":
             words = text_of(dict_of(self._end.get("error")).get("message"), "an error without words")
+            self._resets = clock_in(words)
             return _kind(words), words
         if end.status != 0:
             return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a turn that was completed"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -100,18 +99,10 @@ def _facts(folder: object) -> dict[str, Any]:
     return {
         "protocol": PROTOCOL,
         "version": __version__,
-        "user": _login(),
+        "user": login_name(),
         "environ": handed_on(os.environ),
         "folder": None if folder is None else _folder(str(folder)),
     }
-
-
-def _login() -> str:
-    """The user as whom SSH has let the far end in, whatever its environment says."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return f"uid {os.getuid()}"
 
 
 def _folder(named: str) -> str:

@@ -54,7 +54,7 @@ function Top({ name, help, find }) {
   const silent = useSilence();
   const fleet = useLive("fleet", undefined, (event) => event.kind === "node.state");
   const inbox = useLive("inbox", undefined, (event) => event.kind.startsWith("inbox") || event.kind === "run.ended" || event.kind === "run.landing");
-  const count = inbox.data?.items.length;
+  const count = inbox.data && inbox.data.items.length + inbox.data.also.length;
   const told = fleet.data?.coordinator;
   const pulse = html`<span class=${`pulse ${silent ? "ghost tone" : "ok"}`}>${silent ? `not heard for ${span(silent)}` : "live"}</span>`;
   const place = (path, words, letter) => html`<a href=${link([path])} title=${letter && `g ${letter}`} aria-current=${name === path ? "page" : undefined} class=${path === "more" ? "phone" : ON_PHONE.includes(path) ? "" : "desk"}>

@@ -21,6 +21,7 @@ from node_agent.attempt.ports import (
 )
 from node_agent.policy.judging import NO_BOUNDS, Bounds
 from node_agent.runtimes.base import ExitInfo
+from node_agent.runtimes.limits import LimitReset
 from node_agent.shim.spool import PhasePlan
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.node import NodeFacts, NodeProblem, RuntimeFact
@@ -31,11 +32,12 @@ from tests.fakes.node.host import MemoryHost
 
 
 class LineReader:
-    """Reads JSON lines `{"answer", "in", "out", "usd", "turns", "tool"}`; all else is passed over."""
+    """Reads JSON lines `{"answer", "in", "out", "usd", "turns", "tool", "resets"}`, and nothing else."""
 
     def __init__(self) -> None:
         self._rest, self._answer = b"", ""
         self._session: str | None = None
+        self._resets: LimitReset | None = None
         self._usage, self._tools = Usage(cost_source="unknown"), dict[str, int]()
 
     def feed(self, chunk: bytes) -> None:
@@ -51,6 +53,8 @@ class LineReader:
     def _take(self, said: dict[str, Any]) -> None:
         self._answer = said.get("answer", self._answer)
         self._session = said.get("session", self._session)
+        if "resets" in said:
+            self._resets = LimitReset(said["resets"])
         if "tool" in said:
             self._tools[said["tool"]] = self._tools.get(said["tool"], 0) + 1
         if "usd" in said:
@@ -71,7 +75,9 @@ class LineReader:
         else:
             fault = None if self._answer else FailureKind.NO_ANSWER
         reason = "" if fault is None else f"exit {end.status}, answer {self._answer!r}"
-        return ReportedEnd(fault, reason, self._answer, session=self._session, spent=self.spent())
+        return ReportedEnd(
+            fault, reason, self._answer, session=self._session, spent=self.spent(), resets=self._resets
+        )
 
 
 class MemoryRuntimes:

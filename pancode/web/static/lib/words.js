@@ -62,6 +62,8 @@ const looks = Object.entries(LOOKS).map(([pair, words]) => [...pair.split(" "), 
 
 /** [tone, glyph] of a word; `of`: the tone, where the place knows better. */
 export const look = (word, of) => looks.find(([tone, , words]) => words.includes(word) && (!of || of === tone)) || looks.find(([tone]) => tone === (of || "bad"));
+/** What failed comes before what is to be read; else in the order given. */
+export const urgent = (lines) => [...lines].sort((a, b) => (look(b.outcome || "review")[0] === "bad") - (look(a.outcome || "review")[0] === "bad"));
 /** A name as words. */
 export const plain = (word) => String(word).replaceAll("_", " ");
 

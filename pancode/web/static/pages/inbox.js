@@ -1,11 +1,12 @@
 // Inbox and review: one thing after the other, by keyboard: next, diff, land, send back, answer.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { askedFor, land } from "../lib/acts.js";
+import { askedFor, land, REFUSES } from "../lib/acts.js";
 import { at, post } from "../lib/api.js";
 import { addKeys } from "../lib/keys.js";
 import { go, html, link, useLive } from "../lib/live.js";
 import { Act, agreed, Ago, asked, Empty, Glyph, Page, Panel, Row, RunLink, State, tell, Warning } from "../lib/parts.js";
+import { stateOf, urgent } from "../lib/words.js";
 import { Change } from "./rundiff.js";
 
 const moves = (event) => /^inbox|run.ended|run.landing/.test(event.kind);
@@ -18,8 +19,8 @@ export function Inbox({ query }) {
   const items = inbox.data?.items || [];
   const waits = new Set(items.map((item) => item.run));
   const review = (runs.data?.runs || []).filter((run) => !waits.has(run.run) && !shut.includes(run.run)).reverse()
-    .map((run) => ({ id: run.run, run: run.run, kind: "review", since: run.finished_at, words: run.task, choices: [], yes: [] }));
-  const all = [...items, ...review], shown = new Set(all.map((one) => one.run));
+    .map((run) => ({ id: run.run, run: run.run, kind: "review", outcome: stateOf(run) === "done" ? "review" : stateOf(run), since: run.finished_at, words: run.task, choices: [], yes: [] }));
+  const sorted = urgent(review), all = [...items, ...sorted], shown = new Set(all.map((one) => one.run));
   const also = (inbox.data?.also || []).filter((one) => !one.run || !shown.has(one.run));
   const place = Math.max(0, all.findIndex((item) => [item.id, item.run].includes(query.item)));
   const item = all[place];
@@ -31,11 +32,11 @@ export function Inbox({ query }) {
     n: ["next item", () => to(1)], p: ["item before", () => to(-1)], d: ["its change", () => item && go(["inbox"], { item: item.id, diff: query.diff ? "" : 1 })],
     l: ["land or approve it", act((one) => approve(one))], x: ["deny it", act((one) => deny(one, close))], s: ["send it back with words", act(sendBack)], a: ["answer it", act(answer)],
   }));
-  const list = (title, some) => some.length ? html`<${Panel} title=${title} count=${some.length} tone=${some === items ? "warn" : ""}><ul>${some.map((one) => html`<${Row} key=${one.id} word=${one.kind} of=${one.kind === "review" ? "wait" : "warn"} marked=${one === item || undefined}
+  const list = (title, some) => some.length ? html`<${Panel} title=${title} count=${some.length} tone=${some === items ? "warn" : ""}><ul>${some.map((one) => html`<${Row} key=${one.id} word=${one.outcome || one.kind} of=${one.kind === "review" ? undefined : "warn"} marked=${one === item || undefined}
     href=${link(["inbox"], { ...query, item: one.id })} title=${one.words.split("\n")[0].slice(0, 120)} why=${whyItem(one)} facts=${html`<span>${one.run}</span><span class="push"><${Ago} at=${one.since} /></span>`} />`)}</ul><//>` : "";
   return html`<${Page} title="Inbox and review" lives=${[inbox, runs]}>
-    ${also.length ? html`<${Panel} title="Also" count=${also.length}><ul>${also.map((one) => html`<${Row} key=${one.run || one.what} word="look" of="wait" href=${one.run ? link(["runs", one.run]) : undefined} title=${[one.what, one.task].filter(Boolean).join(": ")} facts=${html`<code>${one.command}</code>`} />`)}</ul><//>` : ""}
-    ${!all.length ? (also.length ? "" : html`<div class="panel"><${Empty} title="Nothing waits for you" /></div>`) : html`<div class=${`split ${query.item ? "open" : ""}`}><nav class="stack" aria-label="what waits" ref=${box}>${list("Waits for you", items)}${list("To review", review)}</nav>
+    ${also.length ? html`<${Panel} title="Also" count=${also.length}><ul>${also.map((one) => html`<${Row} key=${one.run || one.what} word=${one.outcome || "look"} of=${one.outcome ? undefined : "warn"} href=${one.run ? link(["runs", one.run]) : undefined} title=${[one.what, one.task].filter(Boolean).join(": ")} facts=${html`<code>${one.command}</code>`} />`)}</ul><//>` : ""}
+    ${!all.length ? (also.length ? "" : html`<div class="panel"><${Empty} title="Nothing waits for you" /></div>`) : html`<div class=${`split ${query.item ? "open" : ""}`}><nav class="stack" aria-label="what waits" ref=${box}>${list("Waits for you", items)}${list("To review", sorted)}</nav>
       <${Item} key=${item.id} item=${item} diff=${query.diff} close=${close} /></div>`}<//>`;
 }
 
@@ -47,7 +48,7 @@ function firstOf(item, run) {
   if (asks(item)) return "answer";
   if (item.kind !== "review" && item.kind !== "landing") return "approve";
   const act = run ? askedFor(run) : "";
-  return { land: "approve", look: "look", resolve: "resolve" }[act] || (act ? "look" : item.kind === "landing" && run?.landing?.status !== "conflict" ? "approve" : "");
+  return { land: "approve", look: "look", resolve: "resolve", gate: "gate" }[act] || (act ? "look" : item.kind === "landing" && run?.landing?.status !== "conflict" ? "approve" : "");
 }
 
 function Item({ item, diff, close }) {
@@ -64,7 +65,8 @@ function Item({ item, diff, close }) {
     ${item.choices.length ? html`<p class="keys">${item.choices.map((choice, i) => html`<button type="button" onClick=${() => say(item, String(i + 1))}>${i + 1}: ${choice}</button>`)}</p>` : ""}
     ${item.kind === "change" && html`<p class="small quiet">Only a person can have it made. <code>pancode config undo</code> takes it back.</p>`}
     <p class="keys">${asks(item) && html`<button type="button" class="main" onClick=${() => answer(item)}>Answer <kbd class="desk">a</kbd></button>`}
-      ${item.kind !== "question" && html`<button type="button" class=${kind("approve")} onClick=${() => approve(item)}>${item.kind === "review" ? "Land" : "Approve"} <kbd class="desk">l</kbd></button>`}
+      ${first === "gate" && html`<a class="btn main" href=${link(["runs", item.run, "gates"])}>Look at the gate</a><${Act} label="Retry" path=${at("runs", item.run, "retry")} sure=${`Run the task of ${item.run} once more, from the beginning?`} done=${(told) => go(["runs", told.run])} />`}
+      ${item.kind !== "question" && !(item.kind === "review" && run && REFUSES.land(run)) && html`<button type="button" class=${kind("approve")} onClick=${() => approve(item)}>${item.kind === "review" ? "Land" : "Approve"} <kbd class="desk">l</kbd></button>`}
       ${first === "look" && changes && html`<button type="button" class="main" onClick=${look}>Look at the change</button>`}
       ${first === "resolve" && html`<${Act} label="Resolve" kind="main" path=${at("runs", item.run, "land/resolve")} sure=${`Let an agent settle the conflict of ${item.run} with your files? Its result is a run of its own.`} done=${(told) => go(["runs", told.run])} />`}
       ${wide(item) && html`<button type="button" onClick=${() => approve(item, "run")}>Approve for the whole run</button>`}

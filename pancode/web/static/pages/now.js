@@ -6,7 +6,7 @@ import { strip } from "../lib/lines.js";
 import { seenBefore } from "../lib/feed.js";
 import { html, link, useLive, useNow } from "../lib/live.js";
 import { Act, Ago, Badge, Bar, Empty, heard, Page, Panel, Problems, Row, RunLink, Unheard, Unknown, Unpriced, Warning } from "../lib/parts.js";
-import { counted, many, reasonOf, span, stateOf, title, tokens, took, unheard, usd } from "../lib/words.js";
+import { counted, many, reasonOf, span, stateOf, title, tokens, took, unheard, urgent, usd } from "../lib/words.js";
 import { say, whyItem } from "./inbox.js";
 
 const left = seenBefore();
@@ -20,7 +20,7 @@ export function Now() {
   const budget = useLive("budget", undefined, (event) => /^budget|run.(ended|queued)/.test(event.kind));
   const byNode = [...(queues.data?.queues || [])].sort((a, b) => (a.kind === "node" ? 0 : 1) - (b.kind === "node" ? 0 : 1));
   const orders = byNode.flatMap((queue) => queue.orders.map((order) => ({ ...order, queue })));
-  const items = inbox.data && [...inbox.data.items, ...inbox.data.also.map(alsoItem)];
+  const items = inbox.data && [...inbox.data.items, ...urgent(inbox.data.also).map(alsoItem)];
   return html`<${Page} title="Now" tone=${items?.length ? "warn" : ""} tab=${items?.length ? `(${items.length}) Now` : "Now"} lives=${[queues, fleet, inbox, budget]}>
     <${SinceYouLeft} />
     <div class="two"><${Panel} title="Needs you" count=${items?.length} tone=${items?.length ? "warn" : ""} act=${items?.length ? html`<a href="#/inbox">Open the inbox</a>` : ""}><${Needs} items=${items} /><//>
@@ -44,12 +44,12 @@ function SinceYouLeft() {
 }
 
 /** What waits and is no question: the list that the brief has, too. */
-const alsoItem = (one, place) => ({ also: true, id: `also-${place}`, run: one.run, words: [one.what, one.task].filter(Boolean).join(": "), command: one.command, choices: [] });
+const alsoItem = (one, place) => ({ also: true, word: one.outcome || "look", id: `also-${place}`, run: one.run, words: [one.what, one.task].filter(Boolean).join(": "), command: one.command, choices: [] });
 
 function Needs({ items }) {
   if (!items) return html`<${Unknown} />`;
   if (!items.length) return html`<${Empty} title="Nothing waits for you" />`;
-  return html`<ul>${items.map((item) => item.also ? html`<${Row} key=${item.id} word="look" of="wait" href=${item.run ? link(["runs", item.run]) : undefined} title=${item.words} facts=${html`<code>${item.command}</code>`} />` : html`<${Row} key=${item.id} word=${item.kind} of="warn" href=${link(["inbox"], { item: item.id })} title=${item.words} why=${whyItem(item)}
+  return html`<ul>${items.map((item) => item.also ? html`<${Row} key=${item.id} word=${item.word} of=${item.word === "look" ? "warn" : undefined} href=${item.run ? link(["runs", item.run]) : undefined} title=${item.words} facts=${html`<code>${item.command}</code>`} />` : html`<${Row} key=${item.id} word=${item.kind} of="warn" href=${link(["inbox"], { item: item.id })} title=${item.words} why=${whyItem(item)}
     facts=${html`<span class="desk">${item.run}</span><${Ago} at=${item.since} />`}
     keys=${item.choices.length > 0 && item.choices.map((choice, i) => html`<button type="button" onClick=${() => say(item, String(i + 1))}>${choice}</button>`)} />`)}</ul>`;
 }

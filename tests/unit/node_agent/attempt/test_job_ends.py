@@ -42,6 +42,13 @@ def test_the_limit_of_turns_ends_it_while_it_runs() -> None:
     assert run(Script(output=within), limits=limits).claims[NAME].outcome is Outcome.DONE
 
 
+def test_the_pause_until_its_logins_limit_ends_is_claimed() -> None:
+    far = 1_790_001_000_000 + 10**8  # after the world's clock
+    script = Script(output=b'{"resets": %d}\n' % far, exit_code=1, duration_ms=1_000)
+    assert 0 < run(script).claims[NAME].resets_ms <= 10**8
+    assert run(Script(output=b'{"answer": "x"}\n')).claims[NAME].resets_ms == 0
+
+
 @pytest.mark.parametrize(("setup", "spawned"), [((("make", "env"),), [SETUP]), ((), [])])
 def test_a_gate_whose_program_is_nowhere_ends_it_before_the_agent(
     setup: tuple[tuple[str, ...], ...], spawned: list[str]

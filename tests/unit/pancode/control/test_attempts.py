@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -234,6 +235,19 @@ def test_a_rate_limit_waits_as_long_as_the_provider_asks(coordinator: Desk) -> N
     run = coordinator.row(Run, "r-0001")
     assert run.retry_at_ms is not None and 90_000 <= run.retry_at_ms - before <= 120_000
     assert any("rate limit" in story for story in stories(coordinator))
+
+
+def test_a_limit_of_a_login_is_waited_for_until_it_ends(coordinator: Desk) -> None:
+    """The program has told it: a window of a subscription, which no gateway sees."""
+    node, order = started(coordinator)
+    hours = 3_600_000
+    node.deliver(order, **BUSY, resets_ms=5 * hours)
+    before = coordinator.clock.wall_ms()
+    later(coordinator, node)
+    run = coordinator.row(Run, "r-0001")
+    assert run.retry_at_ms is not None and 0 <= run.retry_at_ms - before - 5 * hours <= 30_000
+    moment = datetime.fromtimestamp(run.retry_at_ms / 1000, UTC)
+    assert f"limited until {moment:%Y-%m-%d %H:%M} UTC" in run.reason
 
 
 def test_a_fault_of_a_node_moves_the_run_to_another(coordinator: Desk) -> None:

@@ -1,0 +1,70 @@
+"""When the limit of a login ends, as the output of an agent program tells it. Pure.
+
+Seen live: Claude Code 2.1.328 writes the moment into a `rate_limit_event`, Codex 0.169.0 the time of the
+node's own clock into its words, and nothing else of it. With a key, the gateway reads what the server asks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+LONGEST_MS = 8 * 86_400_000
+"""A window lasts a week at most; a moment behind it is a mistake, or a lie."""
+_MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+_CLOCK = re.compile(
+    rf"\btry again at (?:({'|'.join(_MONTHS)}) (\d{{1,2}})(?:st|nd|rd|th), (\d{{4}}) )?"
+    r"(\d{1,2}):(\d{2}) (AM|PM)\b"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitReset:
+    """`at_ms`: of the Unix clock. Else a time of the node's own clock: `hour`, `minute`, and `day`, as (year,
+    month, day); without one it is the next such time.
+    """
+
+    at_ms: int | None = None
+    hour: int = 0
+    minute: int = 0
+    day: tuple[int, int, int] | None = None
+
+
+def clock_in(words: str) -> LimitReset | None:
+    """The time that Codex's words name; None: they name none."""
+    found = _CLOCK.search(words)
+    if found is None:
+        return None
+    month, day, year, hour, minute, half = found.groups()
+    date = (int(year), _MONTHS.index(month) + 1, int(day)) if month else None
+    return LimitReset(None, int(hour) % 12 + (12 if half == "PM" else 0), int(minute), date)
+
+
+def pause_ms(
+    reset: LimitReset | None,
+    now_ms: int,
+    local: Callable[[float], datetime] = datetime.fromtimestamp,
+) -> int:
+    """Milliseconds from now until then; 0 where nobody knows, and for what is past or too far away.
+
+    `local`: the time of the node's clock for seconds of the Unix clock.
+    """
+    if reset is None:
+        return 0
+    try:
+        at_ms = _at_ms(reset, local(now_ms / 1000)) if reset.at_ms is None else reset.at_ms
+    except (ValueError, OverflowError):  # no day of any calendar
+        return 0
+    return at_ms - now_ms if 0 < at_ms - now_ms <= LONGEST_MS else 0
+
+
+def _at_ms(reset: LimitReset, now: datetime) -> int:
+    shown = now.replace(hour=reset.hour, minute=reset.minute, second=0, microsecond=0)
+    if reset.day is not None:
+        year, month, day = reset.day
+        shown = shown.replace(year=year, month=month, day=day)
+    elif shown <= now:
+        shown += timedelta(days=1)
+    return int(shown.timestamp() * 1000)
