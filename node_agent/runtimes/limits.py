@@ -7,9 +7,12 @@ node's own clock into its words, and nothing else of it. With a key, the gateway
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
+
+from node_agent.runtimes.lines import count_of
 
 LONGEST_MS = 8 * 86_400_000
 """A window lasts a week at most; a moment behind it is a mistake, or a lie."""
@@ -30,6 +33,12 @@ class LimitReset:
     hour: int = 0
     minute: int = 0
     day: tuple[int, int, int] | None = None
+
+
+def rejected_until(info: Mapping[str, Any]) -> LimitReset | None:
+    """Claude's `rate_limit_info`. It tells of a window that only fills up, too."""
+    at_s = count_of(info.get("resetsAt"))
+    return LimitReset(1000 * at_s) if at_s and info.get("status") == "rejected" else None
 
 
 def clock_in(words: str) -> LimitReset | None:

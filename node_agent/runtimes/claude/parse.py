@@ -21,7 +21,7 @@ from node_agent.runtimes.base import (
     whole,
 )
 from node_agent.runtimes.claude.tools import call_of, is_denied
-from node_agent.runtimes.limits import LimitReset
+from node_agent.runtimes.limits import rejected_until
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, list_of, text_of, total_of, usd_of
 from node_agent.runtimes.outcome import EventParser, without_end
 from node_agent.wire.failure import FailureKind, by_status
@@ -62,7 +62,7 @@ class ClaudeParser(EventParser):
             case "user":
                 yield from self._user(event)
             case "rate_limit_event":
-                self._resets = _reset_of(dict_of(event.get("rate_limit_info")))
+                self._resets = rejected_until(dict_of(event.get("rate_limit_info")))
             case "result":
                 self._result = event
                 yield UsageGrew(self.usage)
@@ -114,12 +114,6 @@ class ClaudeParser(EventParser):
         if end.status != 0:
             return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a result of success"
         return self._worth(text_of(self._result.get("result")))
-
-
-def _reset_of(info: dict[str, Any]) -> LimitReset | None:
-    """Told of each window of a subscription as it fills up, too."""
-    at_s = count_of(info.get("resetsAt"))
-    return LimitReset(1000 * at_s) if at_s and info.get("status") == "rejected" else None
 
 
 def _failed(result: dict[str, Any]) -> tuple[FailureKind, str] | None:

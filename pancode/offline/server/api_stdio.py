@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pancode import __version__
-from pancode.caller import handed_on
+from pancode.caller import handed_on, login_name
 from pancode.client import Client, home_here
 from pancode.errors import PancodeError, UsageError, WorkspaceError
 from pancode.remote.channels import MOST_LINE, PROTOCOL, FrameKind, TunnelChannels, line_of, read_line
