@@ -27,10 +27,7 @@ from node_agent.runtimes.outcome import EventParser, without_end
 from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.receipt import Usage
 
-_BY_SUBTYPE = {
-    "error_max_turns": FailureKind.TURN_LIMIT,
-    "error_max_budget_usd": FailureKind.USD_LIMIT,
-}
+_BY_SUBTYPE = {"error_max_turns": FailureKind.TURN_LIMIT, "error_max_budget_usd": FailureKind.USD_LIMIT}
 
 
 class ClaudeParser(EventParser):
