@@ -46,9 +46,7 @@ WITHOUT_PAGE = {
     "POST /v1/lanes/{lane}/remove": "the page of its workflow has Stop; an item is skipped there",
     "POST /v1/history/forget": "not there yet: no page shows notes",
     "POST /v1/explore": "not there yet",
-    "POST /v1/work": "not there yet: no page shows issues",
-    "POST /v1/plans": "not there yet: no page shows issues",
-    "POST /v1/plans/{workspace}/keep": "not there yet: no page shows issues",
+    "POST /v1/plans/{workspace}/keep": "not there yet: the talk with a planner has no key for it",
     "POST /v1/brief/looked": LOOKED,
     "POST /v1/config/propose": "a model asks a person",
     "POST /v1/tokens": OF_A_TERMINAL,
@@ -61,6 +59,7 @@ NOT_IN_TOP = {
     **dict.fromkeys(
         (
             "POST /v1/runs",
+            "POST /v1/work",
             "POST /v1/workflows",
             "POST /v1/schedules",
             "POST /v1/workspaces",
@@ -94,6 +93,7 @@ NOT_IN_TOP = {
             "POST /v1/sessions/{run}/turn",
             "POST /v1/sessions/{run}/terms",
             "POST /v1/sessions/{run}/end",
+            "POST /v1/plans",
         ),
         "pancode chat and attach are the faces of a session in a terminal",
     ),
