@@ -6,11 +6,11 @@ import errno
 import os
 import pwd
 import termios
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pancode.errors import PancodeError, WorkspaceError
-from pancode.remote.place import remote_of
+from pancode.remote.place import RemoteCoordinator, remote_of
 
 _HANDED_ON = ("HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "PATH", "XDG_RUNTIME_DIR")
 
@@ -64,11 +64,28 @@ def work_folder() -> str:
     found = folder()
     there = remote_of(os.environ)
     if found is None and there is not None:
-        raise there.refuse(
-            f"which folder of {there} is meant? The files of this machine do not travel to it",
-            "pancode -C FOLDER-THERE ...; to work without files: --workspace none",
-        )
+        travelled = _travel(there)
+        if travelled is None:
+            raise there.refuse(
+                f"which folder of {there} is meant? You stand in no git repository whose files could travel",
+                "go into the repository, or: pancode -C FOLDER-THERE ...; without files: --workspace none",
+            )
+        return travelled
     return found or folder_here()
+
+
+Travel = Callable[[RemoteCoordinator], str | None]
+_travels: list[Travel] = []
+
+
+def let_files_travel(travel: Travel) -> None:
+    """How the checkout where the person stands comes to another machine; it gives the folder there, None
+    where there is no checkout."""
+    _travels[:] = [travel]
+
+
+def _travel(there: RemoteCoordinator) -> str | None:
+    return _travels[0](there) if _travels else None
 
 
 def stands_in() -> str:

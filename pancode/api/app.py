@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from pancode.api import (
     account_routes,
     agent_routes,
+    checkout_routes,
     config_routes,
     figure_routes,
     fleet_routes,
@@ -44,7 +45,7 @@ _MODULES = (
     *(run_routes, recover_routes, land_routes, people_routes, session_routes, workflow_routes, lane_routes),
     *(schedule_routes, outgoing_routes, fleet_routes, figure_routes, record_routes),
     *(history_routes, account_routes, config_routes, workspace_routes, project_routes),
-    *(issue_routes, agent_routes, token_routes),
+    *(issue_routes, agent_routes, token_routes, checkout_routes),
 )
 VERBS: tuple[Verb, ...] = tuple(
     verb for module in (*_MODULES, sys.modules[__name__]) for verb in verbs_of(module)

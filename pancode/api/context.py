@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from node_agent.wire.identity import AttemptId
 from pancode.access.door import DoorPlace
+from pancode.code.git.checkouts import Checkouts
 from pancode.code.git.depot_code import DepotCode
 from pancode.code.git.streams import LogStreams
 from pancode.code.landing.forge import ForgeKind
@@ -53,6 +54,10 @@ class CoordinatorApi(Protocol):
     @property
     def kept_files(self) -> FilesOfRuns:
         """What its disk keeps of runs."""
+
+    @property
+    def checkouts(self) -> Checkouts:
+        """Copies of checkouts on other machines."""
 
     @property
     def chosen(self) -> ChosenSettings:

@@ -17,6 +17,7 @@ from pancode import __version__
 from pancode.cli.commands import BARE, Commands, Group, example
 from pancode.cli.face import aside, tell_error
 from pancode.errors import ConfigError, ExitCode, PancodeError, UsageError
+from pancode.remote.address import VARIABLE
 
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Start": {
@@ -189,6 +190,11 @@ def before(
         from pancode.caller import stand_in
 
         stand_in(folder)
+    elif os.environ.get(VARIABLE):
+        from pancode.caller import let_files_travel
+        from pancode.cli.travel import travelled
+
+        let_files_travel(travelled)
     if ctx.invoked_subcommand not in _SHOWS_VARIABLES:
         _heed_variables(as_json=bool(ctx.obj))
 

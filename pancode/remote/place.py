@@ -34,7 +34,11 @@ class RemoteCoordinator:
 
     def open(self, starts: bool, works: bool) -> socket.socket:
         """A connection with it; the login is made again where it was cut. PancodeError."""
-        return self._there()[0].open(starts, works)
+        return self._there()[0].open({"starts": starts, "works": works})
+
+    def open_git(self, copy: str, service: str) -> socket.socket:
+        """A connection with git for the copy of a checkout there, by the same login. PancodeError."""
+        return self._there()[0].open({"copy": copy, "service": service})
 
     def facts(self) -> LoginFacts:
         """What its machine says of this login."""

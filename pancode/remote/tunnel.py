@@ -89,16 +89,18 @@ class Tunnel:
         threading.Thread(target=self._carry, args=(self._channels,), name="tunnel", daemon=True).start()
         return facts
 
-    def open(self, starts: bool, works: bool) -> socket.socket:
-        """A connection with the coordinator there, as a local one; refused as the other end says."""
+    def open(self, wanted: Mapping[str, Any]) -> socket.socket:
+        """A connection there, as a local one; refused as the other end says.
+
+        `wanted`: `starts` and `works` for one with the coordinator; `copy` and `service` for one with git.
+        """
         assert self._channels is not None
         ours, theirs = socket.socketpair()
         number, answer = next(self._numbers), (threading.Event(), list[tuple[FrameKind, bytes]]())
         self._answers[number] = answer
         try:
-            wanted = json.dumps({"starts": starts, "works": works}).encode()
             self._channels.carry(number, theirs)
-            self._channels.send(FrameKind.OPEN, number, wanted)
+            self._channels.send(FrameKind.OPEN, number, json.dumps(wanted).encode())
             answer[0].wait(OPEN_S)
         except OSError:
             self.cut = True

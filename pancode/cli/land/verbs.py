@@ -21,6 +21,7 @@ from pancode.cli.land import landing
 from pancode.cli.land.landing import landing_line
 from pancode.cli.params import Anyway, Json, WithCommands, WithSecret, option
 from pancode.cli.terminal import Columns, clip, listing, safe
+from pancode.cli.travel import own_checkout
 from pancode.client import Client, path_of
 from pancode.code.landing.forge import ForgeKind
 from pancode.errors import ApiError, ExitCode, UsageError, WorkspaceError
@@ -351,7 +352,14 @@ def _one(
         if rows:
             names = ", ".join(row["run"] for row in rows[:5])
             face.note(f"  place {len(rows) + 1} in the queue of this repository, after {names}")
+    mine = own_checkout(client.get(path_of("runs", run, "brief")))
+    if mine is not None:
+        mine.travel()  # it is merged with the files of now
     answer = landing.land(face, client, run, body)
+    if mine is not None and answer["status"] in FINE:
+        mine.travel()
+        if answer.get("made"):
+            mine.branch_home(str(answer["branch"]))
     if push_to is not None:
         answer = push(face, *push_to, answer)
     if pull is not None:

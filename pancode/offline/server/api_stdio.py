@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -54,15 +55,22 @@ class Relay:
 
     def _open(self, number: int, payload: bytes) -> None:
         try:
-            wanted = json.loads(payload)
-            starts, works = bool(wanted["starts"]), bool(wanted["works"])
-            connection = Client(self._home, starts=starts, works=works).connected(QUIET_S).sock
+            connection = self._connected(json.loads(payload))
         except PancodeError as error:
             self._channels.send(FrameKind.REFUSED, number, json.dumps(_plain(error)).encode())
             return
         connection.settimeout(None)
         self._channels.carry(number, connection)  # first: the far end sends as soon as it hears of it
         self._channels.send(FrameKind.OPENED, number)
+
+    def _connected(self, wanted: Mapping[str, Any]) -> socket.socket:
+        if "copy" in wanted:
+            from pancode.code.git.checkouts import served  # only where files travel
+
+            return served(self._home, str(wanted["copy"]), str(wanted.get("service")))
+        starts, works = bool(wanted["starts"]), bool(wanted["works"])
+        found: socket.socket = Client(self._home, starts=starts, works=works).connected(QUIET_S).sock
+        return found
 
 
 def _send(sink: int, message: Mapping[str, Any]) -> None:

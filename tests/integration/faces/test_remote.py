@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.faces.conftest import ROOT, Served, Shell, until
+from tests.integration.faces.sshd import own_sshd, program
 
 pytestmark = pytest.mark.slow
 
@@ -51,12 +50,6 @@ class Laptop(Shell):
     def logins(self) -> int:
         file = self.cwd / "logins"
         return len(file.read_text().split()) if file.exists() else 0
-
-
-def program(place: Path, text: str) -> None:
-    place.parent.mkdir(exist_ok=True)
-    place.write_text(text)
-    place.chmod(0o755)
 
 
 @pytest.fixture
@@ -198,41 +191,9 @@ def _ends_of(laptop: Laptop) -> list[int]:
 
 @pytest.fixture
 def sshd(laptop: Laptop) -> Iterator[int]:
-    """A real server for this user on a port of its own; the real ssh goes there by its configuration."""
     (laptop.cwd / "bin/ssh").unlink()
-    keys = laptop.cwd / ".ssh"
-    keys.mkdir(mode=0o700)
-    for name in ("host", "mine"):
-        subprocess.run(["ssh-keygen", "-qt", "ed25519", "-N", "", "-f", keys / name], check=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    lines = [
-        f"Port {port}", "ListenAddress 127.0.0.1", f"HostKey {keys}/host", "UsePAM no", "StrictModes no",
-        f"AuthorizedKeysFile {keys}/mine.pub", "PidFile none",
-        f"SetEnv PATH={laptop.cwd}/bin:{os.environ['PATH']} PYTHONPATH={ROOT}",
-    ]  # fmt: skip
-    (keys / "sshd_config").write_text("\n".join(lines) + "\n")
-    client = [
-        "Host desk", "HostName 127.0.0.1", f"Port {port}", f"IdentityFile {keys}/mine", "IdentitiesOnly yes",
-        f"UserKnownHostsFile {keys}/known", "StrictHostKeyChecking accept-new", "BatchMode yes",
-    ]  # fmt: skip
-    (keys / "config").write_text("\n".join(client) + "\n")
-    found = shutil.which("ssh")
-    program(laptop.cwd / "bin/ssh", f'#!/bin/sh\nexec {found} -F {keys}/config "$@"\n')
-    program_path = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
-    assert program_path is not None
-    Path("/run/sshd").mkdir(exist_ok=True)
-    server = subprocess.Popen([program_path, "-D", "-e", "-f", keys / "sshd_config"], stderr=subprocess.PIPE)
-    until(lambda: _listens(port), "sshd listens")
-    yield port
-    server.terminate()
-    server.communicate(timeout=10)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    with own_sshd(laptop.cwd, {"PYTHONPATH": str(ROOT)}) as port:
+        yield port
 
 
 def test_a_real_sshd_and_a_real_ssh_with_its_own_configuration(

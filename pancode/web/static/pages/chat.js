@@ -120,7 +120,7 @@ function About({ shape, children }) {
 function Window({ shape }) {
   const { data } = useLive(at("sessions", shape.session, "context"), undefined, (event) => event.run === shape.run && /^run.(stage|turn|ended)/.test(event.kind));
   if (!data) return "";
-  const { used, window, parts } = data, share = used !== null && window ? `${many(used)} of ${many(window)} tokens` : window ? `${many(window)} tokens, how full is not known` : "not known";
+  const { used, window, parts } = data, share = used === null ? (window ? `${many(window)} tokens, how full is not known` : "not known") : `${many(used)}${window ? ` of ${many(window)}` : ""} tokens`;
   return html`<details class="small"><summary><${Glyph} name="fold" />context window: <span class=${used === null ? "ghost tone" : ""}>${share}</span></summary>
     ${used !== null && window ? html`<${Bar} used=${used} most=${window} label=${`${share} of the window are used`} />` : ""}
     <dl class="pairs">${parts.filter((one) => one.tokens !== 0).map((one) => fact(one.name, one.tokens === null ? html`<span class="ghost tone">not known</span>` : `about ${many(one.tokens)}`))}</dl>${data.compacted && html`<p class="quiet">${data.compacted}</p>`}</details>`;

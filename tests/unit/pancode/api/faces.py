@@ -51,6 +51,8 @@ WITHOUT_PAGE = {
     "POST /v1/config/propose": "a model asks a person",
     "POST /v1/tokens": OF_A_TERMINAL,
     "POST /v1/tokens/{token}/revoke": OF_A_TERMINAL,
+    "POST /v1/checkouts/{machine}/{name}": OF_A_PROGRAM,
+    "POST /v1/checkouts/{machine}/{name}/files": OF_A_PROGRAM,
     "POST /v1/web/codes": "the command that opens the console asks it",
 }
 BESIDE = "the command line is one key away: `q`, or another pane"

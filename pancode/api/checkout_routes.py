@@ -1,0 +1,61 @@
+"""Routes of checkouts on clients' machines: the copy here, what it has, and what it gets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from pancode.access.rights import DISPATCHES
+from pancode.api.context import ApiContext
+from pancode.api.request.bodies import ActBody
+from pancode.api.routing import ApiCall, Verb
+
+Commit = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]
+
+
+class CheckoutAnswer(TypedDict):
+    """The copy of a checkout. `top`: its folder here; `commit`: its files as they are now, above the commit
+    `head` of `branch`; null: nothing was ever sent."""
+
+    top: str
+    commit: str | None
+    head: str | None
+    branch: str | None
+
+
+class FilledAnswer(TypedDict):
+    top: str
+
+
+class CheckoutBody(ActBody):
+    """`object_format`: of the repository there."""
+
+    object_format: Literal["sha1", "sha256"] = "sha1"
+
+
+class FilesBody(ActBody):
+    """`commit`: the files of the checkout, which git has brought here; `head` and `branch`: as there."""
+
+    commit: Commit
+    head: Commit | None = None
+    branch: Annotated[str, Field(min_length=1, max_length=250)] | None = None
+
+
+@Verb("POST /v1/checkouts/{machine}/{name}", CheckoutBody, "dispatch", right=DISPATCHES)
+def _state(context: ApiContext, call: ApiCall) -> CheckoutAnswer:
+    """The copy of a checkout on the caller's machine, made where it is missing."""
+    state = context.coordinator.checkouts.state(_copy(call), call.body.object_format)
+    return {"top": str(state.top), "commit": state.commit, "head": state.head, "branch": state.branch}
+
+
+@Verb("POST /v1/checkouts/{machine}/{name}/files", FilesBody, "dispatch", right=DISPATCHES)
+def _fill(context: ApiContext, call: ApiCall) -> FilledAnswer:
+    """Make the copy as the checkout is now."""
+    body: FilesBody = call.body
+    return {"top": str(context.coordinator.checkouts.fill(_copy(call), body.commit, body.head, body.branch))}
+
+
+def _copy(call: ApiCall) -> str:
+    return f"{call.path['machine']}/{call.path['name']}"
