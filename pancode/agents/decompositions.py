@@ -54,6 +54,22 @@ REQUESTS: tuple[RehearsedRequest, ...] = (
         "Build paging for the results of a search. Once it is there, describe it in the README.",
         ("writes, then writes",),
     ),
+    RehearsedRequest(
+        "scout",
+        "Find out whether a module of this project reaches into another one's private names, and tell me.",
+        ("reads",),
+    ),
+    RehearsedRequest(
+        "same-thrice",
+        "Give each of the three modules a test file of its own. They have nothing to do with each other.",
+        ("writes + writes + writes",),
+    ),
+    RehearsedRequest(
+        "build-and-judge",
+        "Let sessions be renewed. Somebody who has not written it shall look at the change afterwards.",
+        ("writes, then reads",),
+    ),
+    RehearsedRequest("unclear", "Make it better.", (NOTHING,)),
     RehearsedRequest("thanks", "Thank you, that is all for today.", (NOTHING,)),
 )
 """Said to a fresh session over the files of `RehearsalGround`. An alternative is as good as the first one."""

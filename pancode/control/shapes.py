@@ -600,7 +600,7 @@ class PassportShape(TypedDict):
 class ModelShape(TypedDict):
     """A model of an endpoint. `tier`, `tier_why`: how able it is, and how that is known; null is unknown.
 
-    `decomposes`: how many of the requests it took apart well, such as `7 of 8`; null: it was not asked.
+    `decomposes`: how many of the requests it took apart well, such as `7 of 12`; null: it was not asked.
     """
 
     node: str

@@ -70,7 +70,7 @@ def decompositions(core: Core, model: str | None = None) -> list[DecompositionSh
 
 
 def summaries(core: Core) -> dict[str, str]:
-    """`7 of 8` by model, for those that have rehearsed."""
+    """`7 of 12` by model, for those that have rehearsed."""
     return {one["model"]: f"{one['passed']} of {one['of']}" for one in decompositions(core)}
 
 

@@ -223,7 +223,7 @@ def decompose(
     node: Annotated[str | None, option("Only on this machine.", "N", complete=completions.nodes)] = None,
     face: Json,
 ) -> int:
-    """Ask MODEL, as Panos, to take eight requests apart; show which it did as expected.
+    """Ask MODEL, as Panos, to take twelve requests apart; show which it did as expected.
 
     Each request is a session of its own, over a small repository that PanCode makes. What it would dispatch
     is compared with what is expected; nothing is carried out. Its calls cost what they cost: no session gets

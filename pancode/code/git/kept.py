@@ -14,7 +14,7 @@ from pancode.code.git.safe import GitFailure, GitRefusal
 from pancode.host.disk_use import sizes_of
 
 LOGS = "logs"
-FOLDERS = ("depots", LOGS, "receipts", "bundles", "valkey", "ledger.db", "ledger.db-wal")
+FOLDERS = ("depots", LOGS, "receipts", "bundles", "checkouts", "valkey", "ledger.db", "ledger.db-wal")
 
 
 @dataclass(frozen=True, slots=True)

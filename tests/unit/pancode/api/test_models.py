@@ -51,6 +51,6 @@ def test_models_with_their_tiers(http: Http, context: Desk) -> None:
     assert [m["id"] for m in http.get("/v1/models", tier="frontier").json()["models"]] == ["large"]
     assert http.get("/v1/models", node="desk").json() == {"models": []}
     keep(context.core, DispatchRequest("", "ana", model="ollama/tiny", rehearses="chain"), "r-gone")
-    assert [m["decomposes"] for m in http.get("/v1/models").json()["models"]] == ["0 of 8", None]
+    assert [m["decomposes"] for m in http.get("/v1/models").json()["models"]] == ["0 of 12", None]
     wrong = http.get("/v1/models", tier="frontir")
     assert wrong.status_code == 400 and "did you mean frontier?" in wrong.text
