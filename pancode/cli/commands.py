@@ -45,7 +45,6 @@ ELSEWHERE = {
     "settings": "pancode config show --origin",
     "context": "pancode sessions context SESSION",
     "hook": "pancode lane",
-    "mail": "pancode tell RUN WORDS",
     "cv": "pancode workers",
     "presets use": "pancode presets apply NAME",
 }

@@ -79,6 +79,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "approve": ("inbox", "say yes to what waits for it: a run, a change"),
         "deny": ("inbox", "say no to what a run waits for"),
         "tell": ("inbox", "words for a run: with its task, or when it is continued"),
+        "mail": ("mail", "the inbox and your words for agents as one mailbox: send, ls, read"),
         "notify": ("notify", "notices to people: the channels, what came of each, a test"),
         "webhook": ("notify", "signed events for other programs: add, ls, deliveries, redeliver"),
     },

@@ -86,7 +86,7 @@ class TunnelChannels:
         with self._lock:
             left = list(self._open.values())
         for channel in left:
-            channel.take(None)
+            channel.cut()
 
     def send(self, kind: FrameKind, number: int, payload: bytes = b"") -> None:
         """OSError where the link has ended."""
@@ -108,9 +108,12 @@ class TunnelChannels:
         self._writing.release()
         return True
 
-    def carry(self, number: int, connection: socket.socket) -> None:
-        """What comes in the channel goes there, and the other way round, until one of them ends."""
-        channel = TunnelChannel(self, number, connection)
+    def carry(self, number: int, connection: socket.socket, *, halves: bool = False) -> None:
+        """What comes in the channel goes there, and the other way round, until one of them ends.
+
+        `halves`: until both have ended, as git wants: it says all that it has to say, and then listens.
+        """
+        channel = TunnelChannel(self, number, connection, halves)
         with self._lock:
             self._open[number] = channel
         channel.start()
@@ -145,19 +148,33 @@ class TunnelChannels:
 class TunnelChannel:
     """One connection, with a thread for each direction."""
 
-    def __init__(self, link: TunnelChannels, number: int, connection: socket.socket) -> None:
-        self._link, self._number, self._connection = link, number, connection
+    def __init__(
+        self, link: TunnelChannels, number: int, connection: socket.socket, halves: bool = False
+    ) -> None:
+        self._link, self._number, self._connection, self._halves = link, number, connection, halves
         self._come: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._may = threading.Condition()
         self._credit, self._ended = WINDOW, False
 
     def start(self) -> None:
-        for work in (self._give, self._fetch):
-            threading.Thread(target=work, name=f"channel-{self._number}", daemon=True).start()
+        name = f"channel-{self._number}"
+        self._giving = threading.Thread(target=self._give, name=name, daemon=True)
+        self._giving.start()
+        threading.Thread(target=self._fetch, name=name, daemon=True).start()
 
     def take(self, data: bytes | None) -> None:
         """Bytes that have come; None: no more will."""
         self._come.put(data)
+
+    def cut(self) -> None:
+        """The link has ended."""
+        self._halves = False
+        self.take(None)
+        with self._may:
+            self._ended = True
+            self._may.notify()
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
 
     def grant(self, count: int) -> None:
         with self._may:
@@ -170,10 +187,10 @@ class TunnelChannel:
                 self._connection.sendall(data)
                 self._link.send(FrameKind.GRANT, self._number, len(data).to_bytes(4))
         with self._may:
-            self._ended = True
+            self._ended = not self._halves
             self._may.notify()
         with suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RDWR)
+            self._connection.shutdown(socket.SHUT_WR if self._halves else socket.SHUT_RDWR)
 
     def _fetch(self) -> None:
         with suppress(OSError):
@@ -187,6 +204,8 @@ class TunnelChannel:
                 self._link.send(FrameKind.DATA, self._number, data)
         with suppress(OSError):
             self._link.send(FrameKind.END, self._number)
+        if self._halves:
+            self._giving.join()  # the other end may have more to say
         self._link.forget(self._number)
         self.take(None)
         with suppress(OSError):

@@ -99,7 +99,7 @@ class Tunnel:
         number, answer = next(self._numbers), (threading.Event(), list[tuple[FrameKind, bytes]]())
         self._answers[number] = answer
         try:
-            self._channels.carry(number, theirs)
+            self._channels.carry(number, theirs, halves="copy" in wanted)
             self._channels.send(FrameKind.OPEN, number, json.dumps(wanted).encode())
             answer[0].wait(OPEN_S)
         except OSError:

@@ -55,12 +55,14 @@ class Relay:
 
     def _open(self, number: int, payload: bytes) -> None:
         try:
-            connection = self._connected(json.loads(payload))
+            wanted = json.loads(payload)
+            connection = self._connected(wanted)
         except PancodeError as error:
             self._channels.send(FrameKind.REFUSED, number, json.dumps(_plain(error)).encode())
             return
         connection.settimeout(None)
-        self._channels.carry(number, connection)  # first: the far end sends as soon as it hears of it
+        # First: the far end sends as soon as it hears of it.
+        self._channels.carry(number, connection, halves="copy" in wanted)
         self._channels.send(FrameKind.OPENED, number)
 
     def _connected(self, wanted: Mapping[str, Any]) -> socket.socket:

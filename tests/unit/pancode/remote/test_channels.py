@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -50,3 +52,31 @@ def test_who_closes_is_told_of_a_writer_that_is_held_up(pipe: tuple[int, int]) -
     while writer.is_alive() and os.read(source, PIECE):
         writer.join(0.001)
     assert ended and channels.close(0)
+
+
+@pytest.mark.parametrize("halves", [True, False])
+def test_who_has_said_all_is_still_answered_where_both_halves_count(halves: bool) -> None:
+    (here_in, there_out), (there_in, here_out) = os.pipe(), os.pipe()
+    here = TunnelChannels(here_in, here_out, lambda *_: None)
+    there = TunnelChannels(there_in, there_out, lambda *_: None)
+    runs = [threading.Thread(target=link.run, daemon=True) for link in (here, there)]
+    (mine, carried), (served, git) = socket.socketpair(), socket.socketpair()
+    here.carry(1, carried, halves=halves)
+    there.carry(1, served, halves=halves)
+    for run in runs:
+        run.start()
+    mine.sendall(b"all that I have")
+    mine.shutdown(socket.SHUT_WR)
+    asked = b"".join(iter(lambda: git.recv(PIECE), b""))
+    with contextlib.suppress(OSError):
+        git.sendall(b"taken")
+    git.close()
+    assert asked == b"all that I have"
+    assert b"".join(iter(lambda: mine.recv(PIECE), b"")) == (b"taken" if halves else b"")
+    mine.close()
+    for end in (here_out, there_out):
+        os.close(end)
+    for run in runs:
+        run.join(5)
+    for end in (here_in, there_in):
+        os.close(end)
