@@ -19,12 +19,11 @@ from pancode.api.run_routes import rehearsed
 from pancode.api.workspace_routes import top_of
 from pancode.code.tracker.issues import Issue, place_of
 from pancode.code.tracker.planning import MOST_QUESTIONS, keeping, place
-from pancode.code.tracker.working import IssueWorkShape, asked, begin, look, newest, status
+from pancode.code.tracker.working import IssueWorkShape, asked, look, newest, start, status
 from pancode.config.projects import project_among
 from pancode.control.projects import NamedProject, meant
 from pancode.control.run import brief
 from pancode.control.shapes import RunShape
-from pancode.core.values import replace
 from pancode.dispatch.dispatch import dispatch
 from pancode.dispatch.report import DryRunAnswer, QueuedAnswer, queued
 from pancode.errors import UsageError
@@ -183,16 +182,14 @@ def _work(context: ApiContext, call: ApiCall) -> IssueWorkAnswer:
     names = ("agent", "model", "runtime", "node", "budget")
     said = {name: getattr(body, name) for name in names if getattr(body, name) is not None}
     request = request_from({**said, "confirmed": body.yes, "preset": body.preset or ""}, body.by)
-    request = asked(issue, request, around, project)
     about = {"issue": issue.ref, "title": issue.title, "url": issue.url}
     if body.dry_run:
+        request = asked(issue, request, around, project)
         report = rehearsed(context, around, request, None)
         shown = {"workspace": issue.ref.lower(), "task": request.task, "report": report}
         return cast("IssueWorkAnswer", {**about, **shown})
-    name = begin(context.core, around, project, issue, body.by, body.node)
-    request = in_workspace(context.core, around, replace(request, workspace=name))
-    begun = queued(dispatch(context.core, around, request, None))
-    return cast("IssueWorkAnswer", {**about, "workspace": name, **begun})
+    name, begun = start(context.core, around, project, issue, request, body.node)
+    return cast("IssueWorkAnswer", {**about, "workspace": name, **queued(begun)})
 
 
 @Verb("POST /v1/plans", PlanBody, "plan", right=DISPATCHES)

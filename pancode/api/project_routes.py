@@ -44,6 +44,8 @@ class ProjectShape(TypedDict):
     linear_id: str
     linear_name: str
     tracker: str
+    work_label: str
+    work_people: list[str]
     there: bool
     notes: NotRequired[list[str]]
 
@@ -58,6 +60,7 @@ class ProjectBody(ActBody):
     `path`: a folder in its repository. `name`: that of the repository's folder where it is left out.
     `budget`: the most of a run in USD. `verify`: its gates. `prefix`: MIN of the issue MIN-123;
     with a tracker that of Linear's team, or the letters of its name, where none is said.
+    `work_label`: an open issue with it begins by itself if one of `work_people` has it or wrote it.
     """
 
     path: Annotated[str, Field(min_length=1, max_length=4_096)] | None = None
@@ -70,6 +73,8 @@ class ProjectBody(ActBody):
     linear_id: Fact | None = None
     linear_name: Fact | None = None
     tracker: Fact | None = None
+    work_label: Fact | None = None
+    work_people: Annotated[tuple[Name, ...], Field(max_length=50)] | None = None
 
 
 @Verb("GET /v1/projects", command="project ls")
@@ -133,7 +138,7 @@ def _changed(old: NamedProject, body: ProjectBody) -> NamedProject:
 
 def _kept(one: NamedProject) -> dict[str, Any]:
     """As settings.json has it, without what it does not say."""
-    said = {key: value for key, value in _plain(one).items() if value not in (None, "", {})}
+    said = {key: value for key, value in _plain(one).items() if value not in (None, "", {}, [])}
     return {key: value for key, value in said.items() if key != "name"}
 
 
@@ -150,6 +155,8 @@ def _plain(one: NamedProject) -> dict[str, Any]:
         "linear_id": one.linear_id,
         "linear_name": one.linear_name,
         "tracker": one.tracker,
+        "work_label": one.work_label,
+        "work_people": list(one.work_people),
     }
 
 

@@ -40,6 +40,7 @@ def project() -> None:
     "pancode project add ~/src/shop --name shop --agent builder --require gpu=24g --budget 2",
     "pancode project add --name shop --verify 'pytest -q' --prefix SHOP",
     "pancode project add . --tracker github:example/shop --prefix SHOP",
+    "pancode project add --name shop --work-label agent --work-person ana",
     "pancode project add --mapping project-mappings.json",
 )
 def add(
@@ -60,6 +61,13 @@ def add(
     tracker: Annotated[
         str | None, option("Its issues: github:OWNER/REPO, gitlab:GROUP/REPO, linear:TEAM.", "TRACKER")
     ] = None,
+    work_label: Annotated[
+        str | None,
+        option("An issue with this label begins by itself, if it is of a --work-person.", "LABEL"),
+    ] = None,
+    work_person: Annotated[
+        list[str], many("Who may start work by that label, by name in the tracker; may be repeated.", "WHO")
+    ],
     mapping: Annotated[
         str | None, option("Add all projects of a file of mappings (linearPrefix, localPath ...).", "FILE")
     ] = None,
@@ -71,6 +79,8 @@ def add(
     said |= {
         "linear_name": linear_name,
         "tracker": tracker,
+        "work_label": work_label,
+        "work_people": work_person or None,
         "require": dict(require) or None,
         "verify": verify or None,
     }

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pancode.code.git.safe import Git, GitFailure, GitRefusal, safe_env
 from pancode.code.landing.forge import repository_of
-from pancode.config.values import Commands, FilePath, Labels, Money
+from pancode.config.values import Commands, FilePath, Labels, Money, Texts
 from pancode.control.projects import SETTING_OF, NamedProject
 from pancode.errors import UsageError
 
@@ -29,10 +29,17 @@ class ProjectSettings(BaseModel):
     linear_id: str = ""
     linear_name: str = ""
     tracker: str = ""
+    work_label: str = ""
+    work_people: Texts = ()
 
     def named(self, name: str) -> NamedProject:
         """The form that decisions take."""
-        said = {**dict(self), "path": os.path.expanduser(self.path), "require": dict(self.require or {})}
+        said = {
+            **dict(self),
+            "path": os.path.expanduser(self.path),
+            "require": dict(self.require or {}),
+            "work_people": self.work_people,
+        }
         return NamedProject(name, **said)
 
 

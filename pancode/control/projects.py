@@ -28,7 +28,8 @@ class NamedProject:
     repository, by which a clone of it is the same project. None: the project does not set the field.
 
     `prefix`: MIN of the issue MIN-123. `linear_id`, `linear_name`: the project in Linear.
-    `tracker`: where its issues are, as `github:OWNER/REPO`.
+    `tracker`: where its issues are, as `github:OWNER/REPO`. An open issue with the label `work_label` begins
+    by itself if one of `work_people`, by their names there, has it or wrote it; without both none does.
     """
 
     name: str
@@ -43,6 +44,8 @@ class NamedProject:
     linear_id: str = ""
     linear_name: str = ""
     tracker: str = ""
+    work_label: str = ""
+    work_people: tuple[str, ...] = ()
 
 
 def project_name(text: str) -> str:

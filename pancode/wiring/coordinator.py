@@ -35,6 +35,7 @@ from pancode.code.landing.pull_request import PullAsked, must_be_possible, open_
 from pancode.code.landing.verifying import Verifications
 from pancode.code.retention import DailyRetention
 from pancode.code.tracker.telling import TrackerNews
+from pancode.code.tracker.watching import IssueWatch
 from pancode.code.tracker.working import closing, note_pull
 from pancode.config.agentwrite import OwnAgents
 from pancode.config.choosing import KeptSettings
@@ -258,6 +259,7 @@ class Coordinator:
             scheduler,
             PushWatch(core, scheduler, head_of),
             self._outgoing.sending,
+            IssueWatch(core, partial(self.around, {}), self.trackers),
             TrackerNews(core, partial(self.around, {}), self.trackers, partial(tell, core, by="the tracker")),
             *tracing_of(root, self._environ, core),
             FollowOn(core, {ActionKind.VERIFY: Verifications(core)}),

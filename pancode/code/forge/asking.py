@@ -29,10 +29,17 @@ REFUSED = "forge_refused"
 _RIGHTS = "a new token with the right to write pull requests and issues (GitLab: the scope api)"
 
 
+KnownAnswers = dict[str, tuple[str, Any]]
+"""By question, the forge's mark of the answer (ETag), and the answer. Of one token: another may see less."""
+MOST_KNOWN = 200
+_UNCHANGED = 304
+
+
 class ForgeClient:
     """One conversation; a context manager. The token is in a header, and nowhere else.
 
-    `proxy`, `authority`: as the user's git would reach that host; empty: as the environment says.
+    `proxy`, `authority`: as the user's git would reach that host; empty: as the environment says. `known`:
+    answers of before; the forge says whether they still hold, which counts against no limit of its.
     """
 
     def __init__(
@@ -43,10 +50,12 @@ class ForgeClient:
         clock: Clock,
         proxy: str = "",
         authority: str = "",
+        known: KnownAnswers | None = None,
     ) -> None:
         import httpx2  # for the first pull request: most fleets open none
 
         self._place, self._token, self._clock = place, token, clock
+        self._known = {} if known is None else known
         own = {
             "accept": "application/json",
             "accept-encoding": "identity",
@@ -84,7 +93,11 @@ class ForgeClient:
         self, method: str, path: str, params: Mapping[str, str | int], body: Mapping[str, object] | None
     ) -> Any:
         """ConfigError, RefusedError, NotFoundError, UnavailableError, each with its code and fix."""
-        status, headers, data = self._answered(method, path, params, body)
+        asked = f"{self._place.api}{path}?{sorted(params.items())}" if method == "GET" else ""
+        mark, before = self._known.get(asked, ("", None))
+        status, headers, data = self._answered(method, path, params, body, mark)
+        if status == _UNCHANGED and mark:
+            return before
         good = 200 <= status < 300
         if good and not data:
             return None
@@ -96,17 +109,27 @@ class ForgeClient:
             parsed = None
         if not good:
             raise self._error(status, headers, parsed)
+        if asked and (mark := headers.get("etag", "")):
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[asked] = mark, parsed
         return parsed
 
     def _answered(
-        self, method: str, path: str, params: Mapping[str, str | int], body: Mapping[str, object] | None
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str | int],
+        body: Mapping[str, object] | None,
+        mark: str,
     ) -> tuple[int, Mapping[str, str], bytes]:
         import httpx2
 
         until = self._clock.mono_ms() + int(WHOLE_S * 1000)
         url = f"{self._place.api}{path}"
         try:
-            with self._client.stream(method, url, params=dict(params), json=body) as answer:
+            heads = {"if-none-match": mark} if mark else {}
+            with self._client.stream(method, url, params=dict(params), json=body, headers=heads) as answer:
                 return answer.status_code, answer.headers, self._read(answer, until)
         except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
             raise self._unreachable(f"{type(exc).__name__}: {exc}") from exc
@@ -160,13 +183,18 @@ class ForgeClient:
 
 @contextmanager
 def talking(
-    place: ForgePlace | TrackerPlace, token: str, headers: Mapping[str, str], clock: Clock, fix: str
+    place: ForgePlace | TrackerPlace,
+    token: str,
+    headers: Mapping[str, str],
+    clock: Clock,
+    fix: str,
+    known: KnownAnswers | None = None,
 ) -> Iterator[ForgeClient]:
     """A conversation as the user's git would reach that host. UnavailableError, with this fix, for an answer
     of another kind than was expected."""
     proxy, authority = (http_setting(place.api, key) for key in ("proxy", "sslCAInfo"))
     try:
-        with ForgeClient(place, token, headers, clock, proxy, authority) as client:
+        with ForgeClient(place, token, headers, clock, proxy, authority, known) as client:
             yield client
     except (LookupError, TypeError, ValueError, AttributeError) as exc:
         raise UnavailableError(

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from node_agent.wire.clock import Clock
 from pancode.code.forge import github, gitlab
-from pancode.code.forge.asking import REFUSED, ForgeClient, talking
+from pancode.code.forge.asking import REFUSED, ForgeClient, KnownAnswers, talking
 from pancode.code.landing.forge import ForgeAccess, ForgeKind, api_of
 from pancode.code.tracker.issues import LABELS, OVER, Issue, IssueState, TrackerKind, TrackerPlace, number_of
 from pancode.core.values import replace
@@ -44,6 +44,8 @@ class HttpTrackers:
     ) -> None:
         """`read`: the settings of forges by host; `environ`: the coordinator's."""
         self._read, self._secret, self._environ, self._clock = read, secret, environ, clock
+        self._known: dict[str, KnownAnswers] = {}
+        """By the token that asked."""
 
     def issue(self, place: TrackerPlace, ref: str) -> Issue:
         found: Issue = self._with(place, lambda client, speaks: speaks.issue(client, place, ref))
@@ -77,7 +79,8 @@ class HttpTrackers:
         place, token = self._opened(place)
         speaks: Any = _DIALECTS[place.kind]
         fix = f"look at forge.{place.repository.host}.url"
-        with talking(place, token, speaks.headers(token), self._clock, fix) as client:
+        known = self._known.setdefault(token, {})
+        with talking(place, token, speaks.headers(token), self._clock, fix, known) as client:
             return act(client, speaks)
 
     def _opened(self, place: TrackerPlace) -> tuple[TrackerPlace, str]:

@@ -20,10 +20,11 @@ from pancode.core.names import not_found
 from pancode.core.ports import Transaction
 from pancode.core.records import Run, RunState, Setting
 from pancode.core.values import replace
+from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.dispatch.workspaces import KeptWorkspace, named, runs_in
 from pancode.errors import ConflictError
 from pancode.life.continuing import is_blocked
-from pancode.runs.workspaces import branch_for, ensure
+from pancode.runs.workspaces import branch_for, ensure, in_workspace
 
 PREFIX = "issue:"
 """Of the durable settings that hold the work on issues."""
@@ -148,6 +149,21 @@ def begin(
             work.tx.put(fresh.setting(now))
             work.audit("people", "info", "work on an issue", None, by=by, issue=issue.ref, url=issue.url)
     return name
+
+
+def start(
+    core: Core,
+    around: Surroundings,
+    project: NamedProject,
+    issue: Issue,
+    request: DispatchRequest,
+    node: str | None,
+) -> tuple[str, Dispatched]:
+    """The workspace of this issue, and the run that works on it. As `begin`; and what admission says."""
+    request = asked(issue, request, around, project)
+    name = begin(core, around, project, issue, request.created_by, node)
+    request = in_workspace(core, around, replace(request, workspace=name))
+    return name, dispatch(core, around, request, None)
 
 
 class IssueWorkShape(TypedDict):

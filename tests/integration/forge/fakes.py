@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -165,6 +166,10 @@ def serving(forge: FakeForge) -> Iterator[str]:
             else:
                 status, told = forge.answer(self.command, path, query, body)
                 headers, data = {}, b"" if told is None else json.dumps(told).encode()
+                if self.command == "GET" and status == 200:
+                    headers = {"ETag": f'W/"{hashlib.sha256(data).hexdigest()[:20]}"'}
+                    if self.headers.get("If-None-Match") == headers["ETag"]:
+                        status, data = 304, b""
             self.send_response(status)
             for one in headers.items():
                 self.send_header(*one)

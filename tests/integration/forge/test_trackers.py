@@ -109,3 +109,13 @@ def test_a_tracker_that_limits_or_fails_is_said_in_its_words(
     with pytest.raises(PancodeError) as caught:
         world.issue()
     assert caught.value.fix
+
+
+def test_an_answer_that_still_holds_is_not_sent_again(world: World) -> None:
+    prefix = world.ref.partition("-")[0]
+    first = world.trackers.issues(world.place, prefix, 50)
+    assert world.trackers.issues(world.place, prefix, 50) == first
+    asked = [heads for method, _, heads, _ in world.fake.asked if method == "GET"]
+    assert not asked or "if-none-match" in {name.lower() for name in asked[-1]}, "Linear takes POST alone"
+    world.fake.title = "Add logout"
+    assert [one.title for one in world.trackers.issues(world.place, prefix, 50)] == ["Add logout"]

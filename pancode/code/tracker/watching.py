@@ -1,0 +1,79 @@
+"""Issues that begin by themselves: those with a project's label, of people who may start work."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+
+from pancode.agents.request import request_from
+from pancode.code.tracker.issues import OVER, Issue, IssueState, Trackers, place_of
+from pancode.code.tracker.working import forget, start, work_in
+from pancode.control.core import Core
+from pancode.control.projects import NamedProject
+from pancode.control.surroundings import Surroundings
+from pancode.errors import PancodeError
+from pancode.essential import PeriodicThread
+
+log = logging.getLogger("pancode.trackers")
+LOOK_S = 120.0
+MOST_OPEN, MOST_AT_ONCE = 100, 3
+"""Open issues that are looked at, and begun at one look: a label on a hundred of them may be a mistake."""
+BY = "the tracker"
+
+
+def may_begin(issue: Issue, project: NamedProject) -> bool:
+    """Whether its label and its people say so. Its words are a stranger's, and say nothing."""
+    people = {one.lower() for one in project.work_people}
+    of = issue.assignees or (issue.author,)
+    labels = {one.lower() for one in issue.labels}
+    mine = bool(project.work_label) and project.work_label.lower() in labels
+    return mine and issue.state is IssueState.OPEN and any(one.lower() in people for one in of)
+
+
+class IssueWatch(PeriodicThread):
+    """Looks at the trackers of projects that have such a label. What was begun once is not begun again."""
+
+    def __init__(
+        self,
+        core: Core,
+        around: Callable[[], Surroundings],
+        trackers: Trackers,
+        look_s: float = LOOK_S,
+    ) -> None:
+        super().__init__("issues", look_s)
+        self._core, self._around, self._trackers = core, around, trackers
+        self._told: dict[str, str] = {}
+        """By project or issue, the last trouble: it is told once."""
+
+    def look(self) -> None:
+        """Once at each tracker."""
+        around = self._around()
+        for project in around.projects().values():
+            if project.tracker and project.work_label and project.work_people:
+                self._one(around, project)
+
+    def _one(self, around: Surroundings, project: NamedProject) -> None:
+        try:
+            found = self._trackers.issues(place_of(project), project.prefix, MOST_OPEN)
+        except PancodeError as error:
+            self._trouble(project.name, error)
+            return
+        self._told.pop(project.name, None)
+        for issue in self._new(found, project):
+            try:
+                start(self._core, around, project, issue, request_from({}, BY), None)
+            except PancodeError as error:  # such as a ceiling that is reached: the next look tries again
+                forget(self._core, issue.ref.lower())
+                self._trouble(issue.ref, error)
+            else:
+                self._told.pop(issue.ref, None)
+
+    def _new(self, found: Iterable[Issue], project: NamedProject) -> list[Issue]:
+        with self._core.ports.ledger.transaction() as tx:
+            fresh = [one for one in found if work_in(tx, one.ref.lower()) is None]
+        return [one for one in fresh if one.state not in OVER and may_begin(one, project)][:MOST_AT_ONCE]
+
+    def _trouble(self, about: str, error: PancodeError) -> None:
+        if self._told.get(about) != error.words:
+            self._told[about] = error.words
+            log.warning("%s: %s", about, error.words)

@@ -1,0 +1,83 @@
+"""Issues with a project's label begin by themselves, once, and only for people who may start work."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pancode.code.tracker.issues import IssueState
+from pancode.code.tracker.watching import MOST_AT_ONCE, IssueWatch, may_begin
+from pancode.control.projects import NamedProject
+from pancode.core.records import Run
+from tests.unit.pancode.api.world import World
+from tests.unit.pancode.code.tracker.memory import FIRST
+
+SHOP = NamedProject("shop", "/shop", tracker="github:o/r", work_label="Agent", work_people=("ana",))
+READY = replace(FIRST, labels=("feature", "agent"), assignees=("Ana",), author="mallory")
+
+
+@pytest.mark.parametrize(
+    ("changed", "begins"),
+    [
+        ({}, True),
+        ({"labels": ("feature",)}, False),
+        ({"assignees": ("mallory",), "author": "ana"}, False),
+        ({"assignees": (), "author": "ana"}, True),
+        ({"assignees": (), "author": "mallory", "title": "agent ana"}, False),
+        ({"state": IssueState.PROGRESS}, False),
+    ],
+)
+def test_label_and_people_decide_and_no_word_of_the_issue(changed: dict[str, object], begins: bool) -> None:
+    assert may_begin(replace(READY, **changed), SHOP) is begins  # type: ignore[arg-type]
+    assert not may_begin(replace(READY, **changed), replace(SHOP, work_people=()))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    world = World(tmp_path / "home")
+    subprocess.run(["git", "init", "-q", str(tmp_path / "shop")], check=True)
+    said = {"path": str(tmp_path / "shop"), "tracker": "github:o/r", "agent": "builder"}
+    who = {"work_label": "agent", "work_people": ["ana"]}
+    answer = world.http.post("/v1/projects", {"by": "ana", **said, **who})
+    assert answer.status_code == 200 and answer.json()["work_people"] == ["ana"], answer.text
+    world.coordinator.trackers.there = {READY.ref: READY}
+    return world
+
+
+def watch(world: World) -> IssueWatch:
+    coordinator = world.coordinator
+    return IssueWatch(world.context.core, lambda: coordinator.around({}), coordinator.trackers)
+
+
+def runs(world: World) -> list[Run]:
+    with world.context.ledger.transaction() as tx:
+        return tx.find(Run)
+
+
+def test_it_begins_once_also_over_a_restart_and_after_its_end(world: World) -> None:
+    for _ in range(2):
+        watch(world).look()
+    (run,) = runs(world)
+    assert (run.created_by, run.agent, run.terms["in_workspace"]) == ("the tracker", "builder", "shop-12")
+    (work,) = world.http.get("/v1/work").json()["works"]
+    assert (work["issue"], work["run"]) == ("SHOP-12", run.id)
+
+
+def test_many_begin_a_few_at_a_time(world: World) -> None:
+    every = {f"SHOP-{n}": replace(READY, ref=f"SHOP-{n}", id=str(n)) for n in range(20, 28)}
+    world.coordinator.trackers.there = every
+    watch(world).look()
+    assert len(runs(world)) == MOST_AT_ONCE
+
+
+def test_what_is_refused_is_tried_again_at_the_next_look(world: World) -> None:
+    world.http.post("/v1/budget/ceiling", {"by": "ana", "usd": "0"})
+    one = watch(world)
+    one.look()
+    assert not runs(world) and world.http.get("/v1/work").json()["works"] == []
+    world.http.post("/v1/budget/ceiling", {"by": "ana", "usd": "10"})
+    one.look()
+    assert len(runs(world)) == 1
