@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pancode.cli.face import aside
+from pancode.client import Client, path_of
 from pancode.remote.place import RemoteCoordinator, remote_of
 
 if TYPE_CHECKING:
@@ -18,17 +19,16 @@ def travelled(there: RemoteCoordinator) -> str | None:
     return None if found is None else found.travel()
 
 
-def own_checkout(run: dict[str, Any]) -> OwnCheckout | None:
-    """That in which the run began, if it is here; None: its files are where the coordinator is.
-
-    `run`: as the coordinator shows it.
-    """
+def own_checkout(client: Client, run: str) -> OwnCheckout | None:
+    """That in which the run began, if it is here; None: its files are where the coordinator is."""
     there = remote_of(os.environ)
     if there is None or there.folder is not None:
         return None
     found = _checkout(there)
-    began = str(run.get("project") or "")
-    return found if found is not None and began.endswith(f"/{found.copy}") else None
+    if found is None:
+        return None
+    began = str(client.get(path_of("runs", run))["project"] or "")
+    return found if began.endswith(f"/{found.copy}") else None
 
 
 def _checkout(there: RemoteCoordinator) -> OwnCheckout | None:

@@ -352,7 +352,7 @@ def _one(
         if rows:
             names = ", ".join(row["run"] for row in rows[:5])
             face.note(f"  place {len(rows) + 1} in the queue of this repository, after {names}")
-    mine = own_checkout(client.get(path_of("runs", run, "brief")))
+    mine = own_checkout(client, run)
     if mine is not None:
         mine.travel()  # it is merged with the files of now
     answer = landing.land(face, client, run, body)

@@ -46,15 +46,16 @@ def chain_of(plan: Plan, file: str) -> str:
         {
             "name": f"step-{number}",
             "agent": "builder",
-            "task": f"Carry out step {number} of the plan in {file}, and no other:\n\n{_words(step)}\n",
+            "task": f"Carry out step {number} of the plan in {file}, and no other:\n\n{as_words(step)}\n",
         }
         for number, step in enumerate(plan.steps, 1)
     ]
     check = f"Compare the code with the plan in {file}. Report every difference, and what will go wrong.\n"
     steps.append({"name": "review", "agent": "reviewer", "task": check})
-    chain = {"description": _words(plan.title)[:200], "steps": steps}
+    chain = {"description": as_words(plan.title)[:200], "steps": steps}
     return str(yaml.safe_dump(chain, sort_keys=False, allow_unicode=True, width=100))
 
 
-def _words(text: str) -> str:
+def as_words(text: str) -> str:
+    """With nothing in it that a workflow would fill in."""
     return _PLACES.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)

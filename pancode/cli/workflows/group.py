@@ -10,7 +10,7 @@ from typer import Argument
 from pancode.cli import completions
 from pancode.cli.commands import Commands
 from pancode.cli.face import Face, who
-from pancode.cli.params import Cursor, Json, Whole, option, page
+from pancode.cli.params import Cursor, Json, Whole, many, option, page
 from pancode.cli.runs.receipt import judged
 from pancode.cli.terminal import Columns, clip, listing, safe, safe_block, usd
 from pancode.cli.workflows.begin import awaited
@@ -132,15 +132,41 @@ def from_plan(
     """Print a chain that carries out the steps of a plan one after the other, and reviews the result."""
     from pancode.cli.workflows.from_plan import chain_of, read_plan
 
-    try:
-        text = file.read_text()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise UsageError(
-            f"{file} cannot be read", why=str(exc), fix="name a plan: docs/NAME-plan.md"
-        ) from exc
-    plan = read_plan(text, str(file))
+    plan = read_plan(_text(file, "name a plan: docs/NAME-plan.md"), str(file))
     chain = chain_of(plan, str(file))
     face.show({"title": plan.title, "steps": list(plan.steps), "text": chain}, lambda: chain)
+
+
+@workflow.verb(
+    "from-beads",
+    "pancode workflow from-beads > tasks.yaml",
+    "pancode workflow from-beads --only shop-7 > tasks.yaml",
+)
+def from_beads(
+    file: Annotated[Path, Argument(metavar="[FILE]", help="What `bd` keeps in a repository.")] = Path(
+        ".beads/issues.jsonl"
+    ),
+    *,
+    only: Annotated[list[str], many("Only this task, and what blocks it; may be repeated.", "--only", "ID")],
+    face: Json,
+) -> None:
+    """Print a chain of the open tasks of a Beads file: each begins when those that block it are done.
+
+    Tasks that block nothing of each other are at work side by side. Epics are left out: they have no work of
+    their own. PanCode writes nothing into the file.
+    """
+    from pancode.cli.workflows.from_beads import chain_of, read_beads
+
+    beads = read_beads(_text(file, "name a file of Beads: .beads/issues.jsonl"), str(file), only)
+    chain = chain_of(beads, str(file))
+    face.show({"tasks": [one.id for one in beads], "text": chain}, lambda: chain)
+
+
+def _text(file: Path, fix: str) -> str:
+    try:
+        return file.read_text()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UsageError(f"{file} cannot be read", why=str(exc), fix=fix) from exc
 
 
 @workflow.verb("board", "pancode workflow board last", "pancode workflow board w-7f3k2x plan/port")
