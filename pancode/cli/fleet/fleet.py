@@ -43,7 +43,33 @@ def up(nodes: Nodes, *, link: Link = None, face: Json) -> int:
     answer = steps(face, client.events("POST", "/v1/fleet/up", body))
     failed = {one["node"] for one in answer["results"] if not one["ok"]}
     face.show(answer, lambda: _status(answer, failed) + _troubles(answer["results"]))
+    for node, runtime, agents in missing_programs(client.get("/v1/agents")["agents"], answer["nodes"]):
+        _offer(face, node, runtime, agents)
     return _exit(answer["results"])
+
+
+def missing_programs(
+    agents: list[dict[str, Any]], nodes: list[dict[str, Any]]
+) -> Iterator[tuple[str, str, list[str]]]:
+    """A machine that is there, a program that no machine has, and the agents that ask for it."""
+    there = [one for one in nodes if one["state"] == "online"]
+    found = [{fact["name"]: fact["state"] for fact in one["runtimes"]} for one in there]
+    asked = dict[str, list[str]]()
+    for agent in agents:
+        if agent["enabled"] and agent["runtime"]:
+            asked.setdefault(agent["runtime"], []).append(agent["name"])
+    for runtime, names in sorted(asked.items()):
+        if found and all(states.get(runtime) == "missing" for states in found):
+            yield there[0]["name"], runtime, names
+
+
+def _offer(face: Face, node: str, runtime: str, agents: list[str]) -> None:
+    command = f"pancode node install {node} {runtime}"
+    face.note(f"no machine has {runtime}, which {', '.join(agents)} asks for: {command}")
+    if face.can_ask() and face.agreed(f"install {runtime} on {node} now?", command):
+        from pancode.cli.main import run
+
+        run(["node", "install", node, runtime])
 
 
 def steps(face: Face, events: Iterator[ServerEvent]) -> Any:
