@@ -18,6 +18,8 @@ from pancode.agents.tiers import ModelTier
 from pancode.core.books import NO_CEILING, ZERO, Amount, Ceilings, counted_usd, minus
 from pancode.core.records import Balance
 from pancode.core.states import LandRule
+from pancode.core.terms import NO_SKILLS as NO_SKILLS
+from pancode.core.terms import GivenSkills as GivenSkills
 from pancode.nodes.breakers import EndedTries
 from pancode.nodes.node import NodeView
 
@@ -415,6 +417,8 @@ class Catalogue:
     rules: Rules = NO_RULES
     notes: Callable[[], Sequence[GivenNote]] = tuple
     """The notes of earlier runs that its runtime's prompt may have; read when it is asked."""
+    skills: Callable[[bool, tuple[str, ...]], GivenSkills] = lambda of_project, names: NO_SKILLS
+    """The skills of these names, and of the project where it counts; read when it is asked."""
 
     @property
     def node_names(self) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from node_agent.runtimes import hooks
+from node_agent.runtimes import hooks, skills
 from node_agent.runtimes.acp import AcpWay, talked
 from node_agent.runtimes.adapters import CLAUDE_WAY
 from node_agent.runtimes.anthropic import LEVELS, LOGIN, LOGINS, quiet_env
@@ -24,6 +24,9 @@ PROGRAM = Program(
 )
 PROMPT = "prompt.md"
 SETTINGS = f"{hooks.FOLDER}/settings.json"
+PLUGIN, SKILL = "plugin", "Skill"
+"""Without settings it reads the skills of plugins that its command line names, and no others (measured)."""
+_PLUGIN = {"name": "pancode", "version": "1.0.0", "description": "The skills of this run."}
 
 _TOOLS = {
     "Read": ("read",),
@@ -50,6 +53,9 @@ _NEVER = ",".join(f"Bash({words}:*)" for words in NEVER)
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     files = {**BASE_FILES, "claude/.keep": b"", **prompt_in(PROMPT, request), **_hooks(request, place)}
+    if request.skills:
+        files |= {f"{PLUGIN}/.claude-plugin/plugin.json": json.dumps(_PLUGIN).encode()}
+        files |= skills.laid(request, PLUGIN)
     made = ProcessSpec(_argv(request, place), _env(request, place), task_of(request), files)
     return made if request.sitting is None else talked(_way(request, place), request, place, made)
 
@@ -63,7 +69,7 @@ def _way(request: LaunchRequest, place: Place) -> AcpWay:
     fenced, opened = is_fenced(request, place), level is Safety.FULL_AUTO
     allowed = (*_RULES[level][0], *(("Bash",) if fenced else ()))
     options: dict[str, Any] = {
-        "tools": [tool for tool in allowed if request.has(*_TOOLS[tool])],
+        "tools": list(_named(allowed, request)),
         "allowedTools": [*(["Bash"] if fenced else []), *(["mcp__fleet"] if request.fleet else [])],
         "disallowedTools": [f"Bash({words}:*)" for words in NEVER] if fenced else [],
         "settingSources": [],
@@ -73,6 +79,8 @@ def _way(request: LaunchRequest, place: Place) -> AcpWay:
         "extraArgs": {} if opened else {"restricted": None},
         "additionalDirectories": list(request.besides),
     }
+    if request.skills:
+        options["plugins"] = [{"type": "local", "path": f"{request.home}/{PLUGIN}"}]
     if request.model:
         options["model"] = request.model
     if request.reasoning and (effort := LEVELS[request.reasoning][0]):
@@ -106,6 +114,8 @@ def _argv(request: LaunchRequest, place: Place) -> tuple[str, ...]:
         argv += ["--add-dir", folder]
     if request.prompt:
         argv += ["--append-system-prompt-file", f"{request.home}/{PROMPT}"]
+    if request.skills:
+        argv += ["--plugin-dir", f"{request.home}/{PLUGIN}"]
     if request.limits.usd is not None:
         argv += ["--max-budget-usd", format(request.limits.usd, "f")]
     if request.limits.turns is not None:
@@ -121,7 +131,12 @@ def _allowed(request: LaunchRequest, place: Place) -> tuple[str, ...]:
     if is_fenced(request, place):
         allowed, rest = (*allowed, "Bash"), (*rest, "--allowedTools", "Bash", "--disallowedTools", _NEVER)
     asks = ("--settings", f"{request.home}/{SETTINGS}") if hooks.has_hook(request, place) else ()
-    return ("--tools", ",".join(tool for tool in allowed if request.has(*_TOOLS[tool])), *rest, *asks)
+    return ("--tools", ",".join(_named(allowed, request)), *rest, *asks)
+
+
+def _named(allowed: tuple[str, ...], request: LaunchRequest) -> tuple[str, ...]:
+    """Of the tools of its level those of its agent, and the one that reads a skill."""
+    return *(tool for tool in allowed if request.has(*_TOOLS[tool])), *((SKILL,) if request.skills else ())
 
 
 def _env(request: LaunchRequest, place: Place) -> dict[str, str]:

@@ -17,7 +17,7 @@ from tests.unit.node_agent.runtimes.asked import PLACE, ask
 
 ROOM = Path(node_agent.runtimes.__file__).parent
 SHARED = set(
-    "acp adapters hooks anthropic workers workerspec workerstream base lines logins outcome starting "
+    "acp adapters hooks skills anthropic workers workerspec workerstream base lines logins outcome starting "
     "vendors".split()
 )
 
