@@ -71,6 +71,8 @@ class RunTerms(TypedDict, total=False):
     """The earlier runs whose notes are in its prompt."""
     skills: list[dict[str, Any]]
     """Wire form of node_agent.wire.skill.OrderedSkill: the skills that it is given, by name."""
+    skills_left_out: list[str]
+    """Why others of its project or agent are not among them, in words."""
     served: dict[str, Any]
     """Its model server at its placement, as the node reported it."""
     cache_key: list[str]

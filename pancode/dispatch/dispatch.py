@@ -498,6 +498,8 @@ def put_in_queue(work: Work, run: Run, verdicts: Sequence[GateVerdict], budget: 
         work.tell(run.id, "prompt", "history", "given", f"notes of {', '.join(notes)}")
     if skills := run.terms.get("skills"):
         work.tell(run.id, "skills", run.agent, "given", ", ".join(one["name"] for one in skills))
+    for words in run.terms.get("skills_left_out", ()):
+        work.tell(run.id, "skills", run.agent, "left out", words)
     if says := run.terms.get("project_says"):
         work.tell(run.id, "settings", "project", "applied", says)
     if left_out := run.terms.get("left_out"):

@@ -269,6 +269,7 @@ class Resolution:
             project_says=self.project_says,
             notes=list(self.notes),
             skills=[one.model_dump(mode="json") for one in self.skills.ordered],
+            skills_left_out=list(self.skills.left_out),
             allowed_files=list(self.allowed_files),
             cache_key=list(self.cache_key),
             sampling={} if sampling is None else sampling.model_dump(mode="json"),
