@@ -154,6 +154,8 @@ class DispatchRequest(WorkOptions):
     """A project's name, or an issue of it: the work is in its repository, wherever `cwd` is."""
     in_workspace: str = ""
     """The workspace whose next run it is; empty: none."""
+    lane: str = ""
+    """The workflow of the lane whose item it is; empty: none."""
     folder: str = ""
     """The folder relative to the project's top, where the run begins."""
     retry_of: str | None = None

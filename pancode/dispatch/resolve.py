@@ -479,7 +479,7 @@ def _told(
     (mode, safety, workspace), (runtime, ref) = how, what
     if runtime.own:
         return ToldPrompt()
-    notes = () if request.resume or workspace != "git" else catalogue.notes()
+    notes = () if request.resume else catalogue.notes()
     texts = tuple(note.text for note in notes)
     situation = Situation(mode, safety, runtime.name, catalogue.rules, bool(request.turns), texts)
     window = window_of(ref, endpoint_of(ref, catalogue.nodes), catalogue.nodes)

@@ -14,7 +14,7 @@ import pytest
 
 from node_agent.runtimes.base import LaunchRequest, ProcessSpec
 from pancode.offline.skills import act_here
-from pancode.skills.definitions import definitions
+from pancode.skills.definitions import KINDS, definitions
 from pancode.skills.request import SkillsAsked
 from pancode.skills.sources import skills_of, sources
 from tests.clis.conftest import MakeBench
@@ -90,18 +90,22 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("cli", (CLAUDE, OPENCODE, QWEN), ids=lambda cli: cli.runtime)
-def test_a_program_obeys_commands_and_has_agents(make_bench: MakeBench, cli: Cli, tmp_path: Path) -> None:
+BOTH = [(cli, kind) for kind in KINDS for cli in (CLAUDE, OPENCODE, QWEN) if cli.runtime in KINDS[kind]]
+
+
+@pytest.mark.parametrize(("cli", "kind"), BOTH, ids=[f"{cli.runtime}-{kind}" for cli, kind in BOTH])
+def test_a_program_obeys_commands_and_has_agents(
+    make_bench: MakeBench, cli: Cli, kind: str, tmp_path: Path
+) -> None:
     made, _ = make_bench(cli, {"turns": [{"text": "Done."}] * 3})
     b = Plain(cli, tmp_path / "p", made.path, made.url)
-    b.said = COMMANDS[cli.runtime]
+    b.said = COMMANDS[cli.runtime] if kind == "commands" else ()
     kept = {
         "commands": "---\ndescription: Mend.\n---\nWords-of-the-command: $ARGUMENTS",
-        "agents": "---\nname: aide\ndescription: Lists-it\n---\nYou.",
+        "agents": "---\nname: aide\ndescription: Lists-it\n---\nYou mend what is broken.",
     }
-    for kind, text in kept.items():
-        (tmp_path / kind).mkdir()
-        (tmp_path / kind / {"commands": "mend.md", "agents": "aide.md"}[kind]).write_text(f"{text}\n")
+    (tmp_path / kind).mkdir()
+    (tmp_path / kind / {"commands": "mend.md", "agents": "aide.md"}[kind]).write_text(f"{kept[kind]}\n")
     request = b.request()
     home = Path(b.launch(request).env["HOME"])
     home.mkdir(parents=True, exist_ok=True)
@@ -110,5 +114,5 @@ def test_a_program_obeys_commands_and_has_agents(make_bench: MakeBench, cli: Cli
     with b.started(request) as process:
         process.wait(ENDS_S * crowded())
     asked = "".join(path.read_text() for path in sorted((tmp_path / "d").iterdir()))
-    assert "Words-of-the-command" in asked, (b.home / "err").read_text()[-2000:]
-    assert cli is OPENCODE or "Lists-it" in asked
+    words = {"commands": "Words-of-the-command", "agents": "Lists-it"}[kind]
+    assert words in asked, (b.home / "err").read_text()[-2000:]
