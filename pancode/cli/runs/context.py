@@ -20,7 +20,7 @@ Workspace = Annotated[str | None, option("Of the runs in this workspace.", "--wo
 
 @app.group("context", "pancode context", "pancode context state --lane night", default="state")
 def context() -> None:
-    """What runs remember: what those before them in a lane, a workspace or a repository decided and left open.
+    """What runs remember: what those before them in a lane, workspace or repository decided and left open.
 
     It is text of models: a new run gets it as material between marks, and never as its task. `history.tokens`
     of the settings says how much; 0 there gives nothing. `pancode history forget` forgets.
@@ -47,7 +47,8 @@ def state(
 def _told(answer: dict[str, Any]) -> str:
     if not answer["budget"]:
         return "history.tokens is 0: runs are told nothing of those before them\n"
-    head = f"{answer['used']} of {answer['budget']} tokens (history.tokens), {counted(len(answer['given']), 'run')}\n"
+    runs = counted(len(answer["given"]), "run")
+    head = f"{answer['used']} of {answer['budget']} tokens (history.tokens), {runs}\n"
     return head + "".join("\n" + safe_block(one["text"]) for one in answer["given"])
 
 
