@@ -1,6 +1,6 @@
 """The real programs, started as the node starts a run, list the skills of the order, each once, and read one.
 
-Takes about 60 s in all: each test starts the real program once.
+Takes about two minutes in all: each test starts the real program once.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from node_agent.wire.policy import Safety
 from node_agent.wire.skill import OrderedSkill, SkillPlace, digest_of, packed
 from tests.clis.conftest import MakeBench
 from tests.clis.launched import CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE, QWEN, Cli
+from tests.clis.test_talked import sitting
 
 pytestmark = pytest.mark.slow
 IN_ITSELF = {"codex": (".agents/skills",), "copilot": (".agents/skills", ".claude/skills")}
@@ -67,3 +68,21 @@ def test_a_program_lists_those_of_its_order(
         assert any("Body-of-deploy" in body for body in bodies)
     (script,) = bench.home.rglob("deploy/scripts/go.sh")
     assert script.stat().st_mode & 0o100
+
+
+@pytest.mark.parametrize("cli", (CLAUDE, CODEX, COPILOT, GEMINI, OPENCODE, QWEN), ids=lambda cli: cli.runtime)
+def test_a_program_that_takes_turns_lists_them_too(make_bench: MakeBench, cli: Cli, tmp_path: Path) -> None:
+    reads = READS.get(cli.runtime)
+    turns = [{"call": {"name": reads[0], "arguments": reads[1]}}] if reads else []
+    bench, _ = make_bench(cli, {"turns": [*turns, {"text": "Done."}, {"text": "Done."}]})
+    hidden = bench.work / ".agents" / "skills" / "nobody-said-yes"
+    hidden.mkdir(parents=True)
+    (hidden / "SKILL.md").write_text(text_of("nobody-said-yes"))
+    verdict = bench.run(sitting(bench, "first words", skills=(skill("deploy"),)))
+    assert verdict.failure is None, verdict.reason
+    bodies = [path.read_text() for path in sorted((tmp_path / "d").iterdir())]
+    assert any(body.count("Lists-deploy") == 1 for body in bodies)
+    itself = ".agents/skills" in IN_ITSELF.get(cli.runtime, ())
+    assert any("Lists-nobody-said-yes" in body for body in bodies) is itself
+    if reads:
+        assert any("Body-of-deploy" in body for body in bodies)
