@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 
 from node_agent.runtimes.base import LaunchRequest
@@ -20,3 +21,16 @@ def laid(request: LaunchRequest, place: str, reads: Collection[str] = ()) -> dic
         if skill.place not in reads
         for path, data in skill.files().items()
     }
+
+
+PLUGIN = "plugin"
+_ABOUT = {"name": "pancode", "version": "1.0.0", "description": "The skills of this run."}
+
+
+def plugin(request: LaunchRequest) -> dict[str, bytes]:
+    """The same as a plugin of Claude Code: without settings it reads the skills of plugins that its command
+    line names, and no others (measured). Empty without skills."""
+    if not request.skills:
+        return {}
+    about = {f"{PLUGIN}/.claude-plugin/plugin.json": json.dumps(_ABOUT).encode()}
+    return {**about, **laid(request, PLUGIN)}

@@ -13,11 +13,10 @@ from pancode.api.run_routes import asked_by
 from pancode.control.paging import MOST_ROWS
 from pancode.control.shapes import NoteShape, ScoutShape
 from pancode.dispatch.remembering import WorkPlace, recalled
-from pancode.dispatch.workspaces import load
 from pancode.errors import UsageError
 from pancode.runs.exploring import Expedition, explore, scouted
 from pancode.runs.history import Forgotten, forget, search, show
-from pancode.work.workflow.lanes import find
+from pancode.work.workflow.lanes import place_of
 
 
 class HistoryAnswer(TypedDict):
@@ -85,15 +84,8 @@ def _remembered(context: ApiContext, call: ApiCall) -> RememberedAnswer:
 
 def _place(context: ApiContext, call: ApiCall) -> WorkPlace:
     """Where the caller asks about. NotFoundError."""
-    lane, workspace = call.query.get("lane"), call.query.get("workspace") or ""
-    project = context.project_of(call.query.get("cwd"))
-    with context.core.ports.ledger.transaction() as tx:
-        row = find(tx, lane) if lane else None
-        if row is not None:
-            project = context.project_of(row.cwd)
-        if workspace:
-            project = load(tx, workspace).project
-    return WorkPlace(project, workspace, row.id if row is not None else "")
+    lane, workspace = call.query.get("lane") or "", call.query.get("workspace") or ""
+    return place_of(context.core, context.project_of, lane, workspace, call.query.get("cwd"))
 
 
 @Verb("GET /v1/history/{run}", command="history show")

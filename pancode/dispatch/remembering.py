@@ -15,7 +15,7 @@ from pancode.control.core import Core
 from pancode.control.live import LOOKED_AT, RecentRuns
 from pancode.core.ports import Transaction
 from pancode.core.records import EndedRun, Run, RunNote
-from pancode.life.notes import Near, in_use, material
+from pancode.life.notes import Nearness, in_use, material
 
 
 def lately(core: Core) -> Mapping[WorkKey, TrackRecord]:
@@ -71,16 +71,16 @@ class WorkPlace:
     lane: str = ""
 
 
-def near_of(tx: Transaction, notes: Sequence[RunNote], place: WorkPlace) -> dict[str, Near]:
+def near_of(tx: Transaction, notes: Sequence[RunNote], place: WorkPlace) -> dict[str, Nearness]:
     """By run, the line of work that it has in common with this place."""
     if not place.workspace and not place.lane:
         return {}
-    found: dict[str, Near] = {}
+    found: dict[str, Nearness] = {}
     for run in (tx.get(Run, note.run) for note in notes):
         if run is not None and place.lane and run.workflow == place.lane:
-            found[run.id] = Near.LANE
+            found[run.id] = Nearness.LANE
         elif run is not None and place.workspace and run.terms.get("in_workspace") == place.workspace:
-            found[run.id] = Near.WORKSPACE
+            found[run.id] = Nearness.WORKSPACE
     return found
 
 

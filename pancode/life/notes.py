@@ -30,21 +30,21 @@ def ranked(notes: Sequence[RunNote], query: str) -> list[RunNote]:
     return [note for _, note in sorted(fit, key=lambda pair: (-pair[0], -pair[1].at_ms, pair[1].run))]
 
 
-class Near(StrEnum):
+class Nearness(StrEnum):
     """The line of work that a note and a new run have in common; the nearer one counts first."""
 
     LANE = "in this lane"
     WORKSPACE = "in this workspace"
 
 
-NOWHERE: Mapping[str, Near] = {}
+NOWHERE: Mapping[str, Nearness] = {}
 
 
-def in_use(notes: Sequence[RunNote], task: str, near: Mapping[str, Near] = NOWHERE) -> list[RunNote]:
+def in_use(notes: Sequence[RunNote], task: str, near: Mapping[str, Nearness] = NOWHERE) -> list[RunNote]:
     """The order in which notes are given to a new run: those of its lane, then of its workspace, each the
     newest first; then those that fit its task, then the newest. `near`: by run."""
     newest = sorted(notes, key=lambda note: (-note.at_ms, note.run))
-    lines = [note for line in Near for note in newest if near.get(note.run) is line]
+    lines = [note for line in Nearness for note in newest if near.get(note.run) is line]
     others = [note for note in newest if note.run not in near]
     fit = ranked(others, task)
     return [*lines, *fit, *(note for note in others if note not in fit)]
@@ -113,7 +113,7 @@ def left_by(answer: str, most: int) -> dict[str, str]:
     return {"REPORT": text if len(text) <= most else f"...{text[3 - most :].lstrip()}"} if text else {}
 
 
-def source_of(note: RunNote, landed: bool, now_ms: int, near: Near | None = None) -> str:
+def source_of(note: RunNote, landed: bool, now_ms: int, near: Nearness | None = None) -> str:
     """Where a note comes from and how old it is, in one line."""
     commit = f", commit {note.commit[:10]}" if note.commit else ""
     left = "" if landed or not note.commit else ", not landed"
@@ -122,7 +122,9 @@ def source_of(note: RunNote, landed: bool, now_ms: int, near: Near | None = None
     return f"Run {note.run} of {note.agent},{line} {age} ago{commit}{left}: {note.task}"
 
 
-def material(note: RunNote, landed: bool, now_ms: int, near: Near | None = None, brief: bool = False) -> str:
+def material(
+    note: RunNote, landed: bool, now_ms: int, near: Nearness | None = None, brief: bool = False
+) -> str:
     """The note as a later run is given it. `brief`: what was decided and left open alone, where it says."""
     parts = {name: text for name, text in note.parts.items() if name in BRIEFLY} if brief else {}
     lines = (f"{name}: {text}" for name, text in (parts or note.parts).items())

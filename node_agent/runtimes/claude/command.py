@@ -24,9 +24,6 @@ PROGRAM = Program(
 )
 PROMPT = "prompt.md"
 SETTINGS = f"{hooks.FOLDER}/settings.json"
-PLUGIN, SKILL = "plugin", "Skill"
-"""Without settings it reads the skills of plugins that its command line names, and no others (measured)."""
-_PLUGIN = {"name": "pancode", "version": "1.0.0", "description": "The skills of this run."}
 
 _TOOLS = {
     "Read": ("read",),
@@ -53,9 +50,7 @@ _NEVER = ",".join(f"Bash({words}:*)" for words in NEVER)
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     files = {**BASE_FILES, "claude/.keep": b"", **prompt_in(PROMPT, request), **_hooks(request, place)}
-    if request.skills:
-        files |= {f"{PLUGIN}/.claude-plugin/plugin.json": json.dumps(_PLUGIN).encode()}
-        files |= skills.laid(request, PLUGIN)
+    files |= skills.plugin(request)
     made = ProcessSpec(_argv(request, place), _env(request, place), task_of(request), files)
     return made if request.sitting is None else talked(_way(request, place), request, place, made)
 
@@ -80,7 +75,7 @@ def _way(request: LaunchRequest, place: Place) -> AcpWay:
         "additionalDirectories": list(request.besides),
     }
     if request.skills:
-        options["plugins"] = [{"type": "local", "path": f"{request.home}/{PLUGIN}"}]
+        options["plugins"] = [{"type": "local", "path": f"{request.home}/{skills.PLUGIN}"}]
     if request.model:
         options["model"] = request.model
     if request.reasoning and (effort := LEVELS[request.reasoning][0]):
@@ -115,7 +110,7 @@ def _argv(request: LaunchRequest, place: Place) -> tuple[str, ...]:
     if request.prompt:
         argv += ["--append-system-prompt-file", f"{request.home}/{PROMPT}"]
     if request.skills:
-        argv += ["--plugin-dir", f"{request.home}/{PLUGIN}"]
+        argv += ["--plugin-dir", f"{request.home}/{skills.PLUGIN}"]
     if request.limits.usd is not None:
         argv += ["--max-budget-usd", format(request.limits.usd, "f")]
     if request.limits.turns is not None:
@@ -136,7 +131,7 @@ def _allowed(request: LaunchRequest, place: Place) -> tuple[str, ...]:
 
 def _named(allowed: tuple[str, ...], request: LaunchRequest) -> tuple[str, ...]:
     """Of the tools of its level those of its agent, and the one that reads a skill."""
-    return *(tool for tool in allowed if request.has(*_TOOLS[tool])), *((SKILL,) if request.skills else ())
+    return *(tool for tool in allowed if request.has(*_TOOLS[tool])), *(("Skill",) if request.skills else ())
 
 
 def _env(request: LaunchRequest, place: Place) -> dict[str, str]:
