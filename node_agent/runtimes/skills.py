@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 
 from node_agent.runtimes.base import LaunchRequest
 
@@ -34,3 +34,16 @@ def plugin(request: LaunchRequest) -> dict[str, bytes]:
         return {}
     about = {f"{PLUGIN}/.claude-plugin/plugin.json": json.dumps(_ABOUT).encode()}
     return {**about, **laid(request, PLUGIN)}
+
+
+def plugins(request: LaunchRequest) -> list[dict[str, str]]:
+    """That plugin as a setting names it; its path is the value of a flag, too. Empty without skills."""
+    return [{"type": "local", "path": f"{request.home}/{PLUGIN}"}] if request.skills else []
+
+
+def named(
+    request: LaunchRequest, allowed: Sequence[str], stands_for: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """Of the tools of its level those of its agent, and the one by which Claude Code reads a skill."""
+    own = [tool for tool in allowed if request.has(*stands_for[tool])]
+    return [*own, "Skill"] if request.skills else own

@@ -49,8 +49,8 @@ _NEVER = ",".join(f"Bash({words}:*)" for words in NEVER)
 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
-    files = {**BASE_FILES, "claude/.keep": b"", **prompt_in(PROMPT, request), **_hooks(request, place)}
-    files |= skills.plugin(request)
+    files = {**BASE_FILES, "claude/.keep": b"", **prompt_in(PROMPT, request)}
+    files |= {**_hooks(request, place), **skills.plugin(request)}
     made = ProcessSpec(_argv(request, place), _env(request, place), task_of(request), files)
     return made if request.sitting is None else talked(_way(request, place), request, place, made)
 
@@ -64,7 +64,8 @@ def _way(request: LaunchRequest, place: Place) -> AcpWay:
     fenced, opened = is_fenced(request, place), level is Safety.FULL_AUTO
     allowed = (*_RULES[level][0], *(("Bash",) if fenced else ()))
     options: dict[str, Any] = {
-        "tools": list(_named(allowed, request)),
+        "tools": skills.named(request, allowed, _TOOLS),
+        "plugins": skills.plugins(request),
         "allowedTools": [*(["Bash"] if fenced else []), *(["mcp__fleet"] if request.fleet else [])],
         "disallowedTools": [f"Bash({words}:*)" for words in NEVER] if fenced else [],
         "settingSources": [],
@@ -73,18 +74,14 @@ def _way(request: LaunchRequest, place: Place) -> AcpWay:
         "allowDangerouslySkipPermissions": opened,
         "extraArgs": {} if opened else {"restricted": None},
         "additionalDirectories": list(request.besides),
+        **({"model": request.model} if request.model else {}),
     }
-    if request.skills:
-        options["plugins"] = [{"type": "local", "path": f"{request.home}/{skills.PLUGIN}"}]
-    if request.model:
-        options["model"] = request.model
     if request.reasoning and (effort := LEVELS[request.reasoning][0]):
         options["effort"] = effort
     if hooks.has_hook(request, place):
         options["settings"] = f"{request.home}/{SETTINGS}"
-    told: dict[str, Any] = {"claudeCode": {"options": options}}
-    if request.prompt:
-        told["systemPrompt"] = {"append": request.prompt}
+    prompt = {"systemPrompt": {"append": request.prompt}} if request.prompt else {}
+    told: dict[str, Any] = {"claudeCode": {"options": options}, **prompt}
     return CLAUDE_WAY.model_copy(update={"mode": _MODES[level], "settings": told})
 
 
@@ -109,8 +106,7 @@ def _argv(request: LaunchRequest, place: Place) -> tuple[str, ...]:
         argv += ["--add-dir", folder]
     if request.prompt:
         argv += ["--append-system-prompt-file", f"{request.home}/{PROMPT}"]
-    if request.skills:
-        argv += ["--plugin-dir", f"{request.home}/{skills.PLUGIN}"]
+    argv += [word for one in skills.plugins(request) for word in ("--plugin-dir", one["path"])]
     if request.limits.usd is not None:
         argv += ["--max-budget-usd", format(request.limits.usd, "f")]
     if request.limits.turns is not None:
@@ -126,12 +122,7 @@ def _allowed(request: LaunchRequest, place: Place) -> tuple[str, ...]:
     if is_fenced(request, place):
         allowed, rest = (*allowed, "Bash"), (*rest, "--allowedTools", "Bash", "--disallowedTools", _NEVER)
     asks = ("--settings", f"{request.home}/{SETTINGS}") if hooks.has_hook(request, place) else ()
-    return ("--tools", ",".join(_named(allowed, request)), *rest, *asks)
-
-
-def _named(allowed: tuple[str, ...], request: LaunchRequest) -> tuple[str, ...]:
-    """Of the tools of its level those of its agent, and the one that reads a skill."""
-    return *(tool for tool in allowed if request.has(*_TOOLS[tool])), *(("Skill",) if request.skills else ())
+    return ("--tools", ",".join(skills.named(request, allowed, _TOOLS)), *rest, *asks)
 
 
 def _env(request: LaunchRequest, place: Place) -> dict[str, str]:
