@@ -23,8 +23,9 @@ def context() -> None:
     """What runs remember: what those before them in a lane, workspace or repository decided and left open.
 
     It is text of models: a new run gets it as material between marks, and never as its task. `history.tokens`
-    of the settings says how much; 0 there gives nothing. `pancode history forget` forgets. How full a session's
-    window is, says `pancode sessions context`.
+    of the settings says how much; 0 there gives nothing. `pancode history forget` forgets.
+
+    How full the window of a session is, says `pancode sessions context`.
     """
 
 
