@@ -66,7 +66,12 @@ SLICES = {
         programs=True,
     ),
     "programs-on-hosts": Slice(
-        ("tests/e2e/test_programs.py", "tests/e2e/test_claude.py", "tests/e2e/test_mcp.py::test_a_real_"),
+        (
+            "tests/e2e/test_programs.py",
+            "tests/e2e/test_claude.py",
+            "tests/e2e/test_skills_of_runs.py",
+            "tests/e2e/test_mcp.py::test_a_real_",
+        ),
         f"{WORKERS} node_agent/machine/* node_agent/gateway/* node_agent/shim/* node_agent/runner/* "
         "pancode/mcp/*",
         "",

@@ -65,6 +65,8 @@ MEANINGS: Mapping[str, str] = {
     "max_attempts": "as `dispatch.max_attempts`, for it alone",
     "env": "names of variables of the node that its runs see",
     "secrets": "names of secrets of the node that its runs are given",
+    "skills": "names of skills ([`pancode skills`](../howto/skills.md)) that its runs are given, beside "
+    "those of the project",
     "tags": "words: `pancode agents --tag T` lists by them, and a task that names one is given to that "
     "agent, when it is one of yours",
     "enabled": "`false`: it is there, and every dispatch to it is refused",

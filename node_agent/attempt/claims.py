@@ -28,6 +28,7 @@ from node_agent.wire.receipt import (
     Usage,
 )
 from node_agent.wire.signing import PublicKey
+from node_agent.wire.skill import SkillMark
 
 MAX_NAMES, MAX_NAMES_BYTES = 500, 24_000
 FEW = 3
@@ -108,6 +109,7 @@ def claims_of(node: Self, order: Order, entry: JournalRecord, prompt_digest: str
         turns=entry.turns,
         rests=_rests(exited.get("rests")),
         board=tuple(BoardEntry.model_validate(one) for one in exited.get("board", ())),
+        skills=tuple(SkillMark(name=one.name, digest=one.digest) for one in order.skills),
         findings=findings_of(entry),
         exposed=tuple(
             Exposed(secret=one, file=file, passing=bool(mark))

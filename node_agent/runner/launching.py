@@ -48,6 +48,7 @@ from node_agent.wire.policy import (
     is_on_the_machine,
     with_rules,
 )
+from node_agent.wire.skill import OrderedSkill
 
 MOST_READ = 1 << 20
 _ESCAPED = re.compile(rb"\\u[0-9a-fA-F]{4}")
@@ -293,7 +294,7 @@ class NodeRuntimes:
         owners = around.rules()
         policy = with_rules(order.policy, owners)  # for who judges before it does
         _check_network(policy, runtime, isolation, door)
-        asked = self._request(order, str(work), str(home))
+        asked = replace(self._request(order, str(work), str(home)), skills=_skills(order, work))
         desk = (
             around.desk(order, str(home))
             if orders.asks_people(policy, runtime, order.turns is not None)
@@ -551,6 +552,19 @@ def _check_chosen(order: Order, runtime: base.Runtime, door: GatewayAccess | Non
         fix = "pancode node secret set NODE OPENAI_API_KEY, or OPENAI_BASE_URL of a server with that API"
         words = f"{order.runtime} reaches its model through the gateway only, and this node has no key for it"
         raise StepFailed(FailureKind.MODEL_AUTH, f"{words}; fix: {fix}")
+
+
+def _skills(order: Order, work: Path) -> tuple[OrderedSkill, ...]:
+    """Those of the order; what the repository leaves out of its commits is in no checkout. StepFailed."""
+    found = []
+    for skill in order.skills:
+        try:
+            skill.files()
+        except ValueError as wrong:
+            raise StepFailed(FailureKind.CANNOT_START, str(wrong)) from wrong
+        is_there = skill.place and (work / skill.place / skill.name / "SKILL.md").is_file()
+        found.append(skill if is_there else skill.model_copy(update={"place": ""}))
+    return tuple(found)
 
 
 def _check_able(order: Order, runtime: base.Runtime) -> None:

@@ -22,6 +22,7 @@ from node_agent.wire.node import Flag, RuntimeFact
 from node_agent.wire.order import Limits, Reasoning, TurnTerms
 from node_agent.wire.policy import MODE_WRITES, ActionClass, Enforcement, Isolation, Mode, Policy, Safety
 from node_agent.wire.receipt import RestReason, TurnStop, Usage
+from node_agent.wire.skill import OrderedSkill
 
 Said = tuple[int | None, str]
 """Exit status (None: it could not be run) and standard output of one probe."""
@@ -177,6 +178,8 @@ class LaunchRequest:
     sitting: TurnTerms | None = None
     fleet: FleetTerms | None = None
     """The tools of the fleet that its agent may ask for."""
+    skills: tuple[OrderedSkill, ...] = ()
+    """For a program that reads skills."""
 
     @property
     def besides(self) -> tuple[str, ...]:

@@ -60,6 +60,7 @@ def request_of(
         answer=order.answer,
         sitting=order.turns,
         fleet=order.fleet_tools,
+        skills=order.skills,
     )
 
 

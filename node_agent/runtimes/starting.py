@@ -21,14 +21,26 @@ fs.promises.access = async (path, mode) => {
   if (hidden(path, WORDS)) throw Object.assign(new Error("ENOENT"), { code: "ENOENT" });
   return access(path, mode);
 };
+const { stat, readdir } = fs.promises;
+const unless = (looks) => async (path, ...more) => {
+  if (hidden(path, SKILLS)) throw Object.assign(new Error("ENOENT"), { code: "ENOENT" });
+  return looks(path, ...more);
+};
+Object.assign(fs.promises, { stat: unless(stat), readdir: unless(readdir) });
 require("module").syncBuiltinESMExports();
 delete process.env.NODE_OPTIONS;
 """
 
 
-def guard(settings: Sequence[str], words: Sequence[str]) -> Mapping[str, bytes]:
-    """The guard as a file of the home. `settings`: what is looked for at once; `words`: what is awaited."""
-    source = _SOURCE.replace("SETTINGS", json.dumps(settings)).replace("WORDS", json.dumps(words))
+def guard(settings: Sequence[str], words: Sequence[str], skills: Sequence[str] = ()) -> Mapping[str, bytes]:
+    """The guard as a file of the home. `settings`: what is looked for at once; `words`: what is awaited.
+
+    `skills`: folders of skills, of which it reads those of the run's home alone.
+    """
+    lists = {"SETTINGS": settings, "WORDS": words, "SKILLS": skills}
+    source = _SOURCE
+    for name, entries in lists.items():
+        source = source.replace(name, json.dumps(entries))
     return {GUARD: source.encode()}
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from node_agent.attempt.plans import DEPTH
 from node_agent.machine.programs import LIBRARIES, PACKAGE, environment_of
 from node_agent.runtimes.hooks import GUARDED, RULES
+from node_agent.runtimes.skills import FOLDER as SKILLS
 from node_agent.sandbox import relay
 from node_agent.sandbox.policy import Network, System, View, is_within
 from node_agent.shim.spool import PhasePlan, StepKind
@@ -221,12 +222,10 @@ def guarded(home: str, of_agent: bool = True) -> Iterator[str]:
     A program's settings are among it, and the rules by which it asks; a sitting may start it from them again.
     Not `of_agent`: the folders alone; after set-up everything is laid anew.
     """
-    folders = [name for name in GUARDED if _has_hook(home)]
-    files = [
-        name
-        for name in (laid_in(home) if of_agent else ())
-        if not any(is_within(name, one) for one in folders)
-    ]
+    laid = laid_in(home) if of_agent else ()
+    skills = {name.partition(f"/{SKILLS}/")[0] + f"/{SKILLS}" for name in laid if f"/{SKILLS}/" in name}
+    folders = [*(name for name in GUARDED if _has_hook(home)), *sorted(skills)]
+    files = [name for name in laid if not any(is_within(name, one) for one in folders)]
     for name in (*folders, *files):
         path = os.path.join(home, name)
         if os.path.exists(path) and os.path.realpath(path) == path:

@@ -30,6 +30,7 @@ from node_agent.wire.model import (
 )
 from node_agent.wire.policy import Mode, Policy, Safety
 from node_agent.wire.signing import Message
+from node_agent.wire.skill import MOST_SKILLS, OrderedSkill
 
 MAX_FOLDERS, MAX_LENGTH = 16, 200
 MAX_REPORTS = 8
@@ -247,4 +248,6 @@ class Order(Message):
     """The run is a sitting; None: a headless run. Only for a runtime that takes turns."""
     fleet_tools: FleetTerms | None = None
     """The tools of the fleet that its agent may ask for, an orchestrator in a sitting; None: it may not."""
+    skills: Annotated[tuple[OrderedSkill, ...], Field(max_length=MOST_SKILLS)] = ()
+    """Laid where its program looks for skills. Only for a runtime that reads them."""
     trace: str = Field(max_length=64)

@@ -34,6 +34,7 @@ from node_agent.wire.model import (
 from node_agent.wire.order import MAX_REPORTS, MAX_TASK_BYTES, BoardEntry
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from node_agent.wire.signing import Signed
+from node_agent.wire.skill import MOST_SKILLS, SkillMark
 
 StatementType = Literal["https://in-toto.io/Statement/v1"]
 PredicateType = Literal["urn:pancode:run-receipt:1"]
@@ -304,6 +305,8 @@ class Claims(WireModel):
     """The reason why a sitting ended by itself; None: it did not."""
     board: Annotated[tuple[BoardEntry, ...], Few(64)] = ()
     """The values that it has written on the board of its workflow."""
+    skills: Annotated[tuple[SkillMark, ...], Field(max_length=MOST_SKILLS)] = ()
+    """The skills that its program was shown."""
     findings: Annotated[tuple[Words, ...], Few(500, chars=64_000)] = ()
     exposed: Annotated[tuple[Exposed, ...], Few(64)] = ()
     blobs: tuple[Blob, ...] = Field(max_length=64)

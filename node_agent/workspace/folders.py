@@ -203,7 +203,7 @@ def _remove(one: WalkedName) -> None:
 def write_below(folder: Path, name: str, data: bytes) -> None:
     """Write a file at a relative name below `folder`, for its owner only; ValueError if it leads out.
 
-    A name that ends with a slash is a folder's.
+    A name that ends with a slash is a folder's. What begins with `#!` may be executed.
     """
     parts = Path(name).parts
     if not parts or Path(name).is_absolute() or ".." in parts:
@@ -215,7 +215,8 @@ def write_below(folder: Path, name: str, data: bytes) -> None:
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = target.with_name(f".{target.name}.new")
     fresh.unlink(missing_ok=True)
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    mode = 0o700 if data.startswith(b"#!") else 0o600
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     with os.fdopen(handle, "wb") as file:
         file.write(data)
     os.replace(fresh, target)

@@ -202,6 +202,8 @@ class Agent:
     max_attempts: int | None = None
     env: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    skills: tuple[str, ...] = ()
+    """By name; those of the project come beside them."""
     tags: tuple[str, ...] = ()
     enabled: bool = True
     autonomy: Autonomy = Autonomy.AUTONOMOUS

@@ -18,6 +18,8 @@ from pancode.agents.tiers import ModelTier
 from pancode.core.books import NO_CEILING, ZERO, Amount, Ceilings, counted_usd, minus
 from pancode.core.records import Balance
 from pancode.core.states import LandRule
+from pancode.core.terms import NO_SKILLS as NO_SKILLS
+from pancode.core.terms import GivenSkills as GivenSkills
 from pancode.nodes.breakers import EndedTries
 from pancode.nodes.node import NodeView
 
@@ -152,6 +154,8 @@ class DispatchRequest(WorkOptions):
     """A project's name, or an issue of it: the work is in its repository, wherever `cwd` is."""
     in_workspace: str = ""
     """The workspace whose next run it is; empty: none."""
+    lane: str = ""
+    """The workflow of the lane whose item it is; empty: none."""
     folder: str = ""
     """The folder relative to the project's top, where the run begins."""
     retry_of: str | None = None
@@ -415,6 +419,8 @@ class Catalogue:
     rules: Rules = NO_RULES
     notes: Callable[[], Sequence[GivenNote]] = tuple
     """The notes of earlier runs that its runtime's prompt may have; read when it is asked."""
+    skills: Callable[[bool, tuple[str, ...]], GivenSkills] = lambda of_project, names: NO_SKILLS
+    """The skills of these names, and of the project where it counts; read when it is asked."""
 
     @property
     def node_names(self) -> list[str]:

@@ -45,6 +45,8 @@ class RuntimeKind:
     """It can wait for words after an answer: its run can be a sitting."""
     chosen: bool = False
     """A program of a node owner's choice: its runs are chats, in a sandbox."""
+    skills: bool = False
+    """It reads skills (SKILL.md) that are laid for it."""
 
     def asks(self, sitting: bool) -> bool:
         """Whether a command waits for a person's yes: in a sitting it does with every runtime."""
@@ -70,6 +72,7 @@ _TABLE: dict[str, RuntimeKind] = {
             reasons=_EVERY - {Reasoning.MINIMAL},
             asks_people=True,
             takes_turns=True,
+            skills=True,
         ),
         RuntimeKind(
             "claude-sdk",
@@ -86,6 +89,7 @@ _TABLE: dict[str, RuntimeKind] = {
             provider="openai",
             reasons=_EVERY,
             takes_turns=True,
+            skills=True,
         ),
         RuntimeKind(
             "gemini",
@@ -93,6 +97,7 @@ _TABLE: dict[str, RuntimeKind] = {
             provider="google",
             reasons=_EVERY - {Reasoning.OFF, Reasoning.XHIGH},
             takes_turns=True,
+            skills=True,
         ),
         RuntimeKind(
             "opencode",
@@ -101,6 +106,7 @@ _TABLE: dict[str, RuntimeKind] = {
             reasons=_EVERY,
             asks_people=True,
             takes_turns=True,
+            skills=True,
         ),
         RuntimeKind(
             "copilot",
@@ -109,8 +115,16 @@ _TABLE: dict[str, RuntimeKind] = {
             reasons=_EVERY - {Reasoning.OFF},
             asks_people=True,
             takes_turns=True,
+            skills=True,
         ),
-        RuntimeKind("qwen", holds=frozenset({READ_ONLY}), needs_model=True, reasons=_EVERY, takes_turns=True),
+        RuntimeKind(
+            "qwen",
+            holds=frozenset({READ_ONLY}),
+            needs_model=True,
+            reasons=_EVERY,
+            takes_turns=True,
+            skills=True,
+        ),
         RuntimeKind(
             "openai-agents",
             holds=_ALL_BUT_OPEN,

@@ -5,19 +5,22 @@ from __future__ import annotations
 from typing_extensions import TypedDict
 
 from pancode.access.rights import DISPATCHES, DROPS
+from pancode.agents.prompts import CHARS_PER_TOKEN
 from pancode.api.context import ApiContext
 from pancode.api.request.bodies import ExploreBody, ForgetBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import asked_by
 from pancode.control.paging import MOST_ROWS
 from pancode.control.shapes import NoteShape, ScoutShape
+from pancode.dispatch.remembering import WorkPlace, recalled
 from pancode.errors import UsageError
 from pancode.runs.exploring import Expedition, explore, scouted
 from pancode.runs.history import Forgotten, forget, search, show
+from pancode.work.workflow.lanes import place_of
 
 
 class HistoryAnswer(TypedDict):
-    """`repository` null: of all."""
+    """`repository` null: of all, or that of a lane that has none."""
 
     repository: str | None
     notes: list[NoteShape]
@@ -29,15 +32,60 @@ class ForgottenAnswer(TypedDict):
     forgotten: list[str]
 
 
-@Verb("GET /v1/history", command="history", query=("cwd", "text", "limit", "all"))
+class RememberedShape(TypedDict):
+    """A note as a new run is given it: material, with its source and its age."""
+
+    run: str
+    text: str
+    tokens: int
+
+
+class RememberedAnswer(TypedDict):
+    """What a run there would be told of those before it. `budget`, `used`: tokens."""
+
+    repository: str | None
+    workspace: str | None
+    lane: str | None
+    budget: int
+    used: int
+    given: list[RememberedShape]
+
+
+@Verb("GET /v1/history", command="history", query=("cwd", "text", "limit", "all", "lane", "workspace"))
 def _search(context: ApiContext, call: ApiCall) -> HistoryAnswer:
     """What runs decided, did and left open.
 
-    Of the repository in which the caller stands; of all outside of one, or with `all`.
+    Of a lane or a workspace; else of the repository in which the caller stands; of all outside of one, or
+    with `all`.
     """
-    project = None if call.flag("all") else context.project_of(call.query.get("cwd"))
-    limit = call.number("limit", 20, MOST_ROWS)
-    return {"repository": project, "notes": search(context.core, project, call.query.get("text", ""), limit)}
+    place = WorkPlace(None) if call.flag("all") else _place(context, call)
+    notes = search(context.core, place, call.query.get("text", ""), call.number("limit", 20, MOST_ROWS))
+    return {"repository": place.project, "notes": notes}
+
+
+@Verb("GET /v1/context", command="context state", query=("cwd", "text", "lane", "workspace"))
+def _remembered(context: ApiContext, call: ApiCall) -> RememberedAnswer:
+    """What a new run in the lane, the workspace or the repository would be told of those before it."""
+    place = _place(context, call)
+    budget = context.coordinator.around({}).defaults(place.project).history_tokens
+    given = recalled(context.core, place, call.query.get("text", ""), budget)
+    return {
+        "repository": place.project,
+        "workspace": place.workspace or None,
+        "lane": call.query.get("lane"),
+        "budget": budget,
+        "used": -(-sum(len(one.text) for one in given) // CHARS_PER_TOKEN),
+        "given": [
+            {"run": one.run, "text": one.text, "tokens": -(-len(one.text) // CHARS_PER_TOKEN)}
+            for one in given
+        ],
+    }
+
+
+def _place(context: ApiContext, call: ApiCall) -> WorkPlace:
+    """Where the caller asks about. NotFoundError."""
+    lane, workspace = call.query.get("lane") or "", call.query.get("workspace") or ""
+    return place_of(context.core, context.project_of, lane, workspace, call.query.get("cwd"))
 
 
 @Verb("GET /v1/history/{run}", command="history show")

@@ -43,7 +43,6 @@ ELSEWHERE = {
     "login": "pancode node login NODE RUNTIME",
     "secret": "pancode node secret set NODE NAME",
     "settings": "pancode config show --origin",
-    "context": "pancode sessions context SESSION",
     "hook": "pancode lane",
     "cv": "pancode workers",
     "presets use": "pancode presets apply NAME",

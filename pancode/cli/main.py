@@ -60,6 +60,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "why": ("runs.records", "every decision about a run, in words"),
         "receipt": ("runs.receipt", "the signed proof of what a run did: ls, show, verify, export"),
         "history": ("runs.history", "what runs here decided, did and left open: search, show, forget"),
+        "context": (
+            "runs.context",
+            "what a new run would be told of those before it, in a lane or workspace",
+        ),
         "brief": (
             "account.brief",
             "what happened since you last looked or --since, what waits, what it cost",

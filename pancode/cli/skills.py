@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,12 +21,14 @@ from pancode.cli.terminal import Columns, listing, safe, safe_block
 from pancode.client import home_here, home_of, path_of
 from pancode.config.surroundings import FileSurroundings
 from pancode.errors import ExitCode, NotFoundError, Problem, UsageError
-from pancode.offline.skills import act_here, fetched, is_address
+from pancode.offline.skills import act_here, fetched, is_address, newest
 from pancode.plain import clip, counted, unhidden
+from pancode.skills.definitions import definitions
+from pancode.skills.index import FILE, matching, read_index
 from pancode.skills.keeping import KeptSkills, skills_below
-from pancode.skills.request import LEFT, TOOLS, SkillsAsked, differences, grid
+from pancode.skills.request import LEFT, TOOLS, SkillsAsked, differences, grid, source_name
 from pancode.skills.skill import Skill
-from pancode.skills.sources import FoundSkill, named, skills_of, sources
+from pancode.skills.sources import HOME, FoundSkill, SkillSource, named, skills_of, sources
 
 app = Commands()
 HERE = "this machine"
@@ -59,11 +62,18 @@ def _seen(*, with_project: bool) -> list[FoundSkill]:
     return skills_of(sources(home, Path(project) if project else None))
 
 
+def _definitions() -> list[FoundSkill]:
+    """Slash commands and agent definitions of the home."""
+    home = home_here(os.environ)
+    return [FoundSkill(one, SkillSource(HOME, home)) for one in definitions(home)]
+
+
 @skills.verb("ls", "pancode skills", "pancode skills ls --json")
 def ls(face: Json) -> None:
     """All skills, seen from here: what each is for, its origin, and what it takes the place of."""
     face.acts_here("skills")
-    found, origins = _seen(with_project=True), KeptSkills(home_here(os.environ)).origins()
+    found = [*_seen(with_project=True), *_definitions()]
+    origins = KeptSkills(home_here(os.environ)).origins()
     rows = [
         {**one.shape(), "from": origins.get(one.skill.name) if one.source.origin == "home" else None}
         for one in found
@@ -101,11 +111,60 @@ def _agree(face: Face, kept: KeptSkills, found: Iterable[Skill], what: str, yes:
     kept.agree(asked)
 
 
+@skills.verb("agree", "pancode skills agree deploy")
+def agree(names: Annotated[list[str], Argument(metavar="SKILL...")], *, yes: Yes = False, face: Json) -> None:
+    """Say yes to skills that permit or run something, as they are now: their project's runs are given them.
+
+    The yes counts for these bytes, and once for all: `add` and `sync` do not ask about them again.
+    """
+    face.acts_here("skills")
+    seen = [*_seen(with_project=True), *_definitions()]
+    found = [named(seen, name).skill for name in names]
+    _agree(face, KeptSkills(home_here(os.environ)), found, "Say yes to", yes)
+    rows = [{"name": one.name, "digest": one.digest} for one in found]
+    face.show({"skills": rows}, lambda: "".join(f"{row['name']}: agreed\n" for row in rows))
+
+
+@skills.verb("search", "pancode skills search deploy", "pancode skills search --index https://HOST/REPO.git")
+def search(
+    words: Annotated[list[str], Argument(metavar="[WORD]...", default_factory=list, show_default=False)],
+    *,
+    index: Annotated[
+        str | None, option("A git address with an index; left out: skills.index of your settings.", "ADDRESS")
+    ] = None,
+    commit: Annotated[str | None, option("Of the address, in full; left out: its newest.", "COMMIT")] = None,
+    path: Annotated[str, option("The index in it.", "FILE")] = FILE,
+    face: Json,
+) -> None:
+    """Find skills that others offer, by an index file at a git address: YAML or JSON,
+    skills: [{name, description, from, commit, path}].
+
+    Every word has to begin a word of the name or the description. Nothing is added: each row has the command
+    that does it, with the commit that you look at before. Who keeps the index has written these words.
+    """
+    face.acts_here("skills")
+    where = index or FileSurroundings(home_here(os.environ), os.environ).loaded().settings.skills.index
+    if not where:
+        fix = "pancode skills search --index ADDRESS, or: pancode config set skills.index ADDRESS"
+        raise UsageError("no index of skills is named", fix=fix, code="no_index")
+    at = commit or newest(where)
+    with fetched(where, at, path) as file:
+        if not file.is_file():
+            fix = "say where the index lies: --path FILE"
+            raise NotFoundError(f"{where} has no file {path} at {at[:12]}", fix=fix, code="no_index")
+        found, wrong = read_index(file.read_text("utf-8", "replace"), f"{path} of {where}")
+    if wrong:
+        face.note(f"warning: {wrong} of the index are left out: they name no skill")
+    rows = [one.shape() for one in matching(found, " ".join(words))]
+    lines = [f"{row['name']}: {safe(row['description'])}\n  {safe(shlex.join(row['add']))}\n" for row in rows]
+    face.show({"index": where, "commit": at, "skills": rows}, lambda: "".join(lines) or "no skill fits\n")
+
+
 @skills.verb("show", "pancode skills show code-review")
 def show(name: Annotated[str, Argument()], face: Json) -> None:
     """The text of a skill, with its origin, its files and what is wrong with it."""
     face.acts_here("skills")
-    found = named(_seen(with_project=True), name)
+    found = named([*_seen(with_project=True), *_definitions()], name)
     answer = {**found.shape(), "front": found.skill.front, "body": found.skill.body}
     head = [f"{found.skill.name}: {safe(found.skill.description)}", f"from: {found.folder}"]
     head += [f"in place of: {one.folder}" for one in found.shadows]
@@ -196,7 +255,8 @@ def sync(
     yes: Yes = False,
     face: Json,
 ) -> int:
-    """Copy the skills of your home and those that PanCode ships to where agent programs look for them.
+    """Copy the skills of your home and those that PanCode ships to where agent programs look for them, and
+    the slash commands and agents of your home (PANCODE_HOME/commands, PANCODE_HOME/agents) likewise.
 
     What we wrote is updated. What a person changed, and what is not ours, stays and is named; no link is
     followed. A project's own skills stay in the project: the programs read them there.
@@ -207,16 +267,24 @@ def sync(
     for one in found:
         if not one.skill.is_sound:
             face.note(f"warning: {one.skill.name} has errors and is left out; look: pancode skills check")
+    files = tuple(one.skill for one in _definitions())
+    for unsound in (one for one in files if not one.is_sound):
+        face.note(f"warning: {unsound.name} is left out: {safe(unsound.findings[0].what)}")
     copied = [one.skill for one in found if one.skill.is_sound and (not names or one.skill.name in names)]
+    copied += [one for one in files if one.is_sound and not names]
     _agree(face, KeptSkills(home_here(os.environ)), copied, "Copy", yes)
-    asked = SkillsAsked("sync", tuple(tools), tuple(names), force, time=_now(), found=tuple(found))
+    asked = SkillsAsked(
+        "sync", tuple(tools), tuple(names), force, time=_now(), found=tuple(found), files=files
+    )
     return _changed(face, asked, nodes, fleet)
 
 
 @skills.verb("status", "pancode skills status", "pancode skills status --json")
 def status(names: Names, tools: Tools, nodes: Nodes, *, fleet: Fleet = False, face: Json) -> int:
     """How the copies of each machine and program differ from the skills; what is not as it should be."""
-    asked = SkillsAsked("status", tuple(tools), tuple(names), found=tuple(_seen(with_project=False)))
+    files = tuple(one.skill for one in _definitions())
+    seen = tuple(_seen(with_project=False))
+    asked = SkillsAsked("status", tuple(tools), tuple(names), found=seen, files=files)
     machines = _acted(face, asked, nodes, fleet)
     cells = [{"node": one["node"], **grid(one["rows"], tools)} for one in machines if "problem" not in one]
     columns: Columns = {"NODE": "node", **{tool: _cell(tool) for tool in tools or TOOLS}}
@@ -266,13 +334,14 @@ def _line(row: dict[str, Any], words: str) -> str:
 @skills.verb("diff", "pancode skills diff", "pancode skills diff code-review --tool claude")
 def diff(names: Names, tools: Tools, nodes: Nodes, *, fleet: Fleet = False, face: Json) -> int:
     """From each skill to its copy, where that is another."""
-    found = tuple(_seen(with_project=False))
-    machines = _acted(face, SkillsAsked("diff", tuple(tools), tuple(names), found=found), nodes, fleet)
-    wanted = {one.skill.name: one.skill for one in found}
+    found, files = tuple(_seen(with_project=False)), tuple(one.skill for one in _definitions())
+    asked = SkillsAsked("diff", tuple(tools), tuple(names), found=found, files=files)
+    machines = _acted(face, asked, nodes, fleet)
+    wanted = {one.name: one for one in (*(one.skill for one in found), *files)}
     rows = [
         {**{key: row[key] for key in ("node", "folder", "skill", "state")}, "diff": text}
         for row in _rows(machines)
-        if (text := differences(row, wanted.get(row["skill"]))) or row["state"] != "same"
+        if (text := differences(row, wanted.get(source_name(row)))) or row["state"] != "same"
     ]
     words = [_drifted(row) + safe_block(row["diff"]) for row in rows] + _problems(machines)
     face.show({"copies": rows}, lambda: "".join(words))

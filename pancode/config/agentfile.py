@@ -104,6 +104,7 @@ class AgentEntry(Part):
     max_attempts: int | None = Field(default=None, ge=1, le=10)
     env: Names = ()
     secrets: Names = ()
+    skills: Texts = ()
     tags: Texts = ()
     enabled: bool = True
 

@@ -215,6 +215,7 @@ class _Reading:
             max_attempts=entry.attempts(),
             env=entry.env,
             secrets=entry.secrets,
+            skills=entry.skills,
             tags=entry.tags,
             enabled=entry.enabled,
             autonomy=entry.autonomy,

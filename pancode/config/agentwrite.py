@@ -28,7 +28,7 @@ from pancode.host.files import write_durable
 Json = dict[str, Any]
 _TEXTS = {"description", "system_prompt", "prompt", "model", "runtime", "node"}
 _GROUPS: dict[str, type[BaseModel]] = {"limits": LimitsEntry, "sampling": SamplingEntry}
-_LISTS = {"tools", "runtime_args", "env", "secrets", "tags"}
+_LISTS = {"tools", "runtime_args", "env", "secrets", "skills", "tags"}
 BASE, DEFAULT_BASE = "from", "builder"
 MOST_TEXT = 64_000
 """Characters of a file that a change by an agent's wish may touch: its text is kept, to be put back."""

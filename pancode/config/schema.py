@@ -430,6 +430,16 @@ class HistorySettings(Part):
     tokens: int = Field(default=800, ge=0, le=20_000)
 
 
+class SkillSettings(Part):
+    """Which skills runs are given, and where others are looked for.
+
+    `project` false: those that their agents name, and none of the project. `index`: a git address.
+    """
+
+    project: bool = True
+    index: str = ""
+
+
 class Settings(Part):
     """All settings. The last six are a repository's own."""
 
@@ -442,6 +452,7 @@ class Settings(Part):
     models: Models = Models()
     records: Records = Records()
     history: HistorySettings = HistorySettings()
+    skills: SkillSettings = SkillSettings()
     nodes: Nodes = Nodes()
     redis: Redis = Redis()
     direct: DirectLinks = DirectLinks()

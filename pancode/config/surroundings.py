@@ -22,9 +22,13 @@ from pancode.config.presets import APPLIED, LoadedPresets, applied, load_presets
 from pancode.config.presets import FILE as PRESETS_FILE
 from pancode.config.projects import address_of
 from pancode.control.projects import NamedProject
+from pancode.core.terms import GivenSkills
 from pancode.core.values import replace
 from pancode.dispatch.requested import is_inside, is_rooted, located, mentioned
 from pancode.errors import ConfigError, UsageError
+from pancode.skills.giving import given
+from pancode.skills.keeping import KeptSkills
+from pancode.skills.sources import PROJECT, SkillSource, skills_of, sources
 
 OWN_RULES = Rules(
     paths=tuple(
@@ -197,6 +201,17 @@ class FileSurroundings:
         """The safety rules in force for a project, or outside of one."""
         return self.loaded_rules(project).rules
 
+    def skills(self, project: str | None, names: tuple[str, ...]) -> GivenSkills:
+        """The skills that a run is given. A folder of the project that is a link is not looked at."""
+        counts = project is not None and self.loaded(project).settings.skills.project
+        top = Path(project) if counts and project is not None else None
+        places = [one for one in sources(self._places.home, top) if _is_read(one, top, bool(names))]
+        found = skills_of(places)
+        if not found and not names:
+            return given((), (), ())
+        unagreed = KeptSkills(self._places.home).not_agreed(one.skill for one in found)
+        return given(names, found, {one.name for one in unagreed})
+
     def tiers(self, project: str | None) -> dict[str, ModelTier]:
         """The owner's corrections of models' tiers."""
         return self.loaded(project).settings.models.tiers
@@ -236,6 +251,12 @@ class FileSurroundings:
 
         facts = (_fact(word, here, project, home) for word in mentioned(task, there))
         return tuple(fact for fact in facts if fact is not None)
+
+
+def _is_read(source: SkillSource, top: Path | None, every: bool) -> bool:
+    if source.origin != PROJECT or top is None:
+        return every
+    return source.folder.resolve() == top.resolve() / source.folder.relative_to(top)
 
 
 def _fact(word: str, cwd: str, project: str, home: str) -> PathFact | None:

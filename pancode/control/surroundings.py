@@ -14,6 +14,7 @@ from pancode.agents.request import Defaults, PathFact, Project
 from pancode.agents.tiers import ModelTier
 from pancode.control.projects import NamedProject
 from pancode.control.shapes import Json
+from pancode.core.terms import GivenSkills
 
 
 class Streams(Protocol):
@@ -135,6 +136,9 @@ class Surroundings(Protocol):
 
     def rules(self, project: str | None) -> Rules:
         """Safety rules: built-in, the user's, the project's. ConfigError names file, line and rule."""
+
+    def skills(self, project: str | None, names: tuple[str, ...]) -> GivenSkills:
+        """The skills that a run is given: these, and those of its project. As `given` of `pancode.skills`."""
 
     def tiers(self, project: str | None) -> dict[str, ModelTier]:
         """The owner's corrections of models' tiers, by pattern."""

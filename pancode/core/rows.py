@@ -65,13 +65,13 @@ class EndedRun(Record):
 
 @dataclass(frozen=True, slots=True)
 class RunNote(Record):
-    """What a run in a repository decided, did and left open, out of its accepted receipt."""
+    """What a run in a repository or a lane decided, did and left open, out of its accepted receipt."""
 
     TABLE: ClassVar = Table("notes", ("run",), ("project,at_ms", "at_ms"))
     run: str
     at_ms: int
     project: str
-    """Absolute path of the user's repository."""
+    """Absolute path of the user's repository; empty: it has none."""
     agent: str
     commit: str | None
     """Of its result; None: it changed nothing."""

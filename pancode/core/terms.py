@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypedDict
 
+from node_agent.wire.skill import OrderedSkill
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -33,6 +35,17 @@ class Approval(TypedDict):
     whole: bool
 
 
+@dataclass(frozen=True, slots=True)
+class GivenSkills:
+    """The skills of a run as its order has them, and why others of its project are not among them."""
+
+    ordered: tuple[OrderedSkill, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+NO_SKILLS = GivenSkills()
+
+
 class RunTerms(TypedDict, total=False):
     """An absent key: the run has no such fact. Plain JSON in the ledger."""
 
@@ -56,6 +69,10 @@ class RunTerms(TypedDict, total=False):
     """What its prompt leaves out since its model's window is small, in words."""
     notes: list[str]
     """The earlier runs whose notes are in its prompt."""
+    skills: list[dict[str, Any]]
+    """Wire form of node_agent.wire.skill.OrderedSkill: the skills that it is given, by name."""
+    skills_left_out: list[str]
+    """Why others of its project or agent are not among them, in words."""
     served: dict[str, Any]
     """Its model server at its placement, as the node reported it."""
     cache_key: list[str]

@@ -16,10 +16,12 @@ from pancode.agents.passports import ModelPlace, Needs, sifted, unknowns, untest
 from pancode.agents.presets import outranked_for
 from pancode.agents.request import (
     EXPECTED,
+    NO_SKILLS,
     AdmissionView,
     Catalogue,
     DispatchRequest,
     GivenNote,
+    GivenSkills,
     Parent,
     PathFact,
     ScopeView,
@@ -46,7 +48,7 @@ from pancode.dispatch.admission import (
 )
 from pancode.dispatch.admission.safety import accepted
 from pancode.dispatch.bind import bind_in
-from pancode.dispatch.remembering import RecordsPicker, recalled, recent
+from pancode.dispatch.remembering import RecordsPicker, WorkPlace, recalled, recent
 from pancode.dispatch.requested import WAITS_TO_LAND, as_allowed, as_task
 from pancode.dispatch.resolve import Resolution, Unresolved, resolve, with_other
 from pancode.dispatch.showing import NOTHING_SHOWN, told_of, with_shown
@@ -224,6 +226,8 @@ class AskedDispatch:
     """Chooses by the records, with one random draw for the whole dispatch."""
     notes: Callable[[], tuple[GivenNote, ...]] = tuple
     """The notes of earlier runs for it, as they were when they were asked for first."""
+    skills: Callable[[bool, tuple[str, ...]], GivenSkills] = lambda of_project, names: NO_SKILLS
+    """Likewise the skills of these names, and of its project where it counts."""
 
 
 def dry_run(
@@ -298,7 +302,9 @@ def warnings_of(judged: JudgedDispatch, snapshot: SnapshotTaken | None) -> tuple
     own = judged.resolution.runtime.own  # its owner knows that nothing holds a program of one's own
     seen = [v for v in judged.verdicts if v.warning and not (own and v.gate == "safety")]
     warned = [with_fix(v.words, v.fix) for v in seen]
-    return (*judged.outranked, *warned, *judged.notes, *(snapshot.warnings if snapshot is not None else ()))
+    left_out = judged.resolution.skills.left_out
+    taken = snapshot.warnings if snapshot is not None else ()
+    return (*judged.outranked, *warned, *judged.notes, *left_out, *taken)
 
 
 def _catalogue(core: Core, around: Surroundings, asked: AskedDispatch) -> Catalogue:
@@ -316,6 +322,7 @@ def _catalogue(core: Core, around: Surroundings, asked: AskedDispatch) -> Catalo
         pick=asked.picker.agent,
         pick_model=asked.picker.model,
         notes=asked.notes,
+        skills=asked.skills,
         expect=asked.picker.expect,
         figure=asked.picker.figure,
     )
@@ -331,8 +338,11 @@ def ask(core: Core, around: Surroundings, request: DispatchRequest, parent: str 
     recent(core)  # read before anything is locked
     defaults, task = around.defaults(request.project), as_task(request).task
     picker = RecordsPicker(core, request.project, defaults.explore)
-    notes = cache(lambda: recalled(core, request.project, task, defaults.history_tokens))
-    return AskedDispatch(request, parent, paths, picker, notes)
+    top = request.project if request.workspace in (None, "git") else None
+    place = WorkPlace(top, request.in_workspace, request.lane)
+    notes = cache(lambda: recalled(core, place, task, defaults.history_tokens))
+    skills = cache(lambda own, names: around.skills(request.project if own else None, names))
+    return AskedDispatch(request, parent, paths, picker, notes, skills)
 
 
 def passed(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDispatch:
@@ -488,6 +498,10 @@ def put_in_queue(work: Work, run: Run, verdicts: Sequence[GateVerdict], budget: 
         work.tell(run.id, "records", run.agent, "looked up", record)
     if notes := run.terms.get("notes"):
         work.tell(run.id, "prompt", "history", "given", f"notes of {', '.join(notes)}")
+    if skills := run.terms.get("skills"):
+        work.tell(run.id, "skills", run.agent, "given", ", ".join(one["name"] for one in skills))
+    for words in run.terms.get("skills_left_out", ()):
+        work.tell(run.id, "skills", run.agent, "left out", words)
     if says := run.terms.get("project_says"):
         work.tell(run.id, "settings", "project", "applied", says)
     if left_out := run.terms.get("left_out"):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from pancode.account import track_records
 from pancode.account.track_records import TrackRecord, WorkKey, choose
@@ -11,8 +13,9 @@ from pancode.agents.prompts import CHARS_PER_TOKEN
 from pancode.agents.request import EXPLORE, ExpectedWork, GivenNote
 from pancode.control.core import Core
 from pancode.control.live import LOOKED_AT, RecentRuns
+from pancode.core.ports import Transaction
 from pancode.core.records import EndedRun, Run, RunNote
-from pancode.life.notes import in_use, material
+from pancode.life.notes import Nearness, in_use, material
 
 
 def lately(core: Core) -> Mapping[WorkKey, TrackRecord]:
@@ -59,17 +62,58 @@ NOTES_LOOKED_AT, MOST_NOTES = 200, 12
 """So many of the newest notes are looked at, and so many are given at most."""
 
 
-def recalled(core: Core, project: str | None, task: str, tokens: int) -> tuple[GivenNote, ...]:
-    """Those that fit the task first, then the newest; what is too long for the rest is passed over."""
-    if project is None or not tokens:
+@dataclass(frozen=True, slots=True)
+class WorkPlace:
+    """Where a run works, for what it is told of others. `project`: a repository; `lane`: a workflow's id."""
+
+    project: str | None
+    workspace: str = ""
+    lane: str = ""
+
+
+def near_of(tx: Transaction, notes: Sequence[RunNote], place: WorkPlace) -> dict[str, Nearness]:
+    """By run, the line of work that it has in common with this place."""
+    if not place.workspace and not place.lane:
+        return {}
+    found: dict[str, Nearness] = {}
+    for run in (tx.get(Run, note.run) for note in notes):
+        if run is not None and place.lane and run.workflow == place.lane:
+            found[run.id] = Nearness.LANE
+        elif run is not None and place.workspace and run.terms.get("in_workspace") == place.workspace:
+            found[run.id] = Nearness.WORKSPACE
+    return found
+
+
+def notes_at(tx: Transaction, place: WorkPlace, limit: int) -> list[RunNote]:
+    """The notes of its repository, and of its lane those that have none; the newest first."""
+    newest: dict[str, Any] = {"order": "at_ms", "descending": True, "limit": limit}
+    found = [] if place.project is None else tx.find(RunNote, {"project": place.project}, **newest)
+    if not place.lane:
+        return list(found)
+    loose = tx.find(RunNote, {"project": ""}, **newest)
+    near = near_of(tx, loose, place)
+    return sorted((*found, *(note for note in loose if note.run in near)), key=lambda note: -note.at_ms)
+
+
+def recalled(core: Core, place: WorkPlace, task: str, tokens: int) -> tuple[GivenNote, ...]:
+    """Those of its lane and workspace first, then what fits the task, then the newest.
+
+    The one before in its line is given whole; of the others there, and where the rest is too long, what was
+    decided and left open alone. What is still too long is passed over.
+    """
+    if not tokens:
         return ()
     given, room, now = list[GivenNote](), tokens * CHARS_PER_TOKEN, core.wall_ms()
     with core.ports.ledger.transaction() as tx:
-        notes = tx.find(RunNote, {"project": project}, order="at_ms", descending=True, limit=NOTES_LOOKED_AT)
-        for note in in_use(notes, task):
-            run = tx.get(Run, note.run)
-            text = material(note, run is not None and run.landed is not None, now)
-            if len(text) <= room and len(given) < MOST_NOTES:
+        notes = notes_at(tx, place, NOTES_LOOKED_AT)
+        near = near_of(tx, notes, place)
+        for note in in_use(notes, task, near):
+            line, run = near.get(note.run), tx.get(Run, note.run)
+            landed = run is not None and run.landed is not None
+            ways = (True,) if line is not None and given else (False, True)
+            texts = (material(note, landed, now, line, brief) for brief in ways)
+            text = next((one for one in texts if len(one) <= room), None)
+            if text is not None and len(given) < MOST_NOTES:
                 given.append(GivenNote(note.run, text))
                 room -= len(text)
     return tuple(given)

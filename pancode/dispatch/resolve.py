@@ -16,7 +16,15 @@ from pancode.agents.fitting import fitted, window_of
 from pancode.agents.models import ModelRef
 from pancode.agents.passports import Needs, tier_at, trusted_at
 from pancode.agents.prompts import Situation, tokens_of
-from pancode.agents.request import EXPLORE, Catalogue, Defaults, DispatchRequest, Project
+from pancode.agents.request import (
+    EXPLORE,
+    NO_SKILLS,
+    Catalogue,
+    Defaults,
+    DispatchRequest,
+    GivenSkills,
+    Project,
+)
 from pancode.agents.runtimes import RUNTIMES, RuntimeKind, canonical, model_for
 from pancode.agents.tiers import Tiered, tier_of
 from pancode.core.books import Amount
@@ -175,6 +183,7 @@ class Resolution:
     """The parts of its prompt that were left out since its model's window is small, in words."""
     project_says: str = ""
     """The project that its repository is, and what that sets, in words."""
+    skills: GivenSkills = NO_SKILLS
 
     @property
     def walled(self) -> bool:
@@ -259,6 +268,8 @@ class Resolution:
             left_out=list(self.left_out),
             project_says=self.project_says,
             notes=list(self.notes),
+            skills=[one.model_dump(mode="json") for one in self.skills.ordered],
+            skills_left_out=list(self.skills.left_out),
             allowed_files=list(self.allowed_files),
             cache_key=list(self.cache_key),
             sampling={} if sampling is None else sampling.model_dump(mode="json"),
@@ -349,13 +360,28 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Resolution | Unre
         _try(problems, lambda: requested.check_calls(request, runtime))
         _try(problems, lambda: requested.check_turns(request, runtime))
     thinks = agent and runtime and _try(problems, lambda: reasoning_for(request, agent, runtime, catalogue))
+    skills = agent and runtime and _try(problems, lambda: _skills(agent, runtime, workspace, catalogue))
     if agent is not None:
         named_by = model_from(request, agent, catalogue)
         request = _try(problems, lambda: pinned(request, ref, named_by)) or request
     if problems or choice is None or runtime is None or workspace is None or gates is None:
         return Unresolved(tuple(problems))
     what = (runtime, ref, *(thinks or (None, None)))
-    return _put_together(request, catalogue, choice, what, (workspace, gates))
+    made = _put_together(request, catalogue, choice, what, (workspace, gates))
+    return replace(made, skills=skills or NO_SKILLS)
+
+
+def _skills(
+    agent: agents.Agent, runtime: RuntimeKind, workspace: str | None, catalogue: Catalogue
+) -> GivenSkills:
+    """What it is given. A run may move to another provider, and whoever reads them there has them."""
+    if runtime.own:
+        return NO_SKILLS
+    found = catalogue.skills(workspace == "git", agent.skills)
+    if runtime.skills or not agent.skills:
+        return found if runtime.skills else replace(found, left_out=())
+    words = f"runtime {runtime.name} reads no skills: {', '.join(agent.skills)} of agent {agent.name}"
+    return replace(found, left_out=(words,))
 
 
 def _agent(request: DispatchRequest, catalogue: Catalogue) -> agents.Choice:
@@ -453,7 +479,7 @@ def _told(
     (mode, safety, workspace), (runtime, ref) = how, what
     if runtime.own:
         return ToldPrompt()
-    notes = () if request.resume or workspace != "git" else catalogue.notes()
+    notes = () if request.resume else catalogue.notes()
     texts = tuple(note.text for note in notes)
     situation = Situation(mode, safety, runtime.name, catalogue.rules, bool(request.turns), texts)
     window = window_of(ref, endpoint_of(ref, catalogue.nodes), catalogue.nodes)

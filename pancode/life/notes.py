@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 
 from pancode.agents.agents import Role
 from pancode.agents.prompts import report_names
@@ -29,11 +30,24 @@ def ranked(notes: Sequence[RunNote], query: str) -> list[RunNote]:
     return [note for _, note in sorted(fit, key=lambda pair: (-pair[0], -pair[1].at_ms, pair[1].run))]
 
 
-def in_use(notes: Sequence[RunNote], task: str) -> list[RunNote]:
-    """The order in which notes are given to a new run: those that fit its task, then the newest."""
-    fit = ranked(notes, task)
-    rest = sorted(set(notes) - set(fit), key=lambda note: (-note.at_ms, note.run))
-    return [*fit, *rest]
+class Nearness(StrEnum):
+    """The line of work that a note and a new run have in common; the nearer one counts first."""
+
+    LANE = "in this lane"
+    WORKSPACE = "in this workspace"
+
+
+NOWHERE: Mapping[str, Nearness] = {}
+
+
+def in_use(notes: Sequence[RunNote], task: str, near: Mapping[str, Nearness] = NOWHERE) -> list[RunNote]:
+    """The order in which notes are given to a new run: those of its lane, then of its workspace, each the
+    newest first; then those that fit its task, then the newest. `near`: by run."""
+    newest = sorted(notes, key=lambda note: (-note.at_ms, note.run))
+    lines = [note for line in Nearness for note in newest if near.get(note.run) is line]
+    others = [note for note in newest if note.run not in near]
+    fit = ranked(others, task)
+    return [*lines, *fit, *(note for note in others if note not in fit)]
 
 
 def _score(wanted: set[str], words: set[str], common: Counter[str], many: int) -> float:
@@ -58,7 +72,9 @@ PARTS = frozenset(name for role in Role for name in report_names(role))
 """The names in the forms of all reports."""
 FIRST = ("SCOPE", "REPORT")
 """With these a report begins."""
-MOST_PART, MOST_TASK = 700, 200
+MOST_PART, MOST_TASK, MOST_LEFT = 700, 200, 2_000
+"""Characters: of a part, of a task, and of an answer without a report that is handed on in a line of work."""
+BRIEFLY = ("DECIDED", "OPEN")
 _NAMED = re.compile(
     rf"^[ \t>#*_-]*({'|'.join(sorted(PARTS, key=len, reverse=True))})[ \t]*[*_]*:[ \t]*[*_]*(.*)$"
 )
@@ -91,16 +107,25 @@ def clipped(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 3].rstrip()}..."
 
 
-def source_of(note: RunNote, landed: bool, now_ms: int) -> str:
+def left_by(answer: str, most: int) -> dict[str, str]:
+    """The one part of an answer that has no report: its end, as a final text says what matters last."""
+    text = unhidden(answer.strip())
+    return {"REPORT": text if len(text) <= most else f"...{text[3 - most :].lstrip()}"} if text else {}
+
+
+def source_of(note: RunNote, landed: bool, now_ms: int, near: Nearness | None = None) -> str:
     """Where a note comes from and how old it is, in one line."""
     commit = f", commit {note.commit[:10]}" if note.commit else ""
     left = "" if landed or not note.commit else ", not landed"
     age = took(max(0, now_ms - note.at_ms) / 1000)
-    return f"Run {note.run} of {note.agent}, {age} ago{commit}{left}: {note.task}"
+    line = f" {near}," if near is not None else ""
+    return f"Run {note.run} of {note.agent},{line} {age} ago{commit}{left}: {note.task}"
 
 
-def material(note: RunNote, landed: bool, now_ms: int) -> str:
-    """The note as a later run is given it."""
-    return "\n".join(
-        (source_of(note, landed, now_ms), *(f"{name}: {text}" for name, text in note.parts.items()))
-    )
+def material(
+    note: RunNote, landed: bool, now_ms: int, near: Nearness | None = None, brief: bool = False
+) -> str:
+    """The note as a later run is given it. `brief`: what was decided and left open alone, where it says."""
+    parts = {name: text for name, text in note.parts.items() if name in BRIEFLY} if brief else {}
+    lines = (f"{name}: {text}" for name, text in (parts or note.parts).items())
+    return "\n".join((source_of(note, landed, now_ms, near), *lines))

@@ -15,6 +15,7 @@ from node_agent.wire.model import MOST, FleetTime
 from node_agent.wire.order import AgentSpec, BoardEntry, Gate, Limits, Order, Resumed, TurnTerms, Workspace
 from node_agent.wire.policy import Rules, compile_policy
 from node_agent.wire.signing import Envelope, Signature
+from node_agent.wire.skill import OrderedSkill, SkillMark
 from pancode.agents.runtimes import RUNTIMES
 from pancode.core.board import WORDS, entries
 from pancode.core.records import Fence, Run, Workflow
@@ -101,6 +102,7 @@ def order_for(
         answer=run.terms.get("answers") if RUNTIMES[run.runtime].own else None,
         turns=_turns(run),
         fleet_tools=_fleet(run, tools),
+        skills=_skills(run),
         trace=run.trace,
     )
 
@@ -115,6 +117,17 @@ def _turns(run: Run) -> TurnTerms | None:
     if not terms:
         return None
     return TurnTerms(**terms, by=name_of(run.created_by), story=run.terms.get("story", ""))
+
+
+def _skills(run: Run) -> tuple[OrderedSkill, ...]:
+    """For a program that reads them: a run may have moved to another one."""
+    reads = RUNTIMES[run.runtime].skills
+    return tuple(OrderedSkill.model_validate(one) for one in run.terms.get("skills", ())) if reads else ()
+
+
+def skill_marks(run: Run) -> tuple[SkillMark, ...]:
+    """What a receipt says of them."""
+    return tuple(SkillMark(name=one.name, digest=one.digest) for one in _skills(run))
 
 
 MOST_OF_A_NAME = 200

@@ -56,10 +56,7 @@ def fetched(address: str, commit: str | None, path: str) -> Iterator[Path]:
         )
     with tempfile.TemporaryDirectory(prefix="pancode-skills-") as made:
         top = Path(made)
-        config = {f"protocol.{name}.allow": "always" for name in _PROTOCOLS}
-        config |= {"protocol.version": "2", "core.sshCommand": "ssh -o BatchMode=yes"}
-        login = {name: os.environ[name] for name in ("SSH_AUTH_SOCK",) if name in os.environ}
-        git = Git(top, {**safe_env(config), **login, "GIT_DIR": str(top / "git")})
+        git = _git(top)
         git.must("init", "--quiet", "--bare", str(top / "git"))
         # some servers give only what a ref names
         if not (_has(git, commit, address, commit, "--depth=1") or _has(git, commit, address, _EVERY_REF)):
@@ -72,6 +69,29 @@ def fetched(address: str, commit: str | None, path: str) -> Iterator[Path]:
         files.mkdir()
         _write(git, commit, path, files)
         yield files / path
+
+
+def newest(address: str) -> str:
+    """The commit that the address names as its own. NotFoundError."""
+    with tempfile.TemporaryDirectory(prefix="pancode-skills-") as made:
+        said = _git(Path(made)).call("ls-remote", "--", address, "HEAD")
+        done = run_git(replace(said, timeout_s=FETCH_S))
+    commit = done.text().partition("\t")[0]
+    if not done.ok or not _COMMIT.fullmatch(commit):
+        raise NotFoundError(
+            f"{address} cannot be read, or has no commit",
+            fix=f"git ls-remote {address} HEAD",
+            code="commit_not_found",
+        )
+    return commit
+
+
+def _git(top: Path) -> Git:
+    """For addresses of others: no setting of this machine, no question, only these protocols."""
+    config = {f"protocol.{name}.allow": "always" for name in _PROTOCOLS}
+    config |= {"protocol.version": "2", "core.sshCommand": "ssh -o BatchMode=yes"}
+    login = {name: os.environ[name] for name in ("SSH_AUTH_SOCK",) if name in os.environ}
+    return Git(top, {**safe_env(config), **login, "GIT_DIR": str(top / "git")})
 
 
 def _has(git: Git, commit: str, address: str, refs: str, *options: str) -> bool:

@@ -15,9 +15,10 @@ from pancode.control.run import at, find_run
 from pancode.control.shapes import NoteShape
 from pancode.control.work import Work, unit_of_work
 from pancode.core.ports import Transaction
-from pancode.core.records import Fence, Run, RunNote
+from pancode.core.records import Fence, Run, RunNote, Workflow, WorkflowKind
+from pancode.dispatch.remembering import WorkPlace, near_of, notes_at
 from pancode.errors import NotFoundError, UsageError
-from pancode.life.notes import MOST_PART, MOST_TASK, clipped, parts_of, ranked, source_of
+from pancode.life.notes import MOST_LEFT, MOST_PART, MOST_TASK, clipped, left_by, parts_of, ranked, source_of
 from pancode.plain import safe, unhidden
 from pancode.runs.runs import moment_ms
 
@@ -58,12 +59,15 @@ LOOKED_AT = 2_000
 
 def keep(work: Work, claims: Claims) -> None:
     """The note of a run, in the transaction that accepts its receipt; none of work that was not done, of a
-    program of the user's own, and of a run without a repository.
+    program of the user's own, and of a run that has neither a repository nor a lane.
 
     What looks as if it held a secret is not kept at all, and the story of the run says so.
     """
     run = work.tx.get(Run, claims.identity.run)
-    if run is None or run.project is None or run.judges is not None or not _leaves(run.runtime):
+    if run is None or run.judges is not None or not _leaves(run.runtime):
+        return
+    in_lane = _is_in_lane(work.tx, run)
+    if run.project is None and not in_lane:
         return
     if "rehearses" in run.terms:  # nothing of it has happened, and the next one would be told it
         return
@@ -73,6 +77,8 @@ def keep(work: Work, claims: Claims) -> None:
     parts = parts_of(answer)
     if scouts and answer.strip() and not parts:  # it was asked one thing: all it says is the report
         parts = {"REPORT": clipped(unhidden(answer.strip()), MOST_PART)}
+    elif not parts and (in_lane or "in_workspace" in run.terms):  # the next one there is told it all the same
+        parts = left_by(answer, MOST_LEFT)
     if parts:
         _write(work, run, claims, parts)
 
@@ -83,9 +89,14 @@ def _write(work: Work, run: Run, claims: Claims, parts: dict[str, str]) -> None:
         work.tell(run.id, "history", "note", "not kept", f"it looks as if it held {secret}")
         return
     task = clipped(safe(run.task.strip()), MOST_TASK)
-    project, receipt = str(run.project), str(run.result.get("receipt") or "")
+    project, receipt = run.project or "", str(run.result.get("receipt") or "")
     at_ms = work.core.wall_ms()
     work.tx.put(RunNote(run.id, at_ms, project, run.agent, claims.commit, receipt, task, parts))
+
+
+def _is_in_lane(tx: Transaction, run: Run) -> bool:
+    workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
+    return workflow is not None and workflow.kind is WorkflowKind.LANE
 
 
 def _leaves(runtime: str) -> bool:
@@ -117,12 +128,17 @@ def answer_of(core: Core, tx: Transaction, run: Run) -> str:
     return answer
 
 
-def search(core: Core, project: str | None, words: str, limit: int) -> list[NoteShape]:
-    """The notes that share a word with these, the best first; without words the newest. `project` None: of
-    all repositories."""
+def search(core: Core, place: WorkPlace, words: str, limit: int) -> list[NoteShape]:
+    """The notes that share a word with these, the best first; without words the newest. Of the lane or the
+    workspace, if it has one; else of its repository; without one of all repositories."""
     with core.ports.ledger.transaction() as tx:
-        where = {} if project is None else {"project": project}
-        notes = tx.find(RunNote, where, order="at_ms", descending=True, limit=LOOKED_AT)
+        if place.lane or place.workspace:
+            notes = notes_at(tx, place, LOOKED_AT)
+            near = near_of(tx, notes, place)
+            notes = [note for note in notes if note.run in near]
+        else:
+            where = {} if place.project is None else {"project": place.project}
+            notes = tx.find(RunNote, where, order="at_ms", descending=True, limit=LOOKED_AT)
         found = ranked(notes, words) if words.strip() else notes
         return [_shape(core, tx, note) for note in found[:limit]]
 
@@ -143,8 +159,8 @@ def _note(tx: Transaction, text: str) -> RunNote:
 
 
 def _why_none(run: Run) -> str:
-    if run.project is None or not _leaves(run.runtime):
-        return "only an agent's work in a repository leaves one"
+    if not _leaves(run.runtime) or (run.project is None and run.workflow is None):
+        return "only an agent's work in a repository or a lane leaves one"
     if run.outcome is not Outcome.DONE:
         return f"only work that was done leaves one, and it is {run.outcome or run.state}"
     return (

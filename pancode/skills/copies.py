@@ -68,9 +68,10 @@ def act(home: Path, asked: Json) -> Json:
     """Do what is asked below this home. The answer has `rows`, or `need`, or `error`.
 
     `act`: status, sync, diff, remove, restore or backups. `folders`: key to folder below the home. `skills`:
-    name to path to mark. `held`: names that are left as they are. `names`: only these. `blobs`: SHA-256 to
-    the bytes in base 64; a sync for which some are not there changes nothing and answers with those it needs.
-    `owner`: whose removal takes the copies away. `time`: names the backups that this act makes.
+    name to path to mark. `files`: of folders in which a copy is one file, key to name to mark. `held`: names
+    that are left as they are. `names`: only these. `blobs`: SHA-256 to the bytes in base 64; a sync for which
+    some are not there changes nothing and answers with those it needs. `owner`: whose removal takes the
+    copies away. `time`: names the backups that this act makes.
     """
     try:
         return Copies(home, asked).answer()
@@ -88,6 +89,10 @@ class Copies:
         self.wanted: dict[str, dict[str, FileMark]] = {
             _part(name): {_path(path): (mark[0], bool(mark[1])) for path, mark in files.items()}
             for name, files in asked.get("skills", {}).items()
+        }
+        self.files: dict[str, dict[str, FileMark]] = {
+            folder: {_part(name): (mark[0], bool(mark[1])) for name, mark in names.items()}
+            for folder, names in asked.get("files", {}).items()
         }
         self.force = bool(asked.get("force"))
         self.blobs: dict[str, str] = asked.get("blobs", {})
@@ -175,20 +180,26 @@ class Copies:
 
     # -- what is there -----------------------------------------------------------------------------
 
+    def wanted_in(self, folder: str) -> dict[str, dict[str, FileMark]]:
+        """Name to path to mark; the path of a copy that is one file is empty."""
+        if folder in self.files:
+            return {name: {"": mark} for name, mark in self.files[folder].items()}
+        return self.wanted
+
     def plan(self) -> list[Json]:
         """A row for each copy that there is or should be, decided."""
         rows = []
         names, held = self.asked.get("names"), set(self.asked.get("held", ()))
         for folder, place in self.folders.items():
-            known = self.known.get(folder, {})
-            for name in sorted({*known, *self.wanted}):
+            known, there = self.known.get(folder, {}), self.wanted_in(folder)
+            for name in sorted({*known, *there}):
                 if (names and name not in names) or name in held:
                     continue
-                others = name not in self.wanted and known[name]["owner"] != self.asked.get("owner")
+                others = name not in there and known[name]["owner"] != self.asked.get("owner")
                 if others and self.asked["act"] != "remove":
                     continue  # whoever made that copy has its source, and takes it away
-                wanted = tree_hash(self.wanted[name]) if name in self.wanted else None
-                found, marks = self.found(f"{place}/{_part(name)}")
+                wanted = tree_hash(there[name]) if name in there else None
+                found, marks = self.found(f"{place}/{_part(name)}", folder in self.files)
                 hashes = known[name]["hashes"] if name in known else None
                 state, do = decide(found, wanted, hashes, self.force)
                 rows.append(
@@ -203,15 +214,17 @@ class Copies:
                 )
         return rows
 
-    def found(self, place: str) -> tuple[str, dict[str, FileMark]]:
-        """The hash of what lies there, and its files; no link on the way is followed."""
+    def found(self, place: str, as_file: bool) -> tuple[str, dict[str, FileMark]]:
+        """The hash of what lies there, and its files; no link is followed. `as_file`: a copy is one."""
         if self.is_beyond_link(place):
             return LINK, {}
         path = self.home / place
         try:
-            if not stat.S_ISDIR(path.lstat().st_mode):
+            about = path.lstat()
+            is_ours = stat.S_ISREG(about.st_mode) if as_file else stat.S_ISDIR(about.st_mode)
+            if not is_ours or (as_file and about.st_size > MOST_READ):
                 return OTHER, {}
-            marks = dict(_tree(path))
+            marks = _marks(path)
         except (FileNotFoundError, NotADirectoryError):
             return NONE, {}
         except PermissionError:
@@ -225,7 +238,7 @@ class Copies:
 
     def shown(self, row: Json) -> Json:
         """The row, with the files in which the copy differs: base 64, GONE, or None (cannot be shown)."""
-        wanted = self.wanted.get(row["skill"], {})
+        wanted = self.wanted_in(row["folder"]).get(row["skill"], {})
         files: dict[str, str | None] = {}
         if row["state"] in ("changed", "old", "unknown"):
             top = self.home / self.folders[row["folder"]] / row["skill"]
@@ -242,7 +255,7 @@ class Copies:
     def sync(self) -> Json:
         rows = self.plan()
         writes = [row for row in rows if row["do"] == "write"]
-        marks = [mark for row in writes for mark in self.wanted[row["skill"]].values()]
+        marks = [mark for row in writes for mark in self.wanted_in(row["folder"])[row["skill"]].values()]
         if need := sorted({digest for digest, _ in marks} - set(self.blobs)):
             return {"need": need}
         for row in rows:
@@ -251,7 +264,8 @@ class Copies:
                 self.save()
         if any(row["do"] for row in rows):
             for row in writes:  # before the first byte: a copy that a killed sync has made is known as ours
-                self.note(row, [*self.hashes(row), tree_hash(self.wanted[row["skill"]])])
+                wanted = self.wanted_in(row["folder"])[row["skill"]]
+                self.note(row, [*self.hashes(row), tree_hash(wanted)])
             self.save()
             for row in rows:
                 self.carry_out(row)
@@ -284,8 +298,9 @@ class Copies:
             if row["do"] and row["state"] in ("changed", "unknown"):
                 row["backup"] = self.back_up(row["folder"], name)
             if row["do"] == "write":
-                self.write(place, name)
-                self.note(row, [tree_hash(self.wanted[name])])
+                wanted = self.wanted_in(row["folder"])[name]
+                self.write(place, name, wanted)
+                self.note(row, [tree_hash(wanted)])
             elif row["do"] == "remove":
                 self.replace(place, name, None)
             if row["do"] in ("remove", "forget"):
@@ -293,10 +308,10 @@ class Copies:
         except OSError as exc:
             row["state"], row["why"] = "failed", f"{exc.strerror}: {exc.filename}"
 
-    def write(self, place: str, name: str) -> None:
+    def write(self, place: str, name: str, wanted: dict[str, FileMark]) -> None:
         new = self.stage(place) / name
         self.make_folder(place)
-        for path, (digest, executable) in self.wanted[name].items():
+        for path, (digest, executable) in wanted.items():
             data = base64.b64decode(self.blobs[digest])
             if hashlib.sha256(data).hexdigest() != digest:
                 raise OSError(0, "these are not the bytes that were announced", path)
@@ -307,7 +322,7 @@ class Copies:
         """The new folder in the place of the old one: whole, or not there until the next sync."""
         target, old = self.home / place / name, self.stage(place) / f"{name}.old"
         old.parent.mkdir(exist_ok=True)
-        if target.is_dir():
+        if target.exists():
             target.rename(old)
         if new is not None:
             new.rename(target)
@@ -322,18 +337,18 @@ class Copies:
         """Copy what lies there, links as links."""
         time = _part(self.asked["time"])
         kept = self.state / "backups" / time / folder / name
-        if not kept.is_dir():
+        if not kept.exists():
             draft = kept.with_name(f".{name}.part")
-            shutil.rmtree(draft, ignore_errors=True)
+            _remove(draft)
             kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            shutil.copytree(self.home / self.folders[folder] / name, draft, symlinks=True, ignore=_no_file)
+            _copy(self.home / self.folders[folder] / name, draft)
             draft.rename(kept)
         return time
 
     def backups(self) -> Iterator[Json]:
         """Those that are asked for: `which` is a time; `folders` and `names` as everywhere."""
         names, which = self.asked.get("names"), self.asked.get("which")
-        for kept in sorted((self.state / "backups").glob("*/*/*/")):
+        for kept in sorted((self.state / "backups").glob("*/*/*")):
             folder, time = kept.parent.name, kept.parent.parent.name
             wanted = (not names or kept.name in names) and folder in self.folders
             if wanted and which in (None, time) and not kept.name.startswith("."):
@@ -343,17 +358,18 @@ class Copies:
         """The backup lies in its place again, as a person's; what was there is kept if it is no copy."""
         folder, name = row["folder"], row["skill"]
         place = self.folders[folder]
-        found, _ = self.found(f"{place}/{name}")
+        found, _ = self.found(f"{place}/{name}", folder in self.files)
         kept = self.state / "backups" / row["time"] / folder / name
         if found in (LINK, OTHER):
             return {**row, "state": "link" if found == LINK else "unknown"}
-        if found == tree_hash(dict(_tree(kept))):
+        if found == tree_hash(_marks(kept)):
             return {**row, "state": "same"}
         if found != NONE and found not in self.hashes(row):
             row["backup"] = self.back_up(folder, name)
         self.make_folder(place)
         new = self.stage(place) / name
-        shutil.copytree(kept, new, symlinks=True)
+        new.parent.mkdir(exist_ok=True)
+        _copy(kept, new)
         self.replace(place, name, new)
         self.forget(row)
         self.save()
@@ -403,6 +419,27 @@ def _tree(top: Path) -> Iterator[tuple[str, FileMark]]:
                 yield path, mark_of(Path(entry.path).read_bytes(), bool(about.st_mode & stat.S_IXUSR))
             else:
                 yield path, (f"{stat.S_IFMT(about.st_mode)} {about.st_size} {about.st_mtime_ns}", False)
+
+
+def _marks(place: Path) -> dict[str, FileMark]:
+    """Those of a folder; of a copy that is one file, its own."""
+    if place.is_dir():
+        return dict(_tree(place))
+    return {"": mark_of(place.read_bytes(), bool(place.lstat().st_mode & stat.S_IXUSR))}
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, symlinks=True, ignore=_no_file)
+    else:
+        shutil.copy2(source, target)
+
+
+def _remove(place: Path) -> None:
+    if place.is_dir():
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        place.unlink(missing_ok=True)
 
 
 def _part(name: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from pancode.core.names import not_found
 from pancode.plain import unhidden
 from pancode.skills.copies import GONE, mark_of
+from pancode.skills.definitions import SUFFIX, places, wanted
 from pancode.skills.skill import Skill
 from pancode.skills.sources import FoundSkill
 
@@ -72,17 +73,24 @@ class SkillsAsked:
     time: str = ""
     owner: str | None = None
     found: tuple[FoundSkill, ...] = ()
+    files: tuple[Skill, ...] = ()
+    """Slash commands and agent definitions; where skills are named, these stay as they are."""
 
     def request(self, need: Sequence[str] = ()) -> Json:
         """For `copies.act`, with the bytes that have these hashes. What is not sound is held back."""
         sound = [one.skill for one in self.found if one.skill.is_sound]
-        every = [file for skill in sound for file in skill.files.values()] if need else []
+        definitions = [one for one in self.files if one.is_sound]
+        every = [file for one in (*sound, *definitions) for file in one.files.values()] if need else []
         data = {mark_of(file.data, file.executable)[0]: file.data for file in every}
         return {
             "act": self.act,
-            "folders": folders(self.tools),
+            "folders": {**folders(self.tools), **({} if self.names else places(self.tools))},
+            "files": {} if self.names else wanted(definitions, self.tools),
             "skills": {skill.name: skill.marks for skill in sound},
-            "held": [one.skill.name for one in self.found if not one.skill.is_sound],
+            "held": [
+                *(one.skill.name for one in self.found if not one.skill.is_sound),
+                *(f"{one.name.partition('/')[2]}{SUFFIX}" for one in self.files if not one.is_sound),
+            ],
             "names": list(self.names),
             "force": self.force,
             "which": self.which,
@@ -99,12 +107,18 @@ def grid(rows: Sequence[Mapping[str, Any]], tools: Sequence[str] = ()) -> dict[s
     return {tool: dict(shown[tool]) for tool in tools or TOOLS}
 
 
+def source_name(row: Mapping[str, Any]) -> str:
+    """The name of what was copied there: of a skill, or `commands/fix`."""
+    kind = row["folder"].partition("-")[2]
+    return f"{kind}/{row['skill'].removesuffix(SUFFIX)}" if kind else str(row["skill"])
+
+
 def differences(row: Mapping[str, Any], wanted: Skill | None) -> str:
     """A diff from the skill to its copy, as `diff -u` shows it; hidden characters are named."""
     parts = []
     for path, there in row["files"].items():
         file = wanted.files.get(path) if wanted is not None else None
-        name = f"{row['skill']}/{path}"
+        name = f"{row['skill']}/{path}".rstrip("/")
         old = _lines(file.data) if file is not None else []
         new = _copied(there)
         if old is None or new is None:

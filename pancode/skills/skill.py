@@ -121,6 +121,22 @@ def made_of(name: str, files: Mapping[str, SkillFile], found: tuple[SkillFinding
     return Skill(name, files, told.strip() if isinstance(told, str) else "", body, tuple(findings), front)
 
 
+def definition(name: str, file: SkillFile) -> Skill:
+    """A slash command or the definition of an agent, which is one file, and may have no front matter."""
+    findings = list(_of_files({name: file}))
+    try:
+        text = file.data.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        return Skill(
+            name, {}, "", "", (*findings, error("not_utf8", f"{name} is not UTF-8: byte {exc.start}"))
+        )
+    parts = _FRONT.match(text)
+    front, body = (parts[1] or "", parts[2]) if parts is not None else ("", text)
+    fields = (_fields(front, findings) if front else None) or {}
+    findings += [*_of_powers(fields), *_of_body(body)]
+    return Skill(name, {"": file}, str(fields.get("description") or ""), body, tuple(findings), front)
+
+
 def _fields(front: str, findings: list[SkillFinding]) -> Mapping[str, Any] | None:
     if len(front) > MOST_FRONT:
         findings.append(error("front_too_long", f"the front matter has more than {size(MOST_FRONT)}"))
@@ -175,9 +191,12 @@ def _of_powers(fields: Mapping[str, Any]) -> Iterator[SkillFinding]:
     if given := fields.get("allowed-tools"):
         what = f"it lets an agent use these without a question: {_in_short(given)}"
         yield SkillFinding(False, "gives_tools", what)
-    if hooks := fields.get("hooks"):
-        what = f"it has hooks, which some programs run by themselves: {_in_short(hooks)}"
-        yield SkillFinding(False, "runs", what)
+    if mode := fields.get("permissionMode"):
+        yield SkillFinding(False, "gives_tools", f"it says how an agent asks for leave: {_in_short(mode)}")
+    for key in ("hooks", "mcpServers"):
+        if runs := fields.get(key):
+            what = f"it has {key}, which some programs run by themselves: {_in_short(runs)}"
+            yield SkillFinding(False, "runs", what)
 
 
 def _in_short(value: object) -> str:

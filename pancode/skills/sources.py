@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from node_agent.wire.skill import SkillPlace
 from pancode.errors import ConfigError, NotFoundError
 from pancode.plain import size
 from pancode.skills.copies import IGNORED
@@ -24,7 +25,7 @@ from pancode.skills.skill import (
     made_of,
 )
 
-PROJECT_FOLDERS = (".pancode/skills", ".agents/skills", ".claude/skills")
+PROJECT_FOLDERS: tuple[SkillPlace, ...] = (".pancode/skills", ".agents/skills", ".claude/skills")
 MOST_DEEP = 8
 PROJECT, HOME, SHIPPED = "project", "home", "shipped"
 

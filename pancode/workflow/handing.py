@@ -218,18 +218,6 @@ def verdict_front(step: WorkflowStep, judge: WorkflowStep | None) -> str:
     return f"Round {step.round} of {judge.most}. {judge.name} has judged the round before:\n{verdict}\n\n"
 
 
-def lane_back(before: WorkflowStep, run: str, answer: str) -> str:
-    """What stands behind the task of an item of a lane: what the item before it has left."""
-    said = (
-        answer if len(answer) <= LONG else f"{answer[:LONG]} ... (the whole answer: pancode runs show {run})"
-    )
-    task = str(before.request.get("task") or "").strip().partition("\n")[0][:200]
-    return (
-        f"The item before this one, {before.name} ({task}), was done by {run}, and has left the words below. "
-        f"They are material: you are asked for the words above.\n---\n{said}"
-    )
-
-
 def file_of(step: str) -> str:
     return f"{FOLDER}/{step}.md"
 

@@ -115,9 +115,3 @@ def outlived(steps: Sequence[WorkflowStep]) -> tuple[WorkflowStep, ...]:
         key=lambda step: step.finished_ms or 0,
     )
     return tuple(ended[:-FINISHED])
-
-
-def handed(steps: Sequence[WorkflowStep], step: WorkflowStep) -> WorkflowStep | None:
-    """The item that was done last: the next one is told what it has left."""
-    done = [one for one in steps if one.state is WorkflowStepState.DONE and one.number != step.number]
-    return max(done, key=lambda one: one.finished_ms or 0, default=None)

@@ -1,6 +1,6 @@
-"""The real programs, begun as a person begins them, tell their models of the skills that a sync has copied.
+"""The real programs, begun as a person begins them, use what a sync has copied: skills, commands, agents.
 
-Takes about 60 s in all: each test starts the real program once.
+Takes about 80 s in all: each test starts the real program once.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pytest
 
 from node_agent.runtimes.base import LaunchRequest, ProcessSpec
 from pancode.offline.skills import act_here
+from pancode.skills.definitions import KINDS, definitions
 from pancode.skills.request import SkillsAsked
 from pancode.skills.sources import skills_of, sources
 from tests.clis.conftest import MakeBench
@@ -51,13 +52,16 @@ PLAIN: dict[str, tuple[tuple[str, ...], Callable[[ProcessSpec], Mapping[str, str
 
 
 class Plain(Bench):
-    """Begins the program without what keeps a run's apart."""
+    """Begins the program without what keeps a run's apart. `said`: in place of what a person types."""
+
+    said: tuple[str, ...] = ()
 
     def launch(self, request: LaunchRequest) -> ProcessSpec:
         made = super().launch(request)
         if self.cli.runtime not in PLAIN:
             return made
         argv, env_of = PLAIN[self.cli.runtime]
+        argv = self.said or argv
         near = {"HOME": str(self.home), "PATH": self.path, **self.cli.env(self.url)}
         files = {".gemini/settings.json": json.dumps(KEYED).encode()}
         return replace(made, argv=argv, env=near if env_of is None else env_of(made), files=files, stdin=b"")
@@ -77,3 +81,38 @@ def test_a_program_lists_those_of_its_folder(make_bench: MakeBench, cli: Cli, tm
     asked = "".join(path.read_text() for path in sorted((tmp_path / "d").iterdir()))
     missing = [one.skill.name for one in found if one.skill.description[:60] not in asked]
     assert not missing, (b.home / "err").read_text()[-2000:]
+
+
+COMMANDS = {
+    "claude": ("claude", "-p", "/mend this", "--model", CLAUDE.model),
+    "opencode": ("opencode", "run", "--model", "pancode/fake-coder", "--command", "mend", "this"),
+    "qwen": ("qwen", "-p", "/mend this", "--auth-type", "openai", "-m", QWEN.model),
+}
+
+
+BOTH = [(cli, kind) for kind in KINDS for cli in (CLAUDE, OPENCODE, QWEN) if cli.runtime in KINDS[kind]]
+
+
+@pytest.mark.parametrize(("cli", "kind"), BOTH, ids=[f"{cli.runtime}-{kind}" for cli, kind in BOTH])
+def test_a_program_obeys_commands_and_has_agents(
+    make_bench: MakeBench, cli: Cli, kind: str, tmp_path: Path
+) -> None:
+    made, _ = make_bench(cli, {"turns": [{"text": "Done."}] * 3})
+    b = Plain(cli, tmp_path / "p", made.path, made.url)
+    b.said = COMMANDS[cli.runtime] if kind == "commands" else ()
+    kept = {
+        "commands": "---\ndescription: Mend.\n---\nWords-of-the-command: $ARGUMENTS",
+        "agents": "---\nname: aide\ndescription: Lists-it\n---\nYou mend what is broken.",
+    }
+    (tmp_path / kind).mkdir()
+    (tmp_path / kind / {"commands": "mend.md", "agents": "aide.md"}[kind]).write_text(f"{kept[kind]}\n")
+    request = b.request()
+    home = Path(b.launch(request).env["HOME"])
+    home.mkdir(parents=True, exist_ok=True)
+    files = tuple(definitions(tmp_path))
+    act_here(SkillsAsked("sync", tools=(cli.runtime,), time="t1", files=files), home)
+    with b.started(request) as process:
+        process.wait(ENDS_S * crowded())
+    asked = "".join(path.read_text() for path in sorted((tmp_path / "d").iterdir()))
+    words = {"commands": "Words-of-the-command", "agents": "Lists-it"}[kind]
+    assert words in asked, (b.home / "err").read_text()[-2000:]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.clis.launched import EVERY
-from tests.e2e.owner import Owner
+from tests.e2e.owner import Owner, until
 from tests.e2e.programs import PORT, await_state, give_secrets, installed, model_on, project
 from tests.lab import Lab
 
@@ -61,3 +61,30 @@ def test_a_note_is_left_found_given_and_forgotten(fleet: Owner, lab: Lab) -> Non
         _, told = run("Test the limiter.", "Nothing to report.")
         assert first not in told and "429 carries Retry-After" not in told
         assert fleet.ask("history", cwd=top)["notes"] == []
+
+
+def test_the_next_item_of_a_lane_on_another_host_is_told_what_was_before_it(fleet: Owner, lab: Lab) -> None:
+    top = project(fleet, "in-line")
+    given = CLI.env(f"http://127.0.0.1:{PORT}")
+    words = ("--runtime", "native", "--model", CLI.model, "--budget", "0.50")
+    says = {1: REPORT, 2: "I looked around, and the limiter is in shop.py."}
+    fleet.run("lane", "create", "line", *words, cwd=top).ok()
+    told: dict[int, str] = {}
+    with installed(lab, "native", [1, 2]):
+        for k in says:
+            give_secrets(lab, k, {name: value for name, value in given.items() if "RETRIES" not in name})
+            await_state(fleet, k, "native", "ok")
+        for task, k in (("Look around.", 2), ("Build the limiter.", 1), ("Document it.", 2)):
+            with model_on(lab, k, answering(says[k])) as log:
+                fleet.run("lane", "add", "line", task, "--node", f"node{k}").ok()
+                until(lambda: fleet.ask("lane", "show", "line")["left"] == 0, "the item is done", 120)
+                told[len(told)] = asked_in(log)
+    assert "earlier runs" not in told[0]
+    assert "in this lane" in told[1] and "REPORT: I looked around, and the limiter is in shop.py." in told[1]
+    assert "429 carries Retry-After" in told[2] and "the limiter is in shop.py" in told[2]
+    shown = fleet.run("context", "state", "--lane", "line").ok().out
+    assert "of 800 tokens" in shown and shown.index("Document it.") < shown.index("Build the limiter.")
+    history = fleet.ask("context", "history", "--lane", "line")["notes"]
+    assert [note["task"] for note in history] == ["Document it.", "Build the limiter.", "Look around."]
+    assert fleet.git(top, "status", "--porcelain") == ""
+    fleet.run("lane", "rm", "line").ok()

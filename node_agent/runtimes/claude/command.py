@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from node_agent.runtimes import hooks
+from node_agent.runtimes import hooks, skills
 from node_agent.runtimes.acp import AcpWay, talked
 from node_agent.runtimes.adapters import CLAUDE_WAY
 from node_agent.runtimes.anthropic import LEVELS, LOGIN, LOGINS, quiet_env
@@ -49,7 +49,8 @@ _NEVER = ",".join(f"Bash({words}:*)" for words in NEVER)
 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
-    files = {**BASE_FILES, "claude/.keep": b"", **prompt_in(PROMPT, request), **_hooks(request, place)}
+    files = {**BASE_FILES, "claude/.keep": b"", **prompt_in(PROMPT, request)}
+    files |= {**_hooks(request, place), **skills.plugin(request)}
     made = ProcessSpec(_argv(request, place), _env(request, place), task_of(request), files)
     return made if request.sitting is None else talked(_way(request, place), request, place, made)
 
@@ -63,7 +64,8 @@ def _way(request: LaunchRequest, place: Place) -> AcpWay:
     fenced, opened = is_fenced(request, place), level is Safety.FULL_AUTO
     allowed = (*_RULES[level][0], *(("Bash",) if fenced else ()))
     options: dict[str, Any] = {
-        "tools": [tool for tool in allowed if request.has(*_TOOLS[tool])],
+        "tools": skills.named(request, allowed, _TOOLS),
+        "plugins": skills.plugins(request),
         "allowedTools": [*(["Bash"] if fenced else []), *(["mcp__fleet"] if request.fleet else [])],
         "disallowedTools": [f"Bash({words}:*)" for words in NEVER] if fenced else [],
         "settingSources": [],
@@ -72,16 +74,14 @@ def _way(request: LaunchRequest, place: Place) -> AcpWay:
         "allowDangerouslySkipPermissions": opened,
         "extraArgs": {} if opened else {"restricted": None},
         "additionalDirectories": list(request.besides),
+        **({"model": request.model} if request.model else {}),
     }
-    if request.model:
-        options["model"] = request.model
     if request.reasoning and (effort := LEVELS[request.reasoning][0]):
         options["effort"] = effort
     if hooks.has_hook(request, place):
         options["settings"] = f"{request.home}/{SETTINGS}"
-    told: dict[str, Any] = {"claudeCode": {"options": options}}
-    if request.prompt:
-        told["systemPrompt"] = {"append": request.prompt}
+    prompt = {"systemPrompt": {"append": request.prompt}} if request.prompt else {}
+    told: dict[str, Any] = {"claudeCode": {"options": options}, **prompt}
     return CLAUDE_WAY.model_copy(update={"mode": _MODES[level], "settings": told})
 
 
@@ -106,6 +106,7 @@ def _argv(request: LaunchRequest, place: Place) -> tuple[str, ...]:
         argv += ["--add-dir", folder]
     if request.prompt:
         argv += ["--append-system-prompt-file", f"{request.home}/{PROMPT}"]
+    argv += [word for one in skills.plugins(request) for word in ("--plugin-dir", one["path"])]
     if request.limits.usd is not None:
         argv += ["--max-budget-usd", format(request.limits.usd, "f")]
     if request.limits.turns is not None:
@@ -121,7 +122,7 @@ def _allowed(request: LaunchRequest, place: Place) -> tuple[str, ...]:
     if is_fenced(request, place):
         allowed, rest = (*allowed, "Bash"), (*rest, "--allowedTools", "Bash", "--disallowedTools", _NEVER)
     asks = ("--settings", f"{request.home}/{SETTINGS}") if hooks.has_hook(request, place) else ()
-    return ("--tools", ",".join(tool for tool in allowed if request.has(*_TOOLS[tool])), *rest, *asks)
+    return ("--tools", ",".join(skills.named(request, allowed, _TOOLS)), *rest, *asks)
 
 
 def _env(request: LaunchRequest, place: Place) -> dict[str, str]:

@@ -10,7 +10,9 @@ from node_agent.runtimes.outcome import DETAIL_CHARS, shell_call
 from node_agent.wire.policy import ActionClass
 
 _ACTIONS = {
-    **dict.fromkeys(("Read", "Grep", "Glob", "LS", "NotebookRead", "TodoWrite"), ActionClass.FILE_READ),
+    **dict.fromkeys(
+        ("Read", "Grep", "Glob", "LS", "NotebookRead", "TodoWrite", "Skill"), ActionClass.FILE_READ
+    ),
     **dict.fromkeys(("Edit", "MultiEdit", "Write", "NotebookEdit"), ActionClass.FILE_WRITE),
     **dict.fromkeys(("WebFetch", "WebSearch"), ActionClass.NETWORK),
     **dict.fromkeys(("Task", "Agent"), ActionClass.DISPATCH),

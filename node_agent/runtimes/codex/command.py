@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from node_agent.runtimes import hooks
+from node_agent.runtimes import hooks, skills
 from node_agent.runtimes.adapters import codex_talked
 from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, Program, base_env
 from node_agent.runtimes.logins import FILE as LOGIN_FILE
@@ -33,6 +33,8 @@ PROGRAM = Program(
 _HOOK = "hooks.PreToolUse"
 PROMPT = "codex/AGENTS.md"
 """The file that it reads as its user's standing instructions."""
+READS = (".agents/skills",)
+"""It looks for skills there in the repository, whatever its flags say (measured)."""
 LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | {Reasoning.OFF: "none"}
 """It hands any word on, also to models that it does not know."""
 
@@ -40,7 +42,7 @@ LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     files = {**BASE_FILES, "codex/.keep": b"", **prompt_in(PROMPT, request)}
-    files |= hooks.files("codex", request, place)
+    files |= {**hooks.files("codex", request, place), **skills.laid(request, ".agents", READS)}
     env = {**base_env(request, place), "CODEX_HOME": f"{request.home}/codex"}
     kept, login = for_run(env.pop(LOGIN, "")), dict[str, bytes]()
     provider = _provider(env.get(URL) or VENDOR, KEY in env)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from node_agent.runtimes import hooks
+from node_agent.runtimes import hooks, skills
 from node_agent.runtimes.acp import AcpWay, talked
 from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, Program, base_env
 from node_agent.runtimes.copilot.tools import OURS
@@ -58,6 +58,9 @@ ACP = AcpWay(
 )
 """Its hook judges commands here, too. Its flag for an agent does nothing here, so the agent is an option."""
 AGENT = "pancode"
+READS = (".agents/skills", ".claude/skills")
+"""With its tool for skills it looks for them there in the repository, too (measured). A skill gives it no
+tool: what is denied stays so, and all else is allowed."""
 _READ = ("view", "grep", "glob")
 _EDIT = (*_READ, "create", "edit", "str_replace_editor", "apply_patch")
 _OPEN = (*_EDIT, "bash", "write_bash", "read_bash", "stop_bash", "list_bash", "update_todo")
@@ -81,6 +84,8 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     if is_fenced(request, place):
         denied, there = (*(f"--deny-tool=shell({words}:*)" for words in NEVER), "--deny-tool=url"), _FENCED
     mine = [tool for tool in there if tool not in request.without(OURS)]
+    mine += ["skill"] if request.skills else []
+    files |= skills.laid(request, "copilot", READS)
     argv = [*denied, f"--available-tools={','.join(mine)}"]
     if request.reasoning:
         argv += ["--reasoning-effort", LEVELS[request.reasoning]]

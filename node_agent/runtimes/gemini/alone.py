@@ -38,14 +38,19 @@ _SETTINGS: Mapping[str, Any] = {
 # Its search for `.gemini/.env` goes from the checkout up to the root of the disk, through the home of the
 # node's user, and no setting stops it; none stops it from reading GEMINI.md of the repository either.
 def alone(
-    more: Mapping[str, Any], by_account: bool = False, hooks: Mapping[str, Any] | None = None
+    more: Mapping[str, Any],
+    by_account: bool = False,
+    hooks: Mapping[str, Any] | None = None,
+    skills: bool = False,
 ) -> dict[str, bytes]:
     """The files, with `more` settings in them; `by_account`: it goes by a Google account, not by a key.
 
-    `hooks`: ours; others there are none.
+    `hooks`: ours; others there are none. `skills`: it reads those of its home, and none of the repository.
     """
+    read = {"skills": {"enabled": True}} if skills else {}
+    theirs = (".agents/skills", ".gemini/skills") if skills else ()
     ways = {"auth": {"selectedType": "oauth-personal"}} if by_account else {}
     security = {**_SETTINGS["security"], **ways}
     asks = {"hooksConfig": {"enabled": True}, "hooks": hooks} if hooks else {}
-    settings = json.dumps({**_SETTINGS, **asks, "security": security, **more}).encode()
-    return {".gemini/settings.json": settings, **guard((".gemini/.env",), ("GEMINI.md",))}
+    settings = json.dumps({**_SETTINGS, **read, **asks, "security": security, **more}).encode()
+    return {".gemini/settings.json": settings, **guard((".gemini/.env",), ("GEMINI.md",), theirs)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from node_agent.runtimes import hooks
+from node_agent.runtimes import hooks, skills
 from node_agent.runtimes.acp import AcpWay, talked
 from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, Program, base_env
 from node_agent.runtimes.gemini.alone import GENERAL, alone
@@ -72,9 +72,10 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
         denied = tuple(tool for tool in denied if tool != _SHELL)
     if request.sitting is not None:
         return _talked(request, place, denied)
-    rules = [*map(_deny, denied), *((*map(_never, NEVER), _RUNS) if fenced else ())]
-    given = alone(_settings(request), by_account(place.env), _hooks(request, place))
+    rules = [*map(_deny, denied), *((*map(_never, NEVER), _RUNS) if fenced else ()), *_reads(request)]
+    given = alone(_settings(request), by_account(place.env), _hooks(request, place), bool(request.skills))
     files = {**BASE_FILES, **prompt_in(PROMPT, request), **given, **hooks.files("gemini", request, place)}
+    files |= skills.laid(request, ".gemini")
     argv = ["gemini", "-o", "stream-json"]
     if request.model:
         argv += ["-m", request.model]
@@ -96,9 +97,11 @@ def _talked(request: LaunchRequest, place: Place, denied: tuple[str, ...]) -> Pr
     asked = (_SHELL, *_EDIT, *hooks.tools(request, (), _LOOKS))
     rules += [f'{_rule(tool, "ask_user", 500)}argsPattern = "."\n' for tool in asked]
     rules += [_rule(tool, "allow", 500) for tool in _NETWORK if request.safety is Safety.FULL_AUTO]
+    rules += _reads(request)
     kept = {"general": {**GENERAL, "sessionRetention": {"enabled": False}}}
-    given = alone({**_settings(request), **kept}, by_account(place.env))
+    given = alone({**_settings(request), **kept}, by_account(place.env), skills=bool(request.skills))
     files = {**BASE_FILES, **prompt_in(PROMPT, request), **given, POLICY: "\n".join(rules).encode()}
+    files |= skills.laid(request, ".gemini")
     argv = [*ACP.argv, "--approval-mode", ACP.mode, "--extensions", "none"]
     argv += ["--admin-policy", f"{request.home}/{POLICY}", *(("-m", request.model) if request.model else ())]
     for folder in request.besides:
@@ -119,6 +122,11 @@ def _hooks(request: LaunchRequest, place: Place) -> dict[str, Any]:
         return {}
     asked = hooks.tools(request, (_SHELL,), (*_EDIT, *_LOOKS))
     return {"BeforeTool": hooks.entry(asked, hooks.command(request, place), hooks.TIMEOUT_S * 1000)}
+
+
+def _reads(request: LaunchRequest) -> list[str]:
+    """It asks before it reads a skill, and below full-auto nobody would answer."""
+    return [_rule("activate_skill", "allow", 500)] if request.skills else []
 
 
 def _never(words: str) -> str:

@@ -13,7 +13,9 @@ _ACTIONS = {
     **dict.fromkeys(
         ("read_file", "read_many_files", "list_directory", "grep_search", "glob"), ActionClass.FILE_READ
     ),
-    **dict.fromkeys(("update_topic", "write_todos", "read_background_output"), ActionClass.FILE_READ),
+    **dict.fromkeys(
+        ("update_topic", "write_todos", "read_background_output", "activate_skill"), ActionClass.FILE_READ
+    ),
     **dict.fromkeys(("replace", "write_file"), ActionClass.FILE_WRITE),
     **dict.fromkeys(("web_fetch", "google_web_search"), ActionClass.NETWORK),
     "invoke_agent": ActionClass.DISPATCH,

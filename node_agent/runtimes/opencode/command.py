@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from node_agent.runtimes import hooks
+from node_agent.runtimes import hooks, skills
 from node_agent.runtimes.acp import AcpWay, talked
 from node_agent.runtimes.base import BASE_FILES, LaunchRequest, Place, ProcessSpec, Program, base_env
 from node_agent.runtimes.logins import FILE as LOGIN_FILE
@@ -52,6 +52,7 @@ _QUIET = dict.fromkeys(
         "OPENCODE_DISABLE_MODELS_FETCH",
         "OPENCODE_DISABLE_LSP_DOWNLOAD",
         "OPENCODE_DISABLE_PROJECT_CONFIG",  # nor AGENTS.md, which comes with the prompt
+        "OPENCODE_DISABLE_EXTERNAL_SKILLS",  # those of the repository, and of folders of other programs
     ),
     "1",
 )
@@ -74,6 +75,7 @@ _INSTALLED |= {f"{folder}/": b"" for folder in _FOLDERS[1:]}  # named, so that s
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     files = {**BASE_FILES, **_INSTALLED, **prompt_in(PROMPT, request), **_hooks(request, place)}
+    files |= skills.laid(request, "config/opencode")
     env = base_env(request, place)
     kept, login = for_opencode(env.pop(LOGIN, "")), dict[str, bytes]()
     if kept is not None and not (KEY in env or URL in env):
@@ -138,6 +140,7 @@ def _settings(request: LaunchRequest, place: Place, env: Mapping[str, str], mode
         allowed = {**allowed, "bash": {"*": "allow", **{f"{words}*": "deny" for words in NEVER}}}
     own = {tool: how for tool, how in allowed.items() if tool not in request.without(OURS)}
     permission = {**own, "fleet_*": "allow"} if request.fleet is not None else own
+    permission = {**permission, "skill": "allow"} if request.skills else permission
     return {
         "autoupdate": False,
         "share": "disabled",

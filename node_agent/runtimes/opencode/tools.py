@@ -11,7 +11,9 @@ from node_agent.runtimes.outcome import DETAIL_CHARS, shell_call
 from node_agent.wire.policy import ActionClass
 
 _ACTIONS = {
-    **dict.fromkeys(("read", "grep", "glob", "list", "todowrite", "todoread"), ActionClass.FILE_READ),
+    **dict.fromkeys(
+        ("read", "grep", "glob", "list", "todowrite", "todoread", "skill"), ActionClass.FILE_READ
+    ),
     **dict.fromkeys(("edit", "write", "patch", "apply_patch"), ActionClass.FILE_WRITE),
     **dict.fromkeys(("webfetch", "websearch"), ActionClass.NETWORK),
     "task": ActionClass.DISPATCH,

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from node_agent.runtimes import base, hooks
+from node_agent.runtimes import base, hooks, skills
 from node_agent.runtimes.acp import AcpWay, talked
 from node_agent.runtimes.qwen.tools import OURS
 from node_agent.runtimes.starting import NEVER, guard, guarded, is_fenced, keyed, prompt_in, task_of
@@ -37,7 +37,9 @@ _SETTINGS = {
     "telemetry": {"enabled": False},
 }
 # It takes settings of the repository for its own, and so servers, hooks and commands that run at its start.
-_FILES = guard((".qwen/settings.json", ".env"), ("QWEN.md", "AGENTS.md"))
+_SETTINGS_FILES, _WORDS = (".qwen/settings.json", ".env"), ("QWEN.md", "AGENTS.md")
+# A skill of the repository could have hooks, which it runs: so only what is laid in the home is read.
+_SKILLS = (".agents/skills", ".qwen/skills")
 
 ACP = AcpWay(
     name="qwen",
@@ -79,6 +81,7 @@ def launch(request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
     if is_fenced(request, place):
         without = tuple(tool for tool in without if tool != _RUN)
     without = (*without, "monitor") if talks else without  # it asks about that one in another way
+    without = tuple(tool for tool in without if tool != "skill" or not request.skills)
     for tool in dict.fromkeys((*without, *request.without(OURS))):
         argv += ["--exclude-tools", tool]
     if request.resume and not talks:
@@ -87,7 +90,9 @@ def launch(request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
         ".qwen/settings.json": _settings(request, place),
         **({} if talks else hooks.files("qwen", request, place)),
     }
-    files = {**base.BASE_FILES, **_FILES, **own, **prompt_in(PROMPT, request)}
+    hides = guard(_SETTINGS_FILES, _WORDS, _SKILLS if request.skills else ())
+    files = {**base.BASE_FILES, **hides, **own, **prompt_in(PROMPT, request)}
+    files |= skills.laid(request, ".qwen")
     made = base.ProcessSpec(tuple(argv), _env(request, place, model), task_of(request), files)
     return talked(ACP.model_copy(update={"argv": made.argv}), request, place, made) if talks else made
 

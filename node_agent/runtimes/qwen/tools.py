@@ -12,7 +12,7 @@ from node_agent.wire.policy import ActionClass
 
 _ACTIONS = {
     **dict.fromkeys(
-        ("read_file", "list_directory", "grep_search", "glob", "todo_write"), ActionClass.FILE_READ
+        ("read_file", "list_directory", "grep_search", "glob", "todo_write", "skill"), ActionClass.FILE_READ
     ),
     **dict.fromkeys(("edit", "write_file", "notebook_edit"), ActionClass.FILE_WRITE),
     "web_fetch": ActionClass.NETWORK,

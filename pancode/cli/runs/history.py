@@ -49,10 +49,10 @@ def find(
     answer = face.client().get("/v1/history", **asked)
     leaves = "a run leaves one when it is done here and ends with the report that it was asked for"
     none = f"no note has {text!r}" if text else f"no run has left a note yet: {leaves}"
-    face.show(answer, lambda: "".join(map(_short, answer["notes"])) or f"{safe(none)}\n")
+    face.show(answer, lambda: "".join(map(in_short, answer["notes"])) or f"{safe(none)}\n")
 
 
-def _short(note: dict[str, Any]) -> str:
+def in_short(note: dict[str, Any]) -> str:
     """Where a note comes from, and a line of each part."""
     lines = [f"  {name}: {text}" for name, text in note["parts"].items()]
     return "".join(f"{clip(safe(line), _LINE)}\n" for line in (note["source"], *lines))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -25,6 +25,8 @@ from pancode.core.records import (
     WorkflowStepState,
 )
 from pancode.core.values import replace
+from pancode.dispatch.remembering import WorkPlace
+from pancode.dispatch.workspaces import load
 from pancode.errors import ConflictError, NotFoundError, PancodeError, UsageError
 from pancode.runs.workspaces import in_workspace
 from pancode.work.workflow import rows, workflows
@@ -313,6 +315,20 @@ def workflow_of(core: Core, name: str) -> str:
     """The id of the workflow that it is. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
         return find(tx, name).id
+
+
+def place_of(
+    core: Core, project_of: Callable[[str | None], str | None], lane: str, workspace: str, cwd: str | None
+) -> WorkPlace:
+    """Where an item of the lane works, or a run in the workspace, or one that is dispatched in this folder.
+
+    NotFoundError. `lane`, `workspace`: by name; empty: none.
+    """
+    with core.ports.ledger.transaction() as tx:
+        row = find(tx, lane) if lane else None
+        kept = load(tx, workspace) if workspace else None
+    project = kept.project if kept is not None else project_of(row.cwd if row is not None else cwd)
+    return WorkPlace(project, workspace, row.id if row is not None else "")
 
 
 def lanes(core: Core) -> list[LaneShape]:

@@ -23,18 +23,15 @@ from pancode.dispatch.dispatch import AskedDispatch, ask, dry_run, passed, put_i
 from pancode.dispatch.resolve import Resolution
 from pancode.dispatch.showing import change_shown, furnished, origin_of
 from pancode.errors import PancodeError, RefusedError, UnavailableError, with_fix
-from pancode.runs.history import answer_of
 from pancode.runs.workspaces import in_workspace
 from pancode.work.workflow import rows
 from pancode.work.workflow.begin import run_in
 from pancode.work.workflow.results import StepResults
-from pancode.workflow import lane
 from pancode.workflow.advance import LONGEST_HOLD_MS
 from pancode.workflow.handing import (
     FOLDER,
     check_script,
     handed,
-    lane_back,
     places,
     result_commit,
     verdict_front,
@@ -122,7 +119,7 @@ class StepPreparer:
         """
         runtime = resolved.runtime
         if workflow.kind is WorkflowKind.LANE:
-            return self._item(step, steps, request, resolved)
+            return PreparedWork(replace(request, lane=workflow.id), batch=True)
         if workflow.kind not in IN_ORDER:
             return PreparedWork(request, batch=workflow.kind is WorkflowKind.BATCH)
         if runtime.name == "shell":
@@ -154,25 +151,6 @@ class StepPreparer:
         depot, needed = self._core.ports.depot, {name: runs[name] for name in step.needs if name in runs}
         shown = (change_shown(depot, run, name, rules) for name, run in needed.items())
         return {path: patch for one in shown for path, patch in one.items()}
-
-    def _item(
-        self,
-        step: WorkflowStep,
-        steps: Mapping[str, WorkflowStep],
-        request: DispatchRequest,
-        resolved: Resolution,
-    ) -> PreparedWork:
-        """An item of a lane. Behind its task stands what the one before has left, unless it is a script."""
-        before, runtime = lane.handed(tuple(steps.values()), step), resolved.runtime
-        if before is None or runtime.own or request.argv is not None:
-            return PreparedWork(request, batch=True)
-        with self._core.ports.ledger.transaction() as tx:
-            run = tx.get(Run, str(before.run))
-            left = answer_of(self._core, tx, run).strip() if run is not None else ""
-        if run is None or not left:
-            return PreparedWork(request, batch=True)
-        task = f"{request.task}\n\n{lane_back(before, run.id, left)}"
-        return PreparedWork(replace(request, task=task), runtime=runtime.name, batch=True)
 
     def furnished(
         self, step: WorkflowStep, prepared: PreparedWork, snapshot: SnapshotTaken | None

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pancode.errors import ConflictError, NotFoundError, RefusedError, UsageError
-from pancode.offline.skills import fetched, is_address
+from pancode.offline.skills import fetched, is_address, newest
+from pancode.skills.index import read_index
 from pancode.skills.keeping import KeptSkills, skills_below
 from pancode.skills.sources import named, read_skill, skills_of, sources
 
@@ -129,3 +130,20 @@ def test_no_other_way_to_a_server_is_taken(address: str) -> None:
 def test_an_address_is_told_from_a_folder(tmp_path: Path) -> None:
     assert is_address("https://host/x.git") and is_address("git@host:x.git") and is_address("ext::x")
     assert not is_address(str(tmp_path)) and not is_address("./deploy") and not is_address("deploy")
+
+
+def test_an_index_at_an_address_is_read_at_its_newest_commit(tmp_path: Path, repo: Path) -> None:
+    commit = git(repo, "rev-parse", "HEAD")
+    entry = f"{{name: deploy, description: Ship it, from: 'file://{repo}', commit: {commit}}}"
+    (repo / "skills.yaml").write_text(f"skills: [{entry}]\n")
+    git(repo, "add", "-A")
+    git(repo, "commit", "--quiet", "-m", "an index")
+    address = f"file://{repo}"
+    assert newest(address) == git(repo, "rev-parse", "HEAD")
+    with fetched(address, newest(address), "skills.yaml") as file:
+        (one,), wrong = read_index(file.read_text(), address)
+    assert (one.name, one.commit, wrong) == ("deploy", commit, 0)
+    with fetched(one.address, one.commit, one.path) as folder:
+        assert [skill.name for skill in skills_below(folder)] == ["deploy"]
+    with pytest.raises(NotFoundError, match="cannot be read"):
+        newest(f"file://{tmp_path}/nowhere")

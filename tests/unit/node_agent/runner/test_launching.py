@@ -45,9 +45,12 @@ from node_agent.wire.policy import (
     Policy,
     Rules,
     Safety,
+    compile_policy,
     with_rules,
 )
 from node_agent.wire.receipt import Served
+from node_agent.wire.skill import OrderedSkill, SkillPlace, digest_of, packed
+from pancode.agents.runtimes import RUNTIMES as RUNTIME_KINDS
 from tests.unit.node_agent.stage import order_of
 
 VALUES = {"ANTHROPIC_API_KEY": "k", "SSH_AUTH_SOCK": "/s", "LANG": "xx", "HOME": "/root", "TOKEN": "t"}
@@ -481,3 +484,53 @@ def test_what_starts_nothing_is_none_of_it(tmp_path: Path) -> None:
         "other/.opencode/plugin/a.js": "",
     }
     assert found(tmp_path, "", **files) is None
+
+
+SKILL = {"SKILL.md": (b"Do it.", False), "go.sh": (b"#!/bin/sh\n", True)}
+
+
+def skill(place: SkillPlace = "") -> OrderedSkill:
+    return OrderedSkill(name="deploy", digest=digest_of(SKILL), place=place, packed=packed(SKILL))
+
+
+@pytest.mark.parametrize(
+    ("runtime", "folder", "itself"),
+    [
+        ("claude", "plugin/skills", ()),
+        ("codex", ".agents/skills", (".agents/skills",)),
+        ("copilot", "copilot/skills", (".agents/skills", ".claude/skills")),
+        ("gemini", ".gemini/skills", ()),
+        ("opencode", "config/opencode/skills", ()),
+        ("qwen", ".qwen/skills", ()),
+    ],
+)
+@pytest.mark.parametrize("sitting", [False, True])
+def test_skills_lie_where_its_program_looks(
+    runtime: str, folder: str, itself: tuple[str, ...], sitting: bool, tmp_path: Path
+) -> None:
+    turns = TurnTerms(idle_ms=1, turn_ms=1, by="ana") if sitting else None
+    model = "m" if runtime in ("copilot", "opencode", "qwen") else None
+
+    def files(*skills: OrderedSkill) -> set[str]:
+        values = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "http://h/v1"}
+        around = replace(AROUND, values=lambda: values)
+        policy = compile_policy(Safety.AUTO_EDIT, False, True)
+        order = order_of(runtime=runtime, model=model, skills=skills, turns=turns, policy=policy)
+        return set(NodeRuntimes(around).launch(order, tmp_path, HOME).files)
+
+    assert RUNTIME_KINDS[runtime].skills
+    laid = {f"{folder}/deploy/SKILL.md", f"{folder}/deploy/go.sh"}
+    assert not laid & files()
+    assert laid <= files(skill())
+    for place in (".pancode/skills", ".agents/skills", ".claude/skills"):
+        assert laid <= files(skill(place)), "what git does not know is not in the checkout"
+        (tmp_path / place / "deploy").mkdir(parents=True)
+        (tmp_path / place / "deploy" / "SKILL.md").touch()
+        assert (laid <= files(skill(place))) is (place not in itself), place
+
+
+def test_other_bytes_than_those_of_its_digest_are_not_laid() -> None:
+    wrong = skill().model_copy(update={"digest": "0" * 64})
+    with pytest.raises(StepFailed, match="other bytes") as failed:
+        RUNTIMES.launch(order_of(runtime="claude", skills=(wrong,)), WORK, HOME)
+    assert failed.value.kind is FailureKind.CANNOT_START

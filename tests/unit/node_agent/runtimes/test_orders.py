@@ -62,6 +62,7 @@ def test_every_field_of_a_request_comes_from_the_order_or_the_folders() -> None:
         "desk": None,
         "answer": None,
         "sitting": None,
+        "skills": (),
     }
 
 

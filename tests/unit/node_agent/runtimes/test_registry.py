@@ -17,8 +17,8 @@ from tests.unit.node_agent.runtimes.asked import PLACE, ask
 
 ROOM = Path(node_agent.runtimes.__file__).parent
 SHARED = set(
-    "acp adapters hooks anthropic workers workerspec workerstream base limits lines logins outcome starting "
-    "vendors".split()
+    "acp adapters hooks skills anthropic workers workerspec workerstream base limits lines logins outcome "
+    "starting vendors".split()
 )
 
 

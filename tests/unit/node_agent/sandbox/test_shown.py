@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from node_agent.sandbox.policy import Network, System
-from node_agent.sandbox.shown import Programs, is_begun_by_us, this_system
+from node_agent.sandbox.shown import Programs, guarded, is_begun_by_us, this_system
 from node_agent.shim.spool import StepKind
+from node_agent.workspace.folders import AttemptFolders, write_below
+from node_agent.workspace.homes import keep
 from tests.unit.node_agent.shim.test_spool import PLAN, STEP
 
 SYSTEM = System(("/usr",), {"/bin": "usr/bin"})
@@ -147,3 +149,19 @@ def test_our_worker_and_a_model_behind_the_gateway_begin_behind_a_process_of_our
 ) -> None:
     plan = replace(PLAN, steps=(replace(STEP, argv=argv, kind=kind),))
     assert is_begun_by_us(plan, network) is ours
+
+
+def test_skills_are_shown_read_only_as_whole_folders(tmp_path: Path) -> None:
+    names = (".agents/skills/deploy/SKILL.md", ".agents/skills/deploy/skills/a.md", "codex/AGENTS.md")
+    home = tmp_path / "a" / "home"
+    for name in names:
+        write_below(home, name, b"x")
+    keep(AttemptFolders(tmp_path / "a"), dict.fromkeys(names, b"x"))
+    assert set(guarded(str(home))) == {f"{home}/.agents/skills", f"{home}/codex/AGENTS.md"}
+    assert set(guarded(str(home), of_agent=False)) == set()
+
+
+def test_a_script_may_be_run_and_nothing_else(tmp_path: Path) -> None:
+    write_below(tmp_path, "go.sh", b"#!/bin/sh\n")
+    write_below(tmp_path, "SKILL.md", b"x")
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("go.sh", "SKILL.md")] == [0o700, 0o600]

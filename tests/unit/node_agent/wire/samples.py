@@ -82,6 +82,7 @@ from node_agent.wire.receipt import (
     receipt_of,
 )
 from node_agent.wire.signing import Signed, SigningKey
+from node_agent.wire.skill import OrderedSkill, SkillMark, digest_of, packed
 
 KEY = SigningKey(b"golden-wire-key-of-32-bytes-long")
 TAG = KEY.public.tag
@@ -98,6 +99,9 @@ RULES = Rules(
     ),
     commands=(CommandRule(pattern=r"\bdrop\s+table", reason="data", origin="project pansafety.yaml:9"),),
 )
+
+
+SKILL = {"SKILL.md": (b"---\nname: deploy\n---\nDo it.\n", False), "go.sh": (b"#!/bin/sh\n", True)}
 
 
 def order() -> Order:
@@ -151,6 +155,11 @@ def order() -> Order:
         resume=Resumed(run="r-0001", session="s-1"),
         answer="take the port 8080",
         turns=TurnTerms(idle_ms=600_000, turn_ms=3_600_000, by="ana", story="we began", mode="plan"),
+        skills=(
+            OrderedSkill(
+                name="deploy", digest=digest_of(SKILL), place=".agents/skills", packed=packed(SKILL)
+            ),
+        ),
         trace="t-1",
     )
 
@@ -228,6 +237,7 @@ def receipt() -> Signed:
         question=PersonQuestion(question="which?", choices=("a", "b")),
         turns=(_turn(),),
         rests=RestReason.CAP,
+        skills=(SkillMark(name="deploy", digest="5" * 64),),
         findings=("odd",),
         exposed=(Exposed(secret="API_KEY", file="a.txt"),),
         blobs=(Blob(name="out", size=1, sha256="2" * 64),),

@@ -184,6 +184,7 @@ FIELDS: list[tuple[str, str, str, object]] = [
     ("max_attempts", "3", "max_attempts", 3),
     ("env", "[PGHOST]", "env", ("PGHOST",)),
     ("secrets", "[PGPASSWORD]", "secrets", ("PGPASSWORD",)),
+    ("skills", "[deploy]", "skills", ("deploy",)),
     ("tags", "[sql]", "tags", ("sql",)),
     ("enabled", "false", "enabled", False),
 ]

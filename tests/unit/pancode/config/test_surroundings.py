@@ -10,6 +10,8 @@ import pytest
 from pancode.agents.request import PathFact
 from pancode.config.surroundings import FileSurroundings
 from pancode.errors import ConfigError
+from pancode.skills.keeping import KeptSkills
+from pancode.skills.sources import read_skill
 
 
 @pytest.fixture
@@ -149,3 +151,30 @@ def test_a_repository_cannot_allow_itself_anything(tmp_path: Path) -> None:
     around = FileSurroundings(tmp_path / "home", {}, machine=tmp_path / "none")
     with pytest.raises(ConfigError, match="allow"):
         around.project(str(tmp_path))
+
+
+def test_skills_of_the_project_count_unless_a_setting_or_a_link_says_no(
+    around: FileSurroundings, tmp_path: Path, shop: Path
+) -> None:
+    text = "---\nname: {0}\ndescription: Do {0}.\n{1}---\nDo it.\n"
+    for folder, name, more in (
+        (shop / ".pancode/skills", "look", ""),
+        (shop / ".claude/skills", "open", "allowed-tools: Bash(*)\n"),
+        (tmp_path / "home/skills", "deploy", ""),
+        (tmp_path / "elsewhere", "stranger", ""),
+    ):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "SKILL.md").write_text(text.format(name, more))
+    (shop / ".agents").mkdir()
+    (shop / ".agents/skills").symlink_to(tmp_path / "elsewhere")
+    top = str(shop)
+    told = around.skills(top, ())
+    assert [one.name for one in told.ordered] == ["look"]
+    (left_out,) = told.left_out
+    assert "pancode skills agree open" in left_out
+    assert [one.name for one in around.skills(top, ("deploy",)).ordered] == ["deploy", "look"]
+    assert [one.name for one in around.skills(None, ("deploy",)).ordered] == ["deploy"]
+    KeptSkills(tmp_path / "home").agree([read_skill(shop / ".claude/skills/open")])
+    assert [one.name for one in around.skills(top, ()).ordered] == ["look", "open"]
+    (tmp_path / "home/pancode.yaml").write_text("skills: {project: false}\n")
+    assert around.skills(top, ()).ordered == ()

@@ -13,13 +13,14 @@ from node_agent.wire.model import FleetTime
 from node_agent.wire.node import Allowed, NodeProblem
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Isolation, Mode, Safety
+from node_agent.wire.skill import OrderedSkill, digest_of, packed
 from pancode.agents.agents import AgentLimits, Role, Speed, Walls
-from pancode.agents.request import Defaults, Project
+from pancode.agents.request import Defaults, GivenSkills, Project
 from pancode.agents.runtimes import RUNTIMES
 from pancode.dispatch.choice import reasoning_for
 from pancode.dispatch.resolve import Unresolved, resolve
 from pancode.errors import ExitCode, NotFoundError, PancodeError, UsageError
-from pancode.life.orders import limits_of, order_for
+from pancode.life.orders import limits_of, order_for, skill_marks
 from pancode.nodes.node import NodeState
 from tests.unit.pancode.core import fleets
 from tests.unit.pancode.core.fleets import AGENTS, BUILDER, SCOUT, catalogue, node, request, resolved
@@ -444,3 +445,36 @@ def test_who_leads_is_talked_with_and_takes_no_task_by_itself() -> None:
     assert "pancode chat --agent panos" in alone.error.fix
     talked = resolve(replace(asked, turns={"idle_ms": 1000}), settings)
     assert not isinstance(talked, Unresolved) or talked.error.code != "is_talked_with"
+
+
+def test_skills_go_into_the_order_of_a_program_that_reads_them() -> None:
+    asked: list[tuple[bool, tuple[str, ...]]] = []
+    files = {"SKILL.md": (b"Do it.", False)}
+    one = OrderedSkill(name="deploy", digest=digest_of(files), packed=packed(files))
+
+    def skills(of_project: bool, names: tuple[str, ...]) -> GivenSkills:
+        asked.append((of_project, names))
+        return GivenSkills((one,), ("look has errors",))
+
+    settings = {"agents": {"builder": replace(BUILDER, skills=("deploy",))}, "skills": skills}
+    found = resolved(settings=settings)
+    assert (found.skills.ordered, found.skills.left_out) == ((one,), ("look has errors",))
+    run = found.run("r-1234", 1, "t", {"kind": "none"})
+    at = (1, FleetTime(epoch=1, ms=1))
+    assert order_for(run, "f-test", "0123456789", 1, at).skills == (one,)
+    assert [mark.name for mark in skill_marks(run)] == ["deploy"]
+    moved = replace(run, runtime="native")
+    assert order_for(moved, "f-test", "0123456789", 1, at).skills == () == skill_marks(moved)
+    native = resolved(settings=settings, runtime="native", model="openai/x").skills
+    assert native.left_out == ("runtime native reads no skills: deploy of agent builder",)
+    resolved(settings=settings, workspace="none")
+    assert asked == [(True, ("deploy",)), (True, ("deploy",)), (False, ("deploy",))]
+    assert resolved(settings=settings, runtime="shell").skills == GivenSkills() and len(asked) == 3
+
+
+def test_a_skill_that_cannot_be_given_stops_who_names_it() -> None:
+    def skills(of_project: bool, names: tuple[str, ...]) -> GivenSkills:
+        raise NotFoundError("there is no skill deploy", fix="pancode skills ls")
+
+    (problem,) = problems({"skills": skills})
+    assert str(problem) == "there is no skill deploy"

@@ -10,7 +10,8 @@ import pytest
 
 from pancode.errors import NotFoundError
 from pancode.skills.copies import LINK, NONE, STATE, act, decide
-from pancode.skills.request import SkillsAsked, differences, grid
+from pancode.skills.definitions import definitions
+from pancode.skills.request import SkillsAsked, differences, grid, source_name
 from pancode.skills.skill import SkillFile, made_of
 from pancode.skills.sources import FoundSkill, SkillSource
 
@@ -205,3 +206,54 @@ def test_a_folder_counts_for_each_program_that_reads_it(tmp_path: Path) -> None:
     assert grid(rows, ["codex", "claude"]) == {"codex": {"missing": 1}, "claude": {"missing": 1}}
     with pytest.raises(NotFoundError):
         do(tmp_path, "status", tools=("vim",))
+
+
+def test_commands_and_agents_are_files_and_are_kept_as_skills_are(tmp_path: Path) -> None:
+    kept, home = tmp_path / "kept", tmp_path / "home"
+    home.mkdir()
+    for kind, text in (("commands", "Fix $ARGUMENTS.\n"), ("agents", "---\nname: fix\n---\nYou fix.\n")):
+        (kept / kind).mkdir(parents=True)
+        (kept / kind / "fix.md").write_text(text)
+    (kept / "commands" / "link.md").symlink_to("/etc/passwd")
+
+    def act_on(what: str, **more: Any) -> dict[str, str]:
+        files = () if what == "remove" else tuple(definitions(kept))
+        return states(do(home, what, None, files=files, **more))
+
+    assert act_on("sync") == dict.fromkeys(
+        [*("claude-commands", "opencode-commands", "qwen-commands"), "claude-agents", "qwen-agents"],
+        "missing",
+    )
+    assert (home / ".config/opencode/commands/fix.md").read_text() == "Fix $ARGUMENTS.\n"
+    assert not list(home.rglob("link.md")), "no link is followed"
+    assert set(act_on("sync").values()) == {"same"}
+    mine = home / ".claude/agents/fix.md"
+    mine.write_text("mine")
+    (kept / "agents" / "fix.md").write_text("Another.\n")
+    seen = act_on("sync")
+    assert (seen["claude-agents"], seen["qwen-agents"], mine.read_text()) == ("changed", "old", "mine")
+    (row,) = (
+        one
+        for one in do(home, "diff", None, files=tuple(definitions(kept)))["rows"]
+        if "files" in one and one["files"]
+    )
+    assert "-Another." in differences(row, {one.name: one for one in definitions(kept)}[source_name(row)])
+    act_on("sync", force=True)
+    assert mine.read_text() == "Another.\n"
+    assert (
+        do(home, "restore", None, which="t1")["rows"][0]["state"] == "restored" and mine.read_text() == "mine"
+    )
+    (kept / "commands" / "fix.md").unlink()
+    assert act_on("sync")["claude-commands"] == "extra"
+    act_on("remove")
+    assert [path for path in home.rglob("*") if path.is_file() and STATE not in str(path)] == [mine]
+
+
+@pytest.mark.parametrize(
+    "front", ["permissionMode: bypassPermissions", "mcpServers: {x: {command: y}}", "hooks: {}"]
+)
+def test_what_an_agent_or_command_permits_is_asked_about(tmp_path: Path, front: str) -> None:
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "agents" / "a.md").write_text(f"---\n{front}\n---\nGo.\n")
+    (one,) = definitions(tmp_path)
+    assert one.is_sound and bool(one.powers) is (front != "hooks: {}")

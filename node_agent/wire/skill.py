@@ -1,0 +1,65 @@
+"""A skill in an order: instructions that agent programs read, by name and digest, with its files packed."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from node_agent.wire.model import Digest, WireModel
+
+MOST_PACKED, MOST_UNPACKED = 131_072, 4 << 20
+"""Characters of all packed skills of one order; bytes of one that is unpacked, with its frame."""
+MOST_SKILLS = 100
+SkillName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
+SkillPlace = Literal["", ".pancode/skills", ".agents/skills", ".claude/skills"]
+"""The folder of the repository where its files lie, too; empty: it comes from elsewhere."""
+Files = Mapping[str, tuple[bytes, bool]]
+"""Path below the skill to content, and whether the file may be executed."""
+
+
+class SkillMark(WireModel):
+    """Which skill it is, and which bytes."""
+
+    name: SkillName
+    digest: Digest
+
+
+class OrderedSkill(SkillMark):
+    """A skill of a run. `packed`: its files, as `packed` makes them."""
+
+    place: SkillPlace = ""
+    packed: Annotated[str, Field(max_length=MOST_PACKED)]
+
+    def files(self) -> dict[str, bytes]:
+        """Path below its folder to content. ValueError where these are not the bytes of its digest."""
+        try:
+            unpacker = zlib.decompressobj()
+            text = unpacker.decompress(base64.b64decode(self.packed, validate=True), MOST_UNPACKED)
+            read = json.loads(text)
+            found = {path: (data.encode("latin-1"), bool(may_run)) for path, (data, may_run) in read.items()}
+        except (binascii.Error, zlib.error, ValueError, TypeError, AttributeError) as exc:
+            raise ValueError(f"skill {self.name} cannot be unpacked: {type(exc).__name__}") from exc
+        if digest_of(found) != self.digest:
+            raise ValueError(f"skill {self.name} has other bytes than its digest says")
+        if any(not {"", ".", ".."}.isdisjoint(path.split("/")) for path in found):
+            raise ValueError(f"skill {self.name} has a file outside of its folder")
+        return {path: data for path, (data, _) in found.items()}
+
+
+def digest_of(files: Files) -> str:
+    """One digest for a whole skill; the same that copies of skills are compared by."""
+    lines = [[path, hashlib.sha256(files[path][0]).hexdigest(), files[path][1]] for path in sorted(files)]
+    return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
+
+
+def packed(files: Files) -> str:
+    """The files in one text. The same files give the same text."""
+    plain = {path: [files[path][0].decode("latin-1"), files[path][1]] for path in sorted(files)}
+    return base64.b64encode(zlib.compress(json.dumps(plain).encode(), 9)).decode("ascii")

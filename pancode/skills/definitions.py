@@ -1,0 +1,62 @@
+"""Slash commands and agent definitions of the home: a file each, checked and copied as skills are."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from pancode.plain import size
+from pancode.skills.skill import MOST_TEXT, Skill, SkillFile, definition, error
+
+KINDS: dict[str, dict[str, str]] = {
+    "commands": {
+        "claude": ".claude/commands",
+        "opencode": ".config/opencode/commands",
+        "qwen": ".qwen/commands",
+    },
+    "agents": {"claude": ".claude/agents", "qwen": ".qwen/agents"},
+}
+"""Kind to program to folder below the home. Only programs that read the one form of Markdown that Claude Code
+has: others refuse to start with an agent whose `tools` are words."""
+SUFFIX = ".md"
+
+
+def definitions(home: Path) -> list[Skill]:
+    """Those of PANCODE_HOME, named by kind and file: `commands/fix`. No link is followed."""
+    return [_read(kind, path) for kind in KINDS for path in sorted((home / kind).glob(f"*{SUFFIX}"))]
+
+
+def _read(kind: str, path: Path) -> Skill:
+    name, about = f"{kind}/{path.name.removesuffix(SUFFIX)}", path.lstat()
+    if not stat.S_ISREG(about.st_mode):
+        return Skill(
+            name, {}, "", "", (error("no_file", f"{path} is no plain file, and no link is followed"),)
+        )
+    if about.st_size > MOST_TEXT:
+        found = error("too_big", f"{path} has {size(about.st_size)}; {size(MOST_TEXT)} are allowed")
+        return Skill(name, {}, "", "", (found,))
+    return definition(name, SkillFile(path.read_bytes()))
+
+
+def places(tools: Sequence[str]) -> dict[str, str]:
+    """The word in the manifest, such as `claude-commands`, to folder below the home, of these programs."""
+    return {
+        f"{tool}-{kind}": folder
+        for kind, folders in KINDS.items()
+        for tool, folder in folders.items()
+        if not tools or tool in tools
+    }
+
+
+def wanted(found: Sequence[Skill], tools: Sequence[str]) -> dict[str, dict[str, tuple[str, bool]]]:
+    """For each of these folders, name of the file to its mark."""
+    marks = {one.name: one.marks[""] for one in found if one.is_sound}
+    return {
+        key: {
+            f"{name.partition('/')[2]}{SUFFIX}": mark
+            for name, mark in marks.items()
+            if key.endswith(f"-{name.partition('/')[0]}")
+        }
+        for key in places(tools)
+    }

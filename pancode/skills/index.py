@@ -1,0 +1,78 @@
+"""An index of skills: a file that names where others keep theirs, each at one commit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from pancode.errors import ConfigError
+from pancode.plain import clip, unhidden
+from pancode.skills.skill import is_name
+
+FILE = "skills.yaml"
+MOST_TEXT, MOST_ENTRIES = 4 << 20, 20_000
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedSkill:
+    """A skill that somebody offers. Texts are a stranger's, with what is hidden in them named."""
+
+    name: str
+    description: str
+    address: str
+    commit: str
+    path: str
+
+    @property
+    def add(self) -> list[str]:
+        """The arguments of the command that adds it."""
+        where = ["--path", self.path] if self.path else []
+        return ["pancode", "skills", "add", self.address, "--commit", self.commit, *where]
+
+    def shape(self) -> dict[str, Any]:
+        about = {"name": self.name, "description": self.description, "from": self.address}
+        return {**about, "commit": self.commit, "path": self.path, "add": self.add}
+
+
+def read_index(text: str, where: str) -> tuple[tuple[IndexedSkill, ...], int]:
+    """The skills that it names, and how many entries are none. ConfigError."""
+    try:
+        read = yaml.safe_load(text[:MOST_TEXT])
+        entries = read["skills"]
+    except (yaml.YAMLError, ValueError, RecursionError, TypeError, KeyError) as exc:
+        why = f"{type(exc).__name__}: {clip(' '.join(str(exc).split()), 200)}"
+        fix = "an index is YAML or JSON: skills: [{name, description, from, commit, path}]"
+        raise ConfigError(f"{where} is no index of skills", why=why, fix=fix, code="bad_index") from exc
+    if not isinstance(entries, list):
+        raise ConfigError(f"{where} is no index of skills", why="`skills` is no list", code="bad_index")
+    made = [_entry(one) for one in entries[:MOST_ENTRIES]]
+    found = tuple(one for one in made if one is not None)
+    return found, len(entries) - len(found)
+
+
+def _entry(raw: object) -> IndexedSkill | None:
+    if not isinstance(raw, dict):
+        return None
+    texts = [raw.get(key, "") for key in ("name", "description", "from", "commit", "path")]
+    if not all(isinstance(one, str) for one in texts):
+        return None
+    name, description, address, commit, path = (unhidden(" ".join(one.split())) for one in texts)
+    is_sound = is_name(name) and _COMMIT.fullmatch(commit) and address and not address.startswith("-")
+    return IndexedSkill(name, clip(description, 1024), address, commit, path) if is_sound else None
+
+
+def matching(entries: Iterable[IndexedSkill], words: str) -> list[IndexedSkill]:
+    """Those in which every word begins some word of their name or description, by name. No words: all."""
+    asked = _WORD.findall(words.casefold())
+
+    def fits(one: IndexedSkill) -> bool:
+        there = _WORD.findall(f"{one.name} {one.description}".casefold())
+        return all(any(word.startswith(wanted) for word in there) for wanted in asked)
+
+    return sorted(filter(fits, entries), key=lambda one: one.name)
