@@ -69,6 +69,7 @@ REFUSED: Mapping[OrderRefusal, str] = {
     OrderRefusal.RUNTIME_MISSING: "the runtime is not ready there",
     OrderRefusal.CEILING: "it goes beyond what the node's owner allows, or the owner's files cannot be read",
     OrderRefusal.DISK_FULL: "less free disk than the node keeps in reserve",
+    OrderRefusal.TAKEN_BACK: "it was held there and had not begun; it is bound again, perhaps elsewhere",
 }
 REFUSED_ENVELOPE: Mapping[RefusalCode, str] = {
     RefusalCode.MALFORMED: "it is no envelope",
@@ -128,6 +129,7 @@ CLOSED: Mapping[Closed, str] = {
     Closed.LOST: "the node was silent for the whole deadline",
 }
 MARKS: Mapping[Mark, str] = {
+    Mark.HELD: "the order and its snapshot are on disk; it begins when a slot is free",
     Mark.ACCEPTED: "the order is on disk; space for the records of its end is reserved",
     Mark.PREPARED: "checkout, home and plan are there",
     Mark.SPAWNED: "the shim has written its exclusive record and started the work",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from itertools import combinations
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
 from node_agent.wire.endpoint import Sampling
 from node_agent.wire.fleet import FleetTerms
@@ -247,4 +247,14 @@ class Order(Message):
     """The run is a sitting; None: a headless run. Only for a runtime that takes turns."""
     fleet_tools: FleetTerms | None = None
     """The tools of the fleet that its agent may ask for, an orchestrator in a sitting; None: it may not."""
+    ahead: bool = False
+    """The node may hold it until one of its slots is free, also while it does not hear the coordinator. Then
+    `start_by` is the time by which the node has to have it."""
     trace: str = Field(max_length=64)
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The JSON form without an `ahead` that is not set: an older node agent does not know it, and refuses
+        an order that has it."""
+        told: dict[str, Any] = write(self)
+        return {name: value for name, value in told.items() if value or name != "ahead"}
