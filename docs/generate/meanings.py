@@ -103,6 +103,7 @@ WAITS: Mapping[WaitReason, str] = {
     WaitReason.RETURNED: "a node did not take it; it is placed again",
     WaitReason.OLDER_ATTEMPT: "an attempt that a restored ledger does not know is still being ended",
     WaitReason.DEPOT: "its result cannot be taken in now, such as on a full disk",
+    WaitReason.HANDED: "its order waits on a node, which begins it when a slot is free",
     WaitReason.WORKFLOW: "its workflow lets it begin later: `concurrency` or `stagger_ms`",
     WaitReason.PERSON: "a person approves it before it begins (`pancode inbox`)",
     WaitReason.FORGOTTEN: "its node's journal no longer knows it; nobody can say whether it runs",

@@ -14,7 +14,7 @@ from pancode.api.request import bodies
 from pancode.api.routing import ApiCall, EventStream, Object, Verb
 from pancode.api.streaming import sse, steps
 from pancode.code.retention import carry_out, planned
-from pancode.control.shapes import FleetShape, NodeShape
+from pancode.control.shapes import FleetShape, HandoverShape, NodeShape
 from pancode.errors import RefusedError, UsageError
 from pancode.fleet.acts import Caller, NodeChange, NodeSpec, Progress
 from pancode.fleet.fleet import fleet, must_exist, node, rooms, walls
@@ -23,6 +23,7 @@ from pancode.fleet.quota import release
 from pancode.life.retention import RunFiles
 from pancode.plain import counted
 from pancode.runs.fleet_settings import drain_fleet, pause_queue
+from pancode.runs.handing import hand_over
 
 
 class DrainAnswer(TypedDict):
@@ -157,6 +158,12 @@ def _drain(context: ApiContext, call: ApiCall) -> DrainAnswer:
     must_exist(context.core, body.nodes)
     reason = body.reason or f"drained by {body.by}"
     return {"nodes": drain_fleet(context.core, body.nodes, reason, body.by), "draining": reason}
+
+
+@Verb("POST /v1/fleet/handover", bodies.ActBody, "fleet handover", pokes=True, right=OPERATES)
+def _handover(context: ApiContext, call: ApiCall) -> HandoverShape:
+    """Hand all runs over that may wait on nodes, and say which stay here, and why."""
+    return hand_over(context.core)
 
 
 @Verb("POST /v1/fleet/resume", bodies.DrainBody, "fleet resume", pokes=True, right=OPERATES)

@@ -68,8 +68,9 @@ def close_fence(fence: Fence, how: Closed, wall_ms: int) -> Fence:
 
 
 def holds_slot(fence: Fence) -> bool:
-    """Whether an open fence still occupies a slot of its node."""
-    return fence.state is not FenceState.CLOSED and fence.mark not in PUBLISHING
+    """Whether an open fence still occupies a slot of its node. What was handed over ahead waits for one."""
+    waits = fence.ahead and fence.mark in ("", Mark.HELD)
+    return fence.state is not FenceState.CLOSED and fence.mark not in PUBLISHING and not waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +191,7 @@ class RunStage(StrEnum):
 
 
 _OF_MARK: dict[str, RunStage] = {
+    Mark.HELD: RunStage.PLACED,
     Mark.ACCEPTED: RunStage.PREPARING,
     Mark.PREPARED: RunStage.PREPARING,
     Mark.SPAWNED: RunStage.RUNNING,

@@ -19,7 +19,7 @@ from pancode.cli.runs.events import changes
 from pancode.cli.terminal import Columns, advice, console, draws, listing, safe, size, tokens
 from pancode.client import Client, NotRunningError, Place, ServerEvent, mark_down
 from pancode.errors import ApiError, ExitCode, UnavailableError, UsageError
-from pancode.plain import slots_of
+from pancode.plain import counted, slots_of
 
 app = Commands()
 
@@ -278,6 +278,47 @@ def drain(
         raise UsageError("--reason is empty", fix="give a reason, for people who wait: --reason 'new disk'")
     answer = face.client().post("/v1/fleet/drain", {"by": who(), "nodes": nodes, "reason": reason})
     face.show(answer, lambda: f"draining {', '.join(answer['nodes']) or 'the fleet'}: {safe(reason)}\n")
+
+
+@fleet.verb("handover", "pancode fleet handover")
+def handover(
+    face: Json,
+    wait: Annotated[float, option("So many seconds for the nodes to say that they have them.")] = 30,
+) -> int:
+    """Hand waiting runs over to the nodes, which begin them without this machine; list what stays, and why.
+
+    A few runs for each slot are handed over all the time; before you close the machine, this sends the rest.
+    What has ended is landed, and what has failed is tried again, when this machine is back. Exit code 6 while
+    a node has not said that it has what it was sent.
+    """
+    client, until = face.client(), time.monotonic() + wait
+    while True:
+        answer = client.post("/v1/fleet/handover", {"by": who()})
+        coming = [one for one in answer["handed"] if not one["there"]]
+        if not coming or time.monotonic() >= until:
+            break
+        time.sleep(0.5)
+    face.show(answer, lambda: _handed(answer, len(coming)))
+    return int(ExitCode.UNAVAILABLE if coming else ExitCode.DONE)
+
+
+def _handed(answer: dict[str, Any], coming: int) -> str:
+    handed, stays = answer["handed"], answer["stays"]
+    text = f"{counted(answer['at_work'], 'run')} at work, {len(handed)} waiting on nodes, {len(stays)} here\n"
+    if handed:
+        columns: Columns = {
+            "RUN": "run",
+            "NODE": "node",
+            "": lambda one: "" if one["there"] else "on its way",
+            "WAITS": "why",
+        }
+        text += "\n" + listing(handed, columns)
+    if stays:
+        text += "\nstay here:\n" + listing(stays, {"RUN": "run", "WHY": "why", "TASK": "task"})
+    if coming:
+        why = f"{counted(coming, 'run')} on the way, which no node has said that it has"
+        text += f"\n{why}; look again: pancode fleet handover\n"
+    return text
 
 
 @fleet.verb("resume", "pancode fleet resume gpubox")
