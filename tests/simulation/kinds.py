@@ -215,7 +215,7 @@ KINDS: dict[str, Kind] = {
             "nights",
             "far more work than slots, and nobody leads: what was handed over is begun in turn, once",
             {
-                "dispatch": 14,
+                "dispatch": 30,
                 "sleep_coordinator": 4,
                 "crash_coordinator": 2,
                 "restart_node": 2,
@@ -226,7 +226,7 @@ KINDS: dict[str, Kind] = {
                 "silence": 1,
                 "mend": 5,
                 "stop": 4,
-                "drain": 2,
+                "drain": 5,
                 "pause": 1,
                 "wall": 1,
                 "noise": 1,
@@ -234,7 +234,7 @@ KINDS: dict[str, Kind] = {
             nodes=(1, 2, 2, 3),
             durations=(500, 3_000, 20_000, 60_000, ENDLESS),
             paces=(500, 1_000, 3_000, 5_000),
-            most_runs=24,
+            most_runs=30,
             ceiling_usd=Decimal(60),
         ),
         Kind(

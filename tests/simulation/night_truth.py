@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,8 @@ class NightTruth:
     def __init__(self, world: World) -> None:
         self.world = world
         self._seen: set[tuple[str, int]] = set()
-        self._idle: dict[str, int] = defaultdict(int)
+        self._idle: dict[str, tuple[AttemptId | None, int]] = {}
+        """By machine: the first that waits beside a free slot, and for how many steps."""
         self._drained: dict[str, set[AttemptId]] = {}
 
     def after_step(self) -> None:
@@ -62,10 +62,11 @@ class NightTruth:
         ]
         free = works and machine.agent is not None and taken < machine.agent.slots()
         is_full = machine.host.full or machine.shelf.full or not machine.facts.disk_ok()
-        self._idle[machine.name] = self._idle[machine.name] + 1 if free and waits and not is_full else 0
-        must(
-            self._idle[machine.name] <= PATIENCE, f"{machine.name} leaves {len(waits)} waiting on a free slot"
-        )
+        first, steps = self._idle.get(machine.name, (None, 0))
+        waiting = waits[0].identity if free and waits and not is_full else None
+        steps = steps + 1 if waiting is not None and waiting == first else 0
+        self._idle[machine.name] = waiting, steps
+        must(steps <= PATIENCE, f"{machine.name} leaves {waiting} waiting on a free slot")
 
     def a_drained_node_begins_nothing(self, machine: Machine, held: list[JournalRecord]) -> None:
         """What waited when the node had read its drain has gone back."""

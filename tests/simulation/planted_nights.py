@@ -80,7 +80,7 @@ def _fetch_later(snapshots: Any, opened: Any) -> None:
 NIGHT_BUGS = (
     Bug("what is held is begun without counting", NIGHTS, _to(intake, "begins", _with(free_slots=9))),
     Bug("a drain does not reach what is held", NIGHTS, _begin_while_draining),
-    Bug("what has begun is taken back", NIGHTS, _to(Controls, "_take_back", _take_back_whatever)),
+    Bug("what has begun is taken back", NIGHTS, _to(Controls, "_take_back", _take_back_whatever), 25, 38),
     Bug("bound again before the node has given it back", NIGHTS, _believe_that_it_came_back),
     Bug("a stop does not reach what is held", NIGHTS, _to(Controls, "_end", _end_what_works)),
     Bug("what is held waits for a link", NIGHTS, _to(NodeAgent, "_take_up", _only_with_a_link)),

@@ -292,7 +292,7 @@ def test_what_may_not_go_ahead_stays_and_says_why() -> None:
     night = Night(1)
     desk = night.desk
     with desk.ledger.transaction() as tx:
-        tx.insert(Workflow("w-0001", 0, "ana", WorkflowKind.RACE, "race"))
+        tx.insert(Workflow("w-0001", 0, "ana", WorkflowKind.RACE, "race", "", None))
     night.dispatch("r-0001", "r-0002", workflow="w-0001")
     night.dispatch("r-0003", terms={"turns": {"idle_ms": 1, "turn_ms": 1}})
     night.dispatch("r-0004", parent="r-0001")
