@@ -18,7 +18,7 @@ from node_agent.attempt.claims import Self
 from node_agent.attempt.job import Context, Finished, Job, Turn
 from node_agent.attempt.ports import DiskFull, LinkDown, Sent, StepFailed
 from node_agent.attempt.records import JournalRecord, JournalState, prunable, without_the_old
-from node_agent.wire.control import Examine
+from node_agent.wire.control import Examine, TakeBack
 from node_agent.wire.identity import HOLDS_SLOT, AttemptId
 from node_agent.wire.model import FleetTime
 from node_agent.wire.node import (
@@ -151,7 +151,7 @@ class NodeAgent:
         """Called in each turn; may raise LinkDown."""
         self.job = Job(self._context())
         self.drive: Drive = drive(self.job) if drive else self._inline()
-        acts = Acts(self.job.resend, self._examine, self.job.tell, self.job.answer)
+        acts = Acts(self.job.resend, self._examine, self.job.tell, self.job.answer, self._forgo)
         self._controls = Controls(world.node, world.keys, world.journal, world.clock, acts)
         self._pulse = Pulse(world.node, self.session, world.facts.boot_id(), self._fleet, tuple(world.keys))
         self._inventory = InventoryDuty(world.tempo.inventory_ms)
@@ -298,6 +298,9 @@ class NodeAgent:
             self.outbox.note(identity)
             self.drive.wake(identity)
         self._after = result.last or self._after
+
+    def _forgo(self, body: TakeBack) -> None:
+        self._intake.forgo(body.identity, body.reason)
 
     def _examine(self, ask: Examine) -> None:
         """The caller has gone when a request is too late: no model is loaded then."""

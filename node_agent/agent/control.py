@@ -66,13 +66,15 @@ Acted = Resend | Examine | PersonAnswers | Laid
 @dataclass(frozen=True, slots=True)
 class Acts:
     """Effects outside of the journal: `resend` a receipt, `examine` a model, `tell` a person's words, what a
-    person wants of a turn, or the fleet's answer, `answer` a call that waits.
+    person wants of a turn, or the fleet's answer, `answer` a call that waits, `forgo` an order whose snapshot
+    is on its way.
     """
 
     resend: Callable[[AttemptId], None]
     examine: Callable[[Examine], None]
     tell: Callable[[Laid], None]
     answer: Callable[[PersonAnswers], None]
+    forgo: Callable[[TakeBack], None]
 
 
 class Controls:
@@ -172,7 +174,9 @@ class Controls:
     def _take_back(self, body: TakeBack) -> None:
         """Its place in the journal decides: what has begun goes on, and its marks say so."""
         entry = self._journal.get(body.identity)
-        if entry is not None and entry.mark is Mark.HELD:
+        if entry is None:
+            self._acts.forgo(body)
+        elif entry.mark is Mark.HELD:
             word = Refused(why=OrderRefusal.TAKEN_BACK, detail=body.reason)
             note = records.Note(mark=Mark.REFUSED, data={"why": body.reason}, say=(word,))
             self._journal.write(entry.identity, note)

@@ -91,6 +91,12 @@ class Intake:
                 case Hold():
                     return
 
+    def forgo(self, identity: AttemptId, reason: str) -> None:
+        """Refuse an order whose snapshot is still on its way; one that never came is taken when it comes."""
+        opened = self._snapshots.drop(identity)
+        if opened is not None:
+            self._answer(opened, Refuse(OrderRefusal.TAKEN_BACK, reason, identity))
+
     def _write(self, identity: AttemptId, note: Note) -> None:
         self._world.journal.write(identity, note)
         self._outbox.note(identity)

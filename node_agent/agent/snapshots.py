@@ -10,6 +10,7 @@ from queue import SimpleQueue
 
 from node_agent.attempt.accept import Opened
 from node_agent.attempt.ports import LinkDown, StepFailed, WorkspacesPort
+from node_agent.wire.identity import AttemptId
 
 Aside = Callable[[Callable[[], None]], None]
 """Does work that may take long, which raises nothing: in another thread, or, where there is none, at once."""
@@ -22,8 +23,8 @@ class Snapshots:
     def __init__(self, workspaces: WorkspacesPort, aside: Aside) -> None:
         self._workspaces, self._aside = workspaces, aside
         self._due: deque[Opened] = deque()
-        self._known: set[str] = set()
-        """Digests of the orders that are asked for."""
+        self._known: dict[str, Opened] = {}
+        """The orders that are asked for, by digest."""
         self._over: SimpleQueue[tuple[Opened, bool]] = SimpleQueue()
         self._busy = False
 
@@ -33,9 +34,14 @@ class Snapshots:
     def begin(self, opened: Opened) -> None:
         """Fetch what the order needs, behind all that was asked for before. The same again: no effect."""
         if opened.digest not in self._known:
-            self._known.add(opened.digest)
+            self._known[opened.digest] = opened
             self._due.append(opened)
             self._next()
+
+    def drop(self, identity: AttemptId) -> Opened | None:
+        """The order of this attempt, which is not wanted any more; None: none is asked for."""
+        opened = next((one for one in self._known.values() if one.order.identity == identity), None)
+        return None if opened is None else self._known.pop(opened.digest)
 
     def done(self) -> list[Opened]:
         """The orders whose snapshot is here since this was asked last, in their order. Those whose snapshot
@@ -43,8 +49,7 @@ class Snapshots:
         found: list[Opened] = []
         while not self._over.empty():
             opened, is_here = self._over.get()
-            self._known.discard(opened.digest)
-            found += [opened] if is_here else []
+            found += [opened] if self._known.pop(opened.digest, None) and is_here else []
             self._busy = False
             self._next()
         return found

@@ -14,7 +14,7 @@ from pancode.api.request import bodies
 from pancode.api.routing import ApiCall, EventStream, Object, Verb
 from pancode.api.streaming import sse, steps
 from pancode.code.retention import carry_out, planned
-from pancode.control.shapes import FleetShape, HandoverShape, NodeShape
+from pancode.control.shapes import FleetShape, NodeShape
 from pancode.errors import RefusedError, UsageError
 from pancode.fleet.acts import Caller, NodeChange, NodeSpec, Progress
 from pancode.fleet.fleet import fleet, must_exist, node, rooms, walls
@@ -23,7 +23,7 @@ from pancode.fleet.quota import release
 from pancode.life.retention import RunFiles
 from pancode.plain import counted
 from pancode.runs.fleet_settings import drain_fleet, pause_queue
-from pancode.runs.handing import hand_over
+from pancode.runs.handing import HandoverShape, hand_over
 
 
 class DrainAnswer(TypedDict):

@@ -84,31 +84,6 @@ class WorkerShape(TypedDict):
     minutes: float
 
 
-class HandedRun(TypedDict):
-    """A run that waits on a node for a slot. `there`: the node has said that it has the order."""
-
-    run: str
-    node: str
-    why: str
-    there: bool
-
-
-class StayingRun(TypedDict):
-    """A run that waits for its coordinator, and why."""
-
-    run: str
-    why: str
-    task: str
-
-
-class HandoverShape(TypedDict):
-    """What goes on without the coordinator, and what does not. `at_work`: so many runs have begun."""
-
-    at_work: int
-    handed: list[HandedRun]
-    stays: list[StayingRun]
-
-
 class BriefLine(TypedDict):
     """One thing, and the command that goes on with it."""
 

@@ -23,6 +23,7 @@ from pancode.core.records import Attempt, Balance, Fence, FenceState, Run, Setti
 from pancode.core.values import replace
 from pancode.dispatch.handover import Lines, TakingBack, most_usd, staying
 from pancode.errors import UnavailableError
+from pancode.life.ahead import place_in_line
 from pancode.life.case import RunCase, holds_slot
 from pancode.life.continuing import may_give_way
 from pancode.life.decide import decide
@@ -341,7 +342,7 @@ def push_offers(core: Core) -> None:
     keys = {str(identity_of(fence)) for fence in offered}
     core.live.binding.pushed_ms = {key: ms for key, ms in core.live.binding.pushed_ms.items() if key in keys}
     due = []
-    for fence in offered:
+    for fence in sorted(offered, key=place_in_line):
         last = core.live.binding.pushed_ms.get(str(identity_of(fence)))
         if (last is None or boot - last >= core.rules.push_again_ms) and may_push(fence, now):
             due.append(Offer(fence.tag, identity_of(fence), fence.order))
@@ -420,9 +421,22 @@ def _order(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Order:
     run, left = case.run, case.left(case.run.attempt)
     left = placed.most_usd if left is None else left
     number = max(core.highest_fence(run), core.live.journals.floors.get(run.id, 0)) + 1
-    start_by = core.now().plus(core.rules.start_by_ms)
+    start_by = core.now().plus(core.rules.start_by_ms * (TIMES_AHEAD if placed.busy else 1))
     due = run if left is None else replace(run, limits={**run.limits, "usd": f"{left:f}"})
     workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
     due = due if workflow is None else with_board(due, workflow)
-    times = core.wall_ms(), start_by
+    times = _issued(core, placed), start_by
     return order_for(due, core.fleet, node.tag, number, times, core.fleet_tools, bool(placed.busy))
+
+
+TIMES_AHEAD = 10
+"""So many times as long a node has to take an order that it is to hold: its snapshot comes first."""
+
+
+def _issued(core: Core, placed: Placed) -> int:
+    """The wall clock; of two orders that go ahead the later one has a later time: its place on the node."""
+    wall, last = core.wall_ms(), core.live.binding.handed_ms
+    if placed.busy:
+        wall = last + 1 if 0 <= last - wall < 1_000 else wall
+        core.live.binding.handed_ms = wall
+    return wall

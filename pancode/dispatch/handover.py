@@ -7,7 +7,6 @@ from decimal import Decimal
 from functools import partial
 
 from node_agent.wire.control import TakeBack
-from node_agent.wire.identity import Mark
 from pancode.control.core import Core
 from pancode.control.work import Work
 from pancode.core import books
@@ -106,15 +105,16 @@ class TakingBack:
         known, asked, free = self._work.core.live.binding.recalled, dict[str, str](), dict(left)
         for fence in self._in_order():
             identity = identity_of(fence)
-            run, goes_to = self._runs[identity], known.get(str(identity))
+            key = f"{identity} {fence.mark}"
+            run, goes_to = self._runs[identity], known.get(key)
             why = ""
             if goes_to is None and not fence.stop_sent:
                 why, goes_to = self._why(run, fence, free, in_vain)
             if why:
                 self._work.send(fence.node, TakeBack(identity=identity, reason=why))
                 self._work.tell(run.id, "placement", fence.node, "asked back", why)
-            if goes_to is not None and (why or str(identity) in known):
-                asked[str(identity)] = goes_to
+            if goes_to is not None and (why or key in known):
+                asked[key] = goes_to
                 free[goes_to] = free.get(goes_to, 0) - 1
         self._work.after(partial(setattr, self._work.core.live.binding, "recalled", asked))
 
@@ -126,10 +126,9 @@ class TakingBack:
         return [Unplaced(run, "", WaitReason.NO_SLOT) for run in runs if run is not None]
 
     def _in_order(self) -> list[Fence]:
-        """Those that their node has, in the order in which they would begin if all waited here."""
-        held = [fence for line in self._lines.waiting.values() for fence in line if fence.mark == Mark.HELD]
-        found = {self._runs[identity_of(f)].id: f for f in held if identity_of(f) in self._runs}
-        return [found[run.id] for run in in_order(self._runs.values()) if run.id in found]
+        """As they would begin if all waited here."""
+        found = {fence.run: fence for line in self._lines.waiting.values() for fence in line}
+        return [found[run.id] for run in in_order(self._runs.values())]
 
     def _why(
         self, run: Run, fence: Fence, free: Mapping[str, int], in_vain: Sequence[Run]

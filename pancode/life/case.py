@@ -133,9 +133,14 @@ class RunCase:
 
     @property
     def came_back(self) -> int:
-        """How many other fences of this attempt came back in this epoch; waits are not counted."""
+        """How many other fences of this attempt came back in this epoch; waits are not counted, nor is what
+        went ahead: a slot that is free comes for it in any case."""
         kinds, mine = (Closed.REFUSED, Closed.NEVER_ACCEPTED), self.fence
-        others = [f for f in self.fences.values() if f.fence != mine.fence and f.attempt == mine.attempt]
+        others = [
+            f
+            for f in self.fences.values()
+            if f.fence != mine.fence and f.attempt == mine.attempt and not f.ahead
+        ]
         return sum(f.closed in kinds and f.start_by_epoch == mine.start_by_epoch for f in others)
 
     def action(self, kind: ActionKind) -> Action | None:

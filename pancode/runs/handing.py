@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+from typing_extensions import TypedDict
+
 from node_agent.wire.identity import Mark
 from pancode.control.core import Core, locked, open_fences
 from pancode.control.run import in_line
-from pancode.control.shapes import HandedRun, HandoverShape, StayingRun
 from pancode.core.records import Fence, Run, RunState
 from pancode.dispatch import bind
 from pancode.life.ahead import place_in_line, waits_there
 from pancode.life.placement import in_order
 from pancode.runs.rounds import act
+
+
+class HandedRun(TypedDict):
+    """A run that waits on a node for a slot. `there`: the node has said that it has the order."""
+
+    run: str
+    node: str
+    why: str
+    there: bool
+
+
+class StayingRun(TypedDict):
+    """A run that waits for its coordinator, and why."""
+
+    run: str
+    why: str
+    task: str
+
+
+class HandoverShape(TypedDict):
+    """What goes on without the coordinator, and what does not. `at_work`: so many runs have begun."""
+
+    at_work: int
+    handed: list[HandedRun]
+    stays: list[StayingRun]
 
 
 @locked

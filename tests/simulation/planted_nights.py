@@ -74,6 +74,7 @@ def _only_with_a_link(agent: Any) -> None:
 
 
 def _fetch_later(snapshots: Any, opened: Any) -> None:
+    snapshots._known[opened.digest] = opened
     snapshots._over.put((opened, True))
 
 

@@ -280,30 +280,32 @@ def drain(
     face.show(answer, lambda: f"draining {', '.join(answer['nodes']) or 'the fleet'}: {safe(reason)}\n")
 
 
+_LOOKS, _LOOK_S = 60, 0.5
+
+
 @fleet.verb("handover", "pancode fleet handover")
-def handover(
-    face: Json,
-    wait: Annotated[float, option("So many seconds for the nodes to say that they have them.")] = 30,
-) -> int:
+def handover(face: Json) -> int:
     """Hand waiting runs over to the nodes, which begin them without this machine; list what stays, and why.
 
-    A few runs for each slot are handed over all the time; before you close the machine, this sends the rest.
-    What has ended is landed, and what has failed is tried again, when this machine is back. Exit code 6 while
-    a node has not said that it has what it was sent.
+    A few runs for each slot are handed over all the time; before you close the machine, this sends the rest,
+    and waits up to half a minute until the nodes have it. What has ended is landed, and what has failed is
+    tried again, when this machine is back. Exit code 6 while a node has not said that it has what it was sent.
     """
-    client, until = face.client(), time.monotonic() + wait
-    while True:
+    client = face.client()
+    answer: dict[str, Any] = {}
+    for look in range(_LOOKS):
+        time.sleep(_LOOK_S if look else 0)
         answer = client.post("/v1/fleet/handover", {"by": who()})
-        coming = [one for one in answer["handed"] if not one["there"]]
-        if not coming or time.monotonic() >= until:
+        if all(one["there"] for one in answer["handed"]):
             break
-        time.sleep(0.5)
-    face.show(answer, lambda: _handed(answer, len(coming)))
-    return int(ExitCode.UNAVAILABLE if coming else ExitCode.DONE)
+    face.show(answer, lambda: handed_over(answer))
+    return int(ExitCode.DONE if all(one["there"] for one in answer["handed"]) else ExitCode.UNAVAILABLE)
 
 
-def _handed(answer: dict[str, Any], coming: int) -> str:
+def handed_over(answer: dict[str, Any]) -> str:
+    """What goes on without this machine, what stays, and what is on its way, in words."""
     handed, stays = answer["handed"], answer["stays"]
+    coming = sum(not one["there"] for one in handed)
     text = f"{counted(answer['at_work'], 'run')} at work, {len(handed)} waiting on nodes, {len(stays)} here\n"
     if handed:
         columns: Columns = {

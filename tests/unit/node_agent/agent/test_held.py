@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import count
 
 import pytest
@@ -137,6 +138,25 @@ def test_without_its_snapshot_it_is_not_held_and_after_start_by_not_taken() -> N
     late.depot.down = False
     late.go(30_000)
     assert why(late, str(ONE)) == [OrderRefusal.TOO_LATE], "it may be bound elsewhere by then"
+
+
+def test_an_order_whose_snapshot_is_on_its_way_is_taken_back_too() -> None:
+    stage, waiting = Stage(slots=1, script=lambda _: SHORT), list[Callable[[], None]]()
+    stage.aside = waiting.append
+    stage.agent = stage.start()
+    for who in (ONE, TWO):
+        stage.push(ahead(who))
+    assert stage.go(5_000, lambda: len(waiting) == 1), "one snapshot at a time"
+    assert stage.journal.live() == []
+    stage.tell(TakeBack(identity=TWO, reason="a slot is free elsewhere"))
+    assert stage.go(5_000, lambda: why(stage, str(TWO)) == [OrderRefusal.TAKEN_BACK])
+    stage.push(ahead(TWO))
+    for _ in range(3):
+        for fetch in waiting:
+            fetch()
+        waiting.clear()
+        stage.go(2_000)
+    assert [name.split("/")[2] for name in stage.host.spawns] == [str(ONE)], "its word stands"
 
 
 def test_a_crash_at_every_call() -> None:

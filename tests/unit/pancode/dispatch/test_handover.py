@@ -30,7 +30,7 @@ from pancode.core.records import (
     WorkflowKind,
 )
 from pancode.fleet import inventory
-from pancode.life.case import RunStage, holds_slot
+from pancode.life.case import MAX_BINDINGS, RunStage, holds_slot
 from pancode.runs import stop as runs_stop
 from pancode.runs.fleet_settings import pause_queue
 from pancode.runs.handing import hand_over
@@ -46,6 +46,7 @@ class Night:
         for node in self.nodes:
             node.ahead = 64
         self.orders: dict[str, tuple[Puppet, Order]] = {}
+        self.deaf = False
         self.look()
 
     def look(self) -> None:
@@ -53,7 +54,7 @@ class Night:
         for _ in range(2):
             for node in self.nodes:
                 node.breathe()
-            for node in self.nodes:
+            for node in self.nodes if not self.deaf else ():
                 while (order := node.claim()) is not None:
                     self.take(node, order)
             self.desk.turn(1_000)
@@ -224,6 +225,19 @@ def test_it_comes_back_as_often_as_it_must() -> None:
     held = [e for e in night.desk.rows(BookEntry, run="r-0002") if e.scope.startswith("day:")]
     assert sum(entry.usd for entry in held) == 2, "raised once"
     night.desk.check_books()
+
+
+def test_an_order_that_its_node_never_takes_ends_no_run() -> None:
+    """A snapshot that takes too long is no fault of the run."""
+    night = Night(1)
+    night.dispatch("r-0001")
+    night.deaf = True
+    for _ in range(15):
+        night.desk.dispatch("r-0002") if not night.desk.rows(Run, id="r-0002") else None
+        night.desk.clock.ms += 11 * night.desk.rules.start_by_ms
+        night.look()
+    assert night.run("r-0002").state is RunState.PENDING
+    assert len(night.desk.rows(Fence, run="r-0002")) > MAX_BINDINGS
 
 
 def test_a_higher_priority_does_not_stand_behind() -> None:
