@@ -13,6 +13,7 @@ from pathlib import Path
 from node_agent.agent.fleettime import FleetClock
 from node_agent.agent.outputs import Follower, RedactingDepot
 from node_agent.agent.publish import EventSigner
+from node_agent.agent.worker import Crew
 from node_agent.agent.world import World
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import Gateways, NoGateways
@@ -149,6 +150,7 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
         exams=ExamQueue(_tools(home, endpoints, clock, ids), PassportCache(home.root)),
         sessions=sessions,
         calls=HomeCalls(home.root),
+        aside=Crew().do,
     )
     return Parts(world, runner, Follower(journal, redacting, clock, tempo), settings.log)
 

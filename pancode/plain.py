@@ -156,6 +156,12 @@ def diff_style(line: str) -> str:
     return next((style for start, style in _OF_DIFF.items() if line.startswith(start)), "")
 
 
+def ordinal(number: int) -> str:
+    """`1st`, `2nd`, `11th`."""
+    ends = {1: "st", 2: "nd", 3: "rd"}
+    return f"{number}{'th' if number % 100 in (11, 12, 13) else ends.get(number % 10, 'th')}"
+
+
 def counted(number: int, noun: str) -> str:
     """The number and the noun; `noun` is one whose plural takes an s."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -69,6 +69,7 @@ REFUSED: Mapping[OrderRefusal, str] = {
     OrderRefusal.RUNTIME_MISSING: "the runtime is not ready there",
     OrderRefusal.CEILING: "it goes beyond what the node's owner allows, or the owner's files cannot be read",
     OrderRefusal.DISK_FULL: "less free disk than the node keeps in reserve",
+    OrderRefusal.TAKEN_BACK: "it was held there and had not begun; it is bound again, perhaps elsewhere",
 }
 REFUSED_ENVELOPE: Mapping[RefusalCode, str] = {
     RefusalCode.MALFORMED: "it is no envelope",
@@ -102,6 +103,7 @@ WAITS: Mapping[WaitReason, str] = {
     WaitReason.RETURNED: "a node did not take it; it is placed again",
     WaitReason.OLDER_ATTEMPT: "an attempt that a restored ledger does not know is still being ended",
     WaitReason.DEPOT: "its result cannot be taken in now, such as on a full disk",
+    WaitReason.HANDED: "its order waits on a node, which begins it when a slot is free",
     WaitReason.WORKFLOW: "its workflow lets it begin later: `concurrency` or `stagger_ms`",
     WaitReason.PERSON: "a person approves it before it begins (`pancode inbox`)",
     WaitReason.FORGOTTEN: "its node's journal no longer knows it; nobody can say whether it runs",
@@ -128,6 +130,7 @@ CLOSED: Mapping[Closed, str] = {
     Closed.LOST: "the node was silent for the whole deadline",
 }
 MARKS: Mapping[Mark, str] = {
+    Mark.HELD: "the order and its snapshot are on disk; it begins when a slot is free",
     Mark.ACCEPTED: "the order is on disk; space for the records of its end is reserved",
     Mark.PREPARED: "checkout, home and plan are there",
     Mark.SPAWNED: "the shim has written its exclusive record and started the work",

@@ -10,7 +10,7 @@ from functools import partial
 
 from node_agent.agent.control import Acts, Controls
 from node_agent.agent.fleettime import FleetClock, read_beat
-from node_agent.agent.intake import Intake, Moment
+from node_agent.agent.intake import HOLDS, Intake, Moment
 from node_agent.agent.pace import Pace, paced
 from node_agent.agent.publish import EventSigner, Outbox
 from node_agent.agent.world import Drive, InlineDrive, World
@@ -18,7 +18,7 @@ from node_agent.attempt.claims import Self
 from node_agent.attempt.job import Context, Finished, Job, Turn
 from node_agent.attempt.ports import DiskFull, LinkDown, Sent, StepFailed
 from node_agent.attempt.records import JournalRecord, JournalState, prunable, without_the_old
-from node_agent.wire.control import Examine
+from node_agent.wire.control import Examine, TakeBack
 from node_agent.wire.identity import HOLDS_SLOT, AttemptId
 from node_agent.wire.model import FleetTime
 from node_agent.wire.node import (
@@ -80,6 +80,7 @@ class Pulse:
                 seq=self._seq,
                 slots=0 if facts.shut else slots,
                 why=fewer,
+                ahead=0 if facts.shut else HOLDS,
                 open=tuple(entry.identity for entry in holding(live)),
             ),
             draining=state.draining or state.revoked,
@@ -150,7 +151,7 @@ class NodeAgent:
         """Called in each turn; may raise LinkDown."""
         self.job = Job(self._context())
         self.drive: Drive = drive(self.job) if drive else self._inline()
-        acts = Acts(self.job.resend, self._examine, self.job.tell, self.job.answer)
+        acts = Acts(self.job.resend, self._examine, self.job.tell, self.job.answer, self._forgo)
         self._controls = Controls(world.node, world.keys, world.journal, world.clock, acts)
         self._pulse = Pulse(world.node, self.session, world.facts.boot_id(), self._fleet, tuple(world.keys))
         self._inventory = InventoryDuty(world.tempo.inventory_ms)
@@ -172,12 +173,19 @@ class NodeAgent:
 
     def tick(self) -> int:
         """One turn; milliseconds until the next is due at the latest. Everything may be repeated."""
+        self._take_up()
         self.linked = self._try(self.converse)
         ms = self.drive.run()
         if self.linked:
             self.linked = self._try(self.say)
         self._prune()
         return min(ms, self.world.tempo.poll_ms)
+
+    def _take_up(self) -> None:
+        try:
+            self._intake.take_up()
+        except DiskFull:
+            self._note("the disk is full")
 
     def converse(self) -> None:
         """All that is said over the link. LinkDown when it is not there."""
@@ -187,7 +195,7 @@ class NodeAgent:
         news = self.world.uplink.news(self._after, wanted)
         listen, obey = partial(self._listen, news.beat), partial(self._obey, news.controls)
         take = partial(self._intake.take, news.claimed, wanted)
-        for part in (listen, obey, self._tell_inventory, take, self._beat):
+        for part in (listen, obey, self._tell_inventory, take, self._intake.take_up, self._beat):
             try:
                 part()
             except DiskFull:  # a full disk must not make the node fall silent
@@ -290,6 +298,9 @@ class NodeAgent:
             self.outbox.note(identity)
             self.drive.wake(identity)
         self._after = result.last or self._after
+
+    def _forgo(self, body: TakeBack) -> None:
+        self._intake.forgo(body.identity, body.reason)
 
     def _examine(self, ask: Examine) -> None:
         """The caller has gone when a request is too late: no model is loaded then."""

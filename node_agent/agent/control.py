@@ -26,10 +26,12 @@ from node_agent.wire.control import (
     Revoke,
     SetSlots,
     StopControl,
+    TakeBack,
     Tombstone,
     TurnControl,
 )
-from node_agent.wire.event import Interrupting
+from node_agent.wire.event import Interrupting, Refused, Revoked
+from node_agent.wire.failure import OrderRefusal
 from node_agent.wire.identity import HOLDS_SLOT, AttemptId, Mark
 from node_agent.wire.signing import (
     PublicKey,
@@ -64,13 +66,15 @@ Acted = Resend | Examine | PersonAnswers | Laid
 @dataclass(frozen=True, slots=True)
 class Acts:
     """Effects outside of the journal: `resend` a receipt, `examine` a model, `tell` a person's words, what a
-    person wants of a turn, or the fleet's answer, `answer` a call that waits.
+    person wants of a turn, or the fleet's answer, `answer` a call that waits, `forgo` an order whose snapshot
+    is on its way.
     """
 
     resend: Callable[[AttemptId], None]
     examine: Callable[[Examine], None]
     tell: Callable[[Laid], None]
     answer: Callable[[PersonAnswers], None]
+    forgo: Callable[[TakeBack], None]
 
 
 class Controls:
@@ -126,6 +130,8 @@ class Controls:
         match body:
             case StopControl():
                 state = self._stop(control, body, state)
+            case TakeBack():
+                self._take_back(body)
             case Tombstone():
                 state = self._bury(control, body, state)
             case Acknowledge():
@@ -165,6 +171,17 @@ class Controls:
         pending = records.PendingStop(body.reason, control.at.epoch, self._clock.wall_ms())
         return replace(state, stops={**state.stops, str(body.identity): pending})
 
+    def _take_back(self, body: TakeBack) -> None:
+        """Its place in the journal decides: what has begun goes on, and its marks say so."""
+        entry = self._journal.get(body.identity)
+        if entry is None:
+            self._acts.forgo(body)
+        elif entry.mark is Mark.HELD:
+            word = Refused(why=OrderRefusal.TAKEN_BACK, detail=body.reason)
+            note = records.Note(mark=Mark.REFUSED, data={"why": body.reason}, say=(word,))
+            self._journal.write(entry.identity, note)
+            self._touched.append(entry.identity)
+
     def _bury(self, control: Control, body: Tombstone, state: records.JournalState) -> records.JournalState:
         for entry in self._journal.live():
             if entry.identity.run == body.run and entry.identity.fence <= body.up_to_fence:
@@ -176,6 +193,11 @@ class Controls:
         return replace(state, tombstones={**state.tombstones, body.run: pending})
 
     def _end(self, entry: records.JournalRecord, stop: records.StopNote) -> None:
+        if entry.mark is Mark.HELD:  # of it nothing has begun, and nothing will: one record says both
+            why = {"why": stop.reason}
+            note = records.Note(mark=Mark.REFUSED, data=why, stop=stop, say=(Revoked(reason=stop.reason),))
+            self._journal.write(entry.identity, note)
+            self._touched.append(entry.identity)
         if entry.stop is not None or entry.mark not in HOLDS_SLOT:
             return
         self._journal.write(entry.identity, records.Note(stop=stop, say=(Interrupting(reason=stop.reason),)))

@@ -1,4 +1,5 @@
-"""Takes orders out of the queue, has each one judged, and writes the answer into the journal."""
+"""Takes orders out of the queue, has each one judged, and writes the answer into the journal; and takes up
+those that are held, as slots become free."""
 
 from __future__ import annotations
 
@@ -6,10 +7,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from node_agent.agent.publish import EventSigner, Outbox
+from node_agent.agent.snapshots import Snapshots
 from node_agent.agent.world import Drive, World
-from node_agent.attempt.accept import Accept, AcceptView, AlreadyAccepted, Opened, Refuse, judge, open_order
+from node_agent.attempt.accept import (
+    Accept,
+    AcceptView,
+    AlreadyAccepted,
+    Hold,
+    Judgement,
+    Opened,
+    Refuse,
+    begins,
+    judge,
+    open_order,
+)
 from node_agent.attempt.ports import Claimed, DiskFull
-from node_agent.attempt.records import AcceptedData, Note, at_json
+from node_agent.attempt.records import AcceptedData, JournalRecord, Note, at_json
 from node_agent.wire import keys as names
 from node_agent.wire.event import Finding, Marked, Refused
 from node_agent.wire.failure import NODE_STATES, OrderRefusal
@@ -17,6 +30,8 @@ from node_agent.wire.identity import FINAL, AttemptId, Mark
 from node_agent.wire.model import FleetTime
 from node_agent.wire.node import ProblemCode
 
+HOLDS = 64
+"""The most orders that are held, or whose snapshot is being fetched for that."""
 MOST_CLAIMS = 16
 """The most claims in one turn: a queue full of orders that are refused must not delay a stop."""
 
@@ -45,14 +60,54 @@ class Intake:
         self._world, self._session, self._outbox, self._drive = world, session, outbox, drive
         self._now, self._free_slots, self._ready = moment.now, moment.free_slots, moment.ready
         self._note = note
+        self._snapshots = Snapshots(world.workspaces, world.aside)
         self._unwritten: set[str] = set()
         """Digests of orders that were refused while not even that fitted on the disk."""
         self._signer = EventSigner(world.node, world.key, world.clock, world.fleet)
 
     def wants_one(self) -> bool:
-        """Check whether an order should be claimed: there is a slot; while draining, also to refuse it."""
+        """Check whether an order should be claimed: there is a slot, or room to hold it; while draining, also
+        to refuse it."""
         state = self._world.journal.node()
-        return self._now() is not None and (self._free_slots() > 0 or state.draining or state.revoked)
+        has_room = self._free_slots() > 0 or self._may_hold()
+        return self._now() is not None and (has_room or state.draining or state.revoked)
+
+    def take_up(self) -> None:
+        """Begin the orders that are held while there are free slots, the first one first: also without a
+        link, and without fleet time. DiskFull."""
+        for opened in self._snapshots.done():  # its time to be taken may be over meanwhile
+            self._answer(opened, judge(opened, self._view(opened.order.identity)))
+        for entry in self._held():
+            try:
+                order = self._world.journal.order(entry.identity)
+            except (OSError, ValueError, KeyError):
+                continue  # it stands in the troubles of the journal
+            match begins(order, self._view(entry.identity)):
+                case Accept():
+                    data, say = self._accepted(), (Marked(mark=Mark.ACCEPTED),)
+                    self._write(entry.identity, Note(mark=Mark.ACCEPTED, data=data, say=say))
+                case Refuse() as refused:
+                    self._write(entry.identity, _refusal(refused))
+                case Hold():
+                    return
+
+    def forgo(self, identity: AttemptId, reason: str) -> None:
+        """Refuse an order whose snapshot is still on its way; one that never came is taken when it comes."""
+        opened = self._snapshots.drop(identity)
+        if opened is not None:
+            self._answer(opened, Refuse(OrderRefusal.TAKEN_BACK, reason, identity))
+
+    def _write(self, identity: AttemptId, note: Note) -> None:
+        self._world.journal.write(identity, note)
+        self._outbox.note(identity)
+        self._drive.wake(identity)
+
+    def _held(self) -> list[JournalRecord]:
+        live = self._world.journal.live()
+        return [entry for entry in live if entry.mark is Mark.HELD and not entry.damaged]
+
+    def _may_hold(self) -> bool:
+        return len(self._held()) + len(self._snapshots) < HOLDS
 
     def take(self, claimed: Claimed | None, asked: bool) -> None:
         """Receives the claimed orders, and claims more while there are free slots. LinkDown."""
@@ -67,7 +122,7 @@ class Intake:
 
     def _receive(self, claimed: Claimed) -> None:
         opened = open_order(claimed.envelope, self._world.keys)
-        verdict = opened if isinstance(opened, Refuse) else judge(opened, self._view(opened))
+        verdict = opened if isinstance(opened, Refuse) else judge(opened, self._view(opened.order.identity))
         if isinstance(opened, Opened) and opened.digest in self._unwritten:
             self._world.uplink.settle_job(claimed.job, False, "refused before")
         elif isinstance(opened, Refuse) or (isinstance(verdict, Refuse) and verdict.identity is None):
@@ -77,23 +132,33 @@ class Intake:
                 f"an order was not believed: {verdict.why}: {verdict.detail}", ProblemCode.FORGED_ORDER
             )
             self._world.uplink.settle_job(claimed.job, False, f"{verdict.why}: {verdict.detail}")
+        elif isinstance(verdict, Hold):
+            self._snapshots.begin(opened)
         else:
-            identity = opened.order.identity
-            match verdict:
-                case Accept():
-                    self._accept(opened)
-                case AlreadyAccepted():
-                    self._outbox.again(identity)
-                    self._answer_known(identity, verdict.mark)
-                case Refuse():
-                    self._refuse(opened, verdict)
-            self._outbox.note(identity)
-            self._drive.wake(identity)
+            self._answer(opened, verdict)
 
-    def _accept(self, opened: Opened) -> None:
+    def _answer(self, opened: Opened, verdict: Judgement) -> None:
+        identity = opened.order.identity
+        match verdict:
+            case Accept():
+                self._accept(opened, Mark.ACCEPTED)
+            case Hold():
+                self._accept(opened, Mark.HELD)
+            case AlreadyAccepted():
+                self._outbox.again(identity)
+                self._answer_known(identity, verdict.mark)
+            case Refuse():
+                self._refuse(opened, verdict)
+        self._outbox.note(identity)
+        self._drive.wake(identity)
+
+    def _accepted(self) -> AcceptedData:
+        clock = self._world.clock
+        return AcceptedData(session=self._session, at=at_json(self._now()), wall=clock.wall_ms())
+
+    def _accept(self, opened: Opened, mark: Mark) -> None:
         w = self._world
-        data = AcceptedData(session=self._session, at=at_json(self._now()), wall=w.clock.wall_ms())
-        note = Note(mark=Mark.ACCEPTED, data=data, say=(Marked(mark=Mark.ACCEPTED),))
+        note = Note(mark=mark, data=self._accepted(), say=(Marked(mark=mark),))
         try:
             w.journal.accept(opened.order, opened.digest, opened.envelope, note)
         except DiskFull:
@@ -109,13 +174,11 @@ class Intake:
             if known is not None and not known.final and known.mark is not Mark.RECEIPTED:
                 journal.write(identity, Note(say=(Finding(level="error", text=refused.detail),)))
             return
-        word = Refused(why=refused.why, detail=refused.detail[:1000])
-        note = Note(mark=Mark.REFUSED, data={"why": f"{refused.why}: {refused.detail}"[:1000]}, say=(word,))
         try:
-            journal.accept(opened.order, opened.digest, opened.envelope, note)
+            journal.accept(opened.order, opened.digest, opened.envelope, _refusal(refused))
         except DiskFull:
             self._unwritten.add(opened.digest)
-            self._refuse_unwritten(identity, word)
+            self._refuse_unwritten(identity, _refused(refused))
 
     def _refuse_unwritten(self, identity: AttemptId, word: Refused) -> None:
         """Even the refusal does not fit on the disk. It is said once; if it is lost, the next inventory says
@@ -134,8 +197,8 @@ class Intake:
             w.uplink.send(sealed)
         w.uplink.settle_job(names.job_id(w.node.tag, identity), mark is not Mark.REFUSED, "")
 
-    def _view(self, opened: Opened) -> AcceptView:
-        w, identity = self._world, opened.order.identity
+    def _view(self, identity: AttemptId) -> AcceptView:
+        w = self._world
         state = w.journal.node()
         return AcceptView(
             fleet=w.node.fleet,
@@ -153,4 +216,14 @@ class Intake:
             unlogged=self._ready("not_logged_in"),
             ceiling=w.facts.ceiling(),
             disk_ok=w.facts.disk_ok(),
+            may_hold=self._may_hold(),
         )
+
+
+def _refused(refused: Refuse) -> Refused:
+    return Refused(why=refused.why, detail=refused.detail[:1000])
+
+
+def _refusal(refused: Refuse) -> Note:
+    why = {"why": f"{refused.why}: {refused.detail}"[:1000]}
+    return Note(mark=Mark.REFUSED, data=why, say=(_refused(refused),))

@@ -14,7 +14,7 @@ from node_agent.attempt.job import Finished, Job, Turn, Wait
 from node_agent.attempt.ports import JournalPort, LinkDown, RunnerPort
 from node_agent.shim.spool import RunnerError
 from node_agent.wire.clock import Clock
-from node_agent.wire.identity import HOLDS_SLOT, AttemptId
+from node_agent.wire.identity import HOLDS_SLOT, AttemptId, Mark
 
 IDLE_S = 5.0
 Work = Callable[[], None]
@@ -107,7 +107,7 @@ class ThreadDrive:
             for entry in self._journal.live():
                 identity, holds = entry.identity, entry.mark in HOLDS_SLOT
                 delivering += identity in self._busy and not holds
-                if identity in self._busy or self._leaving.is_set():
+                if identity in self._busy or self._leaving.is_set() or entry.mark is Mark.HELD:
                     continue
                 due = self._due.get(identity, 0)
                 if due <= now and (holds or delivering < PUBLISHERS):

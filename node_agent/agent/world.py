@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from node_agent.agent.fleettime import FleetClock
+from node_agent.agent.snapshots import Aside
 from node_agent.attempt import ports
 from node_agent.attempt.claims import Self
 from node_agent.attempt.gateways import Gateways
@@ -99,6 +100,10 @@ class InlineDrive:
             self._due[identity], self.waits[identity] = now + turn.ms, turn.why
 
 
+def _at_once(work: Callable[[], None]) -> None:
+    work()
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """All that a node agent is made of. `fleet` is the journal's signer's too; `slots`: as configured."""
@@ -123,3 +128,5 @@ class World:
     sessions: ports.Sessions
     calls: ports.CallsPort
     exams: Exams = field(default_factory=NoExams)
+    aside: Aside = _at_once
+    """Fetches snapshots beside the turn of the node agent."""

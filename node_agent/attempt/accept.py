@@ -1,4 +1,4 @@
-"""Decides whether an order may start: signature, time, fence, slots, the owner's ceiling. Pure."""
+"""Decides whether an order may start or be held: signature, time, fence, slots, the owner's ceiling. Pure."""
 
 from __future__ import annotations
 
@@ -29,6 +29,11 @@ class Accept:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Keep it, with its snapshot, until a slot is free."""
+
+
+@dataclass(frozen=True, slots=True)
 class AlreadyAccepted:
     """These very bytes are in the journal: answer with the mark, start nothing."""
 
@@ -44,7 +49,7 @@ class Refuse:
     identity: AttemptId | None
 
 
-Judgement = Accept | AlreadyAccepted | Refuse
+Judgement = Accept | Hold | AlreadyAccepted | Refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,8 @@ class AcceptView:
     """Those that only want a login, which a run at an endpoint of this node does not."""
     ceiling: Ceiling
     disk_ok: bool = True
+    may_hold: bool = True
+    """Whether it holds fewer orders than it would at most."""
 
 
 def open_order(data: bytes, keys: Mapping[str, PublicKey]) -> Opened | Refuse:
@@ -92,7 +99,20 @@ def judge(opened: Opened, view: AcceptView) -> Judgement:
     if view.known is not None:
         return _again(opened, view.known)
     why = _never(order, view) or _not_now(order, view) or _not_here(order, view)
-    return Accept() if why is None else Refuse(why[0], why[1], order.identity)
+    if why is not None:
+        return Refuse(why[0], why[1], order.identity)
+    return Hold() if _waits(order, view) else Accept()
+
+
+def begins(order: Order, view: AcceptView) -> Accept | Hold | Refuse:
+    """Whether an order that is held begins now. Its time to be taken is over, and asked for no more."""
+    if view.revoked or view.draining:
+        state = "no longer of the fleet" if view.revoked else "draining"
+        return Refuse(OrderRefusal.TAKEN_BACK, f"this node is {state}", order.identity)
+    why = _not_here(order, view)
+    if why is not None:
+        return Refuse(why[0], why[1], order.identity)
+    return Accept() if view.free_slots > 0 and view.disk_ok else Hold()
 
 
 Why = tuple[OrderRefusal, str] | None
@@ -129,11 +149,16 @@ def _not_now(order: Order, view: AcceptView) -> Why:
         return OrderRefusal.TOO_LATE, "start-by is past" + (f" by {late} ms" if late is not None else "")
     if view.draining:
         return OrderRefusal.DRAINING, "this node is draining"
-    if view.free_slots < 1:
-        return OrderRefusal.NO_SLOT, "every slot is taken"
+    if _waits(order, view) and not view.may_hold:
+        return OrderRefusal.NO_SLOT, "every slot is taken, and it holds as many orders as it may"
     if not view.disk_ok:
         return OrderRefusal.DISK_FULL, "less free disk than this node keeps in reserve"
     return None
+
+
+def _waits(order: Order, view: AcceptView) -> bool:
+    """Whether it has to wait for a slot. One that goes ahead stands in the line of those that are held."""
+    return order.ahead or view.free_slots < 1
 
 
 def _not_here(order: Order, view: AcceptView) -> Why:

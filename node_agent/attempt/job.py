@@ -1,4 +1,4 @@
-"""THE PROCEDURE: brings one attempt from `accepted` to its end, mark by mark, from the journal alone."""
+"""THE PROCEDURE: brings one attempt from its first mark to its end, mark by mark, from the journal alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from node_agent.attempt.finishing import clean_up, commit, gate, publish, push, 
 from node_agent.attempt.fleet_calls import lay_fleet_answer
 from node_agent.attempt.ports import DiskFull, LinkDown, StepFailed
 from node_agent.attempt.records import JournalRecord, Note
-from node_agent.attempt.starting import attend, prepare, spawn
+from node_agent.attempt.starting import attend, hold, prepare, spawn
 from node_agent.attempt.verdict import Fault
 from node_agent.attempt.watch import signed_answer
 from node_agent.attempt.working import follow
@@ -24,6 +24,7 @@ from node_agent.wire.receipt import TurnWords
 __all__ = ["Context", "Finished", "Job", "Progressed", "Turn", "Wait"]
 
 PROCEDURE: dict[Mark, Callable[[Case], Turn]] = {
+    Mark.HELD: hold,
     Mark.ACCEPTED: prepare,
     Mark.PREPARED: spawn,
     Mark.SPAWNED: attend,
@@ -48,7 +49,7 @@ GIVE_UP: dict[Mark, Mark] = {
 }
 """The next mark after repeated failures of ours in a step: the receipt must go out."""
 STUMBLES = 5
-_UNSTARTED = (Mark.ACCEPTED, Mark.PREPARED)
+_UNSTARTED = (Mark.HELD, Mark.ACCEPTED, Mark.PREPARED)
 
 
 def _step(entry: JournalRecord) -> Callable[[Case], Turn]:

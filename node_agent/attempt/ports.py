@@ -58,7 +58,7 @@ class JournalPort(Protocol):
     """
 
     def accept(self, order: Order, digest: str, envelope: str, note: Note) -> JournalRecord:
-        """Open an entry with its first mark: accepted or refused. JournalError when there is one."""
+        """Open an entry with its first mark: held, accepted or refused. JournalError when there is one."""
 
     def get(self, identity: AttemptId) -> JournalRecord | None:
         """The entry as it is now. From memory."""
@@ -207,6 +207,9 @@ class Guide:
 
 class WorkspacesPort(Protocol):
     """The files of an attempt; calls may be repeated. LinkDown, StepFailed (WORKSPACE, DISK_FULL, DEPOT)."""
+
+    def fetch(self, identity: AttemptId, workspace: Workspace) -> None:
+        """Bring the snapshot to this node, so that `prepare` needs no link. Idempotent; from any thread."""
 
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
         """The folder for the agent: the snapshot checked out, or empty. Repeatable before it starts."""

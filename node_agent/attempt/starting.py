@@ -28,6 +28,11 @@ NOT_CACHED = "set-up runs: the repository names no folders of it to keep (cache:
 LAID_OUT_BEFORE = "the node was restarted before it was started: its files may be lost in part"
 
 
+def hold(case: Case) -> Turn:
+    """held: the node agent's own turn takes it up (`intake`), so that one thread counts the slots."""
+    return Wait("held until a slot is free", case.context.tempo.poll_ms)
+
+
 def prepare(case: Case) -> Turn:
     """accepted → prepared: all that the start needs lies there, and the space of its records is reserved."""
     return unstarted(case) or _prepare(case, anew=case.was_accepted_before)
@@ -139,11 +144,12 @@ def unstarted(case: Case, after_wait: bool = False) -> Turn | None:
     """Check whether what was accepted must not be started any more; None when it may.
 
     Within the session that accepted it, start-by was judged then; later, or after waiting, it counts again.
+    What was held may begin at any time: for it, start-by said by when the node had to have it.
     """
     entry, now = case.entry, case.context.now()
     if entry.stop is not None:
         return _withdraw(case, Revoked(reason=entry.stop.reason), entry.stop.reason)
-    if not after_wait and not case.was_accepted_before:
+    if Mark.HELD in entry.marks or (not after_wait and not case.was_accepted_before):
         return None
     if now is None:
         return Wait("no fleet time yet", case.context.tempo.retry_ms)

@@ -33,6 +33,14 @@ class StopControl(WireModel):
     reason: str
 
 
+class TakeBack(WireModel):
+    """Refuse an order that is still held (TAKEN_BACK): it is wanted elsewhere. One that has begun goes on."""
+
+    kind: Literal["take_back"] = "take_back"
+    identity: AttemptId
+    reason: str
+
+
 class Tombstone(WireModel):
     """Every fence of the run up to this one has lost: end it, but keep its evidence."""
 
@@ -184,6 +192,7 @@ class CallAnswer(Message):
 
 ControlBody = Annotated[
     StopControl
+    | TakeBack
     | Tombstone
     | SetSlots
     | Drain

@@ -166,6 +166,7 @@ class OrderRefusal(StrEnum):
     RUNTIME_MISSING = "runtime_missing"
     CEILING = "ceiling"
     DISK_FULL = "disk_full"
+    TAKEN_BACK = "taken_back"
 
 
 REBINDABLE: frozenset[OrderRefusal] = frozenset(
@@ -177,6 +178,7 @@ REBINDABLE: frozenset[OrderRefusal] = frozenset(
         OrderRefusal.DRAINING,
         OrderRefusal.NO_SLOT,
         OrderRefusal.DISK_FULL,
+        OrderRefusal.TAKEN_BACK,
     }
 )
 """Refusals after which the same attempt may simply be bound again; a person should look at the others."""

@@ -128,6 +128,7 @@ def calls_in(attempt: str) -> str:
 class Mark(StrEnum):
     """The marks of an attempt. Each is written and synced before the next step begins."""
 
+    HELD = "held"
     ACCEPTED = "accepted"
     PREPARED = "prepared"
     SPAWNED = "spawned"
@@ -142,6 +143,7 @@ class Mark(StrEnum):
 
 
 MARKS: tuple[Mark, ...] = (
+    Mark.HELD,
     Mark.ACCEPTED,
     Mark.PREPARED,
     Mark.SPAWNED,
@@ -156,4 +158,5 @@ FINAL: frozenset[Mark] = frozenset({Mark.ACKNOWLEDGED, Mark.REJECTED, Mark.REFUS
 HOLDS_SLOT: frozenset[Mark] = frozenset(
     {Mark.ACCEPTED, Mark.PREPARED, Mark.SPAWNED, Mark.EXITED, Mark.COMMITTED}
 )
-"""Marks at which the attempt still occupies a slot: until all steps have ended. Publishing needs none."""
+"""Marks at which the attempt still occupies a slot: until all steps have ended. Publishing needs none, nor
+does an order that is held: it waits for one."""

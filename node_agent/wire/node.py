@@ -4,7 +4,9 @@ depot."""
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from node_agent.wire import model
 from node_agent.wire.endpoint import AskFact, EndpointFact
@@ -156,6 +158,8 @@ class NodeFacts(model.WireModel):
 
 
 MOST_SLOTS = 256
+MOST_HELD = 256
+"""The most orders that a node holds beside those at work."""
 
 
 class Ask(model.WireModel):
@@ -167,6 +171,14 @@ class Ask(model.WireModel):
     """Why these are fewer than its owner allows."""
     open: Annotated[tuple[AttemptId, ...], model.Few(1_000)]
     """The fences that hold a slot on the node."""
+    ahead: Annotated[int, model.WholeNumber(MOST_HELD)] = 0
+    """The most orders that it holds until a slot is free; 0: it holds none, as an older node agent."""
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The JSON form without an `ahead` of 0, as an older node agent writes it."""
+        told: dict[str, Any] = write(self)
+        return {name: value for name, value in told.items() if value or name != "ahead"}
 
 
 class Signs(model.WireModel):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from itertools import combinations
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
 from node_agent.wire.endpoint import Sampling
 from node_agent.wire.fleet import FleetTerms
@@ -250,4 +250,14 @@ class Order(Message):
     """The tools of the fleet that its agent may ask for, an orchestrator in a sitting; None: it may not."""
     skills: Annotated[tuple[OrderedSkill, ...], Field(max_length=MOST_SKILLS)] = ()
     """Laid where its program looks for skills. Only for a runtime that reads them."""
+    ahead: bool = False
+    """The node may hold it until one of its slots is free, also while it does not hear the coordinator. Then
+    `start_by` is the time by which the node has to have it."""
     trace: str = Field(max_length=64)
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The JSON form without `ahead` and `skills` that are not set: an older node agent does not know them,
+        and refuses an order that has them."""
+        told: dict[str, Any] = write(self)
+        return {name: value for name, value in told.items() if value or name not in ("ahead", "skills")}

@@ -435,9 +435,14 @@ class Checkouts:
         places.tree.mkdir(mode=0o700)
         if workspace.kind == "none":
             return
-        repo_id, commit = _pair(workspace)
-        self._mirrors.bring(identity, repo_id, commit, workspace.object_format)
+        self.fetch(identity, workspace)
         self._check_out(identity, workspace, places)
+
+    def fetch(self, identity: AttemptId, workspace: Workspace) -> None:
+        """The attempt's snapshot into the mirror, if it has one."""
+        if workspace.kind == "git":
+            repo_id, commit = _pair(workspace)
+            self._mirrors.bring(identity, repo_id, commit, workspace.object_format)
 
     def _check_out(self, identity: AttemptId, workspace: Workspace, places: AttemptFolders) -> None:
         repo_id, commit = _pair(workspace)

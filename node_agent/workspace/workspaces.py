@@ -67,6 +67,11 @@ class Workspaces:
         self._checkouts = Checkouts(self._home, self._mirrors, self._warm)
         self._trims = threading.Thread()
 
+    @translated("fetch of the snapshot")
+    def fetch(self, identity: AttemptId, workspace: Workspace) -> None:
+        """The snapshot into the mirror of its repository."""
+        self._checkouts.fetch(identity, workspace)
+
     @translated("prepare of the workspace")
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
         """The folder for the agent: the snapshot checked out, or an empty one."""

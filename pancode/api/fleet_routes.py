@@ -23,6 +23,7 @@ from pancode.fleet.quota import release
 from pancode.life.kept import RunFiles
 from pancode.plain import counted
 from pancode.runs.fleet_settings import drain_fleet, pause_queue
+from pancode.runs.handing import HandoverShape, hand_over
 
 
 class DrainAnswer(TypedDict):
@@ -157,6 +158,12 @@ def _drain(context: ApiContext, call: ApiCall) -> DrainAnswer:
     must_exist(context.core, body.nodes)
     reason = body.reason or f"drained by {body.by}"
     return {"nodes": drain_fleet(context.core, body.nodes, reason, body.by), "draining": reason}
+
+
+@Verb("POST /v1/fleet/handover", bodies.ActBody, "fleet handover", pokes=True, right=OPERATES)
+def _handover(context: ApiContext, call: ApiCall) -> HandoverShape:
+    """Hand all runs over that may wait on nodes, and say which stay here, and why."""
+    return hand_over(context.core)
 
 
 @Verb("POST /v1/fleet/resume", bodies.DrainBody, "fleet resume", pokes=True, right=OPERATES)

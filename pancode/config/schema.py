@@ -305,11 +305,14 @@ class Records(Part):
 class Nodes(Part):
     """The defaults of a new node, and the bounds of each node's data on the coordinator.
 
-    `least`: of the slots, where a machine is strained; None: all of them, always.
+    `least`: of the slots, where a machine is strained; None: all of them, always. `ahead`: how many orders
+    may wait on a node for each of its slots; `ahead_usd`: the most that one without a limit may cost then.
     """
 
     slots: int = Field(default=4, ge=1, le=256)
     least: int | None = Field(default=None, ge=1, le=256)
+    ahead: int = Field(default=8, ge=0, le=64)
+    ahead_usd: Annotated[values.Money, Field(gt=0)] = Decimal(2)
     redis_quota: Annotated[values.Size, Field(ge=2**20)] = 64 * 2**20
     evidence_receipts: int = Field(default=1_000, ge=1, le=1_000_000)
     evidence_size: Annotated[values.Size, Field(ge=2**20)] = 64 * 2**20

@@ -163,7 +163,7 @@ def _at_work(tx: Transaction, bad: dict[str, Breaker]) -> dict[str, str]:
 def _has_begun_well(run: Run, fence: Fence, name: str) -> bool:
     """Whether the probe has shown already what was to be seen: that the machine starts work, or that a
     sitting, which may not end for days, has answered."""
-    if fence.mark in ("", Mark.ACCEPTED, Mark.PREPARED):
+    if fence.mark in ("", Mark.HELD, Mark.ACCEPTED, Mark.PREPARED):
         return False
     return name.startswith("node:") or (run.takes_turns and ended_turns(run) > 0)
 

@@ -128,6 +128,10 @@ class ControlSettings:
     gives_way_ms: int = 30_000
     """A session that has waited so long for words rests when a run waits for its slot. A run that was given
     way asks no other session for so long."""
+    ahead: int = 8
+    """How many orders may wait on a node for each of its slots; 0: none, each waits here."""
+    ahead_usd: Decimal = Decimal(2)
+    """The most that a run without a limit may cost once it was handed over."""
     node_quota: int = 64 * 2**20
     """Bytes that one node may keep in Redis."""
     health: HealthRules = HealthRules()

@@ -227,6 +227,13 @@ class Binding:
     """The time when the waiting runs' reasons were refreshed last."""
     given_way: dict[str, tuple[str, int]] = field(default_factory=dict)
     """By waiting run: the session that rests for it, and our boot clock when it was asked."""
+    handed_ms: int = 0
+    """The time that the newest order which went ahead bears."""
+    recalled: dict[str, str] = field(default_factory=dict)
+    """By attempt that waits on a node and was asked back, with its mark then: the node that has a free slot
+    for it, or empty."""
+    recalled_ms: int = -1_000_000
+    """The time when what waits on nodes was looked through last."""
     givers_ms: int = -1_000_000
     """The time when a session that could rest was looked for last."""
     tickets: object = None

@@ -15,6 +15,7 @@ from pancode.core import books, records
 from pancode.core.names import LAST, OF_AGENT, RUNNING, not_found, pick_run
 from pancode.core.ports import Grouping, Transaction
 from pancode.errors import NotFoundError, RefusedError, UsageError
+from pancode.life.ahead import place_in_line, waits_there
 from pancode.life.case import stage_of
 from pancode.life.continuing import is_blocked, narrower, nexts
 from pancode.life.ends import GIVEN_UP
@@ -24,6 +25,7 @@ from pancode.life.orders import identity_of
 from pancode.life.receipts import usage_of_all
 from pancode.life.verified import verified
 from pancode.nodes.node import NodeState
+from pancode.plain import ordinal
 
 _NEAR, _SHOWN, _TASK = 200, 8, 40
 _PAGES = (20, 2_000)
@@ -311,6 +313,16 @@ def node_of(tx: Transaction, run: records.Run) -> str | None:
     return fence.node if fence is not None else run.node
 
 
+def in_line(tx: Transaction, run: records.Run, fence: records.Fence) -> str:
+    """Why the run waits; of one that waits on a node, with its place there."""
+    if run.waits is not records.WaitReason.HANDED:
+        return run.reason
+    open_ = (records.FenceState.OFFERED, records.FenceState.ACCEPTED)
+    there = (one for state in open_ for one in tx.find(records.Fence, {"node": fence.node, "state": state}))
+    before = sum(place_in_line(one) < place_in_line(fence) for one in there if waits_there(one))
+    return f"{run.reason}, {ordinal(before + 1)} there"
+
+
 def run_shape(core: Core, tx: Transaction, run: records.Run) -> RunShape:
     fence = newest_fence(tx, run)
     result: dict[str, Any] = run.result
@@ -328,7 +340,7 @@ def run_shape(core: Core, tx: Transaction, run: records.Run) -> RunShape:
         "model": run.model,
         "task": run.task or " ".join(run.argv or ()),
         "outcome": run.outcome.value if run.outcome is not None else None,
-        "reason": run.reason,
+        "reason": run.reason if fence is None else in_line(tx, run, fence),
         "exit_code": run.exit_code,
         "commit": result.get("commit"),
         "files_changed": list(result.get("files_changed") or ()),

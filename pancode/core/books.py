@@ -242,6 +242,15 @@ def hold(scopes: Iterable[str], account: Account, due: Amount, stamp: Stamp) -> 
     return [replace(entry, held_tokens=due.tokens, held_ms=due.ms) for entry in made]
 
 
+def raised(entries: Sequence[BookEntry], account: Account, usd: Decimal, stamp: Stamp) -> list[BookEntry]:
+    """As much is held for the attempt from now on, in each scope in which it holds less. One settlement ends
+    all of it."""
+    more = held_scopes(entries, account.attempt).items()
+    return [
+        _entry(EntryKind.HOLD, scope, account, minus(usd, held), stamp) for scope, held in more if held < usd
+    ]
+
+
 def estimate_of(run: Run) -> Amount:
     """The estimated usage of an attempt of the run."""
     return Amount(run.estimate_usd, run.estimate_tokens, run.estimate_ms)
@@ -264,7 +273,7 @@ def release(
     entries: Sequence[BookEntry], account: Account, stamp: Stamp, note: str, only: str | None = None
 ) -> list[BookEntry]:
     """Nothing was spent: the holds of the attempt go back (`only`: in that scope)."""
-    held = _held_scopes(entries, account.attempt)
+    held = held_scopes(entries, account.attempt)
     due = {scope: usd for scope, usd in held.items() if only in (None, scope)}
     back = [_entry(EntryKind.RELEASE, scope, account, usd, stamp) for scope, usd in due.items()]
     return [replace(_freed(entry, entries), note=note) for entry in back]
@@ -273,7 +282,7 @@ def release(
 def settle(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp) -> list[BookEntry]:
     """Actual replaces hold in every scope of the attempt, by currency; what is unknown leaves it standing."""
     made: list[BookEntry] = []
-    for scope, usd in _held_scopes(entries, account.attempt).items():
+    for scope, usd in held_scopes(entries, account.attempt).items():
         if spent.usd is None:
             unknown = _entry(EntryKind.UNKNOWN, scope, account, ZERO, stamp, spent)
             made.append(_freed(unknown, entries, told=spent))
@@ -286,7 +295,7 @@ def settle(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: 
 def lose(entries: Sequence[BookEntry], account: Account, known: Spent, stamp: Stamp) -> list[BookEntry]:
     """The node is lost: what it last swore to is booked, the rest of the hold stands as unknown."""
     made: list[BookEntry] = []
-    for scope, held in _held_scopes(entries, account.attempt).items():
+    for scope, held in held_scopes(entries, account.attempt).items():
         unknown = _entry(EntryKind.UNKNOWN, scope, account, ZERO, stamp, replace(known, usd=None))
         made.append(_freed(unknown, entries, Amount(tokens=known.tokens, ms=known.agent_ms)))
         if known.usd:
@@ -475,7 +484,7 @@ def _unknown_scopes(entries: Sequence[BookEntry], attempt: int) -> list[str]:
     return [scope for scope, count in open_scopes.items() if count > 0]
 
 
-def _held_scopes(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decimal]:
+def held_scopes(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decimal]:
     """Scopes with an open hold (one of 0 USD included) that do not stand as unknown.
 
     A release that leaves nothing held closes all holds of the scope, however many there were.

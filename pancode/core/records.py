@@ -274,6 +274,8 @@ class Fence(Record):
     start_by_epoch: int
     start_by_ms: int
     bound_ms: int
+    ahead: bool = False
+    """Whether it was handed over to wait there until a slot is free."""
     state: FenceState = FenceState.OFFERED
     mark: str = ""
     cursor: int = 0

@@ -58,6 +58,8 @@ class WaitReason(StrEnum):
     BUDGET = "budget"
     RETRY = "retry"
     RETURNED = "returned"
+    HANDED = "handed"
+    """Its order waits on a node, which begins it when a slot is free."""
     OLDER_ATTEMPT = "older_attempt"
     DEPOT = "depot"
     FORGOTTEN = "forgotten"

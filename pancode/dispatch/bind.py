@@ -1,7 +1,8 @@
-"""Gives waiting runs to nodes that asked for work: one signed order for each free slot."""
+"""Gives waiting runs to nodes that asked for work: one signed order for each free slot, and some ahead."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from decimal import Decimal
 from functools import partial
@@ -18,9 +19,11 @@ from pancode.control.waiting_runs import WaitingRun, WaitingRuns, in_turn
 from pancode.control.work import Work, unit_of_work
 from pancode.core import books
 from pancode.core.ports import Offer, Transaction
-from pancode.core.records import Attempt, Balance, Fence, FenceState, Node, Run, Setting, WaitReason, Workflow
+from pancode.core.records import Attempt, Balance, Fence, FenceState, Run, Setting, WaitReason, Workflow
 from pancode.core.values import replace
+from pancode.dispatch.handover import Lines, TakingBack, most_usd, staying
 from pancode.errors import UnavailableError
+from pancode.life.ahead import place_in_line
 from pancode.life.case import RunCase, holds_slot
 from pancode.life.continuing import may_give_way
 from pancode.life.decide import decide
@@ -102,9 +105,11 @@ _OF_NODES = (f"{CEILING}node", f"{WORK_CEILING}node")
 
 
 def standing_of(
-    core: Core, tx: Transaction, waiting: list[Run], at: tuple[list[NodeView], dict[str, int]]
+    work: Work, waiting: list[Run], at: tuple[list[NodeView], dict[str, int]], lines: Lines
 ) -> Standing:
-    """The state of the fleet for placement. `at`: the nodes, and the free slots of each."""
+    """The state of the fleet for placement. `at`: the nodes, and the free slots of each; `lines`: what waits
+    on nodes."""
+    core, tx = work.core, work.tx
     views, free = at
     paused = tx.get(Setting, "paused")
     settings = tx.find(Setting)
@@ -116,9 +121,13 @@ def standing_of(
         paused_queues=queues,
         resting=passed_over.resting(core),
         shunned=passed_over.kept_from(core, tx, waiting, views),
-        due=_due(tx, waiting),
+        due=_due(tx, waiting, has_rooms(tx)),
         records=_records(core, waiting) if len(views) > 1 else {},
         room=_room(core, tx, views) if any(s.name.startswith(_OF_NODES) for s in settings) else {},
+        ahead=lines.room(),
+        lines=lines.lengths(),
+        staying=staying(tx, waiting),
+        most_usd=lambda run: most_usd(core, tx, work.case(run)),
     )
 
 
@@ -145,9 +154,11 @@ def _room(core: Core, tx: Transaction, views: list[NodeView]) -> dict[str, tuple
     return room
 
 
-def _due(tx: Transaction, waiting: list[Run]) -> dict[str, Decimal]:
-    """The hold of later attempts, which may be less than the estimate."""
-    later = [(run.id, tx.get(Attempt, run.id, run.attempt)) for run in waiting if run.attempt > 1]
+def _due(tx: Transaction, waiting: list[Run], all_of_them: bool) -> dict[str, Decimal]:
+    """The hold of later attempts, which may be less than the estimate, and of what was handed over before."""
+    later = [
+        (run.id, tx.get(Attempt, run.id, run.attempt)) for run in waiting if all_of_them or run.attempt > 1
+    ]
     return {run: attempt.held_usd for run, attempt in later if attempt is not None}
 
 
@@ -172,13 +183,16 @@ LONG, MOST_EXPLAINED = 64, 8
 refreshment."""
 
 
-def bind(core: Core) -> int:
-    """Bind what can be bound now; returns how many orders were signed. Pushing them is a separate step."""
+def bind(core: Core, everything: bool = False) -> int:
+    """Bind what can be bound now; returns how many orders were signed. Pushing them is a separate step.
+
+    `everything`: hand over all that nodes would hold, and not only a few for each slot.
+    """
     with unit_of_work(core) as work:
-        return bind_in(work)
+        return bind_in(work, everything)
 
 
-def bind_in(work: Work) -> int:
+def bind_in(work: Work, everything: bool = False) -> int:
     """The same inside a transaction, whose commit makes the orders durable."""
     core, tx = work.core, work.tx
     queue = core.kept.waiting(tx)
@@ -187,34 +201,54 @@ def bind_in(work: Work) -> int:
         work.after(partial(setattr, core.live.binding, "waiting", 0))
         return 0
     views, fences = core.views(tx), open_fences(tx)
-    freed = core.live.contacts.freed
-    free = {v.node.name: free_slots(v, fences, freed.get(v.node.tag or "", ())) for v in views}
-    if _is_explained(core, many) and not any(slots > 0 for slots in free.values()):
+    freed, lines = core.live.contacts.freed, Lines(core, views, fences, everything)
+    slots = {v.node.name: free_slots(v, fences, freed.get(v.node.tag or "", ())) for v in views}
+    free = lines.less(slots)
+    if (
+        not everything
+        and _is_explained(core, many)
+        and not any(slots > 0 for slots in (*free.values(), *lines.room().values()))
+    ):
         return 0
     turn = _Turn(work, queue, {fence.run for fence in fences})
     firsts = turn.firsts()
     work.after(partial(setattr, core.live.binding, "waiting", len(firsts)))
-    if not firsts:
+    if not firsts and not lines.waiting:
         return 0
-    placed, whole = 0, _is_whole(work, many)
-    standing = standing_of(core, tx, firsts, (views, free))
+    whole = everything or _is_whole(work, many)
+    standing = standing_of(work, firsts, (views, free), lines)
     if not whole and not standing.has_room:
         return 0
-    probes, giving = set[str](), GivingWay(work, fences, standing)
+    giving = GivingWay(work, fences, standing)
+    placed = _place(work, turn, standing, giving, whole)
+    if whole:
+        turn.explain_more()
+    boot = core.ports.clock.boot_ms()
+    if lines.waiting and boot - core.live.binding.recalled_ms >= core.rules.look_ms:
+        work.after(partial(setattr, core.live.binding, "recalled_ms", boot))
+        back = TakingBack(work, lines, standing)
+        back.ask(turn.left(free), [one.run for one in turn.in_vain.values()])
+        for next_one in back.firsts():
+            giving.why(next_one)
+    return placed
+
+
+def _place(work: Work, turn: _Turn, standing: Standing, giving: GivingWay, whole: bool) -> int:
+    """Binds the runs whose turn it is, and records why others wait; how many were bound."""
+    core, placed, probes = work.core, 0, set[str]()
     for decision in decisions(turn.served(), standing, whole):
         if isinstance(decision, Placed):
             name = decision.node.node.name
             if not passed_over.is_second_probe(core, decision.run, name, probes):
                 placed += _bound(work, decision)
+                turn.taken.update([name] if not decision.busy else ())
             elif decision.run.reason != (why := f"a breaker lets one run through to {name} first"):
                 work.signal(decision.run, Waits("placement", why, WaitReason.QUEUED))
             continue
         if decision.run.id not in turn.alone:
-            turn.in_vain.setdefault(queue.all[decision.run.id].wish, decision)
+            turn.in_vain.setdefault(turn.wish_of(decision.run), decision)
         if decision.run.reason != (why := giving.why(decision)):
             work.signal(decision.run, Waits("placement", why, decision.kind))
-    if whole:
-        turn.explain_more()
     return placed
 
 
@@ -229,6 +263,8 @@ class _Turn:
         if passed_over.decides_of_each(core) or has_rooms(work.tx):
             self.alone = queue.all.keys()
         self._ready: dict[str, Run | None] = {}
+        self.taken = Counter[str]()
+        """How many slots of each node were taken in this round."""
         self.in_vain: dict[object, Unplaced] = {}
         """By what runs ask for: the decision of the first of them that could not be placed."""
         self._groups: list[Iterator[WaitingRun]] = []
@@ -236,6 +272,13 @@ class _Turn:
             first = next((one for one in group if self._run(one) is not None), None)
             if first is not None:
                 self._groups.append(chain([first], group))
+
+    def left(self, free: Mapping[str, int]) -> dict[str, int]:
+        """Of these free slots those that were not taken."""
+        return {name: slots - self.taken[name] for name, slots in free.items()}
+
+    def wish_of(self, run: Run) -> object:
+        return self._queue.all[run.id].wish
 
     def firsts(self) -> list[Run]:
         """The first ready run of each group of runs with the same wishes, in serving order."""
@@ -299,7 +342,7 @@ def push_offers(core: Core) -> None:
     keys = {str(identity_of(fence)) for fence in offered}
     core.live.binding.pushed_ms = {key: ms for key, ms in core.live.binding.pushed_ms.items() if key in keys}
     due = []
-    for fence in offered:
+    for fence in sorted(offered, key=place_in_line):
         last = core.live.binding.pushed_ms.get(str(identity_of(fence)))
         if (last is None or boot - last >= core.rules.push_again_ms) and may_push(fence, now):
             due.append(Offer(fence.tag, identity_of(fence), fence.order))
@@ -360,24 +403,40 @@ def _bound(work: Work, placed: Placed) -> bool:
     """Whether the run could be bound: a run for which no order can be made ends, and delays no other run."""
     core, case, view = work.core, work.case(placed.run), placed.node
     try:
-        order = _order(core, work.tx, case, view.node)
+        order = _order(core, work.tx, case, placed)
     except (ValueError, KeyError, TypeError, ArithmeticError) as exc:
         work.apply(decide(case, Unbindable(f"no order can be made of it: {exc}")))
         return False
     fence = fence_of(order, order.signed(core.key_for(view.node)), view.node.name)
     about = served(case.run, view, core.wall_ms())
-    work.apply(decide(case, Bound(fence, placed.why, about)))
+    work.apply(decide(case, Bound(fence, placed.why, about, placed.most_usd)))
     return True
 
 
-def _order(core: Core, tx: Transaction, case: RunCase, node: Node) -> Order:
+def _order(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Order:
     """One order with its fence, whose number was never used before."""
+    node = placed.node.node
     if node.tag is None:
         raise UnavailableError(f"node {node.name} is not enrolled")
     run, left = case.run, case.left(case.run.attempt)
+    left = placed.most_usd if left is None else left
     number = max(core.highest_fence(run), core.live.journals.floors.get(run.id, 0)) + 1
-    start_by = core.now().plus(core.rules.start_by_ms)
+    start_by = core.now().plus(core.rules.start_by_ms * (TIMES_AHEAD if placed.busy else 1))
     due = run if left is None else replace(run, limits={**run.limits, "usd": f"{left:f}"})
     workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
     due = due if workflow is None else with_board(due, workflow)
-    return order_for(due, core.fleet, node.tag, number, (core.wall_ms(), start_by), core.fleet_tools)
+    times = _issued(core, placed), start_by
+    return order_for(due, core.fleet, node.tag, number, times, core.fleet_tools, bool(placed.busy))
+
+
+TIMES_AHEAD = 10
+"""So many times as long a node has to take an order that it is to hold: its snapshot comes first."""
+
+
+def _issued(core: Core, placed: Placed) -> int:
+    """The wall clock; of two orders that go ahead the later one has a later time: its place on the node."""
+    wall, last = core.wall_ms(), core.live.binding.handed_ms
+    if placed.busy:
+        wall = last + 1 if 0 <= last - wall < 1_000 else wall
+        core.live.binding.handed_ms = wall
+    return wall

@@ -101,6 +101,11 @@ def begin(made: Changes) -> Changes:
     return made.put(replace(made.run, reason="queued", waits=WaitReason.QUEUED))
 
 
+def handed_to(node: str) -> str:
+    """Why a run waits whose order its node begins when a slot is free there."""
+    return f"handed to {node}"
+
+
 def bound(made: Changes, signal: Bound) -> Changes:
     """The run gets its fence and the hold in its node's own scope; fences that were given up as lost must
     end."""
@@ -108,14 +113,21 @@ def bound(made: Changes, signal: Bound) -> Changes:
     attempt = made.case.attempts.get(run.attempt)
     if attempt is not None:
         account = books.Account(run.id, run.attempt, fence.fence)
+        if signal.most_usd is not None and signal.most_usd > attempt.held_usd:
+            made = made.book(books.raised(made.case.entries, account, signal.most_usd, made.now.stamp))
+            attempt = replace(attempt, held_usd=signal.most_usd)
+            made = made.put(attempt)
         amount = replace(books.estimate_of(run), usd=attempt.held_usd)
         made = made.book(books.hold([books.node_scope(fence.node)], account, amount, made.now.stamp))
     made = bury(made, f"replaced on {fence.node}")
     terms = {**run.terms, "served": signal.served} if signal.served else run.terms
-    reason = f"offered to {fence.node}"
-    placed = replace(run, fence=fence.fence, reason=reason, waits=None, retry_at_ms=None, terms=terms)
+    reason, waits = f"offered to {fence.node}", None
+    if fence.ahead:
+        reason, waits = handed_to(fence.node), WaitReason.HANDED
+    placed = replace(run, fence=fence.fence, reason=reason, waits=waits, retry_at_ms=None, terms=terms)
     made = made.put(fence, placed)
-    made = made.tell("placement", fence.node, "placed", f"placed on {fence.node}: {signal.why}")
+    where = "handed ahead to" if fence.ahead else "placed on"
+    made = made.tell("placement", fence.node, "placed", f"{where} {fence.node}: {signal.why}")
     if signal.served:
         made = made.tell("model", f"{run.endpoint}/{run.model}", "served", str(signal.served["words"]))
     return made

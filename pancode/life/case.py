@@ -68,8 +68,9 @@ def close_fence(fence: Fence, how: Closed, wall_ms: int) -> Fence:
 
 
 def holds_slot(fence: Fence) -> bool:
-    """Whether an open fence still occupies a slot of its node."""
-    return fence.state is not FenceState.CLOSED and fence.mark not in PUBLISHING
+    """Whether an open fence still occupies a slot of its node. What was handed over ahead waits for one."""
+    waits = fence.ahead and fence.mark in ("", Mark.HELD)
+    return fence.state is not FenceState.CLOSED and fence.mark not in PUBLISHING and not waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +133,14 @@ class RunCase:
 
     @property
     def came_back(self) -> int:
-        """How many other fences of this attempt came back in this epoch; waits are not counted."""
+        """How many other fences of this attempt came back in this epoch; waits are not counted, nor is what
+        went ahead: a slot that is free comes for it in any case."""
         kinds, mine = (Closed.REFUSED, Closed.NEVER_ACCEPTED), self.fence
-        others = [f for f in self.fences.values() if f.fence != mine.fence and f.attempt == mine.attempt]
+        others = [
+            f
+            for f in self.fences.values()
+            if f.fence != mine.fence and f.attempt == mine.attempt and not f.ahead
+        ]
         return sum(f.closed in kinds and f.start_by_epoch == mine.start_by_epoch for f in others)
 
     def action(self, kind: ActionKind) -> Action | None:
@@ -190,6 +196,7 @@ class RunStage(StrEnum):
 
 
 _OF_MARK: dict[str, RunStage] = {
+    Mark.HELD: RunStage.PLACED,
     Mark.ACCEPTED: RunStage.PREPARING,
     Mark.PREPARED: RunStage.PREPARING,
     Mark.SPAWNED: RunStage.RUNNING,

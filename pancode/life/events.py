@@ -14,6 +14,7 @@ from pancode.core import books
 from pancode.core.records import Closed, Fence, FenceState, Run, RunState, WaitReason
 from pancode.core.values import replace
 from pancode.life import asking, fleet_calls, people
+from pancode.life.binding import handed_to
 from pancode.life.case import MAX_BINDINGS, NOT_STARTED, PUBLISHING, close_fence, move_run
 from pancode.life.changes import Changes
 from pancode.life.ends import end_unstarted, give_back
@@ -24,6 +25,7 @@ _RANK = {mark.value: number for number, mark in enumerate(MARKS)}
 _REBIND = frozenset({*REBINDABLE, *ELSEWHERE, OrderRefusal.REVOKED})
 """Refusals of a node that is being removed from the fleet; another node may take the run."""
 _COLLECTING = frozenset({Mark.EXITED, Mark.COMMITTED, *PUBLISHING})
+_UNSTARTED = (Mark.HELD, Mark.ACCEPTED, Mark.PREPARED)
 _MOVING = (RunState.PENDING, RunState.RUNNING, RunState.COLLECTING)
 _NOTHING = books.Spent(books.ZERO, source="settled")
 
@@ -100,7 +102,7 @@ def _marked(made: Changes, body: event.Marked, at_ms: int) -> Changes:
     rank = _RANK.get(body.mark)  # `refused` and `rejected` are told by their own events, never as a mark
     if rank is None or rank <= _RANK.get(made.fence.mark, -1):
         return made
-    state = FenceState.ACCEPTED if body.mark in (Mark.ACCEPTED, Mark.PREPARED) else FenceState.RUNNING
+    state = FenceState.ACCEPTED if body.mark in _UNSTARTED else FenceState.RUNNING
     fence = replace(made.fence, mark=body.mark.value, state=state)
     made = made.put(fence)
     if body.mark in STAGES:
@@ -113,6 +115,8 @@ def _marked(made: Changes, body: event.Marked, at_ms: int) -> Changes:
 
 
 def _advance(run: Run, fence: Fence, mark: Mark, at_ms: int) -> Run:
+    if mark is Mark.HELD:
+        return replace(run, reason=handed_to(fence.node), waits=WaitReason.HANDED)
     reason = f"{mark} on {fence.node}"
     if mark in _COLLECTING:
         run = move_run(run, RunState.RUNNING) if run.state is RunState.PENDING else run
@@ -133,11 +137,14 @@ def _interrupting(made: Changes, body: event.Interrupting) -> Changes:
 def _refused(made: Changes, body: event.Refused) -> Changes:
     waits, asked = body.why in NODE_STATES, made.run.stop_asked
     story = f"{made.fence.node} refused the order: {body.why} ({body.detail})"
-    made = _closed(made, Closed.NOT_NOW if waits else Closed.REFUSED, "refused", story)
+    came_back = body.why is OrderRefusal.TAKEN_BACK
+    made = _closed(made, Closed.NOT_NOW if waits or came_back else Closed.REFUSED, "refused", story)
     if _is_moot(made):
         return give_back(made, story, made.fence.node)
     if asked is not None or body.why in (OrderRefusal.STOPPED, OrderRefusal.TOMBSTONED):
         return end_unstarted(made, FailureKind.STOPPED, asked or story, story)
+    if came_back:  # it was asked for: no pause, and no try of which there are only so many
+        return _back_to_queue(made, story)
     if waits or (body.why in _REBIND and made.case.came_back + 1 < MAX_BINDINGS):
         made = _back_to_queue(made, story)
         return made.put(replace(made.run, retry_at_ms=made.now.ms + made.now.refused_pause_ms))
@@ -201,9 +208,9 @@ def quarantined(made: Changes, signal: Quarantined) -> Changes:
     """Runs in flight on the node go on; an offer waits, and says why."""
     node = made.fence.node
     made = made.tell("node", node, "quarantined", f"{node} is quarantined: {signal.why}")
-    if made.run.state is not RunState.PENDING or made.fence.state is not FenceState.OFFERED:
+    if made.run.state is not RunState.PENDING:
         return made
-    words = f"offered to {node}, which is quarantined: {signal.why}"
+    words = f"{'handed' if made.fence.ahead else 'offered'} to {node}, which is quarantined: {signal.why}"
     return made.put(replace(made.run, reason=words, waits=WaitReason.QUARANTINED))
 
 

@@ -55,10 +55,12 @@ def order_for(
     fence: int,
     times: tuple[int, FleetTime],
     tools: Mapping[str, FleetTool] = NO_TOOLS,
+    ahead: bool = False,
 ) -> Order:
     """The order of the run's current attempt for one node; `times` = (wall clock now, start-by).
 
-    `tools`: of the fleet, by name; those that its terms name are offered to it.
+    `tools`: of the fleet, by name; those that its terms name are offered to it. `ahead`: the node may hold it
+    until a slot is free.
     """
     issued_wall_ms, start_by = times
     return Order(
@@ -103,6 +105,7 @@ def order_for(
         turns=_turns(run),
         fleet_tools=_fleet(run, tools),
         skills=_skills(run),
+        ahead=ahead,
         trace=run.trace,
     )
 
@@ -233,4 +236,5 @@ def fence_of(order: Order, envelope: Envelope, node: str) -> Fence:
         start_by_epoch=start_by.epoch,
         start_by_ms=start_by.ms,
         bound_ms=order.issued_wall_ms,
+        ahead=order.ahead,
     )

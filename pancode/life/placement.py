@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -17,6 +17,7 @@ from pancode.core import books
 from pancode.core.books import Amount, Ceilings
 from pancode.core.records import Balance, Run, WaitReason
 from pancode.core.values import replace
+from pancode.life.ahead import why_it_stays
 from pancode.nodes.node import NodeState, NodeView, in_a_sentence, with_words
 
 
@@ -27,6 +28,10 @@ class Placed:
     run: Run
     node: NodeView
     why: str
+    busy: str = ""
+    """Why no slot is free for it, in words: it is handed over, to wait on the node; empty: one is free."""
+    most_usd: Decimal | None = None
+    """The most that it may cost where it was handed over; None: as without that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +75,25 @@ class Standing:
     """How well a node does a kind of work, by agent, runtime and kind of task."""
     due: Mapping[str, Decimal] = field(default_factory=dict)
     """The USD that a run will hold on its node, if this is not its estimate; by run."""
+    ahead: Mapping[str, int] = field(default_factory=dict)
+    """How many more orders a node would hold until a slot is free, by node."""
+    lines: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """How many wait there already, and its slots, by node."""
+    staying: Mapping[str, str] = field(default_factory=dict)
+    """Why no run of a workflow may be handed over, by workflow."""
+    most_usd: Callable[[Run], tuple[Decimal | None, str]] = lambda run: (None, "")
+    """What a run holds once it is handed over, None: as much as now; and why no ceiling has room for that."""
 
     @property
     def has_room(self) -> bool:
-        """Whether any slot of any node is free."""
-        return _any(self.free)
+        """Whether any slot of any node is free, or an order may wait for one there."""
+        return _any(self.free) or _any(self.ahead)
 
-    def holds(self, run: Run) -> Amount:
+    def holds(self, run: Run, handed_usd: Decimal | None = None) -> Amount:
+        """`handed_usd`: what it holds as it is handed over; None: as much as it does now."""
         due = books.estimate_of(run)
-        return replace(due, usd=self.due.get(run.id, due.usd))
+        usd = self.due.get(run.id, due.usd) if handed_usd is None else handed_usd
+        return replace(due, usd=usd)
 
 
 def pool_of(run: Run) -> str:
@@ -101,19 +116,21 @@ def decisions(runs: Iterable[Run], standing: Standing, whole: bool = True) -> It
 
     Not `whole`: only for the runs before the last free slot is gone; their decisions are the same.
     """
-    free, claimed = dict(standing.free), dict[str, Amount]()
+    free, room, claimed = dict(standing.free), dict(standing.ahead), dict[str, Amount]()
     in_vain: dict[object, tuple[str, WaitReason]] = {}
     """By what a run asks for: why it waits, which holds for all that ask for the same, as slots only go."""
     for run in runs:
-        if not whole and not _any(free):
+        if not whole and not _any(free) and not _any(room):
             break
         wish = _wish(run, standing)
         why = in_vain.get(wish)
         decision = _place(run, standing, free, claimed) if why is None else Unplaced(run, *why)
+        if why is None and isinstance(decision, Unplaced) and decision.kind is WaitReason.NO_SLOT:
+            decision = _handed_over(decision, standing, room, claimed)
         if isinstance(decision, Placed):
-            name = decision.node.node.name
-            free[name] -= 1
-            claimed[name] = claimed.get(name, Amount()) + standing.holds(run)
+            name, ahead = decision.node.node.name, bool(decision.busy)
+            (room if ahead else free)[name] -= 1
+            claimed[name] = claimed.get(name, Amount()) + standing.holds(run, decision.most_usd)
         else:
             in_vain[wish] = decision.why, decision.kind
         yield decision
@@ -135,7 +152,8 @@ def wish_of(run: Run) -> object:
     how = (run.mode, run.safety, run.read_only, run.told_only, run.depth, run.parent is None, is_walled(run))
     tests = (run.untested, bool(run.terms.get("free")), str(run.terms.get("trusted")))
     model = (wanted_of(run), *tests, str(run.terms.get("not_on")))
-    return where, how, model, *sorted(run.require.items())
+    stays = (why_it_stays(run, None), run.workflow)
+    return where, how, model, stays, *sorted(run.require.items())
 
 
 def can_be_had(view: NodeView) -> bool:
@@ -301,11 +319,8 @@ def _has_runtime(run: Run, view: NodeView) -> bool:
 def _place(
     run: Run, standing: Standing, free: Mapping[str, int], claimed: Mapping[str, Amount]
 ) -> Placed | Unplaced:
-    if standing.paused is not None:
-        return Unplaced(run, f"the fleet is paused: {standing.paused}", WaitReason.PAUSED)
-    paused = (standing.paused_queues or {}).get(pool_of(run))
-    if paused is not None:
-        return Unplaced(run, f"queue {pool_of(run)} is paused: {paused}", WaitReason.PAUSED)
+    if paused := _paused(run, standing):
+        return Unplaced(run, paused, WaitReason.PAUSED)
     fitting = _fitting(run, standing)
     if not fitting:
         return Unplaced(run, _nowhere(run, standing), WaitReason.NO_NODE)
@@ -325,6 +340,33 @@ def _place(
     return Placed(run, best, "; ".join([_because(run, len(ready)) + _with_model(run, best), *copy, *words]))
 
 
+def _handed_over(
+    waits: Unplaced, standing: Standing, room: Mapping[str, int], claimed: Mapping[str, Amount]
+) -> Placed | Unplaced:
+    """To the node where the fewest wait for each slot already; what may not go ahead says why."""
+    run = waits.run
+    if not _any(room):
+        return waits
+    stays, usd = why_it_stays(run, None) or standing.staying.get(run.workflow or "", ""), None
+    if not stays:
+        usd, stays = standing.most_usd(run)
+    if stays:
+        return Unplaced(run, f"{waits.why}; it is not handed over: {stays}", waits.kind)
+    able = [view for view in _fitting(run, standing) if _takes(view, standing, room)]
+    able = [view for view in able if not _short(run, view.node.name, standing, claimed, usd)]
+    if not able:
+        return waits
+
+    def line(view: NodeView) -> tuple[float, str]:
+        name = view.node.name
+        waiting, slots = standing.lines[name]
+        return (waiting + standing.ahead[name] - room[name]) / slots, name
+
+    best = min(able, key=line)
+    of = f"of {len(able)} nodes that can take it, fewest wait there" if len(able) > 1 else "it begins in turn"
+    return Placed(run, best, f"{of}; {waits.why}", busy=waits.why, most_usd=usd)
+
+
 def _fitting(run: Run, standing: Standing) -> list[NodeView]:
     # the nodes where the model has passed its test, if there is one; else all nodes
     fitting = [v for v in standing.nodes if not _unfit(run, v, standing)]
@@ -335,11 +377,39 @@ def _fitting(run: Run, standing: Standing) -> list[NodeView]:
 
 def lacks_slot_at(run: Run, standing: Standing) -> list[str]:
     """The nodes that would take the run now if one of the slots at work were free."""
-    if standing.paused is not None or pool_of(run) in (standing.paused_queues or {}):
+    if _paused(run, standing):
         return []
     fitting, full = _fitting(run, standing), {name: slots + 1 for name, slots in standing.free.items()}
     names = [view.node.name for view in fitting if _takes(view, standing, full)]
     return [name for name in names if not _short(run, name, standing, {})]
+
+
+def takes_now(run: Run, standing: Standing, free: Mapping[str, int]) -> list[str]:
+    """The nodes that would take the run now with these free slots, most of them first."""
+    if not _any(free) or _paused(run, standing):
+        return []
+    able = [view for view in _fitting(run, standing) if _takes(view, standing, free)]
+    names = [view.node.name for view in able if not _short(run, view.node.name, standing, {})]
+    return sorted(names, key=lambda name: (-free[name], name))
+
+
+def kept_back(run: Run, name: str, standing: Standing) -> str:
+    """Why the run may not begin on this node now, where a person or the node itself has said so."""
+    view = next((view for view in standing.nodes if view.node.name == name), None)
+    if view is None or view.node.removed is not None:
+        return f"{name} is no longer of the fleet"
+    node = view.node
+    said = {"paused": node.paused, "draining": node.draining, "quarantined": node.quarantined}
+    of_node = next((f"{name} is {word}: {why}" for word, why in said.items() if why is not None), "")
+    return _paused(run, standing) or of_node or _resting(view, standing)
+
+
+def _paused(run: Run, standing: Standing) -> str:
+    """The pause of the whole fleet, or of the run's queue, in words."""
+    if standing.paused is not None:
+        return f"the fleet is paused: {standing.paused}"
+    paused = (standing.paused_queues or {}).get(pool_of(run))
+    return f"queue {pool_of(run)} is paused: {paused}" if paused is not None else ""
 
 
 def _kept_by(fitting: Sequence[NodeView], standing: Standing) -> WaitReason:
@@ -369,13 +439,15 @@ def _with_model(run: Run, view: NodeView) -> str:
     return f", {RANKED[_model_rank(run, view)]}" if run.endpoint is not None else ""
 
 
-def _short(run: Run, name: str, standing: Standing, claimed: Mapping[str, Amount]) -> str:
+def _short(
+    run: Run, name: str, standing: Standing, claimed: Mapping[str, Amount], usd: Decimal | None = None
+) -> str:
     """The reason why the node's own ceiling has no room, with the runs of this round; empty when it has
     room."""
     if name not in standing.room:
         return ""
     balance, ceilings = standing.room[name]
-    due, more = standing.holds(run), claimed.get(name, Amount())
+    due, more = standing.holds(run, usd), claimed.get(name, Amount())
     balance = replace(
         balance,
         held_usd=balance.held_usd + more.usd,

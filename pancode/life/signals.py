@@ -57,6 +57,8 @@ class Bound:
     why: str
     served: dict[str, object] = field(default_factory=dict)
     """The model server on that node; empty: not known."""
+    most_usd: Decimal | None = None
+    """The amount that it holds from now on, as it was handed over ahead; None: what it holds already."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from pancode.core.names import not_found
 from pancode.core.ports import Transaction
 from pancode.core.records import Fence, FenceState, Node, Run, RunState, Setting
 from pancode.errors import UsageError
+from pancode.life.ahead import waits_there
 from pancode.life.placement import in_order, pool_of
 
 _SPAN = re.compile(r"(\d{1,9})(s|m|h|d|w)")
@@ -149,7 +150,7 @@ def _nodes(core: Core, tx: Transaction, fences: list[Fence]) -> list[QueueShape]
         mine = [fence for fence in fences if fence.node == node.name]
         pairs = [(tx.get(Run, fence.run), fence) for fence in mine]
         orders = [_bound(core, run, fence) for run, fence in pairs if run is not None]
-        running = sum(1 for fence in mine if fence.state is not FenceState.OFFERED)
+        running = sum(1 for fence in mine if fence.state is not FenceState.OFFERED and not waits_there(fence))
         paused = node.paused or (f"draining: {node.draining}" if node.draining is not None else None)
         shapes.append(_queue(node_queue(node.tag), "node", node.name, paused, orders, running))
     return shapes

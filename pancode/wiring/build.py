@@ -97,6 +97,8 @@ def rules_of(settings: Settings) -> ControlSettings:
         retry_pause_ms=timing.retry_pause,
         health=settings.health.rules(),
         keep=settings.keep.rules(),
+        ahead=settings.nodes.ahead,
+        ahead_usd=settings.nodes.ahead_usd,
         node_quota=settings.nodes.redis_quota,
         evidence=ForeignReceipts(settings.nodes.evidence_receipts, settings.nodes.evidence_size),
     )

@@ -161,6 +161,19 @@ def test_a_cut_link_is_a_link_that_is_down(room: Room) -> None:
     assert room.arrived() == made.commit
 
 
+def test_what_was_fetched_needs_no_link_to_begin(room: Room) -> None:
+    room.cut(True)
+    with pytest.raises(LinkDown):
+        room.spaces.fetch(ONE, room.git)
+    room.cut(False)
+    for _ in range(2):
+        room.spaces.fetch(ONE, room.git)
+    room.spaces.fetch(AttemptId.parse("r-none.1.1"), Workspace(kind="none"))
+    room.cut(True)
+    room.spaces.trim(1_790_000_000_000)
+    room.spaces.prepare(ONE, room.git)
+
+
 def test_the_same_files_make_the_same_commit(room: Room) -> None:
     room.spaces.prepare(ONE, room.git)
     room.work()

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from node_agent.wire.failure import Outcome
-from node_agent.wire.identity import Mark
+from node_agent.wire.identity import HOLDS_SLOT, Mark
 from pancode.core import books
 from pancode.core.ports import Transaction
 from pancode.core.records import (
@@ -24,6 +24,7 @@ from pancode.core.records import (
     Setting,
     StoredReceipt,
 )
+from pancode.life.ahead import waits_there
 from pancode.life.case import holds_slot
 from tests.simulation.machines import Machine
 from tests.simulation.truth import claims_in
@@ -128,9 +129,11 @@ class Invariants:
     # -- fences ---------------------------------------------------------------------------------
 
     def _new_and_closed(self, tx: Transaction, fences: list[Fence], runs: dict[str, Run]) -> None:
+        known = [fence for fence in fences if (fence.run, fence.fence) in self._fences]
         for fence in fences:
             before = self._fences.get((fence.run, fence.fence))
             if before is None:
+                self.bound_ahead_or_for_a_free_slot(tx, fence, known)
                 self.bound_only_when_nothing_older_may_run(fence, runs[fence.run])
                 self.bound_only_to_a_node_that_is_heard(fence)
                 self.a_stop_is_never_followed_by_a_new_order(fence)
@@ -171,12 +174,30 @@ class Invariants:
         must(silent >= due - SLACK_MS, f"{fence.run}: {fence.node} was lost after {silent} ms of silence")
 
     def never_more_orders_than_slots(self, tx: Transaction, fences: list[Fence]) -> None:
-        """What is bound and may hold a slot fits into the node, by the ledger alone."""
-        open_ = Counter(f.node for f in fences if f.state is not FenceState.CLOSED and holds_slot(f))
+        """What has begun and may hold a slot fits into the node, by the ledger alone; but for a node that has
+        lost its disk, and with it what the ledger still counts."""
+        open_ = Counter(f.node for f in fences if f.state is not FenceState.CLOSED and f.mark in HOLDS_SLOT)
+        whole = [machine.name for machine in self.world.machines if machine.disks == 1]
         for name, count in open_.items():
-            node, machine = tx.get(Node, name), next(m for m in self.world.machines if m.name == name)
-            most = max(machine.most_slots, node.slots if node else 0)
-            must(count <= most, f"{name} has {count} orders on {most} slots")
+            must(
+                name not in whole or count <= self._most(tx, name),
+                f"{name} has {count} orders on {self._most(tx, name)} slots",
+            )
+
+    def bound_ahead_or_for_a_free_slot(self, tx: Transaction, fence: Fence, known: list[Fence]) -> None:
+        """What is not to wait on its node is bound only where a slot is free of all that was bound before."""
+        there = [one for one in known if one.node == fence.node and one.state is not FenceState.CLOSED]
+        taken, most = sum(holds_slot(one) or waits_there(one) for one in there), self._most(tx, fence.node)
+        must(
+            fence.ahead or taken < most, f"{fence.run}: bound to {fence.node} beside {taken} on {most} slots"
+        )
+        waiting = sum(map(waits_there, there))
+        room = most * self.coordinator.rules.ahead
+        must(not fence.ahead or waiting < room, f"{fence.run}: {waiting} wait on {fence.node} already")
+
+    def _most(self, tx: Transaction, name: str) -> int:
+        node, machine = tx.get(Node, name), next(m for m in self.world.machines if m.name == name)
+        return max(machine.most_slots, node.slots if node else 0)
 
     def an_identity_names_one_order(self) -> None:
         """(run, attempt, fence) stands for one order everywhere; for a node an epoch is of one life."""

@@ -11,6 +11,7 @@ from tests.simulation.ending import at_the_end, reasons_are_true
 from tests.simulation.flow_truth import FlowTruth
 from tests.simulation.invariants import Broken, Invariants
 from tests.simulation.kinds import KINDS, WORK, kind_of
+from tests.simulation.night_truth import NightTruth
 from tests.simulation.talk_truth import TalkTruth
 from tests.simulation.world import World
 
@@ -39,6 +40,7 @@ class Schedule(World):
         self.invariants = Invariants(self)
         self.flow_truth = FlowTruth(self)
         self.talk_truth = TalkTruth(self)
+        self.night_truth = NightTruth(self)
         weights = {**WORK, **self.kind.acts}
         self._acts = [act_named(name) for name, weight in weights.items() for _ in range(weight)]
 
@@ -63,6 +65,7 @@ class Schedule(World):
         self.invariants.after_step()
         self.flow_truth.after_step()
         self.talk_truth.after_step()
+        self.night_truth.after_step()
         reasons_are_true(self)
 
     def ledger_is_another(self) -> None:

@@ -19,7 +19,7 @@ from pancode.cli.runs.events import changes
 from pancode.cli.terminal import Columns, advice, console, draws, listing, safe, size, tokens
 from pancode.client import Client, NotRunningError, Place, ServerEvent, mark_down
 from pancode.errors import ApiError, ExitCode, UnavailableError, UsageError
-from pancode.plain import slots_of
+from pancode.plain import counted, slots_of
 
 app = Commands()
 
@@ -304,6 +304,49 @@ def drain(
         raise UsageError("--reason is empty", fix="give a reason, for people who wait: --reason 'new disk'")
     answer = face.client().post("/v1/fleet/drain", {"by": who(), "nodes": nodes, "reason": reason})
     face.show(answer, lambda: f"draining {', '.join(answer['nodes']) or 'the fleet'}: {safe(reason)}\n")
+
+
+_LOOKS, _LOOK_S = 60, 0.5
+
+
+@fleet.verb("handover", "pancode fleet handover")
+def handover(face: Json) -> int:
+    """Hand waiting runs over to the nodes, which begin them without this machine; list what stays, and why.
+
+    A few runs for each slot are handed over all the time; before you close the machine, this sends the rest,
+    and waits up to half a minute until the nodes have it. What has ended is landed, and what has failed is
+    tried again, when this machine is back. Exit code 6 while a node has not said that it has what it was sent.
+    """
+    client = face.client()
+    answer: dict[str, Any] = {}
+    for look in range(_LOOKS):
+        time.sleep(_LOOK_S if look else 0)
+        answer = client.post("/v1/fleet/handover", {"by": who()})
+        if all(one["there"] for one in answer["handed"]):
+            break
+    face.show(answer, lambda: handed_over(answer))
+    return int(ExitCode.DONE if all(one["there"] for one in answer["handed"]) else ExitCode.UNAVAILABLE)
+
+
+def handed_over(answer: dict[str, Any]) -> str:
+    """What goes on without this machine, what stays, and what is on its way, in words."""
+    handed, stays = answer["handed"], answer["stays"]
+    coming = sum(not one["there"] for one in handed)
+    text = f"{counted(answer['at_work'], 'run')} at work, {len(handed)} waiting on nodes, {len(stays)} here\n"
+    if handed:
+        columns: Columns = {
+            "RUN": "run",
+            "NODE": "node",
+            "": lambda one: "" if one["there"] else "on its way",
+            "WAITS": "why",
+        }
+        text += "\n" + listing(handed, columns)
+    if stays:
+        text += "\nstay here:\n" + listing(stays, {"RUN": "run", "WHY": "why", "TASK": "task"})
+    if coming:
+        why = f"{counted(coming, 'run')} on the way, which no node has said that it has"
+        text += f"\n{why}; look again: pancode fleet handover\n"
+    return text
 
 
 @fleet.verb("resume", "pancode fleet resume gpubox")

@@ -78,6 +78,8 @@ class MemoryHost:
     """What a look at any phase sees."""
     trees: dict[str, bool] = field(default_factory=dict)
     """Checkout by attempt; True once an agent worked in it."""
+    mirrored: set[str] = field(default_factory=set)
+    """Attempts whose snapshot is on this machine."""
     boards: dict[str, dict[str, bytes]] = field(default_factory=dict)
     """The board that was laid for an attempt."""
     words: dict[str, dict[str, str]] = field(default_factory=dict)

@@ -43,11 +43,17 @@ class MemoryWorkspaces:
     def __init__(self, host: MemoryHost, depot: MemoryDepot) -> None:
         self._host, self._depot = host, depot
 
+    def fetch(self, identity: AttemptId, workspace: Workspace) -> None:
+        if workspace.kind == "git" and str(identity) not in self._host.mirrored:
+            self._depot.reach()
+            if self._host.full:
+                raise StepFailed(FailureKind.DISK_FULL, "the disk is full")
+            self._host.mirrored.add(str(identity))
+
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
         torn = str(identity) in self._host.torn  # a checkout says in which boot it was made
         if str(identity) not in self._host.trees or torn:
-            if workspace.kind == "git":
-                self._depot.reach()
+            self.fetch(identity, workspace)
             if self._host.full:
                 raise StepFailed(FailureKind.DISK_FULL, "the disk is full")
             self._host.trees[str(identity)] = False
@@ -207,6 +213,7 @@ class MemoryWorkspaces:
 
     def remove(self, identity: AttemptId, workspace: Workspace) -> None:
         self._host.trees.pop(str(identity), None)
+        self._host.mirrored.discard(str(identity))
         self._host.set_up.discard(str(identity))
         self._host.baselines.pop(str(identity), None)
         self._host.homes.pop(str(identity), None)

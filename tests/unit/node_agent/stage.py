@@ -213,6 +213,8 @@ class Stage(Coordinator):
     depot: MemoryDepot = field(default_factory=MemoryDepot)
     uplink: MemoryUplink = field(default_factory=MemoryUplink)
     exams: Exams = field(default_factory=NoExams)
+    aside: Callable[[Callable[[], None]], None] = lambda work: work()
+    """Fetches snapshots beside the turn."""
 
     def __post_init__(self) -> None:
         super().__init__(self.clock, self.uplink, NODE.public)
@@ -253,6 +255,7 @@ class Stage(Coordinator):
                 exams=self.exams,
                 sessions=NoSessions(),
                 calls=behind(MemoryCalls(self.host), "calls"),
+                aside=self.aside,
             )
         )
 

@@ -40,7 +40,8 @@ def test_slots_by_the_coordinator() -> None:
     stage.agent.tick()
     stage.push(order_of(identity=identity(run="r-other")))
     stage.go(10_000)
-    assert len(stage.uplink.queue) == 1 and len(stage.journal.live()) == 1  # nobody running is ended
+    marks = [entry.mark for entry in stage.journal.live()]
+    assert marks == [Mark.SPAWNED, Mark.HELD]  # nobody running is ended
     stage.tell(SetSlots(slots=5))
     assert stage.go(10_000, lambda: len(stage.host.spawns) == 2)
     stage.agent = stage.start()

@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 
-from node_agent.attempt.accept import Accept, AcceptView, AlreadyAccepted, Opened, Refuse, judge, open_order
+from node_agent.attempt.accept import (
+    Accept,
+    AcceptView,
+    AlreadyAccepted,
+    Hold,
+    Opened,
+    Refuse,
+    begins,
+    judge,
+    open_order,
+)
 from node_agent.attempt.ceiling import Ceiling
 from node_agent.attempt.records import JournalRecord, PendingStop
 from node_agent.wire.failure import OrderRefusal
@@ -60,6 +70,22 @@ def test_accepts() -> None:
     assert judge(opened(order()), VIEW) == Accept()
 
 
+def test_holds_what_goes_ahead_and_what_finds_no_slot() -> None:
+    assert judge(opened(order(ahead=True)), VIEW) == Hold()
+    assert judge(opened(order()), replace(VIEW, free_slots=0)) == Hold()
+
+
+def test_begins_what_is_held_when_a_slot_is_free_whatever_the_time() -> None:
+    held = order(ahead=True, start_by=FleetTime(epoch=1, ms=1), epoch=1)
+    assert begins(held, replace(VIEW, now=None)) == Accept()
+    assert begins(held, replace(VIEW, free_slots=0)) == begins(held, replace(VIEW, disk_ok=False)) == Hold()
+    for state in ({"draining": True}, {"revoked": True}):
+        refused = begins(held, replace(VIEW, **state))
+        assert isinstance(refused, Refuse) and refused.why is OrderRefusal.TAKEN_BACK
+    missing = begins(held, replace(VIEW, runtimes=frozenset()))
+    assert isinstance(missing, Refuse) and missing.why is OrderRefusal.RUNTIME_MISSING
+
+
 @pytest.mark.parametrize(
     ("order_changes", "view_changes", "why"),
     [
@@ -73,7 +99,8 @@ def test_accepts() -> None:
         ({"start_by": FleetTime(epoch=3, ms=9_999)}, {}, OrderRefusal.TOO_LATE),
         ({"start_by": FleetTime(epoch=2, ms=99_999)}, {}, OrderRefusal.TOO_LATE),
         ({}, {"draining": True}, OrderRefusal.DRAINING),
-        ({}, {"free_slots": 0}, OrderRefusal.NO_SLOT),
+        ({}, {"free_slots": 0, "may_hold": False}, OrderRefusal.NO_SLOT),
+        ({"ahead": True}, {"may_hold": False}, OrderRefusal.NO_SLOT),
         ({}, {"disk_ok": False}, OrderRefusal.DISK_FULL),
         ({"runtime": "claude"}, {}, OrderRefusal.RUNTIME_MISSING),
         ({"runtime": "opencode"}, {}, OrderRefusal.RUNTIME_MISSING),

@@ -13,6 +13,7 @@ from node_agent.wire.control import (
     PersonAnswers,
     PersonSays,
     StopControl,
+    TakeBack,
     TurnControl,
 )
 from node_agent.wire.endpoint import (
@@ -414,7 +415,11 @@ def samples() -> dict[str, Signed]:
     entry = JournalEntry(identity=WHO, order="0" * 64, mark=Mark.SPAWNED, last_event=2)
     return {
         "order": order().model_copy(update={"endpoint": "ollama"}),
+        "ahead_order": order().model_copy(update={"ahead": True}),
         "receipt": receipt(),
+        "take_back": Control(
+            fleet=FLEET, node=TAG, seq=9, at=AT, body=TakeBack(identity=WHO, reason="a slot is free on b")
+        ),
         "control": Control(fleet=FLEET, node=TAG, seq=5, at=AT, body=stop),
         "examine": Control(
             fleet=FLEET,

@@ -29,7 +29,7 @@ def test_what_a_person_or_the_owner_said_is_never_rebound() -> None:
 def test_marks_go_one_way_and_publishing_holds_no_slot() -> None:
     assert set(MARKS) | FINAL == set(Mark)
     last = max(MARKS.index(mark) for mark in HOLDS_SLOT)
-    assert set(MARKS[: last + 1]) == HOLDS_SLOT
+    assert MARKS[0] is Mark.HELD and set(MARKS[1 : last + 1]) == HOLDS_SLOT
     assert MARKS[last] is Mark.COMMITTED
 
 

@@ -27,6 +27,7 @@ WITHOUT_PAGE = {
     "POST /v1/deliveries/again": "not there yet: no page shows deliveries",
     "POST /v1/fleet/up": OF_A_TERMINAL,
     "POST /v1/fleet/down": "a console that ends its own coordinator could not say what became of it",
+    "POST /v1/fleet/handover": "who is about to close the machine asks it there",
     "POST /v1/fleet/doctor": "its answer is a stream of steps, for a terminal",
     "POST /v1/nodes/probe": OF_A_TERMINAL,
     "POST /v1/nodes": OF_A_TERMINAL,

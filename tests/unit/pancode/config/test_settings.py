@@ -147,7 +147,7 @@ def test_a_key_that_a_repository_misspelt_has_the_nearest(loaded: Load, text: st
         (
             "nodes: 4",
             "pancode.yaml:1: nodes: 4 does not fit",
-            "known are evidence_receipts, evidence_size",
+            "known are ahead, ahead_usd, evidence_receipts",
         ),
         ("budget: {ceiling: lots}", "budget.ceiling: 'lots' does not fit", "correct"),
         ("budget: {ceiling: -1}", "budget.ceiling: -1 does not fit", "correct"),

@@ -226,6 +226,8 @@ class Puppet:
         self.uplink = coordinator.redis.uplink(self.tag)
         self.session, self.nonce, self.seq = "s1", "nonce-1", 0
         self.control_seen, self.open = 0, []  # type: int, list[AttemptId]
+        self.ahead = 0
+        """The most orders that it holds until a slot is free."""
         self.events: dict[str, int] = {}
         self.obeys = {coordinator.key.public.keyid: coordinator.key.public}
         self.facts = facts()
@@ -271,7 +273,7 @@ class Puppet:
             "echo": echo or (beat.time if beat else None),
             "epoch_seen": beat.time.epoch if beat else 0,
             "control_seen": self.control_seen,
-            "ask": Ask(seq=self.seq, slots=self.slots, open=tuple(self.open)),
+            "ask": Ask(seq=self.seq, slots=self.slots, open=tuple(self.open), ahead=self.ahead),
             "version": "0.1.0",
             "obeys": tuple(self.obeys),
             "facts": self.facts,

@@ -81,6 +81,16 @@ class Books(RuleBasedStateMachine):
         assert not self.over(Amount())
 
     @precondition(lambda self: self.open)
+    @rule(usd=CENTS, data=st.data())
+    def hand_over(self, usd: Decimal, data: st.DataObject) -> None:
+        """It holds its whole limit from then on, where that fits."""
+        account = data.draw(st.sampled_from(self.open))
+        made = books.raised(self.of(account), account, usd, self.stamp())
+        if not self.over(Amount(max((entry.usd for entry in made), default=Decimal(0)))):
+            self.book(made)
+            assert books.raised(self.of(account), account, usd, self.stamp()) == []
+
+    @precondition(lambda self: self.open)
     @rule(usd=st.none() | CENTS, beyond=CENTS, data=st.data())
     def settle(self, usd: Decimal | None, beyond: Decimal, data: st.DataObject) -> None:
         account = self._take(self.open, data)
@@ -92,6 +102,7 @@ class Books(RuleBasedStateMachine):
             self.unknown.append(account)
         else:
             self.actual[account.run] = usd
+            assert books.settle(self.of(account), account, Spent(usd), self.stamp()) == [], "settled once"
 
     @precondition(lambda self: self.open)
     @rule(usd=st.none() | CENTS, data=st.data())

@@ -30,8 +30,9 @@ def test_the_stage_of_a_run() -> None:
     assert seen(RunState.ENDED, FenceState.CLOSED) is RunStage.ENDED
     by_mark = [seen(RunState.RUNNING, FenceState.RUNNING, mark) for mark in MARKS]
     assert by_mark == [
+        RunStage.PLACED,
         *(RunStage.PREPARING, RunStage.PREPARING, RunStage.RUNNING, RunStage.VERIFYING, RunStage.VERIFYING),
-        *(RunStage.DELIVERING for _ in MARKS[5:]),
+        *(RunStage.DELIVERING for _ in MARKS[6:]),
     ]
 
 

@@ -1,0 +1,74 @@
+"""Fetches the snapshots of orders that are to be held, one after the other, beside the node agent's turn."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from queue import SimpleQueue
+
+from node_agent.attempt.accept import Opened
+from node_agent.attempt.ports import LinkDown, StepFailed, WorkspacesPort
+from node_agent.wire.identity import AttemptId
+
+Aside = Callable[[Callable[[], None]], None]
+"""Does work that may take long, which raises nothing: in another thread, or, where there is none, at once."""
+_log = logging.getLogger("pancode.node")
+
+
+class Snapshots:
+    """In memory only: what was not fetched when the node agent dies, the coordinator pushes again."""
+
+    def __init__(self, workspaces: WorkspacesPort, aside: Aside) -> None:
+        self._workspaces, self._aside = workspaces, aside
+        self._due: deque[Opened] = deque()
+        self._known: dict[str, Opened] = {}
+        """The orders that are asked for, by digest."""
+        self._over: SimpleQueue[tuple[Opened, bool]] = SimpleQueue()
+        self._busy = False
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def begin(self, opened: Opened) -> None:
+        """Fetch what the order needs, behind all that was asked for before. The same again: no effect."""
+        if opened.digest not in self._known:
+            self._known[opened.digest] = opened
+            self._due.append(opened)
+            self._next()
+
+    def drop(self, identity: AttemptId) -> Opened | None:
+        """The order of this attempt, which is not wanted any more; None: none is asked for."""
+        opened = next((one for one in self._known.values() if one.order.identity == identity), None)
+        return None if opened is None else self._known.pop(opened.digest)
+
+    def done(self) -> list[Opened]:
+        """The orders whose snapshot is here since this was asked last, in their order. Those whose snapshot
+        could not be reached are dropped: they come again."""
+        found: list[Opened] = []
+        while not self._over.empty():
+            opened, is_here = self._over.get()
+            found += [opened] if self._known.pop(opened.digest, None) and is_here else []
+            self._busy = False
+            self._next()
+        return found
+
+    def _next(self) -> None:
+        if self._due and not self._busy:
+            self._busy = True
+            self._aside(partial(self._fetch, self._due.popleft()))
+
+    def _fetch(self, opened: Opened) -> None:
+        is_here = False
+        try:
+            self._workspaces.fetch(opened.order.identity, opened.order.workspace)
+            is_here = True
+        except LinkDown:
+            pass
+        except StepFailed:
+            is_here = True  # no later try would mend it: its own start finds that out, and says it
+        except Exception:
+            _log.exception("%s: a fault of ours while its snapshot was fetched", opened.order.identity)
+        finally:
+            self._over.put((opened, is_here))

@@ -1,0 +1,148 @@
+"""What waits on nodes, handed over ahead of a free slot: how much may, and what is asked back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from functools import partial
+
+from node_agent.wire.control import TakeBack
+from pancode.control.core import Core
+from pancode.control.work import Work
+from pancode.core import books
+from pancode.core.ports import Transaction
+from pancode.core.records import Fence, Run, WaitReason, Workflow
+from pancode.life.ahead import cap_of, place_in_line, waits_there, why_it_stays
+from pancode.life.case import RunCase
+from pancode.life.orders import identity_of
+from pancode.life.placement import Standing, Unplaced, in_order, kept_back, lacks_slot_at, takes_now
+from pancode.nodes.node import NodeView
+
+
+class Lines:
+    """The orders that wait on nodes, in one round of binding."""
+
+    def __init__(
+        self, core: Core, views: Iterable[NodeView], fences: Iterable[Fence], everything: bool = False
+    ) -> None:
+        """`everything`: hand over as much as the nodes hold at most."""
+        self._core, self._everything = core, everything
+        self._views = {view.node.name: view for view in views}
+        self.waiting: dict[str, list[Fence]] = {}
+        """By node, the next one first."""
+        for fence in sorted(filter(waits_there, fences), key=place_in_line):
+            self.waiting.setdefault(fence.node, []).append(fence)
+
+    def many(self, name: str) -> int:
+        return len(self.waiting.get(name, ()))
+
+    def less(self, free: Mapping[str, int]) -> dict[str, int]:
+        """The free slots less those that an order which waits there takes up next."""
+        return {name: max(0, slots - self.many(name)) for name, slots in free.items()}
+
+    def room(self) -> dict[str, int]:
+        """How many more may wait, by node; only where some may."""
+        room = {name: self._most(view) - self.many(name) for name, view in self._views.items()}
+        return {name: more for name, more in room.items() if more > 0}
+
+    def lengths(self) -> dict[str, tuple[int, int]]:
+        """How many wait, and the slots, by node."""
+        return {name: (self.many(name), max(1, _slots(view))) for name, view in self._views.items()}
+
+    def is_not_to_wait(self, fence: Fence) -> bool:
+        """Whether nothing waits on nodes any more, as a setting says, or its node has no slot any more."""
+        view = self._views.get(fence.node)
+        return not self._core.rules.ahead or (view is not None and view.node.slots == 0)
+
+    def _most(self, view: NodeView) -> int:
+        holds = 0 if view.last is None else view.last.heartbeat.ask.ahead
+        return holds if self._everything else min(holds, _slots(view) * self._core.rules.ahead)
+
+
+def _slots(view: NodeView) -> int:
+    return 0 if view.last is None else min(view.last.heartbeat.ask.slots, view.node.slots)
+
+
+def staying(tx: Transaction, waiting: Iterable[Run]) -> dict[str, str]:
+    """Why no run of a workflow may be handed over, by workflow."""
+    firsts = {run.workflow: run for run in waiting if run.workflow is not None}
+    found = {name: why_it_stays(run, tx.get(Workflow, name)) for name, run in firsts.items()}
+    return {name: why for name, why in found.items() if why}
+
+
+def most_usd(core: Core, tx: Transaction, case: RunCase) -> tuple[Decimal | None, str]:
+    """What the attempt holds once it is handed over, None where no model is paid for; and why a ceiling has
+    no room for it, in words."""
+    run = case.run
+    held = books.held_scopes(case.entries, run.attempt)
+    before = max(held.values(), default=books.ZERO)
+    usd = cap_of(run, case.left(run.attempt), core.rules.ahead_usd, before)
+    if usd is None or usd <= before:
+        return usd, ""
+    purses = [(purse, held[purse.balance.scope]) for purse in core.held_in(tx, held)]
+    purses += [(purse, before) for purse in core.period_purses(tx)]
+    for purse, has in purses:
+        more = books.Amount(books.minus(usd, has))
+        if why := books.refusal(purse.balance, purse.ceilings, more):
+            return usd, f"{purse.balance.scope} has no room for its whole limit of ${usd:.2f}: {why}"
+    return usd, ""
+
+
+class TakingBack:
+    """Asks for orders that should not wait where they do; the node's own word says what comes back.
+
+    What was asked for is kept in memory: a coordinator that starts anew asks again, which changes nothing.
+    """
+
+    def __init__(self, work: Work, lines: Lines, standing: Standing) -> None:
+        self._work, self._lines, self._standing = work, lines, standing
+        every = [fence for line in lines.waiting.values() for fence in line]
+        runs = [(fence, work.tx.get(Run, fence.run)) for fence in every]
+        self._runs = {identity_of(fence): run for fence, run in runs if run is not None}
+
+    def ask(self, left: Mapping[str, int], in_vain: Sequence[Run]) -> None:
+        """`left`: the slots that are free after this round; `in_vain`: runs that found none."""
+        known, asked, free = self._work.core.live.binding.recalled, dict[str, str](), dict(left)
+        for fence in self._in_order():
+            identity = identity_of(fence)
+            key = f"{identity} {fence.mark}"
+            run, goes_to = self._runs[identity], known.get(key)
+            why = ""
+            if goes_to is None and not fence.stop_sent:
+                why, goes_to = self._why(run, fence, free, in_vain)
+            if why:
+                self._work.send(fence.node, TakeBack(identity=identity, reason=why))
+                self._work.tell(run.id, "placement", fence.node, "asked back", why)
+            if goes_to is not None and (why or key in known):
+                asked[key] = goes_to
+                free[goes_to] = free.get(goes_to, 0) - 1
+        self._work.after(partial(setattr, self._work.core.live.binding, "recalled", asked))
+
+    def firsts(self) -> list[Unplaced]:
+        """The run that begins next on each busy node, as one that waits for a slot: a session may rest for
+        it."""
+        busy = (line[0] for name, line in self._lines.waiting.items() if not self._standing.free.get(name))
+        runs = (self._runs.get(identity_of(fence)) for fence in busy)
+        return [Unplaced(run, "", WaitReason.NO_SLOT) for run in runs if run is not None]
+
+    def _in_order(self) -> list[Fence]:
+        """As they would begin if all waited here."""
+        found = {fence.run: fence for line in self._lines.waiting.values() for fence in line}
+        return [found[run.id] for run in in_order(self._runs.values())]
+
+    def _why(
+        self, run: Run, fence: Fence, free: Mapping[str, int], in_vain: Sequence[Run]
+    ) -> tuple[str, str | None]:
+        """Why the order is wanted back, and the node that has a free slot for it, if that is why."""
+        standing, line = self._standing, self._lines.waiting[fence.node]
+        if why := kept_back(run, fence.node, standing):
+            return why, ""
+        if self._lines.is_not_to_wait(fence):
+            return f"nothing is to wait on {fence.node}", ""
+        behind = [self._runs.get(identity_of(one)) for one in line[line.index(fence) + 1 :]]
+        waiting = (one for one in in_vain if fence.node in lacks_slot_at(one, standing))
+        first = next((one for one in (*behind, *waiting) if one and one.priority > run.priority), None)
+        if first is not None:
+            return f"run {first.id} comes before it", ""
+        place = next((name for name in takes_now(run, standing, free) if name != fence.node), None)
+        return (f"a slot is free on {place}", place) if place else ("", None)

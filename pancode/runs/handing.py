@@ -1,0 +1,67 @@
+"""Hands over all that may wait on nodes, now, and lists what waits where, and what stays here and why."""
+
+from __future__ import annotations
+
+from typing_extensions import TypedDict
+
+from node_agent.wire.identity import Mark
+from pancode.control.core import Core, locked, open_fences
+from pancode.control.run import in_line
+from pancode.core.records import Fence, Run, RunState
+from pancode.dispatch import bind
+from pancode.life.ahead import place_in_line, waits_there
+from pancode.life.placement import in_order
+from pancode.runs.rounds import act
+
+
+class HandedRun(TypedDict):
+    """A run that waits on a node for a slot. `there`: the node has said that it has the order."""
+
+    run: str
+    node: str
+    why: str
+    there: bool
+
+
+class StayingRun(TypedDict):
+    """A run that waits for its coordinator, and why."""
+
+    run: str
+    why: str
+    task: str
+
+
+class HandoverShape(TypedDict):
+    """What goes on without the coordinator, and what does not. `at_work`: so many runs have begun."""
+
+    at_work: int
+    handed: list[HandedRun]
+    stays: list[StayingRun]
+
+
+@locked
+def hand_over(core: Core) -> HandoverShape:
+    """The same again hands over what has come meanwhile, and says what the nodes have by then."""
+    bind.bind(core, everything=True)
+    act(core)
+    with core.ports.ledger.transaction() as tx:
+        fences = open_fences(tx)
+        waiting = sorted(filter(waits_there, fences), key=lambda one: (one.node, place_in_line(one)))
+        found = [(fence, tx.get(Run, fence.run)) for fence in waiting]
+        handed = [_handed(fence, in_line(tx, run, fence)) for fence, run in found if run is not None]
+        bound = {fence.run for fence in fences}
+        stays = [run for run in tx.find(Run, {"state": RunState.PENDING}) if run.id not in bound]
+    return {
+        "at_work": len({fence.run for fence in fences}) - len(handed),
+        "handed": handed,
+        "stays": [_staying(run) for run in in_order(stays)],
+    }
+
+
+def _handed(fence: Fence, why: str) -> HandedRun:
+    return {"run": fence.run, "node": fence.node, "why": why, "there": fence.mark == Mark.HELD}
+
+
+def _staying(run: Run) -> StayingRun:
+    task = " ".join((run.task or " ".join(run.argv or ())).split())
+    return {"run": run.id, "why": run.reason, "task": task}

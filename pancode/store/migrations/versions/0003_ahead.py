@@ -1,0 +1,18 @@
+"""Orders that wait on a node for a slot."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("fences", schema=None) as batch_op:
+        batch_op.add_column(
+            sa.Column("ahead", sa.Boolean(), autoincrement=False, nullable=False, server_default=sa.false())
+        )

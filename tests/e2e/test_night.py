@@ -1,0 +1,123 @@
+"""More work than slots, and nobody leads: the hosts alone do what was handed over, once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from decimal import Decimal
+
+import pytest
+
+from node_agent.wire.identity import HOLDS_SLOT, Mark
+from tests.e2e.fleets import own_fleet, up
+from tests.e2e.ground import Ground, kill_coordinator, money, valkey_pid
+from tests.e2e.owner import Owner, script, until
+from tests.lab import Lab
+
+pytestmark = pytest.mark.slow
+
+TASKS = 12
+OVER = {*Mark} - HOLDS_SLOT - {Mark.HELD}
+"""Marks at which the work is done."""
+
+
+@pytest.fixture(scope="module")
+def two(lab: Lab) -> Iterator[tuple[Owner, tuple[Ground, Ground]]]:
+    """A fleet of two hosts, with two slots each."""
+    with own_fleet(lab, (1, 2), more={"nodes": {"slots": 2}, "budget": {"ceiling": 100}}) as owner:
+        up(owner, 1, 2)
+        yield owner, (Ground(owner, lab, 1), Ground(owner, lab, 2))
+
+
+def _handed_over(owner: Owner, name: str, last: str = "sleep 3") -> list[str]:
+    """Twelve small tasks, of which four are at work and eight wait on the hosts."""
+    top = owner.repository(name)
+    owner.run("queue", "pause", "pool.any").ok()
+    runs = [
+        owner.dispatch(
+            *("--runtime", "scripted", "--budget", "0.05", "--verify", f"test -f made-{number}.txt"),
+            script(f"write made-{number}.txt 'x\\n'", "usage 10 5 0.01", last),
+            cwd=top,
+        )
+        for number in range(TASKS)
+    ]
+    owner.run("queue", "resume", "pool.any").ok()
+    told = owner.ask("fleet", "handover")
+    assert told["stays"] == [] and all(one["there"] for one in told["handed"]), told
+    assert len(told["handed"]) + told["at_work"] == TASKS and len(told["handed"]) >= TASKS - 4 - 2, told
+    why = owner.show(told["handed"][-1]["run"])
+    assert why["waits"] == "handed" and why["reason"].startswith("handed to node"), why
+    return runs
+
+
+def _places(hosts: tuple[Ground, Ground], runs: list[str]) -> dict[str, list[str]]:
+    """By run, the marks of all that hosts have begun of it."""
+    found = [(run, entry) for run in runs for host in hosts for entry in host.entries(run)]
+    return {run: [entry.mark for one, entry in found if one == run] for run in runs}
+
+
+def _done_alone(hosts: tuple[Ground, ...], runs: list[str], what: str) -> None:
+    """Each of these hosts has done all that it held, and none of it has been answered."""
+
+    def all_over() -> bool:
+        entries = [entry for run in runs for host in hosts for entry in host.entries(run)]
+        return bool(entries) and all(entry.mark in OVER for entry in entries)
+
+    until(all_over, what, 120, lambda: {run: [h.mark(run) for h in hosts] for run in runs})
+
+
+def _all_well(owner: Owner, hosts: tuple[Ground, Ground], runs: list[str], spent: Decimal) -> None:
+    for run in runs:
+        ended = owner.ended(run, 120)
+        assert (ended["outcome"], ended["attempt"], ended["fence"]) == ("done", 1, 1), ended
+        assert owner.ask("receipt", "verify", run)["verdict"] == "PASS"
+    assert all(len(marks) == 1 for marks in _places(hosts, runs).values()), "each in one place"
+    assert money(owner) == (spent + Decimal("0.01") * len(runs), Decimal(0)), (
+        "each is booked once, nothing is held"
+    )
+
+
+def test_a_frozen_coordinator_finds_all_done_in_the_morning(
+    two: tuple[Owner, tuple[Ground, Ground]],
+) -> None:
+    owner, hosts = two
+    spent, _ = money(owner)
+    runs = _handed_over(owner, "frozen")
+    desk = kill_coordinator(owner, signal.SIGSTOP)
+    try:
+        _done_alone(hosts, runs, "the hosts have done all of it")
+    finally:
+        os.kill(desk, signal.SIGCONT)
+    _all_well(owner, hosts, runs, spent)
+
+
+def test_a_coordinator_without_power_and_a_node_agent_that_was_killed(
+    two: tuple[Owner, tuple[Ground, Ground]],
+) -> None:
+    owner, hosts = two
+    spent, _ = money(owner)
+    runs = _handed_over(owner, "dark")
+    server = valkey_pid(owner)
+    kill_coordinator(owner)
+    os.kill(server, signal.SIGKILL)
+    hosts[1].kill_agent()
+    _done_alone(hosts[:1], runs, "one host has done all of its share")
+    waits = [entry for run in runs for entry in hosts[1].entries(run) if entry.mark is Mark.HELD]
+    assert waits, "the other has work that waits for its node agent"
+    owner.run("fleet", "up", timeout_s=180).ok()
+    _all_well(owner, hosts, runs, spent)
+
+
+def test_what_is_stopped_before_it_has_begun_never_does(two: tuple[Owner, tuple[Ground, Ground]]) -> None:
+    owner, _ = two
+    spent, _ = money(owner)
+    runs = _handed_over(owner, "morning", "sleep 60")
+    handed = [run for run in runs if owner.look(run)["waits"] == "handed"]
+    for run in runs:
+        owner.run("runs", "stop", run).ok()
+    for run in runs:
+        ended = owner.ended(run)
+        assert ended["outcome"] == "interrupted", ended
+        assert (ended["started_at"] is None) is (run in handed), ended
+    assert len(handed) == 8 and money(owner)[1] == 0

@@ -1,0 +1,110 @@
+"""What must be true of orders that wait on nodes. Each invariant is one method; its docstring is its name."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from node_agent.attempt.records import JournalRecord
+from node_agent.wire.identity import HOLDS_SLOT, AttemptId, Mark
+from node_agent.wire.order import Order
+from node_agent.wire.signing import parse_envelope, parse_message
+from pancode.core.ports import Transaction
+from pancode.core.records import BookEntry, Closed, EntryKind, Fence, Run
+from tests.simulation.invariants import must
+from tests.simulation.machines import Machine
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+PATIENCE = 3
+"""So many steps may pass before a slot that is free is taken by what waits there."""
+
+
+class NightTruth:
+    """Keeps what it has seen of each machine a step before."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._seen: set[tuple[str, int]] = set()
+        self._idle: dict[str, tuple[AttemptId | None, int]] = {}
+        """By machine: the first that waits beside a free slot, and for how many steps."""
+        self._drained: dict[str, set[AttemptId]] = {}
+
+    def after_step(self) -> None:
+        for machine in self.world.machines:
+            live = machine.journal.live()
+            held = [entry for entry in live if entry.mark is Mark.HELD]
+            self.what_waits_has_its_snapshot(machine, held)
+            self.a_free_slot_is_taken_whoever_leads(machine, live, held)
+            self.a_drained_node_begins_nothing(machine, held)
+        with self.world.coordinator.seen() as tx:
+            self.what_went_ahead_is_paid_for(tx)
+            self.what_a_node_holds_is_freed_by_its_word_alone(tx)
+
+    def what_waits_has_its_snapshot(self, machine: Machine, held: list[JournalRecord]) -> None:
+        """Nothing is held that could not begin without the coordinator."""
+        for entry in held:
+            kind = machine.journal.order(entry.identity).workspace.kind
+            is_here = kind == "none" or str(entry.identity) in machine.host.mirrored
+            must(is_here, f"{machine.name} holds {entry.identity} without its snapshot")
+
+    def a_free_slot_is_taken_whoever_leads(
+        self, machine: Machine, live: list[JournalRecord], held: list[JournalRecord]
+    ) -> None:
+        """A node at work with a free slot begins what waits there, frozen or dead coordinator or not."""
+        taken = sum(entry.mark in HOLDS_SLOT for entry in live)
+        works = machine.agent is not None and not machine.frozen and not machine.gone
+        waits = [
+            entry
+            for entry in held
+            if not entry.damaged and machine.top.forbids(self._order(machine, entry)) is None
+        ]
+        free = works and machine.agent is not None and taken < machine.agent.slots()
+        is_full = machine.host.full or machine.shelf.full or not machine.facts.disk_ok()
+        first, steps = self._idle.get(machine.name, (None, 0))
+        waiting = waits[0].identity if free and waits and not is_full else None
+        steps = steps + 1 if waiting is not None and waiting == first else 0
+        self._idle[machine.name] = waiting, steps
+        must(steps <= PATIENCE, f"{machine.name} leaves {waiting} waiting on a free slot")
+
+    def a_drained_node_begins_nothing(self, machine: Machine, held: list[JournalRecord]) -> None:
+        """What waited when the node had read its drain has gone back."""
+        for identity in self._drained.pop(machine.name, set()):
+            entry = machine.journal.get(identity)
+            begun = entry is not None and entry.mark not in (Mark.HELD, Mark.REFUSED)
+            must(not begun, f"{machine.name} drains, and has begun {identity}")
+        if machine.journal.node().draining:
+            self._drained[machine.name] = {entry.identity for entry in held}
+
+    def what_a_node_holds_is_freed_by_its_word_alone(self, tx: Transaction) -> None:
+        """No journal that was told earlier, and no wish of ours, says that it will not begin there."""
+        for fence in tx.find(Fence):
+            must(
+                fence.mark != Mark.HELD or fence.closed is not Closed.NEVER_ACCEPTED,
+                f"{fence.run}: freed, and {fence.node} holds it",
+            )
+
+    def what_went_ahead_is_paid_for(self, tx: Transaction) -> None:
+        """The day holds the whole limit of its order, so that whatever it costs fits under the ceiling; but
+        for programs that are to cost nothing."""
+        for fence in tx.find(Fence):
+            if not fence.ahead or (fence.run, fence.fence) in self._seen:
+                continue
+            self._seen.add((fence.run, fence.fence))
+            run = tx.get(Run, fence.run)
+            if run is None or not run.estimate_usd:
+                continue
+            order = parse_message(Order, parse_envelope(fence.order).body())
+            mine = [e for e in tx.find(BookEntry, {"run": fence.run}) if e.attempt == fence.attempt]
+            day = [e for e in mine if e.scope.startswith("day:")]
+            signs = {EntryKind.HOLD: 1, EntryKind.RELEASE: -1}
+            held = sum((signs.get(e.kind, 0) * e.usd for e in day), Decimal(0))
+            is_over = any(e.kind in (EntryKind.SPEND, EntryKind.UNKNOWN) for e in day)
+            most = order.limits.usd
+            must(
+                is_over or (most is not None and held >= most), f"{fence.run} may cost {most}, {held} is held"
+            )
+
+    def _order(self, machine: Machine, entry: JournalRecord) -> Order:
+        return machine.journal.order(entry.identity)

@@ -1,0 +1,30 @@
+"""What `fleet handover` says: what goes on without this machine, what stays, and what is on its way."""
+
+from __future__ import annotations
+
+from pancode.cli.fleet.fleet import handed_over
+from pancode.plain import ordinal
+
+
+def test_what_waits_what_stays_and_what_is_on_its_way() -> None:
+    handed = [
+        {"run": "r-aaaa", "node": "gpubox", "why": "handed to gpubox, 1st there", "there": True},
+        {"run": "r-bbbb", "node": "gpubox", "why": "handed to gpubox, 2nd there", "there": False},
+    ]
+    stays = [{"run": "r-cccc", "why": "approval before start", "task": "deploy it"}]
+    text = handed_over({"at_work": 1, "handed": handed, "stays": stays})
+    assert text.startswith("1 run at work, 2 waiting on nodes, 1 here\n")
+    assert "on its way  handed to gpubox, 2nd there" in text and "approval before start" in text
+    assert text.endswith(
+        "1 run on the way, which no node has said that it has; look again: pancode fleet handover\n"
+    )
+    assert (
+        handed_over({"at_work": 0, "handed": [], "stays": []})
+        == "0 runs at work, 0 waiting on nodes, 0 here\n"
+    )
+
+
+def test_ordinals() -> None:
+    assert [ordinal(n) for n in (1, 2, 3, 4, 11, 12, 13, 21, 102, 111)] == (
+        "1st 2nd 3rd 4th 11th 12th 13th 21st 102nd 111th".split()
+    )
