@@ -257,7 +257,7 @@ class Order(Message):
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """The JSON form without `ahead` and `skills` that are not set: an older node agent does not know them,
-        and refuses an order that has them."""
+        """The JSON form without `ahead` and `skills` that are not set: an older node agent refuses an order
+        with what it does not know."""
         told: dict[str, Any] = write(self)
         return {name: value for name, value in told.items() if value or name not in ("ahead", "skills")}
