@@ -96,13 +96,13 @@ def order_for(
         limits=limits_of(run.limits),
         env=tuple(run.env),
         secrets=tuple(run.secrets),
+        skills=_skills(run),
         depth=run.depth,
         resume=_resumed(run),
         board=_board(run),
         answer=run.terms.get("answers") if RUNTIMES[run.runtime].own else None,
         turns=_turns(run),
         fleet_tools=_fleet(run, tools),
-        skills=_skills(run),
         trace=run.trace,
     )
 
