@@ -237,6 +237,8 @@ class Order(Message):
     env: tuple[str, ...] = ()
     """The names of the node's variables that the agent may see."""
     secrets: tuple[SecretName, ...] = ()
+    skills: Annotated[tuple[OrderedSkill, ...], Field(max_length=MOST_SKILLS)] = ()
+    """Laid where its program looks for skills. Only for a runtime that reads them."""
     depth: Count = 0
     resume: Resumed | None = None
     """The session to continue; None: a new one."""
@@ -248,8 +250,6 @@ class Order(Message):
     """The run is a sitting; None: a headless run. Only for a runtime that takes turns."""
     fleet_tools: FleetTerms | None = None
     """The tools of the fleet that its agent may ask for, an orchestrator in a sitting; None: it may not."""
-    skills: Annotated[tuple[OrderedSkill, ...], Field(max_length=MOST_SKILLS)] = ()
-    """Laid where its program looks for skills. Only for a runtime that reads them."""
     ahead: bool = False
     """The node may hold it until one of its slots is free, also while it does not hear the coordinator. Then
     `start_by` is the time by which the node has to have it."""

@@ -66,8 +66,8 @@ def keep(work: Work, claims: Claims) -> None:
     run = work.tx.get(Run, claims.identity.run)
     if run is None or run.judges is not None or not _leaves(run.runtime):
         return
-    in_lane = _is_in_lane(work.tx, run)
-    if run.project is None and not in_lane:
+    lane = lane_of(work.tx, run)
+    if run.project is None and not lane:
         return
     if "rehearses" in run.terms:  # nothing of it has happened, and the next one would be told it
         return
@@ -77,7 +77,7 @@ def keep(work: Work, claims: Claims) -> None:
     parts = parts_of(answer)
     if scouts and answer.strip() and not parts:  # it was asked one thing: all it says is the report
         parts = {"REPORT": clipped(unhidden(answer.strip()), MOST_PART)}
-    elif not parts and (in_lane or "in_workspace" in run.terms):  # the next one there is told it all the same
+    elif not parts and (lane or "in_workspace" in run.terms):  # the next one there is told it all the same
         parts = left_by(answer, MOST_LEFT)
     if parts:
         _write(work, run, claims, parts)
@@ -94,9 +94,10 @@ def _write(work: Work, run: Run, claims: Claims, parts: dict[str, str]) -> None:
     work.tx.put(RunNote(run.id, at_ms, project, run.agent, claims.commit, receipt, task, parts))
 
 
-def _is_in_lane(tx: Transaction, run: Run) -> bool:
+def lane_of(tx: Transaction, run: Run) -> str:
+    """The workflow of the lane whose item it is; empty: none."""
     workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
-    return workflow is not None and workflow.kind is WorkflowKind.LANE
+    return workflow.id if workflow is not None and workflow.kind is WorkflowKind.LANE else ""
 
 
 def _leaves(runtime: str) -> bool:

@@ -26,6 +26,7 @@ from pancode.errors import UsageError, WorkspaceError
 from pancode.life.continuing import IDLE_MS, LeftOver, SittingTerms, continued, wanted
 from pancode.life.placement import can_be_had, is_walled
 from pancode.nodes.node import NodeView
+from pancode.runs.history import lane_of
 from pancode.workflow import rejoining
 from pancode.workflow.rejoining import begins_at, same_files
 
@@ -63,7 +64,8 @@ def dispatch_again(
     if old.workflow is not None and not alone:
         with core.ports.ledger.transaction() as tx:
             rejoining.must_take(tx, old)  # before anything is paid for a snapshot; and again as it is queued
-        request = replace(request, in_step=True, begins=begins_at(old))
+            lane = lane_of(tx, old)
+        request = replace(request, in_step=True, begins=begins_at(old), lane=lane)
     elif recovers and "begins" in old.terms and not old.takes_turns:
         request = replace(request, begins=same_files(old), continues=old.id)
     request = going_on(old, request) if resume else request

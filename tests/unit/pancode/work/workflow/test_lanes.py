@@ -293,10 +293,18 @@ def test_an_agent_is_told_what_the_item_before_has_left_and_a_script_is_not(nigh
     assert (told["repository"], told["budget"], told["used"]) == (None, 800, sum(map(len, texts)) // 4 + 1)
     runs = [night.runs()[name].id for name in "21"]
     assert [one["run"] for one in night.world.http.get("/v1/history?lane=night").json()["notes"]] == runs
+    add(night, "read the port", **agent)
+    night.claim()
+    night.end("4", **ERROR)
+    assert night.world.http.post(f"/v1/runs/{night.runs()['4'].id}/retry", {"by": "ana"}).status_code == 201
+    assert "8080" in night.runs()["4"].prompt and "in this lane" in night.runs()["4"].prompt, "in its place"
+    night.advance()
+    night.claim()
+    night.end("4")
     (night.world.coordinator.home / "pancode.yaml").write_text("history: {tokens: 0}\n")
     add(night, "read the port", **agent)
     night.claim()
-    assert "8080" not in night.runs()["4"].prompt
+    assert "8080" not in night.runs()["5"].prompt
 
 
 def test_items_in_a_workspace_go_on_from_each_other(flows: Flows, trees: Trees, tmp_path: Path) -> None:
