@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from node_agent.agent.publish import EventSigner, Outbox
-from node_agent.agent.snapshots import Snapshots
+from node_agent.agent.snapshots import SnapshotQueue
 from node_agent.agent.world import Drive, World
 from node_agent.attempt.accept import (
     Accept,
@@ -60,7 +60,7 @@ class Intake:
         self._world, self._session, self._outbox, self._drive = world, session, outbox, drive
         self._now, self._free_slots, self._ready = moment.now, moment.free_slots, moment.ready
         self._note = note
-        self._snapshots = Snapshots(world.workspaces, world.aside)
+        self._snapshots = SnapshotQueue(world.workspaces, world.aside)
         self._unwritten: set[str] = set()
         """Digests of orders that were refused while not even that fitted on the disk."""
         self._signer = EventSigner(world.node, world.key, world.clock, world.fleet)

@@ -17,7 +17,7 @@ Aside = Callable[[Callable[[], None]], None]
 _log = logging.getLogger("pancode.node")
 
 
-class Snapshots:
+class SnapshotQueue:
     """In memory only: what was not fetched when the node agent dies, the coordinator pushes again."""
 
     def __init__(self, workspaces: WorkspacesPort, aside: Aside) -> None:

@@ -10,7 +10,7 @@ import pytest
 from node_agent.agent import intake
 from node_agent.agent.agent import NodeAgent
 from node_agent.agent.control import Controls
-from node_agent.agent.snapshots import Snapshots
+from node_agent.agent.snapshots import SnapshotQueue
 from node_agent.attempt import accept, records
 from node_agent.wire.event import Refused
 from node_agent.wire.failure import OrderRefusal
@@ -85,7 +85,7 @@ NIGHT_BUGS = (
     Bug("bound again before the node has given it back", NIGHTS, _believe_that_it_came_back),
     Bug("a stop does not reach what is held", NIGHTS, _to(Controls, "_end", _end_what_works)),
     Bug("what is held waits for a link", NIGHTS, _to(NodeAgent, "_take_up", _only_with_a_link)),
-    Bug("its snapshot is fetched when it begins", NIGHTS, _to(Snapshots, "begin", _fetch_later)),
+    Bug("its snapshot is fetched when it begins", NIGHTS, _to(SnapshotQueue, "begin", _fetch_later)),
     Bug(
         "a slot is promised to what waits and given away",
         NIGHTS,

@@ -315,7 +315,7 @@ def handover(face: Json) -> int:
 
     A few runs for each slot are handed over all the time; before you close the machine, this sends the rest,
     and waits up to half a minute until the nodes have it. What has ended is landed, and what has failed is
-    tried again, when this machine is back. Exit code 6 while a node has not said that it has what it was sent.
+    tried again, when this machine is back. Exit code 6 while a node has not said that it has its share.
     """
     client = face.client()
     answer: dict[str, Any] = {}
