@@ -14,8 +14,8 @@ from pydantic import Field
 
 from node_agent.wire.model import Digest, WireModel
 
-MOST_PACKED, MOST_UNPACKED = 131_072, 4 << 20
-"""Characters of all packed skills of one order; bytes of one that is unpacked, with its frame."""
+MOST_PACKED, MOST_UNPACKED = 131_072, 32 << 20
+"""Characters of all packed skills of one order; bytes of one that is unpacked, in JSON."""
 MOST_SKILLS = 100
 SkillName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 SkillPlace = Literal["", ".pancode/skills", ".agents/skills", ".claude/skills"]

@@ -154,7 +154,7 @@ def search(
             raise NotFoundError(f"{where} has no file {path} at {at[:12]}", fix=fix, code="no_index")
         found, wrong = read_index(file.read_text("utf-8", "replace"), f"{path} of {where}")
     if wrong:
-        face.note(f"warning: {wrong} of the index are left out: they name no skill")
+        face.note(f"warning: {counted(wrong, 'part')} of the index left out: no skill is named there")
     rows = [one.shape() for one in matching(found, " ".join(words))]
     lines = [f"{row['name']}: {safe(row['description'])}\n  {safe(shlex.join(row['add']))}\n" for row in rows]
     face.show({"index": where, "commit": at, "skills": rows}, lambda: "".join(lines) or "no skill fits\n")

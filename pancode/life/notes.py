@@ -47,7 +47,8 @@ def in_use(notes: Sequence[RunNote], task: str, near: Mapping[str, Nearness] = N
     lines = [note for line in Nearness for note in newest if near.get(note.run) is line]
     others = [note for note in newest if note.run not in near]
     fit = ranked(others, task)
-    return [*lines, *fit, *(note for note in others if note not in fit)]
+    told = {note.run for note in fit}
+    return [*lines, *fit, *(note for note in others if note.run not in told)]
 
 
 def _score(wanted: set[str], words: set[str], common: Counter[str], many: int) -> float:

@@ -11,6 +11,8 @@ from pancode.plain import size
 from pancode.skills.skill import Skill
 from pancode.skills.sources import PROJECT, PROJECT_FOLDERS, FoundSkill, named
 
+NOT_AGREED = "not_agreed"
+
 
 def given(wanted: Sequence[str], found: Sequence[FoundSkill], unagreed: Collection[str]) -> GivenSkills:
     """All of these, then of the project as many as there is room for.
@@ -18,26 +20,28 @@ def given(wanted: Sequence[str], found: Sequence[FoundSkill], unagreed: Collecti
     `unagreed`: names of what permits or runs something, and nobody has said yes. NotFoundError, RefusedError
     or ConfigError for one that is named and cannot be given; one of the project is left out then.
     """
-    first = [named(found, name) for name in dict.fromkeys(wanted)]
+    first, asks = [named(found, name) for name in dict.fromkeys(wanted)], list[str]()
     others = [one for one in found if one.source.origin == PROJECT and one.skill.name not in wanted]
     ordered, left_out, room = list[OrderedSkill](), list[str](), MOST_PACKED
     for one in (*first, *others):
-        name, is_named = one.skill.name, one in first
+        name, text = one.skill.name, packed(_files(one.skill))
         refused: PancodeError | None = _why_not(one.skill, name in unagreed)
-        if refused is not None and is_named:
-            raise refused
-        text = "" if refused is not None else packed(_files(one.skill))
         if refused is None and (len(text) > room or len(ordered) == MOST_SKILLS):
             most = f"the skills of a run may take {size(MOST_PACKED)}, packed, and be {MOST_SKILLS}"
             refused = ConfigError(f"there is no room for the skill {name}", why=most, fix="name fewer skills")
-            if is_named:
-                raise refused
-        if refused is not None:
+        if refused is None:
+            room -= len(text)
+            digest = one.skill.digest
+            ordered.append(OrderedSkill(name=name, digest=digest, place=_place(one), packed=text))
+        elif name in wanted:
+            raise refused
+        elif refused.code == NOT_AGREED:
+            asks.append(name)
+        else:
             left_out.append(f"{refused}: {refused.fix}")
-            continue
-        room -= len(text)
-        digest = one.skill.digest
-        ordered.append(OrderedSkill(name=name, digest=digest, place=_place(one), packed=text))
+    if asks:
+        what = "skills of the project that permit or run something, and nobody has said yes to them"
+        left_out.append(f"{what}: pancode skills agree {' '.join(asks)}")
     return GivenSkills(tuple(sorted(ordered, key=lambda one: one.name)), tuple(left_out))
 
 
@@ -49,7 +53,7 @@ def _why_not(skill: Skill, unagreed: bool) -> RefusedError | None:
     if unagreed:
         why, fix = "; ".join(power.what for power in skill.powers), f"pancode skills agree {skill.name}"
         what = f"the skill {skill.name} permits or runs something, and nobody has said yes to it"
-        return RefusedError(what, why=why, fix=fix, code="not_agreed")
+        return RefusedError(what, why=why, fix=fix, code=NOT_AGREED)
     return None
 
 
