@@ -327,6 +327,13 @@ def test_a_node_that_knows_nothing_of_it_is_sent_nothing_ahead() -> None:
     assert not night.orders["r-0001"][1].ahead and "ahead" not in night.orders["r-0001"][1].model_dump()
 
 
+def test_large_orders_do_not_fill_redis() -> None:
+    night = Night(1)
+    night.desk.core.rules = replace(night.desk.core.rules, node_quota=2**20)
+    night.dispatch("r-0001", *(f"r-1{number:03}" for number in range(6)), task="x" * 100_000)
+    assert 2 <= len(night.where()) - 1 <= 3, "a quarter of what the node may keep there"
+
+
 def test_a_nodes_own_ceiling_counts_the_whole_limit() -> None:
     night = Night(1)
     with night.desk.ledger.transaction() as tx:
