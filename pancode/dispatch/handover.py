@@ -41,8 +41,8 @@ class Lines:
         return {name: slots - self.many(name) for name, slots in free.items()}
 
     def room(self) -> dict[str, int]:
-        """How many more may wait, by node; only where some may. What waits lies in Redis, too, which is not to
-        fill with it."""
+        """How many more may wait, by node; only where some may. What waits lies in Redis, too, and is not to
+        fill it."""
         small = {name for name in self._views if 4 * self._bytes(name) < self._core.rules.node_quota}
         room = {name: self._most(self._views[name]) - self.many(name) for name in small}
         return {name: more for name, more in sorted(room.items()) if more > 0}
