@@ -230,8 +230,9 @@ def bind_in(work: Work, everything: bool = False) -> int:
         back = TakingBack(work, lines, standing)
         back.ask(turn.left(free), [one.run for one in turn.in_vain.values()])
         giving = GivingWay(work, fences, replace(standing, free=slots))
-        for next_one in back.firsts(slots):
-            giving.why(next_one)
+        for first in back.firsts(slots):
+            if first.run.reason != (why := giving.why(first)):
+                work.signal(first.run, Waits("placement", why, WaitReason.HANDED))
     return placed
 
 

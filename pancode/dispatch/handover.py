@@ -13,6 +13,7 @@ from pancode.core import books
 from pancode.core.ports import Transaction
 from pancode.core.records import Fence, Run, WaitReason, Workflow
 from pancode.life.ahead import cap_of, place_in_line, waits_there, why_it_stays
+from pancode.life.binding import handed_to
 from pancode.life.case import RunCase
 from pancode.life.orders import identity_of
 from pancode.life.placement import Standing, Unplaced, in_order, kept_back, lacks_slot_at, takes_now
@@ -126,9 +127,9 @@ class TakingBack:
     def firsts(self, slots: Mapping[str, int]) -> list[Unplaced]:
         """The run that begins next on each node without a free slot, as one that waits for a slot: a session
         may rest for it."""
-        busy = (line[0] for name, line in self._lines.waiting.items() if slots.get(name, 0) < 1)
-        runs = (self._runs.get(identity_of(fence)) for fence in busy)
-        return [Unplaced(run, "", WaitReason.NO_SLOT) for run in runs if run is not None]
+        busy = [line[0] for name, line in self._lines.waiting.items() if slots.get(name, 0) < 1]
+        runs = [(self._runs.get(identity_of(fence)), handed_to(fence.node)) for fence in busy]
+        return [Unplaced(run, why, WaitReason.NO_SLOT) for run, why in runs if run is not None]
 
     def _in_order(self) -> list[Fence]:
         """As they would begin if all waited here."""

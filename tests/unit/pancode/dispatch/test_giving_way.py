@@ -168,6 +168,8 @@ def test_a_session_rests_for_the_run_that_begins_next_on_its_node(world: World) 
     (rest,) = sent(world)
     assert (rest.what, rest.identity) == ("give_way", order.identity)
     assert sent(world) == [], "for the first of them"
+    shown = world.http.get(f"/v1/runs/{first}").json()["reason"]
+    assert shown == f"handed to n1, 1st there; session {chat} rests for it"
     rested(world, order)
     assert session(world, chat)["reason"] == f"rested: {first} needed its slot"
     assert world.context.row(Run, second).waits is WaitReason.HANDED
