@@ -120,7 +120,7 @@ SLICES = {
         ),
         "pancode/fleet/* pancode/wiring/* node_agent/link/* node_agent/agent/* tests/lab/*",
     ),
-    "faults": Slice(("tests/e2e/test_fault_",)),
+    "faults": Slice(("tests/e2e/test_fault_", "tests/e2e/test_night.py")),
     "trust": Slice(("tests/e2e/test_trust_", "tests/e2e/test_sandbox.py", "tests/e2e/test_leave_nothing.py")),
     "talks": Slice(
         (

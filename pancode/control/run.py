@@ -16,6 +16,7 @@ from pancode.core.names import LAST, OF_AGENT, RUNNING, not_found, pick_run
 from pancode.core.ports import Grouping, Transaction
 from pancode.errors import NotFoundError, RefusedError, UsageError
 from pancode.life.ahead import place_in_line, waits_there
+from pancode.life.binding import handed_to
 from pancode.life.case import stage_of
 from pancode.life.continuing import is_blocked, narrower, nexts
 from pancode.life.ends import GIVEN_UP
@@ -320,7 +321,8 @@ def in_line(tx: Transaction, run: records.Run, fence: records.Fence) -> str:
     open_ = (records.FenceState.OFFERED, records.FenceState.ACCEPTED)
     there = (one for state in open_ for one in tx.find(records.Fence, {"node": fence.node, "state": state}))
     before = sum(place_in_line(one) < place_in_line(fence) for one in there if waits_there(one))
-    return f"{run.reason}, {ordinal(before + 1)} there"
+    where = handed_to(fence.node)
+    return f"{where}, {ordinal(before + 1)} there{run.reason.removeprefix(where)}"
 
 
 def run_shape(core: Core, tx: Transaction, run: records.Run) -> RunShape:

@@ -213,7 +213,9 @@ def bind_in(work: Work, everything: bool = False) -> int:
     turn = _Turn(work, queue, {fence.run for fence in fences})
     firsts = turn.firsts()
     work.after(partial(setattr, core.live.binding, "waiting", len(firsts)))
-    if not firsts and not lines.waiting:
+    boot = core.ports.clock.boot_ms()
+    looks = bool(lines.waiting) and boot - core.live.binding.recalled_ms >= core.rules.look_ms
+    if not firsts and not looks:
         return 0
     whole = everything or _is_whole(work, many)
     standing = standing_of(work, firsts, (views, free), lines)
@@ -223,13 +225,14 @@ def bind_in(work: Work, everything: bool = False) -> int:
     placed = _place(work, turn, standing, giving, whole)
     if whole:
         turn.explain_more()
-    boot = core.ports.clock.boot_ms()
-    if lines.waiting and boot - core.live.binding.recalled_ms >= core.rules.look_ms:
+    if looks:
         work.after(partial(setattr, core.live.binding, "recalled_ms", boot))
         back = TakingBack(work, lines, standing)
         back.ask(turn.left(free), [one.run for one in turn.in_vain.values()])
-        for next_one in back.firsts():
-            giving.why(next_one)
+        giving = GivingWay(work, fences, replace(standing, free=slots))
+        for first in back.firsts(slots):
+            if first.run.reason != (why := giving.why(first)):
+                work.signal(first.run, Waits("placement", why, WaitReason.HANDED))
     return placed
 
 

@@ -13,6 +13,7 @@ from pancode.core import books
 from pancode.core.ports import Transaction
 from pancode.core.records import Fence, Run, WaitReason, Workflow
 from pancode.life.ahead import cap_of, place_in_line, waits_there, why_it_stays
+from pancode.life.binding import handed_to
 from pancode.life.case import RunCase
 from pancode.life.orders import identity_of
 from pancode.life.placement import Standing, Unplaced, in_order, kept_back, lacks_slot_at, takes_now
@@ -38,12 +39,17 @@ class Lines:
 
     def less(self, free: Mapping[str, int]) -> dict[str, int]:
         """The free slots less those that an order which waits there takes up next."""
-        return {name: max(0, slots - self.many(name)) for name, slots in free.items()}
+        return {name: slots - self.many(name) for name, slots in free.items()}
 
     def room(self) -> dict[str, int]:
-        """How many more may wait, by node; only where some may."""
-        room = {name: self._most(view) - self.many(name) for name, view in self._views.items()}
-        return {name: more for name, more in room.items() if more > 0}
+        """How many more may wait, by node; only where some may. What waits lies in Redis, too, and is not to
+        fill it."""
+        small = {name for name in self._views if 4 * self._bytes(name) < self._core.rules.node_quota}
+        room = {name: self._most(self._views[name]) - self.many(name) for name in small}
+        return {name: more for name, more in sorted(room.items()) if more > 0}
+
+    def _bytes(self, name: str) -> int:
+        return sum(len(fence.order) for fence in self.waiting.get(name, ()))
 
     def lengths(self) -> dict[str, tuple[int, int]]:
         """How many wait, and the slots, by node."""
@@ -118,12 +124,12 @@ class TakingBack:
                 free[goes_to] = free.get(goes_to, 0) - 1
         self._work.after(partial(setattr, self._work.core.live.binding, "recalled", asked))
 
-    def firsts(self) -> list[Unplaced]:
-        """The run that begins next on each busy node, as one that waits for a slot: a session may rest for
-        it."""
-        busy = (line[0] for name, line in self._lines.waiting.items() if not self._standing.free.get(name))
-        runs = (self._runs.get(identity_of(fence)) for fence in busy)
-        return [Unplaced(run, "", WaitReason.NO_SLOT) for run in runs if run is not None]
+    def firsts(self, slots: Mapping[str, int]) -> list[Unplaced]:
+        """The run that begins next on each node without a free slot, as one that waits for a slot: a session
+        may rest for it."""
+        busy = [line[0] for name, line in self._lines.waiting.items() if slots.get(name, 0) < 1]
+        runs = [(self._runs.get(identity_of(fence)), handed_to(fence.node)) for fence in busy]
+        return [Unplaced(run, why, WaitReason.NO_SLOT) for run, why in runs if run is not None]
 
     def _in_order(self) -> list[Fence]:
         """As they would begin if all waited here."""

@@ -164,6 +164,12 @@ class RunCase:
             return None if usd is None else Decimal(str(usd))
         return max(Decimal(str(usd)) - books.used(self.entries, attempt), books.ZERO)
 
+    def ordered(self) -> Decimal | None:
+        """The most that this fence's order allows; None: no limit. One that went ahead has what is held
+        for it."""
+        left, held = self.left(self.attempt.attempt), self.attempt.held_usd
+        return held if left is None and held and self.about and self.fence.ahead else left
+
     def spent_up(self, attempt: int) -> bool:
         """Whether nothing is left for this attempt; a run with a budget of 0 may still do free work."""
         return attempt > 1 and self.left(attempt) == 0 and Decimal(str(self.run.limits["usd"])) > 0

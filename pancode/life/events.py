@@ -59,7 +59,7 @@ def _in_time(made: Changes, body: event.EventBody, at_ms: int) -> Changes:
         case event.Interrupting():
             return _interrupting(made, body)
         case event.Progress():
-            body = body.model_copy(update=excess(body, made.run, made.case.left(made.attempt.attempt)))
+            body = body.model_copy(update=excess(body, made.run, made.case.ordered()))
             usage = {**made.attempt.usage, **body.model_dump(mode="json", exclude={"kind"})}
             return made.put(replace(made.attempt, usage=usage))
         case event.Finding():

@@ -287,7 +287,7 @@ def believed(made: Changes, signal: Believed) -> Changes:
 def _cut(made: Changes, claims: Claims) -> tuple[Changes, Claims, Decimal]:
     """Only the usage that the order allows counts. The excess is on record, and excess money is disputed."""
     usage, node = claims.usage, made.fence.node
-    beyond = excess(usage, made.run, made.case.left(made.attempt.attempt))
+    beyond = excess(usage, made.run, made.case.ordered())
     if not beyond:
         return made, claims, books.ZERO
     claimed = {field: Decimal(getattr(usage, field)) for field in beyond}

@@ -128,7 +128,7 @@ def test_slots_are_filled_and_never_more(fleet: Owner, lab: Lab, k: int, slots: 
     shown = [fleet.show(run) for run in runs]
     states = [run["state"] for run in shown]
     assert (states.count("pending"), len(work())) == (2, slots), states
-    assert all("slot" in run["reason"] for run in shown if run["state"] == "pending"), shown
+    assert all(run["waits"] == "handed" for run in shown if run["state"] == "pending"), shown
     for over, name in enumerate(names, start=1):
         host.let_go(name)
         until(lambda name=name: f"at-{name}" not in work(), f"{name} is over", 30)  # type: ignore[misc]
@@ -212,19 +212,17 @@ def test_a_lie_is_not_done(fleet: Owner) -> None:
 
 
 def test_rq_itself_shows_the_same_queues(fleet: Owner, lab: Lab) -> None:
-    """RQ's own `info` on the live fleet's own Redis: one order runs, more than the slots wait."""
+    """RQ's own `info` on the live fleet's own Redis: two orders run, and one waits on the node."""
     host = Ground(fleet, lab, 3)
     words = ("--runtime", "shell", "--node", "node3", "--workspace", "none")
     runs = [fleet.dispatch(*words, held(f"rq-{number}")) for number in range(3)]
     try:
         for run in runs[:2]:
             fleet.running(run)
-        until(lambda: "slot" in fleet.look(runs[2])["reason"], "the third one waits", 20)
+        until(lambda: "1st there" in fleet.look(runs[2])["reason"], "the third one waits there", 20)
         (mine,) = [q for q in fleet.ask("queue", "ls")["queues"] if q["node"] == "node3" and q["running"]]
-        until(lambda: f"{mine['running']} executing" in _queue(fleet, host.tag), "rq shows them, too", 20)
-        assert (mine["running"], mine["name"]) == (2, f"node.{host.tag}")
-        pool = [line for line in _rq_info(fleet).splitlines() if line.startswith("pool.node.node3")]
-        assert len(pool) == 1 and "1, 0 executing" in pool[0], pool
+        assert (mine["running"], mine["waiting"], mine["name"]) == (2, 1, f"node.{host.tag}")
+        until(lambda: "3 executing" in _queue(fleet, host.tag), "the node has taken them, as rq shows", 20)
         assert any(line.startswith(f"{host.tag} (") for line in _rq_info(fleet).splitlines()), "the worker"
     finally:
         for number in range(3):

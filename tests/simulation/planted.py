@@ -277,5 +277,7 @@ BUGS = (
         "copies are kept of what a power cut has torn",
         "clocks",
         _to(starting, "_set_up_ended", _as_if_nothing_happened),
+        25,
+        60,
     ),
 )

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from node_agent.wire.event import Marked
+from node_agent.wire.identity import Mark
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation, Mode, Safety
@@ -149,3 +151,25 @@ def test_words_that_come_with_the_rest_begin_the_next_sitting(world: World) -> N
     rested(world, order)
     shown = session(world, chat)
     assert (shown["state"], shown["goes_on"], shown["waiting"]) == ("rests", True, 1)
+
+
+def test_a_session_rests_for_the_run_that_begins_next_on_its_node(world: World) -> None:
+    world.node.ahead = 8
+    passes(world, 10_000)
+    chat = begin(world)["run"]
+    order = sitting(world)
+    turned(world, order, record(1, 0))
+    first, second = world.dispatch()["run"], world.dispatch()["run"]
+    handed = [world.node.claim(), world.node.claim()]
+    for one in handed:
+        assert one is not None and one.ahead
+        world.node.say(one.identity, Marked(mark=Mark.HELD))
+    passes(world, 35_000)
+    (rest,) = sent(world)
+    assert (rest.what, rest.identity) == ("give_way", order.identity)
+    assert sent(world) == [], "for the first of them"
+    shown = world.http.get(f"/v1/runs/{first}").json()["reason"]
+    assert shown == f"handed to n1, 1st there; session {chat} rests for it"
+    rested(world, order)
+    assert session(world, chat)["reason"] == f"rested: {first} needed its slot"
+    assert world.context.row(Run, second).waits is WaitReason.HANDED

@@ -13,6 +13,7 @@ from node_agent.wire.event import Marked, Refused, Revoked
 from node_agent.wire.failure import OrderRefusal, Outcome
 from node_agent.wire.identity import Mark
 from node_agent.wire.order import Order
+from node_agent.wire.receipt import Usage
 from pancode.control.core import CEILING
 from pancode.control.run import brief
 from pancode.core import books
@@ -325,6 +326,27 @@ def test_a_node_that_knows_nothing_of_it_is_sent_nothing_ahead() -> None:
     night.dispatch("r-0001", "r-0002")
     assert set(night.where()) == {"r-0001"}
     assert not night.orders["r-0001"][1].ahead and "ahead" not in night.orders["r-0001"][1].model_dump()
+
+
+def test_a_node_that_claims_more_than_its_order_allowed_is_not_believed() -> None:
+    night = Night(1)
+    night.dispatch("r-0001", "r-0002")
+    night.end("r-0001")
+    night.begin("r-0002")
+    node, order = night.orders["r-0002"]
+    usage = Usage(cost_usd=Decimal(7), cost_source="reported", input_tokens=10)
+    node.deliver(order, usage=usage)
+    night.desk.turn()
+    day = next(b for b in night.desk.rows(Balance) if b.scope.startswith("day:"))
+    assert (day.spent_usd, day.disputed_usd, day.held_usd) == (Decimal("2.10"), 5, 0)
+
+
+def test_large_orders_do_not_fill_redis() -> None:
+    night = Night(1)
+    night.desk.core.rules = replace(night.desk.core.rules, node_quota=2**20)
+    for number in range(6):
+        night.dispatch(f"r-000{number}", task="x" * 100_000)
+    assert 2 <= len(night.where()) - 1 <= 3, "a quarter of what the node may keep there"
 
 
 def test_a_nodes_own_ceiling_counts_the_whole_limit() -> None:
