@@ -456,6 +456,7 @@ def _details(run: records.Run) -> Json:
         "verify": [str(gate["name"]) for gate in run.gates],
         "gates": list(result.get("gates") or ()),
         "reports": list(result.get("reports") or ()),
+        "skills": [str(one["name"]) for one in run.terms.get("skills", ())],
         "limits": dict(run.limits),
         "estimate_usd": f"{run.estimate_usd:f}",
         "created_by": run.created_by,

@@ -459,6 +459,8 @@ class RunDetail(RunShape):
     gates: list[Json]
     reports: list[Json]
     """The files that its gates wrote about themselves, JUnit or SARIF; as in the receipt."""
+    skills: list[str]
+    """The skills that it is given, by name; the receipt has their digests."""
     limits: Json
     estimate_usd: str
     created_by: str

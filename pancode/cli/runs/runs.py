@@ -114,7 +114,7 @@ def show(run: Run, face: Json) -> None:
 
 _KEYS = (
     *("task", "agent", "model", "reasoning", "mode", "safety", "isolation", "project", "folder", "verify"),
-    *("in_workspace", "workflow", "step", "receipt", "landed"),
+    *("in_workspace", "workflow", "step", "skills", "receipt", "landed"),
 )
 
 

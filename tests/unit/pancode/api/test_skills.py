@@ -48,7 +48,8 @@ def test_the_order_has_their_bytes_and_the_receipt_their_digests(world: World, t
     mark = SkillMark(name="deploy", digest=skill.digest)
     world.node.deliver(order, change="no_change", skills=(mark,))
     world.context.turn()
-    assert world.http.get(f"/v1/runs/{order.identity.run}").json()["outcome"] == "done"
+    run = world.http.get(f"/v1/runs/{order.identity.run}").json()
+    assert (run["outcome"], run["skills"]) == ("done", ["deploy"])
 
 
 @pytest.mark.parametrize("names", [(), ("other",), ("deploy", "other")])
