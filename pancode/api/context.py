@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from node_agent.wire.identity import AttemptId
 from pancode.access.door import DoorPlace
-from pancode.code.git.checkouts import Checkouts
+from pancode.code.git.checkouts import CheckoutCopies
 from pancode.code.git.depot_code import DepotCode
 from pancode.code.git.streams import LogStreams
 from pancode.code.landing.forge import ForgeKind
@@ -56,7 +56,7 @@ class CoordinatorApi(Protocol):
         """What its disk keeps of runs."""
 
     @property
-    def checkouts(self) -> Checkouts:
+    def checkouts(self) -> CheckoutCopies:
         """Copies of checkouts on other machines."""
 
     @property

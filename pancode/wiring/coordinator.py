@@ -22,7 +22,7 @@ from pancode.bus.valkey.embedded import EmbeddedValkey
 from pancode.bus.valkey.external import check_access
 from pancode.code.forge.forges import HttpForges
 from pancode.code.forge.issues import HttpTrackers
-from pancode.code.git.checkouts import Checkouts
+from pancode.code.git.checkouts import CheckoutCopies
 from pancode.code.git.depot import Depot
 from pancode.code.git.depot_code import DepotCode
 from pancode.code.git.depot_server import DepotParts, DepotServer, Grant, Refusal, StreamEnd, grant_for
@@ -232,7 +232,7 @@ class Coordinator:
         self.loop = LoopThread("ssh")
         self.fleet = self._fleet(Path(environ.get("HOME") or Path.home()), environ.get(LOG, ""))
         self.code = DepotCode(self.depot.depot, self.core)
-        self.checkouts = Checkouts(home.root, self._clock)
+        self.checkouts = CheckoutCopies(home.root, self._clock)
         self.kept_files = KeptFiles(self.depot.depot, home.root, self._clock)
         self.streams = self.depot.streams
         self.process_figures = Itself(home.root, self._clock).figures

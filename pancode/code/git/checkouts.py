@@ -66,7 +66,7 @@ def served(home: Path, copy: str, service: str) -> socket.socket:
     return ours
 
 
-class Checkouts:
+class CheckoutCopies:
     """`home`: of the coordinator. The same copy is written by one command at a time."""
 
     def __init__(self, home: Path, clock: Clock) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from node_agent.wire.clock import SystemClock
-from pancode.code.git.checkouts import Checkouts, served
+from pancode.code.git.checkouts import CheckoutCopies, served
 from pancode.code.git.safe import GitRefusal
 from pancode.errors import WorkspaceError
 from pancode.offline import own_checkout
@@ -34,7 +34,7 @@ class There:
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         _, _, _, machine, name, *act = path.split("/")
-        copies, copy = Checkouts(self.home, SystemClock()), f"{machine}/{name}"
+        copies, copy = CheckoutCopies(self.home, SystemClock()), f"{machine}/{name}"
         if act:
             return {"top": str(copies.fill(copy, **body))}
         state = asdict(copies.state(copy, **body))
@@ -144,4 +144,4 @@ def test_a_name_that_is_no_copy_is_refused(tmp_path: Path, copy: str) -> None:
     with pytest.raises(GitRefusal):
         served(tmp_path, copy, "upload-pack")
     with pytest.raises(GitRefusal):
-        Checkouts(tmp_path, SystemClock()).state(copy, "sha1")
+        CheckoutCopies(tmp_path, SystemClock()).state(copy, "sha1")

@@ -18,7 +18,7 @@ from node_agent.wire.signing import SigningKey
 from pancode.access.door import DoorPlace
 from pancode.api.app import build_app
 from pancode.api.context import ApiContext as ApiDesk
-from pancode.code.git.checkouts import Checkouts
+from pancode.code.git.checkouts import CheckoutCopies
 from pancode.code.landing.forge import ForgeKind
 from pancode.code.landing.pull_request import PullAsked
 from pancode.config.agentwrite import OwnAgents
@@ -218,7 +218,7 @@ class MemoryCoordinator:
         self.code: Any = ToldCode()
         self.streams: Any = MemoryStreams()
         self.kept_files = MemoryFiles()
-        self.checkouts = Checkouts(home, context.clock)
+        self.checkouts = CheckoutCopies(home, context.clock)
         self.story: list[str] = []
         self.inside: Sequence[AttemptId] | None = ()
         self.figures_at: ListenAddress | None = None
