@@ -79,8 +79,8 @@ def test_begins_what_is_held_when_a_slot_is_free_whatever_the_time() -> None:
     held = order(ahead=True, start_by=FleetTime(epoch=1, ms=1), epoch=1)
     assert begins(held, replace(VIEW, now=None)) == Accept()
     assert begins(held, replace(VIEW, free_slots=0)) == begins(held, replace(VIEW, disk_ok=False)) == Hold()
-    for state in ({"draining": True}, {"revoked": True}):
-        refused = begins(held, replace(VIEW, **state))
+    for view in (replace(VIEW, draining=True), replace(VIEW, revoked=True)):
+        refused = begins(held, view)
         assert isinstance(refused, Refuse) and refused.why is OrderRefusal.TAKEN_BACK
     missing = begins(held, replace(VIEW, runtimes=frozenset()))
     assert isinstance(missing, Refuse) and missing.why is OrderRefusal.RUNTIME_MISSING
