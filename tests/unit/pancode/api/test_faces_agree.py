@@ -14,8 +14,6 @@ WITHOUT_COMMAND = {
     "POST /v1/nodes/{node}/cleaned": "the last half of a bring-up by another tool, as Ansible's",
     "POST /v1/config/propose": "a model asks a person; who decides it uses config set",
     "POST /v1/hooks/{schedule}": "a program of others asks it, with a signature",
-    "POST /v1/checkouts/{machine}/{name}": "a command on another machine brings its own files",
-    "POST /v1/checkouts/{machine}/{name}/files": "a command on another machine brings its own files",
     "POST /v1/web/codes": "the command that opens the console asks it",
     "POST /v1/web/session": "a browser trades its code",
     "POST /v1/web/session/end": "a browser leaves; a person revokes the token",
@@ -40,6 +38,8 @@ WITHOUT_TOOL = {
     "POST /v1/workflows/{workflow}/retry": "not there yet",
     "POST /v1/lanes/{lane}/retry": "a lane stops for a person, and an agent retries the run",
     "POST /v1/hooks/{schedule}": "a program of others asks it, with a signature",
+    "POST /v1/checkouts/{machine}/{name}": "a command on another machine brings its own files",
+    "POST /v1/checkouts/{machine}/{name}/files": "a command on another machine brings its own files",
     "POST /v1/schedules/{schedule}/run": "an agent dispatches what it wants to begin now",
 }
 
