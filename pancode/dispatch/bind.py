@@ -432,7 +432,7 @@ def _order(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Order:
     return order_for(due, core.fleet, node.tag, number, times, core.fleet_tools, bool(placed.busy))
 
 
-TIMES_AHEAD = 10
+TIMES_AHEAD = 5
 """So many times as long a node has to take an order that it is to hold: its snapshot comes first."""
 
 
