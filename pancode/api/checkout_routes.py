@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -17,10 +17,11 @@ Commit = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]
 
 class CheckoutAnswer(TypedDict):
     """The copy of a checkout. `top`: its folder here; `commit`: its files as they are now, above the commit
-    `head` of `branch`; null: nothing was ever sent."""
+    `head` of `branch`; `filled`: as they came; null: nothing was ever sent."""
 
     top: str
     commit: str | None
+    filled: str | None
     head: str | None
     branch: str | None
 
@@ -36,9 +37,11 @@ class CheckoutBody(ActBody):
 
 
 class FilesBody(ActBody):
-    """`commit`: the files of the checkout, which git has brought here; `head` and `branch`: as there."""
+    """`commit`: the files of the checkout, which git has brought here; `head` and `branch`: as there.
+    `before`: the files of the copy as the caller has them; others are not overwritten."""
 
     commit: Commit
+    before: Commit | None = None
     head: Commit | None = None
     branch: Annotated[str, Field(min_length=1, max_length=250)] | None = None
 
@@ -47,14 +50,16 @@ class FilesBody(ActBody):
 def _state(context: ApiContext, call: ApiCall) -> CheckoutAnswer:
     """The copy of a checkout on the caller's machine, made where it is missing."""
     state = context.coordinator.checkouts.state(_copy(call), call.body.object_format)
-    return {"top": str(state.top), "commit": state.commit, "head": state.head, "branch": state.branch}
+    about = {"commit": state.commit, "filled": state.filled, "head": state.head, "branch": state.branch}
+    return cast("CheckoutAnswer", {"top": str(state.top), **about})
 
 
 @Verb("POST /v1/checkouts/{machine}/{name}/files", FilesBody, "dispatch", right=DISPATCHES)
 def _fill(context: ApiContext, call: ApiCall) -> FilledAnswer:
     """Make the copy as the checkout is now."""
     body: FilesBody = call.body
-    return {"top": str(context.coordinator.checkouts.fill(_copy(call), body.commit, body.head, body.branch))}
+    copies = context.coordinator.checkouts
+    return {"top": str(copies.fill(_copy(call), body.commit, body.head, body.branch, body.before))}
 
 
 def _copy(call: ApiCall) -> str:

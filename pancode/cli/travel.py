@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 from pancode.cli.face import aside
@@ -20,18 +21,29 @@ def travelled(there: RemoteCoordinator) -> str | None:
 
 
 def own_checkout(client: Client, run: str) -> OwnCheckout | None:
-    """That in which the run began, if it is here; None: its files are where the coordinator is."""
+    """That in which the run began, if it is here; None: its files are where the coordinator is, or in another
+    checkout, which is said."""
     there = remote_of(os.environ)
     if there is None or there.folder is not None:
         return None
     found = _checkout(there)
-    if found is None:
-        return None
     began = str(client.get(path_of("runs", run))["project"] or "")
-    return found if began.endswith(f"/{found.copy}") else None
+    if found is not None and began.endswith(f"/{found.copy}"):
+        return found
+    if re.search(r"/checkouts/c-[0-9a-f]{16}/[^/]+$", began):
+        aside(f"note: {run} began in another checkout; its change comes there with the next command there\n")
+    return None
+
+
+def travel_now() -> None:
+    """The files of the checkout where the person stands are there now, and what has landed there is here."""
+    there = remote_of(os.environ)
+    if there is not None and there.folder is None:
+        travelled(there)
 
 
 def _checkout(there: RemoteCoordinator) -> OwnCheckout | None:
+    from node_agent.wire.clock import SystemIds
     from pancode.offline.own_checkout import checkout_of  # git, and only for a coordinator elsewhere
 
-    return checkout_of(there, lambda text: aside(f"{text}\n"))
+    return checkout_of(there, lambda text: aside(f"{text}\n"), SystemIds())

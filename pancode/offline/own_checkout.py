@@ -2,36 +2,41 @@
 
 Before a command asks for work, the files travel: HEAD, and the working tree as a dispatch would send it. What
 has landed in the copy meanwhile comes home first, by the same landing as on one machine: merged beside edits,
-whole or not at all.
+whole or not at all. What does not fit is kept as a branch here.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import socket
 import subprocess
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from node_agent.wire.git import stamp_env
+from node_agent.wire.clock import Ids
 from pancode.client import Client, path_of
-from pancode.code.git.checkouts import HERE, SENT
+from pancode.code.git.checkouts import FILLED, HERE, SAME, SENT, WORDS
 from pancode.code.git.depot import Depot
 from pancode.code.git.landing.land import land
+from pancode.code.git.listing import ListingLimits
+from pancode.code.git.objects import import_base
 from pancode.code.git.project import GitProject, open_project
-from pancode.code.git.safe import Git, GitRefusal, safe_env
-from pancode.code.git.snapshot import SnapshotOptions, tree_now
-from pancode.errors import UnavailableError, WorkspaceError
-from pancode.life.land_values import LandReport, LandRequest, LandStatus
+from pancode.code.git.safe import Git, GitRefusal, safe_env, translated
+from pancode.code.git.snapshot import capture, index_copy
+from pancode.errors import ApiError, UnavailableError, WorkspaceError
+from pancode.life.land_values import LandRequest, LandStatus
 from pancode.plain import counted, safe
 from pancode.remote.place import RemoteCoordinator
 
 FINE = (LandStatus.LANDED, LandStatus.NOTHING)
+TRIES = 3
+"""So often the files are sent again where something has landed in the copy meanwhile."""
+NAME = "pancode-copy"
+"""In the checkout's own git folder: what its copy is called, and where the checkout lay then."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -50,43 +55,68 @@ class OwnCheckout:
     def _git(self) -> Git:
         return self.depot.git(self.seen.repo_id)
 
-    @property
-    def _last(self) -> str:
-        """The ref of the files as both sides had them last."""
-        return f"refs/pancode/client/{self.copy}"
+    def travel(self, *, lands: bool = False) -> str:
+        """The folder there that is as the one here; what has landed there is here first.
 
-    def travel(self) -> str:
-        """The folder there that is as the one here; what has landed there is here first."""
+        WorkspaceError where that does not fit the files here, and `lands`: else it is told, and kept.
+        """
         self.depot.ensure(self.seen.repo_id, self.seen.object_format)
         with self.depot.locked(self.seen.repo_id, "client"):
-            state = self._ask("", {"object_format": self.seen.object_format})
-            last = self.depot.commit_at(self.seen.repo_id, self._last)
-            if last is not None and state["commit"] is not None:
-                state = self._home(state, last)
-            commit = self._commit()
-            if commit != state["commit"] or self.seen.branch != state["branch"]:
-                self._carry("receive-pack", "push", f"+{commit}:{SENT}")
-                about = {"commit": commit, "head": self.seen.head, "branch": self.seen.branch}
-                state = {**state, **self._ask("files", about)}
-            self._git.must("update-ref", self._last, commit)
+            top = self._travelled(lands)
         below = Path(os.path.realpath(os.curdir)).relative_to(self.seen.top)
-        return str(Path(state["top"]) / below)
+        return str(Path(top) / below)
 
-    def _home(self, state: dict[str, Any], last: str) -> dict[str, Any]:
-        """What was landed there since both were the same. WorkspaceError where it does not fit."""
-        if state["commit"] == last:
-            return state
-        self._carry("upload-pack", "fetch", f"+{HERE}:{HERE}")
-        request = LandRequest(self.seen.repo_id, last, state["commit"])
-        report = land(self.seen.top, self.depot, request)
+    def _travelled(self, lands: bool) -> str:
+        for _ in range(TRIES):
+            state = self._ask("", {"object_format": self.seen.object_format})
+            beside = self._home(state)
+            if self._sent(state):
+                if beside and lands:
+                    raise _not_here(self.there, beside)
+                return str(state["top"])
+        raise UnavailableError(
+            f"the files of {self.seen.top} change on {self.there} all the time", fix="the same command again"
+        )
+
+    def _sent(self, state: dict[str, Any]) -> bool:
+        """Make the copy as the files here are. False where something has landed in it since `state`."""
+        commit, warnings = self._commit()
+        if (commit, commit, self.seen.branch) == (state["commit"], state["filled"], state["branch"]):
+            return True
+        for words in warnings:
+            self.note(f"warning: {words}")
+        self._carry("receive-pack", "push", f"+{commit}:{SENT}")
+        about = {"commit": commit, "head": self.seen.head, "branch": self.seen.branch}
+        try:
+            self._ask("files", {**about, "before": state["commit"]})
+        except ApiError as changed:
+            if changed.code != "copy_changed":
+                raise
+            return False
+        return True
+
+    def _home(self, state: dict[str, Any]) -> str:
+        """What was landed there since it was filled. Empty; or the branch that has what does not fit here."""
+        here, filled = state["commit"], state["filled"]
+        if here == filled:
+            return ""
+        self._carry("upload-pack", "fetch", f"+{HERE}:{HERE}", f"+{FILLED}:{FILLED}")
+        if state["branch"] != self.seen.branch:
+            return self._kept(here, f"your files are on {self.seen.branch or 'no branch'} now")
+        report = land(self.seen.top, self.depot, LandRequest(self.seen.repo_id, filled, here))
         if report.status not in FINE:
-            raise _stays(self.there, report)
+            return self._kept(here, "; ".join(f"{one.path}: {one.why}" for one in report.conflicts))
         if report.files:
-            words = counted(len(report.files), "file")
-            self.note(
-                f"landed on {self.there} and now here: {words}: {', '.join(map(safe, report.files[:5]))}"
-            )
-        return state
+            words, names = counted(len(report.files), "file"), ", ".join(map(safe, report.files[:5]))
+            self.note(f"landed on {self.there} and now here: {words}: {names}")
+        return ""
+
+    def _kept(self, commit: str, why: str) -> str:
+        """As a branch of the repository here, which is in nobody's way."""
+        name = f"pancode/from-{_UNSAFE.sub('-', str(self.there)).strip('-.')}-{commit[:8]}"
+        self._give(commit, f"refs/heads/{name}", "")
+        self.note(f"what has landed on {self.there} is not in your files ({safe(why)}): it is branch {name}")
+        return name
 
     def branch_home(self, name: str) -> None:
         """The commits of a landing on this branch there. WorkspaceError where it has others here."""
@@ -96,23 +126,31 @@ class OwnCheckout:
             new, mine = self._git.text("rev-parse", theirs), self.seen.git
             old = mine.ask("rev-parse", "-q", "--verify", ref).text()
             open_in = mine.text("for-each-ref", "--format=%(worktreepath)", ref)
-            have = [f"^{one}" for one in filter(None, (self.seen.head, old))]
             if old and (open_in or not self._git.ask("merge-base", "--is-ancestor", old, new).ok):
                 raise _other_branch(self.there, name, open_in)
-            asked = "\n".join([new, *have]) + "\n"
-            pack = self._git.must("pack-objects", "--revs", "--stdout", "-q", stdin=asked.encode())
-            mine.must("unpack-objects", "-q", stdin=pack.out)
-            mine.must("update-ref", ref, new, old or "0" * len(new))
+            self._give(new, ref, old)
         self.note(f"branch {safe(name)} is here now, at {new[:12]}")
 
-    def _commit(self) -> str:
-        """The same files above the same HEAD are the same commit."""
-        tree = tree_now(self.seen.top, self.depot, SnapshotOptions(0))
-        git = self._git.having(**stamp_env("pancode", "pancode@localhost", 0))
-        parents = ("-p", self.seen.head) if self.seen.head else ()
-        return git.must("commit-tree", tree, *parents, stdin=b"The copy as it is\n").text()
+    def _give(self, commit: str, ref: str, old: str) -> None:
+        """The commit with its history into the repository here, and its name."""
+        there = filter(None, (self.seen.head, old))
+        have = [f"^{one}" for one in there if self._git.ask("cat-file", "-e", one).ok]
+        asked = "\n".join([commit, *have]) + "\n"
+        pack = self._git.must("pack-objects", "--revs", "--stdout", "-q", stdin=asked.encode())
+        self.seen.git.must("unpack-objects", "-q", stdin=pack.out)
+        self.seen.git.must("update-ref", ref, commit, *((old or "0" * len(commit),) if old else ()))
 
-    def _carry(self, service: str, verb: str, refs: str) -> None:
+    @translated("the snapshot")
+    def _commit(self) -> tuple[str, tuple[str, ...]]:
+        """The files as a dispatch would send them, above HEAD; and what a person should know of them."""
+        import_base(self.seen, self.depot)
+        with index_copy(self.seen, self.depot.path(self.seen.repo_id)) as index:
+            tree, listing = capture(self.seen, self.depot, index, ListingLimits())
+        parents = ("-p", self.seen.head) if self.seen.head else ()
+        made = self._git.having(**SAME).must("commit-tree", tree, *parents, stdin=WORDS)
+        return made.text(), listing.warnings
+
+    def _carry(self, service: str, verb: str, *refs: str) -> None:
         with closing(self.there.open_git(self.copy, service)) as peer:
             _speak(self._git, peer, verb, refs)
 
@@ -122,12 +160,12 @@ class OwnCheckout:
         return answer
 
 
-def _speak(git: Git, peer: socket.socket, verb: str, refs: str) -> None:
+def _speak(git: Git, peer: socket.socket, verb: str, refs: tuple[str, ...]) -> None:
     """UnavailableError where the line was cut."""
     allowed = safe_env({"protocol.fd.allow": "always"}) | {"GIT_DIR": str(git.env["GIT_DIR"])}
     peer.setblocking(True)
     done = subprocess.run(
-        ["git", verb, "--quiet", f"fd::{peer.fileno()}", refs],
+        ["git", verb, "--quiet", f"fd::{peer.fileno()}", *refs],
         env=allowed,
         cwd=git.cwd,
         pass_fds=(peer.fileno(),),
@@ -140,22 +178,17 @@ def _speak(git: Git, peer: socket.socket, verb: str, refs: str) -> None:
         raise UnavailableError("the files did not travel", why=safe(why), fix="the same command again")
 
 
-def _stays(there: RemoteCoordinator, report: LandReport) -> WorkspaceError:
-    why = "; ".join(f"{one.path}: {one.why}" for one in report.conflicts)
+def _not_here(there: RemoteCoordinator, branch: str) -> WorkspaceError:
     return WorkspaceError(
-        f"what has landed on {there} does not fit the files here",
-        why=safe(why),
-        fix="commit or undo your edits of these files, then the same command again",
+        f"the change has landed on {there}, and does not fit the files here",
+        why="every file here is as it was",
+        fix=f"look: git diff {branch}; take it: git merge {branch}",
         code="not_home",
     )
 
 
 def _other_branch(there: RemoteCoordinator, name: str, open_in: str) -> WorkspaceError:
-    why = (
-        f"it is checked out in {open_in}"
-        if open_in
-        else "the one here has commits that the one there has not"
-    )
+    why = f"it is checked out in {open_in}" if open_in else "the one here has commits of its own"
     return WorkspaceError(
         f"the commits for {safe(name)} are on {there}, and not here",
         why=safe(why),
@@ -164,14 +197,27 @@ def _other_branch(there: RemoteCoordinator, name: str, open_in: str) -> Workspac
     )
 
 
-def checkout_of(there: RemoteCoordinator, note: Callable[[str], None]) -> OwnCheckout | None:
+def checkout_of(there: RemoteCoordinator, note: Callable[[str], None], ids: Ids) -> OwnCheckout | None:
     """The checkout around the folder where the person stands; None: it is in no repository."""
     try:
         seen = open_project(Path.cwd())
     except GitRefusal:
         return None
-    place = f"{socket.gethostname()}\0{seen.top}"
     name = _UNSAFE.sub("-", seen.top.name).strip("-.")[:64] or "checkout"
-    copy = f"c-{hashlib.sha256(place.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}/{name}"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return OwnCheckout(there, Client(there, works=True), seen, Depot(cache / "pancode/checkouts"), copy, note)
+    depot = Depot(cache / "pancode/checkouts")
+    return OwnCheckout(there, Client(there, works=True), seen, depot, f"{_own_id(seen, ids)}/{name}", note)
+
+
+def _own_id(seen: GitProject, ids: Ids) -> str:
+    """That of this very checkout: one that was copied or moved is another."""
+    place, here = seen.git_dir / NAME, os.fsencode(seen.top)
+    with suppress(OSError):
+        made, _, lay = place.read_bytes().partition(b"\n")
+        if lay == here and re.fullmatch(rb"c-[0-9a-f]{16}", made):
+            return made.decode()
+    fresh = f"c-{ids.token(8)}"
+    beside = place.with_name(f"{NAME}.{fresh}")
+    beside.write_bytes(fresh.encode() + b"\n" + here)
+    beside.replace(place)
+    return fresh

@@ -232,7 +232,7 @@ class Coordinator:
         self.loop = LoopThread("ssh")
         self.fleet = self._fleet(Path(environ.get("HOME") or Path.home()), environ.get(LOG, ""))
         self.code = DepotCode(self.depot.depot, self.core)
-        self.checkouts = CheckoutCopies(home.root, self._clock)
+        self.checkouts = CheckoutCopies(home.root)
         self.kept_files = KeptFiles(self.depot.depot, home.root, self._clock)
         self.streams = self.depot.streams
         self.process_figures = Itself(home.root, self._clock).figures

@@ -21,7 +21,7 @@ from pancode.cli.land import landing
 from pancode.cli.land.landing import landing_line
 from pancode.cli.params import Anyway, Json, WithCommands, WithSecret, option
 from pancode.cli.terminal import Columns, clip, listing, safe
-from pancode.cli.travel import own_checkout
+from pancode.cli.travel import own_checkout, travel_now
 from pancode.client import Client, path_of
 from pancode.code.landing.forge import ForgeKind
 from pancode.errors import ApiError, ExitCode, UsageError, WorkspaceError
@@ -328,7 +328,10 @@ def _all(
 ) -> int:
     if run is not None:
         raise UsageError("--all-green names the runs itself", fix=f"pancode land {run}")
+    travel_now()
     status, landed = land_all(face, body, yes=yes)
+    if landed:
+        travel_now()
     if push_to is not None and landed:
         push(face, *push_to, {"status": "landed"})
     return status
@@ -357,7 +360,7 @@ def _one(
         mine.travel()  # it is merged with the files of now
     answer = landing.land(face, client, run, body)
     if mine is not None and answer["status"] in FINE:
-        mine.travel()
+        mine.travel(lands=True)
         if answer.get("made"):
             mine.branch_home(str(answer["branch"]))
     if push_to is not None:

@@ -8,33 +8,41 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from node_agent.wire.clock import Clock
 from node_agent.wire.git import checked_object, stamp_env
-from pancode.code.git.project import open_project
 from pancode.code.git.safe import Git, GitRefusal, safe_env, translated
-from pancode.code.git.snapshot import index_copy
+from pancode.errors import ConflictError
 
-SENT, HERE = "refs/pancode/sent", "refs/pancode/here"
-"""The files as the client has sent them last; and as they are here."""
+SENT, FILLED, HERE = "refs/pancode/sent", "refs/pancode/filled", "refs/pancode/here"
+"""What the client has sent; as which the copy was filled last; and as it is here now."""
+SAME = stamp_env("pancode", "pancode@localhost", 0)
+WORDS = b"The files of a checkout\n"
+"""Both sides write the same commit for the same files above the same HEAD."""
 FOLDER = "checkouts"
 _COPY = re.compile(r"c-[0-9a-f]{16}/[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _SERVICES = ("receive-pack", "upload-pack")
+_PLAIN = {"core.autocrlf": "false", "core.eol": "lf", "core.excludesFile": "/dev/null"}
+"""In the copy's own settings: the files are those of the client, whatever git is told on this machine."""
+_INDEX = "pancode-index"
+"""In the copy's git folder: the index of what it was filled with, so that no file is read without need."""
 
 
 @dataclass(frozen=True, slots=True)
 class CopyState:
-    """A copy as it is now. `commit`: its files, above `head`; None: nothing was ever sent."""
+    """A copy as it is now. `commit`: its files, above `head`; `filled`: as they were filled. None: never."""
 
     top: Path
     commit: str | None = None
+    filled: str | None = None
     head: str | None = None
     branch: str | None = None
 
@@ -52,11 +60,12 @@ def served(home: Path, copy: str, service: str) -> socket.socket:
     if service not in _SERVICES or not (place / ".git").is_dir():
         raise GitRefusal(f"there is no copy {copy} to speak with", fix="begin the command again")
     ours, theirs = socket.socketpair()
-    shown = [("transfer.hideRefs", one) for one in ("refs/", "HEAD", f"!{SENT}", f"!{HERE}", "!refs/heads/")]
+    shown = ("refs/", "HEAD", f"!{SENT}", f"!{FILLED}", f"!{HERE}", "!refs/heads/")
+    settings = {"receive.fsckObjects": "true", "receive.shallowUpdate": "true"}
     with theirs:
         process = subprocess.Popen(
             ["git", service, str(place)],
-            env=safe_env({"receive.fsckObjects": "true"}, shown),
+            env=safe_env(settings, [("transfer.hideRefs", one) for one in shown]),
             stdin=theirs.fileno(),
             stdout=theirs.fileno(),
             stderr=subprocess.DEVNULL,
@@ -67,62 +76,98 @@ def served(home: Path, copy: str, service: str) -> socket.socket:
 
 
 class CheckoutCopies:
-    """`home`: of the coordinator. The same copy is written by one command at a time."""
+    """`home`: of the coordinator. A copy is written by one command or landing at a time."""
 
-    def __init__(self, home: Path, clock: Clock) -> None:
-        self._home, self._clock = home, clock
+    def __init__(self, home: Path) -> None:
+        self._home = home
 
     @translated("the copy of a checkout")
     def state(self, copy: str, object_format: str) -> CopyState:
         """The copy, made where it was missing; HERE names its files."""
         top = place_of(self._home, copy)
-        with self._alone(top):
+        top.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _alone(top):
             if not (top / ".git").is_dir():
-                asked = ("init", "-q", "--template=", f"--object-format={object_format}", str(top))
-                Git(top.parent, safe_env()).must(*asked)
-            if not Git(top, safe_env()).ask("rev-parse", "-q", "--verify", SENT).ok:
-                return CopyState(top)
-            return self._seen(top)
-
-    def _seen(self, top: Path) -> CopyState:
-        seen = open_project(top)
-        with index_copy(seen) as index:
-            git = seen.git.having(GIT_INDEX_FILE=str(index), **stamp_env("pancode", "pancode@localhost", 0))
-            git.must("add", "-A", "--", ".")
-            tree = git.text("write-tree")
-            parents = ("-p", seen.head) if seen.head else ()
-            commit = git.must("commit-tree", tree, *parents, stdin=b"The copy as it is\n").text()
-        seen.git.must("update-ref", HERE, commit)
-        return CopyState(top, commit, seen.head, seen.branch)
+                _make(top, object_format)
+            return _seen(top)
 
     @translated("the copy of a checkout")
-    def fill(self, copy: str, commit: str, head: str | None, branch: str | None) -> Path:
-        """From now on the copy is as that commit says, which the client has sent: HEAD, branch and files."""
+    def fill(self, copy: str, commit: str, head: str | None, branch: str | None, before: str | None) -> Path:
+        """From now on the copy is as that commit says, which the client has sent: HEAD, branch and files.
+
+        `before`: its files as the client has them. ConflictError `copy_changed` where they are others now.
+        """
         top, commit = place_of(self._home, copy), checked_object(commit)
-        with self._alone(top):
-            git = Git(top, safe_env() | {"GIT_DIR": str(top / ".git"), "GIT_WORK_TREE": str(top)})
+        with _alone(top):
+            git = _git(top)
             if not git.ask("merge-base", "--is-ancestor", commit, SENT).ok:
                 raise GitRefusal(f"{commit[:12]} was not sent to this copy", fix="begin the command again")
-            ref = f"refs/heads/{branch}" if branch else ""
-            if branch and not git.ask("check-ref-format", ref).ok:
-                raise GitRefusal(f"{branch[:100]} is no name of a branch")
-            git.must("symbolic-ref", "HEAD", ref or "refs/heads/none")
-            if head is not None:
-                git.must(
-                    "update-ref", *(() if branch else ("--no-deref",)), ref or "HEAD", checked_object(head)
-                )
+            if _seen(top).commit != before:
+                what = "something has landed in the copy of your files meanwhile"
+                raise ConflictError(what, fix="the same command again", code="copy_changed")
+            _turn_to(git, head, branch)
             git.ask("read-tree", HERE)  # what is there now, so that what the client has no more goes
             git.must("read-tree", "-u", "--reset", commit)
+            shutil.copyfile(top / ".git/index", top / ".git" / _INDEX)
+            git.must("update-ref", FILLED, commit)
             git.must("read-tree", head or "--empty")
             git.ask("update-index", "-q", "--refresh")
         return top
 
-    @contextmanager
-    def _alone(self, top: Path) -> Iterator[None]:
-        top.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = os.open(top.parent / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(file)
+
+def _git(top: Path, **variables: str) -> Git:
+    return Git(top, safe_env() | {"GIT_DIR": str(top / ".git"), "GIT_WORK_TREE": str(top), **variables})
+
+
+def _make(top: Path, object_format: str) -> None:
+    Git(top, safe_env()).must("init", "-q", "--template=", f"--object-format={object_format}", str(top))
+    for name, value in _PLAIN.items():
+        _git(top).must("config", name, value)
+
+
+def _seen(top: Path) -> CopyState:
+    """As it is now, from what it was filled with on: what git ignored there travels back as it came."""
+    git = _git(top)
+    filled = git.ask("rev-parse", "-q", "--verify", f"{FILLED}^{{commit}}").text() or None
+    if filled is None:
+        return CopyState(top)
+    head = git.ask("rev-parse", "-q", "--verify", "HEAD^{commit}").text() or None
+    branch = git.ask("symbolic-ref", "-q", "--short", "HEAD").text() or None
+    with tempfile.TemporaryDirectory(prefix="pancode-index-", dir=top / ".git") as folder:
+        index = Path(folder) / "index"
+        kept = top / ".git" / _INDEX
+        if kept.exists():
+            shutil.copyfile(kept, index)
+        mine = _git(top, GIT_INDEX_FILE=str(index), **SAME)
+        if not kept.exists():
+            mine.must("read-tree", filled)
+        mine.ask("update-index", "-q", "--refresh")
+        mine.must("add", "-A", "--", ".")
+        parents = ("-p", head) if head else ()
+        commit = mine.must("commit-tree", mine.text("write-tree"), *parents, stdin=WORDS).text()
+    git.must("update-ref", HERE, commit)
+    return CopyState(top, commit, filled, head, branch)
+
+
+def _turn_to(git: Git, head: str | None, branch: str | None) -> None:
+    """HEAD and its branch, as the client has them. A branch of the copy whose name is in the way goes."""
+    ref = f"refs/heads/{branch}" if branch else ""
+    if branch and not git.ask("check-ref-format", ref).ok:
+        raise GitRefusal(f"{branch[:100]} is no name of a branch")
+    for other in git.text("for-each-ref", "--format=%(refname)", "refs/heads").split() if ref else ():
+        if other.startswith(f"{ref}/") or ref.startswith(f"{other}/"):
+            git.must("update-ref", "-d", other)
+    git.must("symbolic-ref", "HEAD", ref or "refs/heads/none")
+    if head is not None:
+        git.must("update-ref", *(() if ref else ("--no-deref",)), ref or "HEAD", checked_object(head))
+
+
+@contextmanager
+def _alone(top: Path) -> Iterator[None]:
+    """The lock that a landing in that folder has, too."""
+    handle = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

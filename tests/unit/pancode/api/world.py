@@ -218,7 +218,7 @@ class MemoryCoordinator:
         self.code: Any = ToldCode()
         self.streams: Any = MemoryStreams()
         self.kept_files = MemoryFiles()
-        self.checkouts = CheckoutCopies(home, context.clock)
+        self.checkouts = CheckoutCopies(home)
         self.story: list[str] = []
         self.inside: Sequence[AttemptId] | None = ()
         self.figures_at: ListenAddress | None = None
