@@ -274,8 +274,6 @@ class Fence(Record):
     start_by_epoch: int
     start_by_ms: int
     bound_ms: int
-    ahead: bool = False
-    """Whether it was handed over to wait there until a slot is free."""
     state: FenceState = FenceState.OFFERED
     mark: str = ""
     cursor: int = 0
@@ -285,6 +283,8 @@ class Fence(Record):
     closed: Closed | None = None
     closed_ms: int | None = None
     receipt: str | None = None
+    ahead: bool = False
+    """Whether it was handed over to wait there until a slot is free."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,3 +16,5 @@ def upgrade() -> None:
         batch_op.add_column(
             sa.Column("ahead", sa.Boolean(), autoincrement=False, nullable=False, server_default=sa.false())
         )
+    with op.batch_alter_table("fences", schema=None) as batch_op:  # a new ledger has no such default
+        batch_op.alter_column("ahead", server_default=None)
