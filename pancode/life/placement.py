@@ -361,9 +361,8 @@ def _handed_over(
         usd, stays = standing.most_usd(run)
     if stays:
         for name in needs_slot_at(run, standing):
-            first[name] = max(
-                first.get(name, (gives_way, run.id)), (gives_way, run.id), key=lambda one: one[0]
-            )
+            if first.get(name, (gives_way - 1, ""))[0] < gives_way:
+                first[name] = gives_way, run.id
         return Unplaced(run, f"{waits.why}; it is not handed over: {stays}", waits.kind)
     able = [view for view in _fitting(run, standing) if _takes(view, standing, room)]
     able = [view for view in able if not _short(run, view.node.name, standing, claimed, usd)]
