@@ -13,6 +13,7 @@ from pathlib import Path
 from node_agent.agent.fleettime import FleetClock
 from node_agent.agent.outputs import Follower, RedactingDepot
 from node_agent.agent.publish import EventSigner
+from node_agent.agent.snapshots import unbegun
 from node_agent.agent.worker import Crew
 from node_agent.agent.world import World
 from node_agent.attempt.claims import Self
@@ -136,7 +137,7 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
         keys=coordinators,
         journal=journal,
         runner=runner,
-        workspaces=Workspaces(home.root, depot, settings.disk_reserve, machine_name()),
+        workspaces=Workspaces(home.root, depot, settings.disk_reserve, machine_name(), unbegun(journal)),
         depot=redacting,
         runtimes=runtimes,
         gateways=_gateways(home, settings, vault, ids, endpoints),

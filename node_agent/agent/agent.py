@@ -19,7 +19,7 @@ from node_agent.attempt.job import Context, Finished, Job, Turn
 from node_agent.attempt.ports import DiskFull, LinkDown, Sent, StepFailed
 from node_agent.attempt.records import JournalRecord, JournalState, prunable, without_the_old
 from node_agent.wire.control import Examine, TakeBack
-from node_agent.wire.identity import HOLDS_SLOT, AttemptId
+from node_agent.wire.identity import AttemptId
 from node_agent.wire.model import FleetTime
 from node_agent.wire.node import (
     MOST_ASKS,
@@ -39,7 +39,7 @@ from node_agent.wire.signing import WireRefusal
 
 def holding(entries: Sequence[JournalRecord]) -> list[JournalRecord]:
     """Those that occupy a slot."""
-    return [entry for entry in entries if entry.mark in HOLDS_SLOT]
+    return [entry for entry in entries if entry.holds_slot]
 
 
 class Pulse:

@@ -32,7 +32,7 @@ from node_agent.wire.control import (
 )
 from node_agent.wire.event import Interrupting, Refused, Revoked
 from node_agent.wire.failure import OrderRefusal
-from node_agent.wire.identity import HOLDS_SLOT, AttemptId, Mark
+from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.signing import (
     PublicKey,
     RefusalCode,
@@ -176,7 +176,7 @@ class Controls:
         entry = self._journal.get(body.identity)
         if entry is None:
             self._acts.forgo(body)
-        elif entry.mark is Mark.HELD:
+        elif entry.is_held:
             word = Refused(why=OrderRefusal.TAKEN_BACK, detail=body.reason)
             note = records.Note(mark=Mark.REFUSED, data={"why": body.reason}, say=(word,))
             self._journal.write(entry.identity, note)
@@ -193,12 +193,12 @@ class Controls:
         return replace(state, tombstones={**state.tombstones, body.run: pending})
 
     def _end(self, entry: records.JournalRecord, stop: records.StopNote) -> None:
-        if entry.mark is Mark.HELD:  # of it nothing has begun, and nothing will: one record says both
+        if entry.is_held:  # of it nothing has begun, and nothing will: one record says both
             why = {"why": stop.reason}
             note = records.Note(mark=Mark.REFUSED, data=why, stop=stop, say=(Revoked(reason=stop.reason),))
             self._journal.write(entry.identity, note)
             self._touched.append(entry.identity)
-        if entry.stop is not None or entry.mark not in HOLDS_SLOT:
+        if entry.stop is not None or not entry.holds_slot:
             return
         self._journal.write(entry.identity, records.Note(stop=stop, say=(Interrupting(reason=stop.reason),)))
         self._touched.append(entry.identity)

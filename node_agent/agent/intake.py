@@ -104,7 +104,7 @@ class Intake:
 
     def _held(self) -> list[JournalRecord]:
         live = self._world.journal.live()
-        return [entry for entry in live if entry.mark is Mark.HELD and not entry.damaged]
+        return [entry for entry in live if entry.is_held]
 
     def _may_hold(self) -> bool:
         return len(self._held()) + len(self._snapshots) < HOLDS

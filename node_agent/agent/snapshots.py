@@ -5,16 +5,28 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 
 from node_agent.attempt.accept import Opened
-from node_agent.attempt.ports import LinkDown, StepFailed, WorkspacesPort
-from node_agent.wire.identity import AttemptId
+from node_agent.attempt.ports import JournalPort, LinkDown, StepFailed, WorkspacesPort
+from node_agent.wire.identity import AttemptId, Mark
+from node_agent.wire.order import Order
 
 Aside = Callable[[Callable[[], None]], None]
 """Does work that may take long, which raises nothing: in another thread, or, where there is none, at once."""
 _log = logging.getLogger("pancode.node")
+
+
+def unbegun(journal: JournalPort) -> list[Order]:
+    """The orders whose snapshot was fetched, as the journal says, and may still be needed."""
+    found: list[Order] = []
+    for entry in journal.live():
+        if entry.mark in (Mark.HELD, Mark.ACCEPTED):
+            with suppress(OSError, ValueError, KeyError):  # it stands in the troubles of the journal
+                found.append(journal.order(entry.identity))
+    return found
 
 
 class SnapshotQueue:
@@ -62,8 +74,9 @@ class SnapshotQueue:
     def _fetch(self, opened: Opened) -> None:
         is_here = False
         try:
-            self._workspaces.fetch(opened.order.identity, opened.order.workspace)
-            is_here = True
+            if opened.digest in self._known:  # nobody would let go of the snapshot of one that was dropped
+                self._workspaces.fetch(opened.order.identity, opened.order.workspace)
+                is_here = True
         except LinkDown:
             pass
         except StepFailed:

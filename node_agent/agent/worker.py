@@ -14,7 +14,7 @@ from node_agent.attempt.job import Finished, Job, Turn, Wait
 from node_agent.attempt.ports import JournalPort, LinkDown, RunnerPort
 from node_agent.shim.spool import RunnerError
 from node_agent.wire.clock import Clock
-from node_agent.wire.identity import HOLDS_SLOT, AttemptId, Mark
+from node_agent.wire.identity import AttemptId
 
 IDLE_S = 5.0
 Work = Callable[[], None]
@@ -105,9 +105,9 @@ class ThreadDrive:
         with self._lock:
             delivering = 0
             for entry in self._journal.live():
-                identity, holds = entry.identity, entry.mark in HOLDS_SLOT
+                identity, holds = entry.identity, entry.holds_slot
                 delivering += identity in self._busy and not holds
-                if identity in self._busy or self._leaving.is_set() or entry.mark is Mark.HELD:
+                if identity in self._busy or self._leaving.is_set() or entry.is_held:
                     continue
                 due = self._due.get(identity, 0)
                 if due <= now and (holds or delivering < PUBLISHERS):
@@ -159,7 +159,7 @@ class ThreadDrive:
 
     def _holds_slot(self, identity: AttemptId) -> bool:
         entry = self._journal.get(identity)
-        return entry is not None and entry.mark in HOLDS_SLOT
+        return entry is not None and entry.holds_slot
 
     def _is_sitting(self, identity: AttemptId) -> bool:
         return self._journal.order(identity).turns is not None

@@ -40,6 +40,7 @@ PROCEDURE: dict[Mark, Callable[[Case], Turn]] = {
 """The mark that an attempt has, and the one thing to do next; each step writes the next mark."""
 
 GIVE_UP: dict[Mark, Mark] = {
+    Mark.HELD: Mark.EXITED,
     Mark.ACCEPTED: Mark.EXITED,
     Mark.PREPARED: Mark.EXITED,
     Mark.SPAWNED: Mark.EXITED,

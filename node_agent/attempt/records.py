@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Literal, TypedDict, TypeVar, cast
 
 from node_agent.wire.event import EventBody
-from node_agent.wire.identity import FINAL, MARKS, AttemptId, Mark
+from node_agent.wire.identity import FINAL, HOLDS_SLOT, MARKS, AttemptId, Mark
 from node_agent.wire.model import FleetTime
 from node_agent.wire.receipt import TurnRecord, TurnWords
 
@@ -214,6 +214,16 @@ class JournalRecord:
     @property
     def final(self) -> bool:
         return self.mark in FINAL
+
+    @property
+    def is_held(self) -> bool:
+        """Whether nothing of it has begun, for certain."""
+        return self.mark is Mark.HELD and not self.damaged
+
+    @property
+    def holds_slot(self) -> bool:
+        """Whether it may occupy a slot: what lost the record of its begin may be at work."""
+        return self.mark in HOLDS_SLOT or (self.mark is Mark.HELD and self.damaged)
 
     @property
     def accepted(self) -> AcceptedData:

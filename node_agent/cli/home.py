@@ -19,7 +19,6 @@ from node_agent.machine.home import NodeHome, current_link
 from node_agent.runner.runner import Runner
 from node_agent.shim.spool import RunnerError, Running
 from node_agent.vault.vault import MOST_BYTES, NoValue, read_secrets
-from node_agent.wire.identity import HOLDS_SLOT
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class HomeReport:
                 {
                     "identity": str(entry.identity),
                     "mark": entry.mark.value,
-                    "holds_slot": entry.mark in HOLDS_SLOT,
+                    "holds_slot": entry.holds_slot,
                     "done": entry.cleaned,
                     "stop": entry.stop.reason if entry.stop else None,
                 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -190,14 +190,16 @@ class Mirrors:
         with self._locked(repo_id):
             erase(self._home.mirror(repo_id))
 
-    def release(self, repo_id: str, run: str) -> None:
-        """Forget a run's snapshot. Only after the last checkout that borrows from it is gone.
+    def release(self, repo_id: str, run: str, is_wanted: Callable[[], bool]) -> None:
+        """Forget a run's snapshot, but where an attempt of it still needs it.
 
         A mirror that is no repository any more has none: `bring` sees to it, and the clean-up goes on.
         """
         path = self._home.mirror(repo_id)
         if path.is_dir():
             with self._locked(repo_id):
+                if is_wanted():
+                    return
                 _drop_locks(path)
                 git = NodeGit(path)
                 if git.ask("rev-parse", "--git-dir").ok:
@@ -206,7 +208,8 @@ class Mirrors:
     def trim(self, now_ms: int, borrowed: Iterable[Path], is_idle: bool) -> None:
         """Let go of mirrors that nobody has used for long. `is_idle`: pack the others that are due.
 
-        `borrowed`: the stores of the checkouts that live. What was put aside of a result stays.
+        `borrowed`: the stores of the checkouts that live or are still to be made. What was put aside of a
+        result stays.
         """
         every, lent = self._home.root / "mirrors", [path.resolve() for path in borrowed]
         found = sorted(path for path in every.iterdir() if path.is_dir()) if every.is_dir() else []

@@ -6,7 +6,7 @@ import os
 import posixpath
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from node_agent.workspace import folders, homes, result
 from node_agent.workspace.cache import Cache
 from node_agent.workspace.checkout import Checkouts, WarmCheckouts
 from node_agent.workspace.git import NodeGit, WorkspaceFailure, translated
-from node_agent.workspace.mirror import Mirrors, Transport, borrow, make_bare, reset_config
+from node_agent.workspace.mirror import STORES, Mirrors, Transport, borrow, make_bare, reset_config
 from node_agent.workspace.set_up import SetUps
 
 
@@ -56,8 +56,14 @@ class Workspaces:
     """
 
     def __init__(
-        self, home: Path, transport: Transport, disk_reserve: int = 0, machine: str = "this"
+        self,
+        home: Path,
+        transport: Transport,
+        disk_reserve: int = 0,
+        machine: str = "this",
+        waiting: Iterable[Order] = (),
     ) -> None:
+        """`waiting`: the orders that were fetched before, and have no folder yet."""
         self._home = folders.WorkspaceFolders(home)
         self._cache = Cache(self._home.cache, disk_reserve)
         self._set_ups = SetUps(self._home, self._cache, machine)
@@ -66,11 +72,18 @@ class Workspaces:
         self._warm = WarmCheckouts(self._home.warm, lambda: self._cache.has_room(0))
         self._checkouts = Checkouts(self._home, self._mirrors, self._warm)
         self._trims = threading.Thread()
+        self._fetched = {order.identity: order.workspace.repo for order in waiting}
+        """By attempt, until it is removed, the repository whose mirror has to keep its snapshot."""
 
     @translated("fetch of the snapshot")
     def fetch(self, identity: AttemptId, workspace: Workspace) -> None:
-        """The snapshot into the mirror of its repository."""
-        self._checkouts.fetch(identity, workspace)
+        """The snapshot into the mirror of its repository, which keeps it until `remove`."""
+        self._fetched[identity] = workspace.repo
+        try:
+            self._checkouts.fetch(identity, workspace)
+        except BaseException:
+            self._fetched.pop(identity, None)
+            raise
 
     @translated("prepare of the workspace")
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
@@ -171,7 +184,10 @@ class Workspaces:
     def trim_mirrors(self, now_ms: int) -> None:
         """Let go of mirrors that were not used for long, and pack the others. StepFailed, OSError."""
         places = [self._home.places(identity) for identity in self.list()]
-        self._mirrors.trim(now_ms, [path for one in places for path in _borrowed(one)], is_idle=not places)
+        lent = [path for one in places for path in _borrowed(one)]
+        needed = {repo for repo in list(self._fetched.values()) if repo is not None}
+        lent += [self._home.mirror(repo) / STORES for repo in needed]
+        self._mirrors.trim(now_ms, lent, is_idle=not places)
 
     @translated("words for the agent")
     def tell(self, identity: AttemptId, name: str, text: str) -> None:
@@ -328,8 +344,13 @@ class Workspaces:
         self._warm.keep(places)
         folders.erase(places.folder)
         self._home.leave_place(identity)
-        if workspace.repo is not None and not any(other.run == identity.run for other in self.list()):
-            self._mirrors.release(workspace.repo, identity.run)
+        self._fetched.pop(identity, None)
+        if workspace.repo is not None:
+            self._mirrors.release(workspace.repo, identity.run, lambda: self._is_wanted(identity.run))
+
+    def _is_wanted(self, run: str) -> bool:
+        """Whether another attempt of the run has a folder, or waits for its turn to have one."""
+        return any(other.run == run for other in (*self.list(), *list(self._fetched)))
 
     @translated("forget of the workspace")
     def forget(self, identity: AttemptId, workspace: Workspace) -> None:

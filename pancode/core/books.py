@@ -279,6 +279,15 @@ def release(
     return [replace(_freed(entry, entries), note=note) for entry in back]
 
 
+def lowered(
+    entries: Sequence[BookEntry], account: Account, due: Amount, stamp: Stamp, note: str, without: str
+) -> list[BookEntry]:
+    """All holds of the attempt go back, and `due` is held in the same scopes, but for `without`. The fence of
+    the account is not 0: the run is not counted again."""
+    back = release(entries, account, stamp, note)
+    return [*back, *hold([one.scope for one in back if one.scope != without], account, due, stamp)]
+
+
 def settle(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp) -> list[BookEntry]:
     """Actual replaces hold in every scope of the attempt, by currency; what is unknown leaves it standing."""
     made: list[BookEntry] = []

@@ -101,6 +101,14 @@ def begin(made: Changes) -> Changes:
     return made.put(replace(made.run, reason="queued", waits=WaitReason.QUEUED))
 
 
+def held_as_before(made: Changes, note: str) -> Changes:
+    """The order was handed over and came back: from now on the estimate is held again, and no whole limit."""
+    amount, account = _amount(made), made.case.account
+    entries, node = made.case.entries, books.node_scope(made.fence.node)
+    made = made.book(books.lowered(entries, account, amount, made.now.stamp, note, node))
+    return made.put(replace(made.attempt, held_usd=amount.usd))
+
+
 def handed_to(node: str) -> str:
     """Why a run waits whose order its node begins when a slot is free there."""
     return f"handed to {node}"

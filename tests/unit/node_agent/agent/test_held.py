@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from itertools import count
 
 import pytest
 
-from node_agent.wire.control import Drain, Revoke, StopControl, TakeBack, Tombstone
+from node_agent.agent.snapshots import unbegun
+from node_agent.agent.worker import ThreadDrive
+from node_agent.wire.control import ControlBody, Drain, Revoke, StopControl, TakeBack, Tombstone
 from node_agent.wire.event import Marked, Refused, Revoked
-from node_agent.wire.failure import OrderRefusal
+from node_agent.wire.failure import OrderRefusal, Outcome
 from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.order import Order
-from tests.fakes.node import Script, Tripwire
+from tests.fakes.node import MemoryRunner, Script, Tripwire
 from tests.unit.node_agent.stage import Stage, gates, identity, order_of, why
 
 SHORT = Script(duration_ms=5_000)
@@ -121,6 +124,11 @@ def test_a_drain_and_a_removal_give_all_back(body: Drain | Revoke) -> None:
     assert set(stage.receipts) == {str(ONE)}
 
 
+def test_the_journal_says_whose_snapshots_are_still_needed() -> None:
+    stage = holding()
+    assert [order.identity for order in unbegun(stage.journal)] == [TWO, THREE]
+
+
 def test_without_its_snapshot_it_is_not_held_and_after_start_by_not_taken() -> None:
     stage = Stage(slots=1, script=lambda _: SHORT)
     stage.go(2_000)
@@ -176,3 +184,52 @@ def test_a_crash_at_every_call() -> None:
         if not stage.crashes:
             break
     assert at > 30
+
+
+def damaged() -> Stage:
+    """The second one is at work, and its journal has lost all behind its first mark."""
+    stage, name = holding(script=Script(duration_ms=600_000)), str(TWO)
+    stage.tell(StopControl(identity=ONE, reason="room"))
+    assert stage.go(60_000, lambda: name in "".join(stage.host.spawns))
+    del stage.shelf.records[name][1:]
+    stage.shelf.damaged.add(name)
+    return stage
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        TakeBack(identity=TWO, reason="elsewhere"),
+        StopControl(identity=TWO, reason="not today"),
+        Tombstone(run=TWO.run, up_to_fence=1, reason="not today"),
+    ],
+)
+def test_what_lost_the_record_of_its_begin_is_not_said_to_have_never_begun(body: ControlBody) -> None:
+    stage = damaged()
+    stage.tell(body)
+    stage.agent = stage.start()
+    entry = stage.journal.get(TWO)
+    assert entry is not None and (entry.mark, entry.damaged) == (Mark.HELD, True)
+    assert stage.agent.free_slots() == 0, "perhaps it is at work"
+    assert stage.go(60_000, lambda: str(TWO) in stage.claims)
+    said = [event.body for (name, _), event in stage.events.items() if name == str(TWO)]
+    assert not any(isinstance(one, Refused | Revoked) for one in said)
+    claims = stage.claims[str(TWO)]
+    assert claims.outcome is Outcome.INFRA and "damaged" in claims.reason
+    assert stage.go(60_000, lambda: str(THREE) in "".join(stage.host.spawns))
+
+
+def test_what_lost_the_record_of_its_begin_has_a_thread_that_ends_it() -> None:
+    stage = damaged()
+    stage.agent = stage.start()
+    runner = MemoryRunner(stage.host)
+    drive = ThreadDrive(stage.agent.job, stage.journal, runner, stage.clock, 1_000)
+    drive.run()
+    nobody = threading.Event()
+
+    def mark() -> Mark | None:
+        entry = stage.journal.get(TWO)
+        return None if entry is None else entry.mark
+
+    assert any(mark() is not Mark.HELD or nobody.wait(0.01) for _ in range(2_000))
+    drive.leave()

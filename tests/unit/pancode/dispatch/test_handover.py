@@ -223,8 +223,43 @@ def test_it_comes_back_as_often_as_it_must() -> None:
         night.give_back("r-0002")
         night.look()
     assert night.run("r-0002").state is RunState.PENDING and night.where()["r-0002"] == "n1"
-    held = [e for e in night.desk.rows(BookEntry, run="r-0002") if e.scope.startswith("day:")]
-    assert sum(entry.usd for entry in held) == 2, "raised once"
+    mine = [e for e in night.desk.rows(BookEntry, run="r-0002") if e.scope.startswith("day:")]
+    assert books.total(mine[0].scope, mine).held_usd == 2, "raised once"
+    night.desk.check_books()
+
+
+@pytest.mark.parametrize("how", ["taken back", "not taken"])
+def test_what_came_back_holds_its_estimate_again(how: str) -> None:
+    night = Night(1)
+    night.dispatch("r-0001")
+    night.deaf = how == "not taken"
+    night.dispatch("r-0002", usd="0.75")
+    assert night.where()["r-0002"] == "n1"
+    night.desk.core.rules = replace(night.desk.core.rules, ahead=0)
+    if how == "taken back":
+        night.give_back("r-0002")
+    else:
+        night.desk.clock.ms += 11 * night.desk.rules.start_by_ms
+        night.look()
+    night.look()
+
+    def held() -> dict[str, Decimal]:
+        mine = night.desk.rows(BookEntry, run="r-0002")
+        return {scope: books.total(scope, [e for e in mine if e.scope == scope]).held_usd for scope in scopes}
+
+    scopes = {entry.scope for entry in night.desk.rows(BookEntry, run="r-0002")}
+    assert held() == {one: 0 if one == "node:n1" else Decimal("0.75") for one in scopes}
+    while night.deaf and night.nodes[0].claim() is not None:
+        """What it never took is gone."""
+    night.deaf = False
+    night.end("r-0001")
+    night.look()
+    assert not night.orders["r-0002"][1].ahead and set(held().values()) == {Decimal("0.75")}
+    day = next(scope for scope in scopes if scope.startswith("day:"))
+    mine = [e for e in night.desk.rows(BookEntry, run="r-0002") if e.scope == day]
+    assert books.total(day, mine).runs == 1, "admitted once"
+    night.end("r-0002")
+    assert set(held().values()) == {0}
     night.desk.check_books()
 
 
@@ -311,12 +346,77 @@ def test_what_may_not_go_ahead_stays_and_says_why() -> None:
     night.dispatch("r-0001", "r-0002", workflow="w-0001")
     night.dispatch("r-0003", terms={"turns": {"idle_ms": 1, "turn_ms": 1}})
     night.dispatch("r-0004", parent="r-0001")
-    night.dispatch("r-0005")
-    assert set(night.where()) == {"r-0001", "r-0005"}
+    assert set(night.where()) == {"r-0001"}
     reasons = {name: night.run(name).reason for name in ("r-0002", "r-0003", "r-0004")}
     assert reasons["r-0002"].endswith("in a race the first to pass wins, and the others are stopped")
     assert reasons["r-0003"].endswith("a session waits for a person's words")
     assert reasons["r-0004"].endswith("run r-0001, which began it, waits for it")
+
+
+TALK: dict[str, Any] = {"terms": {"turns": {"idle_ms": 1, "turn_ms": 1}}}
+
+
+def test_what_cannot_wait_there_and_comes_first_has_the_next_slot() -> None:
+    """What was taken back for it is not handed over again while it waits."""
+    night = Night(1)
+    night.dispatch("r-0001", "r-0002", "r-0003", "r-0004")
+    night.dispatch("r-0009", priority=5, **TALK)
+    night.look()
+    assert set(night.asked_back()) == {"r-0002", "r-0003", "r-0004"}
+    for run in ("r-0002", "r-0003", "r-0004"):
+        night.give_back(run)
+    for _ in range(3):
+        night.look()
+    assert set(night.where()) == {"r-0001"}
+    assert night.run("r-0002").reason.endswith("run r-0009 comes first, and cannot wait there")
+    night.dispatch("r-0010", priority=6)
+    assert night.where()["r-0010"] == "n1", "what comes before it is"
+    night.end("r-0001")
+    night.begin("r-0010")
+    night.end("r-0010")
+    night.look()
+    night.look()
+    assert set(night.where()) == {"r-0009", "r-0002", "r-0003", "r-0004"}
+    assert not night.orders["r-0009"][1].ahead and night.orders["r-0002"][1].ahead
+
+
+def test_new_work_does_not_overtake_what_cannot_wait_there() -> None:
+    night = Night(1)
+    night.dispatch("r-0001", "r-0002")
+    night.dispatch("r-0003", **TALK)
+    night.dispatch("r-0004")
+    night.look()
+    assert set(night.where()) == {"r-0001", "r-0002"} and night.asked_back() == {}
+    night.end("r-0001")
+    night.begin("r-0002")
+    night.end("r-0002")
+    night.look()
+    assert night.where()["r-0003"] == "n1" and night.orders["r-0004"][1].ahead
+
+
+def test_what_was_handed_over_before_an_older_one_could_begin_comes_back() -> None:
+    night = Night(1)
+    night.dispatch("r-0001", "r-0002")
+    night.dispatch("r-0003", **TALK)
+    with night.desk.ledger.transaction() as tx:
+        tx.put(replace(night.run("r-0003"), created_ms=0))
+    night.desk.restart()
+    night.look()
+    night.look()
+    assert night.asked_back() == {"r-0002": "run r-0003 comes before it"}
+
+
+def test_a_limit_that_no_ceiling_has_room_for_takes_nothing_back_twice() -> None:
+    night = Night(1, ceiling="6.50")
+    night.dispatch("r-0001", "r-0002", "r-0003")
+    limits = {"wall_ms": 1, "idle_ms": 1, "output_bytes": 1, "usd": "50"}
+    night.dispatch("r-0009", priority=5, limits=limits)
+    night.look()
+    assert set(night.asked_back()) == {"r-0002", "r-0003"}
+    for run in ("r-0002", "r-0003"):
+        night.give_back(run)
+    night.look()
+    assert set(night.where()) == {"r-0001"}
 
 
 def test_a_node_that_knows_nothing_of_it_is_sent_nothing_ahead() -> None:
