@@ -8,7 +8,6 @@ import socket
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 
@@ -37,8 +36,12 @@ class There:
         return served(self.home, copy, service)
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        with mock.patch.dict(os.environ, {"HOME": self.own_home} if self.own_home else {}):
+        own = os.environ["HOME"]
+        os.environ["HOME"] = self.own_home or own
+        try:
             return self._answer(path, body)
+        finally:
+            os.environ["HOME"] = own
 
     def _answer(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         _, _, _, machine, name, *act = path.split("/")
