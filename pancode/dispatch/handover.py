@@ -16,7 +16,15 @@ from pancode.life.ahead import cap_of, place_in_line, waits_there, why_it_stays
 from pancode.life.binding import handed_to
 from pancode.life.case import RunCase
 from pancode.life.orders import identity_of
-from pancode.life.placement import Standing, Unplaced, in_order, kept_back, lacks_slot_at, takes_now
+from pancode.life.placement import (
+    Standing,
+    Unplaced,
+    in_order,
+    kept_back,
+    needs_slot_at,
+    stays_here,
+    takes_now,
+)
 from pancode.nodes.node import NodeView
 
 
@@ -146,9 +154,16 @@ class TakingBack:
         if self._lines.is_not_to_wait(fence):
             return f"nothing is to wait on {fence.node}", ""
         behind = [self._runs.get(identity_of(one)) for one in line[line.index(fence) + 1 :]]
-        waiting = (one for one in in_vain if fence.node in lacks_slot_at(one, standing))
-        first = next((one for one in (*behind, *waiting) if one and one.priority > run.priority), None)
+        waiting = (one for one in in_vain if self._is_first(one, run))
+        first = next((one for one in behind if one and one.priority > run.priority), None)
+        first = first or next((one for one in waiting if fence.node in needs_slot_at(one, standing)), None)
         if first is not None:
             return f"run {first.id} comes before it", ""
         place = next((name for name in takes_now(run, standing, free) if name != fence.node), None)
         return (f"a slot is free on {place}", place) if place else ("", None)
+
+    def _is_first(self, one: Run, run: Run) -> bool:
+        """Whether `one`, which waits here, comes before `run`; by its age, too, if it can wait only here."""
+        if stays_here(one, self._standing):
+            return in_order((run, one))[0] is one
+        return one.priority > run.priority

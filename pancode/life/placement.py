@@ -119,6 +119,9 @@ def decisions(runs: Iterable[Run], standing: Standing, whole: bool = True) -> It
     free, room, claimed = dict(standing.free), dict(standing.ahead), dict[str, Amount]()
     in_vain: dict[object, tuple[str, WaitReason]] = {}
     """By what a run asks for: why it waits, which holds for all that ask for the same, as slots only go."""
+    first: dict[str, tuple[int, str]] = {}
+    """The run that needs the next slot of a node and cannot wait there, and the priority that it gives way
+    to."""
     for run in runs:
         if not whole and not _any(free) and not _any(room):
             break
@@ -126,7 +129,7 @@ def decisions(runs: Iterable[Run], standing: Standing, whole: bool = True) -> It
         why = in_vain.get(wish)
         decision = _place(run, standing, free, claimed) if why is None else Unplaced(run, *why)
         if why is None and isinstance(decision, Unplaced) and decision.kind is WaitReason.NO_SLOT:
-            decision = _handed_over(decision, standing, room, claimed)
+            decision = _handed_over(decision, standing, room, claimed, first)
         if isinstance(decision, Placed):
             name, ahead = decision.node.node.name, bool(decision.busy)
             (room if ahead else free)[name] -= 1
@@ -341,19 +344,33 @@ def _place(
 
 
 def _handed_over(
-    waits: Unplaced, standing: Standing, room: Mapping[str, int], claimed: Mapping[str, Amount]
+    waits: Unplaced,
+    standing: Standing,
+    room: Mapping[str, int],
+    claimed: Mapping[str, Amount],
+    first: dict[str, tuple[int, str]],
 ) -> Placed | Unplaced:
-    """To the node where the fewest wait for each slot already; what may not go ahead says why."""
+    """To the node where the fewest wait for each slot already; what may not go ahead says why, and nothing is
+    handed over before it."""
     run = waits.run
     if not _any(room):
         return waits
-    stays, usd = why_it_stays(run, None) or standing.staying.get(run.workflow or "", ""), None
+    stays, usd = stays_here(run, standing), None
+    gives_way = run.priority + bool(stays)
     if not stays:
         usd, stays = standing.most_usd(run)
     if stays:
+        for name in needs_slot_at(run, standing):
+            if first.get(name, (gives_way - 1, ""))[0] < gives_way:
+                first[name] = gives_way, run.id
         return Unplaced(run, f"{waits.why}; it is not handed over: {stays}", waits.kind)
     able = [view for view in _fitting(run, standing) if _takes(view, standing, room)]
     able = [view for view in able if not _short(run, view.node.name, standing, claimed, usd)]
+    before = [first[view.node.name][1] for view in able if _is_behind(run, view, first)]
+    able = [view for view in able if not _is_behind(run, view, first)]
+    if not able and before:
+        words = f"run {before[0]} comes first, and cannot wait there"
+        return Unplaced(run, f"{waits.why}; it is not handed over: {words}", waits.kind)
     if not able:
         return waits
 
@@ -365,6 +382,15 @@ def _handed_over(
     best = min(able, key=line)
     of = f"of {len(able)} nodes that can take it, fewest wait there" if len(able) > 1 else "it begins in turn"
     return Placed(run, best, f"{of}; {waits.why}", busy=waits.why, most_usd=usd)
+
+
+def _is_behind(run: Run, view: NodeView, first: Mapping[str, tuple[int, str]]) -> bool:
+    return run.priority < first.get(view.node.name, (run.priority, ""))[0]
+
+
+def stays_here(run: Run, standing: Standing) -> str:
+    """Why the run never waits on a node, in words; empty: it may, if there is money for it."""
+    return why_it_stays(run, None) or standing.staying.get(run.workflow or "", "")
 
 
 def _fitting(run: Run, standing: Standing) -> list[NodeView]:
@@ -382,6 +408,12 @@ def lacks_slot_at(run: Run, standing: Standing) -> list[str]:
     fitting, full = _fitting(run, standing), {name: slots + 1 for name, slots in standing.free.items()}
     names = [view.node.name for view in fitting if _takes(view, standing, full)]
     return [name for name in names if not _short(run, name, standing, {})]
+
+
+def needs_slot_at(run: Run, standing: Standing) -> list[str]:
+    """The same, if nothing waited on these nodes."""
+    free = {name: slots + standing.lines.get(name, (0, 1))[0] for name, slots in standing.free.items()}
+    return lacks_slot_at(run, replace(standing, free=free))
 
 
 def takes_now(run: Run, standing: Standing, free: Mapping[str, int]) -> list[str]:

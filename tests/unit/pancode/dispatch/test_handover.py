@@ -311,12 +311,78 @@ def test_what_may_not_go_ahead_stays_and_says_why() -> None:
     night.dispatch("r-0001", "r-0002", workflow="w-0001")
     night.dispatch("r-0003", terms={"turns": {"idle_ms": 1, "turn_ms": 1}})
     night.dispatch("r-0004", parent="r-0001")
-    night.dispatch("r-0005")
-    assert set(night.where()) == {"r-0001", "r-0005"}
+    assert set(night.where()) == {"r-0001"}
     reasons = {name: night.run(name).reason for name in ("r-0002", "r-0003", "r-0004")}
     assert reasons["r-0002"].endswith("in a race the first to pass wins, and the others are stopped")
     assert reasons["r-0003"].endswith("a session waits for a person's words")
     assert reasons["r-0004"].endswith("run r-0001, which began it, waits for it")
+
+
+TALK: dict[str, Any] = {"terms": {"turns": {"idle_ms": 1, "turn_ms": 1}}}
+
+
+def test_what_cannot_wait_there_and_comes_first_has_the_next_slot() -> None:
+    """What was taken back for it is not handed over again while it waits."""
+    night = Night(1)
+    night.dispatch("r-0001", "r-0002", "r-0003", "r-0004")
+    night.dispatch("r-0009", priority=5, **TALK)
+    night.look()
+    assert set(night.asked_back()) == {"r-0002", "r-0003", "r-0004"}
+    for run in ("r-0002", "r-0003", "r-0004"):
+        night.give_back(run)
+    for _ in range(3):
+        night.look()
+    assert set(night.where()) == {"r-0001"}
+    assert night.run("r-0002").reason.endswith("run r-0009 comes first, and cannot wait there")
+    night.dispatch("r-0010", priority=6)
+    assert night.where()["r-0010"] == "n1", "what comes before it is"
+    night.end("r-0001")
+    night.begin("r-0010")
+    night.end("r-0010")
+    night.look()
+    night.look()
+    assert set(night.where()) == {"r-0009", "r-0002", "r-0003", "r-0004"}
+    assert not night.orders["r-0009"][1].ahead and night.orders["r-0002"][1].ahead
+
+
+def test_new_work_does_not_overtake_what_cannot_wait_there() -> None:
+    night = Night(1)
+    night.dispatch("r-0001", "r-0002")
+    night.dispatch("r-0003", **TALK)
+    night.dispatch("r-0004")
+    night.look()
+    assert set(night.where()) == {"r-0001", "r-0002"} and night.asked_back() == {}
+    night.end("r-0001")
+    night.begin("r-0002")
+    night.end("r-0002")
+    night.look()
+    assert night.where()["r-0003"] == "n1" and night.orders["r-0004"][1].ahead
+
+
+def test_what_was_handed_over_before_an_older_one_could_begin_comes_back() -> None:
+    night = Night(1)
+    night.dispatch("r-0001", "r-0002")
+    night.dispatch("r-0003", **TALK)
+    older = replace(night.run("r-0003"), created_ms=0)
+    with night.desk.ledger.transaction() as tx:
+        tx.put(older)
+    night.desk.restart()
+    night.look()
+    night.look()
+    assert night.asked_back() == {"r-0002": "run r-0003 comes before it"}
+
+
+def test_a_limit_that_no_ceiling_has_room_for_takes_nothing_back_twice() -> None:
+    night = Night(1, ceiling="6.50")
+    night.dispatch("r-0001", "r-0002", "r-0003")
+    limits = {"wall_ms": 1, "idle_ms": 1, "output_bytes": 1, "usd": "50"}
+    night.dispatch("r-0009", priority=5, limits=limits)
+    night.look()
+    assert set(night.asked_back()) == {"r-0002", "r-0003"}
+    for run in ("r-0002", "r-0003"):
+        night.give_back(run)
+    night.look()
+    assert set(night.where()) == {"r-0001"}
 
 
 def test_a_node_that_knows_nothing_of_it_is_sent_nothing_ahead() -> None:
