@@ -279,6 +279,19 @@ def release(
     return [replace(_freed(entry, entries), note=note) for entry in back]
 
 
+def lowered(
+    entries: Sequence[BookEntry], account: Account, usd: Decimal, stamp: Stamp, note: str
+) -> list[BookEntry]:
+    """What was `raised` is held no more: `usd` stays held. Where that is nothing, it is held anew, as the
+    release has closed all holds of the scope; the fence of the account is not 0, so no run is counted."""
+    more = {scope: held for scope, held in held_scopes(entries, account.attempt).items() if held > usd}
+    back = [
+        _entry(EntryKind.RELEASE, scope, account, minus(held, usd), stamp) for scope, held in more.items()
+    ]
+    nothing = [] if usd else hold(more, account, Amount(), stamp)
+    return [*(replace(entry, note=note) for entry in back), *nothing]
+
+
 def settle(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp) -> list[BookEntry]:
     """Actual replaces hold in every scope of the attempt, by currency; what is unknown leaves it standing."""
     made: list[BookEntry] = []

@@ -101,6 +101,15 @@ def begin(made: Changes) -> Changes:
     return made.put(replace(made.run, reason="queued", waits=WaitReason.QUEUED))
 
 
+def held_as_before(made: Changes, note: str) -> Changes:
+    """The order was handed over and came back: from now on the estimate is held again, and no whole limit."""
+    usd, account = _amount(made).usd, made.case.account
+    if made.attempt.held_usd <= usd:
+        return made
+    made = made.book(books.lowered(made.case.entries, account, usd, made.now.stamp, note))
+    return made.put(replace(made.attempt, held_usd=usd))
+
+
 def handed_to(node: str) -> str:
     """Why a run waits whose order its node begins when a slot is free there."""
     return f"handed to {node}"

@@ -14,7 +14,7 @@ from pancode.core import books
 from pancode.core.records import Closed, Fence, FenceState, Run, RunState, WaitReason
 from pancode.core.values import replace
 from pancode.life import asking, fleet_calls, people
-from pancode.life.binding import handed_to
+from pancode.life.binding import handed_to, held_as_before
 from pancode.life.case import MAX_BINDINGS, NOT_STARTED, PUBLISHING, close_fence, move_run
 from pancode.life.changes import Changes
 from pancode.life.ends import end_unstarted, give_back
@@ -186,7 +186,8 @@ def _is_moot(made: Changes) -> bool:
 def _back_to_queue(made: Changes, reason: str) -> Changes:
     """The same attempt waits for its next binding."""
     made = made.put(replace(move_run(made.run, RunState.PENDING), reason=reason, waits=WaitReason.RETURNED))
-    return give_back(made, reason, made.fence.node)
+    made = give_back(made, reason, made.fence.node)
+    return held_as_before(made, reason) if made.fence.ahead else made
 
 
 def doubted(made: Changes, signal: Doubted) -> Changes:

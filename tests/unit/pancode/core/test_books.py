@@ -37,6 +37,7 @@ class Books(RuleBasedStateMachine):
         self.open: list[Account] = []
         self.unknown: list[Account] = []
         self.disputed: dict[Account, Decimal] = {}
+        self.due: dict[Account, Amount] = {}
         self.actual: dict[str, Decimal] = {}
         self.ceiling = Ceilings(Decimal(5))
         self.runs = 0
@@ -78,6 +79,7 @@ class Books(RuleBasedStateMachine):
         self.book(books.hold((DAY, AGENT), Account(account.run, 1), due, self.stamp()))
         self.book(books.hold((NODE,), account, due, self.stamp()))
         self.open.append(account)
+        self.due[account] = due
         assert not self.over(Amount())
 
     @precondition(lambda self: self.open)
@@ -89,6 +91,18 @@ class Books(RuleBasedStateMachine):
         if not self.over(Amount(max((entry.usd for entry in made), default=Decimal(0)))):
             self.book(made)
             assert books.raised(self.of(account), account, usd, self.stamp()) == []
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def take_back(self, data: st.DataObject) -> None:
+        """It holds its estimate again, and is bound anew."""
+        account = data.draw(st.sampled_from(self.open))
+        due = self.due[account]
+        self.book(books.release(self.of(account), account, self.stamp(), "taken back", NODE))
+        self.book(books.lowered(self.of(account), account, due.usd, self.stamp(), "taken back"))
+        held = books.held_scopes(self.of(account), account.attempt)
+        assert held == {DAY: due.usd, AGENT: due.usd}
+        self.book(books.hold((NODE,), account, due, self.stamp()))
 
     @precondition(lambda self: self.open)
     @rule(usd=st.none() | CENTS, beyond=CENTS, data=st.data())

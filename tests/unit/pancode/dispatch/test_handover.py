@@ -223,8 +223,43 @@ def test_it_comes_back_as_often_as_it_must() -> None:
         night.give_back("r-0002")
         night.look()
     assert night.run("r-0002").state is RunState.PENDING and night.where()["r-0002"] == "n1"
-    held = [e for e in night.desk.rows(BookEntry, run="r-0002") if e.scope.startswith("day:")]
-    assert sum(entry.usd for entry in held) == 2, "raised once"
+    mine = [e for e in night.desk.rows(BookEntry, run="r-0002") if e.scope.startswith("day:")]
+    assert books.total(mine[0].scope, mine).held_usd == 2, "raised once"
+    night.desk.check_books()
+
+
+@pytest.mark.parametrize("how", ["taken back", "not taken"])
+def test_what_came_back_holds_its_estimate_again(how: str) -> None:
+    night = Night(1)
+    night.dispatch("r-0001")
+    night.deaf = how == "not taken"
+    night.dispatch("r-0002", usd="0.75")
+    assert night.where()["r-0002"] == "n1"
+    night.desk.core.rules = replace(night.desk.core.rules, ahead=0)
+    if how == "taken back":
+        night.give_back("r-0002")
+    else:
+        night.desk.clock.ms += 11 * night.desk.rules.start_by_ms
+        night.look()
+    night.look()
+
+    def held() -> dict[str, Decimal]:
+        mine = night.desk.rows(BookEntry, run="r-0002")
+        return {scope: books.total(scope, [e for e in mine if e.scope == scope]).held_usd for scope in scopes}
+
+    scopes = {entry.scope for entry in night.desk.rows(BookEntry, run="r-0002")}
+    assert held() == {one: 0 if one == "node:n1" else Decimal("0.75") for one in scopes}
+    while night.deaf and night.nodes[0].claim() is not None:
+        """What it never took is gone."""
+    night.deaf = False
+    night.end("r-0001")
+    night.look()
+    assert not night.orders["r-0002"][1].ahead and set(held().values()) == {Decimal("0.75")}
+    day = next(scope for scope in scopes if scope.startswith("day:"))
+    mine = [e for e in night.desk.rows(BookEntry, run="r-0002") if e.scope == day]
+    assert books.total(day, mine).runs == 1, "admitted once"
+    night.end("r-0002")
+    assert set(held().values()) == {0}
     night.desk.check_books()
 
 
