@@ -280,12 +280,16 @@ def release(
 
 
 def lowered(
-    entries: Sequence[BookEntry], account: Account, due: Amount, stamp: Stamp, note: str, without: str
+    entries: Sequence[BookEntry], account: Account, usd: Decimal, stamp: Stamp, note: str
 ) -> list[BookEntry]:
-    """All holds of the attempt go back, and `due` is held in the same scopes, but for `without`. The fence of
-    the account is not 0: the run is not counted again."""
-    back = release(entries, account, stamp, note)
-    return [*back, *hold([one.scope for one in back if one.scope != without], account, due, stamp)]
+    """What was `raised` is held no more: `usd` stays held. Where that is nothing, it is held anew, as the
+    release has closed all holds of the scope; the fence of the account is not 0, so no run is counted."""
+    more = {scope: held for scope, held in held_scopes(entries, account.attempt).items() if held > usd}
+    back = [
+        _entry(EntryKind.RELEASE, scope, account, minus(held, usd), stamp) for scope, held in more.items()
+    ]
+    nothing = [] if usd else hold(more, account, Amount(), stamp)
+    return [*(replace(entry, note=note) for entry in back), *nothing]
 
 
 def settle(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp) -> list[BookEntry]:

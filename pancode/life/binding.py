@@ -103,10 +103,11 @@ def begin(made: Changes) -> Changes:
 
 def held_as_before(made: Changes, note: str) -> Changes:
     """The order was handed over and came back: from now on the estimate is held again, and no whole limit."""
-    amount, account = _amount(made), made.case.account
-    entries, node = made.case.entries, books.node_scope(made.fence.node)
-    made = made.book(books.lowered(entries, account, amount, made.now.stamp, note, node))
-    return made.put(replace(made.attempt, held_usd=amount.usd))
+    usd, account = _amount(made).usd, made.case.account
+    if made.attempt.held_usd <= usd:
+        return made
+    made = made.book(books.lowered(made.case.entries, account, usd, made.now.stamp, note))
+    return made.put(replace(made.attempt, held_usd=usd))
 
 
 def handed_to(node: str) -> str:

@@ -186,9 +186,8 @@ def _is_moot(made: Changes) -> bool:
 def _back_to_queue(made: Changes, reason: str) -> Changes:
     """The same attempt waits for its next binding."""
     made = made.put(replace(move_run(made.run, RunState.PENDING), reason=reason, waits=WaitReason.RETURNED))
-    if made.fence.ahead:
-        return held_as_before(made, reason)
-    return give_back(made, reason, made.fence.node)
+    made = give_back(made, reason, made.fence.node)
+    return held_as_before(made, reason) if made.fence.ahead else made
 
 
 def doubted(made: Changes, signal: Doubted) -> Changes:

@@ -98,7 +98,8 @@ class Books(RuleBasedStateMachine):
         """It holds its estimate again, and is bound anew."""
         account = data.draw(st.sampled_from(self.open))
         due = self.due[account]
-        self.book(books.lowered(self.of(account), account, due, self.stamp(), "taken back", NODE))
+        self.book(books.release(self.of(account), account, self.stamp(), "taken back", NODE))
+        self.book(books.lowered(self.of(account), account, due.usd, self.stamp(), "taken back"))
         held = books.held_scopes(self.of(account), account.attempt)
         assert held == {DAY: due.usd, AGENT: due.usd}
         self.book(books.hold((NODE,), account, due, self.stamp()))

@@ -398,8 +398,9 @@ def test_what_was_handed_over_before_an_older_one_could_begin_comes_back() -> No
     night = Night(1)
     night.dispatch("r-0001", "r-0002")
     night.dispatch("r-0003", **TALK)
+    older = replace(night.run("r-0003"), created_ms=0)
     with night.desk.ledger.transaction() as tx:
-        tx.put(replace(night.run("r-0003"), created_ms=0))
+        tx.put(older)
     night.desk.restart()
     night.look()
     night.look()
