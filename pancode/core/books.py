@@ -400,13 +400,15 @@ def add_unknown(
 
 
 def add_second(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp) -> list[BookEntry]:
-    """Two nodes ran one attempt: what the second one used is booked, too, in the scopes of its hold.
+    """Two nodes ran one attempt, or one that was believed to have never begun did: what this fence used is
+    booked, too, in the scopes of its hold.
 
-    Nothing, unless the books have an amount of another fence of the attempt and none of this one.
+    Nothing where the books have an amount of this fence, a person has said what the attempt cost, or its holds
+    are still to be settled.
     """
     mine = [e for e in entries if e.attempt == account.attempt]
     booked = {e.fence for e in mine if e.kind in _SPENDS}
-    if account.fence in booked or not booked - {0}:  # 0: a person has said what it cost
+    if account.fence in booked or booked == {0} or (not booked and held_scopes(entries, account.attempt)):
         return []
     scopes = dict.fromkeys(
         e.scope for e in mine if e.kind is EntryKind.HOLD and e.fence in (0, account.fence)

@@ -285,6 +285,16 @@ def test_what_a_second_node_used_for_the_same_attempt_is_booked_once_and_beside(
     assert sums[DAY].tokens == 30
 
 
+def test_what_an_attempt_used_that_was_believed_to_have_never_begun_is_booked_once() -> None:
+    """A ledger that was put back does not know that a node has the order."""
+    stamp, account = stamps(), Account("r-1", 1, 1)
+    entries = books.hold((DAY, AGENT), Account("r-1", 1), Amount(Decimal("0.75")), stamp())
+    entries += books.release(entries, Account("r-1", 1), stamp(), "stopped")
+    for _ in range(2):
+        entries += books.add_second(entries, account, Spent(Decimal(1), 10, 1_000), stamp())
+    assert [books.total(s, [e for e in entries if e.scope == s]).spent_usd for s in (DAY, AGENT)] == [1, 1]
+
+
 def test_what_a_person_has_settled_is_not_booked_again() -> None:
     stamp, account = stamps(), Account("r-1", 1, 1)
     entries = books.hold((DAY,), Account("r-1", 1), Amount(Decimal("0.75")), stamp())
