@@ -403,8 +403,8 @@ def add_second(entries: Sequence[BookEntry], account: Account, spent: Spent, sta
     """Two nodes ran one attempt, or one that was believed to have never begun did: what this fence used is
     booked, too, in the scopes of its hold.
 
-    Nothing where the books have an amount of this fence, a person has said what the attempt cost, or its holds
-    are still to be settled.
+    Nothing where the books have an amount of this fence, a person has said what the attempt cost, or its
+    holds are still to be settled.
     """
     mine = [e for e in entries if e.attempt == account.attempt]
     booked = {e.fence for e in mine if e.kind in _SPENDS}
