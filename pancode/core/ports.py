@@ -367,8 +367,8 @@ class DepotPort(Protocol):
         """The whole text of a long answer; None: it did not arrive. `printed`: for a script, its output is
         the answer."""
 
-    def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:
-        """Whether the fence's ref exists, is this commit, is complete and stands on the run's snapshot."""
+    def commit_arrived(self, repo: str, identity: AttemptId, commit: str, snapshot: str | None) -> bool:
+        """Whether the fence's ref exists, is this commit, is whole and stands on the attempt's snapshot."""
 
     def blob_arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
         """Whether that log is on disk, complete to its digest."""

@@ -99,6 +99,11 @@ class RunTerms(TypedDict, total=False):
     """The share of runs that explore, where it is not the usual one."""
     preface: str
     """The text before the task of its next attempts."""
+    went_on: list[dict[str, Any]]
+    """What its attempts left when their provider turned them away, oldest first: `after` which attempt, its
+    `commit`, and the `files` that it had changed. The attempts that follow begin there."""
+    resumes_on: str
+    """The node that keeps its own session, with which its next attempt goes on."""
     told: int
     """So many words of people there are for it, each a row."""
     reports: list[str]

@@ -18,17 +18,18 @@ from pancode.control.run import session_of, words_of
 from pancode.control.waiting_runs import WaitingRun, WaitingRuns, in_turn
 from pancode.control.work import Work, unit_of_work
 from pancode.core import books
-from pancode.core.ports import Offer, Transaction
+from pancode.core.ports import Offer, SnapshotTaken, Transaction
 from pancode.core.records import Attempt, Balance, Fence, FenceState, Run, Setting, WaitReason, Workflow
 from pancode.core.values import replace
 from pancode.dispatch.handover import Lines, TakingBack, most_usd, staying
-from pancode.errors import UnavailableError
+from pancode.errors import UnavailableError, WorkspaceError
 from pancode.life.ahead import place_in_line
 from pancode.life.case import RunCase, holds_slot
 from pancode.life.continuing import may_give_way
 from pancode.life.decide import decide
-from pancode.life.orders import fence_of, identity_of, may_push, order_for, with_board
+from pancode.life.orders import fence_of, identity_of, may_push, order_for, with_board, workspace_of
 from pancode.life.placement import Placed, Standing, Unplaced, decisions, in_order, lacks_slot_at
+from pancode.life.retries import without_session
 from pancode.life.signals import Bound, Due, GivesWay, Unbindable, Waits
 from pancode.nodes.node import NodeView
 
@@ -406,7 +407,12 @@ def _bound(work: Work, placed: Placed) -> bool:
     """Whether the run could be bound: a run for which no order can be made ends, and delays no other run."""
     core, case, view = work.core, work.case(placed.run), placed.node
     try:
+        _offer_what_is_left(core, case.run)
         order = _order(core, work.tx, case, placed)
+    except WorkspaceError as exc:  # the coordinator's disk may be full for a while
+        if case.run.reason != str(exc):
+            work.signal(case.run, Waits("placement", str(exc), WaitReason.QUEUED))
+        return False
     except (ValueError, KeyError, TypeError, ArithmeticError) as exc:
         work.apply(decide(case, Unbindable(f"no order can be made of it: {exc}")))
         return False
@@ -414,6 +420,14 @@ def _bound(work: Work, placed: Placed) -> bool:
     about = served(case.run, view, core.wall_ms())
     work.apply(decide(case, Bound(fence, placed.why, about, placed.most_usd)))
     return True
+
+
+def _offer_what_is_left(core: Core, run: Run) -> None:
+    """An attempt that goes on from an earlier one fetches its commit as the snapshot. WorkspaceError."""
+    if run.terms.get("went_on"):
+        place = workspace_of(run)
+        taken = SnapshotTaken(place["repo"], place["base"], place["snapshot"], place["object_format"])
+        core.ports.depot.begin_at(run.id, taken)
 
 
 def _order(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Order:
@@ -425,6 +439,7 @@ def _order(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Order:
     left = placed.most_usd if left is None else left
     number = max(core.highest_fence(run), core.live.journals.floors.get(run.id, 0)) + 1
     start_by = core.now().plus(core.rules.start_by_ms * (TIMES_AHEAD if placed.busy else 1))
+    run = run if run.terms.get("resumes_on", node.name) == node.name else without_session(run)
     due = run if left is None else replace(run, limits={**run.limits, "usd": f"{left:f}"})
     workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
     due = due if workflow is None else with_board(due, workflow)

@@ -88,7 +88,7 @@ def order_for(
             rules=rules_of(run.rules),
             walled=bool(run.terms.get("walled")),
         ),
-        workspace=Workspace.model_validate(run.workspace),
+        workspace=Workspace.model_validate(workspace_of(run)),
         setup=tuple(tuple(argv) for argv in run.setup),
         cache=tuple(run.cache),
         cache_key=tuple(run.terms.get("cache_key", ())),
@@ -107,6 +107,22 @@ def order_for(
         fleet_tools=_fleet(run, tools),
         ahead=ahead,
         trace=run.trace,
+    )
+
+
+def snapshot_of(run: Run, attempt: int) -> str | None:
+    """The commit at which this attempt begins: the run's own, or what an earlier attempt left."""
+    left = [one["commit"] for one in run.terms.get("went_on", ()) if one["after"] < attempt]
+    found = left[-1] if left else run.workspace.get("snapshot")
+    return found if isinstance(found, str) else None
+
+
+def workspace_of(run: Run) -> dict[str, Any]:
+    """The place of the run's current attempt."""
+    return (
+        {**run.workspace, "snapshot": snapshot_of(run, run.attempt)}
+        if run.terms.get("went_on")
+        else run.workspace
     )
 
 

@@ -340,6 +340,7 @@ def _place(
     best = min(ready, key=lambda v: (places[v.node.name], v.node.name))
     words = [numbers for name, numbers in poor.items() if name != best.node.name]
     copy = ["it has the repository already"] if len(ready) > 1 and _has_copy(run, best) else []
+    copy += ["it has its session"] if run.terms.get("resumes_on") == best.node.name else []
     return Placed(run, best, "; ".join([_because(run, len(ready)) + _with_model(run, best), *copy, *words]))
 
 
@@ -450,10 +451,11 @@ def _kept_by(fitting: Sequence[NodeView], standing: Standing) -> WaitReason:
     return WaitReason.NO_SLOT if at_work else WaitReason.NODE_AWAY
 
 
-def _rank(run: Run, view: NodeView, is_poor: bool, free: int) -> tuple[int, bool, int]:
-    """The lowest is best: its model is loaded, it does such work well, it has most room. A copy of the
-    repository is worth one free slot, so that work still spreads over the machines."""
-    return _model_rank(run, view), is_poor, -(free + _has_copy(run, view))
+def _rank(run: Run, view: NodeView, is_poor: bool, free: int) -> tuple[bool, int, bool, int]:
+    """The lowest is best: it has the run's session, its model is loaded, it does such work well, it has most
+    room. A copy of the repository is worth one free slot, so that work still spreads over the machines."""
+    elsewhere = run.terms.get("resumes_on", view.node.name) != view.node.name
+    return elsewhere, _model_rank(run, view), is_poor, -(free + _has_copy(run, view))
 
 
 def _has_copy(run: Run, view: NodeView) -> bool:

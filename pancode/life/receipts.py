@@ -23,7 +23,7 @@ from pancode.life.case import NOT_STARTED, close_fence
 from pancode.life.changes import Changes
 from pancode.life.ends import GIVEN_UP, end_attempt, end_run, fail_attempt, next_attempt, not_tried_again
 from pancode.life.landing import follow
-from pancode.life.orders import skill_marks
+from pancode.life.orders import skill_marks, snapshot_of
 from pancode.life.retries import (
     CAUSES,
     MOVES,
@@ -32,8 +32,10 @@ from pancode.life.retries import (
     after_failure,
     failed_gates,
     fitting,
+    gone_on,
     moved,
     with_preface,
+    without_session,
 )
 from pancode.life.signals import Believed, Rejected
 
@@ -206,7 +208,7 @@ def _first_lie(claims: Claims, run: Run, fence: Fence) -> str:
         "runtime": (claims.runtime, run.runtime),
         "agent": (claims.agent, run.agent),
         "base": (claims.base, run.workspace.get("base")),
-        "snapshot": (claims.snapshot, run.workspace.get("snapshot")),
+        "snapshot": (claims.snapshot, snapshot_of(run, fence.attempt)),
         "mode": (claims.mode, run.mode),
         "safety": (claims.safety, run.safety),
     }
@@ -333,7 +335,7 @@ def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
         told = failed_gates(claims, signal.output)
         made = people.add_words(made, continuing.GATES, told) if told else made
     made = end_run(
-        _withdraw_next(made), **result_of(claims), receipt=signal.stored.digest, node=made.fence.node
+        _withdraw_next(made), **_whole_result(run, claims), receipt=signal.stored.digest, node=made.fence.node
     )
     started = claims.started_wall_ms if claims.started_wall_ms is not None else run.started_ms
     made = made.put(replace(made.run, exit_code=claims.exit_code, started_ms=started))
@@ -341,6 +343,20 @@ def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
         for_whom = made.run.terms.get("gives_way") or "a run"
         made = made.put(replace(made.run, reason=f"rested: {for_whom} needed its slot"))
     return follow(made)
+
+
+def _whole_result(run: Run, claims: Claims) -> dict[str, Any]:
+    """The result with what earlier attempts had left to this one, which may have changed nothing more."""
+    result, left = (
+        result_of(claims),
+        [one for one in run.terms.get("went_on", ()) if one["after"] < run.attempt],
+    )
+    if left and claims.commit is None and claims.snapshot == left[-1]["commit"]:
+        result |= {"commit": claims.snapshot, "change": "change"}
+    if left and result["commit"] is not None:
+        every = [name for one in left for name in one["files"]] + result["files_changed"]
+        result["files_changed"] = list(dict.fromkeys(every))
+    return result
 
 
 def _goes_on(made: Changes) -> bool:
@@ -361,12 +377,21 @@ def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:
         return (not_tried_again(made, "retries", retry.why) if retry.why else made), False
     if made.run.attempt != this.attempt:
         return made, True
-    made = made.put(with_preface(made.run, retry.cause, claims, signal.output))
+    made = made.put(with_preface(without_session(made.run), retry.cause, claims, signal.output))
+    if retry.cause is RetryCause.RATE_LIMIT:
+        on = gone_on(made.run, claims, made.fence.node)
+        if on is not made.run:
+            kept = [
+                *(["its change"] if claims.commit else []),
+                *(["its session"] if "resume" in on.terms else []),
+            ]
+            words = f"from what attempt {this.attempt} left: {' and '.join(kept)}"
+            made = made.put(on).tell("retry", f"attempt {this.attempt + 1}", "goes on", words)
     asked_ms = max(claims.resets_ms, claims.calls.retry_ms if claims.calls is not None else 0)
     there = moved(made.run, signal.nodes) if retry.cause is RetryCause.RATE_LIMIT else None
     if there is not None:
         words = f"{made.run.runtime} is turned away; {there.runtime} calls another provider"
-        made = made.put(there).tell("retry", there.runtime, "moved", words)
+        made = made.put(without_session(there)).tell("retry", there.runtime, "moved", words)
         retry, asked_ms = replace(retry, pauses=0), 0
     again = next_attempt(made, retry, claims.reason, asked_ms)
     return (again, True) if again is not None else (not_tried_again(made), False)

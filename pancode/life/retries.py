@@ -1,4 +1,5 @@
-"""Decides whether another attempt follows, with which provider, and what its agent is told first."""
+"""Decides whether another attempt follows, with which provider, from where, and what its agent is told
+first."""
 
 from __future__ import annotations
 
@@ -35,6 +36,44 @@ def with_preface(run: Run, cause: RetryCause, claims: Claims, output: str) -> Ru
     text = _verification(claims, output) if cause is RetryCause.VERIFICATION else _task(claims)
     prefaced = replace(run, terms={**run.terms, "preface": text + _AGAIN + "The task:\n\n"})
     return prefaced if _is_carried(prefaced) else run
+
+
+_WENT_ON = (
+    "You have begun the task below before, and then your provider took no more calls for a while.{files} "
+    "Look at what there is already, and go on until the whole task is done. The task:\n\n"
+)
+_FILES = " What you had changed is in the files."
+
+
+def gone_on(run: Run, claims: Claims, node: str) -> Run:
+    """The run whose next attempt goes on with what this one left: its change, and its session on that node.
+
+    Unchanged, so that it begins anew, where nothing is left, or where a secret is in its files.
+    """
+    kind = RUNTIMES.get(run.runtime)
+    if kind is None or kind.own or claims.exposed:
+        return run
+    terms: RunTerms = {**run.terms}
+    if claims.commit is not None:
+        left = {"after": run.attempt, "commit": claims.commit, "files": list(claims.files_changed)}
+        terms["went_on"] = [*terms.get("went_on", ()), left]
+    if claims.session is not None and kind.resumes:
+        terms["resume"] = {"run": run.id, "session": claims.session}
+        terms["resumes_on"] = node
+    if terms == run.terms:
+        return run
+    terms["preface"] = _WENT_ON.format(files=_FILES if "went_on" in terms else "")
+    prefaced = replace(run, terms=terms)
+    return prefaced if _is_carried(prefaced) else run
+
+
+def without_session(run: Run) -> Run:
+    """The run whose next attempt does not go on with the session of one before."""
+    if "resumes_on" not in run.terms:
+        return run
+    terms: RunTerms = {**run.terms}
+    del terms["resumes_on"], terms["resume"]
+    return replace(run, terms=terms)
 
 
 def failed_gates(claims: Claims, output: str) -> str:
@@ -123,6 +162,7 @@ class RetryCause(StrEnum):
     TASK = "task"
     DRAIN = "drain"
     LOST = "lost"
+    SESSION = "session gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +184,7 @@ RULES: dict[RetryCause, RetryRule] = {
     RetryCause.VERIFICATION: RetryRule("with the output of the gates in front of the task", 0),
     RetryCause.TASK: RetryRule("with the error in front of the task", 0),
     RetryCause.DRAIN: RetryRule("on another node", 0, 1),
+    RetryCause.SESSION: RetryRule("with the files that were left, in a session of its own", 1),
     RetryCause.LOST: RetryRule("on another node; one that writes only with `--on-lost retry`", 1, 1),
 }
 """The table. The number for VERIFICATION is the run's own (`--verify-retries`)."""
@@ -167,6 +208,7 @@ CAUSES: dict[FailureKind, RetryCause] = {
     FailureKind.IDLE_LIMIT: RetryCause.TASK,
     FailureKind.DRAINED: RetryCause.DRAIN,
     FailureKind.NODE_LOST: RetryCause.LOST,
+    FailureKind.CANNOT_START: RetryCause.SESSION,
 }
 """The cause of each failure. A failure that is not listed is never tried again: it would end in the same
 way."""
@@ -209,6 +251,8 @@ def after_failure(
     if cause is RetryCause.LOST and not (run.read_only or run.on_lost == "retry"):
         return NoRetry("lost: it writes, and its node may still be at work (--on-lost retry allows it)")
     if cause is RetryCause.UNFIT_NODE and not elsewhere:
+        return NoRetry()
+    if cause is RetryCause.SESSION and "resumes_on" not in run.terms:  # a person has asked for that session
         return NoRetry()
     used, most = sum(_is_of(cause, one) for one in attempts), most_retries(run, cause)
     if run.max_attempts is not None and run.attempt >= run.max_attempts:

@@ -115,7 +115,7 @@ def verify(core: Core, text: str, streams: Streams) -> VerdictShape:
             checks.append(_let_go("its commit", changes))
         elif claims.commit is not None:
             repo = str(run.workspace.get("repo") or "")
-            here = core.ports.depot.commit_arrived(repo, claims.identity, claims.commit)
+            here = core.ports.depot.commit_arrived(repo, claims.identity, claims.commit, claims.snapshot)
             checks.append(VerificationCheck("commit is in the depot", here, claims.commit))
         good = all(check.ok for check in checks)
         verdict = ReceiptVerdict.PASS if good else ReceiptVerdict.TAMPERED

@@ -165,7 +165,7 @@ def _judge(tx: Transaction, letter: Letter) -> Judged | None:
 def _evidence(core: Core, claims: Claims, repo: str) -> Evidence:
     depot, identity = core.ports.depot, claims.identity
     missing = [b.name for b in claims.blobs if not depot.blob_arrived(identity, b.name, b.size, b.sha256)]
-    whole = claims.commit is None or depot.commit_arrived(repo, identity, claims.commit)
+    whole = claims.commit is None or depot.commit_arrived(repo, identity, claims.commit, claims.snapshot)
     return Evidence(whole, tuple(missing))
 
 

@@ -128,9 +128,11 @@ class Depot:
         """The commit that an attempt delivered, None when it delivered none."""
         return self.commit_at(repo_id, identity.ref)
 
-    def verify_result(self, repo_id: str, identity: AttemptId, commit: str) -> ResultCheck:
-        """Is `commit` what this attempt pushed, whole, and built on the run's snapshot?"""
-        git, snap = self.git(repo_id), self.commit_at(repo_id, snap_ref(identity.run))
+    def verify_result(
+        self, repo_id: str, identity: AttemptId, commit: str, snapshot: str | None = None
+    ) -> ResultCheck:
+        """Is `commit` what this attempt pushed, whole, and built on `snapshot`? None: on the run's of now."""
+        git, snap = self.git(repo_id), self.commit_at(repo_id, snapshot or snap_ref(identity.run))
         if self.result_at(repo_id, identity) != checked_object(commit):
             return ResultCheck(False, f"{identity.ref} is not at {commit}")
         if snap is None:

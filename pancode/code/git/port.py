@@ -104,10 +104,10 @@ class GitDepot:
                 "the coordinator's disk is full", why=full, fix="free disk space there, then: pancode doctor"
             )
 
-    def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:
-        """Whether the fence's ref is there, is this commit, is whole and stands on the run's snapshot."""
+    def commit_arrived(self, repo: str, identity: AttemptId, commit: str, snapshot: str | None) -> bool:
+        """Whether the fence's ref is there, is this commit, is whole and stands on the attempt's snapshot."""
         try:
-            return self.depot.verify_result(repo, identity, commit).ok
+            return self.depot.verify_result(repo, identity, commit, snapshot).ok
         except (GitRefusal, GitFailure, ValueError):
             return False
 

@@ -112,7 +112,7 @@ class HonestDepot:
     def whole_answer(self, identity: AttemptId, printed: bool) -> bytes | None:
         return None
 
-    def commit_arrived(self, repo: str, identity: AttemptId, commit: str) -> bool:
+    def commit_arrived(self, repo: str, identity: AttemptId, commit: str, snapshot: str | None) -> bool:
         return commit in self.commits
 
     def blob_arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
