@@ -71,8 +71,9 @@ def test_it_begins_with_what_it_had_changed_and_remembers(coordinator: Desk) -> 
     node.deliver(order, commit=MORE, change="change", files_changed=("two.py",), base=None, snapshot=LEFT)
     coordinator.turn()
     ended: Run = coordinator.row(Run, "r-0001")
-    assert ended.outcome is Outcome.DONE and ended.result["commit"] == MORE
-    assert list(ended.result["files_changed"]) == ["one.py", "two.py"]
+    result: dict[str, Any] = ended.result
+    assert ended.outcome is Outcome.DONE and result["commit"] == MORE
+    assert list(result["files_changed"]) == ["one.py", "two.py"]
     assert ended.workspace["snapshot"] == "a" * 40, "the change is counted from where the run began"
     assert [snapshot_of(ended, number) for number in (1, 2)] == ["a" * 40, LEFT]
     told = [row.detail for row in coordinator.rows(Decision, run="r-0001") if row.verdict == "goes on"]
@@ -86,7 +87,7 @@ def test_what_it_had_changed_is_its_result_where_nothing_more_was_to_do(coordina
     node.start(order)
     node.deliver(order, commit=None, change="empty", base=None, snapshot=LEFT)
     coordinator.turn()
-    result = coordinator.row(Run, "r-0001").result
+    result: dict[str, Any] = coordinator.row(Run, "r-0001").result
     assert (result["commit"], result["change"], list(result["files_changed"])) == (LEFT, "change", ["one.py"])
 
 
