@@ -17,7 +17,16 @@ from pancode.core.records import Attempt, Fence, Run, Setting
 from pancode.life.continuing import ended_turns
 from pancode.life.placement import Shun
 from pancode.life.retries import as_it_was
-from pancode.nodes.breakers import LOOP, MOST_KEPT, Breaker, BreakerState, EndedTry, breakers, not_closed
+from pancode.nodes.breakers import (
+    LOGIN_OF,
+    LOOP,
+    MOST_KEPT,
+    Breaker,
+    BreakerState,
+    EndedTry,
+    breakers,
+    not_closed,
+)
 from pancode.nodes.node import NodeView
 
 RESET = "breaker-reset:"
@@ -27,10 +36,11 @@ RECENT_MS, RUNS = 3_600_000, 200
 FIX = "pancode breakers reset {}"
 
 
-def provider_of(run: Run, node: str) -> str:
+def provider_of(core: Core, run: Run, node: str) -> str:
     """The vendor, or the endpoint of a node, that its model calls go to; empty for a program of its own.
 
-    Where nobody has named one, the name of the runtime stands for the vendor that it asks.
+    Where nobody has named one, the name of the runtime stands for the vendor that it asks. A subscription is
+    the login of one node: what limits it holds up no other node.
     """
     kind = RUNTIMES.get(run.runtime)
     if kind is None or kind.own:
@@ -38,14 +48,16 @@ def provider_of(run: Run, node: str) -> str:
     if run.endpoint is not None:
         return f"{node}/{run.endpoint}"
     named = (run.asked_model or "").partition("/")[0] if "/" in (run.asked_model or "") else ""
-    return provider_name(named) or kind.provider or run.runtime
+    vendor = provider_name(named) or kind.provider or run.runtime
+    is_its_own = run.runtime in core.live.contacts.subscriptions.get(node, ())
+    return f"{vendor}{LOGIN_OF}{node}" if is_its_own else vendor
 
 
 def note(core: Core, run: Run, ended: Iterable[tuple[Attempt, Fence]]) -> None:
     """These attempts of the run have ended."""
     kept = core.live.ended_tries
     for attempt, fence in ended:
-        kept.append(_ended(run, attempt, fence))
+        kept.append(_ended(core, run, attempt, fence))
     del kept[:-MOST_KEPT]
 
 
@@ -58,7 +70,7 @@ def recall(core: Core, tx: Transaction) -> None:
             continue
         fences = {fence.attempt: fence for fence in tx.find(Fence, {"run": run.id}, order="fence")}
         tries = [one for one in tx.find(Attempt, {"run": run.id}) if one.finished_ms is not None]
-        found += [_ended(run, one, fences[one.attempt]) for one in tries if one.attempt in fences]
+        found += [_ended(core, run, one, fences[one.attempt]) for one in tries if one.attempt in fences]
     core.live.ended_tries[:] = sorted(found, key=lambda one: one.at_ms)[-MOST_KEPT:]
     names = [one for one in tx.find(Setting) if one.name.startswith(RESET)]
     core.live.breaker_resets.update({one.name.removeprefix(RESET): one.changed_ms for one in names})
@@ -108,11 +120,11 @@ def blocked_nodes(
     bad = _not_closed(core)
     if not bad:
         return {}
-    at_work, nodes = _at_work(tx, bad), [view.node.name for view in views]
+    at_work, nodes = _at_work(core, tx, bad), [view.node.name for view in views]
     shuns: dict[str, dict[str, Shun]] = {}
     for run in waiting:
         for node in nodes:
-            mine = [bad[name] for name in _names(run, node) if name in bad]
+            mine = [bad[name] for name in _names(core, run, node) if name in bad]
             shut = [one for one in mine if one.state is BreakerState.OPEN or one.name in at_work]
             if shut:
                 found = shut[0]
@@ -134,7 +146,7 @@ def any_open(core: Core) -> bool:
 def is_second_probe(core: Core, run: Run, node: str, probes: set[str]) -> bool:
     """Whether a half-open breaker has let another run through in this round already; `probes` grows."""
     bad = _not_closed(core)
-    mine = {name for name in _names(run, node) if name in bad} if bad else set()
+    mine = {name for name in _names(core, run, node) if name in bad} if bad else set()
     if mine & probes:
         return True
     probes |= mine
@@ -148,12 +160,12 @@ def _not_closed(core: Core) -> dict[str, Breaker]:
     return {one.name: one for one in not_closed(now(core))}
 
 
-def _at_work(tx: Transaction, bad: dict[str, Breaker]) -> dict[str, str]:
+def _at_work(core: Core, tx: Transaction, bad: dict[str, Breaker]) -> dict[str, str]:
     """By half-open breaker, the run that is its probe already."""
     probes: dict[str, str] = {}
     for fence in open_fences(tx):
         run = tx.get(Run, fence.run)
-        for name in () if run is None else _names(run, fence.node):
+        for name in () if run is None else _names(core, run, fence.node):
             late = name in bad and fence.bound_ms >= (bad[name].until_ms or 0)
             if run is not None and late and not _has_begun_well(run, fence, name):
                 probes[name] = fence.run
@@ -168,11 +180,11 @@ def _has_begun_well(run: Run, fence: Fence, name: str) -> bool:
     return name.startswith("node:") or (run.takes_turns and ended_turns(run) > 0)
 
 
-def _names(run: Run, node: str) -> tuple[str, ...]:
-    return _ended(run, None, node).names
+def _names(core: Core, run: Run, node: str) -> tuple[str, ...]:
+    return _ended(core, run, None, node).names
 
 
-def _ended(run: Run, attempt: Attempt | None, fence: Fence | str) -> EndedTry:
+def _ended(core: Core, run: Run, attempt: Attempt | None, fence: Fence | str) -> EndedTry:
     run = run if attempt is None else as_it_was(run, attempt.attempt)
     kind = RUNTIMES.get(run.runtime)
     node, began = (fence.node, fence.bound_ms) if isinstance(fence, Fence) else (fence, 0)
@@ -183,7 +195,7 @@ def _ended(run: Run, attempt: Attempt | None, fence: Fence | str) -> EndedTry:
         agent=run.agent,
         task=run.task,
         node=node,
-        provider=provider_of(run, node),
+        provider=provider_of(core, run, node),
         failure=None if attempt is None else attempt.failure,
         own=kind is None or kind.own,
         session=run.session if run.takes_turns else "",

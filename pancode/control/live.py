@@ -135,6 +135,8 @@ class Contacts:
     """The last heartbeat of each node, by tag. Owner: `heartbeats`."""
 
     last_heartbeats: dict[str, LastHeartbeat] = field(default_factory=dict)
+    subscriptions: dict[str, frozenset[str]] = field(default_factory=dict)
+    """By the node's name: its runtimes whose login is a subscription, by its last heartbeat."""
     raw: dict[str, bytes] = field(default_factory=dict)
     """The heartbeat envelope as last seen, so that the same bytes are not verified again."""
     first_epoch: int = 0

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from node_agent.wire.control import Acknowledge, Control, ControlBody, Drain, SetSlots
-from node_agent.wire.node import FORGED, Heartbeat
+from node_agent.wire.node import FORGED, Heartbeat, LoggedIn
 from node_agent.wire.signing import WireRefusal, open_as, parse_envelope, parse_message
 from pancode.control import keyring
 from pancode.control.core import Core
@@ -117,6 +117,8 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
         core.live.beats.due_now()  # it waits for its answer: the next beat goes out in this round
     facts = quoted(beat.facts, node.name)
     core.live.contacts.last_heartbeats[beat.node] = LastHeartbeat(beat.model_copy(update={"facts": facts}))
+    paid = (one.name for one in facts.runtimes if one.login is LoggedIn.SUBSCRIPTION)
+    core.live.contacts.subscriptions[node.name] = frozenset(paid)
     # It was written after our last look. What ended since then, it may still call open.
     looked, freed = core.live.beats.watch.last_ms, core.live.contacts.freed.pop(beat.node, {})
     core.live.contacts.freed[beat.node] = {one: ms for one, ms in freed.items() if ms > looked}

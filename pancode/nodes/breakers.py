@@ -112,9 +112,11 @@ RULES: dict[str, BreakerRule] = {
 RATE_LIMIT_MS = 30_000
 """How long a provider is left alone that limits the rate without saying for how long."""
 
+LOGIN_OF = "@"
+"""Between a vendor and the node whose own login with it this breaker is about."""
 LONGEST_TOLD_MS = 15 * 60_000
 """The run itself waits as long as its provider says. All others ask again after so long: what one node
-says, which may be wrong, holds up no vendor for the whole fleet."""
+says, which may be wrong, holds up no vendor for the whole fleet. The login of that node alone waits, too."""
 
 
 def breakers(seen: EndedTries) -> dict[str, Breaker]:
@@ -165,7 +167,8 @@ class _Replay:
         if busy or self._until is not None or len(self._failed) >= self._rule.most:
             self._opened += 1
             base = RATE_LIMIT_MS if busy else self._rule.pause_ms * 2 ** (self._opened - 1)
-            pause = min(one.retry_ms, LONGEST_TOLD_MS) or int(min(base, self._rule.longest_ms) * self._factor)
+            told = one.retry_ms if LOGIN_OF in self._name else min(one.retry_ms, LONGEST_TOLD_MS)
+            pause = told or int(min(base, self._rule.longest_ms) * self._factor)
             self._until = one.at_ms + pause
             self._why = f"{counted(len(self._failed), 'failure')}, the last one of {one.run}: {one.failure}"
 

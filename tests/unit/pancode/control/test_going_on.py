@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.node import LoggedIn, RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Exposed, ModelCalls, Usage
+from pancode.control import breakers
 from pancode.core.records import Decision, Run
 from pancode.life.orders import snapshot_of
-from tests.unit.pancode.control.world import Desk, Puppet, failed
+from tests.unit.pancode.control.world import Desk, Puppet, facts, failed
 
 PLACE = {"kind": "git", "repo": "p-demo", "base": None, "snapshot": "a" * 40, "object_format": "sha1"}
 LEFT, MORE = "b" * 40, "c" * 40
@@ -140,3 +142,26 @@ def test_a_session_that_its_node_does_not_keep_any_more_costs_no_work(coordinato
     again = node.claim()
     assert again is not None and again.identity.attempt == 3
     assert (again.workspace.snapshot, again.resume) == (LEFT, None)
+
+
+def test_a_limit_of_one_machines_login_holds_up_no_other_machine(coordinator: Desk) -> None:
+    node, other = Puppet(coordinator), Puppet(coordinator, "n2")
+    for one, login in ((node, LoggedIn.SUBSCRIPTION), (other, LoggedIn.SUBSCRIPTION)):
+        one.facts = facts(runtimes=(RuntimeFact(name="claude", state="ok", login=login),))
+        one.breathe()
+    coordinator.dispatch(workspace=PLACE, node="n1")
+    coordinator.turn()
+    order = claimed(node)
+    node.deliver(order, **LIMITED, base=None, snapshot="a" * 40)
+    coordinator.turn()
+    names = [one.name for one in breakers.now(coordinator.core) if one.state != "closed"]
+    assert names == ["provider:anthropic@n1"]
+    coordinator.dispatch("r-0002")
+    coordinator.dispatch("r-0003", node="n1")
+    coordinator.clock.ms += 1_800_000  # others ask a vendor again after a quarter of an hour
+    for _ in range(3):
+        node.breathe()
+        other.breathe()
+    there = other.claim()
+    assert there is not None and there.identity.run == "r-0002" and node.claim() is None
+    assert "provider:anthropic@n1 is open until" in coordinator.row(Run, "r-0003").reason
