@@ -434,6 +434,8 @@ def kept_back(run: Run, name: str, standing: Standing) -> str:
     node = view.node
     said = {"paused": node.paused, "draining": node.draining, "quarantined": node.quarantined}
     of_node = next((f"{name} is {word}: {why}" for word, why in said.items() if why is not None), "")
+    if view.state is NodeState.HALTED:
+        of_node = f"{name} is halted"
     return _paused(run, standing) or of_node or _resting(view, standing)
 
 

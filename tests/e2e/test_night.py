@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.lab import Lab
 
 pytestmark = pytest.mark.slow
 
-TASKS = 12
+TASKS = 20
 OVER = {*Mark} - HOLDS_SLOT - {Mark.HELD}
 """Marks at which the work is done."""
 
@@ -30,13 +31,13 @@ def two(lab: Lab) -> Iterator[tuple[Owner, tuple[Ground, Ground]]]:
         yield owner, (Ground(owner, lab, 1), Ground(owner, lab, 2))
 
 
-def _handed_over(owner: Owner, name: str, last: str = "sleep 3") -> list[str]:
-    """Twelve small tasks, of which four are at work and eight wait on the hosts."""
+def _handed_over(owner: Owner, name: str, last: str = "sleep 3", *more: str) -> list[str]:
+    """Twenty small tasks, of which four are at work and sixteen wait on the hosts."""
     top = owner.repository(name)
     owner.run("queue", "pause", "pool.any").ok()
     runs = [
         owner.dispatch(
-            *("--runtime", "scripted", "--budget", "0.05", "--verify", f"test -f made-{number}.txt"),
+            *("--runtime", "scripted", "--budget", "0.05", "--verify", f"test -f made-{number}.txt", *more),
             script(f"write made-{number}.txt 'x\\n'", "usage 10 5 0.01", last),
             cwd=top,
         )
@@ -83,13 +84,16 @@ def test_a_frozen_coordinator_finds_all_done_in_the_morning(
 ) -> None:
     owner, hosts = two
     spent, _ = money(owner)
-    runs = _handed_over(owner, "frozen")
+    runs = _handed_over(owner, "frozen", "sleep 3", "--land")
     desk = kill_coordinator(owner, signal.SIGSTOP)
     try:
         _done_alone(hosts, runs, "the hosts have done all of it")
     finally:
         os.kill(desk, signal.SIGCONT)
     _all_well(owner, hosts, runs, spent)
+    until(lambda: all(owner.show(run)["landed"] for run in runs), "all of them land in the morning", 120)
+    top = Path(owner.show(runs[0])["project"])
+    assert all((top / f"made-{number}.txt").is_file() for number in range(TASKS))
 
 
 def test_a_coordinator_without_power_and_a_node_agent_that_was_killed(
@@ -120,4 +124,19 @@ def test_what_is_stopped_before_it_has_begun_never_does(two: tuple[Owner, tuple[
         ended = owner.ended(run)
         assert ended["outcome"] == "interrupted", ended
         assert (ended["started_at"] is None) is (run in handed), ended
-    assert len(handed) == 8 and money(owner)[1] == 0
+    assert len(handed) == TASKS - 4 and money(owner)[1] == 0
+
+
+def test_a_machine_that_is_put_down_gives_back_what_waits_there(
+    two: tuple[Owner, tuple[Ground, Ground]],
+) -> None:
+    owner, hosts = two
+    spent, _ = money(owner)
+    runs = _handed_over(owner, "down", "sleep 5")
+    owner.run("fleet", "down", "node1").ok()
+    try:
+        held = [entry for run in runs for entry in hosts[0].entries(run) if entry.mark is Mark.HELD]
+        assert not held, "it was told to give them back before its node agent ended"
+    finally:
+        up(owner, 1)
+    _all_well(owner, hosts, runs, spent)

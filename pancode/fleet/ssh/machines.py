@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pancode.control.core import open_fences
 from pancode.control.shapes import Json
 from pancode.core.records import Node
 from pancode.errors import ConflictError, NotFoundError, RefusedError, UsageError
@@ -28,6 +29,7 @@ from pancode.fleet.ssh.loop import LoopThread
 from pancode.fleet.ssh.reach import login_for, pins_of, reach_to
 from pancode.fleet.ssh.sshconfig import Overrides, SshPlaces
 from pancode.fleet.ssh.target import Target, resolve
+from pancode.life.ahead import waits_there
 from pancode.nodes.node import NodeState
 from pancode.nodes.place import Reach, changed
 
@@ -35,6 +37,8 @@ _QUIET = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 _KEEP_S = 30
 Work = Callable[[Node], Coroutine[Any, Any, NodeResult]]
 _LOOK_S = 60
+GIVES_BACK_S, GIVES_BACK_LOOKS = 10, 40
+"""A node that is halted has so long to give back what waits there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,12 +288,18 @@ class Machines:
     def down(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
         """End the node agents of these (none given: all); attempts belong to their shims and go on.
 
+        What waits on a node for a slot comes back first, as far as it can be reached: it may begin elsewhere.
         Only `fleet up` starts them again.
         """
         nodes = [self.known(name) for name in names] or self.nodes()
 
         async def halt(node: Node) -> NodeResult:
+            heard = self.core.view_of(node).state is NodeState.ONLINE
             await asyncio.to_thread(self._halt, node.name)
+            for _ in range(GIVES_BACK_LOOKS if heard else 0):
+                if not await asyncio.to_thread(self._holds, node.name):
+                    break
+                await asyncio.sleep(GIVES_BACK_S / GIVES_BACK_LOOKS)
             return await self._bringup.down(node, progress, caller.agent)
 
         ready = [n.name for n in nodes if Reach.of(n).installed_home is not None]
@@ -298,6 +308,11 @@ class Machines:
     def _halt(self, name: str) -> None:
         inventory.change(self.core, name, partial(changed, halted=True))
         inventory.put_halted(self.core, name, True)
+
+    def _holds(self, name: str) -> bool:
+        """Whether orders wait there for a slot; the rounds of the coordinator ask for them."""
+        with self.core.ports.ledger.transaction() as tx:
+            return any(fence.node == name and waits_there(fence) for fence in open_fences(tx))
 
     def remove(self, name: str, caller: Caller, progress: Progress) -> NodeResult:
         """Take out all that we brought and prove it; away: revoked now, cleaned at next contact."""

@@ -289,7 +289,7 @@ def test_a_higher_priority_does_not_stand_behind() -> None:
     assert brief(night.desk.core, "r-0002")["reason"] == "handed to n1, 2nd there"
 
 
-@pytest.mark.parametrize("what", ["fleet", "queue", "node", "drain", "setting"])
+@pytest.mark.parametrize("what", ["fleet", "queue", "node", "drain", "down", "setting"])
 def test_a_pause_and_a_drain_take_back(what: str) -> None:
     night = Night(1)
     night.dispatch("r-0001", "r-0002", "r-0003")
@@ -302,6 +302,8 @@ def test_a_pause_and_a_drain_take_back(what: str) -> None:
             inventory.pause(night.desk.core, "n1", "audit", "ana")
         case "drain":
             inventory.drain(night.desk.core, "n1", "audit", "ana")
+        case "down":
+            inventory.put_halted(night.desk.core, "n1", True)
         case _:
             night.desk.core.rules = replace(night.desk.core.rules, ahead=0)
     night.look()
