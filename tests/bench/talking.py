@@ -89,9 +89,9 @@ def _streamed(ours: OurFleet, session: str) -> Iterator[SeenText]:
 
 @contextmanager
 def _attached(ours: OurFleet, session: str) -> Iterator[SeenText]:
-    """`pancode attach` at a terminal."""
+    """`pancode attach --plain` at a terminal: a screen would draw its cells anew."""
     seen, (above, below) = SeenText(), pty.openpty()
-    argv = ours.owner.argv("attach", session)
+    argv = ours.owner.argv("attach", "--plain", session)
     face = subprocess.Popen(argv, env=ours.owner.env, stdin=below, stdout=below, stderr=below)
     os.close(below)
     seen.pid = face.pid
