@@ -20,7 +20,7 @@ from node_agent.native.tools.files import Box
 from node_agent.native.tools.offer import Deeds, forms
 from node_agent.native.voice import PersonWords, Voice
 from node_agent.policy.commands.tree import take_elsewhere
-from node_agent.runtimes.workerspec import PROMPT, WorkerSpec
+from node_agent.runtimes.workerspec import PROMPT, SKILLS, WorkerSpec
 from node_agent.sandbox.grammar import Grammar
 from node_agent.wire.clock import Clock, SystemIds
 from node_agent.wire.model import MOST
@@ -90,6 +90,7 @@ _HEAD = """\
 You are a coding agent at work in {where}. Use the tools; paths are inside it. {may} \
 Work until the task is done, then answer in plain words, without a tool call: what you did, what is left. \
 {asks} What is denied stays denied: find another way, or say so."""
+_READ_THEM = "Before you do what a skill is about, read its instructions with the tool `skill`. Your skills:"
 _ALONE = "Nobody answers questions."
 _IN_TALK = "A person reads along: where you need a decision, end with a question, and it is answered."
 
@@ -104,7 +105,9 @@ def system_of(spec: WorkerSpec, tools: Sequence[str]) -> str:
     except FileNotFoundError:
         prompt = ""
     without = "" if tools else " You have no tools."
-    return f"{head}{without}\n\n{prompt}".rstrip()
+    skills = "".join(f"\n- {name}: {about}" for name, about in spec.skills.items())
+    named = f"\n\n{_READ_THEM}{skills}" if skills else ""
+    return f"{head}{without}{named}\n\n{prompt}".rstrip()
 
 
 def tell_end(voice: Voice, spec: WorkerSpec, deeds: Deeds, turns: int, result: str, over: Over | None) -> int:
@@ -156,7 +159,8 @@ def equipment_of(spec: WorkerSpec, clock: Clock, wait: Callable[[float], None] =
     guard = Guard(spec.context or (VENDORS if spec.is_hosted else CAREFUL), system, tools)
     env = {name: value for name, value in os.environ.items() if name not in spec.hidden}
     judge = judge_of(spec, os.path.expanduser("~"), voice, clock, wait)
-    box = Box(Tree(spec.top, spec.folder), judge, clock, env, guard.most_chars)
+    skills = {name: os.path.join(spec.home, SKILLS, name) for name in spec.skills}
+    box = Box(Tree(spec.top, spec.folder), judge, clock, env, guard.most_chars, skills=skills)
     limits = ChatLimits(
         until_ms=began + spec.wall_ms,
         turns=spec.turns or (MOST_TURNS if spec.sitting is None else MOST),

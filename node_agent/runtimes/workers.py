@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 
+from node_agent.runtimes import skills
 from node_agent.runtimes.base import BASE_FILES, Capabilities, LaunchRequest, Place, ProcessSpec, base_env
 from node_agent.runtimes.starting import prompt_in, task_of
 from node_agent.runtimes.vendors import CONTEXT, HOSTED, KEY, LOGINS, NAME, URL, RuntimeProvider, split_model
-from node_agent.runtimes.workerspec import CHANGES, FILE, PROMPT, TOOLS, WorkerSpec
+from node_agent.runtimes.workerspec import CHANGES, FILE, PROMPT, SKILL, SKILLS, TOOLS, WorkerSpec
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Isolation, Safety, compile_policy
+from node_agent.wire.skill import OrderedSkill
 
 CREDENTIALS = (*LOGINS, CONTEXT)
 """Variables of model servers; one of its own without a key needs only its URL."""
@@ -67,6 +70,7 @@ def made(
     given = (place.package, place.libraries, f"{request.home}/{FILE}", *more)
     argv = (place.python, "-I", "-S", *OPTIMISED, f"{place.package}/{program}", *given)
     files = {**BASE_FILES, **prompt_in(PROMPT, request), FILE: spec.model_dump_json().encode()}
+    files |= skills.laid(request, SKILLS.partition("/")[0])
     return ProcessSpec(argv, env, task_of(request), files)
 
 
@@ -95,7 +99,7 @@ def spec_of(
         top=request.workspace,
         folder=request.folder,
         home=request.home,
-        tools=_tools(request.tools),
+        tools=(*_tools(request.tools), *([SKILL] if request.skills else [])),
         policy=request.policy or compile_policy(request.safety, request.read_only, mode=request.mode),
         safety=request.safety if request.may_write else Safety.SUGGEST,
         writes=request.may_write,
@@ -113,7 +117,20 @@ def spec_of(
         desk=request.desk,
         sitting=request.sitting,
         fleet=request.fleet,
+        skills={skill.name: _about(skill) for skill in request.skills},
     )
+
+
+_DESCRIPTION = re.compile(r"^description:[ \t]*(.*(?:\n[ \t]+.*)*)", re.MULTILINE)
+_MOST_ABOUT = 500
+
+
+def _about(skill: OrderedSkill) -> str:
+    """Its description as written, on one line: the check of a skill has read its front matter as YAML; for a
+    model that only chooses, the words are enough."""
+    found = _DESCRIPTION.search(skill.files().get("SKILL.md", b"").decode("utf-8", "replace"))
+    words = " ".join(found[1].split()) if found else ""
+    return re.sub(r"^[>|][+-]? ", "", words).strip("\"'")[:_MOST_ABOUT]
 
 
 def _tools(names: Sequence[str]) -> tuple[str, ...]:

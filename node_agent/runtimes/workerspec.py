@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from node_agent.wire.endpoint import Sampling
 from node_agent.wire.fleet import FleetTerms
 from node_agent.wire.identity import CallDesk, TurnTerms
@@ -19,6 +21,9 @@ GOES_ON = (
 TOOLS = ("read", "write", "edit", "bash", "grep", "find", "ls")
 CHANGES = "changes"
 """Reads the history: a tool of each run that reads and has no shell, where git itself is there."""
+
+SKILL, SKILLS = "skill", "pancode/skills"
+"""Reads the skills of a run that has some; the folder of its home in which they lie."""
 
 
 class WorkerSpec(WireModel):
@@ -65,5 +70,7 @@ class WorkerSpec(WireModel):
     """The place where a person is asked about a command."""
     sitting: TurnTerms | None = None
     """The run takes turns with people; None: it ends with its answer."""
+    skills: Mapping[str, str] = {}
+    """What each skill of the run is about, by name."""
     fleet: FleetTerms | None = None
     """The tools of the fleet that it may ask for."""

@@ -18,7 +18,7 @@ from node_agent.wire.receipt import RestReason, TurnStop, Usage
 
 MAX_FILES = 30
 _ACTIONS = {
-    **dict.fromkeys(("read", "grep", "find", "ls", "changes"), ActionClass.FILE_READ),
+    **dict.fromkeys(("read", "grep", "find", "ls", "changes", "skill"), ActionClass.FILE_READ),
     **dict.fromkeys(("write", "edit", "move"), ActionClass.FILE_WRITE),
     "delete": ActionClass.FILE_DELETE,
     "fetch": ActionClass.NETWORK,

@@ -82,6 +82,7 @@ _TABLE: dict[str, RuntimeKind] = {
             hears=True,
             asks_people=True,
             takes_turns=True,
+            skills=True,
         ),
         RuntimeKind(
             "codex",
@@ -134,6 +135,7 @@ _TABLE: dict[str, RuntimeKind] = {
             hears=True,
             asks_people=True,
             takes_turns=True,
+            skills=True,
         ),
         RuntimeKind(
             OUR_OWN,
@@ -144,6 +146,7 @@ _TABLE: dict[str, RuntimeKind] = {
             hears=True,
             asks_people=True,
             takes_turns=True,
+            skills=True,
         ),
     )
 }

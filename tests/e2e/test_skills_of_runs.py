@@ -9,7 +9,7 @@ import pytest
 
 from node_agent.wire.skill import digest_of
 from tests.clis.hands import HANDS
-from tests.clis.launched import CLAUDE, CODEX, Cli
+from tests.clis.launched import CLAUDE, CODEX, NATIVE, Cli
 from tests.e2e.owner import Owner
 from tests.e2e.programs import await_state, give_secrets, installed, model_on, project
 from tests.e2e.test_programs import secrets
@@ -18,10 +18,12 @@ from tests.lab import Lab
 
 pytestmark = pytest.mark.slow
 TEXT = "---\nname: {0}\ndescription: Lists-{0}, for tests.\n---\nDo it.\n"
-HOMES = {"claude": "plugin/skills", "codex": ".agents/skills"}
+HOMES = {"claude": "plugin/skills", "codex": ".agents/skills", "native": "pancode/skills"}
 
 
-@pytest.mark.parametrize(("k", "cli"), [(1, CLAUDE), (2, CODEX)], ids=lambda one: getattr(one, "runtime", ""))
+@pytest.mark.parametrize(
+    ("k", "cli"), [(1, CLAUDE), (2, CODEX), (1, NATIVE)], ids=lambda one: getattr(one, "runtime", "")
+)
 def test_skills_of_a_project_reach_its_runs(fleet: Owner, lab: Lab, k: int, cli: Cli) -> None:
     top = project(fleet, f"skilled-{cli.runtime}")
     for folder, name in (

@@ -35,6 +35,8 @@ class Box:
     most_chars: int
     changed: dict[str, None] = field(default_factory=dict)
     commands: int = 0
+    skills: Mapping[str, str] = field(default_factory=dict)
+    """The folder of each skill of the run, by name."""
     beat: Callable[[], None] | None = None
     """Called each `BEAT_S` while a command runs. What it raises ends the command."""
 

@@ -12,6 +12,7 @@ from node_agent.native.places import NotFound, Outside
 from node_agent.native.tools.changes import KINDS, changes
 from node_agent.native.tools.files import Box, Failed, edit, find, grep, ls, read, write
 from node_agent.native.tools.shell import bash
+from node_agent.native.tools.skills import skill
 from node_agent.native.voice import Voice
 
 Tool = Callable[[Box, Mapping[str, Any]], str]
@@ -24,12 +25,13 @@ TABLE: Mapping[str, Tool] = {
     "find": find,
     "ls": ls,
     "changes": changes,
+    "skill": skill,
 }
 _TEXT, _COUNT = {"type": "string"}, {"type": "integer", "minimum": 1}
 _PATH = {"type": "string", "description": "in the checkout"}
 
 
-def _form(name: str, words: str, needs: Sequence[str], **properties: dict[str, Any]) -> ToolForm:
+def _form(name: str, words: str, needs: Sequence[str], /, **properties: dict[str, Any]) -> ToolForm:
     schema = {
         "type": "object",
         "properties": properties,
@@ -59,6 +61,8 @@ _FORMS = {
               "with its change. `diff`: from one commit to the files, or a range A..B. The newest commit has "
               "the files with which this run began, also those that nobody had committed.", ["what"],
               what={"type": "string", "enum": list(KINDS)}, of=_TEXT, path=_PATH, most=_COUNT),
+        _form("skill", "Read the instructions of a skill, or `file`, another file of it.", ["name"],
+              name=_TEXT, file={"type": "string", "description": "in the skill"}),
     )
 }  # fmt: skip
 

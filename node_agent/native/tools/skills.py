@@ -1,0 +1,31 @@
+"""The tool that reads a skill of the run: its instructions, or another of its files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from node_agent.native.places import Tree
+from node_agent.native.tools.files import MOST_READ, Box, Failed, clipped, read_all, text_arg
+
+INSTRUCTIONS = "SKILL.md"
+MOST_NAMES = 100
+
+
+def skill(box: Box, given: Mapping[str, Any]) -> str:
+    """The text of `file`, and behind the instructions the names of its other files."""
+    name, file = text_arg(given, "name"), text_arg(given, "file", INSTRUCTIONS)
+    if name not in box.skills:
+        raise Failed(f"this run has no skill {name!r}; it has {', '.join(box.skills) or 'none'}")
+    top = box.skills[name]
+    with Tree(top, "").at(file) as spot:
+        data, _ = read_all(spot, MOST_READ)
+    text = clipped(data.decode("utf-8", "replace"), box.most_chars, "the whole is too long for this model")
+    others = [one for one in _files(top) if one != INSTRUCTIONS] if file == INSTRUCTIONS else []
+    return f"{text}\n[its other files: {', '.join(others)}]" if others else text
+
+
+def _files(top: str) -> list[str]:
+    found = [os.path.relpath(os.path.join(at, name), top) for at, _, names in os.walk(top) for name in names]
+    return sorted(found)[:MOST_NAMES]
