@@ -463,10 +463,10 @@ def test_skills_go_into_the_order_of_a_program_that_reads_them() -> None:
     at = (1, FleetTime(epoch=1, ms=1))
     assert order_for(run, "f-test", "0123456789", 1, at).skills == (one,)
     assert [mark.name for mark in skill_marks(run)] == ["deploy"]
-    moved = replace(run, runtime="native")
+    moved = replace(run, runtime="acp:other")
     assert order_for(moved, "f-test", "0123456789", 1, at).skills == () == skill_marks(moved)
-    native = resolved(settings=settings, runtime="native", model="openai/x").skills
-    assert native.left_out == ("runtime native reads no skills: deploy of agent builder",)
+    talked = resolved(settings=settings, runtime="acp:other", turns={"idle_ms": 1, "turn_ms": 1}).skills
+    assert talked.left_out == ("runtime acp:other reads no skills: deploy of agent builder",)
     resolved(settings=settings, workspace="none")
     assert asked == [(True, ("deploy",)), (True, ("deploy",)), (False, ("deploy",))]
     assert resolved(settings=settings, runtime="shell").skills == GivenSkills() and len(asked) == 3
