@@ -17,7 +17,16 @@ from pancode.core.values import replace
 from pancode.dispatch.workspaces import named
 from pancode.essential import PeriodicThread
 from pancode.life.kept import RunFiles
-from pancode.life.retention import DAY_MS, FilesNeed, RunBeside, let_go, need_of
+from pancode.life.retention import (
+    DAY_MS,
+    FilesNeed,
+    LogsOfRun,
+    RunBeside,
+    beyond,
+    let_go,
+    may_go_at_ms,
+    need_of,
+)
 from pancode.work.workflow.results import is_the_result
 
 DONE = "retention"
@@ -32,8 +41,8 @@ class FilesOfRuns(Protocol):
     def commits(self) -> Mapping[str, frozenset[str]]:
         """By repository of the depot: the runs whose commits it names."""
 
-    def logged(self) -> frozenset[str]:
-        """The runs that have logs."""
+    def logged(self) -> Mapping[str, int]:
+        """The runs that have logs, and their bytes."""
 
     def forget_commits(self, repository: str, runs: Iterable[str]) -> None:
         """Their commits have no names any more. Idempotent."""
@@ -66,23 +75,24 @@ def planned(core: Core, files: FilesOfRuns) -> Retention:
     """Changes nothing. Files of runs that the ledger does not know stay: it may be an older copy."""
     commits, logged, rules, now_ms = files.commits(), files.logged(), core.rules.keep, core.wall_ms()
     lands = {action.run for action in waiting(core)}
-    going, kept, young = dict[str, frozenset[RunFiles]](), Counter[FilesNeed](), 0
-    for name in sorted(logged.union(*commits.values())):
+    going, needs, logs = dict[str, frozenset[RunFiles]](), dict[str, FilesNeed | None](), list[LogsOfRun]()
+    for name in sorted({*logged}.union(*commits.values())):
         with core.ports.ledger.transaction() as tx:
             run = tx.get(Run, name)
             if run is None:
                 continue
-            need = need_of(run, _beside(tx, run, lands, now_ms), rules, now_ms)
-        found = let_go(run, need, rules, now_ms)
+            need = needs[name] = need_of(run, _beside(tx, run, lands, now_ms), rules, now_ms)
         has = {RunFiles.LOGS} if name in logged else set[RunFiles]()
         has |= {RunFiles.CHANGES} if any(name in runs for runs in commits.values()) else set()
-        if found & has:
-            going[name] = found & has
-        elif need is not None:
-            kept[need] += 1
-        else:
-            young += 1
-    return Retention(going, kept, young, commits)
+        if found := let_go(run, need, rules, now_ms) & has:
+            going[name] = found
+        if name in logged and RunFiles.LOGS not in found:
+            logs.append(LogsOfRun(name, logged[name], may_go_at_ms(run, need)))
+    for name in beyond(logs, rules.logs_bytes):
+        going[name] = going.get(name, frozenset()) | {RunFiles.LOGS}
+    stay = [need for name, need in needs.items() if name not in going]
+    kept = Counter(need for need in stay if need is not None)
+    return Retention(going, kept, stay.count(None), commits)
 
 
 def _beside(tx: Transaction, run: Run, lands: set[str], now_ms: int) -> RunBeside:

@@ -268,17 +268,19 @@ class KeepSettings(Part):
     """For so long after the end of a run its commits and logs stay, once nothing needs them; receipts stay.
 
     `undecided`: commits about which nobody has decided; None: until somebody has. `sessions`: a session that
-    nobody has used for so long counts as ended. Once a day, and with `pancode gc`.
+    nobody has used for so long counts as ended. `logs_size`: of all logs; beyond it the oldest go. Once a
+    day, and with `pancode gc`.
     """
 
     changes: values.Duration = KEEP.changes_ms
     logs: values.Duration = KEEP.logs_ms
     undecided: values.Duration | None = KEEP.undecided_ms
     sessions: values.Duration = KEEP.sessions_ms
+    logs_size: values.Size = KEEP.logs_bytes
 
     def rules(self) -> KeepRules:
         """The form that decisions take."""
-        return KeepRules(self.changes, self.logs, self.undecided, self.sessions)
+        return KeepRules(self.changes, self.logs, self.undecided, self.sessions, self.logs_size)
 
 
 class Models(Part):

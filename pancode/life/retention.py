@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -18,13 +19,15 @@ class KeepRules:
     """For so long after the end of a run its files stay, in milliseconds.
 
     `undecided_ms`: commits that nobody has landed, denied or dropped; None: until somebody has.
-    `sessions_ms`: a session that nobody has used for so long counts as ended.
+    `sessions_ms`: a session that nobody has used for so long counts as ended. `logs_bytes`: of all logs;
+    beyond it the oldest go, of those that may go at all.
     """
 
     changes_ms: int = 30 * DAY_MS
     logs_ms: int = 90 * DAY_MS
     undecided_ms: int | None = None
     sessions_ms: int = 90 * DAY_MS
+    logs_bytes: int = 20 << 30
 
 
 class FilesNeed(StrEnum):
@@ -72,11 +75,37 @@ def need_of(run: Run, beside: RunBeside, rules: KeepRules, now_ms: int) -> Files
 
 def let_go(run: Run, need: FilesNeed | None, rules: KeepRules, now_ms: int) -> frozenset[RunFiles]:
     """Which of its files may go now."""
-    if run.finished_ms is None or need not in (None, FilesNeed.DECISION):
+    ended_ms = may_go_at_ms(run, need)
+    if ended_ms is None:
         return frozenset()
-    age = now_ms - run.finished_ms
+    age = now_ms - ended_ms
     changes = rules.changes_ms if need is None else rules.undecided_ms
     going = {RunFiles.CHANGES} if changes is not None and age >= changes else set()
     if age >= rules.logs_ms and (need is None or going):
         going.add(RunFiles.LOGS)
     return frozenset(going)
+
+
+def may_go_at_ms(run: Run, need: FilesNeed | None) -> int | None:
+    """When the run ended whose files may go once they are old; None: they stay, whatever their age."""
+    return run.finished_ms if need in (None, FilesNeed.DECISION) else None
+
+
+@dataclass(frozen=True, slots=True)
+class LogsOfRun:
+    """Logs that stay by their age. `ended_ms`: None where they stay whatever happens."""
+
+    run: str
+    size: int
+    ended_ms: int | None
+
+
+def beyond(logs: Iterable[LogsOfRun], most: int) -> list[str]:
+    """The runs whose logs go all the same, the oldest first, until at most so many bytes are left."""
+    known = list(logs)
+    over, going = sum(one.size for one in known) - most, list[str]()
+    for one in sorted(known, key=lambda one: one.ended_ms or 0):
+        if over > 0 and one.ended_ms is not None:
+            going.append(one.run)
+            over -= one.size
+    return going

@@ -11,7 +11,7 @@ from pathlib import Path
 from node_agent.wire.clock import Clock
 from pancode.code.git.depot import Depot
 from pancode.code.git.safe import GitFailure, GitRefusal
-from pancode.host.disk_use import sizes_of
+from pancode.host.disk_use import bytes_in, sizes_of
 
 LOGS = "logs"
 FOLDERS = ("depots", LOGS, "receipts", "bundles", "checkouts", "valkey", "ledger.db", "ledger.db-wal")
@@ -33,10 +33,11 @@ class KeptFiles:
                 found[repository] = self.depot.runs(repository)
         return found
 
-    def logged(self) -> frozenset[str]:
-        """The runs that have logs."""
+    def logged(self) -> Mapping[str, int]:
+        """The runs that have logs, and their bytes."""
         folder = self.home / LOGS
-        return frozenset(path.name for path in folder.iterdir()) if folder.is_dir() else frozenset()
+        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        return {name: bytes_in(folder / name) for name in names}
 
     def forget_commits(self, repository: str, runs: Iterable[str]) -> None:
         """Their commits have no names any more. Idempotent."""

@@ -63,6 +63,20 @@ def test_what_is_landed_and_old_goes_and_says_so_everywhere(world: World) -> Non
     assert collected(world)["changes"] == 1 and "r-aaaaa4" not in files.named
 
 
+def test_logs_that_take_too_much_room_go_from_the_oldest_on(world: World) -> None:
+    for number, days in enumerate((3, 9, 6), start=2):
+        ended(world, f"r-aaaaa{number}", days=days, landed="landed")
+    ended(world, "r-aaaaa5", days=12, terms={"in_workspace": "min-1"})
+    kept = KeptWorkspace("min-1", "/p", "feature/min-1", None, 0, "ana", "r-aaaaa5")
+    with world.context.ledger.transaction() as tx:
+        tx.put(kept.setting(0))
+    core = world.context.core
+    core.rules = replace(core.rules, keep=replace(core.rules.keep, logs_bytes=25))
+    asked = collected(world)
+    assert world.coordinator.kept_files.logs == {"r-aaaaa2", "r-aaaaa5"}, "a workspace stands on the oldest"
+    assert (asked["logs"], asked["changes"], asked["young"]) == (2, 0, 1)
+
+
 def test_a_run_that_this_ledger_does_not_know_keeps_its_files(world: World) -> None:
     world.coordinator.kept_files.named.add("r-zzzzz9")
     assert collected(world)["changes"] == 0 and world.coordinator.kept_files.named == {"r-zzzzz9"}
