@@ -59,12 +59,15 @@ def folder() -> str | None:
     return there.facts().folder if there.folder is not None else None
 
 
-def work_folder() -> str:
-    """As `folder`, for work on the files there. UsageError where none was named."""
+def work_folder(files: bool = True) -> str:
+    """As `folder`, for work on the files there. UsageError where none was named.
+
+    `files`: those of a checkout here are brought there; else the folder is only named.
+    """
     found = folder()
     there = remote_of(os.environ)
     if found is None and there is not None:
-        travelled = _travel(there)
+        travelled = _travel(there, files)
         if travelled is None:
             raise there.refuse(
                 f"which folder of {there} is meant? You stand in no git repository whose files could travel",
@@ -74,18 +77,18 @@ def work_folder() -> str:
     return found or folder_here()
 
 
-Travel = Callable[[RemoteCoordinator], str | None]
+Travel = Callable[[RemoteCoordinator, bool], str | None]
 _travels: list[Travel] = []
 
 
 def let_files_travel(travel: Travel) -> None:
-    """How the checkout where the person stands comes to another machine; it gives the folder there, None
-    where there is no checkout."""
+    """How the checkout where the person stands comes to another machine, with its files where these are
+    asked for; it gives the folder there, None where there is no checkout."""
     _travels[:] = [travel]
 
 
-def _travel(there: RemoteCoordinator) -> str | None:
-    return _travels[0](there) if _travels else None
+def _travel(there: RemoteCoordinator, files: bool) -> str | None:
+    return _travels[0](there, files) if _travels else None
 
 
 def stands_in() -> str:

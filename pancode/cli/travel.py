@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from pancode.offline.own_checkout import OwnCheckout
 
 
-def travelled(there: RemoteCoordinator) -> str | None:
-    """Its folder there, with the files of now; None: the person stands in no checkout."""
+def travelled(there: RemoteCoordinator, files: bool = True) -> str | None:
+    """Its folder there, and `files`: with those of now. None: the person stands in no checkout."""
     found = _checkout(there)
-    return None if found is None else found.travel()
+    return None if found is None else found.travel() if files else found.folder_there()
 
 
 def own_checkout(client: Client, run: str) -> OwnCheckout | None:

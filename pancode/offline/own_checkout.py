@@ -63,8 +63,14 @@ class OwnCheckout:
         self.depot.ensure(self.seen.repo_id, self.seen.object_format)
         with self.depot.locked(self.seen.repo_id, "client"):
             top = self._travelled(lands)
-        below = Path(os.path.realpath(os.curdir)).relative_to(self.seen.top)
-        return str(Path(top) / below)
+        return self._below(top)
+
+    def folder_there(self) -> str:
+        """The same folder, with the files as they came there last."""
+        return self._below(str(self._ask("", {"object_format": self.seen.object_format})["top"]))
+
+    def _below(self, top: str) -> str:
+        return str(Path(top) / Path(os.path.realpath(os.curdir)).relative_to(self.seen.top))
 
     def _travelled(self, lands: bool) -> str:
         for _ in range(TRIES):

@@ -66,7 +66,8 @@ def _absolute(scope: str) -> str:
     if kind != "repo":
         return scope
     whole = os.path.expanduser(path)
-    return f"repo:{os.path.abspath(whole if os.path.isabs(whole) else os.path.join(work_folder(), whole))}"
+    base = "" if os.path.isabs(whole) else work_folder(files=False)
+    return f"repo:{os.path.abspath(os.path.join(base, whole))}"
 
 
 def _of(used: float, held: float, ceiling: float | None, shown: Callable[[Any], str]) -> str:

@@ -37,7 +37,7 @@ def review(face: Json) -> int:
     change again, s skips it, q quits. In a pipe they are listed, and nothing is asked.
     """
     client = face.client()
-    rows: list[dict[str, Any]] = client.get("/v1/landings/review", folder=work_folder())["runs"]
+    rows: list[dict[str, Any]] = client.get("/v1/landings/review", folder=work_folder(files=False))["runs"]
     asks = face.can_ask() and sys.stdout.isatty()
     if not rows or face.as_json or not asks:
         found = [_looked_up(client, row["run"]) for row in rows] if not face.as_json else rows

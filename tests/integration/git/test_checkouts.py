@@ -116,6 +116,14 @@ def test_a_folder_below_and_a_detached_head_are_the_same_there(
     assert Repo(below.parent, init=False).git("branch", "--show-current") == ""
 
 
+def test_a_list_names_the_folder_and_sends_no_files(laptop: Laptop) -> None:
+    there = laptop.travel()
+    laptop.repo.write("f1", "not sent yet\n")
+    before = len(laptop.there.sent)
+    assert laptop.checkout().folder_there() == str(there)
+    assert (there / "f1").read_text() != "not sent yet\n" and len(laptop.there.sent) == before
+
+
 def test_what_landed_there_comes_home_beside_edits_made_meanwhile(laptop: Laptop) -> None:
     there = laptop.travel()
     (there / "f1").write_text("landed\n")
