@@ -9,9 +9,10 @@ import ast
 import sys
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 
-from tests.architecture.sources import PACKAGES, imports, modules, text, tree
+from tests.architecture.sources import PACKAGES, functions, imports, modules, text, tree
 
 ROWS_IN_BODY = (frozenset({"get", "find", "starting"}), frozenset({"put", "insert", "delete"}))
 """The names of reading and of writing in `pancode.core.ports.Transaction`."""
@@ -75,20 +76,48 @@ def _last_name(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
-def functions_called_once() -> tuple[int, int]:
-    """Private functions and methods whose name is used at exactly one place; and all functions."""
-    uses, private, every = Counter[str](), [], 0
+def room_of(path: Path) -> str:
+    """The first two folders; of a file beside the rooms its package."""
+    return "/".join(path.parts[: 2 if len(path.parts) > 2 else 1])
+
+
+def called_once() -> Counter[str]:
+    """By room: private functions and methods whose name is used at exactly one place."""
+    found = Counter[str]()
     for path in modules(*PACKAGES):
+        uses = Counter[str]()
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.Name):
-                uses[f"{path}:{node.id}"] += 1
+                uses[node.id] += 1
             elif isinstance(node, ast.Attribute):
-                uses[f"{path}:{node.attr}"] += 1
-            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                every += 1
-                if node.name.startswith("_") and not node.name.startswith("__"):
-                    private.append(f"{path}:{node.name}")
-    return sum(uses[name] == 1 for name in private), every
+                uses[node.attr] += 1
+        names = [one.name for one in functions(path)]
+        private = (name for name in names if name.startswith("_") and not name.startswith("__"))
+        found[room_of(path)] += sum(uses[name] == 1 for name in private)
+    return found
+
+
+def splats() -> Counter[str]:
+    """By room: calls that spread a tuple or dict which is written out in the same function, and parameters
+    `*x: Any`: both hide arguments from the type checker."""
+    found = Counter[str]()
+    for path in modules(*PACKAGES):
+        for function in functions(path):
+            local = {
+                target.id
+                for one in ast.walk(function)
+                if isinstance(one, ast.Assign) and isinstance(one.value, ast.Tuple | ast.Dict)
+                for target in one.targets
+                if isinstance(target, ast.Name)
+            }
+            calls = [one for one in ast.walk(function) if isinstance(one, ast.Call)]
+            spread = [arg.value for call in calls for arg in call.args if isinstance(arg, ast.Starred)]
+            spread += [word.value for call in calls for word in call.keywords if word.arg is None]
+            found[room_of(path)] += sum(isinstance(one, ast.Name) and one.id in local for one in spread)
+            rest = function.args.vararg
+            kind = rest.annotation if rest is not None else None
+            found[room_of(path)] += isinstance(kind, ast.Name) and kind.id == "Any"
+    return found
 
 
 def functions_that_pass_on() -> list[str]:
@@ -138,7 +167,9 @@ ROWS: tuple[tuple[str, Callable[[], object]], ...] = (
     ("files of the product", lambda: len(modules(*PACKAGES))),
     ("lines of the median module", median_lines),
     ("modules with one importer", lambda: len(modules_with_one_importer())),
-    ("private functions called once, of all functions", lambda: "{} of {}".format(*functions_called_once())),
+    ("functions", lambda: sum(len(functions(path)) for path in modules(*PACKAGES))),
+    ("private functions called once", lambda: called_once().total()),
+    ("arguments that are spread past the type checker", lambda: splats().total()),
     ("functions that only pass on", lambda: len(functions_that_pass_on())),
     ("widest folder", lambda: "{}: {}".format(*widest())),
     ("public class names with two meanings", lambda: len(names_with_two_meanings())),

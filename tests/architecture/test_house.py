@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from tests.architecture.house import bodies_that_read_and_write
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from tests.architecture.house import bodies_that_read_and_write, called_once, splats
+from tests.architecture.sources import ROOT
 
 BODIES = 12
 
@@ -10,3 +16,19 @@ BODIES = 12
 def test_few_functions_of_the_control_plane_read_and_write_in_one_body() -> None:
     """Load the case, let the domain decide, and let `work.py` write it."""
     assert len(bodies_that_read_and_write()) <= BODIES
+
+
+LEDGER = ROOT / "tests/architecture/exceptions/rooms.txt"
+"""By room: private functions that one place calls, and arguments that are spread past the type checker."""
+
+
+@pytest.mark.parametrize(
+    ("column", "measured"), [(1, called_once), (2, splats)], ids=["called once", "spread"]
+)
+def test_no_room_has_more_of_what_hides_its_story(column: int, measured: Callable[[], Counter[str]]) -> None:
+    rows = [line.split() for line in LEDGER.read_text(encoding="utf-8").splitlines()]
+    most, found = {row[0]: int(row[column]) for row in rows}, measured()
+    more = {room: count for room, count in found.items() if count > most.get(room, 0)}
+    assert not more, f"a name that one place uses explains something, or its words stand there: {more}"
+    fewer = {room: found[room] for room, count in most.items() if found[room] < count}
+    assert not fewer, f"well done: write these numbers into {LEDGER.name}: {fewer}"
