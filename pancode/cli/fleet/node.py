@@ -306,7 +306,8 @@ def install(
     """Install agent programs on machines, for the login there.
 
     They come by npm below ~/.local, or in a Python environment of their own. Repeated, it brings the newest.
-    `node rm` takes away what was installed this way. The machine's own npm and pip fetch the packages.
+    A machine without Node.js gets it first, from Python's package index, and loses it with the last program
+    that wants it. `node rm` takes away what was installed this way.
     """
     return _programs(face, "install", words, version)
 
