@@ -133,7 +133,7 @@ def test_a_machine_that_is_put_down_gives_back_what_waits_there(
     owner, hosts = two
     spent, _ = money(owner)
     runs = _handed_over(owner, "down", "sleep 5")
-    owner.run("fleet", "down", "node1").ok()
+    owner.run("fleet", "down", "node1", "--now").ok()
     try:
         held = [entry for run in runs for entry in hosts[0].entries(run) if entry.mark is Mark.HELD]
         assert not held, "it was told to give them back before its node agent ended"
