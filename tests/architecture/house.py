@@ -103,14 +103,15 @@ def splats() -> Counter[str]:
     found = Counter[str]()
     for path in modules(*PACKAGES):
         for function in functions(path):
+            inside = list(ast.walk(function))
             local = {
                 target.id
-                for one in ast.walk(function)
+                for one in inside
                 if isinstance(one, ast.Assign) and isinstance(one.value, ast.Tuple | ast.Dict)
                 for target in one.targets
                 if isinstance(target, ast.Name)
             }
-            calls = [one for one in ast.walk(function) if isinstance(one, ast.Call)]
+            calls = [one for one in inside if isinstance(one, ast.Call)]
             spread = [arg.value for call in calls for arg in call.args if isinstance(arg, ast.Starred)]
             spread += [word.value for call in calls for word in call.keywords if word.arg is None]
             found[room_of(path)] += sum(isinstance(one, ast.Name) and one.id in local for one in spread)
