@@ -1,22 +1,26 @@
-"""Routes of projects: repositories with a name and defaults, and their issues; a change can be undone."""
+"""Routes of projects: repositories with a name and defaults, their trackers' webhooks; a change can be undone."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, Any, NotRequired, cast
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from pancode.access.rights import SETS_UP
+from pancode.access.door import HOOKS
+from pancode.access.rights import DISPATCHES, SETS_UP
+from pancode.access.tokens import failed
 from pancode.api.config_routes import change_makers
 from pancode.api.context import ApiContext
-from pancode.api.request.bodies import ActBody, Labels, Line, Name, Usd
-from pancode.api.routing import ApiCall, Verb
-from pancode.code.tracker.issues import TrackerKind, tracker_of
+from pancode.api.request.bodies import ActBody, Labels, Line, Name, SignedBody, Usd
+from pancode.api.routing import ApiCall, AtDoor, Verb
+from pancode.api.schedule_routes import public_base
+from pancode.code.tracker.issues import TrackerKind, place_of, tracker_of
 from pancode.control.projects import (
     NamedProject,
     meant,
@@ -25,8 +29,12 @@ from pancode.control.projects import (
     name_for,
     project_name,
 )
+from pancode.control.work import unit_of_work
+from pancode.core.visitors import AccessError
 from pancode.core.words import split_words
-from pancode.errors import UsageError
+from pancode.errors import NotFoundError, UsageError
+from pancode.notices.asked import fresh_secret
+from pancode.notices.incoming import must_be_of
 from pancode.work.people.changes import AskedChange, ChangeAnswer, ChangeKind, make_change
 
 Fact = Annotated[Line, Field(max_length=200)]
@@ -52,6 +60,27 @@ class ProjectShape(TypedDict):
 
 class ProjectsAnswer(TypedDict):
     projects: list[ProjectShape]
+
+
+class TrackerHookAnswer(TypedDict):
+    """`url`: null while the API is not open over TCP. `secret`: in this answer alone; null: it was given, or
+    Linear makes it."""
+
+    project: str
+    tracker: str
+    url: str | None
+    secret: str | None
+
+
+class TrackerCalledAnswer(TypedDict):
+    project: str
+
+
+class TrackerHookBody(ActBody):
+    """`secret`: that of the tracker, where it has made one; else a new one is made, and the old one is
+    forgotten."""
+
+    secret: Annotated[str, Field(pattern=r"^[!-~]{16,200}$")] | None = None
 
 
 class ProjectBody(ActBody):
@@ -166,9 +195,55 @@ def _shape(one: NamedProject) -> ProjectShape:
     return cast("ProjectShape", {**_plain(one), "there": there})
 
 
+def _secret_of(project: str) -> str:
+    """The name by which the secret of its tracker's webhook is kept."""
+    return f"tracker-{project}"
+
+
+@Verb("POST /v1/projects/{project}/webhook", TrackerHookBody, "project webhook", right=SETS_UP)
+def _webhook(context: ApiContext, call: ApiCall) -> TrackerHookAnswer:
+    """The address and a new secret for its tracker's webhook; Linear makes the secret itself."""
+    body: TrackerHookBody = call.body
+    project = meant(context.coordinator.around({}).projects(), call.path["project"])
+    kind, secret = place_of(project).kind, body.secret
+    if secret is None and kind is not TrackerKind.LINEAR:
+        secret = fresh_secret(context.core)
+    if secret is not None:
+        context.coordinator.keep_secret(_secret_of(project.name), secret)
+        with unit_of_work(context.core) as work:
+            work.audit("people", "info", "webhook of a tracker", None, by=body.by, project=project.name)
+    base = public_base(context)
+    url = None if base is None else f"{base}{HOOKS}trackers/{project.name}"
+    shown = secret if body.secret is None else None
+    return {"project": project.name, "tracker": kind.value, "url": url, "secret": shown}
+
+
+@Verb("POST /v1/hooks/trackers/{project}", SignedBody, status=202, right=DISPATCHES, at_door=AtDoor.SIGNED)
+def _called(context: ApiContext, call: ApiCall) -> TrackerCalledAnswer:
+    """A tracker's signed webhook: its issues are asked for in a moment, and nothing else.
+
+    What the tracker answers then counts, so a call that comes twice, late or out of order does one thing.
+    """
+    signed: SignedBody = call.body
+    project = context.coordinator.around({}).projects().get(call.path["project"])
+    kind, secret = TrackerKind.GITHUB, None
+    if project is not None and project.tracker:
+        kind = place_of(project).kind
+        with suppress(NotFoundError):
+            secret = context.coordinator.kept_secret(_secret_of(project.name))
+    try:
+        must_be_of(kind.value, signed.signed(), secret, context.core.wall_ms())
+    except AccessError as error:
+        failed(context.core, error)
+        raise
+    context.coordinator.ask_trackers()
+    return {"project": call.path["project"]}
+
+
 @Verb("POST /v1/projects/{project}/remove", ActBody, "project rm", pokes=True, right=SETS_UP)
 def _remove(context: ApiContext, call: ApiCall) -> ChangeAnswer:
     """Forget it; its repository stays."""
     name = meant(context.coordinator.around({}).projects(), call.path["project"]).name
+    context.coordinator.keep_secret(_secret_of(name), None)
     change = AskedChange(ChangeKind.SETTING, f"projects.{name}", None)
     return make_change(context.core, change_makers(context), change, call.body.by).shape()

@@ -21,6 +21,8 @@ WITHOUT_PAGE = {
     "POST /v1/recover": "not there yet",
     "POST /v1/gc": "not there yet: no page shows what fills a disk",
     "POST /v1/hooks/{schedule}": OF_A_PROGRAM,
+    "POST /v1/hooks/trackers/{project}": OF_A_PROGRAM,
+    "POST /v1/projects/{project}/webhook": OF_A_TERMINAL,
     "POST /v1/notify/test": OF_A_TERMINAL,
     "POST /v1/webhooks": OF_A_TERMINAL,
     "POST /v1/webhooks/{webhook}/remove": OF_A_TERMINAL,
