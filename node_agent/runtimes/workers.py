@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 
 from node_agent.runtimes.base import BASE_FILES, Capabilities, LaunchRequest, Place, ProcessSpec, base_env
+from node_agent.runtimes.skills import FOLDER, laid
 from node_agent.runtimes.starting import prompt_in, task_of
 from node_agent.runtimes.vendors import CONTEXT, HOSTED, KEY, LOGINS, NAME, URL, RuntimeProvider, split_model
-from node_agent.runtimes.workerspec import CHANGES, FILE, PROMPT, TOOLS, WorkerSpec
+from node_agent.runtimes.workerspec import CHANGES, FILE, PROMPT, TOOLS, MadeTool, WorkerSpec
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Isolation, Safety, compile_policy
+from node_agent.wire.skill import ABOUT
+from node_agent.wire.skill import TOOLS as KEPT
 
 CREDENTIALS = (*LOGINS, CONTEXT)
 """Variables of model servers; one of its own without a key needs only its URL."""
@@ -41,6 +45,8 @@ SDK_HOST = "sdk/program.py"
 """The program of runs on SDKs, in the node agent's own code."""
 MOST_SPARE_MS = 2_000
 """Its own end of time comes before ours, so that it can say so."""
+MADE = "native"
+"""The folder of a run's home with the kept tools."""
 OPTIMISED = tuple(f"-{'O' * sys.flags.optimize}" for _ in range(1) if sys.flags.optimize)
 """The optimisation flags of the node agent's own Python: its libraries are compiled for them."""
 
@@ -67,6 +73,7 @@ def made(
     given = (place.package, place.libraries, f"{request.home}/{FILE}", *more)
     argv = (place.python, "-I", "-S", *OPTIMISED, f"{place.package}/{program}", *given)
     files = {**BASE_FILES, **prompt_in(PROMPT, request), FILE: spec.model_dump_json().encode()}
+    files |= laid(request, MADE)
     return ProcessSpec(argv, env, task_of(request), files)
 
 
@@ -113,7 +120,24 @@ def spec_of(
         desk=request.desk,
         sitting=request.sitting,
         fleet=request.fleet,
+        made=_made(request),
     )
+
+
+def _made(request: LaunchRequest) -> tuple[MadeTool, ...]:
+    """The kept tools, for an agent that may run commands."""
+    if not request.may_write or "bash" not in request.tools:
+        return ()
+    found = []
+    for skill in request.skills:
+        if skill.place == KEPT:
+            about = json.loads(skill.files()[ABOUT])
+            run = f"{request.home}/{MADE}/{FOLDER}/{skill.name}/run"
+            form = json.dumps(about["input"])
+            found.append(
+                MadeTool(name=skill.name, about=about["about"], form=form, run=run, seconds=about["seconds"])
+            )
+    return tuple(found)
 
 
 def _tools(names: Sequence[str]) -> tuple[str, ...]:

@@ -21,6 +21,16 @@ CHANGES = "changes"
 """Reads the history: a tool of each run that reads and has no shell, where git itself is there."""
 
 
+class MadeTool(WireModel):
+    """A kept tool of the project. `run`: its program, which reads JSON; `form`: the schema of that."""
+
+    name: str
+    about: str
+    form: str
+    run: str
+    seconds: int
+
+
 class WorkerSpec(WireModel):
     """One run. `key_name`, `url_name`: variables; `url` counts where the second is not set;
     `suffix` is put behind either.
@@ -67,3 +77,5 @@ class WorkerSpec(WireModel):
     """The run takes turns with people; None: it ends with its answer."""
     fleet: FleetTerms | None = None
     """The tools of the fleet that it may ask for."""
+    made: tuple[MadeTool, ...] = ()
+    """Tools that agents have made and a person has kept: only in a sandbox."""

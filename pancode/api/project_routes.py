@@ -1,4 +1,4 @@
-"""Routes of projects: repositories with a name and defaults, their trackers' webhooks; a change can be undone."""
+"""Routes of projects: repositories with a name and defaults, their trackers' webhooks, and kept tools."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from pancode.access.tokens import failed
 from pancode.api.config_routes import change_makers
 from pancode.api.context import ApiContext
 from pancode.api.request.bodies import ActBody, Labels, Line, Name, SignedBody, Usd
-from pancode.api.routing import ApiCall, AtDoor, Verb
+from pancode.api.routing import ApiCall, AtDoor, RemovedAnswer, Verb
 from pancode.api.schedule_routes import public_base
+from pancode.api.workspace_routes import top_of
 from pancode.code.tracker.issues import TrackerKind, place_of, tracker_of
 from pancode.control.projects import (
     NamedProject,
@@ -32,9 +33,11 @@ from pancode.control.projects import (
 from pancode.control.work import unit_of_work
 from pancode.core.visitors import AccessError
 from pancode.core.words import split_words
+from pancode.dispatch.report import QueuedAnswer, queued
 from pancode.errors import NotFoundError, UsageError
 from pancode.notices.asked import fresh_secret
 from pancode.notices.incoming import must_be_of
+from pancode.runs.tools import ToolDetail, ToolShape, keep, remove, show, tools, try_it
 from pancode.work.people.changes import AskedChange, ChangeAnswer, ChangeKind, make_change
 
 Fact = Annotated[Line, Field(max_length=200)]
@@ -247,3 +250,62 @@ def _remove(context: ApiContext, call: ApiCall) -> ChangeAnswer:
     context.coordinator.keep_secret(_secret_of(name), None)
     change = AskedChange(ChangeKind.SETTING, f"projects.{name}", None)
     return make_change(context.core, change_makers(context), change, call.body.by).shape()
+
+
+class ToolsAnswer(TypedDict):
+    tools: list[ToolShape]
+
+
+class KeepToolBody(ActBody):
+    """`digest`: of the tool as the person has looked at it. The yes is for these bytes."""
+
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class RemoveToolBody(ActBody):
+    """`project`: a project's name; else the repository around `cwd` counts."""
+
+    project: Name | None = None
+    cwd: Annotated[str, Field(max_length=4_096)] | None = None
+
+
+def _place(context: ApiContext, project: str | None, cwd: str | None) -> str:
+    """The top of the repository of this project; else of the one around the folder. UsageError."""
+    if project is not None:
+        return meant(context.coordinator.around({}).projects(), project).path
+    return top_of(context, cwd)
+
+
+@Verb("GET /v1/tools", command="tools ls", query=("project",))
+def _tools(context: ApiContext, call: ApiCall) -> ToolsAnswer:
+    """Tools that agents have made, kept and proposed."""
+    project = call.query.get("project")
+    return {"tools": tools(context.core, None if project is None else _place(context, project, None))}
+
+
+@Verb("GET /v1/runs/{run}/tools/{tool}", command="tools show")
+def _tool(context: ApiContext, call: ApiCall) -> ToolDetail:
+    """A proposed one, with its files and tests."""
+    return show(context.core, call.path["run"], call.path["tool"])
+
+
+@Verb("POST /v1/runs/{run}/tools/{tool}/try", ActBody, "tools try", pokes=True, right=DISPATCHES)
+def _try(context: ApiContext, call: ApiCall) -> QueuedAnswer:
+    """Run its tests in a node's sandbox, as a run."""
+    around = context.coordinator.around({})
+    return queued(try_it(context.core, around, call.path["run"], call.path["tool"], call.body.by))
+
+
+@Verb("POST /v1/runs/{run}/tools/{tool}/keep", KeepToolBody, "tools keep", right=SETS_UP)
+def _keep(context: ApiContext, call: ApiCall) -> ToolShape:
+    """Give it to the later runs of its project."""
+    body: KeepToolBody = call.body
+    return keep(context.core, call.path["run"], call.path["tool"], body.digest, body.by)
+
+
+@Verb("POST /v1/tools/{tool}/remove", RemoveToolBody, "tools rm", right=SETS_UP)
+def _remove_tool(context: ApiContext, call: ApiCall) -> RemovedAnswer:
+    """Give it to no later run."""
+    body: RemoveToolBody = call.body
+    remove(context.core, call.path["tool"], _place(context, body.project, body.cwd), body.by)
+    return {"removed": call.path["tool"]}

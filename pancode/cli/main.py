@@ -41,6 +41,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "plan": ("plan", "plan an issue or a task with a planner; keep the plan where it is built"),
         "issues": ("issues", "the open issues of a project's tracker: ls, show"),
         "workspace": ("workspace", "a line of work with a name, kept: create, ls, show, open, repair, rm"),
+        "tools": ("tools", "tools that agents have made for a project: ls, show, try, keep, rm"),
         "queue": ("runs.queue", "what waits where, in order, with the reason"),
         "recover": ("health", "what ended badly goes on: a run, an agent's newest, or all of the last day"),
     },

@@ -15,8 +15,8 @@ from node_agent.wire.model import MOST, FleetTime
 from node_agent.wire.order import AgentSpec, BoardEntry, Gate, Limits, Order, Resumed, TurnTerms, Workspace
 from node_agent.wire.policy import Rules, compile_policy
 from node_agent.wire.signing import Envelope, Signature
-from node_agent.wire.skill import OrderedSkill, SkillMark
-from pancode.agents.runtimes import RUNTIMES
+from node_agent.wire.skill import TOOLS, OrderedSkill, SkillMark
+from pancode.agents.runtimes import OUR_OWN, RUNTIMES
 from pancode.core.board import WORDS, entries
 from pancode.core.records import Fence, Run, Workflow
 
@@ -124,13 +124,21 @@ def _turns(run: Run) -> TurnTerms | None:
 
 def _skills(run: Run) -> tuple[OrderedSkill, ...]:
     """For a program that reads them: a run may have moved to another one."""
-    reads = RUNTIMES[run.runtime].skills
-    return tuple(OrderedSkill.model_validate(one) for one in run.terms.get("skills", ())) if reads else ()
+    every = (OrderedSkill.model_validate(one) for one in run.terms.get("skills", ()))
+    if RUNTIMES[run.runtime].skills:
+        return tuple(every)
+    return tuple(one for one in every if one.place == TOOLS and run.runtime == OUR_OWN)
 
 
 def skill_marks(run: Run) -> tuple[SkillMark, ...]:
     """What a receipt says of them."""
     return tuple(SkillMark(name=one.name, digest=one.digest) for one in _skills(run))
+
+
+def unwalled_marks(run: Run) -> tuple[SkillMark, ...]:
+    """What a receipt says of them where no sandbox stood around the run: it has no tools then."""
+    bare = (one for one in _skills(run) if one.place != TOOLS)
+    return tuple(SkillMark(name=one.name, digest=one.digest) for one in bare)
 
 
 MOST_OF_A_NAME = 200
