@@ -127,7 +127,12 @@ def try_it(core: Core, around: Surroundings, run: str, name: str, by: str) -> Di
         row = _row(tx, run, name)
     tool = _tool(row)
     said = {
-        **{"task": tool.trial(), "runtime": "shell", "workspace": "none", "attempts": 1, "verify_retries": 0},
+        **{"task": tool.trial(), "runtime": "shell", "cwd": row.project, "attempts": 1},
+        **{
+            "workspace": "git",
+            "verify": (),
+            "reports": (),
+        },  # one without files would be outside of a sandbox
         **{"walled": True, "network": NetworkAccess.NONE},
         "timeout_ms": (tool.seconds * len(tool.tests) + SPARE_S) * 1000,
         **{"max_output": 1 << 20, "max_memory": 1 << 30, "max_processes": 64, "max_disk": 64 << 20},

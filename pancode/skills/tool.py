@@ -60,28 +60,30 @@ class SoundTool:
         )
 
     def trial(self) -> str:
-        """A script that lays it into an empty folder and tries its tests; exit 0: all have passed."""
-        mark, lines = f"END-{self.digest}", [f"# Tries the tool {self.name}.", "mkdir tool", "cd tool"]
+        """A script that lays it beside the checkout and tries its tests there; exit 0: all have passed."""
+        mark, lines = f"END-{self.digest}", [f"# Tries the tool {self.name}.", 'tool="$HOME/tool"']
         for path, data in sorted(self.files.items()):
+            lines.append(f'mkdir -p "$tool"/{shlex.quote(posixpath.dirname(path))}')
             lines += [
-                f"mkdir -p {shlex.quote(posixpath.dirname(path) or '.')}",
-                f"cat >{shlex.quote(path)} <<'{mark}'",
+                f"cat >\"$tool\"/{shlex.quote(path)} <<'{mark}'",
+                data.decode().removesuffix("\n"),
+                mark,
             ]
-            lines += [data.decode().removesuffix("\n"), mark]
-            lines += [f"chmod +x {shlex.quote(path)}"] if data.startswith(b"#!") else []
+            lines += [f'chmod +x "$tool"/{shlex.quote(path)}'] if data.startswith(b"#!") else []
         return "\n".join([*lines, _TRIES])
 
 
 _TRIES = f"""\
 failed=0
-for given in tests/*.in; do
+for given in "$tool"/tests/*.in; do
   case=${{given%.in}}
-  if ./{RUN} <"$given" >../said 2>../told && [ "$(cat ../said)" = "$(cat "$case.out")" ]; then
-    echo "passed  ${{case#tests/}}"
+  if "$tool/{RUN}" <"$given" >"$HOME/said" 2>"$HOME/told" &&
+    [ "$(cat "$HOME/said")" = "$(cat "$case.out")" ]; then
+    echo "passed  ${{case##*/}}"
   else
     failed=1
-    echo "FAILED  ${{case#tests/}}: it printed:"
-    head -c 2000 ../said ../told
+    echo "FAILED  ${{case##*/}}: it printed:"
+    head -c 2000 "$HOME/said" "$HOME/told"
   fi
 done
 exit "$failed"

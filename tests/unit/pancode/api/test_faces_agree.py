@@ -41,8 +41,6 @@ WITHOUT_TOOL = {
     "POST /v1/lanes/{lane}/retry": "a lane stops for a person, and an agent retries the run",
     "POST /v1/hooks/trackers/{project}": "a tracker asks it, with a signature",
     "POST /v1/runs/{run}/tools/{tool}/try": "a person tries it before a yes",
-    "POST /v1/runs/{run}/tools/{tool}/keep": "a yes to a tool is a person's",
-    "POST /v1/tools/{tool}/remove": "as keep",
     "POST /v1/hooks/{schedule}": "a program of others asks it, with a signature",
     "POST /v1/checkouts/{machine}/{name}": "a command on another machine brings its own files",
     "POST /v1/checkouts/{machine}/{name}/files": "a command on another machine brings its own files",

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.node import RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation, NetworkAccess
@@ -16,7 +17,7 @@ from pancode.core.records import Audit, Run, Setting
 from pancode.core.values import replace
 from tests.made_tools import NAME, made, proposal
 from tests.unit.pancode.api.world import World
-from tests.unit.pancode.control.world import facts
+from tests.unit.pancode.control.world import facts, failed
 
 COMMIT = "c" * 40
 
@@ -28,7 +29,7 @@ class ToolWorld(World):
         super().__init__(home)
         subprocess.run(["git", "init", "-q", str(shop)], check=True)
         self.shop = shop
-        runtimes = (RuntimeFact(name="native", state="ok"), RuntimeFact(name="claude", state="ok"))
+        runtimes = tuple(RuntimeFact(name=name, state="ok") for name in ("native", "claude", "shell"))
         self.node.facts = facts(isolation=Isolation.SANDBOX, runtimes=runtimes)
         self.node.breathe()
 
@@ -58,7 +59,7 @@ class ToolWorld(World):
         answer = self.http.post(f"/v1/runs/{run}/tools/{NAME}/try", {"by": "ana"})
         assert answer.status_code == 200, answer.text
         order = self.claim()
-        self.ends(order, change="none", **end)
+        self.ends(order, **end)
         return order
 
     def keeps(self, run: str, digest: str = "") -> Any:
@@ -93,7 +94,7 @@ def test_it_is_proposed_tried_kept_given_and_revoked(world: ToolWorld) -> None:
     assert world.keeps(run).json()["code"] == "not_tried"
     trial = world.tries(run)
     assert trial.policy.network is NetworkAccess.NONE and trial.limits.wall_ms == 65_000
-    assert trial.workspace.kind == "none" and trial.runtime == "shell"
+    assert (trial.workspace.kind, trial.gates, trial.runtime) == ("git", (), "shell")
     assert world.states() == [(NAME, "tried")]
     assert world.keeps(run, "0" * 64).json()["code"] == "changed", "the yes is for what was looked at"
     kept = world.keeps(run).json()
@@ -122,7 +123,7 @@ def test_the_trial_needs_a_sandbox(world: ToolWorld) -> None:
 
 def test_one_that_fails_its_tests_or_is_not_sound_is_not_kept(world: ToolWorld) -> None:
     run = world.proposes()
-    world.tries(run, **{"outcome": "error", "failure": "agent_failed", "reason": "exit 1"})
+    world.tries(run, **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
     assert world.states() == [(NAME, "failed")] and world.keeps(run).json()["code"] == "not_tried"
     other = world.proposes(proposal(tool_json=b"{}"))
     assert "about is one line" in world.http.get(f"/v1/runs/{other}/tools/{NAME}").json()["problem"]
@@ -166,7 +167,7 @@ def test_a_run_keeps_nothing_itself_and_another_project_has_nothing(world: ToolW
     world.node.start(order)
     world.context.turn()
     world.coordinator.inside = (order.identity,)
-    assert world.keeps(run, digest).status_code == 403, "a yes is a person's"
+    assert world.keeps(run, digest).json()["code"] == "inside_run", "a yes is a person's"
     world.coordinator.inside = ()
     assert world.keeps(run, digest).status_code == 200
     subprocess.run(["git", "init", "-q", str(tmp_path / "other")], check=True)

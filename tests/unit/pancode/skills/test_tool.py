@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -73,7 +74,8 @@ def test_a_path_that_leads_out_is_refused(path: str) -> None:
 
 def tried(tool: ProposedTool, folder: Path) -> subprocess.CompletedProcess[str]:
     script = made(tool).trial()
-    return subprocess.run(["sh", "-eu", "-c", script], cwd=folder, capture_output=True, text=True)
+    env = {"PATH": os.defpath, "HOME": str(folder)}
+    return subprocess.run(["sh", "-eu", "-c", script], cwd=folder, env=env, capture_output=True, text=True)
 
 
 def test_its_trial_runs_its_tests(tmp_path: Path) -> None:
