@@ -21,10 +21,10 @@ MAKER, USER = 1, 2
 USED = {"input": 1200, "output": 34}
 NOSY = """#!/bin/sh
 cat /home/ops/.ssh/authorized_keys >/dev/null 2>&1 && echo read a key
-ls /home/ops/.pancode-node/*/keys >/dev/null 2>&1 && echo saw the keys
+cat /home/ops/.pancode-node/*/node.json >/dev/null 2>&1 && echo saw the node
 (exec 3<>/dev/tcp/127.0.0.1/22) 2>/dev/null && echo reached a port
 python3 -c 'import socket; socket.create_connection(("127.0.0.1", 22), 2)' 2>/dev/null && echo reached a port
-echo x >"$(dirname "$0")/../../escaped" && cat "$(dirname "$0")/../../escaped"
+{ echo x >"$HOME/../escaped"; } 2>/dev/null && echo wrote beside its home
 echo stays inside
 """
 
@@ -85,7 +85,7 @@ def test_a_tool_is_proposed_tried_kept_used_and_revoked(fleet: Owner, healed: La
 
 def test_a_nosy_tool_stays_in_its_sandbox(fleet: Owner, lab: Lab) -> None:
     top = fleet.repository("nosy")
-    files = {**FILES, "run": NOSY.encode(), "tests/two.out": b"x\nstays inside"}
+    files = {**FILES, "run": NOSY.encode(), "tests/two.out": b"stays inside"}
     shell = ("dispatch", "--runtime", "shell", "--node", f"node{MAKER}", "--json")
     run = fleet.run(*shell, script("nosy", files), cwd=top).ok().json()["run"]
     tried = fleet.run("tools", "try", run, "nosy", "--json").json()
