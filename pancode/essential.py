@@ -27,12 +27,15 @@ class EssentialThread(threading.Thread):
         super().__init__(target=target, args=arguments, name=name, daemon=True)
 
 
+SOON_S = 2.0
+
+
 class PeriodicThread(ABC):
     """Looks at something every `every_s`. A look that fails is logged, and the next one comes."""
 
     def __init__(self, name: str, every_s: float) -> None:
         self._name, self._every_s = name, every_s
-        self._stopping = threading.Event()
+        self._stopping, self._asked = threading.Event(), threading.Event()
         self._thread = EssentialThread(self._go, name)
 
     def start(self) -> None:
@@ -41,13 +44,23 @@ class PeriodicThread(ABC):
     def stop(self) -> None:
         """Does not wait: what a look has not finished, the next one does."""
         self._stopping.set()
+        self._asked.set()
+
+    def hurry(self) -> None:
+        """Look in `SOON_S`; what else asks for it until then is the same look."""
+        self._asked.set()
 
     @abstractmethod
     def look(self) -> object:
         """Once."""
 
     def _go(self) -> None:
-        while not self._stopping.wait(self._every_s):
+        while True:
+            if self._asked.wait(self._every_s):
+                self._stopping.wait(SOON_S)
+            self._asked.clear()
+            if self._stopping.is_set():
+                return
             try:
                 self.look()
             except MemoryError:

@@ -28,7 +28,7 @@ from node_agent.wire.receipt import (
     Usage,
 )
 from node_agent.wire.signing import PublicKey
-from node_agent.wire.skill import SkillMark
+from node_agent.wire.skill import TOOLS, ProposedTool, SkillMark
 
 MAX_NAMES, MAX_NAMES_BYTES = 500, 24_000
 FEW = 3
@@ -109,7 +109,12 @@ def claims_of(node: Self, order: Order, entry: JournalRecord, prompt_digest: str
         turns=entry.turns,
         rests=_rests(exited.get("rests")),
         board=tuple(BoardEntry.model_validate(one) for one in exited.get("board", ())),
-        skills=tuple(SkillMark(name=one.name, digest=one.digest) for one in order.skills),
+        skills=tuple(
+            SkillMark(name=one.name, digest=one.digest)
+            for one in order.skills
+            if one.place != TOOLS or prepared.get("isolation") == Isolation.SANDBOX
+        ),
+        proposed=tuple(ProposedTool.model_validate(one) for one in exited.get("proposed", ())),
         findings=findings_of(entry),
         exposed=tuple(
             Exposed(secret=one, file=file, passing=bool(mark))

@@ -1,4 +1,4 @@
-"""Takes what an agent has left for others out of its result: its question to a person, and its board."""
+"""Takes what an agent has left for others out of its result: a question to a person, its board, its tools."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from node_agent.attempt.verdict import Fault
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.order import BoardEntry
 from node_agent.wire.receipt import PersonQuestion
+from node_agent.wire.skill import MOST_TOOL, MOST_TOOLS, TOOLS, ProposedTool, digest_of, packed, runnable
 
 BOARD = ".pancode/board"
 """Below the checkout's top: `NAMESPACE/KEY`, a text for each."""
@@ -99,12 +100,13 @@ def read_question(left: bytes) -> PersonQuestion:
 
 
 def taken(case: Case, fault: Fault | None, *, has_worked: bool = True) -> tuple[Fault | None, ExitedData]:
-    """The agent's question and its board, which are in no result, however it has ended."""
+    """The agent's question, its board and its tools, which are in no result, however it has ended."""
     fault, question = _with_question(case, fault) if has_worked else (fault, ExitedData())
     board = _board(case) if case.order.board is not None else ExitedData()
-    findings = [*question.get("findings", ()), *board.get("findings", ())]
-    both: ExitedData = {**question, **board}
-    return fault, {**both, "findings": findings} if findings else both
+    tools = _tools(case) if case.order.workspace.kind == "git" and has_worked else ExitedData()
+    findings = [one for part in (question, board, tools) for one in part.get("findings", ())]
+    every: ExitedData = {**question, **board, **tools}
+    return fault, {**every, "findings": findings} if findings else every
 
 
 def _with_question(case: Case, fault: Fault | None) -> tuple[Fault | None, ExitedData]:
@@ -124,3 +126,47 @@ def _board(case: Case) -> ExitedData:
         return {"findings": [f"the board cannot be read: {failed}"[:1000]]}
     entries, findings = written_values(found, case.order.board or (), case.cleaner())
     return {"board": entries, "findings": findings}
+
+
+def _tools(case: Case) -> ExitedData:
+    """The tools that the agent proposes for the project."""
+    try:
+        found = case.context.workspaces.take_tools(case.identity, case.order.workspace)
+    except StepFailed as failed:
+        return {"findings": [f"the tools that it proposes cannot be read: {failed}"[:1000]]}
+    tools, findings = proposed_tools(found, case.cleaner())
+    told: ExitedData = {"proposed": tools} if tools else {}
+    return {**told, "findings": findings} if findings else told
+
+
+def proposed_tools(
+    found: Mapping[str, Mapping[str, bytes] | str], clean: Callable[[str], str]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Those that fit a receipt, and in words why others are not among them. `clean`: finds secrets."""
+    accepted: list[dict[str, Any]] = []
+    findings = list[str]()
+    for name, files in sorted(found.items()):
+        try:
+            tool = _tool(name, files, clean)
+            if len(accepted) == MOST_TOOLS:
+                raise ValueError(f"an attempt proposes {MOST_TOOLS} at most")
+            accepted.append(tool.model_dump(mode="json"))
+        except ValueError as wrong:  # pydantic's own error is one
+            words = f"a name has small letters, digits and dashes, and it is {MOST_TOOL >> 10} KB, packed"
+            why = words if isinstance(wrong, ValidationError) else str(wrong)
+            findings.append(f"not proposed: {TOOLS}/{clean(name)[:80]}: {why}"[:500])
+    return accepted, findings[:20]
+
+
+def _tool(name: str, files: Mapping[str, bytes] | str, clean: Callable[[str], str]) -> ProposedTool:
+    """ValueError in words."""
+    if isinstance(files, str):
+        raise ValueError(files)
+    for path, data in files.items():
+        text = data.decode("utf-8", "replace")
+        if text.encode() != data:
+            raise ValueError(f"{path!r} is no text")
+        if clean(text) != text or clean(path) != path:
+            raise ValueError(f"{clean(path)!r} holds the value of a secret")
+    whole = runnable(files)
+    return ProposedTool(name=name, digest=digest_of(whole), packed=packed(whole))

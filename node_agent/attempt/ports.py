@@ -256,6 +256,10 @@ class WorkspacesPort(Protocol):
     def lay_board(self, identity: AttemptId, files: Mapping[str, bytes]) -> None:
         """The board of its workflow as files, before anything of the attempt runs. Idempotent."""
 
+    def take_tools(self, identity: AttemptId, workspace: Workspace) -> Mapping[str, dict[str, bytes] | str]:
+        """The tools that it proposes, by name: their files, or why they cannot be had. Idempotent: they are
+        moved away once."""
+
     def take_board(self, identity: AttemptId, workspace: Workspace) -> dict[str, bytes]:
         """`NAMESPACE/KEY` and bytes, taken out of the files. As `question`."""
 

@@ -73,6 +73,8 @@ class ExitedData(MarkData, total=False):
     """Wire form of node_agent.wire.receipt.PersonQuestion."""
     board: list[dict[str, Any]]
     """Wire form of node_agent.wire.order.BoardEntry: the values that the agent has written."""
+    proposed: list[dict[str, Any]]
+    """Wire form of node_agent.wire.skill.ProposedTool."""
     rests: str | None
     """The reason why a sitting ended by itself."""
     resets_ms: int

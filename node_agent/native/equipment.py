@@ -17,7 +17,7 @@ from node_agent.native.fleet import fleet_forms
 from node_agent.native.judge import Ask, Judge
 from node_agent.native.places import Tree
 from node_agent.native.tools.files import Box
-from node_agent.native.tools.offer import Deeds, forms
+from node_agent.native.tools.offer import Deeds, forms, made_forms
 from node_agent.native.voice import PersonWords, Voice
 from node_agent.policy.commands.tree import take_elsewhere
 from node_agent.runtimes.workerspec import PROMPT, SKILLS, WorkerSpec
@@ -154,13 +154,14 @@ def equipment_of(spec: WorkerSpec, clock: Clock, wait: Callable[[float], None] =
     take_elsewhere(grammar.take_apart, grammar.ready)
     began, voice = clock.mono_ms(), Voice(clock)
     words = PersonWords.of(spec.home, voice)
-    tools = [*forms(spec.tools), *fleet_forms(spec.fleet)]
+    tools = [*forms(spec.tools), *fleet_forms(spec.fleet), *made_forms(spec.made if spec.walled else ())]
     system = system_of(spec, [one.name for one in tools])
     guard = Guard(spec.context or (VENDORS if spec.is_hosted else CAREFUL), system, tools)
     env = {name: value for name, value in os.environ.items() if name not in spec.hidden}
     judge = judge_of(spec, os.path.expanduser("~"), voice, clock, wait)
     skills = {name: os.path.join(spec.home, SKILLS, name) for name in spec.skills}
     box = Box(Tree(spec.top, spec.folder), judge, clock, env, guard.most_chars, skills=skills)
+    box.made = {one.name: one for one in spec.made if spec.walled}
     limits = ChatLimits(
         until_ms=began + spec.wall_ms,
         turns=spec.turns or (MOST_TURNS if spec.sitting is None else MOST),

@@ -48,7 +48,7 @@ from node_agent.wire.policy import (
     is_on_the_machine,
     with_rules,
 )
-from node_agent.wire.skill import OrderedSkill
+from node_agent.wire.skill import TOOLS, OrderedSkill
 
 MOST_READ = 1 << 20
 _ESCAPED = re.compile(rb"\\u[0-9a-fA-F]{4}")
@@ -294,7 +294,7 @@ class NodeRuntimes:
         owners = around.rules()
         policy = with_rules(order.policy, owners)  # for who judges before it does
         _check_network(policy, runtime, isolation, door)
-        asked = replace(self._request(order, str(work), str(home)), skills=_skills(order, work))
+        asked = replace(self._request(order, str(work), str(home)), skills=_skills(order, work, isolation))
         desk = (
             around.desk(order, str(home))
             if orders.asks_people(policy, runtime, order.turns is not None)
@@ -554,15 +554,22 @@ def _check_chosen(order: Order, runtime: base.Runtime, door: GatewayAccess | Non
         raise StepFailed(FailureKind.MODEL_AUTH, f"{words}; fix: {fix}")
 
 
-def _skills(order: Order, work: Path) -> tuple[OrderedSkill, ...]:
-    """Those of the order; what the repository leaves out of its commits is in no checkout. StepFailed."""
+def _skills(order: Order, work: Path, isolation: Isolation) -> tuple[OrderedSkill, ...]:
+    """Those of the order; what the repository leaves out of its commits is in no checkout. StepFailed.
+
+    A kept tool is for a sandbox alone: without one the run has none.
+    """
     found = []
     for skill in order.skills:
+        if skill.place == TOOLS and isolation is not Isolation.SANDBOX:
+            continue
         try:
             skill.files()
         except ValueError as wrong:
             raise StepFailed(FailureKind.CANNOT_START, str(wrong)) from wrong
-        is_there = skill.place and (work / skill.place / skill.name / "SKILL.md").is_file()
+        is_there = skill.place == TOOLS or (
+            skill.place and (work / skill.place / skill.name / "SKILL.md").is_file()
+        )
         found.append(skill if is_there else skill.model_copy(update={"place": ""}))
     return tuple(found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,10 +11,20 @@ from node_agent.runtimes import skills
 from node_agent.runtimes.base import BASE_FILES, Capabilities, LaunchRequest, Place, ProcessSpec, base_env
 from node_agent.runtimes.starting import prompt_in, task_of
 from node_agent.runtimes.vendors import CONTEXT, HOSTED, KEY, LOGINS, NAME, URL, RuntimeProvider, split_model
-from node_agent.runtimes.workerspec import CHANGES, FILE, PROMPT, SKILL, SKILLS, TOOLS, WorkerSpec
+from node_agent.runtimes.workerspec import (
+    CHANGES,
+    FILE,
+    PROMPT,
+    SKILL,
+    SKILLS,
+    TOOLS,
+    MadeTool,
+    WorkerSpec,
+)
 from node_agent.wire.order import Reasoning
 from node_agent.wire.policy import Isolation, Safety, compile_policy
-from node_agent.wire.skill import OrderedSkill
+from node_agent.wire.skill import ABOUT, OrderedSkill
+from node_agent.wire.skill import TOOLS as KEPT
 
 CREDENTIALS = (*LOGINS, CONTEXT)
 """Variables of model servers; one of its own without a key needs only its URL."""
@@ -99,7 +110,10 @@ def spec_of(
         top=request.workspace,
         folder=request.folder,
         home=request.home,
-        tools=(*_tools(request.tools), *([SKILL] if request.skills else [])),
+        tools=(
+            *_tools(request.tools),
+            *([SKILL] if any(one.place != KEPT for one in request.skills) else []),
+        ),
         policy=request.policy or compile_policy(request.safety, request.read_only, mode=request.mode),
         safety=request.safety if request.may_write else Safety.SUGGEST,
         writes=request.may_write,
@@ -117,7 +131,8 @@ def spec_of(
         desk=request.desk,
         sitting=request.sitting,
         fleet=request.fleet,
-        skills={skill.name: _about(skill) for skill in request.skills},
+        skills={skill.name: _about(skill) for skill in request.skills if skill.place != KEPT},
+        made=_made(request),
     )
 
 
@@ -131,6 +146,22 @@ def _about(skill: OrderedSkill) -> str:
     found = _DESCRIPTION.search(skill.files().get("SKILL.md", b"").decode("utf-8", "replace"))
     words = " ".join(found[1].split()) if found else ""
     return re.sub(r"^[>|][+-]? ", "", words).strip("\"'")[:_MOST_ABOUT]
+
+
+def _made(request: LaunchRequest) -> tuple[MadeTool, ...]:
+    """The kept tools, for an agent that may run commands."""
+    if not request.may_write or "bash" not in request.tools:
+        return ()
+    found = []
+    for skill in request.skills:
+        if skill.place == KEPT:
+            about = json.loads(skill.files()[ABOUT])
+            run = f"{request.home}/{SKILLS}/{skill.name}/run"
+            form = json.dumps(about["input"])
+            found.append(
+                MadeTool(name=skill.name, about=about["about"], form=form, run=run, seconds=about["seconds"])
+            )
+    return tuple(found)
 
 
 def _tools(names: Sequence[str]) -> tuple[str, ...]:

@@ -26,6 +26,16 @@ SKILL, SKILLS = "skill", "pancode/skills"
 """Reads the skills of a run that has some; the folder of its home in which they lie."""
 
 
+class MadeTool(WireModel):
+    """A kept tool of the project. `run`: its program, which reads JSON; `form`: the schema of that."""
+
+    name: str
+    about: str
+    form: str
+    run: str
+    seconds: int
+
+
 class WorkerSpec(WireModel):
     """One run. `key_name`, `url_name`: variables; `url` counts where the second is not set;
     `suffix` is put behind either.
@@ -74,3 +84,5 @@ class WorkerSpec(WireModel):
     """What each skill of the run is about, by name."""
     fleet: FleetTerms | None = None
     """The tools of the fleet that it may ask for."""
+    made: tuple[MadeTool, ...] = ()
+    """Tools that agents have made and a person has kept: only in a sandbox."""

@@ -15,6 +15,7 @@ from node_agent.wire.identity import LaidWords
 from node_agent.wire.model import YEAR_3000_MS
 from node_agent.wire.policy import ActionClass
 from node_agent.wire.receipt import RestReason, TurnStop, Usage
+from node_agent.wire.skill import TOOL
 
 MAX_FILES = 30
 _ACTIONS = {
@@ -137,6 +138,8 @@ def _wall_ms(event: dict[str, Any]) -> int:
 def _call(tool: str, given: dict[str, Any]) -> base.ToolCall:
     if tool == "bash" and (command := text_of(given.get("command"))):
         return shell_call(tool, command)
+    if tool.startswith(TOOL):
+        return base.ToolCall(tool, ActionClass.SHELL, tool)
     path = text_of(given.get("path"))
     detail = base.clip(path or text_of(given.get("pattern")), DETAIL_CHARS)
     return base.ToolCall(tool, _ACTIONS.get(tool, ActionClass.UNKNOWN), detail, paths=(path,) if path else ())

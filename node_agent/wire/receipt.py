@@ -34,7 +34,7 @@ from node_agent.wire.model import (
 from node_agent.wire.order import MAX_REPORTS, MAX_TASK_BYTES, BoardEntry
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from node_agent.wire.signing import Signed
-from node_agent.wire.skill import MOST_SKILLS, SkillMark
+from node_agent.wire.skill import MOST_SKILLS, MOST_TOOLS, ProposedTool, SkillMark
 
 StatementType = Literal["https://in-toto.io/Statement/v1"]
 PredicateType = Literal["urn:pancode:run-receipt:1"]
@@ -307,6 +307,8 @@ class Claims(WireModel):
     """The values that it has written on the board of its workflow."""
     skills: Annotated[tuple[SkillMark, ...], Field(max_length=MOST_SKILLS)] = ()
     """The skills that its program was shown."""
+    proposed: Annotated[tuple[ProposedTool, ...], Field(max_length=MOST_TOOLS)] = ()
+    """The tools that it proposes for the project: they are in no result."""
     findings: Annotated[tuple[Words, ...], Few(500, chars=64_000)] = ()
     exposed: Annotated[tuple[Exposed, ...], Few(64)] = ()
     blobs: tuple[Blob, ...] = Field(max_length=64)

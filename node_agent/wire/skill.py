@@ -8,7 +8,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -18,8 +18,16 @@ MOST_PACKED, MOST_UNPACKED = 131_072, 32 << 20
 """Characters of all packed skills of one order; bytes of one that is unpacked, in JSON."""
 MOST_SKILLS = 100
 SkillName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
-SkillPlace = Literal["", ".pancode/skills", ".agents/skills", ".claude/skills"]
+TOOLS: Final = ".pancode/tools"
+"""Where a run proposes tools. As the place of a skill: a person has kept it as a tool of the project."""
+SkillPlace = Literal["", ".pancode/skills", ".agents/skills", ".claude/skills", ".pancode/tools"]
 """The folder of the repository where its files lie, too; empty: it comes from elsewhere."""
+ABOUT = "tool.json"
+"""The file of a tool that says what it does (`about`), the schema of its `input`, and its `seconds`."""
+TOOL = "tool-"
+"""How the names of kept tools begin in orders, receipts and programs: none takes another tool's place."""
+MOST_TOOLS, MOST_TOOL, MOST_TOOL_FILES = 2, 16_384, 20
+"""Tools that an attempt proposes; characters of one, packed, and its files."""
 Files = Mapping[str, tuple[bytes, bool]]
 """Path below the skill to content, and whether the file may be executed."""
 
@@ -29,6 +37,12 @@ class SkillMark(WireModel):
 
     name: SkillName
     digest: Digest
+
+
+class ProposedTool(SkillMark):
+    """A tool that a run proposes: its files, packed as those of a skill. Nobody has agreed to it."""
+
+    packed: Annotated[str, Field(max_length=MOST_TOOL)]
 
 
 class OrderedSkill(SkillMark):
@@ -51,6 +65,11 @@ class OrderedSkill(SkillMark):
         if any(not {"", ".", ".."}.isdisjoint(path.split("/")) for path in found):
             raise ValueError(f"skill {self.name} has a file outside of its folder")
         return {path: data for path, (data, _) in found.items()}
+
+
+def runnable(files: Mapping[str, bytes]) -> dict[str, tuple[bytes, bool]]:
+    """The files of a tool: what begins with `#!` may be executed."""
+    return {path: (data, data.startswith(b"#!")) for path, data in files.items()}
 
 
 def digest_of(files: Files) -> str:

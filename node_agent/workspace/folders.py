@@ -18,8 +18,9 @@ from node_agent.attempt.ports import Guide, StepFailed
 from node_agent.attempt.reports import MOST_REPORT as MOST_REPORT
 from node_agent.files.walk import WalkedName, walk
 from node_agent.wire.failure import FailureKind
-from node_agent.wire.git import checked_repo
+from node_agent.wire.git import checked_repo, shown
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.skill import MOST_TOOL, MOST_TOOL_FILES, TOOLS
 from node_agent.workspace.git import WorkspaceFailure
 
 
@@ -313,17 +314,10 @@ def take_board(places: AttemptFolders, is_tracked: Callable[[str], bool]) -> dic
 
     From then on no result has what lies in its place, also where it could not be moved.
     """
-    kept, tree = places.folder / "board", places.tree
+    kept = places.folder / "board"
     kept.mkdir(mode=0o700, exist_ok=True)
-    if not any(kept.iterdir()):
-        if not real_folder(tree / Path(BOARD).parent) or not real_folder(tree / BOARD) or is_tracked(BOARD):
-            return {}
-        for folder in ((tree / BOARD).parent, tree / BOARD):
-            with suppress(OSError):  # an agent may have closed them
-                os.chmod(folder, 0o700)
-        os.rename(tree / BOARD, kept)
-        with suppress(OSError):
-            os.rmdir((tree / BOARD).parent)
+    if not any(kept.iterdir()) and not _moved(places.tree, BOARD, kept, is_tracked):
+        return {}
     found: dict[str, bytes] = {}
     for folder in sorted(kept.iterdir())[:MOST_LISTED]:
         for file in sorted(folder.iterdir())[:MOST_LISTED] if real_folder(folder) else ():
@@ -334,9 +328,60 @@ def take_board(places: AttemptFolders, is_tracked: Callable[[str], bool]) -> dic
     return found
 
 
+def _moved(tree: Path, name: str, kept: Path, is_tracked: Callable[[str], bool]) -> bool:
+    """Move such a folder of the agent's out of the tree; False: there is none, or it is the repository's."""
+    above, folder = (tree / name).parent, tree / name
+    if not real_folder(above) or not real_folder(folder) or is_tracked(name):
+        return False
+    for one in (above, folder):
+        with suppress(OSError):  # an agent may have closed them
+            os.chmod(one, 0o700)
+    os.rename(folder, kept)
+    with suppress(OSError):
+        os.rmdir(above)
+    return True
+
+
+def take_tools(
+    places: AttemptFolders, is_tracked: Callable[[str], bool]
+) -> dict[str, dict[str, bytes] | str]:
+    """Move the tools that a run proposes out of the tree: by name their files, or why they cannot be had.
+
+    Those of the repository stay. No link is followed.
+    """
+    kept = places.folder / "tools"
+    if not kept.is_dir() and not _moved(places.tree, TOOLS, kept, is_tracked):
+        return {}
+    names = sorted(os.listdir(kept))[:MOST_LISTED]
+    return {name: _tool_in(kept / name) for name in names}
+
+
+def _tool_in(folder: Path) -> dict[str, bytes] | str:
+    if not real_folder(folder):
+        return "it is no folder"
+    files, room = dict[str, bytes](), MOST_TOOL * 4
+    for one in walk(folder, opening=True, most=MOST_LISTED):
+        if one.is_folder:
+            continue
+        path = "/".join((*one.way, one.name))
+        if not stat.S_ISREG(os.stat(one.name, dir_fd=one.at, follow_symlinks=False).st_mode):
+            return f"{shown(os.fsencode(path))} is no plain file"
+        handle = os.open(one.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=one.at)
+        with os.fdopen(handle, "rb") as file:
+            files[path] = file.read(room + 1)
+        room -= len(files[path])
+        if room < 0 or len(files) > MOST_TOOL_FILES:
+            return f"it is larger than {MOST_TOOL * 4 >> 10} KB or {MOST_TOOL_FILES} files"
+    return files
+
+
 def is_left_out(places: AttemptFolders, name: bytes) -> bool:
-    """Whether this file is one of a board that was taken: it is in no result."""
-    return name.startswith(os.fsencode(f"{BOARD}/")) and (places.folder / "board").is_dir()
+    """Whether this file is one of a board or of proposed tools that were taken: it is in no result."""
+    taken = {BOARD: "board", TOOLS: "tools"}
+    return any(
+        name.startswith(os.fsencode(f"{place}/")) and (places.folder / kept).is_dir()
+        for place, kept in taken.items()
+    )
 
 
 def clear_reports(tree: Path, names: Iterable[str]) -> None:

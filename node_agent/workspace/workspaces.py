@@ -210,6 +210,11 @@ class Workspaces:
         """The files of the board, moved out of the tree, so that they are in no result."""
         return folders.take_board(self._home.places(identity), self._tracked(workspace))
 
+    @translated("proposed tools of the workspace")
+    def take_tools(self, identity: AttemptId, workspace: Workspace) -> dict[str, dict[str, bytes] | str]:
+        """The tools that it proposes, moved out of the tree, so that they are in no result."""
+        return folders.take_tools(self._home.places(identity), self._tracked(workspace))
+
     @translated("reports in the workspace")
     def clear_reports(self, identity: AttemptId, files: tuple[str, ...]) -> None:
         """Remove what lies where gates are to write reports: the agent may have laid one there."""

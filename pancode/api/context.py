@@ -95,6 +95,9 @@ class CoordinatorApi(Protocol):
     def trackers(self) -> Trackers:
         """Where issues are asked for. Each call may take some seconds."""
 
+    def ask_trackers(self) -> None:
+        """Have the issues of all projects looked at in a moment, instead of at the next look."""
+
     def check_pull(self, run: Run, remote: str, kind: ForgeKind | None) -> None:
         """The errors of a pull request that are known before anything is landed."""
 

@@ -1,22 +1,27 @@
-"""Routes of projects: repositories with a name and defaults, and their issues; a change can be undone."""
+"""Routes of projects: repositories with a name and defaults, their trackers' webhooks, and kept tools."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, Any, NotRequired, cast
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from pancode.access.rights import SETS_UP
+from pancode.access.door import HOOKS
+from pancode.access.rights import DISPATCHES, SETS_UP
+from pancode.access.tokens import failed
 from pancode.api.config_routes import change_makers
 from pancode.api.context import ApiContext
-from pancode.api.request.bodies import ActBody, Labels, Line, Name, Usd
-from pancode.api.routing import ApiCall, Verb
-from pancode.code.tracker.issues import TrackerKind, tracker_of
+from pancode.api.request.bodies import ActBody, Labels, Line, Name, SignedBody, Usd
+from pancode.api.routing import ApiCall, AtDoor, RemovedAnswer, Verb
+from pancode.api.schedule_routes import public_base
+from pancode.api.workspace_routes import top_of
+from pancode.code.tracker.issues import TrackerKind, place_of, tracker_of
 from pancode.control.projects import (
     NamedProject,
     meant,
@@ -25,8 +30,14 @@ from pancode.control.projects import (
     name_for,
     project_name,
 )
+from pancode.control.work import unit_of_work
+from pancode.core.visitors import AccessError
 from pancode.core.words import split_words
-from pancode.errors import UsageError
+from pancode.dispatch.report import QueuedAnswer, queued
+from pancode.errors import NotFoundError, UsageError
+from pancode.notices.asked import fresh_secret
+from pancode.notices.incoming import must_be_of
+from pancode.runs.tools import ToolDetail, ToolShape, keep, remove, show, tools, try_it
 from pancode.work.people.changes import AskedChange, ChangeAnswer, ChangeKind, make_change
 
 Fact = Annotated[Line, Field(max_length=200)]
@@ -52,6 +63,27 @@ class ProjectShape(TypedDict):
 
 class ProjectsAnswer(TypedDict):
     projects: list[ProjectShape]
+
+
+class TrackerHookAnswer(TypedDict):
+    """`url`: null while the API is not open over TCP. `secret`: in this answer alone; null: it was given, or
+    Linear makes it."""
+
+    project: str
+    tracker: str
+    url: str | None
+    secret: str | None
+
+
+class TrackerCalledAnswer(TypedDict):
+    project: str
+
+
+class TrackerHookBody(ActBody):
+    """`secret`: that of the tracker, where it has made one; else a new one is made, and the old one is
+    forgotten."""
+
+    secret: Annotated[str, Field(pattern=r"^[!-~]{16,200}$")] | None = None
 
 
 class ProjectBody(ActBody):
@@ -166,9 +198,114 @@ def _shape(one: NamedProject) -> ProjectShape:
     return cast("ProjectShape", {**_plain(one), "there": there})
 
 
+def _secret_of(project: str) -> str:
+    """The name by which the secret of its tracker's webhook is kept."""
+    return f"tracker-{project}"
+
+
+@Verb("POST /v1/projects/{project}/webhook", TrackerHookBody, "project webhook", right=SETS_UP)
+def _webhook(context: ApiContext, call: ApiCall) -> TrackerHookAnswer:
+    """The address and a new secret for its tracker's webhook; Linear makes the secret itself."""
+    body: TrackerHookBody = call.body
+    project = meant(context.coordinator.around({}).projects(), call.path["project"])
+    kind, secret = place_of(project).kind, body.secret
+    if secret is None and kind is not TrackerKind.LINEAR:
+        secret = fresh_secret(context.core)
+    if secret is not None:
+        context.coordinator.keep_secret(_secret_of(project.name), secret)
+        with unit_of_work(context.core) as work:
+            work.audit("people", "info", "webhook of a tracker", None, by=body.by, project=project.name)
+    base = public_base(context)
+    url = None if base is None else f"{base}{HOOKS}trackers/{project.name}"
+    shown = secret if body.secret is None else None
+    return {"project": project.name, "tracker": kind.value, "url": url, "secret": shown}
+
+
+@Verb("POST /v1/hooks/trackers/{project}", SignedBody, status=202, right=DISPATCHES, at_door=AtDoor.SIGNED)
+def _called(context: ApiContext, call: ApiCall) -> TrackerCalledAnswer:
+    """A tracker's signed webhook: its issues are asked for in a moment, and nothing else.
+
+    What the tracker answers then counts, so a call that comes twice, late or out of order does one thing.
+    """
+    signed: SignedBody = call.body
+    project = context.coordinator.around({}).projects().get(call.path["project"])
+    kind, secret = TrackerKind.GITHUB, None
+    if project is not None and project.tracker:
+        kind = place_of(project).kind
+        with suppress(NotFoundError):
+            secret = context.coordinator.kept_secret(_secret_of(project.name))
+    try:
+        must_be_of(kind.value, signed.signed(), secret, context.core.wall_ms())
+    except AccessError as error:
+        failed(context.core, error)
+        raise
+    context.coordinator.ask_trackers()
+    return {"project": call.path["project"]}
+
+
 @Verb("POST /v1/projects/{project}/remove", ActBody, "project rm", pokes=True, right=SETS_UP)
 def _remove(context: ApiContext, call: ApiCall) -> ChangeAnswer:
     """Forget it; its repository stays."""
     name = meant(context.coordinator.around({}).projects(), call.path["project"]).name
+    context.coordinator.keep_secret(_secret_of(name), None)
     change = AskedChange(ChangeKind.SETTING, f"projects.{name}", None)
     return make_change(context.core, change_makers(context), change, call.body.by).shape()
+
+
+class ToolsAnswer(TypedDict):
+    tools: list[ToolShape]
+
+
+class KeepToolBody(ActBody):
+    """`digest`: of the tool as the person has looked at it. The yes is for these bytes."""
+
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class RemoveToolBody(ActBody):
+    """`project`: a project's name; else the repository around `cwd` counts."""
+
+    project: Name | None = None
+    cwd: Annotated[str, Field(max_length=4_096)] | None = None
+
+
+def _place(context: ApiContext, project: str | None, cwd: str | None) -> str:
+    """The top of the repository of this project; else of the one around the folder. UsageError."""
+    if project is not None:
+        return meant(context.coordinator.around({}).projects(), project).path
+    return top_of(context, cwd)
+
+
+@Verb("GET /v1/tools", command="tools ls", query=("project",))
+def _tools(context: ApiContext, call: ApiCall) -> ToolsAnswer:
+    """Tools that agents have made, kept and proposed."""
+    project = call.query.get("project")
+    return {"tools": tools(context.core, None if project is None else _place(context, project, None))}
+
+
+@Verb("GET /v1/runs/{run}/tools/{tool}", command="tools show")
+def _tool(context: ApiContext, call: ApiCall) -> ToolDetail:
+    """A proposed one, with its files and tests."""
+    return show(context.core, call.path["run"], call.path["tool"])
+
+
+@Verb("POST /v1/runs/{run}/tools/{tool}/try", ActBody, "tools try", pokes=True, right=DISPATCHES)
+def _try(context: ApiContext, call: ApiCall) -> QueuedAnswer:
+    """Run its tests in a node's sandbox, as a run."""
+    around = context.coordinator.around({})
+    return queued(try_it(context.core, around, call.path["run"], call.path["tool"], call.body.by))
+
+
+@Verb("POST /v1/runs/{run}/tools/{tool}/keep", KeepToolBody, "tools keep", right=SETS_UP)
+def _keep(context: ApiContext, call: ApiCall) -> ToolShape:
+    """Give it to the later runs of its project."""
+    body: KeepToolBody = call.body
+    return keep(context.core, call.path["run"], call.path["tool"], body.digest, body.by)
+
+
+@Verb("POST /v1/tools/{tool}/remove", RemoveToolBody, "tools rm", right=SETS_UP)
+def _remove_tool(context: ApiContext, call: ApiCall) -> RemovedAnswer:
+    """Give it to no later run."""
+    body: RemoveToolBody = call.body
+    remove(context.core, call.path["tool"], _place(context, body.project, body.cwd), body.by)
+    return {"removed": call.path["tool"]}

@@ -164,7 +164,7 @@ def placed(context: ApiContext, shown: ScheduleShape) -> ScheduleShape:
     """The schedule with its address, if it begins on a webhook and the API is open."""
     if shown["trigger"]["kind"] != WEBHOOK:
         return shown
-    base = _base(context)
+    base = public_base(context)
     if base is None:
         return {**shown, "warnings": [*shown["warnings"], CLOSED]}
     return {**shown, "url": f"{base}{HOOKS}{shown['schedule']}"}
@@ -179,7 +179,7 @@ def with_secret(context: ApiContext, made: ScheduleShape) -> ScheduleShape:
     return {**made, "secret": secret}
 
 
-def _base(context: ApiContext) -> str | None:
+def public_base(context: ApiContext) -> str | None:
     """The public address, else that of this machine; None: the API is closed."""
     opened = context.facts.get("api")
     if opened is None:

@@ -7,7 +7,7 @@ from typing import Annotated, cast
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from pancode.access.rights import DROPS, OPERATES
+from pancode.access.rights import DISPATCHES, DROPS, OPERATES
 from pancode.api.context import ApiContext
 from pancode.api.request.bodies import ActBody, Line, Name
 from pancode.api.routing import ApiCall, Verb
@@ -19,6 +19,7 @@ from pancode.runs.workspaces import (
     WorkspaceShape,
     branch_for,
     create,
+    open_for,
     remove,
     repair,
     show,
@@ -49,6 +50,12 @@ class WorkspaceBody(ActBody):
     node: Name | None = None
     project: Name | None = None
     cwd: Folder | None = None
+
+
+class OpenBody(ActBody):
+    """`node`: the machine for its files; else that of its runs."""
+
+    node: Name | None = None
 
 
 class RepairBody(ActBody):
@@ -108,6 +115,14 @@ def top_of(context: ApiContext, folder: str | None) -> str:
         fix = "go into the repository, or name a project: --project (see pancode project ls)"
         raise UsageError(f"{folder or 'this folder'} is in no git repository", fix=fix, code="no_repository")
     return top
+
+
+@Verb("POST /v1/workspaces/{workspace}/open", OpenBody, "workspace open", pokes=True, right=DISPATCHES)
+def _open(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
+    """Keep its files on a machine for a person, as a run that ends when the person leaves."""
+    body: OpenBody = call.body
+    open_for(context.core, context.coordinator.around({}), call.path["workspace"], body.by, body.node)
+    return _show(context, call)
 
 
 @Verb("POST /v1/workspaces/{workspace}/repair", RepairBody, "workspace repair", right=OPERATES)

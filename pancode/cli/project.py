@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -154,6 +156,46 @@ def _shown(one: dict[str, Any]) -> str:
     facts |= {"linear": " ".join(filter(None, (one["linear_name"], one["linear_id"])))}
     lines = [f"  {key:<9} {safe(str(value))}\n" for key, value in facts.items() if value]
     return f"{safe(one['name'])}\n{''.join(lines)}"
+
+
+@project.verb("webhook", "pancode project webhook shop", "pancode project webhook shop --secret < secret.txt")
+def webhook(
+    project: Project,
+    *,
+    secret: Annotated[
+        bool, option("Keep the secret that the tracker has made: Linear does.", "--secret")
+    ] = False,
+    face: Json,
+) -> None:
+    """Let the tracker of a project say that something has changed, instead of being asked every two minutes.
+
+    Shows the address and a new secret for the tracker's webhook settings: GitHub and GitLab take both, with
+    JSON as the content type. Linear takes the address and shows a secret, which is read with --secret from
+    standard input or a hidden prompt. A webhook only has the tracker asked at once.
+    """
+    given = None
+    if secret:
+        given = (
+            getpass.getpass("secret of the webhook: ") if face.can_ask() else sys.stdin.read(1_000)
+        ).strip()
+    body = {"by": who(), "secret": given}
+    face.show(
+        made := face.client().post(path_of("projects", project, "webhook"), body), lambda: _hooked(made)
+    )
+
+
+def _hooked(made: dict[str, Any]) -> str:
+    closed = (
+        "the API is not open over TCP; set api.listen in pancode.yaml, then: pancode fleet down, fleet up"
+    )
+    lines = [f"  address  {safe(made['url'] or closed)}\n"]
+    if made["secret"]:
+        lines.append(f"  secret   {safe(made['secret'])}  (shown once)\n")
+    elif made["tracker"] == "linear":
+        lines.append(
+            f"  secret   Linear makes it; then: pancode project webhook {safe(made['project'])} --secret\n"
+        )
+    return f"{safe(made['project'])}  {safe(made['tracker'])}\n{''.join(lines)}"
 
 
 @project.verb("rm", "pancode project rm shop")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from typing import Annotated, Any
 
 from typer import Argument
@@ -9,12 +11,13 @@ from typer import Argument
 from pancode.caller import folder
 from pancode.cli import completions
 from pancode.cli.commands import Commands
-from pancode.cli.face import who
+from pancode.cli.face import Face, exit_of, who
+from pancode.cli.follow import summary, wait
 from pancode.cli.params import Json, option
 from pancode.cli.project import whole
 from pancode.cli.terminal import Columns, clip, listing, safe, short_time
-from pancode.client import path_of
-from pancode.errors import UsageError
+from pancode.client import home_of, path_of
+from pancode.errors import ExitCode, UnavailableError, UsageError
 from pancode.plain import counted, first_few
 
 app = Commands()
@@ -99,6 +102,69 @@ def _shown(one: dict[str, Any]) -> str:
     if one["files"] and one["agent"] is None:
         lines.append(f"  land it: pancode land {one['last']} --branch {safe(one['branch'])}")
     return f"{safe(one['workspace'])}\n" + "".join(f"{line}\n" for line in lines)
+
+
+_OPENS, _LOOK_S = 1_200, 0.5
+"""So often it is looked whether the files are there: set-up may take minutes."""
+
+
+@workspace.verb("open", "pancode workspace open min-123", "pancode workspace open min-123 --print")
+def open_(
+    workspace: Workspace,
+    *,
+    node: Annotated[str | None, option("The machine for its files.", "N", complete=completions.nodes)] = None,
+    prints: Annotated[bool, option("Only say where it is, for ssh and editors.", "--print")] = False,
+    face: Json,
+) -> int:
+    """Enter a workspace: its files on a machine, in tmux there, with your own SSH.
+
+    You are its one writer meanwhile: a run keeps the place, and no agent works there. Leave by ending the
+    shell (exit): what you have changed is that run's result, and the next run begins with it. To come back
+    instead, detach (Ctrl-B d), then the same command. It ends by itself after 8 hours; nothing is lost then.
+    """
+    from pancode.offline.login import at_terminal, editors, enter
+
+    prints = prints or face.as_json
+    if not prints:
+        if not at_terminal():
+            fix = f"pancode workspace open {workspace} --print"
+            raise UsageError("this is no terminal, so nobody can work there", fix=fix, code="no_terminal")
+        home_of(os.environ)  # it is this machine's SSH that goes there
+    opened = _opened(face, workspace, node)
+    target = face.client().get(path_of("nodes", opened["node"]))["target"]
+    folder, run, left = opened["folder"], opened["run"], opened["left"]
+    if prints:
+        ways = {**editors(target, folder), "leave": f"touch {left}, there; or: pancode runs stop {run}"}
+        facts = {"run": run, "node": opened["node"], "folder": folder, **ways}
+        lines = (f"  {key:<7} {safe(str(value))}\n" for key, value in facts.items() if value is not None)
+        face.show({"workspace": workspace, **facts}, lambda: f"{safe(workspace)}\n{''.join(lines)}")
+        return ExitCode.DONE
+    if not enter(target, folder, f"pancode-{run}", left, os.environ):
+        back, end = f"pancode workspace open {workspace}", f"pancode runs stop {run}"
+        face.note(f"{safe(workspace)} stays open; back: {back}; end it: {end}")
+        return ExitCode.DONE
+    ended = wait(face, face.client(), run)
+    if ended is None:
+        return ExitCode.DETACHED
+    return face.end(exit_of(ended["outcome"]), ended, lambda: summary(ended))
+
+
+def _opened(face: Face, workspace: str, node: str | None) -> dict[str, Any]:
+    """Its place, once its files are there. UnavailableError where they do not come."""
+    client = face.client(works=True)
+    one = client.post(path_of("workspaces", workspace, "open"), {"by": who(), "node": node})
+    run = one["opened"]["run"] if one["opened"] else one["last"]
+    face.note(f"{run} brings the files of {safe(workspace)} to a machine")
+    for _ in range(_OPENS):
+        there = one["opened"]
+        if there is None or there["folder"] is not None:
+            break
+        time.sleep(_LOOK_S)
+        one = client.get(path_of("workspaces", workspace))
+    if not one["opened"] or one["opened"]["folder"] is None:
+        what, fix = f"the files of {safe(workspace)} did not come", f"pancode why {run}"
+        raise UnavailableError(what, why=f"{run} is {one['outcome']}", fix=fix)
+    return dict(one["opened"])
 
 
 @workspace.verb("repair", "pancode workspace repair min-123 --repository ~/src/myn --node any")

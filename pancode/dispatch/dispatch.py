@@ -48,7 +48,7 @@ from pancode.dispatch.admission import (
 )
 from pancode.dispatch.admission.safety import accepted
 from pancode.dispatch.bind import bind_in
-from pancode.dispatch.remembering import RecordsPicker, WorkPlace, recalled, recent
+from pancode.dispatch.remembering import RecordsPicker, WorkPlace, given_skills, recalled, recent
 from pancode.dispatch.requested import WAITS_TO_LAND, as_allowed, as_task
 from pancode.dispatch.resolve import Resolution, Unresolved, resolve, with_other
 from pancode.dispatch.showing import NOTHING_SHOWN, told_of, with_shown
@@ -341,7 +341,7 @@ def ask(core: Core, around: Surroundings, request: DispatchRequest, parent: str 
     top = request.project if request.workspace in (None, "git") else None
     place = WorkPlace(top, request.in_workspace, request.lane)
     notes = cache(lambda: recalled(core, place, task, defaults.history_tokens))
-    skills = cache(lambda own, names: around.skills(request.project if own else None, names))
+    skills = cache(lambda own, names: given_skills(core, around, request.project if own else None, names))
     return AskedDispatch(request, parent, paths, picker, notes, skills)
 
 

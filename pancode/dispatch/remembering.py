@@ -13,9 +13,19 @@ from pancode.agents.prompts import CHARS_PER_TOKEN
 from pancode.agents.request import EXPLORE, ExpectedWork, GivenNote
 from pancode.control.core import Core
 from pancode.control.live import LOOKED_AT, RecentRuns
+from pancode.control.surroundings import Surroundings
 from pancode.core.ports import Transaction
 from pancode.core.records import EndedRun, Run, RunNote
+from pancode.core.terms import GivenSkills
+from pancode.dispatch.tools import with_tools
 from pancode.life.notes import Nearness, in_use, material
+
+
+def given_skills(
+    core: Core, around: Surroundings, project: str | None, names: tuple[str, ...]
+) -> GivenSkills:
+    """The skills of these names, and of the project its own and the tools that a person has kept with it."""
+    return with_tools(core, project, around.skills(project, names))
 
 
 def lately(core: Core) -> Mapping[WorkKey, TrackRecord]:

@@ -23,6 +23,8 @@ PREFIX = "workspace:"
 MOST = 1_000
 KINDS = ("git", "none")
 """What `--workspace` may say besides a name."""
+STAY = "# A person has this workspace open."
+"""How the script of a run begins that only keeps the files of a workspace for a person."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
@@ -122,6 +124,11 @@ def at_workspace(tx: Transaction, request: DispatchRequest) -> DispatchRequest:
     return replace(placed, begins=beginning(runs[-1]), continues=runs[-1].id)
 
 
+def is_stay(run: Run) -> bool:
+    """Whether it is no agent's work: it keeps the files there for a person, until that person leaves."""
+    return run.runtime == "shell" and run.task.startswith(STAY)
+
+
 def must_be_free(name: str, runs: list[Run]) -> None:
     """RefusedError while a run works there, or waits for a person's answer: there is one writer at a time."""
     if not runs or (runs[-1].state is RunState.ENDED and not is_blocked(runs[-1])):
@@ -131,6 +138,8 @@ def must_be_free(name: str, runs: list[Run]) -> None:
         why, fix = "it has asked a person, and goes on with the answer", f'pancode answer {last.id} "..."'
     elif last.takes_turns:
         why, fix = f"a chat with {last.agent} is open there", f"pancode sessions rest {last.id}"
+    elif is_stay(last):
+        why, fix = f"{last.created_by} has it open", f"leave it there, or: pancode runs stop {last.id}"
     else:
         why, fix = (
             f"agent {last.agent} works there",

@@ -15,7 +15,7 @@ from node_agent.wire.model import MOST, FleetTime
 from node_agent.wire.order import AgentSpec, BoardEntry, Gate, Limits, Order, Resumed, TurnTerms, Workspace
 from node_agent.wire.policy import Rules, compile_policy
 from node_agent.wire.signing import Envelope, Signature
-from node_agent.wire.skill import OrderedSkill, SkillMark
+from node_agent.wire.skill import TOOLS, OrderedSkill, SkillMark
 from pancode.agents.runtimes import RUNTIMES
 from pancode.core.board import WORDS, entries
 from pancode.core.records import Fence, Run, Workflow
@@ -147,6 +147,12 @@ def _skills(run: Run) -> tuple[OrderedSkill, ...]:
 def skill_marks(run: Run) -> tuple[SkillMark, ...]:
     """What a receipt says of them."""
     return tuple(SkillMark(name=one.name, digest=one.digest) for one in _skills(run))
+
+
+def unwalled_marks(run: Run) -> tuple[SkillMark, ...]:
+    """What a receipt says of them where no sandbox stood around the run: it has no tools then."""
+    bare = (one for one in _skills(run) if one.place != TOOLS)
+    return tuple(SkillMark(name=one.name, digest=one.digest) for one in bare)
 
 
 MOST_OF_A_NAME = 200

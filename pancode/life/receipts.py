@@ -12,6 +12,7 @@ from node_agent.wire.event import Progress
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.logs import OrderStage
 from node_agent.wire.order import is_session
+from node_agent.wire.policy import Isolation
 from node_agent.wire.receipt import Claims, RestReason, Usage
 from pancode.agents.runtimes import RUNTIMES
 from pancode.core import books
@@ -23,7 +24,7 @@ from pancode.life.case import NOT_STARTED, close_fence
 from pancode.life.changes import Changes
 from pancode.life.ends import GIVEN_UP, end_attempt, end_run, fail_attempt, next_attempt, not_tried_again
 from pancode.life.landing import follow
-from pancode.life.orders import skill_marks, snapshot_of
+from pancode.life.orders import skill_marks, snapshot_of, unwalled_marks
 from pancode.life.retries import (
     CAUSES,
     MOVES,
@@ -219,7 +220,8 @@ def _first_lie(claims: Claims, run: Run, fence: Fence) -> str:
     asked = [[gate["name"], list(_words(gate["argv"]))] for gate in run.gates]
     if ran != asked[: len(ran)]:
         return f"gates are {ran!r}, the order said {asked!r}"
-    if claims.skills != skill_marks(run):
+    in_sandbox = claims.isolation is Isolation.SANDBOX
+    if claims.skills != (skill_marks(run) if in_sandbox else unwalled_marks(run)):
         return f"skills are {claims.skills!r}, the order said {skill_marks(run)!r}"
     reports, due = [one.file for one in claims.reports], list(run.terms.get("reports", ()))
     if reports not in ([], due):

@@ -1,8 +1,9 @@
-"""Checks the signature of a webhook for a schedule: Standard Webhooks, or a forge's. Pure."""
+"""Checks the signature of a webhook for a schedule (Standard Webhooks or a forge) or of a tracker. Pure."""
 
 from __future__ import annotations
 
 import hmac
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -17,7 +18,8 @@ MOST_A_MINUTE = 30
 """The limit of calls of one schedule: fewer within twice `WITHIN_MS` than the firings that are kept."""
 FORGES, DELIVERY = "x-hub-signature-256", "x-github-delivery"
 STANDARD = ("webhook-id", "webhook-timestamp", "webhook-signature")
-HEADERS = (*STANDARD, FORGES, DELIVERY, "x-github-event")
+GITLAB, LINEAR = "x-gitlab-token", "linear-signature"
+HEADERS = (*STANDARD, FORGES, DELIVERY, "x-github-event", GITLAB, LINEAR)
 """All that is read of a call's headers."""
 _NOBODY = secret_of(bytes(32))
 _MOST_ID, _MOST_SIGNATURES = 200, 10
@@ -77,6 +79,46 @@ def _forges(call: HookCall, secret: str | None) -> ProvenCall:
     shown = "".join(char for char in call.headers.get(DELIVERY, "") if char.isalnum() or char == "-")
     is_ping = call.headers.get("x-github-event") == "ping"
     return ProvenCall(f"webhook:{_digest(call.body)}", shown[:_MOST_ID], is_ping)
+
+
+TRACKERS_WITHIN_MS = 60_000
+"""As Linear advises."""
+
+
+def must_be_of(tracker: str, call: HookCall, secret: str | None, now_ms: int) -> None:
+    """AccessError unless that tracker has sent it, by its own way: github, gitlab or linear.
+
+    `secret` None: there is no such project or no secret, and the error does not tell. GitLab sends the
+    secret itself and signs nothing.
+    """
+    key = secret or _NOBODY
+    signed = hmac.new(key.encode(), call.body, sha256).hexdigest()
+    ways = {"github": (FORGES, f"sha256={signed}"), "gitlab": (GITLAB, key), "linear": (LINEAR, signed)}
+    header, right = ways[tracker]
+    if not _same(call.headers.get(header, ""), right) or secret is None:
+        raise AccessError(
+            "no project has this name, this tracker and this signature",
+            why="the name, the secret or the body does not match, or nothing is signed",
+            fix="give the tracker the address and the secret of `pancode project webhook NAME`",
+            code="wrong_signature",
+        )
+    if tracker == "linear" and abs(now_ms - _time_of(call.body)) > TRACKERS_WITHIN_MS:
+        raise AccessError(
+            "the time of the webhook is too far from ours",
+            why=f"webhookTimestamp is more than {TRACKERS_WITHIN_MS // 1000} s from the time here",
+            fix="set the clock of this machine; Linear sends the webhook again by itself",
+            code="stale_webhook",
+        )
+
+
+def _time_of(body: bytes) -> int:
+    """Of a call of Linear, in milliseconds; 0 where it says none."""
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        return 0
+    at = said.get("webhookTimestamp") if isinstance(said, dict) else None
+    return at if isinstance(at, int) else 0
 
 
 def too_many() -> AccessError:

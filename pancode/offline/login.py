@@ -1,14 +1,16 @@
-"""Opens a vendor's login on a node in this terminal, sets a secret or installs programs there."""
+"""Opens a vendor's login or a shell on a node in this terminal, sets a secret or installs programs there."""
 
 from __future__ import annotations
 
 import asyncio
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pancode.errors import UnavailableError, UsageError
 from pancode.fleet.ssh.connect import Session, open_session
@@ -21,6 +23,24 @@ from pancode.notices.delivery.sender import KeptSecrets
 
 OUT_OF_SERVICE = 75
 SECRET_S, PROGRAMS_S = 30.0, 3_600.0
+STAYED = 3
+"""The exit status of `ENTER` where the person has gone and means to come back."""
+ENTER = """\
+cd "$1" || exit 1
+unset TMUX
+trap : INT
+if command -v tmux >/dev/null 2>&1; then
+  tmux new-session -A -s "$2" -c "$1" \
+    sh -c 'trap : INT; "${SHELL:-sh}"; : >"$1"' sh "$3" || exit 1
+  ! tmux has-session -t "=$2" 2>/dev/null || exit 3
+else
+  echo "no tmux here: a plain shell, which ends with this connection; exit leaves the workspace"
+  "${SHELL:-sh}"
+  : >"$3"
+fi
+exit 0
+"""
+"""$1 folder, $2 name of the session, $3 the file in the folder that says that its person has left."""
 OPEN = """\
 pid=$(cat "$1/run/agent.pid" 2>/dev/null) && python=$(readlink "/proc/$pid/exe") \\
   && tr '\\0' '\\n' <"/proc/$pid/cmdline" | grep -q '/start\\.py$' \\
@@ -34,16 +54,56 @@ exec "$python" -I -S -B "$home/current/start.py" "$verb" --home "$home" "$@"
 def log_in(name: str, target: Mapping[str, Any], runtime: str, environ: Mapping[str, str]) -> int:
     """The exit status of that login. `target`: how the node is reached, as the coordinator tells it."""
     reach = Reach.made_of(target)
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not at_terminal():
         raise UsageError(
             "a login needs a terminal", why="a person has to answer it", fix="run it in one, without a pipe"
         )
     if reach.installed_home is None:
         raise UnavailableError(f"node {name} was never brought up", fix=f"pancode fleet up {name}")
-    argv = ("sh", "-c", OPEN, "pancode", reach.installed_home, "login", runtime)
+    return _attached(reach, ("sh", "-c", OPEN, "pancode", reach.installed_home, "login", runtime), environ)
+
+
+def at_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def enter(
+    target: Mapping[str, Any], folder: str, session: str, left: str, environ: Mapping[str, str]
+) -> bool:
+    """Be in this folder of a node until its shell ends; whether the person has left it for good.
+
+    UnavailableError where the folder or the terminal there is not to be had.
+    """
+    status = _attached(Reach.made_of(target), ("sh", "-c", ENTER, "pancode", folder, session, left), environ)
+    if status not in (0, STAYED):
+        fix = "the same command again"
+        raise UnavailableError("the shell there has not begun, or was cut off", why=f"exit {status}", fix=fix)
+    return status == 0
+
+
+def _attached(reach: Reach, argv: tuple[str, ...], environ: Mapping[str, str]) -> int:
+    """The exit status of that command, which has this terminal."""
     if reach.local:
         return _here(argv, environ_of(reach, environ))
     return asyncio.run(_there(reach, argv, environ))
+
+
+def editors(target: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    """What a person's own ssh, and the remotes of editors, need to go there."""
+    reach = Reach.made_of(target)
+    if reach.local:
+        return {"host": None, "ssh": f"cd {shlex.quote(folder)}", "code": shlex.join(["code", folder])}
+    place = target_of(reach)
+    host = f"[{place.host}]" if ":" in place.host else place.host
+    named = place.alias != place.host  # the rest is in its owner's configuration
+    address = place.alias if named else f"{place.user}@{host}:{place.port}"
+    there = f'cd {shlex.quote(folder)} && exec "$SHELL"'
+    return {
+        "host": address,
+        "ssh": shlex.join([*(["ssh", place.alias] if named else place.by_hand.split()), "-t", there]),
+        "code": shlex.join(["code", "--remote", f"ssh-remote+{address}", folder]),
+        "zed": shlex.join(["zed", f"ssh://{address}{quote(folder)}"]),
+    }
 
 
 def set_secret(

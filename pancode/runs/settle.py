@@ -24,7 +24,7 @@ from pancode.life.decide import decide
 from pancode.life.receipts import Evidence, Judged, Ruling, judge_evidence, judge_identity, needs_nodes
 from pancode.life.retries import MOST_OUTPUT
 from pancode.life.signals import Believed, Rejected
-from pancode.runs import history
+from pancode.runs import history, tools
 
 
 def keep(work: Work, claims: Claims) -> None:
@@ -184,6 +184,8 @@ def _accept(work: Work, letter: Letter, proofs: Proofs) -> None:
     work.apply(decide(case, signal if claims.failure is None else with_facts(work, signal)))
     if claims.board:
         keep(work, claims)
+    if claims.proposed:
+        tools.keep_proposed(work, claims)
     history.keep(work, claims)
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from pancode.agents.request import DispatchRequest
+from pancode.agents.request import DispatchRequest, request_from
 from pancode.agents.runtimes import RUNTIMES, canonical
 from pancode.control.core import Core
-from pancode.control.run import at, iso, node_of, words_of
+from pancode.control.run import at, iso, newest_fence, node_of, words_of
 from pancode.control.shapes import Json
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import unit_of_work
@@ -19,11 +19,14 @@ from pancode.core.names import not_found
 from pancode.core.ports import Transaction
 from pancode.core.records import Node, Run, RunState, Setting
 from pancode.core.values import replace
+from pancode.dispatch.dispatch import dispatch
 from pancode.dispatch.workspaces import (
     MOST,
     PREFIX,
+    STAY,
     KeptWorkspace,
     at_workspace,
+    is_stay,
     known,
     load,
     must_be_free,
@@ -32,11 +35,30 @@ from pancode.dispatch.workspaces import (
     workspace_name,
 )
 from pancode.errors import ConflictError, NotFoundError, RefusedError, UsageError
+from pancode.life.case import RunStage, stage_of
 from pancode.life.continuing import has_change, kept
+from pancode.life.orders import identity_of
 from pancode.workflow.handing import result_commit
 
 ANY = "any"
 """Stands for any free machine, in place of a name."""
+LEFT = ".pancode/left"
+"""The file in the folder of an opened workspace by which its person has left."""
+STAY_MS = 8 * 3_600_000
+STAYS = f"""\
+{STAY}
+# What is changed here is the result of this run, and the next one in the workspace begins with it.
+mkdir -p {LEFT.partition("/")[0]}
+i=0
+while [ ! -e {LEFT} ]; do
+  [ $((i % 300)) -ne 0 ] || echo "open; to leave: touch {LEFT}"
+  i=$((i + 1))
+  sleep 1
+done
+rm -f {LEFT}
+rmdir {LEFT.partition("/")[0]} 2>/dev/null || true
+"""
+"""It says a word each five minutes, so that the watch does not call it stuck."""
 
 
 def in_workspace(core: Core, around: Surroundings, request: DispatchRequest) -> DispatchRequest:
@@ -126,9 +148,21 @@ class WorkspaceShape(TypedDict):
     commit: str | None
 
 
+class OpenedShape(TypedDict):
+    """The run that keeps a workspace's files for a person. `node` and `folder`: null until they are there.
+    `left`: the file that the person makes to leave."""
+
+    run: str
+    by: str
+    node: str | None
+    folder: str | None
+    left: str
+
+
 class WorkspaceAnswer(WorkspaceShape):
     runs: list[Json]
     problems: list[Json]
+    opened: OpenedShape | None
 
 
 def workspaces(core: Core) -> list[WorkspaceShape]:
@@ -145,10 +179,35 @@ def show(core: Core, around: Surroundings, name: str) -> WorkspaceAnswer:
         runs = runs_in(tx, workspace)
         shape = _shape(tx, workspace, runs)
         gone = workspace.node is not None and _is_gone(tx, workspace.node)
+        opened = _opened(tx, runs[-1]) if runs else None
     rows: list[Json] = [
         {"run": run.id, "task": run.task, "outcome": _end(run), "landed": run.landed} for run in runs
     ]
-    return {**shape, "runs": rows, "problems": _problems(around, workspace, gone)}
+    return {**shape, "runs": rows, "problems": _problems(around, workspace, gone), "opened": opened}
+
+
+def _opened(tx: Transaction, run: Run) -> OpenedShape | None:
+    if not is_stay(run) or run.state is RunState.ENDED:
+        return None
+    there: OpenedShape = {"run": run.id, "by": run.created_by, "node": None, "folder": None, "left": LEFT}
+    fence = newest_fence(tx, run)
+    node = None if fence is None else tx.get(Node, fence.node)
+    if fence is None or node is None or stage_of(run, fence) is not RunStage.RUNNING:
+        return there
+    folder = f"{node.target.get('installed_home')}/work/{identity_of(fence)}/tree"
+    return {**there, "node": node.name, "folder": folder, "left": f"{folder}/{LEFT}"}
+
+
+def open_for(core: Core, around: Surroundings, name: str, by: str, node: str | None) -> None:
+    """Have a run keep its files on a machine for this person, unless one does. RefusedError while an agent
+    works there: there is one writer at a time."""
+    with core.ports.ledger.transaction() as tx:
+        runs = runs_in(tx, load(tx, name))
+    if runs and is_stay(runs[-1]) and runs[-1].state is not RunState.ENDED:
+        return
+    said = {"workspace": name, "node": node, "runtime": "shell", "task": STAYS, "timeout_ms": STAY_MS}
+    said |= {"attempts": 1, "verify_retries": 0}  # a second try would wait for somebody who has gone
+    dispatch(core, around, in_workspace(core, around, request_from(said, by)), None)
 
 
 def _is_gone(tx: Transaction, name: str) -> bool:

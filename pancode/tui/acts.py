@@ -11,7 +11,7 @@ from pancode.plain import clip, counted, safe, usd, whole
 from pancode.tui.page import Json, Page, PagePlace, PageRow
 from pancode.tui.views import ApiAsk
 
-_IDS = {"run": "run", "node": "name", "workflow": "workflow", "item": "id"}
+_IDS = {"run": "run", "node": "name", "workflow": "workflow", "item": "id", "issue": "issue"}
 _SHOWS = {"machine": "node", "workflow": "workflow", "item": "item"}
 _OF_RUNS = frozenset({"run", "why", "log", "diff", "receipt"})
 
@@ -231,6 +231,12 @@ def _resume_workflow(shape: Json, words: str) -> Act:
     return Act(question, path_of("workflows", name, "resume"), {}, f"{name} goes on")
 
 
+def _begin(issue: Json, words: str) -> Act:
+    name, title = issue["issue"], clip(safe(issue["title"]), 60)
+    question = f"Have an agent work on {name} {title!r}, in a workspace of its own, and tell its tracker?"
+    return Act(question, "/v1/work", {"issue": name}, f"{name} is begun")
+
+
 ACTS: Mapping[tuple[str, str], ActKind] = {
     ("stop", "run"): ActKind(_brief, _stop),
     ("retry", "run"): ActKind(_brief, _retry),
@@ -240,6 +246,7 @@ ACTS: Mapping[tuple[str, str], ActKind] = {
     ("verify", "run"): ActKind(_brief, _verify),
     ("drop", "run"): ActKind(_brief, _drop),
     ("tell", "run"): ActKind(_brief, _tell, "Words for the agent of"),
+    ("begin", "issue"): ActKind(lambda name: ApiAsk(path_of("issues", name)), _begin),
     ("drain", "node"): ActKind(_node, _drain),
     ("stop", "workflow"): ActKind(_workflow, _stop_workflow),
     ("continue", "workflow"): ActKind(_workflow, _resume_workflow),

@@ -35,6 +35,7 @@ KEYS: tuple[Key, ...] = (
     Key("D", "D", "drain the machine, or resume it (asks)", frozenset({"node"}), act="drain"),
     Key("a", "a", "answer the question, or approve the change (asks)", frozenset({"item"}), act="approve"),
     Key("n", "n", "deny: say no (asks)", frozenset({"item"}), act="deny"),
+    Key("b", "b", "begin work on the issue, as pancode work (asks)", frozenset({"issue"}), act="begin"),
     Key("w", "w", "why: every decision about the run", _RUN, view="why"),
     Key("l", "l", "the log of the run, as it grows", _RUN, view="log"),
     Key("d", "d", "the diff: what the run changed", _RUN, view="diff"),
@@ -78,7 +79,7 @@ KEYS: tuple[Key, ...] = (
 _SHORT = {
     "colon": "go to", "slash": "filter", "question_mark": "keys", "w": "why", "l": "log", "d": "diff",
     "s": "stop", "r": "retry", "L": "land", "D": "drain", "a": "answer", "n": "deny",
-    "q": "quit",
+    "b": "begin", "q": "quit",
 }  # fmt: skip
 
 

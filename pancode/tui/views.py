@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pancode.client import path_of
 from pancode.tui.page import Json, Page, PageMoment
-from pancode.tui.pages import machines, money, runs, texts, work
+from pancode.tui.pages import issues, machines, money, runs, texts, work
 
 MOST_RUNS, MOST_WORKFLOWS, MOST_SESSIONS = 200, 50, 50
 
@@ -31,6 +31,7 @@ SUMMARY: Asks = {
 }
 """The answer for the head of every page."""
 _RUNS = ApiAsk("/v1/runs", {"limit": MOST_RUNS})
+_WORKS = ApiAsk("/v1/work")
 _MODELS, _WORKERS = ApiAsk("/v1/models"), ApiAsk("/v1/workers")
 
 
@@ -82,6 +83,11 @@ VIEWS: Mapping[str, PageView] = {
         _with(sessions=ApiAsk("/v1/sessions", {"limit": MOST_SESSIONS})),
         "agents that you talk with; Enter goes on with one",
     ),
+    "issues": PageView(
+        issues.issues,
+        _with(works=_WORKS, projects=ApiAsk("/v1/projects")),
+        "issues: what is worked on, and the open ones of each tracker; b begins",
+    ),
     "inbox": PageView(work.inbox, _with(), "questions and approvals that wait for you"),
     "money": PageView(money.money, _with(cost=ApiAsk("/v1/cost", {"by": "agent"})), "budget and cost"),
     "agents": PageView(money.agents, _with(workers=_WORKERS), "who works where"),
@@ -100,6 +106,10 @@ VIEWS: Mapping[str, PageView] = {
     "machine": PageView(machines.machine, lambda about: {"node": ApiAsk(path_of("nodes", about))}),
     "workflow": PageView(work.workflow, lambda about: {"workflow": ApiAsk(path_of("workflows", about))}),
     "item": PageView(work.item, _with()),
+    "open": PageView(
+        issues.open_issues,
+        lambda about: {"works": _WORKS, "issues": ApiAsk("/v1/issues", {"project": about}, once=True)},
+    ),
 }
 ALSO = {
     "nodes": "machines",

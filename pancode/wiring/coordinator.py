@@ -253,14 +253,17 @@ class Coordinator:
         read = partial(forge_settings, root, self._environ)
         self.trackers = HttpTrackers(read, self._outgoing.secrets.read, self._environ, self._clock)
         scheduler = Scheduler(core, self.around)
+        self._watch = IssueWatch(core, partial(self.around, {}), self.trackers)
+        told = partial(tell, core, by="the tracker")
+        self._news = TrackerNews(core, partial(self.around, {}), self.trackers, told)
         return (
             self.code.queue,
             FollowOn(core, {ActionKind.ADVANCE: Advancing(core, StepStarter(core, self.around))}),
             scheduler,
             PushWatch(core, scheduler, head_of),
             self._outgoing.sending,
-            IssueWatch(core, partial(self.around, {}), self.trackers),
-            TrackerNews(core, partial(self.around, {}), self.trackers, partial(tell, core, by="the tracker")),
+            self._watch,
+            self._news,
             *tracing_of(root, self._environ, core),
             FollowOn(core, {ActionKind.VERIFY: Verifications(core)}),
             FollowOn(core, {ActionKind.GO_ON: GoingOn(core, self.around)}),
@@ -275,6 +278,10 @@ class Coordinator:
 
     def applied_preset(self, name: str | None) -> str | None:
         return apply_preset(self.home.root, name)
+
+    def ask_trackers(self) -> None:
+        self._watch.hurry()
+        self._news.hurry()
 
     def check_pull(self, run: Run, remote: str, kind: ForgeKind | None) -> None:
         must_be_possible(self._forges, run, remote, kind)

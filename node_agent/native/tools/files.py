@@ -16,6 +16,7 @@ from node_agent.native.judge import Judge
 from node_agent.native.places import NotFound, Spot, Tree, write_all
 from node_agent.policy.commands.programs import Use
 from node_agent.policy.patterns import covers, found, pattern_fault, regex_fault
+from node_agent.runtimes.workerspec import MadeTool
 from node_agent.wire.clock import Clock
 
 
@@ -37,6 +38,8 @@ class Box:
     commands: int = 0
     skills: Mapping[str, str] = field(default_factory=dict)
     """The folder of each skill of the run, by name."""
+    made: Mapping[str, MadeTool] = field(default_factory=dict)
+    """Kept tools of the project, by name."""
     beat: Callable[[], None] | None = None
     """Called each `BEAT_S` while a command runs. What it raises ends the command."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from node_agent.chat.messages import Call, Result, ToolForm
@@ -11,9 +12,10 @@ from node_agent.native.judge import Denied
 from node_agent.native.places import NotFound, Outside
 from node_agent.native.tools.changes import KINDS, changes
 from node_agent.native.tools.files import Box, Failed, edit, find, grep, ls, read, write
-from node_agent.native.tools.shell import bash
+from node_agent.native.tools.shell import bash, run_made
 from node_agent.native.tools.skills import skill
 from node_agent.native.voice import Voice
+from node_agent.runtimes.workerspec import MadeTool
 
 Tool = Callable[[Box, Mapping[str, Any]], str]
 TABLE: Mapping[str, Tool] = {
@@ -72,6 +74,11 @@ def forms(names: Sequence[str]) -> list[ToolForm]:
     return [form for name, form in _FORMS.items() if name in names]
 
 
+def made_forms(made: Iterable[MadeTool]) -> list[ToolForm]:
+    """The forms of kept tools. Their names begin with a word that no tool of ours begins with."""
+    return [ToolForm(one.name, one.about, json.loads(one.form)) for one in made]
+
+
 MOST_CALLS_AT_ONCE = 32
 MOST_SHOWN = 4_000
 """Characters of a change, or of what a command printed, that the stream tells."""
@@ -106,8 +113,10 @@ class Deeds:
 
     def _done(self, name: str, given: Mapping[str, Any] | None) -> tuple[str, bool]:
         """The tool's text, and whether it did what was asked. Denied, Failed, and whatever a tool raises."""
-        fleet = self._fleet if self._fleet is not None and self._fleet.may_ask(name, TABLE) else None
-        if fleet is None:
+        made = self.box.made.get(name)
+        may_ask = self._fleet is not None and made is None and self._fleet.may_ask(name, TABLE)
+        fleet = self._fleet if may_ask else None
+        if fleet is None and made is None:
             self.box.judge.tool(name)
         if given is None:
             raise Failed("the arguments are no JSON object")
@@ -116,6 +125,8 @@ class Deeds:
             if name not in fleet.names and not answer.ok:
                 raise Denied(answer.text)
             return answer.text, answer.ok
+        if made is not None:
+            return run_made(self.box, made, given)
         return TABLE[name](self.box, given), True
 
     def stray(self, call: Call) -> None:

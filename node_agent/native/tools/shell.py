@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import shutil
@@ -12,7 +13,8 @@ from contextlib import suppress
 from typing import Any
 
 from node_agent.chat.client import BEAT_S
-from node_agent.native.tools.files import Box, clipped, count_arg, text_arg
+from node_agent.native.tools.files import Box, Failed, clipped, count_arg, text_arg
+from node_agent.runtimes.workerspec import MadeTool
 from node_agent.wire.clock import Clock
 
 
@@ -92,12 +94,36 @@ def bash(box: Box, given: Mapping[str, Any]) -> str:
     return f"{text}\n[{_ended(status, why, wait_s)}]".lstrip("\n")
 
 
+def run_made(box: Box, tool: MadeTool, given: Mapping[str, Any]) -> tuple[str, bool]:
+    """Run a kept tool where commands run, with its input as JSON on standard input: what it prints, and
+    whether it has ended well. Failed where the arguments are not those of its schema."""
+    form = json.loads(tool.form)
+    wrong = [*(given.keys() - form["properties"].keys()), *(set(form.get("required", ())) - given.keys())]
+    if wrong:
+        raise Failed(f"the arguments are not those of {tool.name}: {', '.join(sorted(wrong))[:200]}")
+    box.commands += 1
+    cwd, fed = os.path.join(box.tree.top, box.tree.folder), os.memfd_create("input")
+    with os.fdopen(fed, "w+b") as file:
+        file.write(json.dumps(given).encode())
+        file.seek(0)
+        kept, why, status = printed(box, [tool.run], cwd, box.env, tool.seconds, file.fileno())
+    text = clipped(kept.text(), box.most_chars, "ask it for less")
+    ended = f"ended after {tool.seconds} s" if why == "time" else _ended(status, why, tool.seconds)
+    return f"{text}\n[{ended}]".lstrip("\n"), not why and status == 0
+
+
 def printed(
-    box: Box, argv: Sequence[str], cwd: str, env: Mapping[str, str], wait_s: int
+    box: Box,
+    argv: Sequence[str],
+    cwd: str,
+    env: Mapping[str, str],
+    wait_s: int,
+    fed: int = subprocess.DEVNULL,
 ) -> tuple[Printed, str, int]:
-    """What a command prints, why we ended it, and its status. OSError where it cannot begin."""
+    """What a command prints, why we ended it, and its status. OSError where it cannot begin. `fed`: what it
+    reads."""
     process = CHILDREN.start(
-        argv, cwd=cwd, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        argv, cwd=cwd, env=dict(env), stdin=fed, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     try:

@@ -16,6 +16,7 @@ from pancode.core.records import Run, RunState
 from pancode.core.values import replace
 from pancode.dispatch.workspaces import KeptWorkspace
 from pancode.errors import PancodeError, UsageError
+from pancode.essential import SOON_S
 from pancode.life.continuing import has_change, is_blocked
 from pancode.plain import counted, safe, unhidden
 
@@ -106,12 +107,22 @@ class TrackerNews(FeedThread):
         super().__init__(core, "trackers", AGAIN_S)
         self._around, self._trackers, self._tell = around, trackers, tell
         self._rests: dict[str, int] = {}
+        self._hurried = False
+
+    def hurry(self) -> None:
+        """Look at all of them in `SOON_S`; what else asks for it until then is the same look."""
+        self._hurried = True
+        self.wake()
 
     def _turn(self) -> float | None:
         return self.round()
 
     def round(self) -> float | None:
         """Tell what is new. Seconds until the next look; None: when something happens."""
+        if self._hurried:
+            self._hurried = False
+            soon = self._core.ports.clock.mono_ms() + int(SOON_S * 1000)
+            self._rests = {name: min(rest, soon) for name, rest in self._rests.items()}
         with self._core.ports.ledger.transaction() as tx:
             there = [(one, *runs_of(tx, one)) for one in works(tx)]
         waits: list[float] = []

@@ -43,6 +43,8 @@ class Script:
     commit_fails: bool = False
     board: tuple[tuple[str, bytes], ...] = ()
     """The files of the board that its agent leaves."""
+    tools: tuple[tuple[str, dict[str, bytes] | str], ...] = ()
+    """The tools that its agent proposes."""
     question: bytes | None = None
     """What its agent leaves for a person."""
     wrote: str = "changed it all"

@@ -147,6 +147,9 @@ class MemoryWorkspaces:
     def take_board(self, identity: AttemptId, workspace: Workspace) -> dict[str, bytes]:
         return dict(self._host.script(identity).board)
 
+    def take_tools(self, identity: AttemptId, workspace: Workspace) -> dict[str, dict[str, bytes] | str]:
+        return dict(self._host.script(identity).tools)
+
     def clear_reports(self, identity: AttemptId, files: tuple[str, ...]) -> None:
         return None
 

@@ -49,7 +49,7 @@ from node_agent.wire.policy import (
     with_rules,
 )
 from node_agent.wire.receipt import Served
-from node_agent.wire.skill import OrderedSkill, SkillPlace, digest_of, packed
+from node_agent.wire.skill import TOOLS, OrderedSkill, SkillPlace, digest_of, packed
 from pancode.agents.runtimes import RUNTIMES as RUNTIME_KINDS
 from tests.unit.node_agent.stage import order_of
 
@@ -527,6 +527,12 @@ def test_skills_lie_where_its_program_looks(
         (tmp_path / place / "deploy").mkdir(parents=True)
         (tmp_path / place / "deploy" / "SKILL.md").touch()
         assert (laid <= files(skill(place))) is (place not in itself), place
+
+
+def test_a_kept_tool_is_laid_in_a_sandbox_alone(tmp_path: Path) -> None:
+    order = order_of(runtime="claude", skills=(skill(TOOLS), skill().model_copy(update={"name": "other"})))
+    laid = {name.split("/")[2] for name in RUNTIMES.launch(order, tmp_path, HOME).files if "/skills/" in name}
+    assert laid == {"other"}, "no sandbox stands here"
 
 
 def test_other_bytes_than_those_of_its_digest_are_not_laid() -> None:

@@ -83,7 +83,7 @@ from node_agent.wire.receipt import (
     receipt_of,
 )
 from node_agent.wire.signing import Signed, SigningKey
-from node_agent.wire.skill import OrderedSkill, SkillMark, digest_of, packed
+from node_agent.wire.skill import OrderedSkill, ProposedTool, SkillMark, digest_of, packed
 
 KEY = SigningKey(b"golden-wire-key-of-32-bytes-long")
 TAG = KEY.public.tag
@@ -239,6 +239,7 @@ def receipt() -> Signed:
         turns=(_turn(),),
         rests=RestReason.CAP,
         skills=(SkillMark(name="deploy", digest="5" * 64),),
+        proposed=(ProposedTool(name="count", digest=digest_of(SKILL), packed=packed(SKILL)),),
         findings=("odd",),
         exposed=(Exposed(secret="API_KEY", file="a.txt"),),
         blobs=(Blob(name="out", size=1, sha256="2" * 64),),

@@ -21,6 +21,8 @@ WITHOUT_PAGE = {
     "POST /v1/recover": "not there yet",
     "POST /v1/gc": "not there yet: no page shows what fills a disk",
     "POST /v1/hooks/{schedule}": OF_A_PROGRAM,
+    "POST /v1/hooks/trackers/{project}": OF_A_PROGRAM,
+    "POST /v1/projects/{project}/webhook": OF_A_TERMINAL,
     "POST /v1/notify/test": OF_A_TERMINAL,
     "POST /v1/webhooks": OF_A_TERMINAL,
     "POST /v1/webhooks/{webhook}/remove": OF_A_TERMINAL,
@@ -54,6 +56,10 @@ WITHOUT_PAGE = {
     "POST /v1/tokens/{token}/revoke": OF_A_TERMINAL,
     "POST /v1/checkouts/{machine}/{name}": OF_A_PROGRAM,
     "POST /v1/checkouts/{machine}/{name}/files": OF_A_PROGRAM,
+    "POST /v1/workspaces/{workspace}/open": OF_A_TERMINAL,
+    "POST /v1/runs/{run}/tools/{tool}/try": "not there yet: no page shows tools",
+    "POST /v1/runs/{run}/tools/{tool}/keep": "not there yet: no page shows tools",
+    "POST /v1/tools/{tool}/remove": "not there yet: no page shows tools",
     "POST /v1/web/codes": "the command that opens the console asks it",
 }
 BESIDE = "the command line is one key away: `q`, or another pane"
@@ -62,7 +68,6 @@ NOT_IN_TOP = {
     **dict.fromkeys(
         (
             "POST /v1/runs",
-            "POST /v1/work",
             "POST /v1/workflows",
             "POST /v1/schedules",
             "POST /v1/workspaces",

@@ -56,6 +56,7 @@ def test_every_verb_that_changes_something_is_refused_but_dispatch(world: World)
         "/v1/config/unset": {"key": "dispatch.safety"},
         "/v1/runs/{run}/answer": {"text": "yes"},
         "/v1/runs/{run}/tell": {"text": "yes"},
+        "/v1/runs/{run}/tools/{tool}/keep": {"digest": "0" * 64},
         "/v1/sessions/{run}/words": {"text": "yes"},
         "/v1/sessions/{run}/terms": {"safety": "full-auto", "yes": True},
         "/v1/sessions/{run}/turn": {"what": "rest"},

@@ -132,7 +132,8 @@ def test_a_tracker_that_fails_is_said_and_asked_again_after_a_while(shop: Shop) 
     assert shop.told()[0] is IssueState.PROGRESS and shop.status["trouble"] is None
 
 
-def test_the_merge_of_its_pull_request_is_seen(shop: Shop) -> None:
+@pytest.mark.parametrize("hurried", [False, True], ids=["in time", "at once, as its tracker says"])
+def test_the_merge_of_its_pull_request_is_seen(shop: Shop, hurried: bool) -> None:
     run = shop.begun()
     shop.ends()
     shop.lands(run, "feature/shop-12-add-login")
@@ -140,7 +141,10 @@ def test_the_merge_of_its_pull_request_is_seen(shop: Shop) -> None:
     shop.told()
     issue = shop.trackers.there["SHOP-12"]
     shop.trackers.there["SHOP-12"] = replace(issue, state=IssueState.DONE)
-    shop.world.context.clock.ms += 901_000
+    if hurried:
+        shop.news.hurry()
+        assert shop.told()[0] is IssueState.DONE and shop.status["state"] == "in review", "in a moment"
+    shop.world.context.clock.ms += 2_000 if hurried else 901_000
     shop.told()
     assert shop.status["state"] == "done" and shop.news.round() is None, "it is looked at no more"
 

@@ -11,9 +11,10 @@ import pytest
 from node_agent.wire.control import Tombstone
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.agents.request import DispatchRequest
-from pancode.core.records import Run, Word
+from pancode.control.work import unit_of_work
+from pancode.core.records import Node, Run, Word
 from pancode.core.values import replace
-from pancode.runs.workspaces import branch_for, in_workspace
+from pancode.runs.workspaces import STAY_MS, STAYS, branch_for, in_workspace
 from tests.unit.pancode.api.world import World
 from tests.unit.pancode.control.world import failed
 
@@ -231,3 +232,48 @@ def test_a_branch_has_the_words_of_its_title() -> None:
     assert branch_for("min-123", "Add login") == "feature/min-123-add-login"
     assert branch_for("x", "  ... ") == "feature/x"
     assert branch_for("x", "w" * 90) == f"feature/x-{'w' * 40}"
+
+
+def opened(world: World, by: str = "ana", **more: Any) -> dict[str, Any]:
+    answer = world.http.post("/v1/workspaces/login/open", {"by": by, **more})
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def test_a_person_has_it_open_and_nobody_else_works_there(world: World, shop: Path) -> None:
+    create(world, shop)
+    begun(world)
+    refused = world.problem("POST", "/v1/workspaces/login/open", {"by": "ana"})
+    assert refused["code"] == "workspace_taken" and "works there" in refused["why"]
+    ended(world, COMMITS[0])
+    stay = opened(world, node="n1")["opened"]
+    assert (stay["by"], stay["node"], stay["folder"]) == ("ana", None, None)
+    assert opened(world)["opened"]["run"] == stay["run"], "one keeps it, however often it is asked"
+    assert opened(world, "ben")["opened"]["by"] == "ana"
+    run: Run = world.context.row(Run, stay["run"])
+    assert (run.workspace["snapshot"], run.runtime, run.limits["wall_ms"]) == (COMMITS[0], "shell", STAY_MS)
+    told = world.problem("POST", "/v1/runs", world.shell(workspace="login"))
+    assert told["code"] == "workspace_taken" and "ana has it open" in told["why"]
+    with unit_of_work(world.context.core) as work:
+        node = work.tx.get(Node, "n1")
+        assert node is not None
+        work.tx.put(replace(node, target={"installed_home": "/home/ana/.pancode-node/f-1"}))
+    order = world.claim()
+    world.node.start(order)
+    world.context.turn()
+    there = shown(world)["opened"]
+    folder = f"/home/ana/.pancode-node/f-1/work/{order.identity}/tree"
+    assert (there["node"], there["folder"], there["left"]) == ("n1", folder, f"{folder}/.pancode/left")
+    world.context.depot.commits.update(COMMITS)
+    world.node.deliver(order, commit=COMMITS[1], change="change", files_changed=("b.txt",))
+    world.context.turn()
+    assert shown(world)["opened"] is None
+    assert begun(world).workspace["snapshot"] == COMMITS[1], "what the person changed is where it goes on"
+
+
+def test_the_script_that_keeps_a_workspace_ends_when_its_person_has_left(tmp_path: Path) -> None:
+    with subprocess.Popen(["sh", "-eu", "-c", STAYS], cwd=tmp_path, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and b"touch .pancode/left" in process.stdout.readline()
+        (tmp_path / ".pancode/left").touch()
+        assert process.wait(30) == 0
+    assert list(tmp_path.iterdir()) == [], "nothing of it is in the result"

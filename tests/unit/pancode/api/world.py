@@ -231,6 +231,7 @@ class MemoryCoordinator:
         self.chosen = KeptSettings(home, {}, home / "none.yaml")
         self.own_agents = OwnAgents(home, {})
         self.trackers: Any = MemoryTrackers()
+        self.asked_trackers = 0
 
     @property
     def core(self) -> Core:
@@ -266,6 +267,9 @@ class MemoryCoordinator:
         if name not in self.kept:
             raise NotFoundError(f"there is no secret {name}", code="no_secret")
         return self.kept[name]
+
+    def ask_trackers(self) -> None:
+        self.asked_trackers += 1
 
     def check_pull(self, run: Run, remote: str, kind: ForgeKind | None) -> None:
         if self.forge_error is not None:

@@ -26,3 +26,11 @@ def talked(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     made = Scene(tmp_path_factory.mktemp("talked"))
     made.talk()
     return made
+
+
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """As `still`, with a project that has a tracker."""
+    made = Scene(tmp_path_factory.mktemp("tracked"))
+    made.track(tmp_path_factory.mktemp("shop") / "shop")
+    return made

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import queue
+import subprocess
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation
 from node_agent.wire.receipt import PersonQuestion
 from pancode.client import Client, NotRunningError
+from pancode.core.values import replace
 from pancode.runs.fleet_settings import pause_queue
 from pancode.tui.app import Console
 from pancode.tui.logreader import LogReader
@@ -172,6 +174,15 @@ class Scene:
         )
         assert said.status_code == 200, said.text
         return run
+
+    def track(self, top: Path) -> str:
+        """A project with a tracker, and work on its one issue of two; the run."""
+        subprocess.run(["git", "init", "-q", str(top)], check=True)
+        said = {"by": "ada", "path": str(top), "name": "shop", "tracker": "github:o/r"}
+        assert self.world.http.post("/v1/projects", said).status_code == 200
+        there = self.world.coordinator.trackers.there
+        there["SHOP-13"] = replace(there["SHOP-12"], ref="SHOP-13", id="13", title=f"Log out {SPITEFUL}")
+        return str(self.world.http.post("/v1/work", {"by": "ada", "issue": "SHOP-12"}).json()["run"])
 
     def log(self, identity: AttemptId, data: bytes) -> None:
         """Its agent says these lines."""

@@ -143,6 +143,24 @@ def test_deny_and_drain(scene: Scene) -> None:
     assert scene.client.get("/v1/nodes/n1")["draining"] == "drained by ada"
 
 
+def test_work_on_an_issue_is_begun_by_a_key(scene: Scene, tmp_path: Path) -> None:
+    scene.track(tmp_path / "shop")
+
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, "Enter asks github:o/r")
+        await pilot.press("j", "enter")
+        await shows(app, pilot, "Log out")
+        await pilot.press("j", "b")
+        await shows(app, pilot, "Have an agent work on SHOP-13")
+        assert not posts(scene)
+        await pilot.press("y")
+        await shows(app, pilot, "SHOP-13 is begun")
+
+    played(scene, play, "issues")
+    assert posts(scene) == [("/v1/work", {"by": "ada", "issue": "SHOP-13"})]
+    assert [one["issue"] for one in scene.client.get("/v1/work")["works"]] == ["SHOP-13", "SHOP-12"]
+
+
 def test_a_log_follows_until_one_scrolls_up(scene: Scene) -> None:
     async def play(app: Console, pilot: Pilot[int]) -> None:
         await shows(app, pilot, scene.works)

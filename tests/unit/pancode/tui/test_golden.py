@@ -23,6 +23,8 @@ SCREENS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "workflows": ("workflows", (), "checks"),
     "steps": ("workflows", ("enter",), "lint"),
     "sessions": ("sessions", (), "and now?"),
+    "issues": ("issues", (), "Enter asks"),
+    "open": ("issues", ("j", "enter"), "Log out"),
     "run": ("runs", ("j", "j", "j", "enter"), "STORY"),
     "log": ("runs", ("j", "j", "j", "l"), "(end of the log)"),
     "diff": ("runs", ("j", "j", "j", "d"), "+++ b"),
@@ -35,7 +37,8 @@ SCREENS: dict[str, tuple[str, tuple[str, ...], str]] = {
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("name", sorted(SCREENS))
 def test_a_screen_is_as_it_was(request: pytest.FixtureRequest, name: str, size: tuple[int, int]) -> None:
-    scene: Scene = request.getfixturevalue("talked" if name == "sessions" else "still")
+    others = {"sessions": "talked", "issues": "tracked", "open": "tracked"}
+    scene: Scene = request.getfixturevalue(others.get(name, "still"))
     begin, presses, words = SCREENS[name]
     golden = GOLDEN / f"{name}-{size[0]}x{size[1]}.txt"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pancode.tui.page import Page, PageMoment, laid_out, text_of
+from pancode.tui.page import Page, PageMoment, PagePlace, laid_out, text_of
 from pancode.tui.pages import machines, runs, texts, work
 from pancode.tui.pages.summary import summary, troubles
 from pancode.tui.views import SUMMARY, VIEWS, ApiAsk
@@ -115,6 +115,22 @@ def test_a_workflow_has_its_steps(still: Scene) -> None:
     made = page(still, "workflow", row.key)
     (step,) = made.rows
     assert step.cells[:2] == ("lint", "pending") and step.enters is not None and step.enters.view == "run"
+
+
+def test_issues_say_what_is_worked_on_and_a_tracker_is_asked_by_a_key(tracked: Scene) -> None:
+    first = page(tracked, "issues")
+    work, project = first.rows
+    assert (work.key, cells(first, "SHOP-12")["TITLE"]) == ("SHOP-12", "Add login")
+    assert work.enters == PagePlace("run", cells(first, "SHOP-12")["RUN"])
+    assert (project.enters, "github:o/r" in cells(first, "shop")["TITLE"]) == (
+        PagePlace("open", "shop"),
+        True,
+    )
+    listed = page(tracked, "open", "shop")
+    assert cells(listed, "SHOP-12")["RUN"] == cells(first, "SHOP-12")["RUN"]
+    assert cells(listed, "SHOP-13")["FOR"] == "ana" and listed.rows[1].kind == "issue"
+    head, rows = laid_out(listed, 80)
+    assert not [c for one in rows for c in text_of(one) if unicodedata.category(c) in ("Cc", "Cf")]
 
 
 def test_the_inbox_has_words_and_choices(still: Scene) -> None:

@@ -1,0 +1,106 @@
+"""`pancode tools`: small tools that agents have made for a project, kept by a person's yes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from typer import Argument
+
+from pancode.caller import folder
+from pancode.cli import completions
+from pancode.cli.commands import Commands
+from pancode.cli.face import who
+from pancode.cli.follow import follow_new
+from pancode.cli.params import Json, option
+from pancode.cli.runs import options
+from pancode.cli.terminal import Columns, clip, listing, safe, safe_block, short_time
+from pancode.client import path_of
+
+app = Commands()
+Run = Annotated[str, Argument(metavar="RUN", help="The run that has made it.")]
+Tool = Annotated[str, Argument(metavar="NAME", help="The tool's name.")]
+Project = Annotated[
+    str | None, option("Its project (default: where you stand).", "P", complete=completions.projects)
+]
+
+
+@app.group("tools", "pancode tools ls", "pancode tools keep r-7f3k2x count-words", default="ls")
+def tools() -> None:
+    """Tools that agents have made: proposed by a run, tried in a sandbox, kept with the project by your yes.
+
+    A run proposes one by writing .pancode/tools/NAME/: tool.json (about, input as a JSON schema, seconds),
+    run (a script that reads JSON), and tests/CASE.in with tests/CASE.out. It is in no result and no landing.
+    """
+
+
+@tools.verb("ls", "pancode tools ls", "pancode tools ls --project shop")
+def ls(
+    *,
+    project: Annotated[
+        str | None, option("Only of this project.", "P", complete=completions.projects)
+    ] = None,
+    face: Json,
+) -> None:
+    """All tools: those that runs have now, and those that wait for a yes."""
+    answer = face.client().get("/v1/tools", project=project)
+    none = "no agent has made a tool; see: pancode tools --help"
+    face.show(answer, lambda: listing(answer["tools"], _COLUMNS, none, spare=("PROJECT",)))
+
+
+_COLUMNS: Columns = {
+    **{"TOOL": "name", "STATE": "state", "RUN": "run", "BY": lambda one: one["by"] or "-"},
+    **{"SINCE": lambda one: short_time(one["at"]), "ABOUT": lambda one: clip(one["about"], 60)},
+    **{"PROJECT": "project"},
+}
+
+
+@tools.verb("show", "pancode tools show r-7f3k2x count-words")
+def show(run: Run, name: Tool, face: Json) -> None:
+    """A proposed tool whole: what it does, its files, its tests, and how its trial went."""
+    one = face.client().get(path_of("runs", run, "tools", name))
+    face.show(one, lambda: _shown(one))
+
+
+def _shown(one: dict[str, Any]) -> str:
+    facts = {"about": one["about"], "made by": one["run"], "project": one["project"], "digest": one["digest"]}
+    facts |= {"state": one["state"], "trial": one["trial"] or "none", "problem": one["problem"]}
+    lines = [f"  {key:<8} {safe(str(value))}\n" for key, value in facts.items() if value]
+    files = [f"--- {safe(path)}\n{safe_block(text)}\n" for path, text in one["files"].items()]
+    return f"{safe(one['name'])}\n{''.join(lines)}{''.join(files)}"
+
+
+@tools.verb("try", "pancode tools try r-7f3k2x count-words")
+def try_(run: Run, name: Tool, *, detach: options.Detach = False, face: Json) -> int:
+    """Run its tests on a machine, in its sandbox, without a network. The exit status is that of this run."""
+    return follow_new(face, path_of("runs", run, "tools", name, "try"), {"by": who()}, detach)
+
+
+@tools.verb("keep", "pancode tools keep r-7f3k2x count-words")
+def keep(
+    run: Run,
+    name: Tool,
+    *,
+    yes: Annotated[bool, option("Ask nothing: you have looked at it.", "--yes")] = False,
+    face: Json,
+) -> None:
+    """Keep it with its project, once its tests have passed: shows it, and asks you.
+
+    Its bytes are signed. The later runs of the project have them, read-only, in a sandbox alone: native by
+    name as a tool, other programs as a skill. Receipts name it with its digest.
+    """
+    client = face.client()
+    one = client.get(path_of("runs", run, "tools", name))
+    if not yes:
+        face.note(_shown(one))
+        if not face.agreed(f"Keep {safe(name)} for all later runs of {safe(one['project'])}?", "--yes"):
+            return
+    kept = client.post(path_of("runs", run, "tools", name, "keep"), {"by": who(), "digest": one["digest"]})
+    face.show(kept, lambda: f"{safe(kept['name'])}  kept  {kept['digest'][:12]}\n")
+
+
+@tools.verb("rm", "pancode tools rm count-words", "pancode tools rm count-words --project shop")
+def rm(name: Tool, *, project: Project = None, face: Json) -> None:
+    """Revoke a kept tool: no later run has it. What runs now keeps it until it ends."""
+    body = {"by": who(), "project": project, "cwd": None if project else folder()}
+    done = face.client().post(path_of("tools", name, "remove"), body)
+    face.show(done, lambda: f"{safe(done['removed'])}  removed; no later run has it\n")

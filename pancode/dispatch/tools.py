@@ -1,0 +1,99 @@
+"""The tools of projects in the ledger: those that runs propose, and those that a person has kept, signed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+from node_agent.wire.signing import Envelope, WireRefusal, verify
+from node_agent.wire.skill import MOST_PACKED, MOST_SKILLS, TOOL, TOOLS, OrderedSkill
+from pancode.control.core import Core
+from pancode.core.ports import Transaction
+from pancode.core.records import Setting
+from pancode.core.terms import GivenSkills
+
+PROPOSED, KEPT = "proposed-tool:", "kept-tool:"
+"""How the durable settings begin that hold them."""
+MOST = 200
+PAYLOAD = "application/vnd.pancode.kept-tool+json"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRow:
+    """A tool of a project. `run`: that has proposed it; `trial`: the newest run that has tried it, or empty.
+
+    `by`: who has kept it; empty: nobody. `packed`: the files as proposed, or as they are laid; `digest`: of
+    these. `signed`: the coordinator's word that it was kept.
+    """
+
+    project: str
+    name: str
+    run: str
+    digest: str
+    packed: str
+    at_ms: int
+    trial: str = ""
+    by: str = ""
+    signed: str = ""
+
+    def said(self) -> bytes:
+        """What the signature is of: the digest is that of the bytes."""
+        return json.dumps([self.project, self.name, self.digest, self.run, self.by, self.at_ms]).encode()
+
+    def ordered(self) -> OrderedSkill:
+        return OrderedSkill(name=f"{TOOL}{self.name}", digest=self.digest, place=TOOLS, packed=self.packed)
+
+    def setting(self) -> Setting:
+        place = _of(self.project) if self.by else f"{PROPOSED}{self.run}/"
+        return Setting(f"{place}{self.name}", asdict(self), self.at_ms, self.by or self.run)
+
+
+def _of(project: str) -> str:
+    return f"{KEPT}{hashlib.sha256(project.encode()).hexdigest()[:16]}/"
+
+
+def rows(tx: Transaction, begin: str) -> list[ToolRow]:
+    """Those whose settings begin so, the oldest first."""
+    found = (tx.get(Setting, *key) for key in tx.starting(Setting, begin, MOST))
+    every = [ToolRow(**one.value) for one in found if one is not None and isinstance(one.value, dict)]
+    return sorted(every, key=lambda one: one.at_ms)
+
+
+def kept_rows(tx: Transaction, project: str | None) -> list[ToolRow]:
+    """Of this project; None: of all."""
+    return rows(tx, KEPT if project is None else _of(project))
+
+
+def is_as_kept(core: Core, row: ToolRow) -> bool:
+    """Whether the coordinator has signed this row, and its bytes are those of its digest."""
+    keys = {key.public.keyid: key.public for key in (core.key, *core.former.values())}
+    try:
+        envelope = Envelope.model_validate_json(row.signed)
+        verify(envelope, keys)
+        row.ordered().files()
+    except (WireRefusal, ValueError):
+        return False
+    return (envelope.payloadType, envelope.body()) == (PAYLOAD, row.said())
+
+
+def with_tools(core: Core, project: str | None, given: GivenSkills) -> GivenSkills:
+    """These skills, and the kept tools of the project for which there is room. One that is not as a person
+    has kept it is left out, and that is said."""
+    if project is None:
+        return given
+    with core.ports.ledger.transaction() as tx:
+        kept = kept_rows(tx, project)
+    ordered, left_out = list(given.ordered), list(given.left_out)
+    for row in kept:
+        room = MOST_PACKED - sum(len(one.packed) for one in ordered)
+        if not is_as_kept(core, row):
+            fix = f"pancode tools rm {row.name}"
+            left_out.append(f"the tool {row.name} is not as it was kept, and is not given: {fix}")
+        elif len(row.packed) > room or len(ordered) == MOST_SKILLS:
+            left_out.append(f"there is no room for the tool {row.name} beside the skills")
+        elif f"{TOOL}{row.name}" in {one.name for one in ordered}:
+            left_out.append(f"a skill has the name of the tool {row.name}, which is not given")
+        else:
+            ordered.append(row.ordered())
+    return GivenSkills(tuple(ordered), tuple(left_out))

@@ -1,0 +1,180 @@
+"""Tools that agents have made, as people see them: proposed, tried in a sandbox, kept with a yes, revoked."""
+
+from __future__ import annotations
+
+from typing_extensions import TypedDict
+
+from node_agent.wire.failure import Outcome
+from node_agent.wire.policy import NetworkAccess
+from node_agent.wire.receipt import Claims
+from pancode.agents.request import request_from
+from pancode.control.core import Core
+from pancode.control.run import at, find_run
+from pancode.control.surroundings import Surroundings
+from pancode.control.work import Work, unit_of_work
+from pancode.core.names import not_found
+from pancode.core.ports import Transaction
+from pancode.core.records import Run, Setting
+from pancode.core.values import replace
+from pancode.dispatch.dispatch import Dispatched, dispatch
+from pancode.dispatch.tools import MOST, PAYLOAD, PROPOSED, ToolRow, is_as_kept, kept_rows, rows
+from pancode.errors import ConflictError, RefusedError, UsageError
+from pancode.skills.tool import SoundTool, tool_of
+
+SPARE_S = 60
+"""Of a trial, beside the time of each test."""
+
+
+class ToolShape(TypedDict):
+    """A tool of a project. `state`: proposed, on trial, failed, tried, kept, or changed since it was kept.
+
+    `digest`: of the files as they are laid for a run. `by`: who has kept it. `problem`: why nobody can.
+    """
+
+    name: str
+    project: str
+    state: str
+    about: str
+    digest: str
+    run: str
+    by: str | None
+    at: str
+    trial: str | None
+    problem: str | None
+
+
+class ToolDetail(ToolShape):
+    """`files`: path to text."""
+
+    files: dict[str, str]
+
+
+def keep_proposed(work: Work, claims: Claims) -> None:
+    """The tools of an accepted receipt, in the transaction that accepts it; of a run in a project."""
+    run = find_run(work.tx, claims.identity.run)
+    if run.project is None:
+        return
+    for one in claims.proposed:
+        now = work.core.wall_ms()
+        work.tx.put(ToolRow(run.project, one.name, run.id, one.digest, one.packed, now).setting())
+        work.tell(run.id, "tools", one.name, "proposed", f"pancode tools show {run.id} {one.name}")
+    for old in rows(work.tx, PROPOSED)[: -MOST // 2]:
+        work.tx.delete(Setting, old.setting().name)
+
+
+def tools(core: Core, project: str | None) -> list[ToolShape]:
+    """Of this project, or of all: the kept ones first, then the proposed ones, the newest first."""
+    with core.ports.ledger.transaction() as tx:
+        asked = [row for row in reversed(rows(tx, PROPOSED)) if project in (None, row.project)]
+        return [_shape(core, tx, row) for row in (*kept_rows(tx, project), *asked)]
+
+
+def show(core: Core, run: str, name: str) -> ToolDetail:
+    """A proposed tool whole. NotFoundError."""
+    with core.ports.ledger.transaction() as tx:
+        row = _row(tx, run, name)
+        shape = _shape(core, tx, row)
+    files = {} if shape["problem"] else _tool(row).files
+    return {**shape, "files": {path: data.decode() for path, data in sorted(files.items())}}
+
+
+def _shape(core: Core, tx: Transaction, row: ToolRow) -> ToolShape:
+    tool: SoundTool | None = None
+    problem: str | None = None
+    try:
+        tool = _tool(row)
+    except UsageError as wrong:
+        problem = wrong.why
+    return {
+        "name": row.name,
+        "project": row.project,
+        "state": _state(core, tx, row),
+        "about": "" if tool is None else tool.about,
+        "digest": row.digest if tool is None else tool.digest,
+        "run": row.run,
+        "by": row.by or None,
+        "at": at(row.at_ms),
+        "trial": row.trial or None,
+        "problem": problem,
+    }
+
+
+def _tool(row: ToolRow) -> SoundTool:
+    return tool_of(row.name, row.digest, row.packed)
+
+
+def _state(core: Core, tx: Transaction, row: ToolRow) -> str:
+    if row.by:
+        return "kept" if is_as_kept(core, row) else "changed"
+    trial = tx.get(Run, row.trial) if row.trial else None
+    if trial is None or trial.outcome is None:
+        return "proposed" if trial is None else "on trial"
+    return "tried" if trial.outcome is Outcome.DONE else "failed"
+
+
+def _row(tx: Transaction, run: str, name: str) -> ToolRow:
+    asked = rows(tx, f"{PROPOSED}{find_run(tx, run).id}/")
+    found = next((one for one in asked if one.name == name), None)
+    if found is None:
+        raise not_found("tool", name, [one.name for one in asked], "pancode tools ls")
+    return found
+
+
+def try_it(core: Core, around: Surroundings, run: str, name: str, by: str) -> Dispatched:
+    """Run its tests on a node, behind a sandbox or not at all, without a network. UsageError for one that is
+    not sound; and what admission says."""
+    with core.ports.ledger.transaction() as tx:
+        row = _row(tx, run, name)
+    tool = _tool(row)
+    said = {
+        **{"task": tool.trial(), "runtime": "shell", "cwd": row.project, "attempts": 1},
+        **{
+            "workspace": "git",
+            "verify": (),
+            "reports": (),
+        },  # one without files would be outside of a sandbox
+        **{"walled": True, "network": NetworkAccess.NONE},
+        "timeout_ms": (tool.seconds * len(tool.tests) + SPARE_S) * 1000,
+        **{"max_output": 1 << 20, "max_memory": 1 << 30, "max_processes": 64, "max_disk": 64 << 20},
+    }
+    done = dispatch(core, around, request_from(said, by), None)
+    with unit_of_work(core) as work:
+        work.tx.put(replace(_row(work.tx, row.run, name), trial=done.run.id).setting())
+    return done
+
+
+def keep(core: Core, run: str, name: str, digest: str, by: str) -> ToolShape:
+    """A person's yes to these bytes: from now on the runs of the project have it.
+
+    UsageError for one that is not sound; RefusedError for one whose tests have not passed in a sandbox;
+    ConflictError for other bytes than those that the person has seen.
+    """
+    with unit_of_work(core) as work:
+        row = _row(work.tx, run, name)
+        tool = _tool(row)
+        if digest != tool.digest:
+            what = f"the tool {name} is not the one that was looked at"
+            fix = f"pancode tools show {row.run} {name}"
+            raise ConflictError(what, why=f"its digest is {tool.digest}", fix=fix, code="changed")
+        if _state(core, work.tx, row) != "tried":
+            why = f"its newest trial is {row.trial}" if row.trial else "nobody has tried it"
+            fix = f"pancode tools try {row.run} {name}"
+            raise RefusedError(f"the tests of {name} have not passed", why=why, fix=fix, code="not_tried")
+        laid = tool.ordered()
+        kept = replace(row, digest=laid.digest, packed=laid.packed, at_ms=core.wall_ms(), by=by)
+        kept = replace(kept, signed=core.key.sign(PAYLOAD, kept.said()).model_dump_json())
+        work.tx.put(kept.setting())
+        work.tx.delete(Setting, row.setting().name)
+        detail = {"tool": name, "digest": kept.digest, "project": row.project}
+        work.audit("trust", "info", "tool kept", row.run, by=by, **detail)
+        return _shape(core, work.tx, kept)
+
+
+def remove(core: Core, name: str, project: str, by: str) -> None:
+    """No later run has it. NotFoundError. What runs now keeps its copy until it ends."""
+    with unit_of_work(core) as work:
+        kept = {row.name: row for row in kept_rows(work.tx, project)}
+        if name not in kept:
+            raise not_found("tool", name, list(kept), "pancode tools ls")
+        work.tx.delete(Setting, kept[name].setting().name)
+        work.audit("trust", "info", "tool removed", None, by=by, tool=name, project=project)

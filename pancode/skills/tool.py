@@ -1,0 +1,155 @@
+"""Reads a tool that a run proposes, and says what is wrong with it; the skill and the trial it becomes."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+from node_agent.wire.skill import ABOUT, TOOL, TOOLS, OrderedSkill, digest_of, packed, runnable
+from pancode.errors import UsageError
+from pancode.plain import safe
+
+RUN = "run"
+MOST_SECONDS, USUAL_SECONDS, MOST_NAME, MOST_ABOUT, MOST_TESTS = 120, 30, 40, 300, 10
+_TYPES = ("string", "integer", "number", "boolean", "array", "object")
+_FACTS = ("type", "description", "enum", "items", "minimum", "maximum")
+_KEYS = ("about", "input", "seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class SoundTool:
+    """A tool that is sound. `digest`: of the files as they are laid for a run, which its receipt names."""
+
+    name: str
+    about: str
+    schema: dict[str, Any]
+    seconds: int
+    files: dict[str, bytes]
+    tests: tuple[str, ...]
+    """Names of its cases: `tests/NAME.in` is what it reads, `tests/NAME.out` what it is to print."""
+
+    @property
+    def laid(self) -> dict[str, tuple[bytes, bool]]:
+        """With the words by which an agent program finds it, as a skill."""
+        own = {**self.files, ABOUT: self._about().encode(), "SKILL.md": self._skill().encode()}
+        return runnable(own)
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self.laid)
+
+    def ordered(self) -> OrderedSkill:
+        return OrderedSkill(
+            name=f"{TOOL}{self.name}", digest=self.digest, place=TOOLS, packed=packed(self.laid)
+        )
+
+    def _about(self) -> str:
+        said = {"about": self.about, "input": self.schema, "seconds": self.seconds}
+        return json.dumps(said, indent=1, sort_keys=True) + "\n"
+
+    def _skill(self) -> str:
+        return (
+            f"---\nname: {TOOL}{self.name}\ndescription: {json.dumps(self.about)}\n---\n\n"
+            f"A tool of this project. Run `{RUN}`, which lies beside this file, in the checkout, with its "
+            "input as one JSON object on standard input:\n\n"
+            f"```json\n{json.dumps(self.schema, indent=1)}\n```\n"
+        )
+
+    def trial(self) -> str:
+        """A script that lays it beside the checkout and tries its tests there; exit 0: all have passed."""
+        mark, lines = f"END-{self.digest}", [f"# Tries the tool {self.name}.", 'tool="$HOME/tool"']
+        for path, data in sorted(self.files.items()):
+            lines.append(f'mkdir -p "$tool"/{shlex.quote(posixpath.dirname(path))}')
+            lines += [
+                f"cat >\"$tool\"/{shlex.quote(path)} <<'{mark}'",
+                data.decode().removesuffix("\n"),
+                mark,
+            ]
+            lines += [f'chmod +x "$tool"/{shlex.quote(path)}'] if data.startswith(b"#!") else []
+        return "\n".join([*lines, _TRIES])
+
+
+_TRIES = f"""\
+failed=0
+for given in "$tool"/tests/*.in; do
+  case=${{given%.in}}
+  if "$tool/{RUN}" <"$given" >"$HOME/said" 2>"$HOME/told" &&
+    [ "$(cat "$HOME/said")" = "$(cat "$case.out")" ]; then
+    echo "passed  ${{case##*/}}"
+  else
+    failed=1
+    echo "FAILED  ${{case##*/}}: it printed:"
+    head -c 2000 "$HOME/said" "$HOME/told"
+  fi
+done
+exit "$failed"
+"""
+
+
+def tool_of(name: str, digest: str, packed: str) -> SoundTool:
+    """UsageError for one that nobody could keep: what is wrong, in words."""
+    try:
+        whole = OrderedSkill(name=name, digest=digest, packed=packed)
+        files = {path: data for path, data in whole.files().items() if path != "SKILL.md"}
+        _must(len(name) <= MOST_NAME, f"its name is longer than {MOST_NAME} characters")
+        for path, data in files.items():
+            _must(data.decode("utf-8", "replace").encode() == data, f"{path} is no text")
+            _must(re.fullmatch(r"[\w./-]{1,100}", path) is not None, "a name of a file has odd characters")
+        said = _object(files.get(ABOUT), ABOUT)
+        _must(not said.keys() - set(_KEYS), f"{ABOUT} has {', '.join(_KEYS)}, and nothing else")
+        about, seconds = said.get("about"), said.get("seconds", USUAL_SECONDS)
+        plain = isinstance(about, str) and 0 < len(about) <= MOST_ABOUT and safe(about) == about
+        _must(plain, f"about is one line of up to {MOST_ABOUT} characters")
+        whole_s = isinstance(seconds, int) and not isinstance(seconds, bool) and 1 <= seconds <= MOST_SECONDS
+        _must(whole_s, f"seconds is 1 to {MOST_SECONDS}")
+        _must(files.get(RUN, b"").startswith(b"#!"), f"{RUN} is missing, or does not begin with #!")
+        return SoundTool(name, str(about), _schema(said.get("input")), seconds, files, _tests(files))
+    except ValueError as wrong:
+        why, fix = safe(str(wrong))[:300], "tell the agent, or write the tool yourself"
+        raise UsageError(f"the tool {name} is not sound", why=why, fix=fix, code="bad_tool") from wrong
+
+
+def _must(holds: bool, words: str) -> None:
+    if not holds:
+        raise ValueError(words)
+
+
+def _object(data: bytes | None, path: str) -> dict[str, Any]:
+    try:
+        said = json.loads(data or b"")
+    except (ValueError, RecursionError) as wrong:
+        raise ValueError(f"{path} is no JSON") from wrong
+    _must(isinstance(said, dict), f"{path} is no JSON object")
+    return dict(said)
+
+
+def _schema(said: object) -> dict[str, Any]:
+    """A JSON schema of one object with plain properties: what every model server takes."""
+    _must(isinstance(said, dict) and said.get("type") == "object", "input is no JSON schema of an object")
+    assert isinstance(said, dict)
+    properties, needs = said.get("properties", {}), said.get("required", [])
+    known = said.keys() <= {"type", "properties", "required", "additionalProperties", "description"}
+    _must(
+        known and isinstance(properties, dict) and len(properties) <= 20,
+        "input has type, properties, required",
+    )
+    for name, one in properties.items():
+        fits = isinstance(one, dict) and one.get("type") in _TYPES and one.keys() <= set(_FACTS)
+        _must(
+            fits and re.fullmatch(r"\w{1,40}", name) is not None, f"input: {name} is no property with a type"
+        )
+    _must(isinstance(needs, list) and all(one in properties for one in needs), "required names no property")
+    return {"type": "object", "properties": properties, "required": needs, "additionalProperties": False}
+
+
+def _tests(files: dict[str, bytes]) -> tuple[str, ...]:
+    cases = tuple(path[6:-3] for path in sorted(files) if path.startswith("tests/") and path.endswith(".in"))
+    _must(0 < len(cases) <= MOST_TESTS, f"it has 1 to {MOST_TESTS} tests: tests/NAME.in and tests/NAME.out")
+    for case in cases:
+        _object(files[f"tests/{case}.in"], f"tests/{case}.in")
+        _must(f"tests/{case}.out" in files, f"tests/{case}.out is missing")
+    return cases

@@ -1,0 +1,35 @@
+"""What a person's own ssh and editors are told about a folder on a node."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import pytest
+
+from pancode.fleet.ssh.reach import reach_to
+from pancode.fleet.ssh.target import Target
+from pancode.offline.login import editors
+
+ODD = "/home/a b/$(id)/tree"
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        (Target("gpubox", "10.0.0.7", 22, "ana"), "gpubox"),
+        (Target("10.0.0.7", "10.0.0.7", 2222, "ana"), "ana@10.0.0.7:2222"),
+        (Target("fd00::7", "fd00::7", 22, "ana"), "ana@[fd00::7]:22"),
+    ],
+)
+def test_another_machine_is_named_as_its_owner_names_it(target: Target, said: str) -> None:
+    ways = editors(reach_to(target).data(), ODD)
+    assert ways["host"] == said
+    assert shlex.split(ways["code"]) == ["code", "--remote", f"ssh-remote+{said}", ODD], "one word of a shell"
+    assert shlex.split(ways["zed"]) == ["zed", f"ssh://{said}/home/a%20b/%24%28id%29/tree"]
+    assert ways["ssh"].startswith("ssh gpubox -t " if said == "gpubox" else "ssh -p ")
+
+
+def test_this_machine_needs_no_ssh() -> None:
+    here: dict[str, Any] = reach_to(Target("desk", "127.0.0.1", 22, "ana"), local=True).data()
+    assert editors(here, "/a b") == {"host": None, "ssh": "cd '/a b'", "code": "code '/a b'"}
