@@ -48,7 +48,7 @@ def test_a_tool_is_proposed_tried_kept_used_and_revoked(fleet: Owner, healed: La
     turns = [
         {**call(f"tool-{NAME}", text="one two three"), "usage": USED},
         {
-            **call("bash", command=f"echo x >> $HOME/native/skills/tool-{NAME}/run; ls made.txt"),
+            **call("bash", command=f"echo x >> $HOME/pancode/skills/tool-{NAME}/run; ls made.txt"),
             "usage": USED,
         },
         {"text": "It has three words.", "usage": USED},

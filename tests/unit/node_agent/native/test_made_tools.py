@@ -72,6 +72,6 @@ def test_its_files_lie_where_a_sandbox_shows_them_read_only_and_an_agent_that_on
     spec, files = given()
     (tool,) = spec.made
     assert tool.run == f"{spec.home}/pancode/skills/{NAME}/run" and tool.seconds == 5
-    assert f"native/skills/{NAME}/run" in files
+    assert f"pancode/skills/{NAME}/run" in files
     assert given(read_only=True)[0].made == given(safety=Safety.SUGGEST)[0].made == ()
     assert given(tools=("read",))[0].made == ()
