@@ -204,14 +204,9 @@ def rm(name: Node, *, yes: Annotated[bool, option("Do not ask.", "--yes", "-y")]
         f"Remove {name} from the fleet, with its node home there, also a secrets.json of yours?", "--yes"
     ):
         return ExitCode.DONE
-    answer = _remove(face, client, name)
+    answer: dict[str, Any] = steps(face, client.events("POST", path_of("nodes", name, "remove"), caller()))
     face.show(answer, lambda: _removed(answer))
     return ExitCode.DONE if answer["ok"] else ExitCode.PARTIAL
-
-
-def _remove(face: Face, client: Client, name: str) -> dict[str, Any]:
-    answer: dict[str, Any] = steps(face, client.events("POST", path_of("nodes", name, "remove"), caller()))
-    return answer
 
 
 def _removed(answer: dict[str, Any]) -> str:

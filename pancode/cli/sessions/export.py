@@ -99,17 +99,13 @@ def markdown(told: Json) -> str:
     about = f"Session {shape['session']}: agent {shape['agent']}, {shape['runtime']}{model}."
     parts, by = [f"# {shape['title']}", about], None
     for one in told["messages"]:
-        parts.append(_message(one, again=by == (one["role"], one["by"])))
+        again = by == (one["role"], one["by"])
+        calls = [f"- {_flat(call['tool'])}: `{_flat(call['about'])}`" for call in one["calls"]]
+        body = _HEADS.sub(r"\1\\\2", one["text"].strip())
+        who = f"## {_flat(one['by'])}" if one["role"] == "person" or not again else ""
+        parts.append("\n\n".join(filter(None, (who, "\n".join(calls), body))))
         by = one["role"], one["by"]
     return "\n\n".join(unhidden(part) for part in parts) + "\n"
-
-
-def _message(one: Json, again: bool) -> str:
-    """`again`: the message before was by the same speaker."""
-    calls = [f"- {_flat(call['tool'])}: `{_flat(call['about'])}`" for call in one["calls"]]
-    body = _HEADS.sub(r"\1\\\2", one["text"].strip())
-    who = f"## {_flat(one['by'])}" if one["role"] == "person" or not again else ""
-    return "\n\n".join(filter(None, (who, "\n".join(calls), body)))
 
 
 def _flat(text: str) -> str:
