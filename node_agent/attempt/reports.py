@@ -105,13 +105,11 @@ class _Reader:
         if name in _JUNIT_LEVELS:
             self._reads_text = False
         if name == "testcase" and self._case is not None:
-            self._take(self._case)
+            case = self._case
+            rule = ".".join(filter(None, (case.get("classname", ""), case.get("name", ""))))
+            place = (case.get("file", ""), line_number(case.get("line", "")))
+            self.results.append(ReadResult(self._level, rule, *place, self._words))
             self._case = None
-
-    def _take(self, case: Mapping[str, str]) -> None:
-        rule = ".".join(filter(None, (case.get("classname", ""), case.get("name", ""))))
-        place = (case.get("file", ""), line_number(case.get("line", "")))
-        self.results.append(ReadResult(self._level, rule, *place, self._words))
 
 
 _SARIF_LEVELS = ("error", "warning", "note", "none")

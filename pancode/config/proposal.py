@@ -75,9 +75,13 @@ def propose(files: Mapping[str, str]) -> Proposal:
 
 
 def _python(files: Mapping[str, str]) -> Proposal:
-    project = _toml(files.get("pyproject.toml", ""))
+    try:
+        project = tomllib.loads(files.get("pyproject.toml", ""))
+    except tomllib.TOMLDecodeError:
+        project = {}
     seen = tuple(name for name in LOOKED_AT[:6] if name in files)
-    tested = _tests_with_pytest(files)
+    names = {"pytest.ini", "conftest.py"} & set(files)
+    tested = bool(names) or any("pytest" in files.get(name, "") for name in READ[:4])
     if "uv.lock" in files:
         return Proposal(("uv sync --frozen",), (".venv",), ("uv run pytest -q",) * tested, seen)
     if "poetry.lock" in files:
@@ -98,11 +102,6 @@ def _pip(files: Mapping[str, str], project: dict[str, Any]) -> list[str]:
         extra = next((name for name in _EXTRAS if isinstance(extras, dict) and name in extras), None)
         found.append(f"-e .[{extra}]" if extra else "-e .")
     return found
-
-
-def _tests_with_pytest(files: Mapping[str, str]) -> bool:
-    names = {"pytest.ini", "conftest.py"} & set(files)
-    return bool(names) or any("pytest" in files.get(name, "") for name in READ[:4])
 
 
 def _node(files: Mapping[str, str]) -> Proposal:
@@ -143,10 +142,3 @@ def _make(files: Mapping[str, str]) -> Proposal:
     if not targets:
         return Proposal()
     return Proposal((), (), (f"make {'test' if 'test' in targets else 'check'}",), ("Makefile",))
-
-
-def _toml(text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        return {}

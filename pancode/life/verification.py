@@ -180,7 +180,11 @@ def verify_receipt(envelope: signing.Envelope, keys: TrustedKeys, run: str | Non
             )
         second = signing.verify(envelope, _plain(keys.coordinators))
         checks.append(VerificationCheck(_STEP[1], True, keys.coordinators[second.keyid].words()))
-        claims = _content(envelope, checks)
+        if envelope.payloadType != Receipt.payload_type():
+            raise signing.WireRefusal(signing.RefusalCode.WRONG_TYPE, f"{envelope.payloadType} is no receipt")
+        receipt = signing.parse_message(Receipt, envelope.body())
+        checks.append(VerificationCheck(_STEP[2], True, "in-toto statement, every field known"))
+        claims = receipt.predicate
     except signing.WireRefusal as refusal:
         checks.append(VerificationCheck(_STEP[len(checks)], False, refusal.detail))
         return Verified(_VERDICTS.get(refusal.code, ReceiptVerdict.TAMPERED), tuple(checks))
@@ -205,14 +209,6 @@ _STEP = ("signed by the node", "countersigned by the coordinator", "content")
 def not_found(what: str) -> Verified:
     """There is no receipt to look at."""
     return Verified(ReceiptVerdict.NOT_FOUND, (VerificationCheck("receipt", False, what),))
-
-
-def _content(envelope: signing.Envelope, checks: list[VerificationCheck]) -> Claims:
-    if envelope.payloadType != Receipt.payload_type():
-        raise signing.WireRefusal(signing.RefusalCode.WRONG_TYPE, f"{envelope.payloadType} is no receipt")
-    receipt = signing.parse_message(Receipt, envelope.body())
-    checks.append(VerificationCheck(_STEP[2], True, "in-toto statement, every field known"))
-    return receipt.predicate
 
 
 def _consistency(

@@ -70,13 +70,10 @@ def cost_tables(
             ordered = costs.in_order(lines, by, limit)
             shown = [_row(line, _about(tx, line.key) if by == "run" else "") for line in ordered]
             left_out = max(0, len(lines) + rest.runs - limit)
-            tables.append(_table(by, since_ms, shown, _row(everything, ""), left_out))
+            total = _row(everything, "")
+            since = at(since_ms) if since_ms else None
+            tables.append({"by": by, "since": since, "rows": shown, "total": total, "left_out": left_out})
     return tables
-
-
-def _table(by: str, since_ms: int, rows: list[CostRow], total: CostRow, left_out: int) -> CostTable:
-    since = at(since_ms) if since_ms else None
-    return {"by": by, "since": since, "rows": rows, "total": total, "left_out": left_out}
 
 
 def _by_run(

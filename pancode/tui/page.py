@@ -99,14 +99,10 @@ def _kept(page: Page, cells: Sequence[Sequence[str]], columns: int) -> list[int]
     return kept
 
 
-def _natural(cells: Sequence[Sequence[str]], at: int) -> int:
-    return min(_MOST, max(width(row[at]) for row in cells))
-
-
 def _least(page: Page, cells: Sequence[Sequence[str]], at: int) -> int:
     if page.head[at] == page.cut:
         return min(_LEAST, max(width(row[at]) for row in cells))
-    return _natural(cells, at)
+    return min(_MOST, max(width(row[at]) for row in cells))
 
 
 def _widths(page: Page, cells: Sequence[Sequence[str]], kept: list[int], columns: int) -> dict[int, int]:

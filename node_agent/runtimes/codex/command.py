@@ -48,7 +48,10 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     provider = _provider(env.get(URL) or VENDOR, KEY in env)
     if kept is not None and not (KEY in env or URL in env):
         login = {f"codex/{LOGIN_FILE}": kept}
-        provider = _by_subscription()
+        # The options by subscription, through the same provider; Codex's own one would bring plugins and
+        # tools that its vendor runs.
+        without = {"features.apps": False, "features.plugins": False}
+        provider = {**_named(SUBSCRIPTION, {"requires_openai_auth": True}), **without}
     walled = place.isolation is Isolation.SANDBOX
     settings = {**provider, **_hook(request, place)}
     made = ProcessSpec(_argv(request, settings, walled), env, task_of(request), files, login)
@@ -97,13 +100,6 @@ def _toml(value: object) -> str:
 def _provider(url: str, key: bool) -> dict[str, object]:
     """A model server of our own naming, so that vendor's and others' are reached in one measured way."""
     return _named(url, {"env_key": KEY} if key else {})
-
-
-def _by_subscription() -> dict[str, object]:
-    """The options by subscription, through the same provider; Codex's own one would bring plugins and tools
-    that its vendor runs."""
-    without = {"features.apps": False, "features.plugins": False}
-    return {**_named(SUBSCRIPTION, {"requires_openai_auth": True}), **without}
 
 
 def _named(url: str, shown: dict[str, object]) -> dict[str, object]:

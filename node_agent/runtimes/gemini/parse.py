@@ -42,7 +42,15 @@ class GeminiParser(EventParser):
     def usage(self) -> Usage:
         """The model's turns as they come; tokens at the end."""
         stats = dict_of(self._end.get("stats")) if self._end else {}
-        return _usage(stats, self._turns)
+        # Its output leaves out what the model thought, which is paid for; the total has it.
+        asked, cached = count_of(stats.get("input_tokens")), count_of(stats.get("cached"))
+        thought = count_of(stats.get("total_tokens")) - asked
+        return Usage(
+            input_tokens=max(asked - cached, 0),
+            cached_tokens=cached,
+            output_tokens=max(thought, count_of(stats.get("output_tokens"))),
+            turns=self._turns,
+        )
 
     def _said(self) -> str:
         return self._answer
@@ -56,7 +64,9 @@ class GeminiParser(EventParser):
             case "message":
                 yield from self._message(event)
             case "tool_use":
-                yield self._called(event)
+                self._turn()
+                call = call_of(text_of(event.get("tool_name"), "?"), dict_of(event.get("parameters")))
+                yield self._begun(event.get("tool_id"), call)
             case "tool_result":
                 yield from self._over(event)
             case "init":
@@ -88,11 +98,6 @@ class GeminiParser(EventParser):
         """The model's first event after the task or after its tools' results begins its next turn."""
         self._turns += self._asked
         self._asked, self._answered, self._end = False, True, None
-
-    def _called(self, event: dict[str, Any]) -> base.ToolCall:
-        self._turn()
-        call = call_of(text_of(event.get("tool_name"), "?"), dict_of(event.get("parameters")))
-        return self._begun(event.get("tool_id"), call)
 
     def _over(self, event: dict[str, Any]) -> Iterator[base.Activity]:
         self._asked, self._answer, self._trouble = True, "", ""
@@ -134,15 +139,3 @@ def _kind(words: str, end: base.ExitInfo) -> FailureKind:
     if end.status is not None and 400 - 256 <= end.status < 256:
         return by_status(end.status + 256)
     return FailureKind.MODEL_FAILED if words.startswith("[API Error") else FailureKind.AGENT_FAILED
-
-
-def _usage(stats: dict[str, Any], turns: int) -> Usage:
-    """Its output leaves out what the model thought, which is paid for; the total has it."""
-    asked, cached = count_of(stats.get("input_tokens")), count_of(stats.get("cached"))
-    thought = count_of(stats.get("total_tokens")) - asked
-    return Usage(
-        input_tokens=max(asked - cached, 0),
-        cached_tokens=cached,
-        output_tokens=max(thought, count_of(stats.get("output_tokens"))),
-        turns=turns,
-    )

@@ -104,7 +104,13 @@ class OpencodeParser(EventParser):
         if self._end is None:
             return without_end(end, self._lines, self._session is not None, "the end of its last step")
         if self._end.get("type") == "error":
-            return _failed(dict_of(self._end.get("error")))
+            # Without a status no model server answered.
+            error = dict_of(self._end.get("error"))
+            data, name = dict_of(error.get("data")), text_of(error.get("name"), "an error without a name")
+            words = f"{name}: {text_of(data.get('message'))}".rstrip(": ")
+            if status := count_of(data.get("statusCode")):
+                return by_status(status), f"{words} ({status})"
+            return _BY_NAME.get(name, FailureKind.MODEL_FAILED), words
         reason = text_of(dict_of(self._end.get("part")).get("reason"), "none")
         if reason != "stop":
             words = f"{base.how_it_ended(end)}, its last step ended with the reason {reason!r}"
@@ -114,12 +120,3 @@ class OpencodeParser(EventParser):
         if not self._has_usage:
             return FailureKind.RUNTIME_UNREADABLE, "its last step does not report its usage"
         return self._worth(self._answer)
-
-
-def _failed(error: dict[str, Any]) -> tuple[FailureKind, str]:
-    """The failure in an error event; without a status no model server answered."""
-    data, name = dict_of(error.get("data")), text_of(error.get("name"), "an error without a name")
-    words = f"{name}: {text_of(data.get('message'))}".rstrip(": ")
-    if status := count_of(data.get("statusCode")):
-        return by_status(status), f"{words} ({status})"
-    return _BY_NAME.get(name, FailureKind.MODEL_FAILED), words

@@ -211,17 +211,14 @@ class LandingQueue(FeedThread):
 
     def _turn(self) -> float | None:
         for repo in {repo_of(action) for action in waiting(self._core)}:
-            self._open(repo)
+            with self._lock:
+                if repo not in self._lanes and not self._stopping.is_set():
+                    lane = threading.Thread(
+                        target=self._lane, args=(repo,), name=f"landings of {repo}", daemon=True
+                    )
+                    self._lanes[repo] = lane
+                    lane.start()
         return None
-
-    def _open(self, repo: str) -> None:
-        with self._lock:
-            if repo not in self._lanes and not self._stopping.is_set():
-                lane = threading.Thread(
-                    target=self._lane, args=(repo,), name=f"landings of {repo}", daemon=True
-                )
-                self._lanes[repo] = lane
-                lane.start()
 
     def _lane(self, repo: str) -> None:
         try:

@@ -64,22 +64,18 @@ def check_workflow(
     `flags`: fields of a dispatch that count more than the defaults of the file, and less than its steps.
     """
     try:
-        _unless_unencodable(text, place)
+        # Half a character can be carried by no request.
+        try:
+            text.encode()
+        except UnicodeEncodeError as exc:
+            line = text[: exc.start].count("\n") + 1
+            raise ConfigError(f"{place}:{line}: not UTF-8", why=str(exc), fix="save it as UTF-8") from exc
         document, wrong = read_source(text, place)
     except ConfigError as error:
         return CheckedWorkflow("graph", "", None, False, (error,))
     file_problems = graph.FileProblems(document)
     file_problems.found += wrong
     return _FileReading(document, file_problems, flags or {}).checked(name)
-
-
-def _unless_unencodable(text: str, place: str) -> None:
-    """ConfigError for half a character, which no request can carry."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as exc:
-        line = text[: exc.start].count("\n") + 1
-        raise ConfigError(f"{place}:{line}: not UTF-8", why=str(exc), fix="save it as UTF-8") from exc
 
 
 class _FileReading:

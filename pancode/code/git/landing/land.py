@@ -204,7 +204,7 @@ def land(
     seen = open_project(project, request.environ, request.repo_id)
     recovered = None
     try:
-        with _alone(seen.top, called_off):
+        with alone(seen.top, called_off):
             journal = _journal(seen, checkpoint)
             recovered = journal.recover()
             report = _land(seen, depot, request, gates, (journal, called_off))
@@ -217,7 +217,7 @@ def land(
 def recover(project: Path, environ: Mapping[str, str] | None = None) -> str | None:
     """Mend what a landing left that was cut off; says what was done, None when there was nothing."""
     seen = open_project(project, environ)
-    with _alone(seen.top, never):
+    with alone(seen.top, never):
         return _journal(seen, lambda name: None).recover()
 
 
@@ -306,7 +306,7 @@ def _journal(seen: GitProject, checkpoint: Checkpoint) -> LandingJournal:
 
 
 @contextmanager
-def _alone(top: Path, called_off: CalledOff) -> Iterator[None]:
+def alone(top: Path, called_off: CalledOff) -> Iterator[None]:
     """The lock is on the folder itself: it leaves no file, and holds for every coordinator here."""
     handle = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

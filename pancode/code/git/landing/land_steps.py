@@ -188,20 +188,7 @@ def _by_place(top: Path, change: Change, removed: frozenset[bytes]) -> str | Non
         return "is there, ignored or new: it would be overwritten"
     if change.old_mode != ABSENT and (there is None or stat.S_ISDIR(there.mode)):
         return "is no longer there"
-    return _parent_problem(top, change.path, removed)
-
-
-def _gives_way(top: Path, name: bytes, there: FileIdentity, removed: frozenset[bytes]) -> bool:
-    """Whether a folder lies there of which nothing will be left."""
-    root = _join(top, name)
-    inside = [os.path.join(folder, file) for folder, _, files in os.walk(root) for file in files]
-    return stat.S_ISDIR(there.mode) and all(
-        os.fsencode(os.path.relpath(path, top)) in removed for path in inside
-    )
-
-
-def _parent_problem(top: Path, name: bytes, removed: frozenset[bytes]) -> str | None:
-    for folder in parents(name):
+    for folder in parents(change.path):
         path = _join(top, folder)
         there = FileIdentity.of(path)
         if there is None or folder in removed:
@@ -211,6 +198,15 @@ def _parent_problem(top: Path, name: bytes, removed: frozenset[bytes]) -> str | 
         if os.path.lexists(os.path.join(path, ".git")):
             return f"lies in a repository of its own: {shown(folder)}"
     return None
+
+
+def _gives_way(top: Path, name: bytes, there: FileIdentity, removed: frozenset[bytes]) -> bool:
+    """Whether a folder lies there of which nothing will be left."""
+    root = _join(top, name)
+    inside = [os.path.join(folder, file) for folder, _, files in os.walk(root) for file in files]
+    return stat.S_ISDIR(there.mode) and all(
+        os.fsencode(os.path.relpath(path, top)) in removed for path in inside
+    )
 
 
 def missing_folders(top: Path, steps: Iterable[FileStep]) -> tuple[str, ...]:
