@@ -57,7 +57,7 @@ def cost_tables(
         fields = tuple(by for by in asked if by not in ("run", *of_books)) or (("agent",) if of_books else ())
         known = _of_runs(tx, fields, since_ms, only)
         whole = _with_unsettled(tx, known[fields[0]], fields[0], unsettled) if of_books else []
-        tables = []
+        tables: list[CostTable] = []
         for by in asked:
             rest = _NONE
             if by == "run":

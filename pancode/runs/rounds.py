@@ -200,19 +200,15 @@ def turn(core: Core, woken: bool = False) -> int:
             health.look(core)
         act(core)
         liveness.beat(core)
-        _record(core)
+        # What other threads wanted to have on record.
+        waiting = core.live.to_record
+        while not waiting.empty():
+            level, what, detail = waiting.get()
+            with unit_of_work(core) as work:
+                work.audit("trust", level, what, None, **detail)
         tidy(core)
         lapse(core)
         return messages
-
-
-def _record(core: Core) -> None:
-    """Write what other threads wanted to have on record."""
-    waiting = core.live.to_record
-    while not waiting.empty():
-        level, what, detail = waiting.get()
-        with unit_of_work(core) as work:
-            work.audit("trust", level, what, None, **detail)
 
 
 def act(core: Core) -> None:
