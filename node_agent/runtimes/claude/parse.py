@@ -34,6 +34,7 @@ class ClaudeParser(EventParser):
 
     def __init__(self, request: LaunchRequest) -> None:
         super().__init__()
+        self._answered = True  # what it tells was used, whatever its end
         self._cost_before = (request.resume and request.resume.before.cost_usd) or Decimal(0)
         self._tokens = _LiveTokens()
         self._result: dict[str, Any] | None = None

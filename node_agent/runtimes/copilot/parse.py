@@ -9,7 +9,7 @@ from typing import Any
 from node_agent.runtimes import base
 from node_agent.runtimes.copilot.tools import call_of, is_denied
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of, total_of
-from node_agent.runtimes.outcome import EventParser, since, spent, without_end
+from node_agent.runtimes.outcome import EventParser, since, without_end
 from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.receipt import Usage
 
@@ -30,9 +30,7 @@ class CopilotParser(EventParser):
     def __init__(self, request: base.LaunchRequest) -> None:
         super().__init__(request.model)
         self._before = request.resume.before if request.resume else Usage()
-        self._known = self._answered = False
         self._turns = 0
-        self._answer = ""
         self._error: dict[str, Any] | None = None
         self._end: dict[str, Any] | None = None
         self._report: Usage | None = None
@@ -41,12 +39,6 @@ class CopilotParser(EventParser):
     def usage(self) -> Usage:
         """The model's turns as they come; tokens from the report."""
         return self._report or Usage(turns=self._turns)
-
-    def _said(self) -> str:
-        return self._answer
-
-    def _spent(self, failure: FailureKind | None) -> Usage:
-        return spent(failure, self._answered, self.usage)
 
     # ---- events
     def _event(self, event: dict[str, Any]) -> Iterator[base.Activity]:

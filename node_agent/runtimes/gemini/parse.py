@@ -12,7 +12,7 @@ from typing import Any
 from node_agent.runtimes import base
 from node_agent.runtimes.gemini.tools import call_of
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of
-from node_agent.runtimes.outcome import DETAIL_CHARS, EventParser, spent, without_end
+from node_agent.runtimes.outcome import DETAIL_CHARS, EventParser, without_end
 from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.receipt import Usage
 
@@ -32,10 +32,9 @@ class GeminiParser(EventParser):
 
     def __init__(self, request: base.LaunchRequest) -> None:
         super().__init__(request.model)
-        self._known = self._answered = False
         self._asked = True
         self._turns = 0
-        self._answer = self._trouble = ""
+        self._trouble = ""
         self._end: dict[str, Any] | None = None
 
     @property
@@ -51,12 +50,6 @@ class GeminiParser(EventParser):
             output_tokens=max(thought, count_of(stats.get("output_tokens"))),
             turns=self._turns,
         )
-
-    def _said(self) -> str:
-        return self._answer
-
-    def _spent(self, failure: FailureKind | None) -> Usage:
-        return spent(failure, self._answered, self.usage)
 
     # ---- events
     def _event(self, event: dict[str, Any]) -> Iterator[base.Activity]:

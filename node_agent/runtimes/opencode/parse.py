@@ -12,7 +12,7 @@ from typing import Any
 from node_agent.runtimes import base
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of, total_of, usd_of
 from node_agent.runtimes.opencode.tools import DENIED, call_of
-from node_agent.runtimes.outcome import EventParser, spent, without_end
+from node_agent.runtimes.outcome import EventParser, without_end
 from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.receipt import Usage
 
@@ -31,8 +31,7 @@ class OpencodeParser(EventParser):
 
     def __init__(self, request: base.LaunchRequest) -> None:
         super().__init__(request.model)
-        self._answer = ""
-        self._answered = self._has_usage = False
+        self._has_usage = False
         self._usage = Usage()
         self._end: dict[str, Any] | None = None
 
@@ -40,12 +39,6 @@ class OpencodeParser(EventParser):
     def usage(self) -> Usage:
         """The steps that finished so far."""
         return self._usage
-
-    def _said(self) -> str:
-        return self._answer
-
-    def _spent(self, failure: FailureKind | None) -> Usage:
-        return spent(failure, self._answered, self.usage)
 
     # ---- events
     def _event(self, event: dict[str, Any]) -> Iterator[base.Activity]:

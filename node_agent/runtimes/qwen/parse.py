@@ -11,7 +11,7 @@ from typing import Any
 
 from node_agent.runtimes import base
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, list_of, text_of, total_of
-from node_agent.runtimes.outcome import EventParser, since, spent, without_end
+from node_agent.runtimes.outcome import EventParser, since, without_end
 from node_agent.runtimes.qwen.tools import call_of, is_denied
 from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.receipt import Usage
@@ -28,8 +28,6 @@ class QwenParser(EventParser):
     def __init__(self, request: base.LaunchRequest) -> None:
         super().__init__(request.model)
         self._before = request.resume.before if request.resume else Usage()
-        self._known = self._answered = False
-        self._answer = ""
         self._live = Usage()
         self._result: dict[str, Any] | None = None
 
@@ -43,9 +41,6 @@ class QwenParser(EventParser):
 
     def _said(self) -> str:
         return text_of(self._result.get("result")) if self._result else self._answer
-
-    def _spent(self, failure: FailureKind | None) -> Usage:
-        return spent(failure, self._answered, self.usage)
 
     # ---- events
     def _event(self, event: dict[str, Any]) -> Iterator[base.Activity]:
