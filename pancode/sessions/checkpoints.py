@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from pancode.control.core import Core
 from pancode.control.run import at
@@ -14,7 +16,7 @@ from pancode.core.values import replace
 from pancode.errors import UsageError
 from pancode.life.continuing import must_have_ended
 from pancode.sessions.session import SessionChain, load
-from pancode.sessions.shapes import CheckpointsShape
+from pancode.sessions.shapes import CheckpointShape, CheckpointsShape
 from pancode.workflow.handing import result_commit
 
 MOST_POINTS = 100
@@ -105,16 +107,17 @@ def _shape(tx: Transaction, session: str, row: SessionRow | None) -> Checkpoints
     return {
         "session": session,
         "next": str(row.restored["name"]) if row is not None and row.restored else None,
-        "checkpoints": [
-            {
-                "name": str(one["name"]),
-                "run": str(one["run"]),
-                "commit": _commit(tx, str(one["run"])),
-                "by": str(one["by"]),
-                "at": at(one["at_ms"]),
-            }
-            for one in (() if row is None else row.points)
-        ],
+        "checkpoints": [_point(tx, one) for one in (() if row is None else row.points)],
+    }
+
+
+def _point(tx: Transaction, one: Mapping[str, Any]) -> CheckpointShape:
+    return {
+        "name": str(one["name"]),
+        "run": str(one["run"]),
+        "commit": _commit(tx, str(one["run"])),
+        "by": str(one["by"]),
+        "at": at(one["at_ms"]),
     }
 
 
