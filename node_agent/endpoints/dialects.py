@@ -325,12 +325,6 @@ def read_llamacpp(ask: ServerClient, memory: Memory) -> ServerReading:
         return ServerReading(models=tuple(_llamacpp_model(one, {}, Residence.NOT_LOADED) for one in models))
     if props.fields.get("role") == "router":
         return _router(ask, items(ask.get("/models?autoload=false").fields, "data"))
-    return _single(ask, memory, models, props)
-
-
-def _single(
-    ask: ServerClient, memory: Memory, models: list[Mapping[str, Any]], props: ServerReply
-) -> ServerReading:
     fields, asleep = props.fields, flag(props.fields, "is_sleeping") is True
     total = number(fields, "total_slots")
     if total is None:

@@ -168,8 +168,15 @@ _VERDICTS = {
 }
 
 
-def verify_receipt(envelope: signing.Envelope, keys: TrustedKeys, run: str | None = None) -> Verified:
-    """Checks the node's signature, the countersignature, and whether the content is consistent."""
+def verify_text(text: str | bytes, keys: TrustedKeys, run: str | None = None) -> Verified:
+    """Checks the node's signature, the countersignature, and whether the content is consistent.
+
+    Bytes without an envelope are TAMPERED.
+    """
+    try:
+        envelope = signing.parse_envelope(text)
+    except signing.WireRefusal as refusal:
+        return Verified(ReceiptVerdict.TAMPERED, (VerificationCheck("envelope", False, refusal.detail),))
     checks: list[VerificationCheck] = []
     try:
         signer = signing.verify(envelope, _plain(keys.nodes))
@@ -192,15 +199,6 @@ def verify_receipt(envelope: signing.Envelope, keys: TrustedKeys, run: str | Non
     if all(check.ok for check in checks):
         return Verified(ReceiptVerdict.PASS, tuple(checks), claims)
     return Verified(ReceiptVerdict.TAMPERED, tuple(checks))
-
-
-def verify_text(text: str | bytes, keys: TrustedKeys, run: str | None = None) -> Verified:
-    """As `verify_receipt`, for any bytes: bytes without an envelope are TAMPERED."""
-    try:
-        envelope = signing.parse_envelope(text)
-    except signing.WireRefusal as refusal:
-        return Verified(ReceiptVerdict.TAMPERED, (VerificationCheck("envelope", False, refusal.detail),))
-    return verify_receipt(envelope, keys, run)
 
 
 _STEP = ("signed by the node", "countersigned by the coordinator", "content")

@@ -86,14 +86,12 @@ class PullAsked:
 
 def pull_request(run: Run, asked: PullAsked, cost: str) -> PullRequest:
     """`cost`: in words. The title is the first line of the commit's message, or of the task without one."""
-    lines = safe_lines(message_of(run, asked.message))
+    # The lines that say something, each short and without control characters.
+    lines = [
+        cut(safe(line).strip(), _WORD) for line in message_of(run, asked.message).splitlines() if line.strip()
+    ]
     ends = f"Closes {asked.closes}\n\n" if asked.closes else ""
     return PullRequest(asked.branch, lines[0] if lines else run.id, ends + _text(run, cost))
-
-
-def safe_lines(text: str) -> list[str]:
-    """The lines that say something, each short and without control characters."""
-    return [cut(safe(line).strip(), _WORD) for line in text.splitlines() if line.strip()]
 
 
 def cut(text: str, most: int) -> str:

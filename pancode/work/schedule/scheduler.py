@@ -29,19 +29,6 @@ _BEFORE = 20
 """How many runs are followed back to find the firing behind an event."""
 
 
-def called_by(
-    core: Core, tx: Transaction, schedule: Schedule, trigger: OnEvent
-) -> tuple[Schedule, list[Firing]]:
-    """The firings for events since the schedule's mark; the schedule with its new mark, where that counts."""
-    since = core.feed.since(int(schedule.mark or 0))
-    if since is None:  # more happened than the feed keeps
-        return replace(schedule, mark=str(core.feed.last)), []
-    found = [_firing(tx, schedule, event) for event in since if _wanted(tx, event, trigger)]
-    if found or len(since) > BEHIND:
-        schedule = replace(schedule, mark=str(since[-1].number))
-    return schedule, found
-
-
 def _wanted(tx: Transaction, event: FeedEvent, trigger: OnEvent) -> bool:
     return occasion_of(event) == trigger.occasion and fits(trigger.where, facts_of(tx, event))
 
@@ -215,7 +202,13 @@ class Scheduler(FeedThread):
         """What calls it beside the clock: events, or a push."""
         trigger = trigger_of(schedule.trigger)
         if isinstance(trigger, OnEvent):
-            return called_by(self._core, tx, schedule, trigger)
+            since = self._core.feed.since(int(schedule.mark or 0))
+            if since is None:  # more happened than the feed keeps
+                return replace(schedule, mark=str(self._core.feed.last)), []
+            found = [_firing(tx, schedule, event) for event in since if _wanted(tx, event, trigger)]
+            if found or len(since) > BEHIND:
+                schedule = replace(schedule, mark=str(since[-1].number))
+            return schedule, found
         head = self.heads.get(watched(schedule, trigger)) if isinstance(trigger, OnPush) else None
         if head is None or head == schedule.mark:
             return schedule, []
