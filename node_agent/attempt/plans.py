@@ -37,7 +37,7 @@ def work_plan(
     marker = str(order.identity)
     stdin = str(folder / STDIN) if launch.stdin else None
     agent = Step("agent", StepKind.AGENT, launch.argv, str(folder / OUT), str(folder / ERR), stdin)
-    # The variables for a program that dispatches from inside a run: the parent of the new run, and its depth.
+    # By these a program that dispatches from inside a run tells the new run's parent and depth.
     return PhasePlan(
         id=marker,
         phase=WORK,

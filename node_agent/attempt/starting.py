@@ -53,7 +53,7 @@ def _prepare(case: Case, anew: bool) -> Turn:
         case.context.workspaces.lend(
             case.identity, launch.login, bool(case.order.setup) and not ready.restored
         )
-        # Gives the files to the agent's user, after our last write.
+        # The files become those of the agent's user, after our last write.
         if launch.inside and launch.owner is not None:
             case.context.workspaces.hand_over(case.identity, case.order.workspace, launch.owner)
     except LinkDown:
@@ -265,8 +265,8 @@ def _set_up_ended(case: Case, record: ExitRecord, rebooted: bool) -> Turn:
     if fault is not None:
         return _never_ran(case, _with_last_lines(case, fault))
     try:
-        # Keep the set-up's files before the agent can change them. The key is from before set-up, which may
-        # change lockfiles.
+        # The set-up's files are kept before the agent can change them. The key is from before set-up, which
+        # may change lockfiles.
         key = case.entry.prepared.get("cache")
         kept = () if key is None else case.context.workspaces.keep(case.order, key)
         baseline = case.context.workspaces.baseline(case.identity, case.order.workspace)

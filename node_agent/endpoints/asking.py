@@ -8,16 +8,13 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from node_agent.chat.client import first_of
 from node_agent.endpoints.places import EndpointAddress
 from node_agent.link.trusting import believing
 from node_agent.wire.clock import Clock
 from node_agent.wire.model import MOST
-
-if TYPE_CHECKING:
-    pass
 
 WORD_CHARS = 200
 _SIZES = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
@@ -185,7 +182,7 @@ class Http:
                 httpx2.Client(verify=tls, trust_env=False, timeout=limit) as client,
                 client.stream(method, f"{place.url}{path}", json=body, headers=headers) as answer,
             ):
-                # Read the whole answer in time: a slow server must not keep a thread.
+                # The whole answer must come in time: a slow server must not keep a thread.
                 data = bytearray()
                 for piece in answer.iter_bytes():
                     data += piece

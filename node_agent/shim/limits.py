@@ -92,7 +92,7 @@ class Consumption:
         if memory is None and processes is None:
             return ""
         pids = [pid for pid, _ in self._members()]
-        # (processes and threads, bytes in memory with what is shared counted for each).
+        # Threads count as processes do, and memory that is shared counts for each.
         threads = resident = 0
         for pid in pids:
             fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()

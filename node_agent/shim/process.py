@@ -243,7 +243,7 @@ def _carries(pid: int, needle: bytes) -> bool:
     try:
         return needle in _read(f"/proc/{pid}/environ").split(b"\0")
     except PermissionError:  # another user's, or one of ours that holds a key and lets nobody look into it
-        # Check whether it is our own user's, with a path of that attempt among its arguments.
+        # It must be our own user's, with a path of that attempt among its arguments.
         marker = needle.partition(b"=")[2]
         try:
             words = _read(f"/proc/{pid}/cmdline").split(b"\0")

@@ -415,7 +415,7 @@ class Checkouts:
         if workspace.kind == "none":  # an empty folder is made anew as quickly as it is looked at
             self._make(identity, workspace, places)
             return places.tree
-        # The content of `ready`: the order and the boot; after a power loss files may be empty.
+        # After a power loss files may be empty, so `ready` names the order and the boot.
         boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
         mark = json.dumps({"boot": boot, "workspace": workspace.model_dump(mode="json")}, sort_keys=True)
         if places.ready.is_file() and places.ready.read_text() == mark:

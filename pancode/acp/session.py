@@ -202,7 +202,7 @@ class EditorSession:
                     return self._missed()
             if self._cancelled.is_set():
                 if not patience_ms:
-                    # End the turn at work; a sitting that has not begun never does.
+                    # The turn at work ends; a sitting that has not begun never does.
                     if not in_turn(partial(self._acts.cancel, self._reader.talk.turn)):
                         self._acts.end()
                     patience_ms = self._fleet.clock.mono_ms() + CANCEL_MS

@@ -52,7 +52,7 @@ def once(context: ApiContext, mark: RequestMark, status: int, act: Callable[[], 
         answer = act()
         text = bytes(AsciiJson(_kept(answer), status).body).decode()
     except BaseException as error:
-        # Whether it was refused, so that nothing was begun; anything else may have failed half way.
+        # What was refused has begun nothing; anything else may have failed half way.
         refused = isinstance(error, PancodeError) and response_of(error).status_code < 500
         _after(lambda: failed(context.core, mark, refused))
         raise

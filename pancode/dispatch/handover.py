@@ -117,7 +117,7 @@ class TakingBack:
     def ask(self, left: Mapping[str, int], in_vain: Sequence[Run]) -> None:
         """`left`: the slots that are free after this round; `in_vain`: runs that found none."""
         known, asked, free = self._work.core.live.binding.recalled, dict[str, str](), dict(left)
-        # As they would begin if all waited here.
+        # They come as they would begin if all waited here.
         found = {fence.run: fence for line in self._lines.waiting.values() for fence in line}
         for fence in [found[run.id] for run in in_order(self._runs.values())]:
             identity = identity_of(fence)

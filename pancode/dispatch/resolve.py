@@ -578,7 +578,6 @@ def with_other(
         if isinstance(found, Unresolved) or not any(one.fits for one in found.candidates):
             continue
         if passes(found):
-            # The fields of the run that differ with the provider, as plain JSON.
             return replace(
                 resolved,
                 other={

@@ -122,7 +122,7 @@ def judge(core: Core) -> None:
         fences = open_fences(work.tx)
         if not fences and not core.live.outages.away:
             return
-        # In the story of each run that is at work: its node is not heard, and it is heard again.
+        # The story of each run that is at work says that its node is not heard, and that it is heard again.
         states = {view.node.name: view.state for view in views}
         away = work.core.live.outages.away
         for key, fence in list(away.items()):

@@ -125,7 +125,7 @@ def decisions(runs: Iterable[Run], standing: Standing, whole: bool = True) -> It
     for run in runs:
         if not whole and not _any(free) and not _any(room):
             break
-        # All facts that decide where the run may go.
+        # These are all facts that decide where the run may go.
         shunned = tuple((name, shun.why) for name, shun in standing.shunned.get(run.id, {}).items())
         wish = (wish_of(run), shunned, standing.holds(run) if standing.room else None)
         why = in_vain.get(wish)

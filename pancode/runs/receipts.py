@@ -93,7 +93,7 @@ def verify(core: Core, text: str, streams: Streams) -> VerdictShape:
         run = find_run(tx, text)
         stored = _decisive(tx, run)
         keys = keyring.trusted(tx)
-        # The receipt of each node that judged the result, by itself, and whether it is about this result.
+        # Each node that judged the result has a receipt of its own, which must be about this result.
         seen = trust_in(run)
         every = () if seen is None else (*seen.earlier, seen)
         second = [check for one in every for check in _verdict(tx, run, one, keys)]

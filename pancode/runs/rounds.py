@@ -200,7 +200,7 @@ def turn(core: Core, woken: bool = False) -> int:
             health.look(core)
         act(core)
         liveness.beat(core)
-        # What other threads wanted to have on record.
+        # Other threads may have wanted something on record.
         waiting = core.live.to_record
         while not waiting.empty():
             level, what, detail = waiting.get()

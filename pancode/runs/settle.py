@@ -174,7 +174,7 @@ def _accept(work: Work, letter: Letter, proofs: Proofs) -> None:
     case = work.case_of(claims.identity)
     if case is None:
         return
-    # Countersigned, and handed on for the archive.
+    # It is countersigned, and handed on for the archive.
     countersigned = core.key_for(letter.node).countersign(letter.envelope)
     text = countersigned.model_dump_json()
     proofs.kept.append((letter.claims.identity, text))

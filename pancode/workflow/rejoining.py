@@ -171,8 +171,7 @@ def taken(work: Work, step: WorkflowStep, run: Run) -> None:
     assert workflow is not None  # a workflow is never deleted
     if run.terms.get("in_step"):
         steps = {one.name: one for one in rows.steps_of(work.tx, workflow.id)}
-        # The step with its next run, and the steps that need it: they wait to begin after it. Other steps
-        # that did not end well stay as they are.
+        # The steps that need it wait to begin after it; others that did not end well stay as they are.
         every = tuple(steps.values())
         after = [one for one in every if step.name in ancestors(one.name, every)]
         later = [once_more(one) for one in after if one.state is not WorkflowStepState.DONE]

@@ -169,7 +169,6 @@ def _below(path: str, top: str) -> bool:
 
 
 def _words(reading: ScriptReading, words: Sequence[ShellWord], fed: bool, depth: int) -> None:
-    # The command as one line, for a person and for the comparison with rules.
     line, first = " ".join("?" if word.text is None else word.text for word in words)[:2_000], words[0]
     if first.text is None or first.glob or _is_no_program(first.text) or depth > MOST_NESTED:
         reading.acts.append(CommandAction(A.UNKNOWN, line))

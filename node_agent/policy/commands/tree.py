@@ -128,7 +128,7 @@ _ready: Callable[[], None] | None = None
 
 def take_apart(raw: bytes) -> ParsedScript:
     """Parse here, in C code, the bytes that `parse` let through."""
-    # A parser for each script: several threads read scripts, and two must not share one.
+    # Each script has a parser of its own: several threads read scripts, and two must not share one.
     from tree_sitter import Parser
 
     root = Parser(_language()).parse(raw).root_node

@@ -48,8 +48,8 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     provider = _provider(env.get(URL) or VENDOR, KEY in env)
     if kept is not None and not (KEY in env or URL in env):
         login = {f"codex/{LOGIN_FILE}": kept}
-        # The options by subscription, through the same provider; Codex's own one would bring plugins and
-        # tools that its vendor runs.
+        # A subscription goes through the same provider: Codex's own one would bring plugins and tools that
+        # its vendor runs.
         without = {"features.apps": False, "features.plugins": False}
         provider = {**_named(SUBSCRIPTION, {"requires_openai_auth": True}), **without}
     walled = place.isolation is Isolation.SANDBOX

@@ -63,7 +63,7 @@ class CopilotParser(EventParser):
                 self._end = event
                 self._session = text_of(event.get("sessionId")) or self._session
             case _:
-                # The line behind the stream: the report has no type.
+                # The report is the line behind the stream, and has no type.
                 if "type" not in event and "modelMetrics" in event:
                     self._report = _usage(dict_of(event.get("modelMetrics")), self._before, self._turns)
                     yield base.UsageGrew(self._report)
@@ -102,7 +102,7 @@ class CopilotParser(EventParser):
         if self._end is None:
             return without_end(end, self._lines, self._known, "a result event")
         if self._error is not None:
-            # The failure in an error event without a later one; without a status the server's answer was cut.
+            # Without a status the server's answer was cut.
             words = text_of(self._error.get("message"), "an error without words")
             if status := count_of(self._error.get("statusCode")):
                 return by_status(status), words

@@ -132,7 +132,7 @@ def _env(request: LaunchRequest, place: Place, own: Mapping[str, str], model: st
 
 def _settings(request: LaunchRequest, place: Place, env: Mapping[str, str], model: str) -> dict[str, Any]:
     provider, _, name = model.partition("/")
-    # The one model, which need be none that it has heard of.
+    # The model need be none that it has heard of.
     asked = {"options": {"reasoningEffort": LEVELS[request.reasoning]}} if request.reasoning else {}
     limit = {"context": 131072, "output": 8192}
     known = {name: {"name": name, "tool_call": True, "limit": limit, **asked}}

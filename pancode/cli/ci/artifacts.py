@@ -45,7 +45,7 @@ def write_artifacts(client: Client, run: str, folder: Path) -> list[str]:
             (folder / name).unlink(missing_ok=True)  # of an earlier run
         for name, made in texts.items():
             _write(folder / name, [made()])
-        # Names of the streams of all attempts. A log is that of the winning attempt, else of the newest.
+        # A log is that of the winning attempt, else of the newest.
         attempts: dict[str, list[str]] = client.get(path_of("runs", run, "streams"))["streams"]
         logs = [f"{stream}.log" for stream in sorted({name for names in attempts.values() for name in names})]
         for name in logs:

@@ -337,7 +337,7 @@ def carried_out(
 
     It has no terminal: it can ask nobody, and paints over nothing. What writes too much or too long is ended.
     """
-    # The folder of another machine that was named for this command.
+    # A folder of another machine may have been named for this command.
     there = remote_of(os.environ)
     process = subprocess.Popen(
         [*program, *(["-C", there.folder] if there is not None and there.folder is not None else []), *argv],

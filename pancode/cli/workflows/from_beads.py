@@ -40,7 +40,7 @@ def read_beads(text: str, name: str, only: Collection[str] = ()) -> tuple[Bead, 
     `only`: these tasks, and what blocks them. UsageError `no_beads` for what is no such file, has no open
     task, waits for what is neither open nor closed, or for itself.
     """
-    # By id; the last line about one counts.
+    # The last line about an entry counts.
     rows: dict[str, dict[str, Any]] = {}
     for number, line in enumerate(filter(str.strip, text.splitlines()), 1):
         try:

@@ -164,7 +164,7 @@ def finished(face: Face, shape: dict[str, Any]) -> int:
     """The end of a workflow that was waited for; its status."""
     client = face.client()
     if face.can_ask() and any(step["landing"]["status"] == landings.HELD for step in landed_steps(shape)):
-        # Whoever sits there says yes to what a landing holds, or no; the workflow as it is then.
+        # Whoever sits there says yes to what a landing holds, or no.
         for step in landed_steps(shape):
             if step["landing"]["status"] == landings.HELD and step["landing"].get("yes"):
                 with suppress(ApiError):  # what stands against it is in the workflow's own words below
@@ -182,7 +182,7 @@ def landed_steps(shape: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _words(shape: dict[str, Any], last: dict[str, Any] | None) -> str:
     answer = safe_block(last["answer"]) if last is not None else ""
-    # Each change that is not landed, with the command that helps; of a batch only those.
+    # Of a batch only the changes that are not landed are told, each with the command that helps.
     told, empty = "", dict[str, Any](files=[], tree="", branch=None, gate=None)
     for step in landed_steps(shape):
         landing = {**empty, "run": step["run"], **step["landing"]}

@@ -159,7 +159,7 @@ class Lander:
         if commit is None or run.project is None:
             raise WorkspaceError(f"{run.id} changed nothing", why=f"it ended {run.outcome}: {run.reason}")
         base = run.workspace.get("base")
-        # As at its dispatch: what was held back then is no change now.
+        # The allowed files are those of its dispatch: what was held back then is no change now.
         return LandRequest(
             repo,
             snapshot,

@@ -86,7 +86,7 @@ class PullAsked:
 
 def pull_request(run: Run, asked: PullAsked, cost: str) -> PullRequest:
     """`cost`: in words. The title is the first line of the commit's message, or of the task without one."""
-    # The lines that say something, each short and without control characters.
+    # Only lines that say something count, each short and without control characters.
     lines = [
         cut(safe(line).strip(), _WORD) for line in message_of(run, asked.message).splitlines() if line.strip()
     ]

@@ -108,7 +108,6 @@ def _holder(resolution: Resolution, may_allow: bool) -> GateVerdict:
     needs, fitting = _needs(resolution, may_allow), [c for c in resolution.candidates if c.fits]
     enough = [c for c in fitting if needs.enough(c.isolation)]
     if not (enough if fitting else needs.enough(None)):
-        # The refusal, with the nodes' own reasons for their missing sandbox, and the fix.
         missing = [(c.name, c.no_sandbox) for c in fitting if c.no_sandbox is not None][:MOST_NAMED]
         why = "".join(f"; {name}: {with_words(problem.what, problem.fix)}" for name, problem in missing)
         return refused(

@@ -448,7 +448,6 @@ async def bring_up(remote: Remote, plan: BringUpPlan, progress: Progress) -> Nod
         run.done(False)
         run.begin(StepName.BUNDLE, "make the node bundle")
         bundle, python = await asyncio.to_thread(bundle_for, plan.store, found)
-        # From the first folder to the first heartbeat.
         place = NodeLocation.of(plan.fleet, found)
         made = [await run.act(remote, step) for step in steps.first_steps(place, found, bundle, python)]
         key = made[-1].output.decode("ascii", "replace").strip()

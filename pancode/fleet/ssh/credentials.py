@@ -73,7 +73,7 @@ def offered(target: Target, login: SshLogin) -> OfferedKeys:
     named = target.identities or _default_identities(login.home)
     files = [p for p in named if os.path.isfile(p)]
     usable = [p for p in files if _is_usable(p)]
-    # The agent's keys when only named identities may be used; an identity may be a .pub file.
+    # Where only named identities may be used, these are the agent's; an identity may be a .pub file.
     names = [p if p.endswith(".pub") else p + ".pub" for p in files]
     halves = [p for p in names if os.path.isfile(p)]
     agent = target.agent_path if halves or not target.identities_only else None

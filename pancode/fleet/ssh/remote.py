@@ -109,7 +109,7 @@ class Remote:
     ) -> Completed:
         began = asyncio.get_running_loop().time()
         process = await self._open(command)
-        # Feed and read to the end; what is over the limit is thrown away, so the command never blocks.
+        # What is over the limit is read and thrown away, so that the command never blocks.
         try:
             feed = asyncio.ensure_future(_feed(process, stdin))
             try:

@@ -92,7 +92,7 @@ class Rounds:
 
     def _failed(self, error: Exception, failures: int) -> None:
         if isinstance(error, UnavailableError | ConfigError):
-            # Once, until it is another one or all was well in between; the status shows it all the time.
+            # It is logged once, until it is another one or all was well; the status shows it all the time.
             before, self._context.trouble.now = self._context.trouble.now, error
             if before is None or str(before) != str(error):
                 log.warning("%s (%s); fix: %s", error, error.why, error.fix)

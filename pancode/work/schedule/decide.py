@@ -51,7 +51,7 @@ def decide(view: ScheduleView) -> Decided:
     due = [*[one for one in kept if view.schedule.paused is None or "by" in one.cause], *_due(view)]
     # After a clock was set back its times come again, and a key keeps each from firing twice.
     schedule = replace(view.schedule, seen_ms=view.now_ms, next_ms=_next(view))
-    # New and changed firings: those that begin, wait, or are left out as another one runs.
+    # A firing begins, waits, or is left out as another one runs.
     changed: list[Firing] = []
     trigger = trigger_of(view.schedule.trigger)
     gathers = isinstance(trigger, OnPush | OnWebhook)

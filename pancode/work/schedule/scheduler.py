@@ -43,7 +43,7 @@ def _firing(tx: Transaction, schedule: Schedule, event: FeedEvent) -> Firing:
         cause={"event": event.number, "kind": event.kind.value, "run": event.run},
         depth=depth,
     )
-    # The schedules behind it; that of a firing which was refused is named by the event itself.
+    # The schedule of a firing that was refused is named by the event itself.
     own = event.data.get("schedule")
     why = too_deep(schedule.name, depth, {one.schedule for one in behind} | ({str(own)} if own else set()))
     if why is None:
@@ -104,7 +104,7 @@ class FiringStarter:
             if not self._is_there(firing):
                 with self._core.ports.ledger.transaction() as tx:
                     rows.must_have_its_token(tx, schedule, self._core.wall_ms())
-                # What the places of a task stand for; ids and commits, so that no word of a stranger gets in.
+                # Places of a task stand for ids and commits alone, so that no word of a stranger gets in.
                 found = {RUN_PLACE: firing.cause.get("run"), COMMIT_PLACE: firing.cause.get("commit")}
                 wanted = work_of(schedule.work, schedule.name).about(
                     {place: str(value) for place, value in found.items() if value}

@@ -105,7 +105,7 @@ def commit(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) -> BegunW
         rows.ask_to_advance(work, workflow)
         if not core.live.binding.waiting:
             bind_in(work)
-    # Each once, however many steps it is about.
+    # Each warning is told once, however many steps it is about.
     warnings = (warnings_of(one.judged, one.taken) for one in ready if one.judged is not None)
     return BegunWorkflow(workflow, tuple(dict.fromkeys(word for words in warnings for word in words)))
 
