@@ -153,7 +153,7 @@ class Mirrors:
     def lend(self, repo_id: str, git_dir: Path, snapshot: str) -> Path | None:
         """Fill an attempt's new repository with what its snapshot reaches; the folder that it borrows."""
         with self._locked(repo_id):
-            # A snapshot without a commit below it is whole in the repository itself, which then borrows nothing.
+            # A snapshot without a commit below it is whole in the repository, which then borrows nothing.
             mirror = self._home.mirror(repo_id)
             git = NodeGit(mirror)
             with suppress(FileNotFoundError):
