@@ -22,34 +22,7 @@ OK, FAILED, BAD_SETTINGS, HELD = 0, 1, 78, 73
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; an exit status."""
-    parser = argparse.ArgumentParser(prog="pancode-node", description=__doc__)
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
-    for name, verb in (
-        ("key", key),
-        ("run", run),
-        ("status", show),
-        ("version", show_version),
-        ("remove", remove),
-        ("login", login),
-        ("secret", secret),
-        ("install", install),
-        ("reach", reach),
-    ):
-        sub = verbs.add_parser(name, help=verb.__doc__, description=verb.__doc__)
-        sub.add_argument("--home", help="this fleet's folder on this node")
-        sub.add_argument("--json", action="store_true", help="for programs")
-        sub.set_defaults(verb=verb)
-        if verb is login:
-            sub.add_argument("runtime", help="whose login it is, such as claude")
-        if verb is secret:
-            sub.add_argument("name", help="such as ANTHROPIC_API_KEY")
-        if verb is install:
-            sub.add_argument("runtimes", nargs="*", help="such as claude; without: what was installed before")
-            sub.add_argument("--version", default="", help="this version (default: the newest that fits)")
-            sub.add_argument("--away", action="store_true", help="take away what was installed")
-        if verb is reach:
-            sub.add_argument("--offered", action="store_true", help="by the link on standard input")
-    args = parser.parse_args(argv)
+    args = _parser().parse_args(argv)
     os.umask(0o077)
     verb: Callable[[argparse.Namespace], int] = args.verb
     try:
@@ -201,3 +174,34 @@ def _home(args: argparse.Namespace) -> NodeHome:
 
 def _say(text: str, stream: TextIO | None = None) -> None:
     (stream or sys.stdout).write(text + "\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pancode-node", description=__doc__)
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    for name, verb in (
+        ("key", key),
+        ("run", run),
+        ("status", show),
+        ("version", show_version),
+        ("remove", remove),
+        ("login", login),
+        ("secret", secret),
+        ("install", install),
+        ("reach", reach),
+    ):
+        sub = verbs.add_parser(name, help=verb.__doc__, description=verb.__doc__)
+        sub.add_argument("--home", help="this fleet's folder on this node")
+        sub.add_argument("--json", action="store_true", help="for programs")
+        sub.set_defaults(verb=verb)
+        if verb is login:
+            sub.add_argument("runtime", help="whose login it is, such as claude")
+        if verb is secret:
+            sub.add_argument("name", help="such as ANTHROPIC_API_KEY")
+        if verb is install:
+            sub.add_argument("runtimes", nargs="*", help="such as claude; without: what was installed before")
+            sub.add_argument("--version", default="", help="this version (default: the newest that fits)")
+            sub.add_argument("--away", action="store_true", help="take away what was installed")
+        if verb is reach:
+            sub.add_argument("--offered", action="store_true", help="by the link on standard input")
+    return parser
