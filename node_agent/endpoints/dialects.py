@@ -208,17 +208,13 @@ def _kept(answer: ServerReply) -> dict[str, Any]:
     """The facts without template, licence and tensors, which are long."""
     fields, info = answer.fields, inner(answer.fields, "model_info")
     arch = str(info.get("general.architecture", ""))
+    found = re.search(r"^num_ctx\s+(\d+)", word(fields, "parameters") or "", re.MULTILINE)
     return {
         "capabilities": fields.get("capabilities"),
         "ctx_max": number(info, f"{arch}.context_length"),
         "parameters": number(info, "general.parameter_count"),
-        "num_ctx": _num_ctx(word(fields, "parameters")),
+        "num_ctx": int(found[1]) if found else None,
     }
-
-
-def _num_ctx(parameters: str | None) -> int | None:
-    found = re.search(r"^num_ctx\s+(\d+)", parameters or "", re.MULTILINE)
-    return int(found[1]) if found else None
 
 
 def _ollama_model(

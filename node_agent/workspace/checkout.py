@@ -441,15 +441,6 @@ class Checkouts:
         if workspace.kind == "none":
             return
         self.fetch(identity, workspace)
-        self._check_out(identity, workspace, places)
-
-    def fetch(self, identity: AttemptId, workspace: Workspace) -> None:
-        """The attempt's snapshot into the mirror, if it has one."""
-        if workspace.kind == "git":
-            repo_id, commit = _pair(workspace)
-            self._mirrors.bring(identity, repo_id, commit, workspace.object_format)
-
-    def _check_out(self, identity: AttemptId, workspace: Workspace, places: AttemptFolders) -> None:
         repo_id, commit = _pair(workspace)
         branch, object_format = f"pancode/{identity.run}", workspace.object_format
         places.git.mkdir(mode=0o700)
@@ -467,6 +458,12 @@ class Checkouts:
         self._warm.remember(places, repo_id, object_format)
         # Written last: until here no git that starts in the tree finds a repository there.
         (places.tree / ".git").write_text(f"gitdir: {places.git.resolve()}\n")
+
+    def fetch(self, identity: AttemptId, workspace: Workspace) -> None:
+        """The attempt's snapshot into the mirror, if it has one."""
+        if workspace.kind == "git":
+            repo_id, commit = _pair(workspace)
+            self._mirrors.bring(identity, repo_id, commit, workspace.object_format)
 
     def _warmly(self, places: AttemptFolders, workspace: Workspace) -> bool:
         """Check whether an earlier checkout was brought to the snapshot; False: the tree is empty."""

@@ -100,7 +100,9 @@ def carry_out(core: Core, asked: Action, land: Land, stopping: Callable[[], bool
     except UnavailableError:
         raise
     except PancodeError as error:
-        report = _refused(error)
+        said = {"status": error.code.replace("_", " "), "error": str(error), "fix": error.fix}
+        detail = {"why": f"{error}: {error.why}", "yes": error.details.get("yes", "").split()}
+        report = {**said, **detail, "held": int(error.details.get("held", "0"))}
     if report["status"] == CALLED_OFF and stopping():
         return
     done = (landed(report, way),) if report["status"] == LANDED else ()
@@ -118,12 +120,6 @@ def _with_it(core: Core, settled: str, by: Run, report: Mapping[str, Any], way: 
         return
     updated = {**report, "gate": {"detail": f"settled and judged in {by.id}"}}
     _signal(core, settled, landed(updated, way), LandingOver(updated, by=way.by))
-
-
-def _refused(error: PancodeError) -> dict[str, Any]:
-    report = {"status": error.code.replace("_", " "), "error": str(error), "fix": error.fix}
-    detail = {"why": f"{error}: {error.why}", "yes": error.details.get("yes", "").split()}
-    return {**report, **detail, "held": int(error.details.get("held", "0"))}
 
 
 def landed(report: Mapping[str, Any], asked: LandWay) -> Landed:

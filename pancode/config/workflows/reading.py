@@ -170,7 +170,17 @@ class _FileReading:
 
     def _graph(self, head: FileEntry | None, written: object) -> list[Json]:
         defaults = self._defaults(head)
-        placed = self._placed(written)
+        placed: list[graph.PlacedStep] = []
+        for key, own, entry in self._entries("steps", StepEntry):
+            names = [step.name for step in placed]
+            name = self._name(key, own, entry, names, listed=isinstance(written, list))
+            before = tuple(names[-1:]) if isinstance(written, list) else ()
+            given = self._written("steps").get(own)
+            words = given if isinstance(given, dict) else ()
+            needs = before if entry.needs is None else entry.needs
+            placed.append(
+                graph.PlacedStep(key, name, entry, needs, frozenset(_field(word) for word in words))
+            )
         graph.StepGraph(placed, self._problems).check()
         steps = [self._graph_step(step, defaults) for step in placed]
         for step, made in zip(placed, steps, strict=True):
@@ -188,20 +198,6 @@ class _FileReading:
                 "somebody else has written it, and a shell would run it",
                 "let the script read a file: .pancode/inputs/ORIGINAL.md, or NAME.md of an earlier step",
             )
-
-    def _placed(self, written: object) -> list[graph.PlacedStep]:
-        placed: list[graph.PlacedStep] = []
-        for key, own, entry in self._entries("steps", StepEntry):
-            names = [step.name for step in placed]
-            name = self._name(key, own, entry, names, listed=isinstance(written, list))
-            before = tuple(names[-1:]) if isinstance(written, list) else ()
-            given = self._written("steps").get(own)
-            words = given if isinstance(given, dict) else ()
-            needs = before if entry.needs is None else entry.needs
-            placed.append(
-                graph.PlacedStep(key, name, entry, needs, frozenset(_field(word) for word in words))
-            )
-        return placed
 
     def _name(self, key: str, own: str, entry: StepEntry, names: list[str], *, listed: bool) -> str:
         if entry.name is not None and not listed:

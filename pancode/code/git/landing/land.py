@@ -239,7 +239,13 @@ def _land(seen: GitProject, depot: Depot, request: LandRequest, gates: Gates | N
         unless_called_off(way[1])
         if gate is not None and not gate.ok:
             return not_passed(gate)
-        return _written(seen, depot, _Ready(merged.tree, changes, ours), gate, way)
+        ready = _Ready(merged.tree, changes, ours)
+        try:
+            _write(seen, depot, ready, way)
+        except TreeChanged as changed:
+            path = os.fsencode(changed.path)
+            return replace(_refused((Conflict(shown(path), "changed while the landing went on"),)), gate=gate)
+        return LandReport(LandStatus.LANDED, tuple(shown(change.path) for change in ready.changes), gate=gate)
 
 
 def merge_result(
@@ -261,17 +267,6 @@ def merge_result(
 def not_passed(gate: LandingGates) -> LandReport:
     """Nothing is written: its gates failed, or a person is asked first."""
     return LandReport(LandStatus.HELD if gate.held else LandStatus.GATE_FAILED, (), gate.held, gate)
-
-
-def _written(
-    seen: GitProject, depot: Depot, merged: _Ready, gate: LandingGates | None, way: _Way
-) -> LandReport:
-    try:
-        _write(seen, depot, merged, way)
-    except TreeChanged as changed:
-        path = os.fsencode(changed.path)
-        return replace(_refused((Conflict(shown(path), "changed while the landing went on"),)), gate=gate)
-    return LandReport(LandStatus.LANDED, tuple(shown(change.path) for change in merged.changes), gate=gate)
 
 
 def _write(seen: GitProject, depot: Depot, merged: _Ready, way: _Way) -> None:

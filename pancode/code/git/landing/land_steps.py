@@ -67,7 +67,10 @@ def free_branch(seen: GitProject, name: str) -> FreeBranch:
             fix="name the other branch, or a new one",
         )
     for folder in _git_dirs(seen):
-        if f"{_HEADS}{name}" in _rebased(folder):
+        names = (folder / kind / "head-name" for kind in ("rebase-merge", "rebase-apply"))
+        if f"{_HEADS}{name}" in [
+            name.read_text(errors="replace").strip() for name in names if name.is_file()
+        ]:
             raise GitRefusal(
                 f"branch {name} is being rebased",
                 why=f"git keeps the state of that in {folder}",
@@ -87,11 +90,6 @@ def _git_dirs(seen: GitProject) -> Iterator[Path]:
     """The git dirs of this checkout, of the main one, and of every other worktree."""
     common = seen.common_dir
     yield from dict.fromkeys((seen.git_dir, common, *sorted((common / "worktrees").glob("*"))))
-
-
-def _rebased(folder: Path) -> list[str]:
-    names = (folder / kind / "head-name" for kind in ("rebase-merge", "rebase-apply"))
-    return [name.read_text(errors="replace").strip() for name in names if name.is_file()]
 
 
 ABSENT = "000000"
