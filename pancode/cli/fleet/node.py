@@ -138,13 +138,9 @@ def ls(face: Json) -> None:
         "STATE": "state",
         "SLOTS": slots_of,
         "LABELS": _labels,
-        "PROBLEMS": _count,
+        "PROBLEMS": lambda node: len(node["problems"]) or None,
     }
     face.show(answer, lambda: listing(answer["nodes"], columns, "no node; pancode node add NAME"))
-
-
-def _count(node: dict[str, Any]) -> int | None:
-    return len(node["problems"]) or None
 
 
 def _labels(shape: dict[str, Any]) -> str:
