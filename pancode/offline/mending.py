@@ -84,7 +84,11 @@ def _configuration(home: Path) -> Iterator[Mend]:
     names = missing(home)
     if names:
         wrong = f"there is no {', '.join(names)} in {home}: the shipped values count"
-        yield Mend(wrong, "pancode init", partial(write_files, home))
+        yield Mend(wrong, "pancode init", partial(_written, home))
+
+
+def _written(home: Path) -> None:
+    write_files(home)
 
 
 def _leaves_room(home: Path) -> bool:
