@@ -134,6 +134,12 @@ def carry_out(core: Core, files: FilesOfRuns, plan: Retention, by: str) -> None:
             files.forget_logs(name)
 
 
+def _is_due(core: Core) -> bool:
+    with core.ports.ledger.transaction() as tx:
+        done = tx.get(Setting, DONE)
+    return done is None or not 0 <= core.wall_ms() - done.changed_ms < DAY_MS
+
+
 class DailyRetention(PeriodicThread):
     """A thread that does so once a day, also if the coordinator runs for less than a day at a time."""
 
@@ -144,9 +150,7 @@ class DailyRetention(PeriodicThread):
     def look(self) -> bool:
         """Whether it was due, and is done."""
         core = self._core
-        with core.ports.ledger.transaction() as tx:
-            done = tx.get(Setting, DONE)
-        if not (done is None or not 0 <= core.wall_ms() - done.changed_ms < DAY_MS):
+        if not _is_due(core):
             return False
         carry_out(core, self._files, planned(core, self._files), BY)
         with unit_of_work(core) as work:

@@ -45,11 +45,7 @@ def enrol(core: Core, name: str, public_key: str) -> Node:
         node = _known(work.tx, name)
         if node.public_key == key.text():
             return node
-        # One machine has one name: under two, removing the one would end the other.
-        for other in work.tx.find(Node, {"tag": key.tag}):
-            if other.name != node.name and other.removed != NodeState.REMOVED:
-                why = f"the node home there holds the key of {other.name} ({key.tag})"
-                raise _same_machine(node.name, other.name, why)
+        _refuse_duplicate(work.tx, node, key)
         if node.tag is not None:
             work.audit("trust", "warning", "node key replaced", node=name, old=node.tag, new=key.tag)
             keyring.end(work.tx, name, node.public_key, core.wall_ms())
@@ -60,6 +56,14 @@ def enrol(core: Core, name: str, public_key: str) -> Node:
         work.tx.put(enrolled)
         keyring.begin(work.tx, keyring.NODE, name, key, core.wall_ms())
         return enrolled
+
+
+def _refuse_duplicate(tx: Transaction, node: Node, key: PublicKey) -> None:
+    """One machine has one name: under two, removing the one would end the other."""
+    for other in tx.find(Node, {"tag": key.tag}):
+        if other.name != node.name and other.removed != NodeState.REMOVED:
+            why = f"the node home there holds the key of {other.name} ({key.tag})"
+            raise _same_machine(node.name, other.name, why)
 
 
 def _same_machine(name: str, other: str, why: str) -> ConflictError:

@@ -186,18 +186,21 @@ def forget(core: Core, asked: Forgotten, by: str) -> list[str]:
         fix = "name runs, or a time: pancode history forget --before 30d"
         raise UsageError("nothing was named that should be forgotten", fix=fix, code="bad_value")
     with unit_of_work(core) as work:
-        now_ms = core.wall_ms()
-        meant = [_note(work.tx, text).run for text in asked.runs]
-        if asked.before is not None:
-            until = moment_ms(asked.before, now_ms)
-            where = {} if asked.project is None else {"project": asked.project}
-            meant += [note.run for note in work.tx.find(RunNote, where) if note.at_ms <= until]
-        gone = list(dict.fromkeys(meant))
+        gone = _meant(work.tx, asked, core.wall_ms())
         for run in gone:
             work.tx.delete(RunNote, run)
         if gone:
             work.audit("config", "info", "notes forgotten", by=by, runs=gone[:100], count=len(gone))
     return gone
+
+
+def _meant(tx: Transaction, asked: Forgotten, now_ms: int) -> list[str]:
+    meant = [_note(tx, text).run for text in asked.runs]
+    if asked.before is not None:
+        until = moment_ms(asked.before, now_ms)
+        where = {} if asked.project is None else {"project": asked.project}
+        meant += [note.run for note in tx.find(RunNote, where) if note.at_ms <= until]
+    return list(dict.fromkeys(meant))
 
 
 def _shape(core: Core, tx: Transaction, note: RunNote) -> NoteShape:
