@@ -63,7 +63,17 @@ class FleetServer:
         self._peers: list[_Peer] = []
         self._open: dict[int, _OpenCall] = {}
         self.turn = False
-        self._listener = _listening(home)
+        # It is bound through its open folder: its path may be too long.
+        with suppress(OSError):
+            os.unlink(os.path.join(home, SOCKET))
+        self._listener = socket.socket(socket.AF_UNIX)
+        folder = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._listener.bind(f"/proc/self/fd/{folder}/{SOCKET}")
+        finally:
+            os.close(folder)
+        self._listener.listen(MOST_PEERS)
+        self._listener.setblocking(False)
 
     def declared(self) -> dict[str, Any]:
         """As `session/new` names it."""
@@ -207,18 +217,3 @@ class FleetServer:
 
 def _result(text: str, *, ok: bool) -> dict[str, Any]:
     return {"content": [{"type": "text", "text": text}], "isError": not ok}
-
-
-def _listening(home: str) -> socket.socket:
-    """The socket in the run's home, bound through its open folder: its path may be too long."""
-    with suppress(OSError):
-        os.unlink(os.path.join(home, SOCKET))
-    made = socket.socket(socket.AF_UNIX)
-    folder = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        made.bind(f"/proc/self/fd/{folder}/{SOCKET}")
-    finally:
-        os.close(folder)
-    made.listen(MOST_PEERS)
-    made.setblocking(False)
-    return made

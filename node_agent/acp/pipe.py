@@ -112,18 +112,15 @@ class AcpPipe:
                 self._complaints = (self._complaints + data)[-MOST_WORDS:]
                 os.write(2, data)
             else:
-                self._take(data)
-
-    def _take(self, data: bytes) -> None:
-        *whole, rest = data.split(b"\n")
-        for line in whole:
-            self._rest += line
-            if self._rest.strip():
-                self._messages.append(self._read(bytes(self._rest)))
-            self._rest.clear()
-        self._rest += rest
-        if len(self._rest) > MOST_LINE:
-            raise self._broken(f"it said more than {MOST_LINE >> 20} MiB in one message")
+                *whole, rest = data.split(b"\n")
+                for line in whole:
+                    self._rest += line
+                    if self._rest.strip():
+                        self._messages.append(self._read(bytes(self._rest)))
+                    self._rest.clear()
+                self._rest += rest
+                if len(self._rest) > MOST_LINE:
+                    raise self._broken(f"it said more than {MOST_LINE >> 20} MiB in one message")
 
     def _read(self, line: bytes) -> Message:
         try:

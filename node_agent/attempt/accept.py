@@ -97,7 +97,10 @@ def judge(opened: Opened, view: AcceptView) -> Judgement:
     if order.node != view.node:
         return Refuse(OrderRefusal.WRONG_NODE, f"for node {order.node}", None)
     if view.known is not None:
-        return _again(opened, view.known)
+        if view.known.digest == opened.digest:
+            return AlreadyAccepted(view.known.mark)
+        detail = f"fence {opened.order.identity} was given to another order ({view.known.digest[:10]})"
+        return Refuse(OrderRefusal.FENCE_CONFLICT, detail, opened.order.identity)
     why = _never(order, view) or _not_now(order, view) or _not_here(order, view)
     if why is not None:
         return Refuse(why[0], why[1], order.identity)
@@ -116,13 +119,6 @@ def begins(order: Order, view: AcceptView) -> Accept | Hold | Refuse:
 
 
 Why = tuple[OrderRefusal, str] | None
-
-
-def _again(opened: Opened, known: JournalRecord) -> Judgement:
-    if known.digest == opened.digest:
-        return AlreadyAccepted(known.mark)
-    detail = f"fence {opened.order.identity} was given to another order ({known.digest[:10]})"
-    return Refuse(OrderRefusal.FENCE_CONFLICT, detail, opened.order.identity)
 
 
 def _never(order: Order, view: AcceptView) -> Why:

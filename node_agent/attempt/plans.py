@@ -37,13 +37,14 @@ def work_plan(
     marker = str(order.identity)
     stdin = str(folder / STDIN) if launch.stdin else None
     agent = Step("agent", StepKind.AGENT, launch.argv, str(folder / OUT), str(folder / ERR), stdin)
+    # By these a program that dispatches from inside a run tells the new run's parent and depth.
     return PhasePlan(
         id=marker,
         phase=WORK,
         marker=marker,
         cwd=str(work),
         below=order.workspace.folder,
-        env={**launch.env, **_who_runs(order)},
+        env={**launch.env, **{RUN: order.identity.run, DEPTH: str(order.depth)}},
         steps=(agent,),
         limits=limits_of(order, ceiling),
         grace=Grace(tempo.grace_int_ms, tempo.grace_term_ms),
@@ -53,12 +54,6 @@ def work_plan(
 def is_walled(plan: PhasePlan) -> bool:
     """Check whether the phase runs behind a wall: either every step does, or none."""
     return any(step.walled or step.wall for step in plan.steps)
-
-
-def _who_runs(order: Order) -> dict[str, str]:
-    """The variables for a program that dispatches from inside a run: the parent of the new run, and its
-    depth."""
-    return {RUN: order.identity.run, DEPTH: str(order.depth)}
 
 
 def setup_plan(order: Order, work: PhasePlan, folder: Path) -> PhasePlan:
@@ -79,7 +74,8 @@ def time_left(order: Order, before: Iterable[ExitRecord]) -> int:
 def gates_plan(order: Order, work: PhasePlan, folder: Path, tempo: Tempo, wall_ms: int) -> PhasePlan:
     """The gates one after the other, and the score command, in the checkout and environment of the agent."""
     log, score = str(folder / GATES_LOG), str(folder / SCORE)
-    steps = [Step(_step_name(n), StepKind.GATE, g.argv, log, log) for n, g in enumerate(order.gates)]
+    # A gate's own name may be longer than a step's may be.
+    steps = [Step(f"gate {n + 1}", StepKind.GATE, g.argv, log, log) for n, g in enumerate(order.gates)]
     if order.score is not None:
         steps.append(Step("score", StepKind.GATE, order.score, score, log))
     return PhasePlan(
@@ -99,11 +95,6 @@ def _without_logins(env: Mapping[str, str]) -> dict[str, str]:
     """The agent's login is for no other program: not in its environment, not in its plan on disk."""
     own = {AGENT_ONLY, *env.get(AGENT_ONLY, "").split()}
     return {name: value for name, value in env.items() if name not in own}
-
-
-def _step_name(number: int) -> str:
-    """A gate's own name may be longer than a step's may be."""
-    return f"gate {number + 1}"
 
 
 def limits_of(order: Order, ceiling: Ceiling) -> PhaseLimits:

@@ -105,13 +105,11 @@ class _Reader:
         if name in _JUNIT_LEVELS:
             self._reads_text = False
         if name == "testcase" and self._case is not None:
-            self._take(self._case)
+            case = self._case
+            rule = ".".join(filter(None, (case.get("classname", ""), case.get("name", ""))))
+            place = (case.get("file", ""), line_number(case.get("line", "")))
+            self.results.append(ReadResult(self._level, rule, *place, self._words))
             self._case = None
-
-    def _take(self, case: Mapping[str, str]) -> None:
-        rule = ".".join(filter(None, (case.get("classname", ""), case.get("name", ""))))
-        place = (case.get("file", ""), line_number(case.get("line", "")))
-        self.results.append(ReadResult(self._level, rule, *place, self._words))
 
 
 _SARIF_LEVELS = ("error", "warning", "note", "none")
@@ -227,7 +225,9 @@ def _report(name: str, source: _Source, clean: Callable[[str], str], left: int) 
     except UnreadableReportError as why:
         return GateReport(file=name, form="unknown", counts={}, unread=clean(str(why)))
     counts = Counter(one.level for one in read.results)
-    worst = sorted((one for one in read.results if one.level in _WORST), key=_rank)[:MOST_RESULTS]
+    worst = sorted(
+        (one for one in read.results if one.level in _WORST), key=lambda one: _WORST.index(one.level)
+    )[:MOST_RESULTS]
     results = list[ReportResult]()
     for one in worst:
         file = unquote(one.file.removeprefix("file://")) if one.file.startswith("file://") else one.file
@@ -262,10 +262,6 @@ def _read(source: _Source) -> tuple[ReportForm, ReadReport]:
     if begin == b"<":
         return "junit", read_junit(data)
     raise UnreadableReportError("it is neither JUnit (XML) nor SARIF (JSON)")
-
-
-def _rank(one: ReadResult) -> int:
-    return _WORST.index(one.level)
 
 
 def _size(result: ReportResult) -> int:

@@ -53,7 +53,9 @@ def _prepare(case: Case, anew: bool) -> Turn:
         case.context.workspaces.lend(
             case.identity, launch.login, bool(case.order.setup) and not ready.restored
         )
-        _hand_over(case, launch)
+        # The files become those of the agent's user, after our last write.
+        if launch.inside and launch.owner is not None:
+            case.context.workspaces.hand_over(case.identity, case.order.workspace, launch.owner)
     except LinkDown:
         return unstarted(case, after_wait=True) or Wait(
             "the depot cannot be reached", case.context.tempo.retry_ms
@@ -129,7 +131,12 @@ def spawn(case: Case) -> Turn:
             reopen(case)
             runner.start(first, plan)
         except RunnerError as failed:
-            return _not_spawned(case, failed)
+            # The start failed, but a slow shim may still come: the stop keeps it from executing anything.
+            first = case.before_gates[0]
+            case.context.runner.stop(first, "the start failed")
+            if not isinstance(case.context.runner.look(first), NotStarted):
+                return case.mark(Mark.SPAWNED, None)
+            return case.mark(Mark.EXITED, runner_fault(failed))
         except StepFailed as failed:
             return case.mark(Mark.EXITED, Fault(failed.kind, str(failed)))
     return case.mark(Mark.SPAWNED, None)
@@ -214,21 +221,6 @@ def _without_gateway(order: Order, door: GatewayAccess | None) -> tuple[str, ...
     return (NO_LAST_TURN,) if order.limits.wrap_up else ()
 
 
-def _hand_over(case: Case, launch: Launch) -> None:
-    """Gives the files to the agent's user, after our last write."""
-    if launch.inside and launch.owner is not None:
-        case.context.workspaces.hand_over(case.identity, case.order.workspace, launch.owner)
-
-
-def _not_spawned(case: Case, failed: RunnerError) -> Turn:
-    """The start failed, but a slow shim may still come: the stop keeps it from executing anything."""
-    first = case.before_gates[0]
-    case.context.runner.stop(first, "the start failed")
-    if not isinstance(case.context.runner.look(first), NotStarted):
-        return case.mark(Mark.SPAWNED, None)
-    return case.mark(Mark.EXITED, runner_fault(failed))
-
-
 def runner_fault(failed: RunnerError) -> Fault:
     kind = FailureKind.DISK_FULL if failed.disk_full else FailureKind.NODE_INTERNAL
     return Fault(kind, str(failed))
@@ -273,7 +265,10 @@ def _set_up_ended(case: Case, record: ExitRecord, rebooted: bool) -> Turn:
     if fault is not None:
         return _never_ran(case, _with_last_lines(case, fault))
     try:
-        kept = _kept(case)
+        # The set-up's files are kept before the agent can change them. The key is from before set-up, which
+        # may change lockfiles.
+        key = case.entry.prepared.get("cache")
+        kept = () if key is None else case.context.workspaces.keep(case.order, key)
         baseline = case.context.workspaces.baseline(case.identity, case.order.workspace)
     except StepFailed as failed:
         return _never_ran(case, Fault(failed.kind, str(failed)))
@@ -296,13 +291,6 @@ def _took(case: Case, record: ExitRecord, why_not: tuple[str, ...]) -> str:
     key = case.entry.prepared.get("cache")
     kept = "; its result is kept for later runs" if key is not None and not why_not else ""
     return f"set-up took {(record.ended_mono_ms - record.began_mono_ms) / 1000:.1f} s{kept}"
-
-
-def _kept(case: Case) -> tuple[str, ...]:
-    """Keep the set-up's files before the agent can change them. The key is from before set-up, which may
-    change lockfiles."""
-    key = case.entry.prepared.get("cache")
-    return () if key is None else case.context.workspaces.keep(case.order, key)
 
 
 def _start_agent(case: Case) -> Turn:

@@ -207,7 +207,9 @@ def setup_fault(record: ExitRecord, stop: StopNote | None, limits: Held = NO_LIM
     fault = work_fault(record, None, stop, limits)
     if fault is not None or record.ended is PhaseEnd.DONE:
         return fault
-    return Fault(FailureKind.SETUP_FAILED, _how(record.steps[-1]))
+    step = record.steps[-1]
+    ended = f"signal {step.signal}" if step.signal is not None else f"exit {step.exit_code}"
+    return Fault(FailureKind.SETUP_FAILED, f"{step.name}: {ended}")
 
 
 def _with_key(by: StepEndedBy, limits: Held) -> str:
@@ -248,11 +250,6 @@ def _exec_fault(last: StepRecord) -> Fault:
     if missing:
         return Fault(FailureKind.RUNTIME_MISSING, words)
     return Fault(FailureKind.NODE_INTERNAL, words)
-
-
-def _how(step: StepRecord) -> str:
-    ended = f"signal {step.signal}" if step.signal is not None else f"exit {step.exit_code}"
-    return f"{step.name}: {ended}"
 
 
 def change_fault(read_only: bool, kind: str, files: Sequence[str], fault: Fault | None) -> Fault | None:

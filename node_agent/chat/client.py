@@ -133,22 +133,17 @@ async def _asked(server: Server, body: Mapping[str, Any]) -> AsyncIterator[httpx
             client.stream("POST", f"{server.url}{PATH}", json=body, headers=headers) as response,
         ):
             if response.status_code != 200:
-                raise refusal(response.status_code, await _head(response), _wait_of(response))
+                data = b""
+                async for piece in response.aiter_bytes():
+                    data += piece
+                    if len(data) >= MOST_ERROR:
+                        break
+                raise refusal(response.status_code, data[:MOST_ERROR], _wait_of(response))
             yield response
     except (httpx2.ConnectError, httpx2.ConnectTimeout) as exc:
         raise Trouble(f"cannot be reached: {_words(exc)}", passing=True, reached=False) from exc
     except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
         raise Trouble(f"the connection broke: {_words(exc)}", passing=True) from exc
-
-
-async def _head(response: httpx2.Response) -> bytes:
-    """The start of an error's body."""
-    data = b""
-    async for piece in response.aiter_bytes():
-        data += piece
-        if len(data) >= MOST_ERROR:
-            break
-    return data[:MOST_ERROR]
 
 
 def _wait_of(response: httpx2.Response) -> float | None:

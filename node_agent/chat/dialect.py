@@ -194,7 +194,15 @@ class Stream:
         if value.get("error"):
             self.error = words_of(value)
         self.model = value["model"] if isinstance(value.get("model"), str) else self.model
-        self._count(value)
+        usage, timings = value.get("usage"), value.get("timings")
+        if isinstance(usage, dict):
+            details = usage.get("prompt_tokens_details")
+            self.prompt_tokens = _number(usage.get("prompt_tokens"), self.prompt_tokens)
+            self.tokens = _number(usage.get("completion_tokens"), self.tokens)
+            if isinstance(details, dict):
+                self.cached_tokens = _number(details.get("cached_tokens"), self.cached_tokens)
+        if isinstance(timings, dict) and isinstance(timings.get("predicted_per_second"), int | float):
+            self.stated_speed = float(timings["predicted_per_second"])
         choices = value.get("choices")
         first = choices[0] if isinstance(choices, list) and choices else None
         return self._choice(first) if isinstance(first, dict) else ""
@@ -247,17 +255,6 @@ class Stream:
         parts[0] = parts[0] or given
         parts[1] += name
         parts[2] += arguments
-
-    def _count(self, value: Mapping[str, Any]) -> None:
-        usage, timings = value.get("usage"), value.get("timings")
-        if isinstance(usage, dict):
-            details = usage.get("prompt_tokens_details")
-            self.prompt_tokens = _number(usage.get("prompt_tokens"), self.prompt_tokens)
-            self.tokens = _number(usage.get("completion_tokens"), self.tokens)
-            if isinstance(details, dict):
-                self.cached_tokens = _number(details.get("cached_tokens"), self.cached_tokens)
-        if isinstance(timings, dict) and isinstance(timings.get("predicted_per_second"), int | float):
-            self.stated_speed = float(timings["predicted_per_second"])
 
 
 def _parts(function: Any) -> tuple[str, str]:

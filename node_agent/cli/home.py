@@ -58,7 +58,11 @@ def look(home: NodeHome) -> HomeReport:
         storage = JournalFiles(home.journal)
         for name in storage.names():
             try:
-                entries.append(_entry(storage, name))
+                records = [from_json(raw) for raw in storage.read(name)]
+                entry = opened(records[0])
+                for record in records[1:]:
+                    entry = folded(entry, record)
+                entries.append(entry)
             except (ValueError, KeyError, IndexError, TypeError):
                 if storage.folder(name).exists():  # else it serves another attempt meanwhile
                     unreadable.append(name)
@@ -85,14 +89,6 @@ def is_held(lock: Path) -> bool:
     finally:
         os.close(fd)
     return False
-
-
-def _entry(storage: JournalFiles, name: str) -> JournalRecord:
-    records = [from_json(raw) for raw in storage.read(name)]
-    entry = opened(records[0])
-    for record in records[1:]:
-        entry = folded(entry, record)
-    return entry
 
 
 def _pid(path: Path) -> int | None:

@@ -8,16 +8,13 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from node_agent.chat.client import first_of
 from node_agent.endpoints.places import EndpointAddress
 from node_agent.link.trusting import believing
 from node_agent.wire.clock import Clock
 from node_agent.wire.model import MOST
-
-if TYPE_CHECKING:
-    import httpx2
 
 WORD_CHARS = 200
 _SIZES = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
@@ -185,24 +182,19 @@ class Http:
                 httpx2.Client(verify=tls, trust_env=False, timeout=limit) as client,
                 client.stream(method, f"{place.url}{path}", json=body, headers=headers) as answer,
             ):
-                return ServerReply(
-                    answer.status_code, self._read(answer, until), answer.headers.get("server", "")
-                )
+                # The whole answer must come in time: a slow server must not keep a thread.
+                data = bytearray()
+                for piece in answer.iter_bytes():
+                    data += piece
+                    if len(data) > MOST_BYTES or self._clock.mono_ms() > until:
+                        raise ValueError("the answer is too long, or takes too long")
+                return ServerReply(answer.status_code, bytes(data), answer.headers.get("server", ""))
         except httpx2.ConnectError as exc:
             raise _unreached(place, exc) from exc
         except httpx2.ConnectTimeout as exc:
             raise Silent("cannot be reached: timed out") from exc
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as exc:
             raise Silent(f"does not answer {path}: {str(exc) or type(exc).__name__}") from exc
-
-    def _read(self, answer: httpx2.Response, until: int) -> bytes:
-        """Read the whole answer in time: a slow server must not keep a thread."""
-        data = bytearray()
-        for piece in answer.iter_bytes():
-            data += piece
-            if len(data) > MOST_BYTES or self._clock.mono_ms() > until:
-                raise ValueError("the answer is too long, or takes too long")
-        return bytes(data)
 
 
 def _unreached(place: EndpointAddress, exc: BaseException) -> Silent:

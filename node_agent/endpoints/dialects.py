@@ -208,17 +208,13 @@ def _kept(answer: ServerReply) -> dict[str, Any]:
     """The facts without template, licence and tensors, which are long."""
     fields, info = answer.fields, inner(answer.fields, "model_info")
     arch = str(info.get("general.architecture", ""))
+    found = re.search(r"^num_ctx\s+(\d+)", word(fields, "parameters") or "", re.MULTILINE)
     return {
         "capabilities": fields.get("capabilities"),
         "ctx_max": number(info, f"{arch}.context_length"),
         "parameters": number(info, "general.parameter_count"),
-        "num_ctx": _num_ctx(word(fields, "parameters")),
+        "num_ctx": int(found[1]) if found else None,
     }
-
-
-def _num_ctx(parameters: str | None) -> int | None:
-    found = re.search(r"^num_ctx\s+(\d+)", parameters or "", re.MULTILINE)
-    return int(found[1]) if found else None
 
 
 def _ollama_model(
@@ -325,12 +321,6 @@ def read_llamacpp(ask: ServerClient, memory: Memory) -> ServerReading:
         return ServerReading(models=tuple(_llamacpp_model(one, {}, Residence.NOT_LOADED) for one in models))
     if props.fields.get("role") == "router":
         return _router(ask, items(ask.get("/models?autoload=false").fields, "data"))
-    return _single(ask, memory, models, props)
-
-
-def _single(
-    ask: ServerClient, memory: Memory, models: list[Mapping[str, Any]], props: ServerReply
-) -> ServerReading:
     fields, asleep = props.fields, flag(props.fields, "is_sleeping") is True
     total = number(fields, "total_slots")
     if total is None:

@@ -77,7 +77,13 @@ class Lobby:
         caller = _caller(task, writer)
         self._waiting[caller] = None
         if len(self._waiting) > MOST_WAITING:
-            self._make_room()
+            users = users_by_ports()
+            for waiting in self._waiting:
+                if waiting.uid is None:
+                    waiting.uid = users.get(waiting.ports)
+            for waiting in surplus(tuple(self._waiting), KEPT_WAITING):
+                del self._waiting[waiting]
+                waiting.task.cancel()
         try:
             yield caller
         finally:
@@ -98,15 +104,6 @@ class Lobby:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _make_room(self) -> None:
-        users = users_by_ports()
-        for caller in self._waiting:
-            if caller.uid is None:
-                caller.uid = users.get(caller.ports)
-        for caller in surplus(tuple(self._waiting), KEPT_WAITING):
-            del self._waiting[caller]
-            caller.task.cancel()
 
 
 def users_by_ports() -> dict[Ports, int]:

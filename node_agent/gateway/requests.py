@@ -208,17 +208,13 @@ def check_fetched(wire: Wire, asked: dict[str, Any]) -> None:
         if isinstance(value, list):
             todo += [one for one in value if isinstance(one, dict | list)]
         elif isinstance(value, dict):
-            _check_part(value)
+            if value.get("type") == "url":
+                _refuse_unless_data(value.get("url"))
+            for name in _ADDRESSES & value.keys():
+                found = value[name]
+                _refuse_unless_data(found.get("url") if isinstance(found, dict) else found)
             free = _FREE | {"input"} if value.get("type") in _CALLS else _FREE
             todo += [v for name, v in value.items() if isinstance(v, dict | list) and name not in free]
-
-
-def _check_part(part: dict[str, Any]) -> None:
-    if part.get("type") == "url":
-        _refuse_unless_data(part.get("url"))
-    for name in _ADDRESSES & part.keys():
-        value = part[name]
-        _refuse_unless_data(value.get("url") if isinstance(value, dict) else value)
 
 
 def _refuse_unless_data(address: Any) -> None:

@@ -61,12 +61,7 @@ class _Bytes:
 
 def server_name(data: bytes) -> str | None:
     """The name; None while more bytes are needed to know it. NotTls."""
-    message = _hello(data)
-    return None if message is None else _name_in(message)
-
-
-def _hello(data: bytes) -> bytes | None:
-    """The ClientHello, which may come in several records; None while it is not whole."""
+    # The ClientHello may come in several records.
     hello, at = b"", 0
     while len(data) - at >= _RECORD:
         kind, size = data[at], int.from_bytes(data[at + 3 : at + _RECORD], "big")
@@ -80,7 +75,7 @@ def _hello(data: bytes) -> bytes | None:
     if size > HELLO_BYTES or len(data) > 2 * HELLO_BYTES or (data and data[0] != _HANDSHAKE):
         raise NotTls("too long for the beginning of a TLS connection, or none")
     whole = len(hello) >= _FRONT and len(hello) >= _FRONT + size
-    return hello[_FRONT : _FRONT + size] if whole else None
+    return _name_in(hello[_FRONT : _FRONT + size]) if whole else None
 
 
 def _name_in(message: bytes) -> str:

@@ -184,7 +184,10 @@ class UpstreamResponse:
 
     def __init__(self, head: Head, line: UpstreamLine, pool: Upstream) -> None:
         self.head, self._line, self._pool = head, line, pool
-        self.status = _status(head)
+        word = head.start.split(" ", 2)[1]
+        if not head.start.startswith("HTTP/1.") or not (word.isdigit() and len(word) == 3):
+            raise BadMessage("the answer is not one of HTTP/1")
+        self.status = int(word)
         none = self.status in (204, 304)
         self.framing = 0 if none else framing_of(head, Framing.TO_THE_END)
         self._whole = False
@@ -269,10 +272,3 @@ def wait_asked(head: Head) -> int:
     """The whole seconds that the server asks its caller to wait; 0 when it does not, or names a date."""
     text = head.get("retry-after").strip().partition(".")[0]
     return min(int(text), LONGEST_WAIT_S) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-
-
-def _status(head: Head) -> int:
-    word = head.start.split(" ", 2)[1]
-    if not head.start.startswith("HTTP/1.") or not (word.isdigit() and len(word) == 3):
-        raise BadMessage("the answer is not one of HTTP/1")
-    return int(word)

@@ -1,4 +1,4 @@
-"""Finds facts about this machine: sizes, load, free disk, and which runtimes are ready on it."""
+"""Finds facts about this machine: sizes, load, heat, free memory and disk, and which runtimes are ready."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from node_agent.attempt.ceiling import Ceiling, limits_text
 from node_agent.machine.owner import OwnersFiles
 from node_agent.machine.programs import written_version
 from node_agent.machine.room import DiskUse, copies
-from node_agent.machine.sensors import heat, memory_free
 from node_agent.runtimes.base import Program, Runtime
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.runtimes.vendors import how_logged_in
@@ -36,6 +35,10 @@ FIRST_S = 0.5
 """The first look waits so long: most answers are there by then, and nobody waits for a heartbeat."""
 PROBE_EVERY_MS = 600_000
 MOST_FIX = 300
+_MEMORY, _ZONES = Path("/proc/meminfo"), Path("/sys/class/thermal")
+_KIB = 1024
+_HOTTEST = 150.0
+"""What claims to be hotter is no sensor."""
 
 
 class Finder:
@@ -337,3 +340,21 @@ class MachineProbe:
         return NodeProblem(
             what=f"less than {self._reserve >> 20} MB free in {self._home}", fix="free disk there"
         )
+
+
+def memory_free(path: Path = _MEMORY) -> int | None:
+    """Bytes that a program may still have without another one being moved out; None: not told here."""
+    with suppress(OSError, ValueError, IndexError):
+        for line in path.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * _KIB
+    return None
+
+
+def heat(zones: Path = _ZONES) -> float | None:
+    """Degrees Celsius of the hottest zone; None: there is none."""
+    found = []
+    for zone in zones.glob("thermal_zone*/temp"):
+        with suppress(OSError, ValueError):
+            found.append(int(zone.read_text()) / 1000)
+    return max((one for one in found if 0 < one < _HOTTEST), default=None)

@@ -472,6 +472,19 @@ class Capabilities:
         return tuple(flag for flag, done in does.items() if done)
 
 
+AGENT_PROGRAM = Capabilities(
+    stream=True,
+    tells_ran=True,
+    usage=True,
+    resume=True,
+    read_only_enforced=True,
+    prompted=True,
+    asks_first=True,
+    takes_turns=True,
+)
+"""What every agent program can do that we start, vendors' and ours."""
+
+
 @dataclass(frozen=True, slots=True)
 class Probe:
     """The discovery of a runtime: run each argument list, give (exit status or None, stdout) of each."""

@@ -58,11 +58,6 @@ COMPLAINT_CHARS = 200
 _REFUSED = frozenset({FailureKind.MODEL_AUTH, FailureKind.MODEL_BUSY})
 
 
-def spent(failure: FailureKind | None, answered: bool, usage: Usage) -> Usage:
-    """Nothing, where the model server took no request and had answered none before; else what was told."""
-    return NOTHING if failure in _REFUSED and not answered else usage
-
-
 def since(before: Usage, fresh: int, cached: int, output: int, turns: int) -> Usage:
     """What was used after `before`, where a program's numbers are of the whole session."""
     return Usage(
@@ -101,6 +96,9 @@ class EventParser(ABC):
         self._session: str | None = None
         self._model = model
         self._version: str | None = None
+        self._known = self._answered = False
+        """Whether it has told an event that is known; and whether its model has answered."""
+        self._answer = ""
         self._calls: Counter[ActionClass] = Counter()
         self._open: dict[str, ToolCall] = {}
         self._denials: list[Denial] = []
@@ -121,13 +119,13 @@ class EventParser(ABC):
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
         """The outcome and why, after the last event."""
 
-    @abstractmethod
     def _said(self) -> str:
         """The answer, after the last event."""
+        return self._answer
 
     def _spent(self, failure: FailureKind | None) -> Usage:
-        """The usage that the verdict books."""
-        return self.usage
+        """Nothing, where the model server took no request and had answered none before; else what it told."""
+        return NOTHING if failure in _REFUSED and not self._answered else self.usage
 
     def feed(self, chunk: bytes) -> list[Activity]:
         return [a for event in self._lines.feed(chunk) for a in self._event(event)]

@@ -6,9 +6,10 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from node_agent.runtimes import skills
-from node_agent.runtimes.base import BASE_FILES, Capabilities, LaunchRequest, Place, ProcessSpec, base_env
+from node_agent.runtimes.base import AGENT_PROGRAM, BASE_FILES, LaunchRequest, Place, ProcessSpec, base_env
 from node_agent.runtimes.starting import prompt_in, task_of
 from node_agent.runtimes.vendors import CONTEXT, HOSTED, KEY, LOGINS, NAME, URL, RuntimeProvider, split_model
 from node_agent.runtimes.workerspec import (
@@ -34,22 +35,15 @@ LOGIN = (
     "~/.pancode-node/*/secrets.json there)"
 )
 LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | {Reasoning.OFF: "none"}
-CAPABILITIES = Capabilities(
-    stream=True,
-    tells_ran=True,
-    usage=True,
-    resume=True,
-    read_only_enforced=True,
+CAPABILITIES = replace(
+    AGENT_PROGRAM,
     tool_list=True,
     turn_limit=True,
-    prompted=True,
-    asks_first=True,
     hears=True,
     asks_people=True,
     reasoning=frozenset(LEVELS),
     narrows=True,
     tells_turns=True,
-    takes_turns=True,
 )
 SDK_HOST = "sdk/program.py"
 """The program of runs on SDKs, in the node agent's own code."""

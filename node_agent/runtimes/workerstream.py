@@ -8,7 +8,7 @@ from typing import Any
 
 from node_agent.runtimes import base
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, list_of, text_of
-from node_agent.runtimes.outcome import DETAIL_CHARS, EventParser, shell_call, spent, without_end
+from node_agent.runtimes.outcome import DETAIL_CHARS, EventParser, shell_call, without_end
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.fleet import MOST_ARGUMENTS, is_fleet_tool_name
 from node_agent.wire.identity import LaidWords
@@ -34,7 +34,7 @@ class WorkerParser(EventParser):
     def __init__(self, request: base.LaunchRequest) -> None:
         super().__init__(request.model)
         self._usage = Usage()
-        self._known = self._has_usage = self._rests = False
+        self._has_usage = self._rests = False
         self._final: dict[str, Any] | None = None
 
     @property
@@ -46,9 +46,6 @@ class WorkerParser(EventParser):
         """The model's last words, and under them what the worker itself knows of the work."""
         result = text_of((self._final or {}).get("result"))
         return f"{result}{_report(dict_of((self._final or {}).get('report')))}"
-
-    def _spent(self, failure: FailureKind | None) -> Usage:
-        return spent(failure, self._usage.turns > 0, self._usage)
 
     # ---- events
     def _event(self, event: dict[str, Any]) -> Iterator[base.Activity]:
@@ -64,6 +61,7 @@ class WorkerParser(EventParser):
                 yield from self._call(event)
             case "usage":
                 self._usage = _usage(event)
+                self._answered = self._usage.turns > 0
                 self._has_usage = event.get("told") is True
                 yield base.UsageGrew(self._usage)
             case "heard" if count_of(event.get("number")):

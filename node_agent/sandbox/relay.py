@@ -55,14 +55,10 @@ def _pour(source: socket.socket, sink: socket.socket) -> None:
         sink.shutdown(socket.SHUT_WR)
     except OSError:  # whoever broke off: the other must not wait
         for end in (source, sink):
-            _break_off(end)
-
-
-def _break_off(end: socket.socket) -> None:
-    try:
-        end.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
 
 
 def main(argv: list[str]) -> int:

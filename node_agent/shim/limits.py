@@ -92,7 +92,13 @@ class Consumption:
         if memory is None and processes is None:
             return ""
         pids = [pid for pid, _ in self._members()]
-        threads, resident = _sums(pids)
+        # Threads count as processes do, and memory that is shared counts for each.
+        threads = resident = 0
+        for pid in pids:
+            fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+            if len(fields) > _RESIDENT:
+                threads += int(fields[_THREADS])
+                resident += int(fields[_RESIDENT]) * _PAGE
         files = 0 if memory is None else self._files(pids, now)
         if processes is not None and threads >= processes:
             return PROCESSES
@@ -167,17 +173,6 @@ class FairGame:
 def _is_set(path: str) -> bool:
     """Check whether the kernel holds a limit here: the controller is there, and somebody has set one."""
     return path[:1] == "/" and _read(path).strip() not in (b"", b"max")
-
-
-def _sums(pids: Iterable[int]) -> tuple[int, int]:
-    """(processes and threads, bytes in memory with what is shared counted for each)."""
-    threads = resident = 0
-    for pid in pids:
-        fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
-        if len(fields) > _RESIDENT:
-            threads += int(fields[_THREADS])
-            resident += int(fields[_RESIDENT]) * _PAGE
-    return threads, resident
 
 
 def _apportioned(pids: Iterable[int], files: int) -> int:

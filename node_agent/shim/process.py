@@ -243,17 +243,14 @@ def _carries(pid: int, needle: bytes) -> bool:
     try:
         return needle in _read(f"/proc/{pid}/environ").split(b"\0")
     except PermissionError:  # another user's, or one of ours that holds a key and lets nobody look into it
-        return _works_in(pid, needle.partition(b"=")[2])
+        # It must be our own user's, with a path of that attempt among its arguments.
+        marker = needle.partition(b"=")[2]
+        try:
+            words = _read(f"/proc/{pid}/cmdline").split(b"\0")
+            return any(marker in word.split(b"/") for word in words) and _owner(pid) == os.getuid()
+        except (OSError, ValueError, IndexError):
+            return False
     except OSError:  # ended
-        return False
-
-
-def _works_in(pid: int, marker: bytes) -> bool:
-    """Check whether it is our own user's, with a path of that attempt among its arguments."""
-    try:
-        words = _read(f"/proc/{pid}/cmdline").split(b"\0")
-        return any(marker in word.split(b"/") for word in words) and _owner(pid) == os.getuid()
-    except (OSError, ValueError, IndexError):
         return False
 
 

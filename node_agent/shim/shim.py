@@ -175,7 +175,8 @@ def main(argv: list[str]) -> int:
             plan = _checked(from_json(file.read()))
     except (OSError, ValueError) as exc:
         return _fail(folder, BAD_PLAN, f"plan: {exc}")
-    identity = to_json(_identity())
+    found = process.stat(os.getpid())
+    identity = to_json({"boot": process.boot_id(), "pid": os.getpid(), "start": found.start if found else 0})
     try:
         reserve(folder, len(plan["steps"]))
         if not create_exclusive(f"{folder}/{SPAWNED}", identity):
@@ -197,11 +198,6 @@ def _work(folder: str, identity: bytes, plan: dict[str, Any], reaper: bool) -> i
     except (OSError, ValueError) as exc:
         return _fail(folder, NO_SPACE, f"exit record: {exc}")
     return ENDED
-
-
-def _identity() -> dict[str, Any]:
-    found = process.stat(os.getpid())
-    return {"boot": process.boot_id(), "pid": os.getpid(), "start": found.start if found else 0}
 
 
 def _checked(plan: Any) -> dict[str, Any]:

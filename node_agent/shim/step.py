@@ -223,7 +223,8 @@ class StepRun:
         while True:
             keeper.reap()
             if self.pid in keeper.ended:
-                return self._at_the_end(limits)
+                why = self.taking.refused() or limits.at_the_end(sum(self.written()))
+                return filling.DISK if why == "none" and self.filling.ended() else why
             now = clock.mono_ms()
             why = "stop" if keeper.stop_asked() else limits.broken(now, sum(self.written()))
             if why:
@@ -234,10 +235,6 @@ class StepRun:
                 keeper.fell(self.pid)
                 return why
             keeper.pause(POLL_MS)
-
-    def _at_the_end(self, limits: limits.StepLimits) -> str:
-        why = self.taking.refused() or limits.at_the_end(sum(self.written()))
-        return filling.DISK if why == "none" and self.filling.ended() else why
 
     def written(self) -> list[int]:
         """Bytes that the step has added to its stdout and stderr."""

@@ -415,7 +415,9 @@ class Checkouts:
         if workspace.kind == "none":  # an empty folder is made anew as quickly as it is looked at
             self._make(identity, workspace, places)
             return places.tree
-        mark = _mark(workspace)
+        # After a power loss files may be empty, so `ready` names the order and the boot.
+        boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
+        mark = json.dumps({"boot": boot, "workspace": workspace.model_dump(mode="json")}, sort_keys=True)
         if places.ready.is_file() and places.ready.read_text() == mark:
             must_be_folder(places.tree)
             return places.tree
@@ -424,7 +426,10 @@ class Checkouts:
         except WorkspaceFailure:
             if workspace.repo is None or any(other != identity for other in self._home.attempts()):
                 raise  # somebody else borrows from the mirror
-            self._mend(workspace.repo)
+            if self._mirrors.sound(workspace.repo):
+                self._mirrors.drop_stores(workspace.repo)
+            else:
+                self._mirrors.renew(workspace.repo)
             self._make(identity, workspace, places)
         places.ready.write_text(mark)
         return places.tree
@@ -436,15 +441,6 @@ class Checkouts:
         if workspace.kind == "none":
             return
         self.fetch(identity, workspace)
-        self._check_out(identity, workspace, places)
-
-    def fetch(self, identity: AttemptId, workspace: Workspace) -> None:
-        """The attempt's snapshot into the mirror, if it has one."""
-        if workspace.kind == "git":
-            repo_id, commit = _pair(workspace)
-            self._mirrors.bring(identity, repo_id, commit, workspace.object_format)
-
-    def _check_out(self, identity: AttemptId, workspace: Workspace, places: AttemptFolders) -> None:
         repo_id, commit = _pair(workspace)
         branch, object_format = f"pancode/{identity.run}", workspace.object_format
         places.git.mkdir(mode=0o700)
@@ -462,6 +458,12 @@ class Checkouts:
         self._warm.remember(places, repo_id, object_format)
         # Written last: until here no git that starts in the tree finds a repository there.
         (places.tree / ".git").write_text(f"gitdir: {places.git.resolve()}\n")
+
+    def fetch(self, identity: AttemptId, workspace: Workspace) -> None:
+        """The attempt's snapshot into the mirror, if it has one."""
+        if workspace.kind == "git":
+            repo_id, commit = _pair(workspace)
+            self._mirrors.bring(identity, repo_id, commit, workspace.object_format)
 
     def _warmly(self, places: AttemptFolders, workspace: Workspace) -> bool:
         """Check whether an earlier checkout was brought to the snapshot; False: the tree is empty."""
@@ -488,19 +490,6 @@ class Checkouts:
     def date_as_new(self, identity: AttemptId, workspace: Workspace) -> None:
         """The files of the checkout are as new as in one that was just made. Nothing of it has run."""
         self._warm.date_as_new(self._home.places(identity), _pair(workspace)[0], workspace.object_format)
-
-    def _mend(self, repo_id: str) -> None:
-        """Makes a broken mirror again; no other attempt borrows from it now."""
-        if self._mirrors.sound(repo_id):
-            self._mirrors.drop_stores(repo_id)
-        else:
-            self._mirrors.renew(repo_id)
-
-
-def _mark(workspace: Workspace) -> str:
-    """The content of `ready`: the order and the boot; after a power loss files may be empty."""
-    boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
-    return json.dumps({"boot": boot, "workspace": workspace.model_dump(mode="json")}, sort_keys=True)
 
 
 def _pair(workspace: Workspace) -> tuple[str, str]:

@@ -284,20 +284,16 @@ def _send_new(peer: socket.socket, name: str, file: IO[bytes], stored: int | Non
         must_agree(read_line(peer))
     elif left:
         ask(peer, op="append", name=name, offset=stored, length=left)
-        _send_bytes(peer, file, stored, left)
+        file.seek(stored)
+        rest = left
+        while rest > 0:
+            chunk = file.read(min(CHUNK, rest))
+            if not chunk:
+                raise WorkspaceFailure(f"{file.name} became shorter while it was sent")
+            send(peer, chunk)
+            rest -= len(chunk)
         must_agree(read_line(peer))
     return stored + left
-
-
-def _send_bytes(peer: socket.socket, file: IO[bytes], offset: int, length: int) -> None:
-    file.seek(offset)
-    left = length
-    while left > 0:
-        chunk = file.read(min(CHUNK, left))
-        if not chunk:
-            raise WorkspaceFailure(f"{file.name} became shorter while it was sent")
-        send(peer, chunk)
-        left -= len(chunk)
 
 
 def _digest(file: IO[bytes]) -> tuple[int, str]:

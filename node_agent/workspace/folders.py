@@ -16,7 +16,7 @@ from node_agent.attempt.left_for_others import MOST_VALUE as MOST_VALUE
 from node_agent.attempt.left_for_others import QUESTION as QUESTION
 from node_agent.attempt.ports import Guide, StepFailed
 from node_agent.attempt.reports import MOST_REPORT as MOST_REPORT
-from node_agent.files.walk import WalkedName, walk
+from node_agent.files.walk import walk
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.git import checked_repo, shown
 from node_agent.wire.identity import AttemptId
@@ -187,18 +187,14 @@ def erase(path: Path) -> None:
         return
     for one in walk(path, opening=True):
         with suppress(OSError):  # the others go all the same, and in the end this one is told
-            _remove(one)
+            if one.is_folder:
+                os.rmdir(one.name, dir_fd=one.at)
+            else:
+                os.unlink(one.name, dir_fd=one.at)
     with suppress(OSError):
         os.rmdir(path)
     if os.path.lexists(path):
         raise WorkspaceFailure(f"{path} cannot be removed")
-
-
-def _remove(one: WalkedName) -> None:
-    if one.is_folder:
-        os.rmdir(one.name, dir_fd=one.at)
-    else:
-        os.unlink(one.name, dir_fd=one.at)
 
 
 def write_below(folder: Path, name: str, data: bytes) -> None:

@@ -30,26 +30,6 @@ _PACK = ("pack-objects", "--revs", "--non-empty", "--delta-base-offset", "--wind
 """The options without a search for deltas: the mirror's deltas are taken as they are."""
 
 
-def lend_store(mirror: Path, git_dir: Path, snapshot: str) -> Path | None:
-    """Fill an attempt's new repository; the shared folder that it borrows from. Only under the mirror's lock.
-
-    None: the snapshot has no commit below it, and all of it is in the repository itself.
-    """
-    git = NodeGit(mirror)
-    with suppress(FileNotFoundError):
-        shutil.copyfile(mirror / "shallow", git_dir / "shallow")
-    parents = git.text("rev-list", "--max-count=1", "--parents", snapshot).split()[1:]
-    store = _store(git, parents[0]) if parents else None
-    pack = git_dir / "objects" / "pack" / "pack"
-    # As the attempt's folder is made anew after a power loss, no sync is needed.
-    revs = f"{snapshot}\n" + "".join(f"^{one}\n" for one in parents[:1])
-    git.must("-c", "core.fsync=none", *_PACK, str(pack), stdin=revs.encode())
-    if store is not None:
-        (git_dir / "objects" / "info").mkdir(exist_ok=True)
-        (git_dir / "objects" / "info" / "alternates").write_text(f"{store.resolve()}\n")
-    return store
-
-
 def _store(git: NodeGit, base: str) -> Path:
     every = git.git_dir / STORES
     target = every / base
@@ -173,7 +153,21 @@ class Mirrors:
     def lend(self, repo_id: str, git_dir: Path, snapshot: str) -> Path | None:
         """Fill an attempt's new repository with what its snapshot reaches; the folder that it borrows."""
         with self._locked(repo_id):
-            return lend_store(self._home.mirror(repo_id), git_dir, snapshot)
+            # A snapshot without a commit below it is whole in the repository, which then borrows nothing.
+            mirror = self._home.mirror(repo_id)
+            git = NodeGit(mirror)
+            with suppress(FileNotFoundError):
+                shutil.copyfile(mirror / "shallow", git_dir / "shallow")
+            parents = git.text("rev-list", "--max-count=1", "--parents", snapshot).split()[1:]
+            store = _store(git, parents[0]) if parents else None
+            pack = git_dir / "objects" / "pack" / "pack"
+            # As the attempt's folder is made anew after a power loss, no sync is needed.
+            revs = f"{snapshot}\n" + "".join(f"^{one}\n" for one in parents[:1])
+            git.must("-c", "core.fsync=none", *_PACK, str(pack), stdin=revs.encode())
+            if store is not None:
+                (git_dir / "objects" / "info").mkdir(exist_ok=True)
+                (git_dir / "objects" / "info" / "alternates").write_text(f"{store.resolve()}\n")
+            return store
 
     def drop_stores(self, repo_id: str) -> None:
         """They are made anew. Only while no attempt borrows from them."""

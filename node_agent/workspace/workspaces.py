@@ -233,7 +233,7 @@ class Workspaces:
             mirror = NodeGit(self._home.mirror(str(workspace.repo)))
             return mirror.ask("cat-file", "-e", f"{_snapshot(workspace)}:{name}").ok
 
-        return is_tracked if workspace.kind == "git" else _never
+        return is_tracked if workspace.kind == "git" else lambda name: False
 
     @translated("baseline of the workspace")
     def baseline(self, identity: AttemptId, workspace: Workspace) -> str:
@@ -368,10 +368,6 @@ class Workspaces:
     def list(self) -> tuple[AttemptId, ...]:
         """Every attempt that still has a folder."""
         return self._home.attempts()
-
-
-def _never(name: str) -> bool:
-    return False
 
 
 def _borrowed(places: folders.AttemptFolders) -> tuple[Path, ...]:

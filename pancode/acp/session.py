@@ -202,7 +202,9 @@ class EditorSession:
                     return self._missed()
             if self._cancelled.is_set():
                 if not patience_ms:
-                    self._cancel()
+                    # The turn at work ends; a sitting that has not begun never does.
+                    if not in_turn(partial(self._acts.cancel, self._reader.talk.turn)):
+                        self._acts.end()
                     patience_ms = self._fleet.clock.mono_ms() + CANCEL_MS
                 elif self._fleet.clock.mono_ms() >= patience_ms:
                     return {"stopReason": "cancelled"}
@@ -236,11 +238,6 @@ class EditorSession:
         self._show(chunk("agent_message_chunk", unhidden(f"\n\n{self._asked['words']}{listed}\n")))
         return {"stopReason": "end_turn"}
 
-    def _cancel(self) -> None:
-        """End the turn at work; a sitting that has not begun never does."""
-        if not in_turn(partial(self._acts.cancel, self._reader.talk.turn)):
-            self._acts.end()
-
     def _command(self, command: str) -> Json:
         if not self.run:
             raise UsageError("this session has not begun", fix="say something first")
@@ -268,19 +265,16 @@ class EditorSession:
             if kind == "broken":
                 self._broken = data
             else:
-                self._take(kind, data)
+                if kind == "log":
+                    for update in self._reader.feed(*data):
+                        self._show(update)
+                elif kind == "session":
+                    self.shape, self._acts.run = data, data["run"]
+                    if data["project"] and not self._fleet.is_remote:
+                        self._reader.folder = data["project"]
+                    if (data["asks"] or {}) != self._asked:
+                        self._ask(data["asks"] or {})
             self._state.notify_all()
-
-    def _take(self, kind: str, data: Any) -> None:
-        if kind == "log":
-            for update in self._reader.feed(*data):
-                self._show(update)
-        elif kind == "session":
-            self.shape, self._acts.run = data, data["run"]
-            if data["project"] and not self._fleet.is_remote:
-                self._reader.folder = data["project"]
-            if (data["asks"] or {}) != self._asked:
-                self._ask(data["asks"] or {})
 
     def _ask(self, asks: Json) -> None:
         """Show a card for what waits now; the one before is over, whoever has answered it."""

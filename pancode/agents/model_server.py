@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from node_agent.wire.endpoint import PassportFact
 from pancode.agents.passports import ModelPlace, Trust, fact_of, judged
 from pancode.core.records import Run
 from pancode.nodes.node import NodeView
@@ -27,6 +26,9 @@ def _served(place: ModelPlace, run: Run, view: NodeView, wall_ms: int) -> dict[s
     if found is None:
         return {"node": place.node, "endpoint": place.endpoint, "model": place.model}
     endpoint, model = found
+    judgement = judged(model.passport, run.read_only)
+    verdict = _VERDICTS[judgement.trust]
+    age = None if model.passport is None else max(0, wall_ms - model.passport.taken_ms)
     return {
         "node": place.node,
         "endpoint": endpoint.name,
@@ -37,15 +39,8 @@ def _served(place: ModelPlace, run: Run, view: NodeView, wall_ms: int) -> dict[s
         "residence": None if model.residence is None else model.residence.value,
         "slots": endpoint.slots,
         "slots_free": endpoint.slots_free,
-        "test": _test(run, model.passport, wall_ms),
+        "test": {"verdict": verdict, "asked": not run.untested, "words": judgement.words, "age_ms": age},
     }
-
-
-def _test(run: Run, passport: PassportFact | None, wall_ms: int) -> dict[str, Any]:
-    judgement = judged(passport, run.read_only)
-    verdict = _VERDICTS[judgement.trust]
-    age = None if passport is None else max(0, wall_ms - passport.taken_ms)
-    return {"verdict": verdict, "asked": not run.untested, "words": judgement.words, "age_ms": age}
 
 
 def _in_words(about: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from node_agent.wire.endpoint import is_other
 from node_agent.wire.order import Reasoning
@@ -60,94 +60,34 @@ class RuntimeKind:
 
 OUR_OWN = "native"
 """Comes with PanCode, on every node; what runs a model of an endpoint when nobody says."""
+_PROGRAM = RuntimeKind("", holds=_ALL_BUT_OPEN, reasons=_EVERY, takes_turns=True, skills=True)
+"""What most agent programs have in common: of vendors, and of ours."""
+_WORKER = replace(_PROGRAM, needs_model=True, reaches=True, hears=True, asks_people=True)
+_CLAUDES = _EVERY - {Reasoning.MINIMAL}
 _TABLE: dict[str, RuntimeKind] = {
     kind.name: kind
     for kind in (
         RuntimeKind("shell", own=True),
         RuntimeKind("scripted", own=True, plays=True, holds=frozenset({READ_ONLY})),
-        RuntimeKind(
-            "claude",
-            holds=_ALL_BUT_OPEN,
-            provider="anthropic",
-            reasons=_EVERY - {Reasoning.MINIMAL},
-            asks_people=True,
-            takes_turns=True,
-            skills=True,
+        replace(_PROGRAM, name="claude", provider="anthropic", reasons=_CLAUDES, asks_people=True),
+        replace(
+            _PROGRAM, name="claude-sdk", provider="anthropic", reasons=_CLAUDES, hears=True, asks_people=True
         ),
-        RuntimeKind(
-            "claude-sdk",
-            holds=_ALL_BUT_OPEN,
-            provider="anthropic",
-            reasons=_EVERY - {Reasoning.MINIMAL},
-            hears=True,
-            asks_people=True,
-            takes_turns=True,
-            skills=True,
+        replace(_PROGRAM, name="codex", holds=_ALL_BUT_OPEN | {Safety.FULL_AUTO.value}, provider="openai"),
+        replace(
+            _PROGRAM, name="gemini", provider="google", reasons=_EVERY - {Reasoning.OFF, Reasoning.XHIGH}
         ),
-        RuntimeKind(
-            "codex",
-            holds=_ALL_BUT_OPEN | {Safety.FULL_AUTO.value},
-            provider="openai",
-            reasons=_EVERY,
-            takes_turns=True,
-            skills=True,
-        ),
-        RuntimeKind(
-            "gemini",
-            holds=_ALL_BUT_OPEN,
-            provider="google",
-            reasons=_EVERY - {Reasoning.OFF, Reasoning.XHIGH},
-            takes_turns=True,
-            skills=True,
-        ),
-        RuntimeKind(
-            "opencode",
-            holds=_ALL_BUT_OPEN,
-            needs_model=True,
-            reasons=_EVERY,
-            asks_people=True,
-            takes_turns=True,
-            skills=True,
-        ),
-        RuntimeKind(
-            "copilot",
-            holds=_ALL_BUT_OPEN,
+        replace(_PROGRAM, name="opencode", needs_model=True, asks_people=True),
+        replace(
+            _PROGRAM,
+            name="copilot",
             needs_model=True,
             reasons=_EVERY - {Reasoning.OFF},
             asks_people=True,
-            takes_turns=True,
-            skills=True,
         ),
-        RuntimeKind(
-            "qwen",
-            holds=frozenset({READ_ONLY}),
-            needs_model=True,
-            reasons=_EVERY,
-            takes_turns=True,
-            skills=True,
-        ),
-        RuntimeKind(
-            "openai-agents",
-            holds=_ALL_BUT_OPEN,
-            needs_model=True,
-            reaches=True,
-            reasons=_EVERY,
-            hears=True,
-            asks_people=True,
-            takes_turns=True,
-            skills=True,
-        ),
-        RuntimeKind(
-            OUR_OWN,
-            holds=_ALL_BUT_OPEN,
-            needs_model=True,
-            reaches=True,
-            reasons=_EVERY,
-            hears=True,
-            asks_people=True,
-            takes_turns=True,
-            skills=True,
-        ),
+        replace(_PROGRAM, name="qwen", holds=frozenset({READ_ONLY}), needs_model=True),
+        replace(_WORKER, name="openai-agents"),
+        replace(_WORKER, name=OUR_OWN),
     )
 }
 

@@ -112,7 +112,7 @@ def tier_of(
     fits, as a later file counts more. A long context makes no small model able: it only ever lowers a tier.
     """
     for pattern, tier in reversed((overrides or {}).items()):
-        if any(fnmatchcase(name, pattern) for name in _names(ref)):
+        if any(fnmatchcase(name, pattern) for name in (ref.model, ref.without_node().text, ref.text)):
             return Tiered(tier, f"models.tiers: {pattern}")
     if context is not None and context < MID_CONTEXT:
         return Tiered(ModelTier.SMALL, f"a usable context of {context} tokens")
@@ -132,10 +132,6 @@ def _of_size(size: float) -> ModelTier:
     if size >= FRONTIER_BILLIONS:
         return ModelTier.FRONTIER
     return ModelTier.MID if size >= MID_BILLIONS else ModelTier.SMALL
-
-
-def _names(ref: ModelRef) -> tuple[str, ...]:
-    return (ref.model, ref.without_node().text, ref.text)
 
 
 _NO_WORKER = re.compile(

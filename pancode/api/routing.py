@@ -52,7 +52,8 @@ def once(context: ApiContext, mark: RequestMark, status: int, act: Callable[[], 
         answer = act()
         text = bytes(AsciiJson(_kept(answer), status).body).decode()
     except BaseException as error:
-        refused = _is_refusal(error)
+        # What was refused has begun nothing; anything else may have failed half way.
+        refused = isinstance(error, PancodeError) and response_of(error).status_code < 500
         _after(lambda: failed(context.core, mark, refused))
         raise
     _after(lambda: answered(context.core, mark, status, text))
@@ -62,11 +63,6 @@ def once(context: ApiContext, mark: RequestMark, status: int, act: Callable[[], 
 def _kept(answer: Any) -> Any:
     """Without a secret, which is told once and not written down with requests."""
     return {**answer, "secret": None} if isinstance(answer, dict) and "secret" in answer else answer
-
-
-def _is_refusal(error: BaseException) -> bool:
-    """Whether it was refused, so that nothing was begun; anything else may have failed half way."""
-    return isinstance(error, PancodeError) and response_of(error).status_code < 500
 
 
 def _after(note: Callable[[], None]) -> None:

@@ -122,10 +122,6 @@ def _resume(context: ApiContext, call: ApiCall) -> WorkflowShape:
     return show(core, resume(core, around, text, body.by, body.yes, body.resolve).id)
 
 
-def _lands(context: ApiContext, call: ApiCall) -> bool:
-    return lands(context.core, call.path["workflow"])
-
-
 @Verb(
     "POST /v1/workflows/{workflow}/retry",
     AgainBody,
@@ -133,7 +129,7 @@ def _lands(context: ApiContext, call: ApiCall) -> bool:
     pokes=True,
     status=201,
     right=DISPATCHES,
-    lands=_lands,
+    lands=lambda context, call: lands(context.core, call.path["workflow"]),
 )
 def _retry(context: ApiContext, call: ApiCall) -> WorkflowShape:
     """All of it anew."""

@@ -93,14 +93,11 @@ def unset(key: Key, face: Json) -> None:
     except PancodeError as error:
         if error.exit_code is not ExitCode.CONFIG or remote_of(os.environ) is not None:
             raise
-        done = _unset_here(key)  # what stands there keeps the coordinator from starting
+        from pancode.offline.settings import unset_here
+
+        # What stands there keeps the coordinator from starting.
+        done = {**unset_here(home_of(os.environ), key, os.environ)}
     _tell(face, done)
-
-
-def _unset_here(key: str) -> dict[str, Any]:
-    from pancode.offline.settings import unset_here
-
-    return {**unset_here(home_of(os.environ), key, os.environ)}
 
 
 @config.verb("undo", "pancode config undo")

@@ -165,7 +165,10 @@ def wait(face: Face, client: Client, run: str) -> dict[str, Any] | None:
                         live.finish()
                         shape = {**shape, "shown": live.shown}
                     return shape
-                line.show(_stage(shape), _progress(shape))
+                usage = shape["usage"]
+                tokens = usage["input_tokens"] + usage["output_tokens"]
+                spent = f"  {count(tokens)} tokens" if tokens else ""
+                line.show(_stage(shape), f"  {shape['run']}  {_stage(shape)}{spent}")
                 if live is None and line.draws and shape["started_at"] is not None:
                     live = _beginning(face, line, shape)
     except KeyboardInterrupt:
@@ -256,13 +259,6 @@ def _stage(shape: dict[str, Any]) -> str:
     if words is not None and shape["waits"] is None:
         return f"{attempt}{words} {safe(shape['node'])}{notes}"
     return f"{attempt}{safe(shape['reason']) or shape['state']}{notes}"
-
-
-def _progress(shape: dict[str, Any]) -> str:
-    usage = shape["usage"]
-    tokens = usage["input_tokens"] + usage["output_tokens"]
-    spent = f"  {count(tokens)} tokens" if tokens else ""
-    return f"  {shape['run']}  {_stage(shape)}{spent}"
 
 
 _LOGS = {

@@ -234,10 +234,8 @@ def run(args: list[str]) -> int:
         from click.shell_completion import shell_complete
 
         return shell_complete(cli, {}, "pancode", ASKED_BY, os.environ[ASKED_BY])
-    return _run(args, as_json=_wants_json(args))
-
-
-def _run(args: list[str], *, as_json: bool) -> int:
+    # Arguments after `--` belong to another program.
+    as_json = "--json" in (args[: args.index("--")] if "--" in args else args)
     try:
         with cli.make_context("pancode", args, obj=as_json) as ctx:
             status = cli.invoke(ctx)
@@ -276,11 +274,6 @@ def _with_choice(error: PancodeError, args: list[str]) -> PancodeError:
         begin = args[: at - (args[at - 1] == "--agent")]
         error.fix = "; or: ".join(shlex.join(["pancode", *begin, run, *args[at + 1 :]]) for run in runs)
     return error
-
-
-def _wants_json(args: list[str]) -> bool:
-    """Whether --json is asked for; arguments after `--` belong to another program."""
-    return "--json" in (args[: args.index("--")] if "--" in args else args)
 
 
 def _unwritten(exc: OSError, as_json: bool) -> int:

@@ -77,10 +77,6 @@ def listed(found: list[dict[str, Any]]) -> str:
     return listing(found, _COLUMNS, none, spare=("WORK",), cut="WORK", below=below)
 
 
-def _next(one: dict[str, Any]) -> str | None:
-    return one["next"][0] if one["next"] and one["paused"] is None else None
-
-
 def shown(one: dict[str, Any]) -> str:
     """The schedule with its next times and its last firings."""
     lines = [f"{one['schedule']}  {_state(one)}  {safe(one['words'])}", f"begins  {safe(one['task'])}"]
@@ -129,7 +125,7 @@ _COLUMNS: Columns = {
         "SCHEDULE": "schedule",
         "STATE": _state,
         "FIRES": "words",
-        "NEXT": _next,
+        "NEXT": lambda one: one["next"][0] if one["next"] and one["paused"] is None else None,
         "LAST": _last,
         "WORK": "task",
     }

@@ -271,16 +271,6 @@ def _fitted(columns: list[_Column], spare: Iterable[str]) -> tuple[list[str], st
         head, *rows = zip(*(one.cells for one in whole), strict=True)
         return ["", *(_record(head, row, [one.is_toned for one in whole]) for row in rows)], ""
     note = paint(f"no room for {', '.join(missed)}: make the terminal wider, or | cat\n", "dim")
-    return _drawn(columns), note if missed else ""
-
-
-def _room(columns: Sequence[_Column]) -> int:
-    """The width of the terminal beyond the least width of the columns; negative where they do not fit."""
-    needed = sum(one.least for one in columns) + 2 * (len(columns) - 1)
-    return console(sys.stdout).width - needed
-
-
-def _drawn(columns: Sequence[_Column]) -> list[str]:
     from rich.box import Box
     from rich.table import Table
 
@@ -296,7 +286,13 @@ def _drawn(columns: Sequence[_Column]) -> list[str]:
             shown.add_column(_cell(one.cells[0]), overflow="fold", no_wrap=one.least == one.width)
     for row in range(1, len(columns[0].cells)):
         shown.add_row(*(_cell(one.cells[row], one.is_toned) for one in columns))
-    return re.split(rf"[^\n]*{_END_OF_ROW}[^\n]*\n", drawn(shown, sys.stdout))
+    return re.split(rf"[^\n]*{_END_OF_ROW}[^\n]*\n", drawn(shown, sys.stdout)), note if missed else ""
+
+
+def _room(columns: Sequence[_Column]) -> int:
+    """The width of the terminal beyond the least width of the columns; negative where they do not fit."""
+    needed = sum(one.least for one in columns) + 2 * (len(columns) - 1)
+    return console(sys.stdout).width - needed
 
 
 def _record(head: Sequence[str], row: Sequence[str], toned: Sequence[bool]) -> str:

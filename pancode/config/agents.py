@@ -100,7 +100,9 @@ def check_agents(
     home: Path, settings: Settings, environ: Mapping[str, str], user: Document | None
 ) -> Checked:
     """The same of any file, with all problems at once. `home`: where its prompts lie."""
-    layers = [file_layer(_shipped())] + ([file_layer(user)] if user is not None else [])
+    layers = [file_layer(parse_document(shipped_text(FILE), _BUILT_IN))] + (
+        [file_layer(user)] if user is not None else []
+    )
     folded = fold(layers)
     reading = _Reading(home, folded, _models(settings, environ))
     _, wrong = problems(AgentFile, {**folded.data, "agents": {}}, folded.origin)
@@ -117,10 +119,6 @@ def check_agents(
 def shipped_text(name: str) -> str:
     """A file that is part of PanCode: panagents.yaml or reference.yaml, with its comments."""
     return resources.files("pancode.config").joinpath(name).read_text(encoding="utf-8")
-
-
-def _shipped() -> Document:
-    return parse_document(shipped_text(FILE), _BUILT_IN)
 
 
 class _Reading:

@@ -129,7 +129,11 @@ class OwnAgents:
                 AgentsText(self._place).write(text)
 
     def _decided(self, name: str, text: str) -> tuple[AgentsChange, AgentsText]:
-        fields, file = _fields(name, text), AgentsText(self._place)
+        found = kept_value(name, text)
+        fix = "write them like {from: builder, runtime: codex, limits.usd: 2}"
+        if not isinstance(found, dict) or not found or not all(isinstance(key, str) for key in found):
+            raise UsageError(f"{text[:80]!r} are no fields of an agent", fix=fix, code="bad_value")
+        fields, file = dict(found), AgentsText(self._place)
         if len(file.text) > MOST_TEXT:
             fix = f"pancode agents set {name} FIELD VALUE"
             raise RefusedError(f"{self._place.file} is too long for this", fix=fix, code="too_long")
@@ -147,15 +151,6 @@ class OwnAgents:
         now = flow({BASE: base, **_laid_over(made, fields)} if is_new else fields)
         before = None if file.document is None else file.text
         return AgentsChange(str(self._place.file), before, after, was, now), file
-
-
-def _fields(name: str, text: str) -> Json:
-    """The fields of one line; UsageError for what is none."""
-    found = kept_value(name, text)
-    fix = "write them like {from: builder, runtime: codex, limits.usd: 2}"
-    if not isinstance(found, dict) or not found or not all(isinstance(key, str) for key in found):
-        raise UsageError(f"{text[:80]!r} are no fields of an agent", fix=fix, code="bad_value")
-    return dict(found)
 
 
 def _said(checked: Checked, name: str, field: str) -> object:

@@ -141,14 +141,10 @@ def _fold_into(
             into[key] = merged
         else:
             into[key] = value
-            _forget(origins, below)
+            for inner in [known for known in origins if known.startswith(below + ".")]:
+                del origins[inner]
             origins.update(layer.items(below))
         origins[below] = layer.origin(below)
-
-
-def _forget(origins: dict[str, str], path: str) -> None:
-    for below in [known for known in origins if known.startswith(path + ".")]:
-        del origins[below]
 
 
 def file_layer(document: Document) -> Layer:

@@ -54,7 +54,8 @@ def whole(value: object, field: FieldInfo) -> str:
         return duration(value)
     if isinstance(value, int) and size_bytes in reads:
         return size(value)
-    return _yaml(_plain(value))
+    text: str = yaml.safe_dump(_plain(value), default_flow_style=True, width=10**6, allow_unicode=True)
+    return text.removesuffix("...\n").rstrip("\n")
 
 
 def duration(ms: int) -> str:
@@ -107,11 +108,6 @@ def _plain(value: object) -> object:
         case dict():
             return {str(key): _plain(one) for key, one in value.items()}
     return value
-
-
-def _yaml(value: object) -> str:
-    text: str = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True)
-    return text.removesuffix("...\n").rstrip("\n")
 
 
 MACHINE_FILE = Path("/etc/pancode/pancode.yaml")

@@ -7,7 +7,6 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 LOOKED_AT = (
     *("pyproject.toml", "uv.lock", "poetry.lock", "requirements.txt", "requirements-dev.txt", "setup.py"),
@@ -75,34 +74,28 @@ def propose(files: Mapping[str, str]) -> Proposal:
 
 
 def _python(files: Mapping[str, str]) -> Proposal:
-    project = _toml(files.get("pyproject.toml", ""))
+    try:
+        project = tomllib.loads(files.get("pyproject.toml", ""))
+    except tomllib.TOMLDecodeError:
+        project = {}
     seen = tuple(name for name in LOOKED_AT[:6] if name in files)
-    tested = _tests_with_pytest(files)
+    names = {"pytest.ini", "conftest.py"} & set(files)
+    tested = bool(names) or any("pytest" in files.get(name, "") for name in READ[:4])
     if "uv.lock" in files:
         return Proposal(("uv sync --frozen",), (".venv",), ("uv run pytest -q",) * tested, seen)
     if "poetry.lock" in files:
         make = ("poetry config virtualenvs.in-project true --local", "poetry install")
         return Proposal(make, (".venv",), ("poetry run pytest -q",) * tested, seen)
-    installs = _pip(files, project)
-    if not installs:
-        return Proposal()
-    setup = ("python3 -m venv .venv", *(f".venv/bin/pip install {what}" for what in installs))
-    return Proposal(setup, (".venv",), (".venv/bin/python -m pytest -q",) * tested, seen)
-
-
-def _pip(files: Mapping[str, str], project: dict[str, Any]) -> list[str]:
-    found = [f"-r {name}" for name in ("requirements.txt", "requirements-dev.txt") if name in files]
+    installs = [f"-r {name}" for name in ("requirements.txt", "requirements-dev.txt") if name in files]
     if "project" in project or "setup.py" in files:
         declared = project.get("project", {})
         extras = declared.get("optional-dependencies", {}) if isinstance(declared, dict) else {}
         extra = next((name for name in _EXTRAS if isinstance(extras, dict) and name in extras), None)
-        found.append(f"-e .[{extra}]" if extra else "-e .")
-    return found
-
-
-def _tests_with_pytest(files: Mapping[str, str]) -> bool:
-    names = {"pytest.ini", "conftest.py"} & set(files)
-    return bool(names) or any("pytest" in files.get(name, "") for name in READ[:4])
+        installs.append(f"-e .[{extra}]" if extra else "-e .")
+    if not installs:
+        return Proposal()
+    setup = ("python3 -m venv .venv", *(f".venv/bin/pip install {what}" for what in installs))
+    return Proposal(setup, (".venv",), (".venv/bin/python -m pytest -q",) * tested, seen)
 
 
 def _node(files: Mapping[str, str]) -> Proposal:
@@ -143,10 +136,3 @@ def _make(files: Mapping[str, str]) -> Proposal:
     if not targets:
         return Proposal()
     return Proposal((), (), (f"make {'test' if 'test' in targets else 'check'}",), ("Makefile",))
-
-
-def _toml(text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        return {}

@@ -52,7 +52,12 @@ def find_run(tx: Transaction, text: str, *, to_land: bool = False) -> records.Ru
     if text == RUNNING:
         return _running(tx)
     if text.startswith(OF_AGENT):
-        return _at_work(tx, text.removeprefix(OF_AGENT))
+        agent = text.removeprefix(OF_AGENT)
+        newest = tx.find(records.Run, order="created_ms", descending=True, limit=_NEAR)
+        found = _of_agent(tx, agent, newest)
+        if found is None:
+            raise not_found("agent", agent, {run.agent for run in newest}, "pancode runs")
+        return found
     last, _, folder = text.partition("@")
     if last == LAST:
         return _last(tx, folder, to_land) or _picked(tx, LAST, [])
@@ -91,14 +96,6 @@ def _of_agent(tx: Transaction, agent: str, newest: list[records.Run]) -> records
         named = {"agent": agent, "runs": " ".join(run.id for run in found[:_SHOWN])}
         raise UsageError(what, why=why, fix=fix, code="run_ambiguous", details=named)
     raise NotFoundError(f"no run of agent {agent} is at work", why=why, fix=fix, code="run_not_found")
-
-
-def _at_work(tx: Transaction, agent: str) -> records.Run:
-    newest = tx.find(records.Run, order="created_ms", descending=True, limit=_NEAR)
-    found = _of_agent(tx, agent, newest)
-    if found is None:
-        raise not_found("agent", agent, {run.agent for run in newest}, "pancode runs")
-    return found
 
 
 def _in_short(run: records.Run) -> str:

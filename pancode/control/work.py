@@ -184,6 +184,7 @@ def ended_run(
         return None
     booked = [entry for entry in entries if entry.kind in SPENT and books.is_day(entry.scope)]
     times = [entry.at_ms for entry in booked]
+    node = run.result.get("node")
     return records.EndedRun(
         run=run.id,
         ended_ms=run.finished_ms,
@@ -192,7 +193,7 @@ def ended_run(
         runtime=run.runtime,
         kind=kind_of(run.task),
         repository=run.project,
-        node=_node(run),
+        node=node if isinstance(node, str) else None,
         outcome=run.outcome,
         started=run.started_ms is not None,
         counts=_counts(run),
@@ -243,11 +244,6 @@ def _is_unlanded(run: records.Run) -> bool:
     return run.outcome is Outcome.DONE and is_open and has_change(run)
 
 
-def _node(run: records.Run) -> str | None:
-    node = run.result.get("node")
-    return node if isinstance(node, str) else None
-
-
 MOST_TOLD, TOLD_CHARS = 5_000, 4_000
 """Of a run's story: how many entries nodes may add to, and how long each may be."""
 
@@ -267,6 +263,7 @@ class Work:
     def case(self, run: records.Run, about: int = 0) -> RunCase:
         """All rows of the run as they are now; `about`: the number of a fence."""
         rules, mine = self.core.rules, {"run": run.id}
+        found = session_of(self.tx, run)
         return RunCase(
             run=run,
             attempts={a.attempt: a for a in self.tx.find(records.Attempt, mine)},
@@ -275,13 +272,9 @@ class Work:
             now=Now(self.core.wall_ms(), self.core.new_entry, rules.refused_pause_ms, rules.retry_pause_ms),
             actions=tuple(self.tx.find(records.Action, mine)) if may_follow(run) else (),
             words=tuple(words_of(self.tx, run)),
-            session=self._session(run),
+            session=found if found is not None and found.run == run.id else None,
             about=about,
         )
-
-    def _session(self, run: records.Run) -> records.SessionRow | None:
-        found = session_of(self.tx, run)
-        return found if found is not None and found.run == run.id else None
 
     def case_of(self, identity: AttemptId) -> RunCase | None:
         """None unless run, attempt and fence are all here and agree."""

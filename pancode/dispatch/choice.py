@@ -150,7 +150,11 @@ def runtime_and_model(
         asked, whole = _read(text, request, agent, catalogue)
     endpoint = endpoint_of(asked, catalogue.nodes)
     usual = runtime_for(asked) if endpoint is None else OUR_OWN
-    kind = _runtime(request.runtime or agent.runtime or usual or catalogue.defaults.runtime)
+    wanted = request.runtime or agent.runtime or usual or catalogue.defaults.runtime
+    name = canonical(wanted)
+    if name not in RUNTIMES:
+        raise not_found("runtime", wanted, RUNTIMES, "pancode runtimes")
+    kind = RUNTIMES[name]
     if kind.own:
         return kind, None
     with _named_by(request, agent, catalogue):
@@ -346,10 +350,3 @@ def pinned(request: DispatchRequest, ref: ModelRef | None, named_by: str) -> Dis
             wrong.because(f"{named_by} names it")
         raise wrong
     return replace(request, node=ref.node)
-
-
-def _runtime(asked: str) -> RuntimeKind:
-    name = canonical(asked)
-    if name not in RUNTIMES:
-        raise not_found("runtime", asked, RUNTIMES, "pancode runtimes")
-    return RUNTIMES[name]

@@ -117,7 +117,9 @@ class TakingBack:
     def ask(self, left: Mapping[str, int], in_vain: Sequence[Run]) -> None:
         """`left`: the slots that are free after this round; `in_vain`: runs that found none."""
         known, asked, free = self._work.core.live.binding.recalled, dict[str, str](), dict(left)
-        for fence in self._in_order():
+        # They come as they would begin if all waited here.
+        found = {fence.run: fence for line in self._lines.waiting.values() for fence in line}
+        for fence in [found[run.id] for run in in_order(self._runs.values())]:
             identity = identity_of(fence)
             key = f"{identity} {fence.mark}"
             run, goes_to = self._runs[identity], known.get(key)
@@ -138,11 +140,6 @@ class TakingBack:
         busy = [line[0] for name, line in self._lines.waiting.items() if slots.get(name, 0) < 1]
         runs = [(self._runs.get(identity_of(fence)), handed_to(fence.node)) for fence in busy]
         return [Unplaced(run, why, WaitReason.NO_SLOT) for run, why in runs if run is not None]
-
-    def _in_order(self) -> list[Fence]:
-        """As they would begin if all waited here."""
-        found = {fence.run: fence for line in self._lines.waiting.values() for fence in line}
-        return [found[run.id] for run in in_order(self._runs.values())]
 
     def _why(
         self, run: Run, fence: Fence, free: Mapping[str, int], in_vain: Sequence[Run]

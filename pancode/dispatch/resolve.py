@@ -23,7 +23,6 @@ from pancode.agents.request import (
     Defaults,
     DispatchRequest,
     GivenSkills,
-    Project,
 )
 from pancode.agents.runtimes import RUNTIMES, RuntimeKind, canonical, model_for
 from pancode.agents.tiers import Tiered, tier_of
@@ -484,7 +483,7 @@ def _told(
     situation = Situation(mode, safety, runtime.name, catalogue.rules, bool(request.turns), texts)
     window = window_of(ref, endpoint_of(ref, catalogue.nodes), catalogue.nodes)
     made = fitted(agent, situation, request.task, window)
-    tokens = tokens_of(made.prompt, request.task, _guide(catalogue.project, workspace))
+    tokens = tokens_of(made.prompt, request.task, catalogue.project.guide_chars if workspace == "git" else 0)
     return ToldPrompt(made.prompt.text, tokens, made.left_out, tuple(n.run for n in notes[: made.notes]))
 
 
@@ -521,10 +520,6 @@ def _lands(
         return False
     own = request.depth == 0 and request.parent is None and token_behind(request.created_by) is None
     return own and agent.autonomy is agents.Autonomy.AUTONOMOUS
-
-
-def _guide(project: Project, workspace: str) -> int:
-    return project.guide_chars if workspace == "git" else 0
 
 
 def _autonomy(agent: agents.Agent) -> str:
@@ -583,17 +578,15 @@ def with_other(
         if isinstance(found, Unresolved) or not any(one.fits for one in found.candidates):
             continue
         if passes(found):
-            return replace(resolved, other=_fields(found))
+            return replace(
+                resolved,
+                other={
+                    "runtime": found.runtime.name,
+                    "model": found.model,
+                    "asked_model": None if found.ref is None else found.ref.text,
+                    "reasoning": None if found.reasoning is None else found.reasoning.value,
+                    "prompt": found.prompt,
+                    "limits": found.limits.plain(),
+                },
+            )
     return resolved
-
-
-def _fields(found: Resolution) -> dict[str, object]:
-    """The fields of the run that differ with the provider, as plain JSON."""
-    return {
-        "runtime": found.runtime.name,
-        "model": found.model,
-        "asked_model": None if found.ref is None else found.ref.text,
-        "reasoning": None if found.reasoning is None else found.reasoning.value,
-        "prompt": found.prompt,
-        "limits": found.limits.plain(),
-    }

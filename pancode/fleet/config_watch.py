@@ -38,7 +38,13 @@ class ConfigWatch:
             now = {key: found for key, found in now.items() if found[1] != UNSET}
             before = self._kept() if self._seen is None else self._seen
             if now != before:
-                self._record(before, now)
+                core = self._core
+                with unit_of_work(core) as work:
+                    work.tx.put(Setting(ROW, now, core.wall_ms(), "coordinator"))
+                    if before is not None:
+                        keys, sources = changed(before, now)
+                        detail = {"keys": keys[:MOST_NAMED], "count": len(keys), "from": sources}
+                        work.audit("config", "info", "configuration changed", None, **detail)
             self._seen = now
 
     def _digest(self, value: str) -> str:
@@ -49,15 +55,6 @@ class ConfigWatch:
         with self._core.ports.ledger.transaction() as tx:
             row = tx.get(Setting, ROW)
         return dict(row.value) if row is not None and isinstance(row.value, dict) else None
-
-    def _record(self, before: _Seen | None, now: _Seen) -> None:
-        core = self._core
-        with unit_of_work(core) as work:
-            work.tx.put(Setting(ROW, now, core.wall_ms(), "coordinator"))
-            if before is not None:
-                keys, sources = changed(before, now)
-                detail = {"keys": keys[:MOST_NAMED], "count": len(keys), "from": sources}
-                work.audit("config", "info", "configuration changed", None, **detail)
 
 
 def changed(before: Mapping[str, list[str]], now: Mapping[str, list[str]]) -> tuple[list[str], list[str]]:

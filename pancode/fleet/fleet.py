@@ -51,7 +51,9 @@ def judge_clocks(skews: Mapping[str, float], here: Collection[str], ahead_s: flo
         return ClockVerdict(_own(true, len(others), ahead_s), _blamed(off))
     if against:
         ((name, skew),) = others.items()
-        return ClockVerdict(None, {**_blamed(_beyond(skews, here)), name: _either(name, skew)})
+        what = f"its clock and the coordinator's differ by {skew:+.0f} s; either may be wrong"
+        fix = f"compare `date -u` on both machines with a third clock, then set the wrong one ({_SET})"
+        return ClockVerdict(None, {**_blamed(_beyond(skews, here)), name: {"what": what, "fix": fix}})
     return ClockVerdict(None, _blamed(_beyond(skews, skews)))
 
 
@@ -72,12 +74,6 @@ def _own(true_s: float, nodes: int, ahead_s: float) -> Json:
         why = f"the one node differs from it, and our newest run was queued {ahead_s:.0f} s in its future"
     what = f"the clock of the coordinator's machine is {-true_s:+.0f} s off"
     return {"what": what, "why": why, "fix": f"set the clock of this machine ({_SET})"}
-
-
-def _either(name: str, skew: float) -> Json:
-    what = f"its clock and the coordinator's differ by {skew:+.0f} s; either may be wrong"
-    fix = f"compare `date -u` on both machines with a third clock, then set the wrong one ({_SET})"
-    return {"what": what, "fix": fix}
 
 
 SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)

@@ -123,21 +123,14 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
     looked, freed = core.live.beats.watch.last_ms, core.live.contacts.freed.pop(beat.node, {})
     core.live.contacts.freed[beat.node] = {one: ms for one, ms in freed.items() if ms > looked}
     _note_echo(core, beat)
-    _note_forgeries(core, node, beat)
+    # Messages to the node that somebody else wrote go on record as the node tells them, each kind once. A
+    # node that obeys a lost key believes nothing of ours until it is brought up: that is no forgery.
+    if node.obeys in (None, core.key.public.keyid, *core.former):
+        for problem in beat.facts.problems:
+            if problem.code in FORGED:
+                raise_alarm(core, node, "what was sent to the node", problem.code, problem.what)
     _note_key(core, node, beat)
     _catch_up(core, node, beat)
-
-
-def _note_forgeries(core: Core, node: Node, beat: Heartbeat) -> None:
-    """Records messages to the node that somebody else wrote, as the node says: each kind once.
-
-    A node that obeys a lost key believes nothing of ours until it is brought up: that is no forgery.
-    """
-    if node.obeys not in (None, core.key.public.keyid, *core.former):
-        return
-    for problem in beat.facts.problems:
-        if problem.code in FORGED:
-            raise_alarm(core, node, "what was sent to the node", problem.code, problem.what)
 
 
 def _note_key(core: Core, node: Node, beat: Heartbeat) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from node_agent.wire.control import Beat
 from node_agent.wire.model import FleetTime
 from pancode.control.core import Core, open_fences
 from pancode.control.rows import take_controls
-from pancode.control.work import Work, unit_of_work
-from pancode.core.records import ControlMessage, EventKind, Fence, Node
+from pancode.control.work import unit_of_work
+from pancode.core.records import ControlMessage, EventKind, Node
 from pancode.life.changes import Happened
 from pancode.life.orders import identity_of
 from pancode.life.signals import Lost, NodeSilent
@@ -76,7 +76,11 @@ def flush_controls(core: Core) -> None:
         waiting = _new_controls(core)
     else:
         outbox.due_ms = 0  # should Redis be away now, it is tried again
-        waiting = _unseen_controls(core, seen)
+        with core.ports.ledger.transaction() as tx:
+            removed = take_controls(tx, None, lambda message: seen.get(message.tag, -1) >= message.seq)
+            waiting = tx.find(ControlMessage)
+        for message in removed:
+            core.live.outbox.sent_ms.pop(_sent_key(message), None)
         outbox.seen, outbox.due_ms = seen, boot + core.rules.control_again_ms
     _send_controls(core, waiting, boot)
     core.live.outbox.issued.clear()
@@ -88,15 +92,6 @@ def _new_controls(core: Core) -> list[ControlMessage]:
     with core.ports.ledger.transaction() as tx:
         found = [tx.get(ControlMessage, *key) for key in core.live.outbox.issued]
     return [message for message in found if message is not None]
-
-
-def _unseen_controls(core: Core, seen: dict[str, int]) -> list[ControlMessage]:
-    with core.ports.ledger.transaction() as tx:
-        removed = take_controls(tx, None, lambda message: seen.get(message.tag, -1) >= message.seq)
-        waiting = tx.find(ControlMessage)
-    for message in removed:
-        core.live.outbox.sent_ms.pop(_sent_key(message), None)
-    return waiting
 
 
 def _send_controls(core: Core, waiting: list[ControlMessage], boot: int) -> None:
@@ -127,7 +122,18 @@ def judge(core: Core) -> None:
         fences = open_fences(work.tx)
         if not fences and not core.live.outages.away:
             return
-        _tell_outages(work, fences, {view.node.name: view.state for view in views})
+        # The story of each run that is at work says that its node is not heard, and that it is heard again.
+        states = {view.node.name: view.state for view in views}
+        away = work.core.live.outages.away
+        for key, fence in list(away.items()):
+            if states.get(fence.node) not in _SILENT:
+                work.signal_fence(fence, NodeSilent(back=True))
+                work.after(partial(away.pop, key, None))
+        for fence in fences:
+            key = str(identity_of(fence))
+            if states.get(fence.node) in _SILENT and key not in away:
+                work.signal_fence(fence, NodeSilent())
+                work.after(partial(away.__setitem__, key, fence))
         lost = {v.node.name for v in views if v.given_up}
         for fence in fences:
             if fence.node in lost:
@@ -145,17 +151,3 @@ def _tell_states(core: Core, views: Sequence[NodeView]) -> None:
             was = known[name].value if name in known else None
             work.happened(Happened(EventKind.NODE_STATE, None, name, {"state": state.value, "was": was}))
         work.after(partial(known.update, new))
-
-
-def _tell_outages(work: Work, fences: Sequence[Fence], states: Mapping[str, NodeState]) -> None:
-    """In the story of each run that is at work: its node is not heard, and it is heard again."""
-    away = work.core.live.outages.away
-    for key, fence in list(away.items()):
-        if states.get(fence.node) not in _SILENT:
-            work.signal_fence(fence, NodeSilent(back=True))
-            work.after(partial(away.pop, key, None))
-    for fence in fences:
-        key = str(identity_of(fence))
-        if states.get(fence.node) in _SILENT and key not in away:
-            work.signal_fence(fence, NodeSilent())
-            work.after(partial(away.__setitem__, key, fence))

@@ -109,7 +109,7 @@ def append_durable(path: Path, lines: bytes, whole: bool) -> None:
     finally:
         os.close(handle)
     if not (size and whole):  # whoever made the file may have ended before its name was durable
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def write_durable(path: Path, data: bytes) -> None:
@@ -123,7 +123,7 @@ def write_durable(path: Path, data: bytes) -> None:
     finally:
         os.close(handle)
     draft.replace(path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _write(handle: int, data: bytes) -> None:
@@ -132,7 +132,8 @@ def _write(handle: int, data: bytes) -> None:
         view = view[os.write(handle, view) :]
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """The names in it outlive a power cut."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)

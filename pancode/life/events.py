@@ -65,19 +65,17 @@ def _in_time(made: Changes, body: event.EventBody, at_ms: int) -> Changes:
         case event.Finding():
             return _noted(made, body.level, body.text)
         case event.PersonHeard() | event.PersonAsked():
-            return _of_people(made, body)
+            return (
+                asking.asked(made, body)
+                if isinstance(body, event.PersonAsked)
+                else people.heard(made, body.numbers)
+            )
         case event.FleetAsked():
             return fleet_calls.asked(made, body)
         case event.Turned(turn=turn):
             return people.turned(made, turn, at_ms) if made.case.newest else made
         case _:
             assert_never(body)
-
-
-def _of_people(made: Changes, body: event.PersonHeard | event.PersonAsked) -> Changes:
-    return (
-        asking.asked(made, body) if isinstance(body, event.PersonAsked) else people.heard(made, body.numbers)
-    )
 
 
 def _noted(made: Changes, verdict: str, story: str) -> Changes:

@@ -110,7 +110,10 @@ def _by_signs(seen: AgentSeen, signs: Signs, rules: HealthRules) -> AgentHealth:
     ages = {"output": signs.output_ms, "CPU use": signs.cpu_ms, "change of a file": signs.files_ms}
     known = {what: age + seen.told_ms for what, age in ages.items() if age is not None}
     quiet, silent = min(known.values()), known["output"]
-    why, since = _evidence(known, ages), seen.now_ms - silent
+    told = [
+        f"{what} {took(known[what] / 1_000)} ago" if what in known else f"no {what} seen" for what in ages
+    ]
+    why, since = "; ".join(told), seen.now_ms - silent
     pause = signs.pause_ms - seen.told_ms
     if pause > 0:
         until = seen.now_ms + pause
@@ -127,13 +130,6 @@ def _by_signs(seen: AgentSeen, signs: Signs, rules: HealthRules) -> AgentHealth:
     return AgentHealth(
         HealthState.QUIET, why, since, Gravity.WARNING if quiet >= rules.warn_ms else Gravity.WELL
     )
-
-
-def _evidence(known: dict[str, int], ages: Iterable[str]) -> str:
-    told = [
-        f"{what} {took(known[what] / 1_000)} ago" if what in known else f"no {what} seen" for what in ages
-    ]
-    return "; ".join(told)
 
 
 def report_of(health: AgentHealth, told: Iterable[Decision], now_ms: int, rules: HealthRules) -> bool | None:

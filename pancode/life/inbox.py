@@ -165,7 +165,9 @@ def with_call(run: Run, body: PersonAsked, now_ms: int) -> Run:
 
 def with_answer(run: Run, number: int, answer: str, by: str) -> Run:
     """The run after this call got its answer."""
-    updated = [_closed(row, answer, by) if n == number else row for n, row in _numbered(run)]
+    updated = [
+        _closed(row, answer, by) if n == number else row for n, row in list(enumerate(calls_of(run), start=1))
+    ]
     return replace(run, terms={**run.terms, "calls": updated})
 
 
@@ -222,10 +224,6 @@ def words_of_call(row: Mapping[str, Any]) -> str:
 
 def _closed(row: Mapping[str, Any], answer: str, by: str) -> dict[str, Any]:
     return {**row, "command": str(row["command"])[:KEPT_CHARS], "answer": answer, "by": by}
-
-
-def _numbered(run: Run) -> list[tuple[int, dict[str, Any]]]:
-    return list(enumerate(calls_of(run), start=1))
 
 
 MOST_WORDS = 2_000

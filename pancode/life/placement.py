@@ -125,7 +125,9 @@ def decisions(runs: Iterable[Run], standing: Standing, whole: bool = True) -> It
     for run in runs:
         if not whole and not _any(free) and not _any(room):
             break
-        wish = _wish(run, standing)
+        # These are all facts that decide where the run may go.
+        shunned = tuple((name, shun.why) for name, shun in standing.shunned.get(run.id, {}).items())
+        wish = (wish_of(run), shunned, standing.holds(run) if standing.room else None)
         why = in_vain.get(wish)
         decision = _place(run, standing, free, claimed) if why is None else Unplaced(run, *why)
         if why is None and isinstance(decision, Unplaced) and decision.kind is WaitReason.NO_SLOT:
@@ -141,12 +143,6 @@ def decisions(runs: Iterable[Run], standing: Standing, whole: bool = True) -> It
 
 def _any(free: Mapping[str, int]) -> bool:
     return any(slots > 0 for slots in free.values())
-
-
-def _wish(run: Run, standing: Standing) -> object:
-    """All facts that decide where the run may go."""
-    shunned = tuple((name, shun.why) for name, shun in standing.shunned.get(run.id, {}).items())
-    return wish_of(run), shunned, standing.holds(run) if standing.room else None
 
 
 def wish_of(run: Run) -> object:

@@ -168,8 +168,15 @@ _VERDICTS = {
 }
 
 
-def verify_receipt(envelope: signing.Envelope, keys: TrustedKeys, run: str | None = None) -> Verified:
-    """Checks the node's signature, the countersignature, and whether the content is consistent."""
+def verify_text(text: str | bytes, keys: TrustedKeys, run: str | None = None) -> Verified:
+    """Checks the node's signature, the countersignature, and whether the content is consistent.
+
+    Bytes without an envelope are TAMPERED.
+    """
+    try:
+        envelope = signing.parse_envelope(text)
+    except signing.WireRefusal as refusal:
+        return Verified(ReceiptVerdict.TAMPERED, (VerificationCheck("envelope", False, refusal.detail),))
     checks: list[VerificationCheck] = []
     try:
         signer = signing.verify(envelope, _plain(keys.nodes))
@@ -180,7 +187,11 @@ def verify_receipt(envelope: signing.Envelope, keys: TrustedKeys, run: str | Non
             )
         second = signing.verify(envelope, _plain(keys.coordinators))
         checks.append(VerificationCheck(_STEP[1], True, keys.coordinators[second.keyid].words()))
-        claims = _content(envelope, checks)
+        if envelope.payloadType != Receipt.payload_type():
+            raise signing.WireRefusal(signing.RefusalCode.WRONG_TYPE, f"{envelope.payloadType} is no receipt")
+        receipt = signing.parse_message(Receipt, envelope.body())
+        checks.append(VerificationCheck(_STEP[2], True, "in-toto statement, every field known"))
+        claims = receipt.predicate
     except signing.WireRefusal as refusal:
         checks.append(VerificationCheck(_STEP[len(checks)], False, refusal.detail))
         return Verified(_VERDICTS.get(refusal.code, ReceiptVerdict.TAMPERED), tuple(checks))
@@ -190,29 +201,12 @@ def verify_receipt(envelope: signing.Envelope, keys: TrustedKeys, run: str | Non
     return Verified(ReceiptVerdict.TAMPERED, tuple(checks))
 
 
-def verify_text(text: str | bytes, keys: TrustedKeys, run: str | None = None) -> Verified:
-    """As `verify_receipt`, for any bytes: bytes without an envelope are TAMPERED."""
-    try:
-        envelope = signing.parse_envelope(text)
-    except signing.WireRefusal as refusal:
-        return Verified(ReceiptVerdict.TAMPERED, (VerificationCheck("envelope", False, refusal.detail),))
-    return verify_receipt(envelope, keys, run)
-
-
 _STEP = ("signed by the node", "countersigned by the coordinator", "content")
 
 
 def not_found(what: str) -> Verified:
     """There is no receipt to look at."""
     return Verified(ReceiptVerdict.NOT_FOUND, (VerificationCheck("receipt", False, what),))
-
-
-def _content(envelope: signing.Envelope, checks: list[VerificationCheck]) -> Claims:
-    if envelope.payloadType != Receipt.payload_type():
-        raise signing.WireRefusal(signing.RefusalCode.WRONG_TYPE, f"{envelope.payloadType} is no receipt")
-    receipt = signing.parse_message(Receipt, envelope.body())
-    checks.append(VerificationCheck(_STEP[2], True, "in-toto statement, every field known"))
-    return receipt.predicate
 
 
 def _consistency(

@@ -134,7 +134,11 @@ class McpServer:
         meta = params.get("_meta")
         token = meta.get("progressToken") if isinstance(meta, dict) else None
         progress = CallProgress(self._lines.send, token if isinstance(token, str | int) else None)
-        client = _client_of(params) or self._client
+        # The newer version names the client in each request.
+        meta = params.get("_meta")
+        client = (
+            _client_name(meta.get("io.modelcontextprotocol/clientInfo")) if isinstance(meta, dict) else ""
+        ) or self._client
 
         def call() -> None:
             try:
@@ -203,12 +207,6 @@ def _text(params: Json, name: str) -> str:
     if not isinstance(value, str):
         raise ParamsError(f"{name} must be a text")
     return value
-
-
-def _client_of(params: Json) -> str:
-    """The newer version names the client in each request."""
-    meta = params.get("_meta")
-    return _client_name(meta.get("io.modelcontextprotocol/clientInfo")) if isinstance(meta, dict) else ""
 
 
 def _client_name(info: Any) -> str:

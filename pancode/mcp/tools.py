@@ -138,10 +138,6 @@ _ADD: Json = {
 }
 
 
-def _list(call: McpToolCall) -> Any:
-    return call.client.get("/v1/schedules")
-
-
 def _add(call: McpToolCall) -> Any:
     work = {name: call.given[name] for name in ("task", *WORK) if name in call.given}
     when = {name: call.given[name] for name in _WHEN if name in call.given}
@@ -149,18 +145,6 @@ def _add(call: McpToolCall) -> Any:
     return call.client.post(
         "/v1/schedules", {"name": call.text("name"), "by": call.by, **when, "dispatch": dispatch}
     )
-
-
-def _pause(call: McpToolCall) -> Any:
-    return call.client.post(_path(call, "pause"), {"by": call.by, "reason": call.given.get("reason", "")})
-
-
-def _resume(call: McpToolCall) -> Any:
-    return call.client.post(_path(call, "resume"), {"by": call.by})
-
-
-def _remove(call: McpToolCall) -> Any:
-    return call.client.post(_path(call, "remove"), {"by": call.by})
 
 
 def _path(call: McpToolCall, verb: str) -> str:
@@ -171,7 +155,7 @@ SCHEDULE_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "schedules",
         "Schedules: work that begins by itself, with the next times and the result of the last firing.",
-        _list,
+        lambda call: call.client.get("/v1/schedules"),
         "GET /v1/schedules",
         group="schedules",
     ),
@@ -190,7 +174,9 @@ SCHEDULE_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "schedule_pause",
         "Pause a schedule: it begins nothing until it is resumed.",
-        _pause,
+        lambda call: call.client.post(
+            _path(call, "pause"), {"by": call.by, "reason": call.given.get("reason", "")}
+        ),
         "POST /v1/schedules/{schedule}/pause",
         {"schedule": _NAME, "reason": string("why, for the record")},
         ("schedule",),
@@ -201,7 +187,7 @@ SCHEDULE_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "schedule_resume",
         "Let a paused schedule begin work again, from its next time on.",
-        _resume,
+        lambda call: call.client.post(_path(call, "resume"), {"by": call.by}),
         "POST /v1/schedules/{schedule}/resume",
         {"schedule": _NAME},
         ("schedule",),
@@ -212,7 +198,7 @@ SCHEDULE_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "schedule_remove",
         "Remove a schedule for good. Runs that it has begun go on. Ask the user first.",
-        _remove,
+        lambda call: call.client.post(_path(call, "remove"), {"by": call.by}),
         "POST /v1/schedules/{schedule}/remove",
         {"schedule": _NAME},
         ("schedule",),
@@ -355,18 +341,6 @@ def _runs(call: McpToolCall) -> Any:
     return {"runs": [{key: run[key] for key in kept} for run in runs]}
 
 
-def _run(call: McpToolCall) -> Any:
-    return call.client.get(call.run())
-
-
-def _why(call: McpToolCall) -> Any:
-    return call.client.get(call.run("why"))
-
-
-def _verify(call: McpToolCall) -> Any:
-    return call.client.get(call.run("verify"))
-
-
 def _history(call: McpToolCall) -> Any:
     asked = {"text": call.given.get("query"), "limit": min(int(call.given.get("limit", 10)), ROWS)}
     return call.client.get("/v1/history", cwd=call.cwd, **asked)
@@ -421,18 +395,6 @@ def _diff(call: McpToolCall) -> Any:
     stat = bool(call.given.get("stat", False))
     text = call.client.raw(call.run("diff"), stat="1" if stat else None).decode("utf-8", "replace")
     return {"diff": text[:DIFF_CHARS], "cut": len(text) > DIFF_CHARS}
-
-
-def _stop(call: McpToolCall) -> Any:
-    return call.client.post(call.run("stop"), {"by": call.by, "reason": call.given.get("reason", "")})
-
-
-def _land(call: McpToolCall) -> Any:
-    return call.client.post(call.run("land"), {"by": call.by}, LAND_S)
-
-
-def _budget(call: McpToolCall) -> Any:
-    return call.client.get("/v1/budget")
 
 
 _TEXT: Json = {"type": "string"}
@@ -531,7 +493,7 @@ TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "run_show",
         "All of one run: the agent's answer, gates, changed files, tokens and cost, receipt.",
-        _run,
+        lambda call: call.client.get(call.run()),
         "GET /v1/runs/{run}",
         {"run": RUN},
         ("run",),
@@ -539,7 +501,7 @@ TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "why",
         "Every decision about a run in words: why it waits, where it was placed, why it failed.",
-        _why,
+        lambda call: call.client.get(call.run("why")),
         "GET /v1/runs/{run}/why",
         {"run": RUN},
         ("run",),
@@ -548,7 +510,7 @@ TOOLS: tuple[McpTool, ...] = (
         "verify",
         "Check the receipt of a run: its signature, its place in the chain, the logs and the change that it "
         "names.",
-        _verify,
+        lambda call: call.client.get(call.run("verify")),
         "GET /v1/runs/{run}/verify",
         {"run": RUN},
         ("run",),
@@ -614,7 +576,9 @@ TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "stop",
         "Stop a run. What it has done so far is kept and billed.",
-        _stop,
+        lambda call: call.client.post(
+            call.run("stop"), {"by": call.by, "reason": call.given.get("reason", "")}
+        ),
         "POST /v1/runs/{run}/stop",
         {"run": RUN, "reason": string("why, for the record")},
         ("run",),
@@ -624,7 +588,7 @@ TOOLS: tuple[McpTool, ...] = (
         "land",
         "Bring the change of a finished run into the user's working tree, after its gates. Ask the user "
         "first.",
-        _land,
+        lambda call: call.client.post(call.run("land"), {"by": call.by}, LAND_S),
         "POST /v1/runs/{run}/land",
         {"run": RUN},
         ("run",),
@@ -633,7 +597,7 @@ TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "budget",
         "The budget: ceilings, and what is spent and held, in USD, tokens and minutes.",
-        _budget,
+        lambda call: call.client.get("/v1/budget"),
         "GET /v1/budget",
         untrusted=False,
         group="choices",

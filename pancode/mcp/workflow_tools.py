@@ -88,35 +88,15 @@ def _begun(call: McpToolCall, body: Json) -> Any:
     return {**answer, "next": f"call workflow_show with workflow {answer['workflow']} {until}"}
 
 
-def _show(call: McpToolCall) -> Any:
-    return call.client.get(path_of("workflows", call.text("workflow")))
-
-
-def _stop(call: McpToolCall) -> Any:
-    return call.client.post(path_of("workflows", call.text("workflow"), "stop"), {"by": call.by})
-
-
 def _lane_add(call: McpToolCall) -> Any:
     """The options of its work that were given, and the item's own."""
     body = {name: call.given[name] for name in ("task", "key", *WORK) if name in call.given}
     return call.client.post(path_of("lanes", call.text("lane"), "add"), {**body, "by": call.by})
 
 
-def _inbox(call: McpToolCall) -> Any:
-    return call.client.get("/v1/inbox")
-
-
 def _answer(call: McpToolCall) -> Any:
     body = {"by": call.by, "text": call.text("text"), "program": call.by}
     return call.client.post(call.run("answer"), body)
-
-
-def _tell(call: McpToolCall) -> Any:
-    return call.client.post(call.run("tell"), {"by": call.by, "text": call.text("text")})
-
-
-def _continue(call: McpToolCall) -> Any:
-    return call.client.post(call.run("continue"), {"by": call.by, "text": call.given.get("text", "")})
 
 
 WORKFLOW_TOOLS: tuple[McpTool, ...] = (
@@ -210,7 +190,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "workflow_show",
         "Steps of a batch, chain or race with state, run and reason, and the cost so far.",
-        _show,
+        lambda call: call.client.get(path_of("workflows", call.text("workflow"))),
         "GET /v1/workflows/{workflow}",
         {"workflow": _WORKFLOW},
         ("workflow",),
@@ -219,7 +199,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "workflow_stop",
         "Stop all runs of a workflow. What they have done so far is kept and billed.",
-        _stop,
+        lambda call: call.client.post(path_of("workflows", call.text("workflow"), "stop"), {"by": call.by}),
         "POST /v1/workflows/{workflow}/stop",
         {"workflow": _WORKFLOW},
         ("workflow",),
@@ -252,7 +232,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "inbox",
         "What waits for a person: questions, runs to start, changes to land. People approve, no agent.",
-        _inbox,
+        lambda call: call.client.get("/v1/inbox"),
         "GET /v1/inbox",
     ),
     McpTool(
@@ -269,7 +249,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         "tell",
         "Words of the user for the agent of a run: with its task, at its next turn where its program takes "
         "words, else kept; the answer says which.",
-        _tell,
+        lambda call: call.client.post(call.run("tell"), {"by": call.by, "text": call.text("text")}),
         "POST /v1/runs/{run}/tell",
         {"run": RUN, "text": string("the words")},
         ("run", "text"),
@@ -279,7 +259,9 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "continue_run",
         "Go on from the result of a finished run, in its session where that is kept, with a remark.",
-        _continue,
+        lambda call: call.client.post(
+            call.run("continue"), {"by": call.by, "text": call.given.get("text", "")}
+        ),
         "POST /v1/runs/{run}/continue",
         {"run": RUN, "text": string("what is to be done next")},
         ("run",),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from node_agent.wire.clock import SystemClock
 from pancode.access.door import DoorPlace
@@ -32,10 +32,6 @@ from pancode.offline.server.single_instance import holder_of
 from pancode.plain import counted, size
 from pancode.store.inspection import REVISIONS, look_at
 from pancode.store.migrations import HEAD
-
-if TYPE_CHECKING:
-    pass
-
 
 Check = dict[str, Any]
 

@@ -84,7 +84,14 @@ def enter(
 def _attached(reach: Reach, argv: tuple[str, ...], environ: Mapping[str, str]) -> int:
     """The exit status of that command, which has this terminal."""
     if reach.local:
-        return _here(argv, environ_of(reach, environ))
+        # This terminal is there already: Ctrl-C is for the login, and we wait for what it makes of it.
+        process = subprocess.Popen(argv, env=dict(environ_of(reach, environ)))
+        while True:
+            try:
+                status = process.wait()
+                return status if status >= 0 else 128 - status
+            except KeyboardInterrupt:
+                continue
     return asyncio.run(_there(reach, argv, environ))
 
 
@@ -170,17 +177,6 @@ async def _fed(
         return await Remote(session).run(argv, most_s, stdin=data)
     finally:
         await session.close()
-
-
-def _here(argv: tuple[str, ...], environ: Mapping[str, str]) -> int:
-    """This terminal is there already: Ctrl-C is for the login, and we wait for what it makes of it."""
-    process = subprocess.Popen(argv, env=dict(environ))
-    while True:
-        try:
-            status = process.wait()
-            return status if status >= 0 else 128 - status
-        except KeyboardInterrupt:
-            continue
 
 
 async def session_to(reach: Reach, environ: Mapping[str, str]) -> Session:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -158,30 +157,27 @@ class OwnCheckout:
 
     def _carry(self, service: str, verb: str, *refs: str) -> None:
         with closing(self.there.open_git(self.copy, service)) as peer:
-            _speak(self._git, peer, verb, refs)
+            allowed = safe_env({"protocol.fd.allow": "always"}) | {"GIT_DIR": str(self._git.env["GIT_DIR"])}
+            peer.setblocking(True)
+            done = subprocess.run(
+                ["git", verb, "--quiet", f"fd::{peer.fileno()}", *refs],
+                env=allowed,
+                cwd=self._git.cwd,
+                pass_fds=(peer.fileno(),),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+            )
+            if done.returncode:
+                why = done.stderr.decode("utf-8", "replace").strip()[-500:]
+                raise UnavailableError(
+                    "the files did not travel", why=safe(why), fix="the same command again"
+                )
 
     def _ask(self, act: str, body: dict[str, Any]) -> dict[str, Any]:
         path = path_of("checkouts", *self.copy.split("/"), *([act] if act else []))
         answer: dict[str, Any] = self.client.post(path, body)
         return answer
-
-
-def _speak(git: Git, peer: socket.socket, verb: str, refs: tuple[str, ...]) -> None:
-    """UnavailableError where the line was cut."""
-    allowed = safe_env({"protocol.fd.allow": "always"}) | {"GIT_DIR": str(git.env["GIT_DIR"])}
-    peer.setblocking(True)
-    done = subprocess.run(
-        ["git", verb, "--quiet", f"fd::{peer.fileno()}", *refs],
-        env=allowed,
-        cwd=git.cwd,
-        pass_fds=(peer.fileno(),),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode:
-        why = done.stderr.decode("utf-8", "replace").strip()[-500:]
-        raise UnavailableError("the files did not travel", why=safe(why), fix="the same command again")
 
 
 def _not_here(there: RemoteCoordinator, branch: str) -> WorkspaceError:

@@ -57,7 +57,7 @@ def cost_tables(
         fields = tuple(by for by in asked if by not in ("run", *of_books)) or (("agent",) if of_books else ())
         known = _of_runs(tx, fields, since_ms, only)
         whole = _with_unsettled(tx, known[fields[0]], fields[0], unsettled) if of_books else []
-        tables = []
+        tables: list[CostTable] = []
         for by in asked:
             rest = _NONE
             if by == "run":
@@ -70,13 +70,10 @@ def cost_tables(
             ordered = costs.in_order(lines, by, limit)
             shown = [_row(line, _about(tx, line.key) if by == "run" else "") for line in ordered]
             left_out = max(0, len(lines) + rest.runs - limit)
-            tables.append(_table(by, since_ms, shown, _row(everything, ""), left_out))
+            total = _row(everything, "")
+            since = at(since_ms) if since_ms else None
+            tables.append({"by": by, "since": since, "rows": shown, "total": total, "left_out": left_out})
     return tables
-
-
-def _table(by: str, since_ms: int, rows: list[CostRow], total: CostRow, left_out: int) -> CostTable:
-    since = at(since_ms) if since_ms else None
-    return {"by": by, "since": since, "rows": rows, "total": total, "left_out": left_out}
 
 
 def _by_run(

@@ -208,15 +208,11 @@ def _money(core: Core, tx: Transaction) -> Iterator[Sample]:
     for balance in tx.find(Balance):
         kind, _, name = balance.scope.partition(":")
         if kind in ("node", "agent"):
-            yield from _sums(kind, name, balance)
-
-
-def _sums(kind: str, name: str, balance: Balance) -> Iterator[Sample]:
-    yield _one(f"pancode_{kind}_tokens_total", balance.tokens, **{kind: name})
-    yield _one(f"pancode_{kind}_busy_seconds_total", balance.agent_ms / 1000, **{kind: name})
-    yield _one(f"pancode_{kind}_cost_usd", float(balance.spent_usd), **{kind: name})
-    if kind == "agent":
-        yield _one("pancode_agent_runs_total", balance.runs, agent=name)
+            yield _one(f"pancode_{kind}_tokens_total", balance.tokens, **{kind: name})
+            yield _one(f"pancode_{kind}_busy_seconds_total", balance.agent_ms / 1000, **{kind: name})
+            yield _one(f"pancode_{kind}_cost_usd", float(balance.spent_usd), **{kind: name})
+            if kind == "agent":
+                yield _one("pancode_agent_runs_total", balance.runs, agent=name)
 
 
 def _settings(tx: Transaction) -> list[Sample]:

@@ -38,7 +38,16 @@ def workers(core: Core) -> list[WorkerShape]:
         for run in active:
             _at_work(core, tx, found, run)
         for row in newest:
-            _ended(found, row)
+            # A run that never reached a machine says nothing about a worker.
+            if row.node is None or not row.started or row.judges:
+                continue
+            tally = found.setdefault((row.agent, row.runtime, row.node), _Tally())
+            tally.runs += 1
+            tally.done += row.outcome is Outcome.DONE
+            tally.stopped += row.outcome is Outcome.INTERRUPTED
+            tally.ms += row.ms
+            tally.unknown += row.unknown
+            tally.usd = books.plus(tally.usd, row.usd)
     shown = [_shape(key, one) for key, one in found.items()]
     return sorted(shown, key=lambda w: (not w["now"], w["agent"], w["runtime"], w["node"] or ""))
 
@@ -51,24 +60,7 @@ def _at_work(core: Core, tx: Transaction, found: dict[_Key, _Tally], run: Run) -
     """A run that waits for a machine belongs to a worker of no node yet."""
     shape = run_shape(core, tx, run)
     fields = {"run": run.id, "stage": shape["stage"], "since": shape["started_at"], "task": shape["task"]}
-    _tally(found, run, shape["node"]).now.append(WorkerNow(**fields))  # type: ignore[typeddict-item]
-
-
-def _ended(found: dict[_Key, _Tally], row: EndedRun) -> None:
-    """Count an ended run. A run that never reached a machine says nothing about a worker."""
-    if row.node is None or not row.started or row.judges:
-        return
-    tally = found.setdefault((row.agent, row.runtime, row.node), _Tally())
-    tally.runs += 1
-    tally.done += row.outcome is Outcome.DONE
-    tally.stopped += row.outcome is Outcome.INTERRUPTED
-    tally.ms += row.ms
-    tally.unknown += row.unknown
-    tally.usd = books.plus(tally.usd, row.usd)
-
-
-def _tally(found: dict[_Key, _Tally], run: Run, node: str | None) -> _Tally:
-    return found.setdefault((run.agent, run.runtime, node), _Tally())
+    found.setdefault((run.agent, run.runtime, shape["node"]), _Tally()).now.append(WorkerNow(**fields))  # type: ignore[typeddict-item]
 
 
 def _shape(key: _Key, tally: _Tally) -> WorkerShape:

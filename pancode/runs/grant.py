@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import Hello, Verb
-from node_agent.wire.signing import Envelope, WireRefusal, open_as, parse_envelope, parse_message
+from node_agent.wire.signing import WireRefusal, open_as, parse_envelope, parse_message
 from pancode.control import keyring
 from pancode.control.core import Core
 from pancode.control.work import unit_of_work
-from pancode.core.ports import Transaction
 from pancode.core.records import Fence, FenceState, Node, Run, RunState, WaitReason
 from pancode.life.signals import Waits
 
@@ -45,31 +44,25 @@ def authorize(core: Core, line: bytes, nonce: str) -> StreamGrant | StreamDenial
         node = next((n for n in tx.find(Node, {"tag": claimed.node}) if n.removed != "removed"), None)
         if node is None:
             return StreamDenial("no such node is enrolled")
-        return _judge(core, tx, node, envelope, nonce)
-
-
-def _judge(
-    core: Core, tx: Transaction, node: Node, envelope: Envelope, nonce: str
-) -> StreamGrant | StreamDenial:
-    try:
-        hello = open_as(Hello, envelope, keyring.keys_of(node))
-    except WireRefusal as refusal:
-        return StreamDenial(f"hello refused: {refusal}")
-    if hello.fleet != core.fleet or hello.nonce != nonce:
-        return StreamDenial("the hello is for another stream")
-    run = tx.get(Run, hello.identity.run)
-    fence = tx.get(Fence, hello.identity.run, hello.identity.fence)
-    if run is None or fence is None or fence.tag != node.tag or fence.attempt != hello.identity.attempt:
-        return StreamDenial(f"{hello.identity} is not an attempt of this node")
-    # reading ends with the fence; delivering ends with its receipt, so that a lost one may still deliver
-    if fence.receipt is not None:
-        return StreamDenial(f"{hello.identity} has been settled")
-    git = run.workspace.get("kind") == "git"
-    if hello.verb in ("fetch", "push") and not git:
-        return StreamDenial(f"{hello.identity} has no git workspace")
-    if hello.verb == "fetch" and fence.state is FenceState.CLOSED:
-        return StreamDenial(f"{hello.identity} is closed")
-    return StreamGrant(hello.verb, hello.identity, str(run.workspace.get("repo")) if git else "")
+        try:
+            hello = open_as(Hello, envelope, keyring.keys_of(node))
+        except WireRefusal as refusal:
+            return StreamDenial(f"hello refused: {refusal}")
+        if hello.fleet != core.fleet or hello.nonce != nonce:
+            return StreamDenial("the hello is for another stream")
+        run = tx.get(Run, hello.identity.run)
+        fence = tx.get(Fence, hello.identity.run, hello.identity.fence)
+        if run is None or fence is None or fence.tag != node.tag or fence.attempt != hello.identity.attempt:
+            return StreamDenial(f"{hello.identity} is not an attempt of this node")
+        # reading ends with the fence; delivering ends with its receipt, so that a lost one may still deliver
+        if fence.receipt is not None:
+            return StreamDenial(f"{hello.identity} has been settled")
+        git = run.workspace.get("kind") == "git"
+        if hello.verb in ("fetch", "push") and not git:
+            return StreamDenial(f"{hello.identity} has no git workspace")
+        if hello.verb == "fetch" and fence.state is FenceState.CLOSED:
+            return StreamDenial(f"{hello.identity} is closed")
+        return StreamGrant(hello.verb, hello.identity, str(run.workspace.get("repo")) if git else "")
 
 
 def note_wait(core: Core, run_id: str, why: str) -> None:

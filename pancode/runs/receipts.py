@@ -93,7 +93,10 @@ def verify(core: Core, text: str, streams: Streams) -> VerdictShape:
         run = find_run(tx, text)
         stored = _decisive(tx, run)
         keys = keyring.trusted(tx)
-        second = _second(tx, run, keys)
+        # Each node that judged the result has a receipt of its own, which must be about this result.
+        seen = trust_in(run)
+        every = () if seen is None else (*seen.earlier, seen)
+        second = [check for one in every for check in _verdict(tx, run, one, keys)]
         fence = tx.get(Fence, stored.run, stored.fence) if stored is not None else None
     if stored is None:
         return shape(run.id, not_found(f"{run.id} has no receipt yet: {run.reason}"))
@@ -141,13 +144,6 @@ def _ordered(claims: Claims, signer: TrustedKey, fence: Fence | None, keys: Trus
         return VerificationCheck(what, False, f"its order in this ledger: {wrong}")
     ok = (node, envelope.digest()) == (signer.key.tag, claims.order)
     return VerificationCheck(what, ok, f"{claims.identity} for key {node}")
-
-
-def _second(tx: Transaction, run: Run, keys: TrustedKeys) -> list[VerificationCheck]:
-    """The receipt of each node that judged the result, by itself, and whether it is about this result."""
-    seen = trust_in(run)
-    every = () if seen is None else (*seen.earlier, seen)
-    return [check for one in every for check in _verdict(tx, run, one, keys)]
 
 
 def _verdict(tx: Transaction, run: Run, seen: VerifiedResult, keys: TrustedKeys) -> list[VerificationCheck]:

@@ -79,7 +79,15 @@ def tidy(core: Core) -> None:
         core.live.sweep.closed.clear()
     tag = _due(core)
     if tag is not None:
-        _look_through(core, tag)
+        page = core.ports.bus.named_jobs(tag, core.live.sweep.pages.get(tag, 0))
+        core.live.sweep.pages[tag] = page.cursor
+        with core.ports.ledger.transaction() as tx:
+            over, strange = _over(tx, tag, page)
+            odd = too_many(page.total, len(open_fences(tx, tag=tag)))
+        core.ports.bus.drop_named(tag, strange)
+        _close(core, over)
+        if odd or strange:
+            _blame(core, {tag: odd or NOT_ITS_OWN})
 
 
 def _due(core: Core) -> str | None:
@@ -94,19 +102,6 @@ def _due(core: Core) -> str | None:
         tags = (known | nodes.keys()) - {tag for tag, node in nodes.items() if node.quarantined is not None}
         sweep.left, sweep.due_ms = sorted(tags), boot + EVERY_MS
     return sweep.left.pop() if sweep.left else None
-
-
-def _look_through(core: Core, tag: str) -> None:
-    """One page of what its queue and its registry name."""
-    page = core.ports.bus.named_jobs(tag, core.live.sweep.pages.get(tag, 0))
-    core.live.sweep.pages[tag] = page.cursor
-    with core.ports.ledger.transaction() as tx:
-        over, strange = _over(tx, tag, page)
-        odd = too_many(page.total, len(open_fences(tx, tag=tag)))
-    core.ports.bus.drop_named(tag, strange)
-    _close(core, over)
-    if odd or strange:
-        _blame(core, {tag: odd or NOT_ITS_OWN})
 
 
 def _close(core: Core, over: list[JobToClose]) -> None:
@@ -200,19 +195,15 @@ def turn(core: Core, woken: bool = False) -> int:
             health.look(core)
         act(core)
         liveness.beat(core)
-        _record(core)
+        # Other threads may have wanted something on record.
+        waiting = core.live.to_record
+        while not waiting.empty():
+            level, what, detail = waiting.get()
+            with unit_of_work(core) as work:
+                work.audit("trust", level, what, None, **detail)
         tidy(core)
         lapse(core)
         return messages
-
-
-def _record(core: Core) -> None:
-    """Write what other threads wanted to have on record."""
-    waiting = core.live.to_record
-    while not waiting.empty():
-        level, what, detail = waiting.get()
-        with unit_of_work(core) as work:
-            work.audit("trust", level, what, None, **detail)
 
 
 def act(core: Core) -> None:

@@ -137,7 +137,7 @@ def _pools(core: Core, tx: Transaction, waiting: Iterable[Run]) -> list[QueueSha
 
 
 def _pool(core: Core, name: str, runs: list[Run], paused: str | None) -> QueueShape:
-    orders = [_waiting(core, run) for run in runs]
+    orders = [_order(run, core.wall_ms() - run.created_ms, run.reason) for run in runs]
     pinned = name.removeprefix("node.") if name.startswith("node.") else None
     return _queue(pool_queue(name), "pool", pinned, paused, orders, 0)
 
@@ -169,10 +169,6 @@ def _queue(
         "oldest_s": max((order["waiting_s"] for order in orders), default=None),
         "orders": orders,
     }
-
-
-def _waiting(core: Core, run: Run) -> OrderShape:
-    return _order(run, core.wall_ms() - run.created_ms, run.reason)
 
 
 def _bound(core: Core, run: Run, fence: Fence) -> OrderShape:

@@ -174,7 +174,10 @@ def _accept(work: Work, letter: Letter, proofs: Proofs) -> None:
     case = work.case_of(claims.identity)
     if case is None:
         return
-    countersigned, text = _kept(core, letter, proofs)
+    # It is countersigned, and handed on for the archive.
+    countersigned = core.key_for(letter.node).countersign(letter.envelope)
+    text = countersigned.model_dump_json()
+    proofs.kept.append((letter.claims.identity, text))
     signal = Believed(
         node=letter.node.name,
         claims=claims,
@@ -187,14 +190,6 @@ def _accept(work: Work, letter: Letter, proofs: Proofs) -> None:
     if claims.proposed:
         tools.keep_proposed(work, claims)
     history.keep(work, claims)
-
-
-def _kept(core: Core, letter: Letter, proofs: Proofs) -> tuple[Envelope, str]:
-    """Countersigned, and handed on for the archive."""
-    countersigned = core.key_for(letter.node).countersign(letter.envelope)
-    text = countersigned.model_dump_json()
-    proofs.kept.append((letter.claims.identity, text))
-    return countersigned, text
 
 
 def _stored(core: Core, letter: Letter, text: str) -> StoredReceipt:

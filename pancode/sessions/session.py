@@ -76,7 +76,11 @@ class SessionChain:
         if self.item not in (None, self.proposed):
             return SessionState.ASKS
         if run.state is records.RunState.ENDED:
-            return _over(run, self.row)
+            if self.row is None or self.row.closed_by is not None:
+                return SessionState.ENDED
+            if is_turn_lost(run):
+                return SessionState.TURN_LOST
+            return SessionState.RESTS
         if run.state is records.RunState.PENDING:
             offered = self.fence is not None and self.fence.state is records.FenceState.OFFERED
             return SessionState.STARTS if offered else SessionState.WAITS_FOR_SLOT
@@ -86,14 +90,6 @@ class SessionChain:
         if not idle:
             return SessionState.WORKS
         return SessionState.WAITS_FOR_YOU if self.proposed is None else SessionState.ASKS
-
-
-def _over(run: records.Run, row: records.SessionRow | None) -> SessionState:
-    if row is None or row.closed_by is not None:
-        return SessionState.ENDED
-    if is_turn_lost(run):
-        return SessionState.TURN_LOST
-    return SessionState.RESTS
 
 
 def load(tx: Transaction, text: str) -> SessionChain:

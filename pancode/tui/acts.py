@@ -106,10 +106,6 @@ def _brief(run: str) -> ApiAsk:
     return ApiAsk(path_of("runs", run, "brief"))
 
 
-def _node(node: str) -> ApiAsk:
-    return ApiAsk(path_of("nodes", node))
-
-
 def _workflow(workflow: str) -> ApiAsk:
     return ApiAsk(path_of("workflows", workflow))
 
@@ -247,7 +243,7 @@ ACTS: Mapping[tuple[str, str], ActKind] = {
     ("drop", "run"): ActKind(_brief, _drop),
     ("tell", "run"): ActKind(_brief, _tell, "Words for the agent of"),
     ("begin", "issue"): ActKind(lambda name: ApiAsk(path_of("issues", name)), _begin),
-    ("drain", "node"): ActKind(_node, _drain),
+    ("drain", "node"): ActKind(lambda node: ApiAsk(path_of("nodes", node)), _drain),
     ("stop", "workflow"): ActKind(_workflow, _stop_workflow),
     ("continue", "workflow"): ActKind(_workflow, _resume_workflow),
     ("retry", "workflow"): ActKind(_workflow, _retry_workflow),

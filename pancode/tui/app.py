@@ -342,19 +342,16 @@ class Console(SteadyPage):
     def _go_in(self) -> None:
         row = self._canvas.row
         if row is not None and row.kind == "session":
-            self._talk_with(row.key)
+            # The chat stands above this page until the person leaves it.
+            page = self._source.chat(row.key)
+
+            def left(status: int | None) -> None:
+                self._enter()
+                self.note(page.refusal, "red")
+
+            self.app.push_screen(page, left)
         elif row is not None and row.enters is not None:
             self.go(row.enters)
-
-    def _talk_with(self, session: str) -> None:
-        """The chat stands above this page until the person leaves it."""
-        page = self._source.chat(session)
-
-        def left(status: int | None) -> None:
-            self._enter()
-            self.note(page.refusal, "red")
-
-        self.app.push_screen(page, left)
 
     def _go_out(self) -> None:
         """Out of the prompt, else of the filter, else of the place."""

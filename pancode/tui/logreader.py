@@ -53,7 +53,9 @@ class LogReader:
             except PancodeError as error:
                 self.state = f"the coordinator is away: {error.why or error}"
             if len(self._ended) == len(STREAMS):
-                self._finish()
+                for story in self._stories.values():
+                    story.end()
+                self.state = "end of the log"
                 return
             self._over.wait(self._look_s)
 
@@ -93,8 +95,3 @@ class LogReader:
         with self._lock:
             self._lines += lines
             del self._lines[:-MOST]
-
-    def _finish(self) -> None:
-        for story in self._stories.values():
-            story.end()
-        self.state = "end of the log"

@@ -81,32 +81,23 @@ def filtered(page: Page, word: str) -> Page:
 def laid_out(page: Page, columns: int) -> tuple[Line, list[Line]]:
     """The line of heads, and a line for each row, none wider than so many columns."""
     cells = [page.head, *(tuple(safe(cell) or "-" for cell in row.cells) for row in page.rows)]
-    kept = _kept(page, cells, columns)
-    widths = _widths(page, cells, kept, columns)
-    lines = [_line(row, kept, widths, page) for row in cells]
-    head = tuple((text, "bold") for text, _ in lines[0])
-    return head, lines[1:]
-
-
-def _kept(page: Page, cells: Sequence[Sequence[str]], columns: int) -> list[int]:
-    """The columns for which there is room."""
+    # Only columns for which there is room are kept.
     kept = list(range(len(page.head)))
     for title in page.spare:
         needed = sum(_least(page, cells, at) for at in kept) + _GAP * (len(kept) - 1)
         if needed <= columns:
             break
         kept.remove(page.head.index(title))
-    return kept
-
-
-def _natural(cells: Sequence[Sequence[str]], at: int) -> int:
-    return min(_MOST, max(width(row[at]) for row in cells))
+    widths = _widths(page, cells, kept, columns)
+    lines = [_line(row, kept, widths, page) for row in cells]
+    head = tuple((text, "bold") for text, _ in lines[0])
+    return head, lines[1:]
 
 
 def _least(page: Page, cells: Sequence[Sequence[str]], at: int) -> int:
     if page.head[at] == page.cut:
         return min(_LEAST, max(width(row[at]) for row in cells))
-    return _natural(cells, at)
+    return min(_MOST, max(width(row[at]) for row in cells))
 
 
 def _widths(page: Page, cells: Sequence[Sequence[str]], kept: list[int], columns: int) -> dict[int, int]:

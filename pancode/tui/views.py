@@ -60,10 +60,6 @@ def _why(about: str) -> Asks:
     return {"why": ApiAsk(path_of("runs", about, "why"))}
 
 
-def _log(answers: Json, about: str, moment: PageMoment) -> Page:
-    return Page(shape={"run": about})
-
-
 VIEWS: Mapping[str, PageView] = {
     "now": PageView(
         runs.now,
@@ -94,7 +90,7 @@ VIEWS: Mapping[str, PageView] = {
     "models": PageView(machines.models, _with(models=_MODELS), "models with tier and context"),
     "run": PageView(runs.run, _run),
     "why": PageView(runs.why, _why),
-    "log": PageView(_log, _with()),
+    "log": PageView(lambda answers, about, moment: Page(shape={"run": about}), _with()),
     "diff": PageView(
         texts.diff,
         lambda about: {"diff": ApiAsk(path_of("runs", about, "diff"), raw=True, once=True)},

@@ -175,7 +175,14 @@ def handed(
 
     def told(name: str, text: str, path: str = "") -> str:
         if not has_files:
-            return _inline(name, text)
+            if len(text) <= MOST_INLINE:
+                return text
+            raise RefusedError(
+                f"the answer of {name} has {len(text)} characters, and this step has no workspace for a file",
+                why=f"a task takes {MOST_INLINE} of them at most",
+                fix="give the step a git workspace",
+                code="answer_too_long",
+            )
         if len(text) <= LONG:
             return text
         target = f"{FOLDER}/{name}/{path}" if path else file_of(name)
@@ -224,14 +231,3 @@ def file_of(step: str) -> str:
 
 def diff_of(step: str) -> str:
     return f"{FOLDER}/{step}.diff"
-
-
-def _inline(name: str, text: str) -> str:
-    if len(text) <= MOST_INLINE:
-        return text
-    raise RefusedError(
-        f"the answer of {name} has {len(text)} characters, and this step has no workspace for a file",
-        why=f"a task takes {MOST_INLINE} of them at most",
-        fix="give the step a git workspace",
-        code="answer_too_long",
-    )

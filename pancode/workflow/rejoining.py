@@ -105,17 +105,6 @@ def _goes_on(step: WorkflowStep, old: Run) -> tuple[str, str]:
     return "the workflow has not ended", later
 
 
-def retaken(steps: Mapping[str, WorkflowStep], name: str, run: str) -> tuple[WorkflowStep, ...]:
-    """The step with its next run, and the steps that need it: they wait to begin after it.
-
-    Other steps that did not end well stay as they are.
-    """
-    every = tuple(steps.values())
-    after = [one for one in every if name in ancestors(one.name, every)]
-    later = [once_more(one) for one in after if one.state is not WorkflowStepState.DONE]
-    return (went_on(once_more(steps[name]), run), *later)
-
-
 def begins_at(old: Run) -> Beginning | None:
     """The old run's beginning, with the results of other steps; None: the project's files as they are now."""
     return same_files(old) if old.terms.get("origin") else None
@@ -182,7 +171,11 @@ def taken(work: Work, step: WorkflowStep, run: Run) -> None:
     assert workflow is not None  # a workflow is never deleted
     if run.terms.get("in_step"):
         steps = {one.name: one for one in rows.steps_of(work.tx, workflow.id)}
-        rows.put_steps(work, *retaken(steps, step.name, run.id))
+        # The steps that need it wait to begin after it; others that did not end well stay as they are.
+        every = tuple(steps.values())
+        after = [one for one in every if step.name in ancestors(one.name, every)]
+        later = [once_more(one) for one in after if one.state is not WorkflowStepState.DONE]
+        rows.put_steps(work, *(went_on(once_more(steps[step.name]), run.id), *later))
         workflow = opened(work, workflow, run.created_by)
     else:
         rows.put_steps(work, questions.went_on(step, run.id))

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from node_agent.runtimes.base import LaunchRequest, Place, ProcessSpec
-from node_agent.runtimes.openai_agents import command
-from node_agent.runtimes.openai_agents.runtime import RUNTIME
+from node_agent.runtimes.openai_agents.runtime import RUNTIME, launch
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.runtimes.workerspec import FILE
 from node_agent.wire.failure import FailureKind as F
@@ -79,7 +78,7 @@ def test_the_calls_of_an_answer_that_was_cut_off_are_not_done(bench: Any) -> Non
 
 def _by_responses(request: LaunchRequest, place: Place) -> ProcessSpec:
     """As to OpenAI's own servers, which no test asks."""
-    made = command.launch(request, place)
+    made = launch(request, place)
     spec = {**json.loads(made.files[FILE]), "newest": True}
     return replace(made, files={**made.files, FILE: json.dumps(spec).encode()})
 

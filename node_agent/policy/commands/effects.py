@@ -201,18 +201,14 @@ def only_looks(name: str, words: Sequence[ShellWord]) -> bool:
     if program == "env":
         return all(word.text is not None and "=" not in word.text for word in words)
     if program == "git":
-        return _git(words)
+        verb = words[0].text if words else None
+        return verb in _GIT_LOOKS and _is_harmless(_GIT_GREP if verb == "grep" else _GIT, words[1:])
     return program in _BUT and _is_harmless(_BUT[program], words)
 
 
 def is_quiet(variable: str) -> bool:
     """Check whether it changes only how things are shown."""
     return variable in _QUIET or variable.startswith("LC_")
-
-
-def _git(words: Sequence[ShellWord]) -> bool:
-    verb = words[0].text if words else None
-    return verb in _GIT_LOOKS and _is_harmless(_GIT_GREP if verb == "grep" else _GIT, words[1:])
 
 
 def _is_harmless(but: _But, words: Sequence[ShellWord]) -> bool:

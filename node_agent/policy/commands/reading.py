@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from node_agent.policy.commands.effects import git_action, is_quiet, only_looks
 from node_agent.policy.commands.programs import Touched, Use, plain_action, touched
-from node_agent.policy.commands.tree import MOST_CALLS, Redirect, ShellCommand, ShellWord, parse
+from node_agent.policy.commands.tree import MOST_CALLS, Redirect, ShellWord, parse
 from node_agent.policy.commands.wrappers import inside
 from node_agent.wire.policy import ActionClass
 
@@ -114,16 +114,12 @@ def _script(reading: ScriptReading, text: str, depth: int) -> None:
         reading.acts.append(CommandAction(A.UNKNOWN, " ".join(text.split())[:500]))
     if depth <= MOST_NESTED and len(reading.acts) <= MOST_CALLS:
         for call in script.calls:
-            _call(reading, call, depth)
-
-
-def _call(reading: ScriptReading, call: ShellCommand, depth: int) -> None:
-    for name, value in call.sets:
-        _variable(reading, name, value, depth)
-    for redirect in call.redirects:
-        _redirected(reading, redirect)
-    if call.words:
-        _words(reading, call.words, call.fed, depth)
+            for name, value in call.sets:
+                _variable(reading, name, value, depth)
+            for redirect in call.redirects:
+                _redirected(reading, redirect)
+            if call.words:
+                _words(reading, call.words, call.fed, depth)
 
 
 def _variable(reading: ScriptReading, name: str, value: ShellWord, depth: int) -> None:
@@ -173,7 +169,7 @@ def _below(path: str, top: str) -> bool:
 
 
 def _words(reading: ScriptReading, words: Sequence[ShellWord], fed: bool, depth: int) -> None:
-    line, first = _line(words), words[0]
+    line, first = " ".join("?" if word.text is None else word.text for word in words)[:2_000], words[0]
     if first.text is None or first.glob or _is_no_program(first.text) or depth > MOST_NESTED:
         reading.acts.append(CommandAction(A.UNKNOWN, line))
         return
@@ -221,8 +217,3 @@ def _paths(program: str, words: Sequence[ShellWord]) -> Iterator[Touched]:
         yield from (Touched(one.path, Use.DELETE, one.glob) for one in touched(program, words))
     else:
         yield from touched(program, words)
-
-
-def _line(words: Sequence[ShellWord]) -> str:
-    """The command as one line, for a person and for the comparison with rules."""
-    return " ".join("?" if word.text is None else word.text for word in words)[:2_000]

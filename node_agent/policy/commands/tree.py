@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tree_sitter import Language, Node, Parser
+    from tree_sitter import Language, Node
 
 MOST_BYTES, MOST_CALLS, MOST_DEPTH = 50_000, 500, 60
 MOST_HEREDOCS = 10
@@ -128,18 +128,14 @@ _ready: Callable[[], None] | None = None
 
 def take_apart(raw: bytes) -> ParsedScript:
     """Parse here, in C code, the bytes that `parse` let through."""
-    root = _parser().parse(raw).root_node
+    # Each script has a parser of its own: several threads read scripts, and two must not share one.
+    from tree_sitter import Parser
+
+    root = Parser(_language()).parse(raw).root_node
     reader = _Reader()
     reader.visit(root, _Around())
     literals = tuple(one for one in "".join(reader.literals).split("\0") if "$" in one or "`" in one)
     return ParsedScript(tuple(reader.calls), reader.whole and not root.has_error, literals, reader.sums)
-
-
-def _parser() -> Parser:
-    """A parser for each script: several threads read scripts, and two must not share a parser."""
-    from tree_sitter import Parser
-
-    return Parser(_language())
 
 
 @lru_cache(maxsize=1)
@@ -181,7 +177,8 @@ class _Reader:
             case "redirected_statement":
                 self._redirected(node, below)
             case "pipeline":
-                self._pipeline(node, below)
+                for number, child in enumerate(node.named_children):
+                    self.visit(child, replace(below, fed=below.fed or number > 0))
             case "heredoc_redirect":
                 self._all(node, replace(below, fed=True))
             case "variable_assignment":
@@ -243,10 +240,6 @@ class _Reader:
         for child in node.named_children:
             if child != body:
                 self.visit(child, replace(around, redirects=()))
-
-    def _pipeline(self, node: Node, around: _Around) -> None:
-        for number, child in enumerate(node.named_children):
-            self.visit(child, replace(around, fed=around.fed or number > 0))
 
 
 def _is_sum(node: Node) -> bool:

@@ -51,7 +51,10 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     files = {**BASE_FILES, "claude/.keep": b"", **prompt_in(PROMPT, request)}
     files |= {**_hooks(request, place), **skills.plugin(request)}
-    made = ProcessSpec(_argv(request, place), _env(request, place), task_of(request), files)
+    env = quiet_env(request, base_env(request, place))
+    if place.is_root and request.may_write and request.safety is Safety.FULL_AUTO:
+        env["IS_SANDBOX"] = "1"  # as root it refuses bypassPermissions otherwise
+    made = ProcessSpec(_argv(request, place), env, task_of(request), files)
     return made if request.sitting is None else talked(_way(request, place), request, place, made)
 
 
@@ -123,13 +126,6 @@ def _allowed(request: LaunchRequest, place: Place) -> tuple[str, ...]:
         allowed, rest = (*allowed, "Bash"), (*rest, "--allowedTools", "Bash", "--disallowedTools", _NEVER)
     asks = ("--settings", f"{request.home}/{SETTINGS}") if hooks.has_hook(request, place) else ()
     return ("--tools", ",".join(skills.named(request, allowed, _TOOLS)), *rest, *asks)
-
-
-def _env(request: LaunchRequest, place: Place) -> dict[str, str]:
-    env = quiet_env(request, base_env(request, place))
-    if place.is_root and request.may_write and request.safety is Safety.FULL_AUTO:
-        env["IS_SANDBOX"] = "1"  # as root it refuses bypassPermissions otherwise
-    return env
 
 
 PROBE = keyed(PROGRAM, LOGINS)

@@ -14,7 +14,6 @@ from node_agent.runtimes.base import (
     Retrying,
     SessionStarted,
     TextPiece,
-    ToolCall,
     UsageGrew,
     ended_for_us,
     how_it_ended,
@@ -35,6 +34,7 @@ class ClaudeParser(EventParser):
 
     def __init__(self, request: LaunchRequest) -> None:
         super().__init__()
+        self._answered = True  # what it tells was used, whatever its end
         self._cost_before = (request.resume and request.resume.before.cost_usd) or Decimal(0)
         self._tokens = _LiveTokens()
         self._result: dict[str, Any] | None = None
@@ -81,11 +81,8 @@ class ClaudeParser(EventParser):
                 self._tokens.last_text = whole(text)
                 yield TextPiece(text)
             elif block.get("type") == "tool_use":
-                yield self._called(block)
-
-    def _called(self, block: dict[str, Any]) -> ToolCall:
-        call = call_of(text_of(block.get("name"), "?"), dict_of(block.get("input")))
-        return self._begun(block.get("id"), call)
+                call = call_of(text_of(block.get("name"), "?"), dict_of(block.get("input")))
+                yield self._begun(block.get("id"), call)
 
     def _user(self, event: dict[str, Any]) -> Iterator[Activity]:
         meta = {text_of(m.get("id")): m for m in map(dict_of, list_of(event.get("tool_result_meta")))}

@@ -1,23 +1,49 @@
-"""The runtime `claude-sdk`: its abilities and its parts."""
+"""The runtime `claude-sdk`: its abilities, and its start: rules in a file, the task on standard input."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from node_agent.runtimes.anthropic import CREDENTIALS, LEVELS
-from node_agent.runtimes.base import Runtime
-from node_agent.runtimes.claude_sdk import command
-from node_agent.runtimes.workers import CAPABILITIES
+from node_agent.runtimes.anthropic import CREDENTIALS, LEVELS, LOGIN, LOGINS, quiet_env
+from node_agent.runtimes.base import LaunchRequest, Place, ProcessSpec, Program, Runtime, base_env
+from node_agent.runtimes.starting import held_but_full_auto, keyed
+from node_agent.runtimes.vendors import PROVIDERS
+from node_agent.runtimes.workers import CAPABILITIES, SDK_HOST, made, spec_of
 from node_agent.runtimes.workerstream import WorkerParser
 
+PROGRAM = Program("claude-sdk", "claude-agent-sdk", r"(\d+\.\d+\.\d+\S*)\Z", "0.2.", LOGIN, environment=True)
+DRIVER = "claude_sdk.py"
+PROBE = keyed(PROGRAM, LOGINS)
+
+
+def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
+    """It asks on its vendor's wire, by whatever logs Claude's program in."""
+    env = quiet_env(request, base_env(request, place))
+    limits = request.limits
+    most = [number for number in (limits.turns, limits.requests) if number is not None]
+    base = spec_of(request, place, (PROVIDERS["anthropic"], request.model or ""), env, True)
+    spec = base.model_copy(
+        update={
+            "is_hosted": True,
+            "hidden": CREDENTIALS,
+            "thinks": LEVELS[request.reasoning][0] if request.reasoning else "",
+            "turns": None if limits.wrap_up or not most else min(most),
+        }
+    )
+    launch = made(SDK_HOST, request, place, env, spec, PROGRAM.name, DRIVER)
+    return ProcessSpec(launch.argv, launch.env, launch.stdin, {**launch.files, "claude/.keep": b""})
+
+
+enforcement = held_but_full_auto
+"""Its tools are ours: judged and done on our side of the line."""
 RUNTIME = Runtime(
     "claude-sdk",
     replace(CAPABILITIES, tells_turns=False, reasoning=frozenset(LEVELS)),
-    command.launch,
+    launch,
     WorkerParser,
-    command.enforcement,
-    command.PROBE,
+    enforcement,
+    PROBE,
     CREDENTIALS,
-    command.PROGRAM,
+    PROGRAM,
     sessions=("claude/projects",),
 )

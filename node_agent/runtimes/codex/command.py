@@ -45,10 +45,14 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     files |= {**hooks.files("codex", request, place), **skills.laid(request, ".agents", READS)}
     env = {**base_env(request, place), "CODEX_HOME": f"{request.home}/codex"}
     kept, login = for_run(env.pop(LOGIN, "")), dict[str, bytes]()
-    provider = _provider(env.get(URL) or VENDOR, KEY in env)
+    # The model server has a name of ours, so that the vendor's and others' are reached in one measured way.
+    provider = _named(env.get(URL) or VENDOR, {"env_key": KEY} if KEY in env else {})
     if kept is not None and not (KEY in env or URL in env):
         login = {f"codex/{LOGIN_FILE}": kept}
-        provider = _by_subscription()
+        # A subscription goes through the same provider: Codex's own one would bring plugins and tools that
+        # its vendor runs.
+        without = {"features.apps": False, "features.plugins": False}
+        provider = {**_named(SUBSCRIPTION, {"requires_openai_auth": True}), **without}
     walled = place.isolation is Isolation.SANDBOX
     settings = {**provider, **_hook(request, place)}
     made = ProcessSpec(_argv(request, settings, walled), env, task_of(request), files, login)
@@ -92,18 +96,6 @@ def _toml(value: object) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
     return json.dumps(value)
-
-
-def _provider(url: str, key: bool) -> dict[str, object]:
-    """A model server of our own naming, so that vendor's and others' are reached in one measured way."""
-    return _named(url, {"env_key": KEY} if key else {})
-
-
-def _by_subscription() -> dict[str, object]:
-    """The options by subscription, through the same provider; Codex's own one would bring plugins and tools
-    that its vendor runs."""
-    without = {"features.apps": False, "features.plugins": False}
-    return {**_named(SUBSCRIPTION, {"requires_openai_auth": True}), **without}
 
 
 def _named(url: str, shown: dict[str, object]) -> dict[str, object]:

@@ -13,7 +13,7 @@ from node_agent.runtimes import base
 from node_agent.runtimes.codex.tools import call_of
 from node_agent.runtimes.limits import clock_in
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of
-from node_agent.runtimes.outcome import EventParser, spent, without_end
+from node_agent.runtimes.outcome import EventParser, without_end
 from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.receipt import Usage
 
@@ -34,8 +34,7 @@ class CodexParser(EventParser):
     def __init__(self, request: base.LaunchRequest) -> None:
         super().__init__(request.model)
         self._before = request.resume.before if request.resume else None
-        self._known = self._answered = self._ran = False
-        self._answer = self._no_sandbox = ""
+        self._ran, self._no_sandbox = False, ""
         self._items: set[str] = set()
         self._end: dict[str, Any] | None = None
 
@@ -43,12 +42,6 @@ class CodexParser(EventParser):
     def usage(self) -> Usage:
         """Known at the end of the turn only: the stream says nothing of it before."""
         return Usage() if self._end is None else _usage(dict_of(self._end.get("usage")), self._before)
-
-    def _said(self) -> str:
-        return self._answer
-
-    def _spent(self, failure: FailureKind | None) -> Usage:
-        return spent(failure, self._answered, self.usage)
 
     # ---- events
     def _event(self, event: dict[str, Any]) -> Sequence[base.Activity]:

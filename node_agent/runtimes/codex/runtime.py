@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from node_agent.runtimes import adapters
 from node_agent.runtimes.acp import headless_or_talked
-from node_agent.runtimes.base import Capabilities, Runtime
+from node_agent.runtimes.base import AGENT_PROGRAM, Runtime
 from node_agent.runtimes.codex import command
 from node_agent.runtimes.codex.parse import CodexParser
 
 RUNTIME = Runtime(
     "codex",
-    Capabilities(
-        stream=True,
-        tells_ran=True,
-        usage=True,
-        resume=True,
-        read_only_enforced=True,
-        prompted=True,
-        asks_first=True,
-        takes_turns=True,
-        reasoning=frozenset(command.LEVELS),
-    ),
+    replace(AGENT_PROGRAM, reasoning=frozenset(command.LEVELS)),
     command.launch,
     headless_or_talked(CodexParser),
     command.enforcement,

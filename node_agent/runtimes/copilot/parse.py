@@ -9,7 +9,7 @@ from typing import Any
 from node_agent.runtimes import base
 from node_agent.runtimes.copilot.tools import call_of, is_denied
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of, total_of
-from node_agent.runtimes.outcome import EventParser, since, spent, without_end
+from node_agent.runtimes.outcome import EventParser, since, without_end
 from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.receipt import Usage
 
@@ -30,9 +30,7 @@ class CopilotParser(EventParser):
     def __init__(self, request: base.LaunchRequest) -> None:
         super().__init__(request.model)
         self._before = request.resume.before if request.resume else Usage()
-        self._known = self._answered = False
         self._turns = 0
-        self._answer = ""
         self._error: dict[str, Any] | None = None
         self._end: dict[str, Any] | None = None
         self._report: Usage | None = None
@@ -42,12 +40,6 @@ class CopilotParser(EventParser):
         """The model's turns as they come; tokens from the report."""
         return self._report or Usage(turns=self._turns)
 
-    def _said(self) -> str:
-        return self._answer
-
-    def _spent(self, failure: FailureKind | None) -> Usage:
-        return spent(failure, self._answered, self.usage)
-
     # ---- events
     def _event(self, event: dict[str, Any]) -> Iterator[base.Activity]:
         data = dict_of(event.get("data"))
@@ -55,7 +47,8 @@ class CopilotParser(EventParser):
             case "assistant.message":
                 yield from self._message(data)
             case "tool.execution_start":
-                yield self._called(data)
+                call = call_of(text_of(data.get("toolName"), "?"), dict_of(data.get("arguments")))
+                yield self._begun(data.get("toolCallId"), call)
             case "tool.execution_complete":
                 yield from self._over(data)
             case "model.call_failure":
@@ -70,15 +63,12 @@ class CopilotParser(EventParser):
                 self._end = event
                 self._session = text_of(event.get("sessionId")) or self._session
             case _:
-                yield from self._reported(event)
+                # The report is the line behind the stream, and has no type.
+                if "type" not in event and "modelMetrics" in event:
+                    self._report = _usage(dict_of(event.get("modelMetrics")), self._before, self._turns)
+                    yield base.UsageGrew(self._report)
                 return
         self._known = True
-
-    def _reported(self, event: dict[str, Any]) -> Iterator[base.UsageGrew]:
-        """The line behind the stream: the report has no type."""
-        if "type" not in event and "modelMetrics" in event:
-            self._report = _usage(dict_of(event.get("modelMetrics")), self._before, self._turns)
-            yield base.UsageGrew(self._report)
 
     def _message(self, data: dict[str, Any]) -> Iterator[base.Activity]:
         """A whole answer of the model; the pieces that came before are left out."""
@@ -90,10 +80,6 @@ class CopilotParser(EventParser):
         if text:
             yield base.TextPiece(text)
         yield base.UsageGrew(self.usage)
-
-    def _called(self, data: dict[str, Any]) -> base.ToolCall:
-        call = call_of(text_of(data.get("toolName"), "?"), dict_of(data.get("arguments")))
-        return self._begun(data.get("toolCallId"), call)
 
     def _over(self, data: dict[str, Any]) -> Iterator[base.Activity]:
         call = self._ended(data.get("toolCallId"))
@@ -116,7 +102,11 @@ class CopilotParser(EventParser):
         if self._end is None:
             return without_end(end, self._lines, self._known, "a result event")
         if self._error is not None:
-            return _failed(self._error)
+            # Without a status the server's answer was cut.
+            words = text_of(self._error.get("message"), "an error without words")
+            if status := count_of(self._error.get("statusCode")):
+                return by_status(status), words
+            return _BY_TYPE.get(text_of(self._error.get("errorType")), FailureKind.MODEL_FAILED), words
         if self._end.get("exitCode") != 0:
             return FailureKind.AGENT_FAILED, f"its result says exit {self._end.get('exitCode')!r}"
         if end.status != 0:
@@ -124,14 +114,6 @@ class CopilotParser(EventParser):
         if self._report is None:
             return FailureKind.RUNTIME_UNREADABLE, "it left no report of its usage"
         return self._worth(self._answer)
-
-
-def _failed(error: dict[str, Any]) -> tuple[FailureKind, str]:
-    """The failure in an error event without a later one; without a status the server's answer was cut."""
-    words = text_of(error.get("message"), "an error without words")
-    if status := count_of(error.get("statusCode")):
-        return by_status(status), words
-    return _BY_TYPE.get(text_of(error.get("errorType")), FailureKind.MODEL_FAILED), words
 
 
 def _usage(models: dict[str, Any], before: Usage, turns: int) -> Usage:

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from node_agent.runtimes.acp import headless_or_talked
-from node_agent.runtimes.base import Capabilities, Runtime
+from node_agent.runtimes.base import AGENT_PROGRAM, Runtime
 from node_agent.runtimes.copilot import command
 from node_agent.runtimes.copilot.parse import CopilotParser
 from node_agent.runtimes.starting import held_but_full_auto
 
 RUNTIME = Runtime(
     "copilot",
-    Capabilities(
-        stream=True,
-        tells_ran=True,
-        usage=True,
-        resume=True,
-        read_only_enforced=True,
+    replace(
+        AGENT_PROGRAM,
         tool_list=True,
-        prompted=True,
-        asks_first=True,
         asks_people=True,
         reasoning=frozenset(command.LEVELS),
         narrows=True,
         tells_turns=True,
-        takes_turns=True,
     ),
     command.launch,
     headless_or_talked(CopilotParser),

@@ -12,7 +12,7 @@ from typing import Any
 from node_agent.runtimes import base
 from node_agent.runtimes.gemini.tools import call_of
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of
-from node_agent.runtimes.outcome import DETAIL_CHARS, EventParser, spent, without_end
+from node_agent.runtimes.outcome import DETAIL_CHARS, EventParser, without_end
 from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.receipt import Usage
 
@@ -32,23 +32,24 @@ class GeminiParser(EventParser):
 
     def __init__(self, request: base.LaunchRequest) -> None:
         super().__init__(request.model)
-        self._known = self._answered = False
         self._asked = True
         self._turns = 0
-        self._answer = self._trouble = ""
+        self._trouble = ""
         self._end: dict[str, Any] | None = None
 
     @property
     def usage(self) -> Usage:
         """The model's turns as they come; tokens at the end."""
         stats = dict_of(self._end.get("stats")) if self._end else {}
-        return _usage(stats, self._turns)
-
-    def _said(self) -> str:
-        return self._answer
-
-    def _spent(self, failure: FailureKind | None) -> Usage:
-        return spent(failure, self._answered, self.usage)
+        # Its output leaves out what the model thought, which is paid for; the total has it.
+        asked, cached = count_of(stats.get("input_tokens")), count_of(stats.get("cached"))
+        thought = count_of(stats.get("total_tokens")) - asked
+        return Usage(
+            input_tokens=max(asked - cached, 0),
+            cached_tokens=cached,
+            output_tokens=max(thought, count_of(stats.get("output_tokens"))),
+            turns=self._turns,
+        )
 
     # ---- events
     def _event(self, event: dict[str, Any]) -> Iterator[base.Activity]:
@@ -56,7 +57,9 @@ class GeminiParser(EventParser):
             case "message":
                 yield from self._message(event)
             case "tool_use":
-                yield self._called(event)
+                self._turn()
+                call = call_of(text_of(event.get("tool_name"), "?"), dict_of(event.get("parameters")))
+                yield self._begun(event.get("tool_id"), call)
             case "tool_result":
                 yield from self._over(event)
             case "init":
@@ -88,11 +91,6 @@ class GeminiParser(EventParser):
         """The model's first event after the task or after its tools' results begins its next turn."""
         self._turns += self._asked
         self._asked, self._answered, self._end = False, True, None
-
-    def _called(self, event: dict[str, Any]) -> base.ToolCall:
-        self._turn()
-        call = call_of(text_of(event.get("tool_name"), "?"), dict_of(event.get("parameters")))
-        return self._begun(event.get("tool_id"), call)
 
     def _over(self, event: dict[str, Any]) -> Iterator[base.Activity]:
         self._asked, self._answer, self._trouble = True, "", ""
@@ -134,15 +132,3 @@ def _kind(words: str, end: base.ExitInfo) -> FailureKind:
     if end.status is not None and 400 - 256 <= end.status < 256:
         return by_status(end.status + 256)
     return FailureKind.MODEL_FAILED if words.startswith("[API Error") else FailureKind.AGENT_FAILED
-
-
-def _usage(stats: dict[str, Any], turns: int) -> Usage:
-    """Its output leaves out what the model thought, which is paid for; the total has it."""
-    asked, cached = count_of(stats.get("input_tokens")), count_of(stats.get("cached"))
-    thought = count_of(stats.get("total_tokens")) - asked
-    return Usage(
-        input_tokens=max(asked - cached, 0),
-        cached_tokens=cached,
-        output_tokens=max(thought, count_of(stats.get("output_tokens"))),
-        turns=turns,
-    )

@@ -1,20 +1,46 @@
-"""The runtime `native`: its abilities and its parts."""
+"""The runtime `native`, our own worker, which comes with the node agent: its abilities, and its start."""
 
 from __future__ import annotations
 
-from node_agent.runtimes.base import Runtime
-from node_agent.runtimes.native import command
-from node_agent.runtimes.workers import CAPABILITIES, CREDENTIALS
-from node_agent.runtimes.workerspec import SESSION
-from node_agent.runtimes.workerstream import WorkerParser
+from collections.abc import Sequence
 
+from node_agent.runtimes.base import LaunchRequest, Place, Probe, ProcessSpec, Runtime, Said, any_given
+from node_agent.runtimes.starting import held_but_full_auto
+from node_agent.runtimes.vendors import LOGINS
+from node_agent.runtimes.workers import CAPABILITIES, CREDENTIALS, LOGIN, started
+from node_agent.runtimes.workerspec import SESSION, VERSION
+from node_agent.runtimes.workerstream import WorkerParser
+from node_agent.wire.node import RuntimeFact
+
+PROGRAM = "native/program.py"
+"""The worker's program in the node agent's own code."""
+
+
+def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
+    """The launch with the one key that it needs."""
+    return started(PROGRAM, request, place)
+
+
+enforcement = held_but_full_auto
+"""Its file tools stay in the checkout by the kernel's word; without a wall, only full-auto has commands."""
+
+
+def _read_probe(results: Sequence[Said]) -> RuntimeFact:
+    """It comes with the node agent, so it is always there."""
+    (given, _) = [*results, (None, "")][0]
+    if given != 0:
+        return RuntimeFact(name="native", version=VERSION, state="not_logged_in", fix=LOGIN)
+    return RuntimeFact(name="native", version=VERSION, state="ok")
+
+
+PROBE = Probe((any_given(LOGINS),), _read_probe)
 RUNTIME = Runtime(
     "native",
     CAPABILITIES,
-    command.launch,
+    launch,
     WorkerParser,
-    command.enforcement,
-    command.PROBE,
+    enforcement,
+    PROBE,
     CREDENTIALS,
     sessions=(SESSION,),
 )

@@ -1,21 +1,34 @@
-"""The runtime `openai-agents`: its abilities and its parts."""
+"""The runtime `openai-agents`: its abilities, and its start by the native worker's settings and a driver."""
 
 from __future__ import annotations
 
-from node_agent.runtimes.base import Runtime
-from node_agent.runtimes.openai_agents import command
-from node_agent.runtimes.workers import CAPABILITIES, CREDENTIALS
+from node_agent.runtimes.base import LaunchRequest, Place, ProcessSpec, Program, Runtime
+from node_agent.runtimes.starting import held_but_full_auto, keyed
+from node_agent.runtimes.vendors import LOGINS
+from node_agent.runtimes.workers import CAPABILITIES, CREDENTIALS, LOGIN, SDK_HOST, started
 from node_agent.runtimes.workerspec import SESSION
 from node_agent.runtimes.workerstream import WorkerParser
 
+PROGRAM = Program("openai-agents", "openai-agents", r"(\d+\.\d+\.\d+\S*)\Z", "0.24.", LOGIN, environment=True)
+DRIVER = "openai_agents.py"
+PROBE = keyed(PROGRAM, LOGINS)
+
+
+def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
+    """Starts like the native worker, with the name of the link that leads to the SDK."""
+    return started(SDK_HOST, request, place, PROGRAM.name, DRIVER)
+
+
+enforcement = held_but_full_auto
+"""Its tools are ours: judged and done on our side of the line."""
 RUNTIME = Runtime(
     "openai-agents",
     CAPABILITIES,
-    command.launch,
+    launch,
     WorkerParser,
-    command.enforcement,
-    command.PROBE,
+    enforcement,
+    PROBE,
     CREDENTIALS,
-    command.PROGRAM,
+    PROGRAM,
     sessions=(SESSION,),
 )

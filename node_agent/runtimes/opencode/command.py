@@ -132,7 +132,10 @@ def _env(request: LaunchRequest, place: Place, own: Mapping[str, str], model: st
 
 def _settings(request: LaunchRequest, place: Place, env: Mapping[str, str], model: str) -> dict[str, Any]:
     provider, _, name = model.partition("/")
-    known = _known(name, request.reasoning)
+    # The model need be none that it has heard of.
+    asked = {"options": {"reasoningEffort": LEVELS[request.reasoning]}} if request.reasoning else {}
+    limit = {"context": 131072, "output": 8192}
+    known = {name: {"name": name, "tool_call": True, "limit": limit, **asked}}
     given = {"models": known} if provider != "pancode" else _provider(known, env)
     # the tools that its level allows, and of those the agent's own
     allowed = _RULES[request.safety if request.may_write else Safety.SUGGEST]
@@ -151,13 +154,6 @@ def _settings(request: LaunchRequest, place: Place, env: Mapping[str, str], mode
         "provider": {provider: given},
         **({"instructions": [f"{request.home}/{PROMPT}"]} if request.prompt else {}),
     }
-
-
-def _known(model: str, reasoning: Reasoning | None) -> dict[str, Any]:
-    """The one model, which need be none that it has heard of."""
-    asked = {"options": {"reasoningEffort": LEVELS[reasoning]}} if reasoning else {}
-    limit = {"context": 131072, "output": 8192}
-    return {model: {"name": model, "tool_call": True, "limit": limit, **asked}}
 
 
 def _provider(known: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:

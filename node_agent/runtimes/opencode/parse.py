@@ -12,7 +12,7 @@ from typing import Any
 from node_agent.runtimes import base
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, text_of, total_of, usd_of
 from node_agent.runtimes.opencode.tools import DENIED, call_of
-from node_agent.runtimes.outcome import EventParser, spent, without_end
+from node_agent.runtimes.outcome import EventParser, without_end
 from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.receipt import Usage
 
@@ -31,8 +31,7 @@ class OpencodeParser(EventParser):
 
     def __init__(self, request: base.LaunchRequest) -> None:
         super().__init__(request.model)
-        self._answer = ""
-        self._answered = self._has_usage = False
+        self._has_usage = False
         self._usage = Usage()
         self._end: dict[str, Any] | None = None
 
@@ -40,12 +39,6 @@ class OpencodeParser(EventParser):
     def usage(self) -> Usage:
         """The steps that finished so far."""
         return self._usage
-
-    def _said(self) -> str:
-        return self._answer
-
-    def _spent(self, failure: FailureKind | None) -> Usage:
-        return spent(failure, self._answered, self.usage)
 
     # ---- events
     def _event(self, event: dict[str, Any]) -> Iterator[base.Activity]:
@@ -104,7 +97,13 @@ class OpencodeParser(EventParser):
         if self._end is None:
             return without_end(end, self._lines, self._session is not None, "the end of its last step")
         if self._end.get("type") == "error":
-            return _failed(dict_of(self._end.get("error")))
+            # Without a status no model server answered.
+            error = dict_of(self._end.get("error"))
+            data, name = dict_of(error.get("data")), text_of(error.get("name"), "an error without a name")
+            words = f"{name}: {text_of(data.get('message'))}".rstrip(": ")
+            if status := count_of(data.get("statusCode")):
+                return by_status(status), f"{words} ({status})"
+            return _BY_NAME.get(name, FailureKind.MODEL_FAILED), words
         reason = text_of(dict_of(self._end.get("part")).get("reason"), "none")
         if reason != "stop":
             words = f"{base.how_it_ended(end)}, its last step ended with the reason {reason!r}"
@@ -114,12 +113,3 @@ class OpencodeParser(EventParser):
         if not self._has_usage:
             return FailureKind.RUNTIME_UNREADABLE, "its last step does not report its usage"
         return self._worth(self._answer)
-
-
-def _failed(error: dict[str, Any]) -> tuple[FailureKind, str]:
-    """The failure in an error event; without a status no model server answered."""
-    data, name = dict_of(error.get("data")), text_of(error.get("name"), "an error without a name")
-    words = f"{name}: {text_of(data.get('message'))}".rstrip(": ")
-    if status := count_of(data.get("statusCode")):
-        return by_status(status), f"{words} ({status})"
-    return _BY_NAME.get(name, FailureKind.MODEL_FAILED), words

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from node_agent.runtimes.acp import headless_or_talked
-from node_agent.runtimes.base import Brought, Capabilities, Runtime
+from node_agent.runtimes.base import AGENT_PROGRAM, Brought, Runtime
 from node_agent.runtimes.opencode import command
 from node_agent.runtimes.opencode.parse import OpencodeParser
 from node_agent.runtimes.starting import held_but_full_auto
@@ -15,20 +17,13 @@ BROUGHT = (
 """Its own scan of the checkout heeds neither `--pure` nor what switches a project's settings off."""
 RUNTIME = Runtime(
     "opencode",
-    Capabilities(
-        stream=True,
-        tells_ran=True,
-        usage=True,
-        resume=True,
-        read_only_enforced=True,
+    replace(
+        AGENT_PROGRAM,
         tool_list=True,
-        prompted=True,
-        asks_first=True,
         asks_people=True,
         reasoning=frozenset(command.LEVELS),
         narrows=True,
         tells_turns=True,
-        takes_turns=True,
     ),
     command.launch,
     headless_or_talked(OpencodeParser),

@@ -11,7 +11,7 @@ from typing import Any
 
 from node_agent.runtimes import base
 from node_agent.runtimes.lines import answer_of, count_of, dict_of, list_of, text_of, total_of
-from node_agent.runtimes.outcome import EventParser, since, spent, without_end
+from node_agent.runtimes.outcome import EventParser, since, without_end
 from node_agent.runtimes.qwen.tools import call_of, is_denied
 from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.receipt import Usage
@@ -28,8 +28,6 @@ class QwenParser(EventParser):
     def __init__(self, request: base.LaunchRequest) -> None:
         super().__init__(request.model)
         self._before = request.resume.before if request.resume else Usage()
-        self._known = self._answered = False
-        self._answer = ""
         self._live = Usage()
         self._result: dict[str, Any] | None = None
 
@@ -43,9 +41,6 @@ class QwenParser(EventParser):
 
     def _said(self) -> str:
         return text_of(self._result.get("result")) if self._result else self._answer
-
-    def _spent(self, failure: FailureKind | None) -> Usage:
-        return spent(failure, self._answered, self.usage)
 
     # ---- events
     def _event(self, event: dict[str, Any]) -> Iterator[base.Activity]:
@@ -72,18 +67,22 @@ class QwenParser(EventParser):
         tokens = dict_of(message.get("usage"))
         if count_of(tokens.get("output_tokens")):
             self._answered = True
-            self._live = _added(self._live, tokens)
+            usage = self._live
+            fresh, cached, output = _split(tokens)
+            self._live = Usage(
+                input_tokens=total_of(usage.input_tokens, fresh),
+                cached_tokens=total_of(usage.cached_tokens, cached),
+                output_tokens=total_of(usage.output_tokens, output),
+                turns=usage.turns + 1,
+            )
             yield base.UsageGrew(self._live)
         for block in map(dict_of, list_of(message.get("content"))):
             if block.get("type") == "text" and (text := text_of(block.get("text"))):
                 self._answer = base.whole(text)
                 yield base.TextPiece(text)
             elif block.get("type") == "tool_use":
-                yield self._called(block)
-
-    def _called(self, block: dict[str, Any]) -> base.ToolCall:
-        call = call_of(text_of(block.get("name"), "?"), dict_of(block.get("input")))
-        return self._begun(block.get("id"), call)
+                call = call_of(text_of(block.get("name"), "?"), dict_of(block.get("input")))
+                yield self._begun(block.get("id"), call)
 
     def _user(self, message: dict[str, Any]) -> Iterator[base.Activity]:
         for block in map(dict_of, list_of(message.get("content"))):
@@ -130,13 +129,3 @@ def _split(tokens: dict[str, Any]) -> tuple[int, int, int]:
     cached = count_of(tokens.get("cache_read_input_tokens"))
     fresh = max(count_of(tokens.get("input_tokens")) - cached, 0)
     return fresh, cached, count_of(tokens.get("output_tokens"))
-
-
-def _added(usage: Usage, tokens: dict[str, Any]) -> Usage:
-    fresh, cached, output = _split(tokens)
-    return Usage(
-        input_tokens=total_of(usage.input_tokens, fresh),
-        cached_tokens=total_of(usage.cached_tokens, cached),
-        output_tokens=total_of(usage.output_tokens, output),
-        turns=usage.turns + 1,
-    )

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from node_agent.runtimes.acp import headless_or_talked
-from node_agent.runtimes.base import Capabilities, Runtime
+from node_agent.runtimes.base import AGENT_PROGRAM, Runtime
 from node_agent.runtimes.qwen import command
 from node_agent.runtimes.qwen.parse import QwenParser
 
 RUNTIME = Runtime(
     "qwen",
-    Capabilities(
-        stream=True,
-        tells_ran=True,
-        usage=True,
-        resume=True,
-        read_only_enforced=True,
-        turn_limit=True,
-        prompted=True,
-        asks_first=True,
-        reasoning=frozenset(command.LEVELS),
-        narrows=True,
-        tells_turns=True,
-        takes_turns=True,
+    replace(
+        AGENT_PROGRAM, turn_limit=True, reasoning=frozenset(command.LEVELS), narrows=True, tells_turns=True
     ),
     command.launch,
     headless_or_talked(QwenParser),

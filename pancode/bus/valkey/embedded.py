@@ -216,17 +216,14 @@ class EmbeddedValkey:
             child.kill()
             child.wait()
         self._sweep()
-        raise UnavailableError(
-            "PanCode's own Redis did not start.",
-            why=self._log_end(offset),
-            fix=f"read {self._layout.log}; or set PANCODE_REDIS_URL to another Redis",
-        )
-
-    def _log_end(self, offset: int) -> str:
         with open(self._layout.log, "rb") as log:
             log.seek(offset)
             lines = log.read()[-4000:].decode("utf-8", "replace").splitlines()
-        return " | ".join(lines[-6:]) or "it said nothing"
+        raise UnavailableError(
+            "PanCode's own Redis did not start.",
+            why=" | ".join(lines[-6:]) or "it said nothing",
+            fix=f"read {self._layout.log}; or set PANCODE_REDIS_URL to another Redis",
+        )
 
     # -- what is written down -------------------------------------------------------------------------------
 

@@ -154,19 +154,15 @@ def _of_tls(exc: BaseException | None) -> ssl.SSLError | None:
     return exc
 
 
-def _judge_tls(error: ssl.SSLError) -> _Verdict:
-    text = str(error)
-    for words, message, fix in _TLS:
-        if any(word in text for word in ((words,) if isinstance(words, str) else words)):
-            return _Verdict((), (), message, fix)
-    return _Verdict((), (), *_TLS_OTHER)
-
-
 def _judge(exc: Exception) -> _Verdict:
     """The first that fits; the order matters, since most of redis-py's stand below ConnectionError."""
     of_tls = _of_tls(exc)
     if of_tls is not None:
-        return _judge_tls(of_tls)
+        text = str(of_tls)
+        for words, message, fix in _TLS:
+            if any(word in text for word in ((words,) if isinstance(words, str) else words)):
+                return _Verdict((), (), message, fix)
+        return _Verdict((), (), *_TLS_OTHER)
     text = _IN_PIPELINE.sub("", str(exc), count=1)
     return next((v for v in _VERDICTS if isinstance(exc, v.kinds) or text.startswith(v.words)), _OTHER)
 

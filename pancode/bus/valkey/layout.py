@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pancode.bus.valkey.access import COORDINATOR
 from pancode.errors import UnavailableError
+from pancode.host.files import sync_folder
 
 RIGHTS = "~* &* +@all"
 """The rights of a coordinator: a user who may make users for nodes could give itself all other rights as
@@ -166,11 +167,7 @@ def write_private(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(fd)
     fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
 
 
 def quoted(text: str) -> str:

@@ -123,15 +123,11 @@ def _yes(known: bool | None) -> str:
     return "?" if known is None else "yes" if known else "no"
 
 
-def _context(one: dict[str, Any]) -> str:
-    return f"{tokens(one['ctx_usable']) or '?'} of {tokens(one['ctx_max']) or '?'}"
-
-
 _MODELS: Columns = {
     "MODEL": "ref",
     "TIER": lambda one: "no words (vectors)" if one["embedding"] else one["tier"] or "?",
     **{"SIZE": lambda one: _parameters(one["parameters"]), "QUANT": lambda one: one["quantisation"] or "?"},
-    "CONTEXT": _context,
+    "CONTEXT": lambda one: f"{tokens(one['ctx_usable']) or '?'} of {tokens(one['ctx_max']) or '?'}",
     "STATE": lambda one: "elsewhere, it costs" if one["remote"] else one["residence"] or "?",
     **{"DISK": lambda one: size(one["size"]), "TOOLS": lambda one: _yes(one["tools"])},
     "VISION": lambda one: _yes(one["vision"]),

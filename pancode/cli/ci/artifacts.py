@@ -45,7 +45,9 @@ def write_artifacts(client: Client, run: str, folder: Path) -> list[str]:
             (folder / name).unlink(missing_ok=True)  # of an earlier run
         for name, made in texts.items():
             _write(folder / name, [made()])
-        logs = [f"{stream}.log" for stream in _streams(client, run)]
+        # A log is that of the winning attempt, else of the newest.
+        attempts: dict[str, list[str]] = client.get(path_of("runs", run, "streams"))["streams"]
+        logs = [f"{stream}.log" for stream in sorted({name for names in attempts.values() for name in names})]
         for name in logs:
             _write(folder / name, _pieces(client, run, name.removesuffix(".log")))
     except OSError as exc:
@@ -67,7 +69,9 @@ def _write(target: Path, pieces: Iterable[bytes]) -> None:
 
 def junit(run: Json) -> bytes:
     """The agent's end and each gate as a test case; what failed says why. Then the failed tests of gates."""
-    cases = [_case("agent", run["agent"], _failure(run))]
+    # A failed gate is a case of its own.
+    passed = run["outcome"] in ("done", "verify_failed")
+    cases = [_case("agent", run["agent"], None if passed else f"{run['outcome']}: {run['reason']}")]
     cases += [_case("gate", str(gate["name"]), _failed_gate(gate)) for gate in run["gates"]]
     suites = [_suite(f"pancode {run['run']}", cases)]
     for report in run["reports"]:
@@ -103,12 +107,6 @@ def _case(kind: str, name: str, failure: str | None) -> Xml.Element:
     return case
 
 
-def _failure(run: Json) -> str | None:
-    """A failed gate is a case of its own."""
-    passed = run["outcome"] in ("done", "verify_failed")
-    return None if passed else f"{run['outcome']}: {run['reason']}"
-
-
 def _failed_gate(gate: Json) -> str | None:
     """Its output is in the run's logs."""
     code = gate["exit_code"]
@@ -122,12 +120,6 @@ def _xml(text: str) -> str:
     return "".join(
         one if one in "\t\n\r" or 0x20 <= ord(one) not in (0xFFFE, 0xFFFF) else "?" for one in text
     )
-
-
-def _streams(client: Client, run: str) -> list[str]:
-    """Names of the streams of all attempts. A log is that of the winning attempt, else of the newest."""
-    attempts: dict[str, list[str]] = client.get(path_of("runs", run, "streams"))["streams"]
-    return sorted({name for names in attempts.values() for name in names})
 
 
 def _pieces(client: Client, run: str, stream: str) -> Iterator[bytes]:

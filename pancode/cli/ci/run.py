@@ -82,15 +82,12 @@ def _done(face: Face, ctx: typer.Context, artifacts: Path | None, *, headless: b
         return finished(face, answer)
     finally:
         if answer is not None:
-            _keep(face, answer["run"], artifacts, headless=headless)
-
-
-def _keep(face: Face, run: str, artifacts: Path | None, *, headless: bool) -> None:
-    client = face.client(starts=False)
-    ended = _stopped(face, client, run) if headless else _has_ended(client, run)
-    if artifacts is not None and ended:
-        names = write_artifacts(client, run, artifacts)
-        face.note(f"artifacts in {artifacts}: {', '.join(names)}")
+            run = answer["run"]
+            client = face.client(starts=False)
+            ended = _stopped(face, client, run) if headless else _has_ended(client, run)
+            if artifacts is not None and ended:
+                names = write_artifacts(client, run, artifacts)
+                face.note(f"artifacts in {artifacts}: {', '.join(names)}")
 
 
 @contextmanager

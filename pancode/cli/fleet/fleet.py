@@ -44,7 +44,12 @@ def up(nodes: Nodes, *, link: Link = None, face: Json) -> int:
     failed = {one["node"] for one in answer["results"] if not one["ok"]}
     face.show(answer, lambda: _status(answer, failed) + _troubles(answer["results"]))
     for node, runtime, agents in missing_programs(client.get("/v1/agents")["agents"], answer["nodes"]):
-        _offer(face, node, runtime, agents)
+        command = f"pancode node install {node} {runtime}"
+        face.note(f"no machine has {runtime}, which {', '.join(agents)} asks for: {command}")
+        if face.can_ask() and face.agreed(f"install {runtime} on {node} now?", command):
+            from pancode.cli.main import run
+
+            run(["node", "install", node, runtime])
     return _exit(answer["results"])
 
 
@@ -61,15 +66,6 @@ def missing_programs(
     for runtime, names in sorted(asked.items()):
         if found and all(states.get(runtime) == "missing" for states in found):
             yield there[0]["name"], runtime, names
-
-
-def _offer(face: Face, node: str, runtime: str, agents: list[str]) -> None:
-    command = f"pancode node install {node} {runtime}"
-    face.note(f"no machine has {runtime}, which {', '.join(agents)} asks for: {command}")
-    if face.can_ask() and face.agreed(f"install {runtime} on {node} now?", command):
-        from pancode.cli.main import run
-
-        run(["node", "install", node, runtime])
 
 
 def steps(face: Face, events: Iterator[ServerEvent]) -> Any:
@@ -135,10 +131,7 @@ def _watch(face: Face, client: Client) -> None:
 
 
 def _whole(answer: dict[str, Any]) -> str:
-    return _coordinator(answer["coordinator"]) + _status(answer)
-
-
-def _coordinator(info: dict[str, Any]) -> str:
+    info = answer["coordinator"]
     text = f"coordinator  pid {info['pid']}  {info['version']}  fleet {info['fleet']}  home {info['home']}\n"
     text += f"             {info['after_reboot']}\n" if info.get("after_reboot") else ""
     text += f"             api at {info['api']}\n" if info.get("api") else ""
@@ -153,7 +146,7 @@ def _coordinator(info: dict[str, Any]) -> str:
     for word in ("paused", "draining"):
         if info[word]:
             text += f"             {word}: {safe(info[word])}\n"
-    return text
+    return text + _status(answer)
 
 
 def _status(answer: dict[str, Any], failed: Container[str] = ()) -> str:

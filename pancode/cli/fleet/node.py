@@ -138,13 +138,9 @@ def ls(face: Json) -> None:
         "STATE": "state",
         "SLOTS": slots_of,
         "LABELS": _labels,
-        "PROBLEMS": _count,
+        "PROBLEMS": lambda node: len(node["problems"]) or None,
     }
     face.show(answer, lambda: listing(answer["nodes"], columns, "no node; pancode node add NAME"))
-
-
-def _count(node: dict[str, Any]) -> int | None:
-    return len(node["problems"]) or None
 
 
 def _labels(shape: dict[str, Any]) -> str:
@@ -204,14 +200,9 @@ def rm(name: Node, *, yes: Annotated[bool, option("Do not ask.", "--yes", "-y")]
         f"Remove {name} from the fleet, with its node home there, also a secrets.json of yours?", "--yes"
     ):
         return ExitCode.DONE
-    answer = _remove(face, client, name)
+    answer: dict[str, Any] = steps(face, client.events("POST", path_of("nodes", name, "remove"), caller()))
     face.show(answer, lambda: _removed(answer))
     return ExitCode.DONE if answer["ok"] else ExitCode.PARTIAL
-
-
-def _remove(face: Face, client: Client, name: str) -> dict[str, Any]:
-    answer: dict[str, Any] = steps(face, client.events("POST", path_of("nodes", name, "remove"), caller()))
-    return answer
 
 
 def _removed(answer: dict[str, Any]) -> str:

@@ -46,7 +46,17 @@ def import_(
 
 def _one(face: Face, client: Client, wanted: InventoryHost, there: bool) -> bool:
     if not there:
-        _add(face, client, wanted)
+        given = {"name": wanted.name, "host": wanted.host, "user": wanted.user, "port": wanted.port}
+        spec: dict[str, Any] = {k: v for k, v in given.items() if v is not None} | caller()
+        spec |= {"labels": dict(wanted.labels), "fleet_key": wanted.fleet_key}
+        if wanted.identity is not None:
+            spec["identity"] = os.path.expanduser(wanted.identity)
+        if wanted.slots is not None:
+            spec["slots"] = wanted.slots
+        probed = client.post("/v1/nodes/probe", spec)
+        for question in probed["questions"]:
+            spec["fingerprint"] = _accepted(face, probed["target"], question)
+        client.post("/v1/nodes", spec)
         return True
     now = client.get(path_of("nodes", wanted.name))
     _same_place(wanted, now["target"]["target"])
@@ -58,20 +68,6 @@ def _one(face: Face, client: Client, wanted: InventoryHost, there: bool) -> bool
         path_of("nodes", wanted.name, "set"), {"slots": slots, "labels": labels, "unlabel": [], "by": who()}
     )
     return True
-
-
-def _add(face: Face, client: Client, wanted: InventoryHost) -> None:
-    given = {"name": wanted.name, "host": wanted.host, "user": wanted.user, "port": wanted.port}
-    spec: dict[str, Any] = {k: v for k, v in given.items() if v is not None} | caller()
-    spec |= {"labels": dict(wanted.labels), "fleet_key": wanted.fleet_key}
-    if wanted.identity is not None:
-        spec["identity"] = os.path.expanduser(wanted.identity)
-    if wanted.slots is not None:
-        spec["slots"] = wanted.slots
-    probed = client.post("/v1/nodes/probe", spec)
-    for question in probed["questions"]:
-        spec["fingerprint"] = _accepted(face, probed["target"], question)
-    client.post("/v1/nodes", spec)
 
 
 def _accepted(face: Face, target: dict[str, Any], question: dict[str, Any]) -> str:

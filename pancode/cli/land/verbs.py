@@ -176,23 +176,7 @@ def land_all(face: Face, body: dict[str, Any], *, yes: bool) -> tuple[ExitCode, 
         return ExitCode.INTERRUPTED, False
     if yes:
         face.note(f"{counted(len(rows), 'run')} to land in {where}:\n{shown}".rstrip())
-    ends = _ends(face, client, [row["run"] for row in rows], body)
-    face.show({"landings": ends}, lambda: _summary(ends))
-    fine = [one["status"] in FINE for one in ends]
-    return ExitCode.DONE if all(fine) else ExitCode.PARTIAL, any(fine)
-
-
-def _green_row(row: dict[str, Any]) -> str:
-    files = counted(len(row["files_changed"]), "file")
-    return f"{row['run']}  {files}  {clip(safe(row['task']), 60)}"
-
-
-def _summary(ends: list[dict[str, Any]]) -> str:
-    counts = Counter(safe(str(one.get("status", "unknown"))) for one in ends)
-    return f"{counted(len(ends), 'run')}: {', '.join(f'{n} {status}' for status, n in counts.items())}\n"
-
-
-def _ends(face: Face, client: Client, runs: list[str], body: dict[str, Any]) -> list[dict[str, Any]]:
+    runs = [row["run"] for row in rows]
     ends: list[dict[str, Any]] = []
     left = list(runs)
     try:
@@ -210,7 +194,19 @@ def _ends(face: Face, client: Client, runs: list[str], body: dict[str, Any]) -> 
         for run in left:
             client.post(path_of("runs", run, "land", "cancel"), {"by": who()})
             ends.append({"run": run, "status": "called off", "why": "Ctrl-C"})
-    return ends
+    face.show({"landings": ends}, lambda: _summary(ends))
+    fine = [one["status"] in FINE for one in ends]
+    return ExitCode.DONE if all(fine) else ExitCode.PARTIAL, any(fine)
+
+
+def _green_row(row: dict[str, Any]) -> str:
+    files = counted(len(row["files_changed"]), "file")
+    return f"{row['run']}  {files}  {clip(safe(row['task']), 60)}"
+
+
+def _summary(ends: list[dict[str, Any]]) -> str:
+    counts = Counter(safe(str(one.get("status", "unknown"))) for one in ends)
+    return f"{counted(len(ends), 'run')}: {', '.join(f'{n} {status}' for status, n in counts.items())}\n"
 
 
 def _refused_at_once(client: Client, run: str, body: dict[str, Any]) -> dict[str, Any] | None:

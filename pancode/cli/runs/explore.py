@@ -58,7 +58,14 @@ def explore(
     that was answered for these very files from this folder, uncommitted changes counted, is answered at once,
     with its age; where a model, a program or a machine is named, only if that one was named then.
     """
-    body = _body(questions, depth, {"node": node, "model": model, "runtime": runtime, "again": again})
+    more = {"node": node, "model": model, "runtime": runtime, "again": again}
+    if len(questions) > MOST or not all(one.strip() for one in questions):
+        fix = "put each question in quotes, and ask the rest with another pancode explore"
+        raise UsageError(f"pancode explore takes 1 to {MOST} questions, and none of them empty", fix=fix)
+    if depth not in DEPTHS:
+        raise UsageError(f"{depth!r} is no depth", why=f"there are {', '.join(DEPTHS)}", fix="--depth medium")
+    said = {name: value for name, value in more.items() if value}
+    body = {"questions": questions, "look": depth, **said, "cwd": work_folder(), "by": who(), **above()}
     rows = admitted(face, face.client(works=True), "/v1/explore", body)["scouts"]
     if not detach:
         rows = _waited(face, face.client(), rows)
@@ -67,16 +74,6 @@ def explore(
         return ExitCode.DONE if detach else ExitCode.DETACHED
     answered = [row["state"] == "answered" for row in rows]
     return ExitCode.DONE if all(answered) else ExitCode.PARTIAL if any(answered) else ExitCode.ERROR
-
-
-def _body(questions: list[str], depth: str, more: dict[str, Any]) -> dict[str, Any]:
-    if len(questions) > MOST or not all(one.strip() for one in questions):
-        fix = "put each question in quotes, and ask the rest with another pancode explore"
-        raise UsageError(f"pancode explore takes 1 to {MOST} questions, and none of them empty", fix=fix)
-    if depth not in DEPTHS:
-        raise UsageError(f"{depth!r} is no depth", why=f"there are {', '.join(DEPTHS)}", fix="--depth medium")
-    said = {name: value for name, value in more.items() if value}
-    return {"questions": questions, "look": depth, **said, "cwd": work_folder(), "by": who(), **above()}
 
 
 def _waited(face: Face, client: Client, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

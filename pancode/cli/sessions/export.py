@@ -11,7 +11,7 @@ from pancode.client import Client, path_of
 from pancode.errors import UsageError
 from pancode.plain import unhidden
 from pancode.talk.attached import stored_log
-from pancode.talk.conversation import HeardWords, Part, Said, SessionTalk, TalkCall, Turn
+from pancode.talk.conversation import HeardWords, Said, SessionTalk, TalkCall, Turn
 
 Json = dict[str, Any]
 _HEADS = re.compile(r"^([ ]{0,3})(#{1,6}(?=\s)|=+[ \t]*$|-+[ \t]*$)", re.MULTILINE)
@@ -60,24 +60,21 @@ class _Talk:
         before = len(self.messages)
         for piece in stored_log(client, self.run, "out"):
             for part in self._talk.feed(self.run, piece.attempt, piece.data, runtime):
-                self._take(part)
+                match part:
+                    case HeardWords():
+                        self.add("person", part.by, part.text, part.at_ms)
+                    case Said(text=text):
+                        self._agents()["text"] += text
+                    case TalkCall(state="running"):
+                        self._agents(calls=True)["calls"].append({"tool": part.tool, "about": part.about})
+                    case Turn() if part.ending:
+                        self.add("note", "pancode", part.ending, part.at_ms)
         if all(one["role"] != "person" for one in self.messages[before:]):
             del self.messages[before:]
             found = client.get(path_of("runs", self.run))
             self.add("person", str(found["created_by"]), str(found["task"]))
             if found["answer"]:
                 self.add("agent", str(found["agent"]), str(found["answer"]))
-
-    def _take(self, part: Part) -> None:
-        match part:
-            case HeardWords():
-                self.add("person", part.by, part.text, part.at_ms)
-            case Said(text=text):
-                self._agents()["text"] += text
-            case TalkCall(state="running"):
-                self._agents(calls=True)["calls"].append({"tool": part.tool, "about": part.about})
-            case Turn() if part.ending:
-                self.add("note", "pancode", part.ending, part.at_ms)
 
     def add(self, role: str, by: str, text: str, at_ms: int = 0) -> None:
         row = {"run": self.run, "role": role, "by": by, "at_ms": at_ms or None, "text": text}
@@ -99,17 +96,13 @@ def markdown(told: Json) -> str:
     about = f"Session {shape['session']}: agent {shape['agent']}, {shape['runtime']}{model}."
     parts, by = [f"# {shape['title']}", about], None
     for one in told["messages"]:
-        parts.append(_message(one, again=by == (one["role"], one["by"])))
+        again = by == (one["role"], one["by"])
+        calls = [f"- {_flat(call['tool'])}: `{_flat(call['about'])}`" for call in one["calls"]]
+        body = _HEADS.sub(r"\1\\\2", one["text"].strip())
+        who = f"## {_flat(one['by'])}" if one["role"] == "person" or not again else ""
+        parts.append("\n\n".join(filter(None, (who, "\n".join(calls), body))))
         by = one["role"], one["by"]
     return "\n\n".join(unhidden(part) for part in parts) + "\n"
-
-
-def _message(one: Json, again: bool) -> str:
-    """`again`: the message before was by the same speaker."""
-    calls = [f"- {_flat(call['tool'])}: `{_flat(call['about'])}`" for call in one["calls"]]
-    body = _HEADS.sub(r"\1\\\2", one["text"].strip())
-    who = f"## {_flat(one['by'])}" if one["role"] == "person" or not again else ""
-    return "\n\n".join(filter(None, (who, "\n".join(calls), body)))
 
 
 def _flat(text: str) -> str:

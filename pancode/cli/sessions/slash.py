@@ -337,8 +337,10 @@ def carried_out(
 
     It has no terminal: it can ask nobody, and paints over nothing. What writes too much or too long is ended.
     """
+    # A folder of another machine may have been named for this command.
+    there = remote_of(os.environ)
     process = subprocess.Popen(
-        [*program, *_place(), *argv],
+        [*program, *(["-C", there.folder] if there is not None and there.folder is not None else []), *argv],
         env={**os.environ, "COLUMNS": str(columns), "TERM": "dumb"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -360,12 +362,6 @@ def carried_out(
         process.stdout.close()
     status = process.wait()
     return CommandEnd(_shown(data, shlex.join(("pancode", *argv)), patience_s, status), status)
-
-
-def _place() -> list[str]:
-    """The folder of another machine that was named for this command."""
-    there = remote_of(os.environ)
-    return ["-C", there.folder] if there is not None and there.folder is not None else []
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -158,17 +158,14 @@ class ChatLoop:
             )
             turn = self._found(run, number)
             if turn is not None and self._shape["takes_turns"] and self._state not in OVER:
-                self._rest()
+                # One that rests by itself at this moment is fine.
+                if in_turn(self._acts.rest):
+                    self._until(lambda: self._state in (*OVER, "asks"))
+                else:
+                    self._told_state(self._acts.shape())
         except KeyboardInterrupt:
             return self._left(ExitCode.DETACHED)
         return self._told(turn)
-
-    def _rest(self) -> None:
-        """Let the sitting rest, and wait for it; one that rests by itself at this moment is fine."""
-        if in_turn(self._acts.rest):
-            self._until(lambda: self._state in (*OVER, "asks"))
-        else:
-            self._told_state(self._acts.shape())
 
     def _is_over(self) -> bool:
         """Whether no program is there, and none begins without more words."""
@@ -252,7 +249,8 @@ class ChatLoop:
         self._eof = self._eof or kind == "eof"
         if self._tty:
             if not self._sent and self._state and self._queue.empty() and not self._prompted:
-                self._prompt()
+                self._prompted = True
+                aside("> ")
             return self._eof
         if self._state == "asks":
             return True
@@ -270,10 +268,6 @@ class ChatLoop:
             return ExitCode.BLOCKED
         wrong = self._missed or self._went_wrong or self._failed()
         return ExitCode.ERROR if wrong else ExitCode.DONE
-
-    def _prompt(self) -> None:
-        self._prompted = True
-        aside("> ")
 
     def _take(self, kind: str, data: Any) -> None:
         match kind:
@@ -362,20 +356,17 @@ class ChatLoop:
             self._later.append(line)
             return False
         try:
-            self._act(text, shown, hasty)
+            command = typed(text)
+            if command is not None:
+                self.commanded(command)
+            elif text and not (self._asked and shown == self._shown and self._answers(text, hasty)):
+                run, _ = self.say(text)
+                self._follower.follow(run)  # the stream may have ended
         except PancodeError as error:
             if not self._tty and error.code != NO_TURN:
                 raise
             tell_error(error, as_json=False)
         return False
-
-    def _act(self, text: str, shown: str, hasty: bool) -> None:
-        command = typed(text)
-        if command is not None:
-            self.commanded(command)
-        elif text and not (self._asked and shown == self._shown and self._answers(text, hasty)):
-            run, _ = self.say(text)
-            self._follower.follow(run)  # the stream may have ended
 
     def commanded(self, command: TypedCommand) -> bool:
         """Do it; whether it went well. What it says is beside the talk: no model gets it."""

@@ -40,7 +40,14 @@ def read_beads(text: str, name: str, only: Collection[str] = ()) -> tuple[Bead, 
     `only`: these tasks, and what blocks them. UsageError `no_beads` for what is no such file, has no open
     task, waits for what is neither open nor closed, or for itself.
     """
-    rows = _rows(text, name)
+    # The last line about an entry counts.
+    rows: dict[str, dict[str, Any]] = {}
+    for number, line in enumerate(filter(str.strip, text.splitlines()), 1):
+        try:
+            row = json.loads(line)
+            rows[str(row["id"])] = {**row, "id": str(row["id"]), "title": str(row["title"])}
+        except (ValueError, TypeError, KeyError) as exc:
+            raise _refused(name, f"line {number} is no entry of Beads: {type(exc).__name__}") from exc
     found = {row["id"]: _bead(row, rows, name) for row in rows.values() if _is_open(row)}
     wanted = _with_needs(only, found, name) if only else set(found)
     left, order = {key: one for key, one in found.items() if key in wanted}, list[Bead]()
@@ -54,18 +61,6 @@ def read_beads(text: str, name: str, only: Collection[str] = ()) -> tuple[Bead, 
         many = f"it has {len(order)} open tasks, and a chain has {MOST_STEPS}"
         raise _refused(name, many if order else "it has no open task")
     return tuple(order)
-
-
-def _rows(text: str, name: str) -> dict[str, dict[str, Any]]:
-    """By id; the last line about one counts."""
-    rows: dict[str, dict[str, Any]] = {}
-    for number, line in enumerate(filter(str.strip, text.splitlines()), 1):
-        try:
-            row = json.loads(line)
-            rows[str(row["id"])] = {**row, "id": str(row["id"]), "title": str(row["title"])}
-        except (ValueError, TypeError, KeyError) as exc:
-            raise _refused(name, f"line {number} is no entry of Beads: {type(exc).__name__}") from exc
-    return rows
 
 
 def _is_open(row: Mapping[str, Any]) -> bool:

@@ -164,19 +164,15 @@ def finished(face: Face, shape: dict[str, Any]) -> int:
     """The end of a workflow that was waited for; its status."""
     client = face.client()
     if face.can_ask() and any(step["landing"]["status"] == landings.HELD for step in landed_steps(shape)):
-        shape = _asked(face, client, shape)
+        # Whoever sits there says yes to what a landing holds, or no.
+        for step in landed_steps(shape):
+            if step["landing"]["status"] == landings.HELD and step["landing"].get("yes"):
+                with suppress(ApiError):  # what stands against it is in the workflow's own words below
+                    landings.land(face, client, step["run"], {"gates": True})
+        answer: dict[str, Any] = client.get(path_of("workflows", shape["workflow"]))
+        shape = answer
     last = _result_of(client, shape) if shape["state"] == "done" and shape["kind"] != "batch" else None
     return face.end(_status(shape), shape, lambda: _words(shape, last))
-
-
-def _asked(face: Face, client: Client, shape: dict[str, Any]) -> dict[str, Any]:
-    """Whoever sits there says yes to what a landing holds, or no; the workflow as it is then."""
-    for step in landed_steps(shape):
-        if step["landing"]["status"] == landings.HELD and step["landing"].get("yes"):
-            with suppress(ApiError):  # what stands against it is in the workflow's own words below
-                landings.land(face, client, step["run"], {"gates": True})
-    answer: dict[str, Any] = client.get(path_of("workflows", shape["workflow"]))
-    return answer
 
 
 def landed_steps(shape: dict[str, Any]) -> list[dict[str, Any]]:
@@ -186,7 +182,15 @@ def landed_steps(shape: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _words(shape: dict[str, Any], last: dict[str, Any] | None) -> str:
     answer = safe_block(last["answer"]) if last is not None else ""
-    text = f"{answer}{headline(shape)}{_landings(shape)}"
+    # Of a batch only the changes that are not landed are told, each with the command that helps.
+    told, empty = "", dict[str, Any](files=[], tree="", branch=None, gate=None)
+    for step in landed_steps(shape):
+        landing = {**empty, "run": step["run"], **step["landing"]}
+        if landing["status"] == "landed" and shape["kind"] != "batch":
+            told += landings.landing(landing)
+        elif landing["status"] not in (*landings.FINE, NOT_DONE):
+            told += landings.landing_line(landing)
+    text = f"{answer}{headline(shape)}{told}"
     if shape.get("waits_for_person"):
         follow = f"  the answer lets it go on; follow: pancode workflow show -f {shape['workflow']}\n"
         return text + questions(shape) + follow
@@ -195,18 +199,6 @@ def _words(shape: dict[str, Any], last: dict[str, Any] | None) -> str:
     if shape["state"] != "done":
         return f"{text}  look: pancode workflow show {shape['workflow']}\n"
     return text
-
-
-def _landings(shape: dict[str, Any]) -> str:
-    """Each change that is not landed, with the command that helps; of a batch only those."""
-    told, empty = "", dict[str, Any](files=[], tree="", branch=None, gate=None)
-    for step in landed_steps(shape):
-        landing = {**empty, "run": step["run"], **step["landing"]}
-        if landing["status"] == "landed" and shape["kind"] != "batch":
-            told += landings.landing(landing)
-        elif landing["status"] not in (*landings.FINE, NOT_DONE):
-            told += landings.landing_line(landing)
-    return told
 
 
 def _result_of(client: Client, shape: dict[str, Any]) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ import os
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
@@ -18,9 +18,6 @@ from pancode.code.landing.forge import ForgePlace
 from pancode.code.tracker.issues import TrackerPlace
 from pancode.errors import ConfigError, NotFoundError, PancodeError, RefusedError, UnavailableError
 from pancode.plain import safe
-
-if TYPE_CHECKING:
-    import httpx2
 
 PATIENCE_S, WHOLE_S = 10.0, 30.0
 MOST_BYTES = 8 << 20
@@ -130,17 +127,14 @@ class ForgeClient:
         try:
             heads = {"if-none-match": mark} if mark else {}
             with self._client.stream(method, url, params=dict(params), json=body, headers=heads) as answer:
-                return answer.status_code, answer.headers, self._read(answer, until)
+                data = bytearray()
+                for piece in answer.iter_bytes():
+                    data += piece
+                    if len(data) > MOST_BYTES or self._clock.mono_ms() > until:
+                        raise self._unreachable("its answer is too long, or takes too long")
+                return answer.status_code, answer.headers, bytes(data)
         except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
             raise self._unreachable(f"{type(exc).__name__}: {exc}") from exc
-
-    def _read(self, answer: httpx2.Response, until: int) -> bytes:
-        data = bytearray()
-        for piece in answer.iter_bytes():
-            data += piece
-            if len(data) > MOST_BYTES or self._clock.mono_ms() > until:
-                raise self._unreachable("its answer is too long, or takes too long")
-        return bytes(data)
 
     def _unreachable(self, why: str) -> UnavailableError:
         fix = f"look at forge.{self._place.repository.host}.url: {self._place.api}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from node_agent.wire.clock import Clock
 from pancode.code.forge import forgejo, github, gitlab
-from pancode.code.forge.asking import REFUSED, ForgeClient, talking
+from pancode.code.forge.asking import REFUSED, talking
 from pancode.code.git.remotes import push_addresses
 from pancode.code.landing.forge import ForgeAccess, ForgeKind, ForgePlace, is_forge_address
 from pancode.code.landing.pull_request import OpenedPull, PullRequest
@@ -58,28 +58,24 @@ class HttpForges:
         token = self._token(place)
         fix = f"--forge {'|'.join(ForgeKind)}; or forge.{place.repository.host}.kind and .url"
         with talking(place, token, speaks.headers(token), self._clock, fix) as client:
-            return _opened(client, place, wanted, speaks)
-
-
-def _opened(client: ForgeClient, place: ForgePlace, wanted: PullRequest, speaks: Any) -> OpenedPull:
-    repository = place.repository
-    there = speaks.found(client, repository, wanted.branch)
-    if there is not None:
-        return _read(there, speaks, fresh=False)
-    base = str(client.get(speaks.root(repository))["default_branch"])
-    if base == wanted.branch:
-        raise UsageError(
-            f"{base} is the branch into which a pull request of {repository.path} goes",
-            fix="land on a branch of its own: --push REMOTE agent/NAME --pull-request",
-            code="same_branch",
-        )
-    try:
-        return _read(speaks.made(client, repository, wanted, base), speaks, fresh=True)
-    except RefusedError as refused:
-        there = speaks.found(client, repository, wanted.branch) if refused.code == REFUSED else None
-        if there is None:
-            raise
-        return _read(there, speaks, fresh=False)  # somebody was faster
+            repository = place.repository
+            there = speaks.found(client, repository, wanted.branch)
+            if there is not None:
+                return _read(there, speaks, fresh=False)
+            base = str(client.get(speaks.root(repository))["default_branch"])
+            if base == wanted.branch:
+                raise UsageError(
+                    f"{base} is the branch into which a pull request of {repository.path} goes",
+                    fix="land on a branch of its own: --push REMOTE agent/NAME --pull-request",
+                    code="same_branch",
+                )
+            try:
+                return _read(speaks.made(client, repository, wanted, base), speaks, fresh=True)
+            except RefusedError as refused:
+                there = speaks.found(client, repository, wanted.branch) if refused.code == REFUSED else None
+                if there is None:
+                    raise
+                return _read(there, speaks, fresh=False)  # somebody was faster
 
 
 def _read(row: Mapping[str, Any], speaks: Any, *, fresh: bool) -> OpenedPull:

@@ -5,22 +5,20 @@ A client's command brings its files here before it asks for work, and takes what
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 import shutil
 import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from node_agent.wire.git import checked_object, stamp_env
+from pancode.code.git.landing.land import alone
 from pancode.code.git.safe import Git, GitRefusal, safe_env, translated
 from pancode.errors import ConflictError
+from pancode.life.land_values import never
 
 SENT, FILLED, HERE = "refs/pancode/sent", "refs/pancode/filled", "refs/pancode/here"
 """What the client has sent; as which the copy was filled last; and as it is here now."""
@@ -86,9 +84,13 @@ class CheckoutCopies:
         """The copy, made where it was missing; HERE names its files."""
         top = place_of(self._home, copy)
         top.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _alone(top):
+        with alone(top, never):
             if not (top / ".git").is_dir():
-                _make(top, object_format)
+                Git(top, safe_env()).must(
+                    "init", "-q", "--template=", f"--object-format={object_format}", str(top)
+                )
+                for name, value in _PLAIN.items():
+                    _git(top).must("config", name, value)
             return _seen(top)
 
     @translated("the copy of a checkout")
@@ -98,14 +100,23 @@ class CheckoutCopies:
         `before`: its files as the client has them. ConflictError `copy_changed` where they are others now.
         """
         top, commit = place_of(self._home, copy), checked_object(commit)
-        with _alone(top):
+        with alone(top, never):
             git = _git(top)
             if not git.ask("merge-base", "--is-ancestor", commit, SENT).ok:
                 raise GitRefusal(f"{commit[:12]} was not sent to this copy", fix="begin the command again")
             if _seen(top).commit != before:
                 what = "something has landed in the copy of your files meanwhile"
                 raise ConflictError(what, fix="the same command again", code="copy_changed")
-            _turn_to(git, head, branch)
+            # HEAD and its branch, as the client has them. A branch of the copy whose name is in the way goes.
+            ref = f"refs/heads/{branch}" if branch else ""
+            if branch and not git.ask("check-ref-format", ref).ok:
+                raise GitRefusal(f"{branch[:100]} is no name of a branch")
+            for other in git.text("for-each-ref", "--format=%(refname)", "refs/heads").split() if ref else ():
+                if other.startswith(f"{ref}/") or ref.startswith(f"{other}/"):
+                    git.must("update-ref", "-d", other)
+            git.must("symbolic-ref", "HEAD", ref or "refs/heads/none")
+            if head is not None:
+                git.must("update-ref", *(() if ref else ("--no-deref",)), ref or "HEAD", checked_object(head))
             git.ask("read-tree", HERE)  # what is there now, so that what the client has no more goes
             git.must("read-tree", "-u", "--reset", commit)
             shutil.copyfile(top / ".git/index", top / ".git" / _INDEX)
@@ -117,12 +128,6 @@ class CheckoutCopies:
 
 def _git(top: Path, **variables: str) -> Git:
     return Git(top, safe_env() | {"GIT_DIR": str(top / ".git"), "GIT_WORK_TREE": str(top), **variables})
-
-
-def _make(top: Path, object_format: str) -> None:
-    Git(top, safe_env()).must("init", "-q", "--template=", f"--object-format={object_format}", str(top))
-    for name, value in _PLAIN.items():
-        _git(top).must("config", name, value)
 
 
 def _seen(top: Path) -> CopyState:
@@ -147,27 +152,3 @@ def _seen(top: Path) -> CopyState:
         commit = mine.must("commit-tree", mine.text("write-tree"), *parents, stdin=WORDS).text()
     git.must("update-ref", HERE, commit)
     return CopyState(top, commit, filled, head, branch)
-
-
-def _turn_to(git: Git, head: str | None, branch: str | None) -> None:
-    """HEAD and its branch, as the client has them. A branch of the copy whose name is in the way goes."""
-    ref = f"refs/heads/{branch}" if branch else ""
-    if branch and not git.ask("check-ref-format", ref).ok:
-        raise GitRefusal(f"{branch[:100]} is no name of a branch")
-    for other in git.text("for-each-ref", "--format=%(refname)", "refs/heads").split() if ref else ():
-        if other.startswith(f"{ref}/") or ref.startswith(f"{other}/"):
-            git.must("update-ref", "-d", other)
-    git.must("symbolic-ref", "HEAD", ref or "refs/heads/none")
-    if head is not None:
-        git.must("update-ref", *(() if ref else ("--no-deref",)), ref or "HEAD", checked_object(head))
-
-
-@contextmanager
-def _alone(top: Path) -> Iterator[None]:
-    """The lock that a landing in that folder has, too."""
-    handle = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

@@ -99,10 +99,7 @@ def diff_stat(depot: Depot, repo_id: str, snapshot: str, commit: str) -> tuple[F
             added, removed, path = head.split(b"\t", 2)
             # An empty path announces a rename: old and new name follow.
             old = None if path else next(words)
-            found.append(_stat(added, removed, path or next(words), old))
+            name = path or next(words)
+            plus, minus = (None if count == b"-" else int(count) for count in (added, removed))
+            found.append(FileStat(shown(name), plus, minus, shown(old) if old is not None else None))
     return tuple(found)
-
-
-def _stat(added: bytes, removed: bytes, path: bytes, old: bytes | None) -> FileStat:
-    plus, minus = (None if count == b"-" else int(count) for count in (added, removed))
-    return FileStat(shown(path), plus, minus, shown(old) if old is not None else None)

@@ -108,7 +108,17 @@ def list_tree(project: GitProject, index: Git, limits: ListingLimits) -> Listing
     dirty = tuple(sorted(changed & entries.links))
     secret = ((private, NOT_SENT), (tuple(filter(is_private, untracked)), SENT))
     warnings = [f"{named(names)}: {text}" for names, text in secret if names]
-    warnings += [*_warnings(project, entries, nested, raw, dirty), *_closed(found.err)]
+    top = os.fsencode(project.top)
+    hidden = [name for name in entries.hidden if os.path.lexists(os.path.join(top, name))]
+    cases = (
+        (sorted(entries.unmerged), "in conflict: travels with its conflict markers"),
+        (hidden, "marked assume-unchanged or skip-worktree: local edits do not travel"),
+        (sorted(entries.links), f"a submodule: its files do not travel; {_CLONED}"),
+        (dirty, "a submodule at another commit than recorded: the recorded one travels"),
+        (nested, "a repository of its own inside this one: does not travel"),
+        (raw, "under Git LFS and changed: its raw bytes travel, not a pointer"),
+    )
+    warnings += [*[f"{named(names)}: {text}" for names, text in cases if names], *_closed(found.err)]
     warnings += _left_behind(project, index, changed)
     return Listing(names, tuple(sorted(gone)), untracked, tuple(warnings))
 
@@ -193,26 +203,6 @@ def _refuse_filters(project: GitProject, index: Git, names: tuple[bytes, ...]) -
             paths=tuple(map(shown, closed)),
         )
     return tuple(under)
-
-
-def _warnings(
-    project: GitProject,
-    entries: _Entries,
-    nested: tuple[bytes, ...],
-    lfs: tuple[bytes, ...],
-    dirty: tuple[bytes, ...],
-) -> Iterable[str]:
-    top = os.fsencode(project.top)
-    hidden = [name for name in entries.hidden if os.path.lexists(os.path.join(top, name))]
-    cases = (
-        (sorted(entries.unmerged), "in conflict: travels with its conflict markers"),
-        (hidden, "marked assume-unchanged or skip-worktree: local edits do not travel"),
-        (sorted(entries.links), f"a submodule: its files do not travel; {_CLONED}"),
-        (dirty, "a submodule at another commit than recorded: the recorded one travels"),
-        (nested, "a repository of its own inside this one: does not travel"),
-        (lfs, "under Git LFS and changed: its raw bytes travel, not a pointer"),
-    )
-    return [f"{named(names)}: {text}" for names, text in cases if names]
 
 
 def _left_behind(project: GitProject, index: Git, changed: set[bytes]) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,10 +34,10 @@ def hash_files(git: Git, listing: Listing, progress: Progress = unwatched) -> No
     git = git.having(**_KEPT) if packed else git
     try:
         git.must("update-index", "-z", "--force-remove", "--stdin", stdin=join_nul(listing.gone))
-        for done, names in _batches(listing.names):
-            progress(done, len(listing.names))
+        for at in range(0, len(listing.names), BATCH):
+            progress(at, len(listing.names))
             options = ("-z", "--add", "--remove", "--replace", "--stdin")
-            git.must(*packed, "update-index", *options, stdin=join_nul(names))
+            git.must(*packed, "update-index", *options, stdin=join_nul(listing.names[at : at + BATCH]))
         progress(len(listing.names), len(listing.names))
     except GitFailure as exc:
         raise GitRefusal(
@@ -46,10 +45,6 @@ def hash_files(git: Git, listing: Listing, progress: Progress = unwatched) -> No
             why=exc.err,
             fix="mend the file's permissions or encoding, or ignore it, then dispatch again",
         ) from exc
-
-
-def _batches(names: tuple[bytes, ...]) -> Iterator[tuple[int, tuple[bytes, ...]]]:
-    return ((at, names[at : at + BATCH]) for at in range(0, len(names), BATCH))
 
 
 def reading(project: GitProject, depot_path: Path) -> Git:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
 
 from node_agent.wire.git import GitCall, GitDone, git_env
 from pancode.errors import WorkspaceError
@@ -66,9 +65,21 @@ def run_git(call: GitCall) -> GitDone:
         reader = stack.enter_context(call.stdin.open("rb")) if isinstance(call.stdin, Path) else None
         writer = stack.enter_context(call.stdout.open("wb")) if call.stdout else subprocess.PIPE
         feed = call.stdin if isinstance(call.stdin, bytes) else None
-        process = _start(
-            call, reader or (subprocess.PIPE if feed is not None else subprocess.DEVNULL), writer
-        )
+        try:
+            process = subprocess.Popen(
+                ["git", *call.args],
+                cwd=call.cwd,
+                env=dict(call.env),
+                stdin=reader or (subprocess.PIPE if feed is not None else subprocess.DEVNULL),
+                stdout=writer,
+                stderr=subprocess.PIPE,
+                pass_fds=call.keep_fds,
+                start_new_session=True,
+            )
+        except FileNotFoundError as exc:
+            raise GitMissing(
+                "git was not found", why=f"PATH has no git ({exc})", fix="install git 2.39 or later"
+            ) from exc
         try:
             out, err = process.communicate(feed, call.timeout_s)
         except subprocess.TimeoutExpired as exc:
@@ -76,24 +87,6 @@ def run_git(call: GitCall) -> GitDone:
         finally:
             end_group(process)
     return GitDone(process.returncode, out or b"", err.decode("utf-8", "replace").strip()[-ERR_KEPT:])
-
-
-def _start(call: GitCall, stdin: IO[bytes] | int, stdout: IO[bytes] | int) -> subprocess.Popen[bytes]:
-    try:
-        return subprocess.Popen(
-            ["git", *call.args],
-            cwd=call.cwd,
-            env=dict(call.env),
-            stdin=stdin,
-            stdout=stdout,
-            stderr=subprocess.PIPE,
-            pass_fds=call.keep_fds,
-            start_new_session=True,
-        )
-    except FileNotFoundError as exc:
-        raise GitMissing(
-            "git was not found", why=f"PATH has no git ({exc})", fix="install git 2.39 or later"
-        ) from exc
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:

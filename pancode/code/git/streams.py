@@ -14,6 +14,7 @@ from pathlib import Path
 
 from node_agent.wire.git import checked_stream
 from node_agent.wire.identity import AttemptId
+from pancode.host.files import sync_folder
 
 CHUNK = 1 << 18
 MOST_LOGS = 64
@@ -108,7 +109,18 @@ class LogStreams:
             stored = os.fstat(file).st_size
             if offset > stored:
                 raise StreamRefused(f"gap: {stored} bytes are stored, {offset} was offered", stored)
-            size = _take(file, offset, length, read)
+            stored, at, different = os.fstat(file).st_size, offset, False
+            for chunk in _chunks(length, read):
+                known = min(len(chunk), max(0, stored - at))
+                if known and os.pread(file, known, at) != chunk[:known]:
+                    different = True
+                if not different:
+                    _write_all(file, chunk[known:], at + known)
+                at += len(chunk)
+            if different:
+                # Read to the end all the same, so that the sender hears the answer.
+                raise StreamRefused("other bytes are stored there", stored)
+            size = max(stored, at)
         for listener in self.listeners:
             listener(identity.run)
         return size
@@ -124,7 +136,7 @@ class LogStreams:
         finally:
             os.fsync(file)
             os.close(file)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
 
     def digest(self, identity: AttemptId, name: str) -> tuple[int, str]:
         """Size and SHA-256 of a stored log; (0, that of nothing) when there is none."""
@@ -137,21 +149,6 @@ class LogStreams:
             if self.size(identity, name) == size and self.digest(identity, name) == (size, sha256):
                 return size > 0 or self.log(identity, name).is_file()
         return False
-
-
-def _take(file: int, offset: int, length: int, read: Read) -> int:
-    stored, at, different = os.fstat(file).st_size, offset, False
-    for chunk in _chunks(length, read):
-        known = min(len(chunk), max(0, stored - at))
-        if known and os.pread(file, known, at) != chunk[:known]:
-            different = True
-        if not different:
-            _write_all(file, chunk[known:], at + known)
-        at += len(chunk)
-    if different:
-        # Read to the end all the same, so that the sender hears the answer.
-        raise StreamRefused("other bytes are stored there", stored)
-    return max(stored, at)
 
 
 def _write_all(file: int, data: bytes, at: int) -> None:
@@ -191,11 +188,3 @@ def digest_of(path: Path) -> tuple[int, str]:
             seen.update(chunk)
             size += len(chunk)
     return size, seen.hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

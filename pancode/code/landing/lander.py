@@ -158,7 +158,17 @@ class Lander:
         repo, snapshot, commit = commits_of(self._core, run)
         if commit is None or run.project is None:
             raise WorkspaceError(f"{run.id} changed nothing", why=f"it ended {run.outcome}: {run.reason}")
-        return LandRequest(repo, snapshot, commit, None, _allowed(run), _base(run), run.id)
+        base = run.workspace.get("base")
+        # The allowed files are those of its dispatch: what was held back then is no change now.
+        return LandRequest(
+            repo,
+            snapshot,
+            commit,
+            None,
+            tuple(run.terms.get("allowed_files", ())),
+            None if base is None else str(base),
+            run.id,
+        )
 
     def conflict(self, run: Run, branch: str) -> ConflictState:
         """The state of both sides; without files where the change would merge cleanly."""
@@ -237,16 +247,6 @@ def _must_be_verified(run: Run) -> None:
         fix=f"pancode runs verify {run.id}; or set dispatch.land to ask and dispatch again",
         code="not_verified",
     )
-
-
-def _base(run: Run) -> str | None:
-    base = run.workspace.get("base")
-    return None if base is None else str(base)
-
-
-def _allowed(run: Run) -> tuple[str, ...]:
-    """As at its dispatch: what was held back then is no change now."""
-    return tuple(run.terms.get("allowed_files", ()))
 
 
 def _own_commits(run: Run) -> tuple[str, str, str | None]:

@@ -86,14 +86,30 @@ class PullAsked:
 
 def pull_request(run: Run, asked: PullAsked, cost: str) -> PullRequest:
     """`cost`: in words. The title is the first line of the commit's message, or of the task without one."""
-    lines = safe_lines(message_of(run, asked.message))
+    # Only lines that say something count, each short and without control characters.
+    lines = [
+        cut(safe(line).strip(), _WORD) for line in message_of(run, asked.message).splitlines() if line.strip()
+    ]
     ends = f"Closes {asked.closes}\n\n" if asked.closes else ""
-    return PullRequest(asked.branch, lines[0] if lines else run.id, ends + _text(run, cost))
-
-
-def safe_lines(text: str) -> list[str]:
-    """The lines that say something, each short and without control characters."""
-    return [cut(safe(line).strip(), _WORD) for line in text.splitlines() if line.strip()]
+    result: dict[str, Any] = run.result
+    seen = verified(run)
+    model = f", model {code(run.model)}" if run.model else ""
+    parts = [
+        f"This change was made by PanCode's run {code(run.id)}.",
+        "",
+        f"- Agent: {code(run.agent)}, runtime {code(run.runtime)}{model}",
+        f"- Outcome: {code(str(run.outcome))}, cost {code(cost)}",
+        *_gates(run),
+        *([f"- Tested: {code(seen.why)}"] if seen is not None else []),
+        f"- Receipt: {code(str(result.get('receipt') or 'none'))}",
+        "",
+        *_proof(run.id, has=bool(result.get("receipt"))),
+    ]
+    answer = str(result.get("answer") or "").strip()
+    quote = ["", "The agent's own words, which nobody has checked:", "", quoted(answer)] if answer else []
+    return PullRequest(
+        asked.branch, lines[0] if lines else run.id, ends + ("\n".join([*parts, *quote]) + "\n")
+    )
 
 
 def cut(text: str, most: int) -> str:
@@ -110,26 +126,6 @@ def quoted(text: str) -> str:
     kept = "\n".join(safe(line) for line in cut(text.strip(), _ANSWER).splitlines())
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", kept)), default=0))
     return f"{fence}text\n{kept}\n{fence}"
-
-
-def _text(run: Run, cost: str) -> str:
-    result: dict[str, Any] = run.result
-    seen = verified(run)
-    model = f", model {code(run.model)}" if run.model else ""
-    lines = [
-        f"This change was made by PanCode's run {code(run.id)}.",
-        "",
-        f"- Agent: {code(run.agent)}, runtime {code(run.runtime)}{model}",
-        f"- Outcome: {code(str(run.outcome))}, cost {code(cost)}",
-        *_gates(run),
-        *([f"- Tested: {code(seen.why)}"] if seen is not None else []),
-        f"- Receipt: {code(str(result.get('receipt') or 'none'))}",
-        "",
-        *_proof(run.id, has=bool(result.get("receipt"))),
-    ]
-    answer = str(result.get("answer") or "").strip()
-    quote = ["", "The agent's own words, which nobody has checked:", "", quoted(answer)] if answer else []
-    return "\n".join([*lines, *quote]) + "\n"
 
 
 def _state(gate: Mapping[str, Any]) -> str:

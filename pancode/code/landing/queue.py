@@ -100,7 +100,9 @@ def carry_out(core: Core, asked: Action, land: Land, stopping: Callable[[], bool
     except UnavailableError:
         raise
     except PancodeError as error:
-        report = _refused(error)
+        said = {"status": error.code.replace("_", " "), "error": str(error), "fix": error.fix}
+        detail = {"why": f"{error}: {error.why}", "yes": error.details.get("yes", "").split()}
+        report = {**said, **detail, "held": int(error.details.get("held", "0"))}
     if report["status"] == CALLED_OFF and stopping():
         return
     done = (landed(report, way),) if report["status"] == LANDED else ()
@@ -118,12 +120,6 @@ def _with_it(core: Core, settled: str, by: Run, report: Mapping[str, Any], way: 
         return
     updated = {**report, "gate": {"detail": f"settled and judged in {by.id}"}}
     _signal(core, settled, landed(updated, way), LandingOver(updated, by=way.by))
-
-
-def _refused(error: PancodeError) -> dict[str, Any]:
-    report = {"status": error.code.replace("_", " "), "error": str(error), "fix": error.fix}
-    detail = {"why": f"{error}: {error.why}", "yes": error.details.get("yes", "").split()}
-    return {**report, **detail, "held": int(error.details.get("held", "0"))}
 
 
 def landed(report: Mapping[str, Any], asked: LandWay) -> Landed:
@@ -211,17 +207,14 @@ class LandingQueue(FeedThread):
 
     def _turn(self) -> float | None:
         for repo in {repo_of(action) for action in waiting(self._core)}:
-            self._open(repo)
+            with self._lock:
+                if repo not in self._lanes and not self._stopping.is_set():
+                    lane = threading.Thread(
+                        target=self._lane, args=(repo,), name=f"landings of {repo}", daemon=True
+                    )
+                    self._lanes[repo] = lane
+                    lane.start()
         return None
-
-    def _open(self, repo: str) -> None:
-        with self._lock:
-            if repo not in self._lanes and not self._stopping.is_set():
-                lane = threading.Thread(
-                    target=self._lane, args=(repo,), name=f"landings of {repo}", daemon=True
-                )
-                self._lanes[repo] = lane
-                lane.start()
 
     def _lane(self, repo: str) -> None:
         try:

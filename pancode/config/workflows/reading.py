@@ -64,22 +64,18 @@ def check_workflow(
     `flags`: fields of a dispatch that count more than the defaults of the file, and less than its steps.
     """
     try:
-        _unless_unencodable(text, place)
+        # Half a character can be carried by no request.
+        try:
+            text.encode()
+        except UnicodeEncodeError as exc:
+            line = text[: exc.start].count("\n") + 1
+            raise ConfigError(f"{place}:{line}: not UTF-8", why=str(exc), fix="save it as UTF-8") from exc
         document, wrong = read_source(text, place)
     except ConfigError as error:
         return CheckedWorkflow("graph", "", None, False, (error,))
     file_problems = graph.FileProblems(document)
     file_problems.found += wrong
     return _FileReading(document, file_problems, flags or {}).checked(name)
-
-
-def _unless_unencodable(text: str, place: str) -> None:
-    """ConfigError for half a character, which no request can carry."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as exc:
-        line = text[: exc.start].count("\n") + 1
-        raise ConfigError(f"{place}:{line}: not UTF-8", why=str(exc), fix="save it as UTF-8") from exc
 
 
 class _FileReading:
@@ -174,7 +170,17 @@ class _FileReading:
 
     def _graph(self, head: FileEntry | None, written: object) -> list[Json]:
         defaults = self._defaults(head)
-        placed = self._placed(written)
+        placed: list[graph.PlacedStep] = []
+        for key, own, entry in self._entries("steps", StepEntry):
+            names = [step.name for step in placed]
+            name = self._name(key, own, entry, names, listed=isinstance(written, list))
+            before = tuple(names[-1:]) if isinstance(written, list) else ()
+            given = self._written("steps").get(own)
+            words = given if isinstance(given, dict) else ()
+            needs = before if entry.needs is None else entry.needs
+            placed.append(
+                graph.PlacedStep(key, name, entry, needs, frozenset(_field(word) for word in words))
+            )
         graph.StepGraph(placed, self._problems).check()
         steps = [self._graph_step(step, defaults) for step in placed]
         for step, made in zip(placed, steps, strict=True):
@@ -192,20 +198,6 @@ class _FileReading:
                 "somebody else has written it, and a shell would run it",
                 "let the script read a file: .pancode/inputs/ORIGINAL.md, or NAME.md of an earlier step",
             )
-
-    def _placed(self, written: object) -> list[graph.PlacedStep]:
-        placed: list[graph.PlacedStep] = []
-        for key, own, entry in self._entries("steps", StepEntry):
-            names = [step.name for step in placed]
-            name = self._name(key, own, entry, names, listed=isinstance(written, list))
-            before = tuple(names[-1:]) if isinstance(written, list) else ()
-            given = self._written("steps").get(own)
-            words = given if isinstance(given, dict) else ()
-            needs = before if entry.needs is None else entry.needs
-            placed.append(
-                graph.PlacedStep(key, name, entry, needs, frozenset(_field(word) for word in words))
-            )
-        return placed
 
     def _name(self, key: str, own: str, entry: StepEntry, names: list[str], *, listed: bool) -> str:
         if entry.name is not None and not listed:

@@ -45,7 +45,12 @@ def _model(resolution: Resolution) -> GateVerdict | None:
 def _node(resolution: Resolution) -> GateVerdict:
     fitting = [c for c in resolution.candidates if c.fits]
     if not fitting:
-        return _nowhere(resolution.candidates)
+        if not resolution.candidates:
+            return refused(NAME, "Dispatch blocked: the fleet has no node", "pancode fleet up")
+        shown = [c for c in resolution.candidates if not c.other]
+        nearest = sorted((c for c in shown if c.fix), key=lambda c: -c.near)
+        fix = nearest[0].fix if nearest else "pancode fleet status"
+        return refused(NAME, f"Dispatch blocked: no node can take it: {_listed(shown)}", fix)
     ready = [c for c in fitting if c.ready]
     if not ready:
         fix = next((c.fix for c in fitting if c.fix), "pancode fleet status")
@@ -72,15 +77,6 @@ def _odd(resolution: Resolution) -> tuple[list[str], list[str]]:
         odd.append(resolution.unlisted)
         fixes.append(f"pancode models --runtime {resolution.runtime.name}")
     return odd, fixes
-
-
-def _nowhere(candidates: tuple[Candidate, ...]) -> GateVerdict:
-    if not candidates:
-        return refused(NAME, "Dispatch blocked: the fleet has no node", "pancode fleet up")
-    shown = [c for c in candidates if not c.other]
-    nearest = sorted((c for c in shown if c.fix), key=lambda c: -c.near)
-    fix = nearest[0].fix if nearest else "pancode fleet status"
-    return refused(NAME, f"Dispatch blocked: no node can take it: {_listed(shown)}", fix)
 
 
 def _listed(candidates: list[Candidate]) -> str:

@@ -108,7 +108,13 @@ def _holder(resolution: Resolution, may_allow: bool) -> GateVerdict:
     needs, fitting = _needs(resolution, may_allow), [c for c in resolution.candidates if c.fits]
     enough = [c for c in fitting if needs.enough(c.isolation)]
     if not (enough if fitting else needs.enough(None)):
-        return _nobody(needs, fitting)
+        missing = [(c.name, c.no_sandbox) for c in fitting if c.no_sandbox is not None][:MOST_NAMED]
+        why = "".join(f"; {name}: {with_words(problem.what, problem.fix)}" for name, problem in missing)
+        return refused(
+            NAME,
+            f"Dispatch blocked: nothing would hold runtime {needs.kind.name} to {needs.rule}{why}",
+            "use another runtime, a lower --safety, or add --allow-told-only",
+        )
     holders = {needs.by(c.isolation) for c in enough} or {needs.by(None)}
     rule, left = needs.rule, [c.name for c in fitting if c not in enough]
     elsewhere = f"; not on {', '.join(left)}, without a sandbox" if left else ""
@@ -148,15 +154,4 @@ def _needs(resolution: Resolution, may_allow: bool) -> EnforcedRule:
             asked.depth,
             may_allow,
         ),
-    )
-
-
-def _nobody(needs: EnforcedRule, fitting: Sequence[Candidate]) -> GateVerdict:
-    """The refusal, with the nodes' own reasons for their missing sandbox, and the fix."""
-    missing = [(c.name, c.no_sandbox) for c in fitting if c.no_sandbox is not None][:MOST_NAMED]
-    why = "".join(f"; {name}: {with_words(problem.what, problem.fix)}" for name, problem in missing)
-    return refused(
-        NAME,
-        f"Dispatch blocked: nothing would hold runtime {needs.kind.name} to {needs.rule}{why}",
-        "use another runtime, a lower --safety, or add --allow-told-only",
     )

@@ -74,7 +74,10 @@ def pack(contents: Contents, listing: str, target: Path, level: int = 6) -> None
             tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as tar,
         ):
             for name in sorted({**contents, "MANIFEST": b""}):
-                _add(tar, name, listing.encode() if name == "MANIFEST" else _bytes(contents[name]))
+                data = listing.encode() if name == "MANIFEST" else _bytes(contents[name])
+                info = tarfile.TarInfo(name)
+                info.size, info.mode = len(data), 0o644
+                tar.addfile(info, io.BytesIO(data))
             tar.close()
             zipped.close()
             raw.flush()
@@ -82,9 +85,3 @@ def pack(contents: Contents, listing: str, target: Path, level: int = 6) -> None
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    info = tarfile.TarInfo(name)
-    info.size, info.mode = len(data), 0o644
-    tar.addfile(info, io.BytesIO(data))

@@ -62,20 +62,15 @@ def with_bytecode(contents: Contents, scratch: Path) -> dict[str, Path | bytes]:
     In processes of their own, so that the coordinator goes on. The same sources give the same bytes.
     BundleError.
     """
-    wishes = _wishes(contents, scratch)
+    wishes: dict[str, compiler.Wish] = {}
+    for name in sorted(contents):
+        for place, level in places(name).items():
+            path = scratch / str(len(wishes))
+            wishes[place] = (str(_file(contents[name], path)), f"{path}.pyc", name, level)
     _run([*wishes.values()], scratch)
     made = {place: Path(wish[1]) for place, wish in wishes.items()}
     compiled = {place: path for place, path in made.items() if path.exists()}
     return {name: source for name, source in contents.items() if f"{name}c" not in compiled} | compiled
-
-
-def _wishes(contents: Contents, scratch: Path) -> dict[str, compiler.Wish]:
-    out: dict[str, compiler.Wish] = {}
-    for name in sorted(contents):
-        for place, level in places(name).items():
-            made = scratch / str(len(out))
-            out[place] = (str(_file(contents[name], made)), f"{made}.pyc", name, level)
-    return out
 
 
 def _file(source: Path | bytes, place: Path) -> Path:

@@ -45,22 +45,18 @@ def libraries(platform: NodePlatform, cache: Path, requirements: Path | None = N
     stamp = hashlib.sha256(listing.read_bytes()).hexdigest()[:12]
     folder = cache / f"{platform.key}-{stamp}"
     if not folder.is_dir():
-        _fetch(platform, listing, folder)
-    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def _fetch(platform: NodePlatform, requirements: Path, folder: Path) -> None:
-    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    wheels = part / "wheels"
-    wheels.mkdir(parents=True)
-    try:
-        _run(pip_command(platform, requirements, wheels))
-        for wheel in sorted(wheels.glob("*.whl")):
-            unpack(wheel, part / "lib")
-        os.replace(part / "lib", folder)
-    finally:
+        part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
         shutil.rmtree(part, ignore_errors=True)
+        wheels = part / "wheels"
+        wheels.mkdir(parents=True)
+        try:
+            _run(pip_command(platform, listing, wheels))
+            for wheel in sorted(wheels.glob("*.whl")):
+                unpack(wheel, part / "lib")
+            os.replace(part / "lib", folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def _run(command: list[str]) -> None:

@@ -48,7 +48,10 @@ class BundleStore:
             for index, source in enumerate(self._sources):
                 for platform in platforms:
                     try:
-                        return self._make(index, source, platform)
+                        key = (index, f"{platform.key}-{platform.python[2]}")
+                        if key not in self._made or not self._made[key][1].path.exists():
+                            self._made[key] = (platform, self._build(source(platform), platform))
+                        return self._made[key]
                     except NotHere as reason:
                         reasons.append(str(reason))
         raise BundleError(
@@ -56,12 +59,6 @@ class BundleStore:
             why="; ".join(dict.fromkeys(reasons)),
             fix="let pip reach its package registry once, or give the node a Python that we have",
         )
-
-    def _make(self, index: int, source: Source, platform: NodePlatform) -> tuple[NodePlatform, Bundle]:
-        key = (index, f"{platform.key}-{platform.python[2]}")
-        if key not in self._made or not self._made[key][1].path.exists():
-            self._made[key] = (platform, self._build(source(platform), platform))
-        return self._made[key]
 
     def _build(self, libraries: Contents, platform: NodePlatform) -> Bundle:
         agent = node_agent_files(self._agent or node_agent_folder())
@@ -76,15 +73,12 @@ class BundleStore:
             with tempfile.TemporaryDirectory(prefix=".compiling-", dir=self.folder) as scratch:
                 packed = bytecode.with_bytecode(contents, Path(scratch)) if here else contents
                 pack(packed, listing, path, self._level)
-            self._prune(path)
+            # An archive of each version ever run would fill the disk: those in use stay, and the last one.
+            used = {path, *(bundle.path for _, bundle in self._made.values())}
+            for old in kept(self.folder, used)[LAST:]:
+                old.unlink(missing_ok=True)
         os.utime(path)  # used now: by that the last one is known
         return Bundle(name, path, platform.python[:2], __version__, sha256_of(path), here)
-
-    def _prune(self, newest: Path) -> None:
-        """An archive of each version ever run would fill the disk: those in use stay, and the last one."""
-        used = {newest, *(bundle.path for _, bundle in self._made.values())}
-        for path in kept(self.folder, used)[LAST:]:
-            path.unlink(missing_ok=True)
 
 
 def kept(folder: Path, used: Collection[Path] = ()) -> list[Path]:

@@ -147,7 +147,13 @@ class Entrance:
             while True:
                 try:
                     ca = self._authority.ca
-                    context = self._context(ca)
+                    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                    context.minimum_version = ssl.TLSVersion.TLSv1_3
+                    context.verify_mode = ssl.CERT_REQUIRED
+                    context.load_verify_locations(cadata=ca)
+                    context.load_cert_chain(self._authority.server(self._host))
+                    context.num_tickets = 0  # each connection shows its certificate, and that it is valid now
+                    context.set_alpn_protocols([PROTOCOL + "redis", PROTOCOL + "depot"])
                     async with Port(self.place, context, self._entered, self._note_refusals):
                         self._note("")
                         await self._look_after(context, ca)
@@ -159,16 +165,6 @@ class Entrance:
             for task in tuple(self._inside):
                 task.cancel()
             await asyncio.gather(*self._inside, return_exceptions=True)
-
-    def _context(self, ca: str) -> ssl.SSLContext:
-        made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        made.minimum_version = ssl.TLSVersion.TLSv1_3
-        made.verify_mode = ssl.CERT_REQUIRED
-        made.load_verify_locations(cadata=ca)
-        made.load_cert_chain(self._authority.server(self._host))
-        made.num_tickets = 0  # each connection shows its certificate, and that it is valid now
-        made.set_alpn_protocols([PROTOCOL + "redis", PROTOCOL + "depot"])
-        return made
 
     async def _look_after(self, context: ssl.SSLContext, ca: str) -> None:
         """Renewed in time; whoever may be here no longer is put out. Ends when there is another authority."""
@@ -182,7 +178,8 @@ class Entrance:
                     due = loop.time() + RENEW_S
                 for key in set(self._inside.values()):
                     if isinstance(await asyncio.to_thread(self._judge, key), str):
-                        self._put_out(key)
+                        for task in [task for task, whose in self._inside.items() if whose == key]:
+                            task.cancel()
                 self._looked("")
             except (OSError, PancodeError) as exc:  # such as a ledger that is away: the door stays as it is
                 self._looked(_words(exc))
@@ -191,10 +188,6 @@ class Entrance:
         if trouble and trouble != self._blind:
             log.warning("direct links: the ledger cannot be read: %s", trouble)
         self._blind = trouble
-
-    def _put_out(self, key: PublicKey) -> None:
-        for task in [task for task, whose in self._inside.items() if whose == key]:
-            task.cancel()
 
     def _note_refusals(self, why: str) -> None:
         if why and not self.short:
@@ -219,7 +212,13 @@ class Entrance:
             key = key_of(to_near.get_extra_info("ssl_object").getpeercert(True))
             if key is None or task is None:
                 return
-            _watch(to_near.get_extra_info("socket"))
+            # A node that was switched off says nothing: without this its connections would stay, and be
+            # counted.
+            sock = to_near.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in WATCHED:
+                if hasattr(socket, name):
+                    sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
             self._inside[task] = key
             await self._serve(key, near, to_near, let_in)
         except (OSError, EOFError, TimeoutError, asyncio.CancelledError) as exc:
@@ -240,7 +239,11 @@ class Entrance:
     ) -> None:
         try:
             async with asyncio.timeout(HELLO_S):
-                guest = await self._judged(key)
+                guest = await asyncio.to_thread(self._judge, key)
+                if isinstance(guest, str):
+                    raise _RefusedError(guest)
+                if self._count[guest.name] >= MOST:
+                    raise _RefusedError(f"{guest.name} has {MOST} connections open, which is the most")
         except (_RefusedError, PancodeError, TimeoutError) as exc:
             await self._refuse(key, exc, to_near)
             return
@@ -257,7 +260,11 @@ class Entrance:
         """To the end that was asked for, and both ways until it is over."""
         try:
             async with asyncio.timeout(HELLO_S):
-                end = self._end(to_near.get_extra_info("ssl_object").selected_alpn_protocol())
+                protocol = to_near.get_extra_info("ssl_object").selected_alpn_protocol()
+                ends: dict[str, End] = {"redis": self._rooms.redis, "depot": self._rooms.depot}
+                end = ends.get((protocol or "").removeprefix(PROTOCOL))
+                if end is None:
+                    raise _RefusedError("it does not say whether it wants Redis or the depot")
                 far, to_far = await opened(end)
         except (_RefusedError, OSError, TimeoutError) as exc:
             await self._refuse(key, exc, to_near)
@@ -267,7 +274,15 @@ class Entrance:
             await _say(to_near, {"ok": True})
             seen = None
             if end is self._rooms.redis:
-                await _as_itself(guest, near, to_near, to_far)
+                # A node's first word to Redis is its own login: with another's it is not let through.
+                begins = f"*3\r\n$4\r\nAUTH\r\n${len(guest.user)}\r\n{guest.user}\r\n".encode()
+                async with asyncio.timeout(HELLO_S):
+                    login = await near.readexactly(len(begins))
+                if login != begins:
+                    to_near.write(f"-WRONGPASS this certificate is that of {guest.user}\r\n".encode())
+                    await to_near.drain()
+                    raise ConnectionError("the login of another node")
+                to_far.write(login)
                 seen = OneLogin().look
             await both(copy(near, to_far, seen), copy(far, to_near))
         except LoginError as exc:
@@ -287,46 +302,9 @@ class Entrance:
             self._logged[who] = why
             log.warning("direct links: %s is refused: %s", who, why)
 
-    async def _judged(self, key: PublicKey) -> Guest:
-        verdict = await asyncio.to_thread(self._judge, key)
-        if isinstance(verdict, str):
-            raise _RefusedError(verdict)
-        if self._count[verdict.name] >= MOST:
-            raise _RefusedError(f"{verdict.name} has {MOST} connections open, which is the most")
-        return verdict
-
-    def _end(self, protocol: str | None) -> End:
-        ends: dict[str, End] = {"redis": self._rooms.redis, "depot": self._rooms.depot}
-        found = ends.get((protocol or "").removeprefix(PROTOCOL))
-        if found is None:
-            raise _RefusedError("it does not say whether it wants Redis or the depot")
-        return found
-
-
-def _watch(sock: socket.socket) -> None:
-    """A node that was switched off says nothing: without this its connections would stay, and be counted."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in WATCHED:
-        if hasattr(socket, name):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-
 
 def _words(exc: Exception) -> str:
     return f"{exc}: {exc.why}" if isinstance(exc, PancodeError) else str(exc)
-
-
-async def _as_itself(
-    guest: Guest, near: asyncio.StreamReader, to_near: asyncio.StreamWriter, to_far: asyncio.StreamWriter
-) -> None:
-    """A node's first word to Redis is its own login: with another's it is not let through."""
-    begins = f"*3\r\n$4\r\nAUTH\r\n${len(guest.user)}\r\n{guest.user}\r\n".encode()
-    async with asyncio.timeout(HELLO_S):
-        login = await near.readexactly(len(begins))
-    if login != begins:
-        to_near.write(f"-WRONGPASS this certificate is that of {guest.user}\r\n".encode())
-        await to_near.drain()
-        raise ConnectionError("the login of another node")
-    to_far.write(login)
 
 
 async def _say(writer: asyncio.StreamWriter, answer: dict[str, object]) -> None:

@@ -437,15 +437,27 @@ async def bring_up(remote: Remote, plan: BringUpPlan, progress: Progress) -> Nod
     known: tuple[NotReady, ...] = ()
     try:
         run.begin(StepName.PROBE, "what is there")
-        found = await _probe(remote, plan)
+        before = plan.wall_ms()
+        probed = await probe(remote, plan.fleet, plan.node_home)
+        found = replace(probed, asked_ms=(before, plan.wall_ms()))
         known = problems(found, found.asked_ms[1])
         if stops(known):
             raise _Stopped(stops(known)[0].what)
         if plan.check is not None:
             await plan.check(found)
         run.done(False)
-        bundle, python = await _bundle(plan, found, run)
-        await _install(remote, plan, found, bundle, python, run)
+        run.begin(StepName.BUNDLE, "make the node bundle")
+        bundle, python = await asyncio.to_thread(bundle_for, plan.store, found)
+        place = NodeLocation.of(plan.fleet, found)
+        made = [await run.act(remote, step) for step in steps.first_steps(place, found, bundle, python)]
+        key = made[-1].output.decode("ascii", "replace").strip()
+        for step in steps.enrolled_steps(place, found, python.path, await plan.files(key, found)):
+            await run.act(remote, step)
+        await run.wait(StepName.CONNECT, "tunnels", plan.link(found))
+        restart = bool(steps.RESTARTING & set(run.changed))
+        await run.act(remote, steps.start_step(place, found, python.path, restart))
+        fresh = StepName.START in run.changed
+        await run.wait(StepName.HEARTBEAT, "the node agent is heard", plan.heartbeat(fresh))
         ok = True
     except (_Stopped, PancodeError, ValueError) as error:
         run.end("failed", str(error))
@@ -454,38 +466,11 @@ async def bring_up(remote: Remote, plan: BringUpPlan, progress: Progress) -> Nod
     return NodeResult(plan.node, ok, shown, tuple(run.changed))
 
 
-async def _probe(remote: Remote, plan: BringUpPlan) -> NodeProbe:
-    before = plan.wall_ms()
-    found = await probe(remote, plan.fleet, plan.node_home)
-    return replace(found, asked_ms=(before, plan.wall_ms()))
-
-
-async def _bundle(plan: BringUpPlan, found: NodeProbe, run: _Steps) -> tuple[Bundle, Python]:
-    run.begin(StepName.BUNDLE, "make the node bundle")
-    return await asyncio.to_thread(bundle_for, plan.store, found)
-
-
 def bundle_for(store: BundleStore, found: NodeProbe) -> tuple[Bundle, Python]:
     """The bundle that this node gets, made where it is not there yet, and the Python that is to run it."""
     fit = platforms(found)
     platform, bundle = store.bundle_for([p for _, p in fit])
     return bundle, next(python for python, p in fit if p == platform)
-
-
-async def _install(
-    remote: Remote, plan: BringUpPlan, found: NodeProbe, bundle: Bundle, python: Python, run: _Steps
-) -> None:
-    """From the first folder to the first heartbeat."""
-    place = NodeLocation.of(plan.fleet, found)
-    made = [await run.act(remote, step) for step in steps.first_steps(place, found, bundle, python)]
-    key = made[-1].output.decode("ascii", "replace").strip()
-    for step in steps.enrolled_steps(place, found, python.path, await plan.files(key, found)):
-        await run.act(remote, step)
-    await run.wait(StepName.CONNECT, "tunnels", plan.link(found))
-    restart = bool(steps.RESTARTING & set(run.changed))
-    await run.act(remote, steps.start_step(place, found, python.path, restart))
-    fresh = StepName.START in run.changed
-    await run.wait(StepName.HEARTBEAT, "the node agent is heard", plan.heartbeat(fresh))
 
 
 def _with(known: tuple[NotReady, ...], name: StepName, error: Exception) -> tuple[NotReady, ...]:

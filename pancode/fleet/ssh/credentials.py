@@ -73,7 +73,9 @@ def offered(target: Target, login: SshLogin) -> OfferedKeys:
     named = target.identities or _default_identities(login.home)
     files = [p for p in named if os.path.isfile(p)]
     usable = [p for p in files if _is_usable(p)]
-    halves = _public_halves(files)
+    # Where only named identities may be used, these are the agent's; an identity may be a .pub file.
+    names = [p if p.endswith(".pub") else p + ".pub" for p in files]
+    halves = [p for p in names if os.path.isfile(p)]
     agent = target.agent_path if halves or not target.identities_only else None
     certificates = [p for p in target.certificates if os.path.isfile(p)]
     pairs = asyncssh.load_keypairs([*own, *usable], None, certificates, ignore_encrypted=True)
@@ -88,25 +90,9 @@ def offered(target: Target, login: SshLogin) -> OfferedKeys:
 
 def _is_usable(path: str) -> bool:
     """A private key without a passphrase; public halves (for the agent) and locked keys are not."""
-    text = _text(path)
-    return "PRIVATE KEY" in text and not encrypted(text)
-
-
-def _default_identities(home: str | None) -> tuple[str, ...]:
-    folder = os.path.join(home or os.path.expanduser("~"), ".ssh")
-    return tuple(p for name in _DEFAULTS if os.path.isfile(p := os.path.join(folder, name)))
-
-
-def _public_halves(files: list[str]) -> list[str]:
-    """The agent's keys when only named identities may be used; an identity may be a .pub file."""
-    halves = [p if p.endswith(".pub") else p + ".pub" for p in files]
-    return [p for p in halves if os.path.isfile(p)]
-
-
-def _text(path: str) -> str:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(64 << 10)
+            text = file.read(64 << 10)
     except OSError as error:
         raise ConnectError(
             LinkFault.BAD_CREDENTIALS,
@@ -114,6 +100,12 @@ def _text(path: str) -> str:
             why=str(error),
             fix=f"chmod u+r {path}",
         ) from error
+    return "PRIVATE KEY" in text and not encrypted(text)
+
+
+def _default_identities(home: str | None) -> tuple[str, ...]:
+    folder = os.path.join(home or os.path.expanduser("~"), ".ssh")
+    return tuple(p for name in _DEFAULTS if os.path.isfile(p := os.path.join(folder, name)))
 
 
 def _nothing(target: Target, named: tuple[str, ...], files: list[str]) -> ConnectError:

@@ -195,7 +195,11 @@ class Link:
             if error.permanent:
                 await self._become(LinkState(LinkKind.STOPPED, error=error))
                 return
-            pause = self._pause(error)
+            b = self._backoff
+            base = (
+                b.refused_s if error.fault in SLOW else min(b.first_s * 2 ** min(self._tries, 20), b.last_s)
+            )
+            pause = base * (0.8 + 0.4 * (zlib.crc32(f"{self.name}/{self._tries}".encode()) / 2**32))
             self._tries += 1
             await self._become(LinkState(LinkKind.DOWN, error=error, retry_in_s=pause))
             await self._rest(pause)
@@ -231,12 +235,6 @@ class Link:
             if reason is not None
             else LinkLost("the node's SSH server closed the connection")
         )
-
-    def _pause(self, error: ConnectError) -> float:
-        b = self._backoff
-        base = b.refused_s if error.fault in SLOW else min(b.first_s * 2 ** min(self._tries, 20), b.last_s)
-        # Spread by name and try, so that many nodes behind one switch do not come back in step.
-        return base * (0.8 + 0.4 * (zlib.crc32(f"{self.name}/{self._tries}".encode()) / 2**32))
 
     async def _rest(self, seconds: float) -> None:
         try:

@@ -109,7 +109,24 @@ class Remote:
     ) -> Completed:
         began = asyncio.get_running_loop().time()
         process = await self._open(command)
-        done = await _collect(argv, process, stdin, limit)
+        # What is over the limit is read and thrown away, so that the command never blocks.
+        try:
+            feed = asyncio.ensure_future(_feed(process, stdin))
+            try:
+                (out, cut_out), (err, cut_err) = await asyncio.gather(
+                    _read(process.stdout, limit), _read(process.stderr, limit)
+                )
+                await process.wait_closed()
+            finally:
+                feed.cancel()
+                await asyncio.gather(feed, return_exceptions=True)
+        finally:
+            process.close()
+        if process.exit_status is None and process.exit_signal is None:
+            raise LinkLost("the connection ended before the command did")
+        signal = f" (signal {process.exit_signal[0]})" if process.exit_signal else ""
+        status = None if process.exit_signal else process.exit_status
+        done = Completed(argv, status, out, err, truncated=cut_out or cut_err, signal=signal)
         # 124 and 137 are `timeout`'s words, but a command may use them, too: the clock decides.
         late = asyncio.get_running_loop().time() - began >= timeout_s
         return replace(done, timed_out=late and done.status in (124, 137))
@@ -134,34 +151,30 @@ class Remote:
             with translated():
                 try:
                     async with self.conn.start_sftp_client() as sftp:
-                        await _put(sftp, path, source, mode)
+                        folder = path.rsplit("/", 1)[0]
+                        size = len(source) if isinstance(source, bytes) else source.stat().st_size
+                        space = await sftp.statvfs(folder)
+                        if space.bavail * space.frsize < size + (1 << 20):
+                            raise TransferFailed(
+                                f"no space on the node for {path}",
+                                why=f"{space.bavail * space.frsize} bytes free, {size} needed",
+                                fix="free disk space in its home folder",
+                            )
+                        temporary = f"{path}.part"
+                        try:
+                            await _write(sftp, temporary, source, mode)
+                            await sftp.posix_rename(temporary, path)
+                        except BaseException:
+                            await asyncio.shield(_discard(sftp, temporary))
+                            raise
                 except asyncssh.SFTPError as error:
                     if self.conn.is_closed():
                         raise LinkLost(str(error)) from error
-                    raise _transfer(path, error) from error
-
-
-async def _collect(
-    argv: tuple[str, ...], process: asyncssh.SSHClientProcess[bytes], stdin: bytes, limit: int
-) -> Completed:
-    """Feed and read to the end; what is over the limit is thrown away, so the command never blocks."""
-    try:
-        feed = asyncio.ensure_future(_feed(process, stdin))
-        try:
-            (out, cut_out), (err, cut_err) = await asyncio.gather(
-                _read(process.stdout, limit), _read(process.stderr, limit)
-            )
-            await process.wait_closed()
-        finally:
-            feed.cancel()
-            await asyncio.gather(feed, return_exceptions=True)
-    finally:
-        process.close()
-    if process.exit_status is None and process.exit_signal is None:
-        raise LinkLost("the connection ended before the command did")
-    signal = f" (signal {process.exit_signal[0]})" if process.exit_signal else ""
-    status = None if process.exit_signal else process.exit_status
-    return Completed(argv, status, out, err, truncated=cut_out or cut_err, signal=signal)
+                    raise TransferFailed(
+                        f"cannot write {path} on the node",
+                        why=f"{type(error).__name__}: {error.reason or error}",
+                        fix="check that the file system is writable and the server has an sftp subsystem",
+                    ) from error
 
 
 async def _feed(process: asyncssh.SSHClientProcess[bytes], stdin: bytes) -> None:
@@ -184,25 +197,6 @@ async def _read(stream: asyncssh.SSHReader[bytes], limit: int) -> tuple[bytes, b
     return output[:limit], size > most or len(output) > limit
 
 
-async def _put(sftp: asyncssh.SFTPClient, path: str, source: bytes | Path, mode: int) -> None:
-    folder = path.rsplit("/", 1)[0]
-    size = len(source) if isinstance(source, bytes) else source.stat().st_size
-    space = await sftp.statvfs(folder)
-    if space.bavail * space.frsize < size + (1 << 20):
-        raise TransferFailed(
-            f"no space on the node for {path}",
-            why=f"{space.bavail * space.frsize} bytes free, {size} needed",
-            fix="free disk space in its home folder",
-        )
-    temporary = f"{path}.part"
-    try:
-        await _write(sftp, temporary, source, mode)
-        await sftp.posix_rename(temporary, path)
-    except BaseException:
-        await asyncio.shield(_discard(sftp, temporary))
-        raise
-
-
 async def _write(sftp: asyncssh.SFTPClient, path: str, source: bytes | Path, mode: int) -> None:
     async with sftp.open(path, "wb", asyncssh.SFTPAttrs(permissions=mode)) as file:
         await file.chmod(mode)
@@ -223,11 +217,3 @@ async def _discard(sftp: asyncssh.SFTPClient, path: str) -> None:
         await sftp.remove(path)
     except (OSError, asyncssh.Error):
         return
-
-
-def _transfer(path: str, error: asyncssh.SFTPError) -> TransferFailed:
-    return TransferFailed(
-        f"cannot write {path} on the node",
-        why=f"{type(error).__name__}: {error.reason or error}",
-        fix="check that the file system is writable and the server has an sftp subsystem",
-    )

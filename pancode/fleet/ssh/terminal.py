@@ -34,7 +34,9 @@ async def attach(session: Session, argv: Sequence[str], near: int, far: int, kin
         with _raw(near), _resized(near, process):
             feed = asyncio.create_task(_feed(near, process))
             try:
-                await _show(process, far)
+                while chunk := await process.stdout.read(CHUNK):
+                    while chunk:
+                        chunk = chunk[os.write(far, chunk) :]
                 await process.wait_closed()
             finally:
                 feed.cancel()
@@ -43,7 +45,11 @@ async def attach(session: Session, argv: Sequence[str], near: int, far: int, kin
         raise LinkLost(str(error) or type(error).__name__) from error
     finally:
         process.close()
-    return _status(process)
+    if process.exit_signal is not None:
+        return 128 + getattr(signal, f"SIG{process.exit_signal[0]}", 0)
+    if process.exit_status is None:
+        raise LinkLost("the connection ended before the command did")
+    return process.exit_status
 
 
 async def _open(session: Session, command: str, kind: str, size: Size) -> asyncssh.SSHClientProcess[bytes]:
@@ -58,20 +64,6 @@ async def _open(session: Session, command: str, kind: str, size: Size) -> asyncs
             why=error.reason,
             fix="its sshd must have PermitTTY yes; or log in there by hand (ssh -t)",
         ) from error
-
-
-def _status(process: asyncssh.SSHClientProcess[bytes]) -> int:
-    if process.exit_signal is not None:
-        return 128 + getattr(signal, f"SIG{process.exit_signal[0]}", 0)
-    if process.exit_status is None:
-        raise LinkLost("the connection ended before the command did")
-    return process.exit_status
-
-
-async def _show(process: asyncssh.SSHClientProcess[bytes], far: int) -> None:
-    while chunk := await process.stdout.read(CHUNK):
-        while chunk:
-            chunk = chunk[os.write(far, chunk) :]
 
 
 async def _feed(near: int, process: asyncssh.SSHClientProcess[bytes]) -> None:

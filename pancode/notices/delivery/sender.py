@@ -47,7 +47,12 @@ class Deadline:
         try:
             result, error = self._ends.get(timeout=seconds)
         except Empty:
-            self._cut()
+            # Whoever reads or writes there is woken by it.
+            with self._lock:
+                self._over = True
+                if self._wire is not None:
+                    with contextlib.suppress(OSError):
+                        socket.socket.shutdown(self._wire, socket.SHUT_RDWR)
             raise TimeoutError(f"no whole answer within {seconds:g} s") from None
         if error is not None:
             raise error
@@ -63,14 +68,6 @@ class Deadline:
                 if self._wire is not None:
                     self._wire.close()
                 self._wire = None
-
-    def _cut(self) -> None:
-        """Whoever reads or writes there is woken by it."""
-        with self._lock:
-            self._over = True
-            if self._wire is not None:
-                with contextlib.suppress(OSError):
-                    socket.socket.shutdown(self._wire, socket.SHUT_RDWR)
 
 
 if TYPE_CHECKING:

@@ -43,7 +43,11 @@ def spans_of(
     end = run.finished_ms or run.created_ms
     parts = [_root(run, end, with_task)]
     for attempt in sorted(attempts, key=lambda one: one.attempt):
-        parts.append(_attempt(run, attempt, end))
+        times = (attempt.created_ms, attempt.finished_ms or end)
+        bad = None if str(attempt.outcome) == "done" else str(attempt.failure or attempt.outcome)
+        attributes = {names.ATTEMPT: attempt.attempt, **_usage(attempt.usage)}
+        part = f"attempt {attempt.attempt}"
+        parts.append(_part(run, (part, "run"), part, times, attributes, bad))
         parts += _stages(run, attempt, [e for e in events if e.data.get("attempt") == attempt.attempt], end)
     return tuple(parts)
 
@@ -79,14 +83,6 @@ def _root(run: Run, end: int, with_task: bool) -> RunSpan:
     return RunSpan(
         name, trace_id_of(run.id), span_id_of(run.id, "run"), None, run.created_ms, end, known, bad
     )
-
-
-def _attempt(run: Run, attempt: Attempt, end: int) -> RunSpan:
-    times = (attempt.created_ms, attempt.finished_ms or end)
-    bad = None if str(attempt.outcome) == "done" else str(attempt.failure or attempt.outcome)
-    attributes = {names.ATTEMPT: attempt.attempt, **_usage(attempt.usage)}
-    part = f"attempt {attempt.attempt}"
-    return _part(run, (part, "run"), part, times, attributes, bad)
 
 
 def _stages(run: Run, attempt: Attempt, events: Sequence[FeedEvent], end: int) -> Iterator[RunSpan]:

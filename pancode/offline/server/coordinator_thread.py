@@ -62,7 +62,9 @@ class Rounds:
                 return
             try:
                 self._round()
-                self._well()
+                before, self._context.trouble.now = self._context.trouble.now, None
+                if before is not None:
+                    log.info("it works again, after: %s", before)
                 failures = 0
             except MemoryError:
                 raise
@@ -72,7 +74,11 @@ class Rounds:
             self._beat()
 
     def _round(self) -> None:
-        self._look_after_redis()
+        # A fleet without nodes never speaks to Redis, and should find it alive when it does.
+        now = self._context.core.ports.clock.mono_ms()
+        if now - self._looked_ms >= LOOK_MS:
+            self._looked_ms = now
+            self._mend(failed=False)
         core, clock = self._context.core, self._context.core.ports.clock
         began = clock.mono_ms()
         received = listen(core, self._wait_ms)
@@ -86,29 +92,14 @@ class Rounds:
 
     def _failed(self, error: Exception, failures: int) -> None:
         if isinstance(error, UnavailableError | ConfigError):
-            self._tell(error)
+            # It is logged once, until it is another one or all was well; the status shows it all the time.
+            before, self._context.trouble.now = self._context.trouble.now, error
+            if before is None or str(before) != str(error):
+                log.warning("%s (%s); fix: %s", error, error.why, error.fix)
             self._mend(failed=True)
         else:
             log.error("a round failed", exc_info=error)
         self._stopping.wait(BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)])
-
-    def _tell(self, error: PancodeError) -> None:
-        """Once, until it is another one or all was well in between; the status shows it all the time."""
-        before, self._context.trouble.now = self._context.trouble.now, error
-        if before is None or str(before) != str(error):
-            log.warning("%s (%s); fix: %s", error, error.why, error.fix)
-
-    def _well(self) -> None:
-        before, self._context.trouble.now = self._context.trouble.now, None
-        if before is not None:
-            log.info("it works again, after: %s", before)
-
-    def _look_after_redis(self) -> None:
-        """A fleet without nodes never speaks to Redis, and should find it alive when it does."""
-        now = self._context.core.ports.clock.mono_ms()
-        if now - self._looked_ms >= LOOK_MS:
-            self._looked_ms = now
-            self._mend(failed=False)
 
     def _mend(self, *, failed: bool) -> None:
         try:

@@ -250,19 +250,14 @@ def make_real(root: Path, environ: Mapping[str, str]) -> CoordinatorApi:
     return build(root, environ)
 
 
-def prepare_home(environ: Mapping[str, str]) -> Path:
-    """The home's folder, made for its owner alone. ConfigError when it is somebody else's."""
+def serve_here(environ: MutableMapping[str, str], beside: MakeBeside, *, quiet: bool) -> None:
+    """The coordinator of this environment's home. `quiet`: nobody is watching, so only the log is told."""
     from pancode.fleet.ssh.home import Home
 
     home_of(environ)  # which says what is wrong with a path that cannot be one
     home = Home.of(environ)
     home.prepare()
-    return home.root
-
-
-def serve_here(environ: MutableMapping[str, str], beside: MakeBeside, *, quiet: bool) -> None:
-    """The coordinator of this environment's home. `quiet`: nobody is watching, so only the log is told."""
-    root = prepare_home(environ)
+    root = home.root
     # a uid that no account has, as in a container, has no name; SSH wants one all the same
     try:
         getpass.getuser()

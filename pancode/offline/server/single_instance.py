@@ -41,7 +41,10 @@ class HomeLock:
             os.close(handle)
             raise _running(self._root) from exc
         self._handle = handle
-        self._write(ProcessId.me())
+        holder = ProcessId.me()
+        draft = self._root / f"{PID}.{holder.pid}"
+        draft.write_text(json.dumps(asdict(holder)) + "\n")
+        draft.replace(self._root / PID)
 
     def held(self) -> bool:
         """Whether the lock that we hold is still the one in the home; not when the home was removed."""
@@ -59,11 +62,6 @@ class HomeLock:
             (self._root / PID).unlink(missing_ok=True)
             os.close(self._handle)
             self._handle = None
-
-    def _write(self, holder: ProcessId) -> None:
-        draft = self._root / f"{PID}.{holder.pid}"
-        draft.write_text(json.dumps(asdict(holder)) + "\n")
-        draft.replace(self._root / PID)
 
 
 def holder_of(root: Path) -> ProcessId | None:

@@ -46,15 +46,35 @@ class Decided:
 
 def decide(view: ScheduleView) -> Decided:
     """What is due is put down; of what is put down, that begins for which there is room."""
-    due = [*_called(view), *_due(view)]
-    schedule = replace(view.schedule, seen_ms=_seen(view), next_ms=_next(view))
-    return Decided(schedule, tuple(_begun(view, due)))
-
-
-def _seen(view: ScheduleView) -> int:
-    """The moment up to which times are seen. After a clock was set back its times come again, and a key keeps
-    each from firing twice."""
-    return view.now_ms
+    # Events and pushes of a paused schedule are left out; a person's word counts.
+    kept = [one for one in view.called if one.key not in view.fired]
+    due = [*[one for one in kept if view.schedule.paused is None or "by" in one.cause], *_due(view)]
+    # After a clock was set back its times come again, and a key keeps each from firing twice.
+    schedule = replace(view.schedule, seen_ms=view.now_ms, next_ms=_next(view))
+    # A firing begins, waits, or is left out as another one runs.
+    changed: list[Firing] = []
+    trigger = trigger_of(view.schedule.trigger)
+    gathers = isinstance(trigger, OnPush | OnWebhook)
+    """Of the firings that come while one runs, only the newest is kept."""
+    waiting = [one for one in (*view.open, *due) if one.state is FiringState.WAITING]
+    changed += [one for one in due if one.state is not FiringState.WAITING]
+    if gathers and len(waiting) > 1:
+        newer = NEWER if isinstance(trigger, OnPush) else NEWER_CALL
+        changed += [_over(one, FiringState.SKIPPED, newer, view.now_ms) for one in waiting[:-1]]
+        waiting = waiting[-1:]
+    busy = view.running or _starting(view.open)
+    for one in waiting:
+        if view.schedule.paused is not None and "by" not in one.cause:
+            continue
+        if busy is None or view.schedule.overlap:
+            changed.append(replace(one, state=FiringState.STARTING))
+            busy = "the one before it"
+        elif one.late or gathers:  # it has its turn when the other one has ended
+            changed += [one] if one in due else []
+        else:
+            why = f"{busy} has not ended; to allow two at once: --overlap"
+            changed.append(_over(one, FiringState.SKIPPED, why, view.now_ms))
+    return Decided(schedule, tuple(changed))
 
 
 def _next(view: ScheduleView) -> int | None:
@@ -64,12 +84,6 @@ def _next(view: ScheduleView) -> int | None:
     if isinstance(trigger, AtTime):
         return trigger.at_ms if trigger.at_ms > view.now_ms else None
     return None
-
-
-def _called(view: ScheduleView) -> list[Firing]:
-    """Events and pushes of a paused schedule are left out; a person's word counts."""
-    kept = [one for one in view.called if one.key not in view.fired]
-    return [one for one in kept if view.schedule.paused is None or "by" in one.cause]
 
 
 def _due(view: ScheduleView) -> list[Firing]:
@@ -111,33 +125,6 @@ def _left_out(view: ScheduleView, missed: Sequence[int], why: str) -> list[Firin
         return []
     reason = f"missed {counted(len(missed), 'time')} while nobody was there to fire; {why}"
     return [_over(_firing(view, missed[-1], late=True), FiringState.SKIPPED, reason, view.now_ms)]
-
-
-def _begun(view: ScheduleView, due: Sequence[Firing]) -> list[Firing]:
-    """New and changed firings: those that begin, wait, or are left out as another one runs."""
-    changed: list[Firing] = []
-    trigger = trigger_of(view.schedule.trigger)
-    gathers = isinstance(trigger, OnPush | OnWebhook)
-    """Of the firings that come while one runs, only the newest is kept."""
-    waiting = [one for one in (*view.open, *due) if one.state is FiringState.WAITING]
-    changed += [one for one in due if one.state is not FiringState.WAITING]
-    if gathers and len(waiting) > 1:
-        newer = NEWER if isinstance(trigger, OnPush) else NEWER_CALL
-        changed += [_over(one, FiringState.SKIPPED, newer, view.now_ms) for one in waiting[:-1]]
-        waiting = waiting[-1:]
-    busy = view.running or _starting(view.open)
-    for one in waiting:
-        if view.schedule.paused is not None and "by" not in one.cause:
-            continue
-        if busy is None or view.schedule.overlap:
-            changed.append(replace(one, state=FiringState.STARTING))
-            busy = "the one before it"
-        elif one.late or gathers:  # it has its turn when the other one has ended
-            changed += [one] if one in due else []
-        else:
-            why = f"{busy} has not ended; to allow two at once: --overlap"
-            changed.append(_over(one, FiringState.SKIPPED, why, view.now_ms))
-    return changed
 
 
 def _starting(known: Sequence[Firing]) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from pancode.control.core import Core
@@ -29,19 +29,6 @@ _BEFORE = 20
 """How many runs are followed back to find the firing behind an event."""
 
 
-def called_by(
-    core: Core, tx: Transaction, schedule: Schedule, trigger: OnEvent
-) -> tuple[Schedule, list[Firing]]:
-    """The firings for events since the schedule's mark; the schedule with its new mark, where that counts."""
-    since = core.feed.since(int(schedule.mark or 0))
-    if since is None:  # more happened than the feed keeps
-        return replace(schedule, mark=str(core.feed.last)), []
-    found = [_firing(tx, schedule, event) for event in since if _wanted(tx, event, trigger)]
-    if found or len(since) > BEHIND:
-        schedule = replace(schedule, mark=str(since[-1].number))
-    return schedule, found
-
-
 def _wanted(tx: Transaction, event: FeedEvent, trigger: OnEvent) -> bool:
     return occasion_of(event) == trigger.occasion and fits(trigger.where, facts_of(tx, event))
 
@@ -56,16 +43,12 @@ def _firing(tx: Transaction, schedule: Schedule, event: FeedEvent) -> Firing:
         cause={"event": event.number, "kind": event.kind.value, "run": event.run},
         depth=depth,
     )
-    why = too_deep(schedule.name, depth, _names(event, behind))
+    # The schedule of a firing that was refused is named by the event itself.
+    own = event.data.get("schedule")
+    why = too_deep(schedule.name, depth, {one.schedule for one in behind} | ({str(own)} if own else set()))
     if why is None:
         return made
     return replace(made, state=FiringState.SKIPPED, reason=why, done_ms=event.at_ms)
-
-
-def _names(event: FeedEvent, behind: Sequence[Firing]) -> set[str]:
-    """The schedules behind it; that of a firing which was refused is named by the event itself."""
-    own = event.data.get("schedule")
-    return {one.schedule for one in behind} | ({str(own)} if own else set())
 
 
 def _behind(tx: Transaction, event: FeedEvent) -> list[Firing]:
@@ -121,7 +104,17 @@ class FiringStarter:
             if not self._is_there(firing):
                 with self._core.ports.ledger.transaction() as tx:
                     rows.must_have_its_token(tx, schedule, self._core.wall_ms())
-                self._begin(schedule, firing)
+                # Places of a task stand for ids and commits alone, so that no word of a stranger gets in.
+                found = {RUN_PLACE: firing.cause.get("run"), COMMIT_PLACE: firing.cause.get("commit")}
+                wanted = work_of(schedule.work, schedule.name).about(
+                    {place: str(value) for place, value in found.items() if value}
+                )
+                caller: dict[str, Any] = dict(wanted.caller)
+                around = self._around(caller.get("settings") or {}, caller.get("preset"))
+                if wanted.plan is not None:
+                    begin(self._core, around, replace(wanted.plan, id=firing.workflow))
+                elif wanted.request is not None:
+                    dispatch(self._core, around, wanted.request, None, firing.run)
             self._end(firing, FiringState.BEGUN)
         except UnavailableError:
             raise
@@ -138,15 +131,6 @@ class FiringStarter:
                 return tx.get(Workflow, firing.workflow) is not None
             return firing.run is not None and tx.get(Run, firing.run) is not None
 
-    def _begin(self, schedule: Schedule, firing: Firing) -> None:
-        wanted = work_of(schedule.work, schedule.name).about(_places(firing.cause))
-        caller: dict[str, Any] = dict(wanted.caller)
-        around = self._around(caller.get("settings") or {}, caller.get("preset"))
-        if wanted.plan is not None:
-            begin(self._core, around, replace(wanted.plan, id=firing.workflow))
-        elif wanted.request is not None:
-            dispatch(self._core, around, wanted.request, None, firing.run)
-
     def _end(self, firing: Firing, state: FiringState, reason: str = "", fix: str = "") -> None:
         """What did not begin names no run: its id was never taken."""
         begun = state is FiringState.BEGUN
@@ -161,12 +145,6 @@ class FiringStarter:
         )
         with unit_of_work(self._core) as work:
             rows.end(work, over)
-
-
-def _places(cause: Mapping[str, object]) -> dict[str, str]:
-    """What the places of a task stand for; ids and commits, so that no word of a stranger gets in."""
-    found = {RUN_PLACE: cause.get("run"), COMMIT_PLACE: cause.get("commit")}
-    return {place: str(value) for place, value in found.items() if value}
 
 
 log = logging.getLogger("pancode.schedule")
@@ -224,7 +202,13 @@ class Scheduler(FeedThread):
         """What calls it beside the clock: events, or a push."""
         trigger = trigger_of(schedule.trigger)
         if isinstance(trigger, OnEvent):
-            return called_by(self._core, tx, schedule, trigger)
+            since = self._core.feed.since(int(schedule.mark or 0))
+            if since is None:  # more happened than the feed keeps
+                return replace(schedule, mark=str(self._core.feed.last)), []
+            found = [_firing(tx, schedule, event) for event in since if _wanted(tx, event, trigger)]
+            if found or len(since) > BEHIND:
+                schedule = replace(schedule, mark=str(since[-1].number))
+            return schedule, found
         head = self.heads.get(watched(schedule, trigger)) if isinstance(trigger, OnPush) else None
         if head is None or head == schedule.mark:
             return schedule, []

@@ -48,14 +48,11 @@ class Advancing:
                     return
                 self._starter.start(made.workflow, step.name)
             if starting or made.release or made.stop:
-                self._act()
+                # What began is offered to a node now; what fails here the next round does.
+                with suppress(UnavailableError), self._core.lock:
+                    rounds.act(self._core)
             if made.ended or not starting:
                 return
-
-    def _act(self) -> None:
-        """What began is offered to a node now; what fails here the next round does."""
-        with suppress(UnavailableError), self._core.lock:
-            rounds.act(self._core)
 
     def give_up(self, run: str, error: Exception) -> None:
         """The workflow fails: nobody knows how to go on. Its runs are stopped."""

@@ -105,7 +105,9 @@ def commit(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) -> BegunW
         rows.ask_to_advance(work, workflow)
         if not core.live.binding.waiting:
             bind_in(work)
-    return BegunWorkflow(workflow, _warnings(ready))
+    # Each warning is told once, however many steps it is about.
+    warnings = (warnings_of(one.judged, one.taken) for one in ready if one.judged is not None)
+    return BegunWorkflow(workflow, tuple(dict.fromkeys(word for words in warnings for word in words)))
 
 
 def _starts_before(one: ReadyStep, before: Counter[str]) -> int:
@@ -165,12 +167,6 @@ def _refused_row(work: Work, row: records.WorkflowStep, error: PancodeError | No
     return replace(
         row, state=records.WorkflowStepState.REFUSED, reason=str(error), finished_ms=work.core.wall_ms()
     )
-
-
-def _warnings(ready: Sequence[ReadyStep]) -> tuple[str, ...]:
-    """Each once, however many steps it is about."""
-    warnings = (warnings_of(one.judged, one.taken) for one in ready if one.judged is not None)
-    return tuple(dict.fromkeys(word for words in warnings for word in words))
 
 
 def request_of(plan: WorkflowPlan, step: StepPlan) -> DispatchRequest:
@@ -372,20 +368,16 @@ def _judged(
     except PancodeError as refusal:
         one, error = None, refusal
     if error is not None and plan.file is not None and step.request.walled and not asked.request.walled:
-        _unless_free(core, around, plan, asked)
+        # It is refused where it could begin outside of a sandbox.
+        assert plan.file is not None
+        if judged_step(core, around, replace(plan, partial=True), asked).refused is None:
+            raise needs_yes(
+                plan.file, f"step {asked.name} would run outside of a sandbox: no machine has one for it"
+            )
     if one is None:
         assert error is not None
         raise error
     return one
-
-
-def _unless_free(core: Core, around: Surroundings, plan: WorkflowPlan, step: StepPlan) -> None:
-    """RefusedError where it could begin outside of a sandbox."""
-    assert plan.file is not None
-    if judged_step(core, around, replace(plan, partial=True), step).refused is None:
-        raise needs_yes(
-            plan.file, f"step {step.name} would run outside of a sandbox: no machine has one for it"
-        )
 
 
 def _with_snapshots(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) -> list[ReadyStep]:

@@ -289,7 +289,13 @@ class StepStarter:
         judged = passed(core, around, asked)
         runtime = judged.resolution.runtime
         if runtime.own and prepared.runtime not in (None, runtime.name):
-            raise _became_a_script(step)
+            # The agent was chosen by the filled task, or the settings have changed meanwhile.
+            raise RefusedError(
+                f"{step.name} was prepared for an agent, and is a script now",
+                why="its task may have words of an agent in it",
+                fix="name the step's agent or runtime",
+                code="stranger_words",
+            )
         with unit_of_work(core) as work:
             now = work.tx.get(WorkflowStep, step.workflow, step.number)
             if now is None or not rows.is_starting(now, str(step.run)):
@@ -303,13 +309,3 @@ class StepStarter:
             put_in_queue(work, run, judged.verdicts)
             begun = replace(now, state=WorkflowStepState.RUNNING, started_ms=core.wall_ms())
             rows.put_steps(work, replace(begun, reason="", lost=None, begins_ms=None))
-
-
-def _became_a_script(step: WorkflowStep) -> RefusedError:
-    """The agent was chosen by the filled task, or the settings have changed meanwhile."""
-    return RefusedError(
-        f"{step.name} was prepared for an agent, and is a script now",
-        why="its task may have words of an agent in it",
-        fix="name the step's agent or runtime",
-        code="stranger_words",
-    )

@@ -457,23 +457,20 @@ class ChatScreen(SteadyPage):
     def _enter(self, text: str) -> None:
         """A line that is wrong is in the field again."""
         try:
-            self._sent(text, typed(text))
+            command = typed(text)
+            if command is not None:
+                self._command(command)
+            elif self._replies is not None:
+                asks = self._replies.asks
+                how = "words" if asks["kind"] == "question" else "no"
+                self.desk.do(lambda acts: acts.decide(asks, how, text), text)
+                self._reply_to(None)
+            else:
+                self._say(text)
         except UsageError as error:
             self._note = (f"{error}; {error.fix}", "")
             self.field.put(text)
         self._frame()
-
-    def _sent(self, text: str, command: TypedCommand | None) -> None:
-        """A command, words that answer, or words for the agent."""
-        if command is not None:
-            self._command(command)
-        elif self._replies is not None:
-            asks = self._replies.asks
-            how = "words" if asks["kind"] == "question" else "no"
-            self.desk.do(lambda acts: acts.decide(asks, how, text), text)
-            self._reply_to(None)
-        else:
-            self._say(text)
 
     def _say(self, text: str) -> None:
         self.talk.sent(text, safe(self._by))

@@ -198,12 +198,7 @@ class TalkView(VerticalScroll, can_focus=False):
                     shown.grow(text)
                 case CallsRow() as shown, _:
                     shown.draw()
-        await self._mount(wanted)
-        self._earlier.update(f"\u25b2 {self.first} earlier \u00b7 PageUp")
-        self._earlier.display = self.first > 0
-
-    async def _mount(self, wanted: Sequence[story.TalkBlock]) -> None:
-        """Earlier blocks stand before all that is shown, later ones behind."""
+        # Earlier blocks stand before all that is shown, later ones behind.
         here = next((at for at, block in enumerate(wanted) if block in self._shown), 0)
         first = self._shown.get(wanted[here]) if wanted else None
         for blocks, before in ((wanted[:here], first), (wanted[here:], None)):
@@ -211,6 +206,8 @@ class TalkView(VerticalScroll, can_focus=False):
             self._shown.update(new)
             if new:
                 await self.mount_all(new.values(), before=before)
+        self._earlier.update(f"\u25b2 {self.first} earlier \u00b7 PageUp")
+        self._earlier.display = self.first > 0
 
     def page(self, by: int) -> bool:
         """A page up or down; whether earlier blocks are wanted."""

@@ -119,7 +119,14 @@ class TalkStory:
             case Said(text=text):
                 self._grow(AnswerBlock, text)
             case Output(text=text):
-                self._pour(text)
+                # A block ends with a line, if that is not endless.
+                for line in text.splitlines(keepends=True):
+                    for at in range(0, len(line), MOST_OUTPUT):
+                        last = self.blocks[-1] if self.blocks else None
+                        whole = isinstance(last, OutputBlock) and (
+                            len(last.text) >= MOST_OUTPUT * (1 if last.text.endswith("\n") else 2)
+                        )
+                        self._grow(OutputBlock, line[at : at + MOST_OUTPUT], anew=whole)
             case HeardWords():
                 self._person(part.by, _plain(part.text), part.at_ms)
             case TalkCall(number=number) if number:
@@ -163,16 +170,6 @@ class TalkStory:
                 self.blocks.remove(block)  # they stand where the agent got them
                 break
         self._add(PersonBlock(text, safe(by), at_ms))
-
-    def _pour(self, text: str) -> None:
-        """Output. A block ends with a line, if that is not endless."""
-        for line in text.splitlines(keepends=True):
-            for at in range(0, len(line), MOST_OUTPUT):
-                last = self.blocks[-1] if self.blocks else None
-                whole = isinstance(last, OutputBlock) and (
-                    len(last.text) >= MOST_OUTPUT * (1 if last.text.endswith("\n") else 2)
-                )
-                self._grow(OutputBlock, line[at : at + MOST_OUTPUT], anew=whole)
 
     def _call(self, call: TalkCall) -> None:
         if call.state != "running":

@@ -204,7 +204,7 @@ def land(
     seen = open_project(project, request.environ, request.repo_id)
     recovered = None
     try:
-        with _alone(seen.top, called_off):
+        with alone(seen.top, called_off):
             journal = _journal(seen, checkpoint)
             recovered = journal.recover()
             report = _land(seen, depot, request, gates, (journal, called_off))
@@ -217,7 +217,7 @@ def land(
 def recover(project: Path, environ: Mapping[str, str] | None = None) -> str | None:
     """Mend what a landing left that was cut off; says what was done, None when there was nothing."""
     seen = open_project(project, environ)
-    with _alone(seen.top, never):
+    with alone(seen.top, never):
         return _journal(seen, lambda name: None).recover()
 
 
@@ -239,7 +239,13 @@ def _land(seen: GitProject, depot: Depot, request: LandRequest, gates: Gates | N
         unless_called_off(way[1])
         if gate is not None and not gate.ok:
             return not_passed(gate)
-        return _written(seen, depot, _Ready(merged.tree, changes, ours), gate, way)
+        ready = _Ready(merged.tree, changes, ours)
+        try:
+            _write(seen, depot, ready, way)
+        except TreeChanged as changed:
+            path = os.fsencode(changed.path)
+            return replace(_refused((Conflict(shown(path), "changed while the landing went on"),)), gate=gate)
+        return LandReport(LandStatus.LANDED, tuple(shown(change.path) for change in ready.changes), gate=gate)
 
 
 def merge_result(
@@ -261,17 +267,6 @@ def merge_result(
 def not_passed(gate: LandingGates) -> LandReport:
     """Nothing is written: its gates failed, or a person is asked first."""
     return LandReport(LandStatus.HELD if gate.held else LandStatus.GATE_FAILED, (), gate.held, gate)
-
-
-def _written(
-    seen: GitProject, depot: Depot, merged: _Ready, gate: LandingGates | None, way: _Way
-) -> LandReport:
-    try:
-        _write(seen, depot, merged, way)
-    except TreeChanged as changed:
-        path = os.fsencode(changed.path)
-        return replace(_refused((Conflict(shown(path), "changed while the landing went on"),)), gate=gate)
-    return LandReport(LandStatus.LANDED, tuple(shown(change.path) for change in merged.changes), gate=gate)
 
 
 def _write(seen: GitProject, depot: Depot, merged: _Ready, way: _Way) -> None:
@@ -306,7 +301,7 @@ def _journal(seen: GitProject, checkpoint: Checkpoint) -> LandingJournal:
 
 
 @contextmanager
-def _alone(top: Path, called_off: CalledOff) -> Iterator[None]:
+def alone(top: Path, called_off: CalledOff) -> Iterator[None]:
     """The lock is on the folder itself: it leaves no file, and holds for every coordinator here."""
     handle = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -167,7 +167,16 @@ class LandingJournal:
         kept += [step.path for step in steps if self._edited(step) and step.path not in kept]
         self._sync_tree(steps)
         if kept:
-            self._set_aside(kept)
+            number = 1
+            while (aside := self.folder.with_name(f"{self.folder.name}.kept-{number}")).exists():
+                number += 1
+            self.folder.rename(aside)
+            raise GitRefusal(
+                "a landing was cut off, and you have edited its files since: they were left as they are",
+                why=f"the versions before the landing are in {aside / 'old'}",
+                fix=f"compare them, then remove {aside}",
+                paths=tuple(kept),
+            )
         self._forget()
 
     def _edited(self, step: FileStep) -> bool:
@@ -189,18 +198,6 @@ class LandingJournal:
                 return False
         os.unlink(old)
         return True
-
-    def _set_aside(self, kept: list[str]) -> None:
-        number = 1
-        while (aside := self.folder.with_name(f"{self.folder.name}.kept-{number}")).exists():
-            number += 1
-        self.folder.rename(aside)
-        raise GitRefusal(
-            "a landing was cut off, and you have edited its files since: they were left as they are",
-            why=f"the versions before the landing are in {aside / 'old'}",
-            fix=f"compare them, then remove {aside}",
-            paths=tuple(kept),
-        )
 
     def _old(self, number: int) -> str:
         return str(self.folder / "old" / str(number))

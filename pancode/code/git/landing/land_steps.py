@@ -67,7 +67,10 @@ def free_branch(seen: GitProject, name: str) -> FreeBranch:
             fix="name the other branch, or a new one",
         )
     for folder in _git_dirs(seen):
-        if f"{_HEADS}{name}" in _rebased(folder):
+        names = (folder / kind / "head-name" for kind in ("rebase-merge", "rebase-apply"))
+        if f"{_HEADS}{name}" in [
+            name.read_text(errors="replace").strip() for name in names if name.is_file()
+        ]:
             raise GitRefusal(
                 f"branch {name} is being rebased",
                 why=f"git keeps the state of that in {folder}",
@@ -87,11 +90,6 @@ def _git_dirs(seen: GitProject) -> Iterator[Path]:
     """The git dirs of this checkout, of the main one, and of every other worktree."""
     common = seen.common_dir
     yield from dict.fromkeys((seen.git_dir, common, *sorted((common / "worktrees").glob("*"))))
-
-
-def _rebased(folder: Path) -> list[str]:
-    names = (folder / kind / "head-name" for kind in ("rebase-merge", "rebase-apply"))
-    return [name.read_text(errors="replace").strip() for name in names if name.is_file()]
 
 
 ABSENT = "000000"
@@ -188,20 +186,7 @@ def _by_place(top: Path, change: Change, removed: frozenset[bytes]) -> str | Non
         return "is there, ignored or new: it would be overwritten"
     if change.old_mode != ABSENT and (there is None or stat.S_ISDIR(there.mode)):
         return "is no longer there"
-    return _parent_problem(top, change.path, removed)
-
-
-def _gives_way(top: Path, name: bytes, there: FileIdentity, removed: frozenset[bytes]) -> bool:
-    """Whether a folder lies there of which nothing will be left."""
-    root = _join(top, name)
-    inside = [os.path.join(folder, file) for folder, _, files in os.walk(root) for file in files]
-    return stat.S_ISDIR(there.mode) and all(
-        os.fsencode(os.path.relpath(path, top)) in removed for path in inside
-    )
-
-
-def _parent_problem(top: Path, name: bytes, removed: frozenset[bytes]) -> str | None:
-    for folder in parents(name):
+    for folder in parents(change.path):
         path = _join(top, folder)
         there = FileIdentity.of(path)
         if there is None or folder in removed:
@@ -211,6 +196,15 @@ def _parent_problem(top: Path, name: bytes, removed: frozenset[bytes]) -> str | 
         if os.path.lexists(os.path.join(path, ".git")):
             return f"lies in a repository of its own: {shown(folder)}"
     return None
+
+
+def _gives_way(top: Path, name: bytes, there: FileIdentity, removed: frozenset[bytes]) -> bool:
+    """Whether a folder lies there of which nothing will be left."""
+    root = _join(top, name)
+    inside = [os.path.join(folder, file) for folder, _, files in os.walk(root) for file in files]
+    return stat.S_ISDIR(there.mode) and all(
+        os.fsencode(os.path.relpath(path, top)) in removed for path in inside
+    )
 
 
 def missing_folders(top: Path, steps: Iterable[FileStep]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from node_agent.machine.programs import (
     version_in,
     written_version,
 )
-from node_agent.runtimes.openai_agents.command import PROGRAM
+from node_agent.runtimes.openai_agents.runtime import PROGRAM
 from node_agent.sandbox.policy import System
 from node_agent.sandbox.shown import Programs
 

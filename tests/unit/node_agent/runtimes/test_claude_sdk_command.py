@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node_agent.runtimes.base import Resume
-from node_agent.runtimes.claude_sdk.command import PROBE, launch
+from node_agent.runtimes.claude_sdk.runtime import PROBE, launch
 from node_agent.runtimes.vendors import VENDORS, local_way
 from node_agent.runtimes.workerspec import WorkerSpec
 from node_agent.wire.order import Limits, Reasoning

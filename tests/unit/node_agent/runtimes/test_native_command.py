@@ -8,7 +8,7 @@ import pytest
 
 from node_agent.chat.dialect import Question, request_of
 from node_agent.runtimes.base import Place, Resume
-from node_agent.runtimes.native.command import PROBE, PROGRAM, launch
+from node_agent.runtimes.native.runtime import PROBE, PROGRAM, launch
 from node_agent.runtimes.vendors import PROVIDERS, split_model, way_of
 from node_agent.runtimes.workerspec import WorkerSpec
 from node_agent.wire.endpoint import Sampling

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from node_agent.runtimes.native.command import launch as launch_native
-from node_agent.runtimes.openai_agents.command import PROBE, launch
-from node_agent.runtimes.openai_agents.runtime import RUNTIME
+from node_agent.runtimes.native.runtime import launch as launch_native
+from node_agent.runtimes.openai_agents.runtime import PROBE, RUNTIME, launch
 from node_agent.runtimes.vendors import local_way, way_of
 from node_agent.runtimes.workerspec import WorkerSpec
 from tests.unit.node_agent.runtimes.asked import ask, place
