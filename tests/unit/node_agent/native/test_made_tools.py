@@ -10,7 +10,7 @@ from pathlib import Path
 from node_agent.chat.messages import Call, Result
 from node_agent.native.tools.offer import TABLE, Deeds, made_forms
 from node_agent.native.voice import Voice
-from node_agent.runtimes.native import launch
+from node_agent.runtimes.native.runtime import launch
 from node_agent.runtimes.workerspec import MadeTool, WorkerSpec
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.policy import Isolation, Safety
