@@ -109,11 +109,7 @@ def claims_of(node: Self, order: Order, entry: JournalRecord, prompt_digest: str
         turns=entry.turns,
         rests=_rests(exited.get("rests")),
         board=tuple(BoardEntry.model_validate(one) for one in exited.get("board", ())),
-        skills=tuple(
-            SkillMark(name=one.name, digest=one.digest)
-            for one in order.skills
-            if one.place != TOOLS or prepared.get("isolation") == Isolation.SANDBOX
-        ),
+        skills=_skills(order, prepared.get("isolation") == Isolation.SANDBOX),
         proposed=tuple(ProposedTool.model_validate(one) for one in exited.get("proposed", ())),
         findings=findings_of(entry),
         exposed=tuple(
@@ -124,6 +120,12 @@ def claims_of(node: Self, order: Order, entry: JournalRecord, prompt_digest: str
         last_event=entry.last_event,
         previous=now.previous,
     )
+
+
+def _skills(order: Order, walled: bool) -> tuple[SkillMark, ...]:
+    """Those that were laid: kept tools only behind a sandbox."""
+    laid = (one for one in order.skills if walled or one.place != TOOLS)
+    return tuple(SkillMark(name=one.name, digest=one.digest) for one in laid)
 
 
 def _question(raw: Data | None) -> PersonQuestion | None:

@@ -30,12 +30,11 @@ from pancode.control.projects import (
     name_for,
     project_name,
 )
-from pancode.control.work import unit_of_work
 from pancode.core.visitors import AccessError
 from pancode.core.words import split_words
 from pancode.dispatch.report import QueuedAnswer, queued
 from pancode.errors import NotFoundError, UsageError
-from pancode.notices.asked import fresh_secret
+from pancode.notices.asked import tracker_secret
 from pancode.notices.incoming import must_be_of
 from pancode.runs.tools import ToolDetail, ToolShape, keep, remove, show, tools, try_it
 from pancode.work.people.changes import AskedChange, ChangeAnswer, ChangeKind, make_change
@@ -209,12 +208,9 @@ def _webhook(context: ApiContext, call: ApiCall) -> TrackerHookAnswer:
     body: TrackerHookBody = call.body
     project = meant(context.coordinator.around({}).projects(), call.path["project"])
     kind, secret = place_of(project).kind, body.secret
-    if secret is None and kind is not TrackerKind.LINEAR:
-        secret = fresh_secret(context.core)
-    if secret is not None:
+    if secret is not None or kind is not TrackerKind.LINEAR:
+        secret = tracker_secret(context.core, project.name, body.by, secret)
         context.coordinator.keep_secret(_secret_of(project.name), secret)
-        with unit_of_work(context.core) as work:
-            work.audit("people", "info", "webhook of a tracker", None, by=body.by, project=project.name)
     base = public_base(context)
     url = None if base is None else f"{base}{HOOKS}trackers/{project.name}"
     shown = secret if body.secret is None else None

@@ -6,16 +6,21 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
+from node_agent.wire.policy import NetworkAccess
 from node_agent.wire.signing import Envelope, WireRefusal, verify
 from node_agent.wire.skill import MOST_PACKED, MOST_SKILLS, TOOL, TOOLS, OrderedSkill
+from pancode.agents.request import DispatchRequest
 from pancode.control.core import Core
 from pancode.core.ports import Transaction
 from pancode.core.records import Setting
 from pancode.core.terms import GivenSkills
+from pancode.skills.tool import SoundTool
 
 PROPOSED, KEPT = "proposed-tool:", "kept-tool:"
 """How the durable settings begin that hold them."""
 MOST = 200
+SPARE_S = 60
+"""Of a trial, beside the time of each test."""
 PAYLOAD = "application/vnd.pancode.kept-tool+json"
 
 
@@ -75,6 +80,28 @@ def is_as_kept(core: Core, row: ToolRow) -> bool:
     except (WireRefusal, ValueError):
         return False
     return (envelope.payloadType, envelope.body()) == (PAYLOAD, row.said())
+
+
+def trial_request(row: ToolRow, tool: SoundTool, by: str) -> DispatchRequest:
+    """A run that tries its tests: bounded, without a network, behind a sandbox or not at all. It has a
+    checkout, since a person's script without one stands outside of any sandbox."""
+    return DispatchRequest(
+        task=tool.trial(),
+        created_by=by,
+        runtime="shell",
+        workspace="git",
+        cwd=row.project,
+        verify=(),
+        reports=(),
+        walled=True,
+        network=NetworkAccess.NONE,
+        timeout_ms=(tool.seconds * len(tool.tests) + SPARE_S) * 1000,
+        max_output=1 << 20,
+        max_memory=1 << 30,
+        max_processes=64,
+        max_disk=64 << 20,
+        attempts=1,
+    )
 
 
 def with_tools(core: Core, project: str | None, given: GivenSkills) -> GivenSkills:

@@ -25,6 +25,23 @@ KINDS = ("git", "none")
 """What `--workspace` may say besides a name."""
 STAY = "# A person has this workspace open."
 """How the script of a run begins that only keeps the files of a workspace for a person."""
+LEFT = ".pancode/left"
+"""The file in the folder of an opened workspace by which its person has left."""
+STAY_MS = 8 * 3_600_000
+STAYS = f"""\
+{STAY}
+# What is changed here is the result of this run, and the next one in the workspace begins with it.
+mkdir -p {LEFT.partition("/")[0]}
+i=0
+while [ ! -e {LEFT} ]; do
+  [ $((i % 300)) -ne 0 ] || echo "open; to leave: touch {LEFT}"
+  i=$((i + 1))
+  sleep 1
+done
+rm -f {LEFT}
+rmdir {LEFT.partition("/")[0]} 2>/dev/null || true
+"""
+"""It says a word each five minutes, so that the watch does not call it stuck."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
@@ -127,6 +144,21 @@ def at_workspace(tx: Transaction, request: DispatchRequest) -> DispatchRequest:
 def is_stay(run: Run) -> bool:
     """Whether it is no agent's work: it keeps the files there for a person, until that person leaves."""
     return run.runtime == "shell" and run.task.startswith(STAY)
+
+
+def stay_request(name: str, node: str | None, by: str) -> DispatchRequest:
+    """A run that keeps the files of this workspace for a person. A second try would wait for one who has
+    gone."""
+    return DispatchRequest(
+        task=STAYS,
+        created_by=by,
+        runtime="shell",
+        workspace=name,
+        node=node,
+        timeout_ms=STAY_MS,
+        attempts=1,
+        verify_retries=0,
+    )
 
 
 def must_be_free(name: str, runs: list[Run]) -> None:

@@ -54,6 +54,13 @@ def fresh_secret(core: Core) -> str:
     return secret_of(bytes.fromhex(core.ports.ids.token(KEY_BYTES)))
 
 
+def tracker_secret(core: Core, project: str, by: str, given: str | None) -> str:
+    """What a project's tracker signs with: its own secret, or a fresh one. That it changed is on record."""
+    with unit_of_work(core) as work:
+        work.audit("trust", "info", "secret of a tracker's webhook", None, by=by, project=project)
+    return given or fresh_secret(core)
+
+
 def add_webhook(
     core: Core, name: str, url: str, events: tuple[str, ...], by: str, secret: str
 ) -> WebhookShape:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing_extensions import TypedDict
 
 from node_agent.wire.failure import Outcome
-from node_agent.wire.policy import NetworkAccess
 from node_agent.wire.receipt import Claims
-from pancode.agents.request import request_from
 from pancode.control.core import Core
 from pancode.control.run import at, find_run
 from pancode.control.surroundings import Surroundings
@@ -17,12 +15,18 @@ from pancode.core.ports import Transaction
 from pancode.core.records import Run, Setting
 from pancode.core.values import replace
 from pancode.dispatch.dispatch import Dispatched, dispatch
-from pancode.dispatch.tools import MOST, PAYLOAD, PROPOSED, ToolRow, is_as_kept, kept_rows, rows
+from pancode.dispatch.tools import (
+    MOST,
+    PAYLOAD,
+    PROPOSED,
+    ToolRow,
+    is_as_kept,
+    kept_rows,
+    rows,
+    trial_request,
+)
 from pancode.errors import ConflictError, RefusedError, UsageError
 from pancode.skills.tool import SoundTool, tool_of
-
-SPARE_S = 60
-"""Of a trial, beside the time of each test."""
 
 
 class ToolShape(TypedDict):
@@ -126,18 +130,7 @@ def try_it(core: Core, around: Surroundings, run: str, name: str, by: str) -> Di
     with core.ports.ledger.transaction() as tx:
         row = _row(tx, run, name)
     tool = _tool(row)
-    said = {
-        **{"task": tool.trial(), "runtime": "shell", "cwd": row.project, "attempts": 1},
-        **{
-            "workspace": "git",
-            "verify": (),
-            "reports": (),
-        },  # one without files would be outside of a sandbox
-        **{"walled": True, "network": NetworkAccess.NONE},
-        "timeout_ms": (tool.seconds * len(tool.tests) + SPARE_S) * 1000,
-        **{"max_output": 1 << 20, "max_memory": 1 << 30, "max_processes": 64, "max_disk": 64 << 20},
-    }
-    done = dispatch(core, around, request_from(said, by), None)
+    done = dispatch(core, around, trial_request(row, tool, by), None)
     with unit_of_work(core) as work:
         work.tx.put(replace(_row(work.tx, row.run, name), trial=done.run.id).setting())
     return done

@@ -8,7 +8,7 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from pancode.agents.request import DispatchRequest, request_from
+from pancode.agents.request import DispatchRequest
 from pancode.agents.runtimes import RUNTIMES, canonical
 from pancode.control.core import Core
 from pancode.control.run import at, iso, newest_fence, node_of, words_of
@@ -21,9 +21,9 @@ from pancode.core.records import Node, Run, RunState, Setting
 from pancode.core.values import replace
 from pancode.dispatch.dispatch import dispatch
 from pancode.dispatch.workspaces import (
+    LEFT,
     MOST,
     PREFIX,
-    STAY,
     KeptWorkspace,
     at_workspace,
     is_stay,
@@ -32,6 +32,7 @@ from pancode.dispatch.workspaces import (
     must_be_free,
     named,
     runs_in,
+    stay_request,
     workspace_name,
 )
 from pancode.errors import ConflictError, NotFoundError, RefusedError, UsageError
@@ -42,23 +43,6 @@ from pancode.workflow.handing import result_commit
 
 ANY = "any"
 """Stands for any free machine, in place of a name."""
-LEFT = ".pancode/left"
-"""The file in the folder of an opened workspace by which its person has left."""
-STAY_MS = 8 * 3_600_000
-STAYS = f"""\
-{STAY}
-# What is changed here is the result of this run, and the next one in the workspace begins with it.
-mkdir -p {LEFT.partition("/")[0]}
-i=0
-while [ ! -e {LEFT} ]; do
-  [ $((i % 300)) -ne 0 ] || echo "open; to leave: touch {LEFT}"
-  i=$((i + 1))
-  sleep 1
-done
-rm -f {LEFT}
-rmdir {LEFT.partition("/")[0]} 2>/dev/null || true
-"""
-"""It says a word each five minutes, so that the watch does not call it stuck."""
 
 
 def in_workspace(core: Core, around: Surroundings, request: DispatchRequest) -> DispatchRequest:
@@ -205,9 +189,7 @@ def open_for(core: Core, around: Surroundings, name: str, by: str, node: str | N
         runs = runs_in(tx, load(tx, name))
     if runs and is_stay(runs[-1]) and runs[-1].state is not RunState.ENDED:
         return
-    said = {"workspace": name, "node": node, "runtime": "shell", "task": STAYS, "timeout_ms": STAY_MS}
-    said |= {"attempts": 1, "verify_retries": 0}  # a second try would wait for somebody who has gone
-    dispatch(core, around, in_workspace(core, around, request_from(said, by)), None)
+    dispatch(core, around, in_workspace(core, around, stay_request(name, node, by)), None)
 
 
 def _is_gone(tx: Transaction, name: str) -> bool:

@@ -48,7 +48,7 @@ def test_a_tool_is_proposed_tried_kept_used_and_revoked(fleet: Owner, healed: La
     turns = [
         {**call(f"tool-{NAME}", text="one two three"), "usage": USED},
         {
-            **call("bash", command=f"echo x >> $HOME/pancode/skills/tool-{NAME}/run; ls made.txt"),
+            **call("bash", command=f"echo x >> $HOME/pancode/skills/tool-{NAME}/run && echo was-$((1+1))"),
             "usage": USED,
         },
         {"text": "It has three words.", "usage": USED},
@@ -74,7 +74,7 @@ def test_a_tool_is_proposed_tried_kept_used_and_revoked(fleet: Owner, healed: La
         asked = [path.read_text() for path in sorted((log.parent / "bodies").iterdir())]
         assert json.dumps(ABOUT["about"])[1:-1] in asked[0] and f"tool-{NAME}" in asked[0]
         assert "3\\n\\n[exit 0]" in asked[1], asked[1][-2_000:]
-        assert "Read-only file system" in asked[2], "nothing in the run changes it"
+        assert "was-2" not in asked[2], "nothing in the run changes it"
         receipt = fleet.ask("receipt", "show", used["run"])["statement"]["predicate"]
         assert receipt["skills"] == [{"name": f"tool-{NAME}", "digest": kept["digest"]}]
         assert fleet.ask("receipt", "verify", used["run"])["verdict"] == "PASS"

@@ -54,7 +54,7 @@ def gets(runs: Sequence[str], node: str) -> list[str]:
         "project": ["shop"],
         "issue": ["SHOP-12"],
     }
-    names |= {"lane": ["night"]}
+    names |= {"lane": ["night"], "tool": ["count-words"]}
     words = {"limit": "1000", "stat": "1", "all": "1", "run": runs[0], "node": node}
     paths = []
     for verb in VERBS:

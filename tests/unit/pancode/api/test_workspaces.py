@@ -14,7 +14,8 @@ from pancode.agents.request import DispatchRequest
 from pancode.control.work import unit_of_work
 from pancode.core.records import Node, Run, Word
 from pancode.core.values import replace
-from pancode.runs.workspaces import STAY_MS, STAYS, branch_for, in_workspace
+from pancode.dispatch.workspaces import STAY_MS, STAYS
+from pancode.runs.workspaces import branch_for, in_workspace
 from tests.unit.pancode.api.world import World
 from tests.unit.pancode.control.world import failed
 
