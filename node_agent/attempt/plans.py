@@ -37,14 +37,14 @@ def work_plan(
     marker = str(order.identity)
     stdin = str(folder / STDIN) if launch.stdin else None
     agent = Step("agent", StepKind.AGENT, launch.argv, str(folder / OUT), str(folder / ERR), stdin)
-    # By these a program that dispatches from inside a run tells the new run's parent and depth.
+    # A program that dispatches from inside a run tells by RUN and DEPTH what is above the new one.
     return PhasePlan(
         id=marker,
         phase=WORK,
         marker=marker,
         cwd=str(work),
         below=order.workspace.folder,
-        env={**launch.env, **{RUN: order.identity.run, DEPTH: str(order.depth)}},
+        env={**launch.env, RUN: order.identity.run, DEPTH: str(order.depth)},
         steps=(agent,),
         limits=limits_of(order, ceiling),
         grace=Grace(tempo.grace_int_ms, tempo.grace_term_ms),

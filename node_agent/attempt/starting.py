@@ -132,9 +132,8 @@ def spawn(case: Case) -> Turn:
             runner.start(first, plan)
         except RunnerError as failed:
             # The start failed, but a slow shim may still come: the stop keeps it from executing anything.
-            first = case.before_gates[0]
-            case.context.runner.stop(first, "the start failed")
-            if not isinstance(case.context.runner.look(first), NotStarted):
+            runner.stop(first, "the start failed")
+            if not isinstance(runner.look(first), NotStarted):
                 return case.mark(Mark.SPAWNED, None)
             return case.mark(Mark.EXITED, runner_fault(failed))
         except StepFailed as failed:

@@ -264,16 +264,15 @@ class EditorSession:
                 return
             if kind == "broken":
                 self._broken = data
-            else:
-                if kind == "log":
-                    for update in self._reader.feed(*data):
-                        self._show(update)
-                elif kind == "session":
-                    self.shape, self._acts.run = data, data["run"]
-                    if data["project"] and not self._fleet.is_remote:
-                        self._reader.folder = data["project"]
-                    if (data["asks"] or {}) != self._asked:
-                        self._ask(data["asks"] or {})
+            elif kind == "log":
+                for update in self._reader.feed(*data):
+                    self._show(update)
+            elif kind == "session":
+                self.shape, self._acts.run = data, data["run"]
+                if data["project"] and not self._fleet.is_remote:
+                    self._reader.folder = data["project"]
+                if (data["asks"] or {}) != self._asked:
+                    self._ask(data["asks"] or {})
             self._state.notify_all()
 
     def _ask(self, asks: Json) -> None:

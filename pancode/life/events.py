@@ -64,12 +64,10 @@ def _in_time(made: Changes, body: event.EventBody, at_ms: int) -> Changes:
             return made.put(replace(made.attempt, usage=usage))
         case event.Finding():
             return _noted(made, body.level, body.text)
-        case event.PersonHeard() | event.PersonAsked():
-            return (
-                asking.asked(made, body)
-                if isinstance(body, event.PersonAsked)
-                else people.heard(made, body.numbers)
-            )
+        case event.PersonHeard():
+            return people.heard(made, body.numbers)
+        case event.PersonAsked():
+            return asking.asked(made, body)
         case event.FleetAsked():
             return fleet_calls.asked(made, body)
         case event.Turned(turn=turn):

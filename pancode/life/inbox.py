@@ -165,9 +165,8 @@ def with_call(run: Run, body: PersonAsked, now_ms: int) -> Run:
 
 def with_answer(run: Run, number: int, answer: str, by: str) -> Run:
     """The run after this call got its answer."""
-    updated = [
-        _closed(row, answer, by) if n == number else row for n, row in list(enumerate(calls_of(run), start=1))
-    ]
+    rows = enumerate(calls_of(run), start=1)
+    updated = [_closed(row, answer, by) if n == number else row for n, row in rows]
     return replace(run, terms={**run.terms, "calls": updated})
 
 

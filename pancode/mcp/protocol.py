@@ -135,10 +135,8 @@ class McpServer:
         token = meta.get("progressToken") if isinstance(meta, dict) else None
         progress = CallProgress(self._lines.send, token if isinstance(token, str | int) else None)
         # The newer version names the client in each request.
-        meta = params.get("_meta")
-        client = (
-            _client_name(meta.get("io.modelcontextprotocol/clientInfo")) if isinstance(meta, dict) else ""
-        ) or self._client
+        newer = meta.get("io.modelcontextprotocol/clientInfo") if isinstance(meta, dict) else None
+        client = _client_name(newer) or self._client
 
         def call() -> None:
             try:

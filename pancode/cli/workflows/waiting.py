@@ -169,8 +169,7 @@ def finished(face: Face, shape: dict[str, Any]) -> int:
             if step["landing"]["status"] == landings.HELD and step["landing"].get("yes"):
                 with suppress(ApiError):  # what stands against it is in the workflow's own words below
                     landings.land(face, client, step["run"], {"gates": True})
-        answer: dict[str, Any] = client.get(path_of("workflows", shape["workflow"]))
-        shape = answer
+        shape = client.get(path_of("workflows", shape["workflow"]))
     last = _result_of(client, shape) if shape["state"] == "done" and shape["kind"] != "batch" else None
     return face.end(_status(shape), shape, lambda: _words(shape, last))
 

@@ -199,6 +199,7 @@ class Link:
             base = (
                 b.refused_s if error.fault in SLOW else min(b.first_s * 2 ** min(self._tries, 20), b.last_s)
             )
+            # Spread by name and try, so that many nodes behind one switch do not come back in step.
             pause = base * (0.8 + 0.4 * (zlib.crc32(f"{self.name}/{self._tries}".encode()) / 2**32))
             self._tries += 1
             await self._become(LinkState(LinkKind.DOWN, error=error, retry_in_s=pause))
