@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -112,14 +112,15 @@ def claims_of(node: Self, order: Order, entry: JournalRecord, prompt_digest: str
         skills=_skills(order, prepared.get("isolation") == Isolation.SANDBOX),
         proposed=tuple(ProposedTool.model_validate(one) for one in exited.get("proposed", ())),
         findings=findings_of(entry),
-        exposed=tuple(
-            Exposed(secret=one, file=file, passing=bool(mark))
-            for one, file, *mark in committed.get("exposed", ())
-        ),
+        exposed=_exposed(committed.get("exposed", ())),
         blobs=tuple(Blob(**blob) for blob in pushed.get("blobs", ())),
         last_event=entry.last_event,
         previous=now.previous,
     )
+
+
+def _exposed(found: Sequence[Sequence[str]]) -> tuple[Exposed, ...]:
+    return tuple(Exposed(secret=one, file=file, passing=bool(mark)) for one, file, *mark in found)
 
 
 def _skills(order: Order, walled: bool) -> tuple[SkillMark, ...]:

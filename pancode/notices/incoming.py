@@ -91,6 +91,13 @@ def must_be_of(tracker: str, call: HookCall, secret: str | None, now_ms: int) ->
     `secret` None: there is no such project or no secret, and the error does not tell. GitLab sends the
     secret itself and signs nothing.
     """
+    if not {FORGES, GITLAB, LINEAR} & call.headers.keys():
+        raise AccessError(
+            "the webhook is not signed",
+            why=f"it has none of the headers {FORGES}, {GITLAB} and {LINEAR}",
+            fix="give the tracker the secret that `pancode project webhook NAME` shows",
+            code="unsigned",
+        )
     key = secret or _NOBODY
     signed = hmac.new(key.encode(), call.body, sha256).hexdigest()
     ways = {"github": (FORGES, f"sha256={signed}"), "gitlab": (GITLAB, key), "linear": (LINEAR, signed)}
@@ -98,7 +105,7 @@ def must_be_of(tracker: str, call: HookCall, secret: str | None, now_ms: int) ->
     if not _same(call.headers.get(header, ""), right) or secret is None:
         raise AccessError(
             "no project has this name, this tracker and this signature",
-            why="the name, the secret or the body does not match, or nothing is signed",
+            why="the name, the secret or the body does not match",
             fix="give the tracker the address and the secret of `pancode project webhook NAME`",
             code="wrong_signature",
         )

@@ -68,6 +68,8 @@ def test_a_tool_is_proposed_tried_kept_used_and_revoked(fleet: Owner, healed: La
             NATIVE.model,
             "--node",
             f"node{USER}",
+            "--agent",
+            "builder",
             "--json",
         )
         used = fleet.run(*words, "count", cwd=top, timeout_s=120).ok().json()
@@ -91,4 +93,5 @@ def test_a_nosy_tool_stays_in_its_sandbox(fleet: Owner, lab: Lab) -> None:
     tried = fleet.run("tools", "try", run, "nosy", "--json").json()
     log = fleet.run("logs", tried["run"]).out
     assert tried["outcome"] == "done", log
-    assert fleet.ask("tools", "ls")["tools"][0]["state"] == "tried"
+    states = {one["name"]: one["state"] for one in fleet.ask("tools", "ls")["tools"]}
+    assert states["nosy"] == "tried"

@@ -28,6 +28,7 @@ def test_a_workspace_is_entered_left_and_gone_on_with(fleet: Owner, lab: Lab) ->
         )
         refused = fleet.run(*shell, "echo no", cwd=top)
         assert refused.code == 5 and "has it open" in refused.err
+        person.shows("[pancode")  # the line of tmux: from now on keys are its
         person.types("cat a.txt; echo two > b.txt; tmux detach\n")
         person.shows("stays open")
         assert person.process.wait(30) == 0
@@ -39,6 +40,7 @@ def test_a_workspace_is_entered_left_and_gone_on_with(fleet: Owner, lab: Lab) ->
     assert place["code"] == f"code --remote ssh-remote+node2 {place['folder']}" and place["leave"]
     again = Terminal(fleet.argv("workspace", "open", "form"), fleet.env, top, (30, 100))
     try:
+        again.shows("[pancode")
         again.types("exit\n")
         again.shows("done")
         assert again.process.wait(60) == 0
