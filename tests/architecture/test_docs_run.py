@@ -23,6 +23,8 @@ ELSEWHERE = {
     "mcp.md": "tests/e2e/test_mcp.py",
     "top.md": "tests/e2e/test_top.py",
     "issues.md": "tests/e2e/test_issues.py",
+    "workspaces.md": "tests/e2e/test_workspaces.py",
+    "made-tools.md": "tests/e2e/test_made_tools.py",
     "laptop.md": "tests/integration/faces/test_remote.py",
     "console.md": "tests/e2e/test_web.py",
 }
