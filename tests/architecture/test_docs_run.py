@@ -25,6 +25,8 @@ ELSEWHERE = {
     "issues.md": "tests/e2e/test_issues.py",
     "laptop.md": "tests/integration/faces/test_remote.py",
     "console.md": "tests/e2e/test_web.py",
+    "workspaces.md": "tests/e2e/test_workspaces.py",
+    "made-tools.md": "tests/e2e/test_made_tools.py",
 }
 OPERATORS = {"|", "||", "&&", ";", "&", ">", ">>", "<", "2>", "2>/dev/null"}
 
