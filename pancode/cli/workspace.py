@@ -143,10 +143,12 @@ def open_(
         back, end = f"pancode workspace open {workspace}", f"pancode runs stop {run}"
         face.note(f"{safe(workspace)} stays open; back: {back}; end it: {end}")
         return ExitCode.DONE
-    ended = wait(face, face.client(), run)
+    client = face.client()
+    ended = wait(face, client, run)
     if ended is None:
         return ExitCode.DETACHED
-    return face.end(exit_of(ended["outcome"]), ended, lambda: summary(ended))
+    whole_run = {**ended, "findings": client.get(path_of("runs", run))["findings"]}
+    return face.end(exit_of(ended["outcome"]), ended, lambda: summary(whole_run))
 
 
 def _opened(face: Face, workspace: str, node: str | None) -> dict[str, Any]:
