@@ -53,7 +53,7 @@ def test_a_workspace_is_entered_left_and_gone_on_with(fleet: Owner, lab: Lab) ->
         assert fleet.ask("receipt", "verify", run)["verdict"] == "PASS"
 
 
-def test_what_is_changed_there_outlives_a_stop_and_a_host_without_tmux(fleet: Owner, lab: Lab) -> None:
+def test_what_is_changed_there_outlives_a_stop(fleet: Owner, lab: Lab) -> None:
     top = fleet.repository("kept-open")
     fleet.ask("workspace", "create", "page", "--node", "node1", cwd=top)
     place = fleet.ask("workspace", "open", "page", cwd=top)
