@@ -150,6 +150,7 @@ def _bring_node(program: Program, user: str, env: Mapping[str, str], least: str)
         _run(("python3", "-m", "venv", str(at)), env, "Node.js")
         _run((f"{at}/bin/pip", "install", NODEJS), env, "Node.js")
     except NoProgram as failed:
+        _take_node_away(user)
         raise NoProgram(
             f"{program.name} comes by npm, this machine has none, and Node.js could not be brought: {failed}",
             f"install {least}: apt-get install nodejs npm, or a version manager such as nvm or mise",

@@ -102,15 +102,15 @@ def test_where_there_is_no_node_js_it_is_brought_and_taken_away_with_the_last_pr
     fleet: Owner, healed: Lab, tmp_path: Path
 ) -> None:
     node, folder = f"node{K}", ensure(AGENT).parent / NPM
-    tmp_path.chmod(0o755)
-    _wheel(tmp_path)
     settings, home = "~/.pancode-node/f-*/node.json", on_host(healed, K, "echo $HOME").strip()
     links = "; ".join(f"ln -sf $(command -v {tool}) ~/tools/{tool}" for tool in TOOLS)
     on_host(healed, K, f"mkdir -p ~/tools ~/.config/pip; {links}; cp {settings} ~/node.json.before")
-    pip = f"[global]\nno-index = true\nfind-links = {tmp_path}\n"
-    on_host(healed, K, "cat > ~/.config/pip/pip.conf", stdin=pip)
     on_host(healed, K, f"python3 - {settings} {home}/.local/bin:{home}/tools", stdin=NARROW)
     with serving(tmp_path / "registry", healed.state["coordinator"], folder) as url:
+        _wheel(tmp_path / "registry")
+        host = healed.state["coordinator"]
+        pip = f"[global]\nno-index = true\nfind-links = {url}\ntrusted-host = {host}\n"
+        on_host(healed, K, "cat > ~/.config/pip/pip.conf", stdin=pip)
         on_host(healed, K, f"printf 'registry={url}\\n' > ~/.npmrc")
         try:
             fleet.run("node", "install", node, AGENT, timeout_s=240).ok()
