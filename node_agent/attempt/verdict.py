@@ -252,11 +252,18 @@ def _exec_fault(last: StepRecord) -> Fault:
     return Fault(FailureKind.NODE_INTERNAL, words)
 
 
+def _ranks_first(fault: Fault | None) -> bool:
+    """Whether a failure of ours explains what was broken. A provider's limit does not: the agent has worked,
+    and goes on with what it has changed."""
+    busy = fault is not None and fault.kind is FailureKind.MODEL_BUSY
+    return fault is not None and not busy and FAILURES[fault.kind].outcome in _OURS
+
+
 def change_fault(read_only: bool, kind: str, files: Sequence[str], fault: Fault | None) -> Fault | None:
     """A read-only agent that changed files broke the policy; what we did ourselves stands before that."""
     if not read_only or kind in ("none", "empty"):
         return fault
-    if fault is not None and FAILURES[fault.kind].outcome in _OURS:
+    if _ranks_first(fault):
         return fault
     shown = ", ".join(files[:5]) or "commits without a difference"
     return Fault(FailureKind.READ_ONLY_BROKEN, f"a read-only agent changed: {shown}")
@@ -264,7 +271,7 @@ def change_fault(read_only: bool, kind: str, files: Sequence[str], fault: Fault 
 
 def rules_fault(broken: Sequence[str], fault: Fault | None) -> Fault | None:
     """The failure when the result breaks a rule of the owner's; a failure of ours ranks before it."""
-    if not broken or (fault is not None and FAILURES[fault.kind].outcome in _OURS):
+    if not broken or _ranks_first(fault):
         return fault
     more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
     return Fault(FailureKind.RULE_BROKEN, f"{broken[0]}{more}")

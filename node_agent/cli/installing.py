@@ -146,6 +146,10 @@ def _have_node(program: Program, user: str, path: str, env: Mapping[str, str]) -
 def _bring_node(program: Program, user: str, env: Mapping[str, str], least: str) -> None:
     """NoProgram where that cannot be done, with the way by hand."""
     at = _nodejs_in(user)
+    own = [name for name in _LINKS if os.path.lexists(f"{user}/.local/bin/{name}") and not at.is_dir()]
+    if own:
+        words = f"{program.name} comes by npm, and of Node.js this machine has only {', '.join(own)}"
+        raise NoProgram(words, f"install {least}, or take {', '.join(own)} out of ~/.local/bin")
     try:
         _run(("python3", "-m", "venv", str(at)), env, "Node.js")
         _run((f"{at}/bin/pip", "install", NODEJS), env, "Node.js")

@@ -159,7 +159,7 @@ def equipment_of(spec: WorkerSpec, clock: Clock, wait: Callable[[float], None] =
     guard = Guard(spec.context or (VENDORS if spec.is_hosted else CAREFUL), system, tools)
     env = {name: value for name, value in os.environ.items() if name not in spec.hidden}
     judge = judge_of(spec, os.path.expanduser("~"), voice, clock, wait)
-    skills = {name: os.path.join(spec.home, SKILLS, name) for name in spec.skills}
+    skills = {name: Tree(os.path.join(spec.home, SKILLS, name), "") for name in spec.skills}
     box = Box(Tree(spec.top, spec.folder), judge, clock, env, guard.most_chars, skills=skills)
     box.made = {one.name: one for one in spec.made if spec.walled}
     limits = ChatLimits(

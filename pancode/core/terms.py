@@ -101,9 +101,11 @@ class RunTerms(TypedDict, total=False):
     """The text before the task of its next attempts."""
     went_on: list[dict[str, Any]]
     """What its attempts left when their provider turned them away, oldest first: `after` which attempt, its
-    `commit`, and the `files` that it had changed. The attempts that follow begin there."""
+    `commit`, the `files` that it had changed, and its `findings`. The attempts that follow begin there."""
     resumes_on: str
     """The node that keeps its own session, with which its next attempt goes on."""
+    resumed_first: dict[str, str]
+    """Beside a session of its own: the one with which a person has let it begin."""
     told: int
     """So many words of people there are for it, each a row."""
     reports: list[str]

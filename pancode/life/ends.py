@@ -18,7 +18,7 @@ from pancode.life.continuing import goes_on_by_itself
 from pancode.life.landing import called_off
 from pancode.life.orders import identity_of
 from pancode.life.people import calls_lost, calls_over, undelivered
-from pancode.life.retries import Retry, after_failure, pause_ms
+from pancode.life.retries import Retry, after_failure, pause_ms, with_what_was_left
 from pancode.life.signals import CalledOff, GivenUp, Lost, Priced, Stop, Unbindable
 from pancode.life.verifying import judge_next
 
@@ -51,7 +51,7 @@ def end_run(made: Changes, **result: object) -> Changes:
             failure=attempt.failure,
             reason=attempt.reason,
             waits=None,
-            result={**run.result, **result},
+            result=with_what_was_left(run, attempt, {**run.result, **result}),
             finished_ms=made.now.ms,
             retry_at_ms=None,
         )

@@ -371,10 +371,11 @@ def _handed_over(
     if not able:
         return waits
 
-    def line(view: NodeView) -> tuple[float, str]:
+    def line(view: NodeView) -> tuple[bool, float, str]:
         name = view.node.name
         waiting, slots = standing.lines[name]
-        return (waiting + standing.ahead[name] - room[name]) / slots, name
+        away = run.terms.get("resumes_on", name) != name
+        return away, (waiting + standing.ahead[name] - room[name]) / slots, name
 
     best = min(able, key=line)
     of = f"of {len(able)} nodes that can take it, fewest wait there" if len(able) > 1 else "it begins in turn"

@@ -337,7 +337,7 @@ def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
         told = failed_gates(claims, signal.output)
         made = people.add_words(made, continuing.GATES, told) if told else made
     made = end_run(
-        _withdraw_next(made), **_whole_result(run, claims), receipt=signal.stored.digest, node=made.fence.node
+        _withdraw_next(made), **result_of(claims), receipt=signal.stored.digest, node=made.fence.node
     )
     started = claims.started_wall_ms if claims.started_wall_ms is not None else run.started_ms
     made = made.put(replace(made.run, exit_code=claims.exit_code, started_ms=started))
@@ -345,20 +345,6 @@ def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
         for_whom = made.run.terms.get("gives_way") or "a run"
         made = made.put(replace(made.run, reason=f"rested: {for_whom} needed its slot"))
     return follow(made)
-
-
-def _whole_result(run: Run, claims: Claims) -> dict[str, Any]:
-    """The result with what earlier attempts had left to this one, which may have changed nothing more."""
-    result, left = (
-        result_of(claims),
-        [one for one in run.terms.get("went_on", ()) if one["after"] < run.attempt],
-    )
-    if left and claims.commit is None and claims.snapshot == left[-1]["commit"]:
-        result |= {"commit": claims.snapshot, "change": "change"}
-    if left and result["commit"] is not None:
-        every = [name for one in left for name in one["files"]] + result["files_changed"]
-        result["files_changed"] = list(dict.fromkeys(every))
-    return result
 
 
 def _goes_on(made: Changes) -> bool:
@@ -393,7 +379,7 @@ def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:
     there = moved(made.run, signal.nodes) if retry.cause is RetryCause.RATE_LIMIT else None
     if there is not None:
         words = f"{made.run.runtime} is turned away; {there.runtime} calls another provider"
-        made = made.put(without_session(there)).tell("retry", there.runtime, "moved", words)
+        made = made.put(without_session(there, first=False)).tell("retry", there.runtime, "moved", words)
         retry, asked_ms = replace(retry, pauses=0), 0
     again = next_attempt(made, retry, claims.reason, asked_ms)
     return (again, True) if again is not None else (not_tried_again(made), False)

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from node_agent.wire.failure import FailureKind
+from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.order import MAX_TASK_BYTES, Reasoning
 from node_agent.wire.receipt import Claims
 from node_agent.wire.signing import MAX_ENVELOPE_BYTES
@@ -51,13 +52,16 @@ def gone_on(run: Run, claims: Claims, node: str) -> Run:
     Unchanged, so that it begins anew, where nothing is left, or where a secret is in its files.
     """
     kind = RUNTIMES.get(run.runtime)
-    if kind is None or kind.own or claims.exposed:
+    is_not_ours = run.read_only and claims.commit is not None
+    if kind is None or kind.own or run.takes_turns or claims.exposed or is_not_ours:
         return run
     terms: RunTerms = {**run.terms}
     if claims.commit is not None:
         left = {"after": run.attempt, "commit": claims.commit, "files": list(claims.files_changed)}
-        terms["went_on"] = [*terms.get("went_on", ()), left]
+        terms["went_on"] = [*terms.get("went_on", ()), {**left, "findings": list(claims.findings)}]
     if claims.session is not None and kind.resumes:
+        if "resume" in terms and "resumes_on" not in terms:
+            terms["resumed_first"] = terms["resume"]
         terms["resume"] = {"run": run.id, "session": claims.session}
         terms["resumes_on"] = node
     if terms == run.terms:
@@ -67,13 +71,31 @@ def gone_on(run: Run, claims: Claims, node: str) -> Run:
     return prefaced if _is_carried(prefaced) else run
 
 
-def without_session(run: Run) -> Run:
-    """The run whose next attempt does not go on with the session of one before."""
+def without_session(run: Run, *, first: bool = True) -> Run:
+    """The run whose next attempt does not go on with the session of one before. `first`: it goes on with the
+    one with which a person has let it begin, if any."""
     if "resumes_on" not in run.terms:
         return run
     terms: RunTerms = {**run.terms}
     del terms["resumes_on"], terms["resume"]
+    if "resumed_first" in terms and first:
+        terms["resume"] = terms["resumed_first"]
+    terms.pop("resumed_first", None)
     return replace(run, terms=terms)
+
+
+def with_what_was_left(run: Run, attempt: Attempt, result: dict[str, Any]) -> dict[str, Any]:
+    """The result with what earlier attempts have left to this one, which may have added nothing."""
+    left = [one for one in run.terms.get("went_on", ()) if one["after"] < attempt.attempt]
+    if not left or attempt.outcome is Outcome.SUPERSEDED:
+        return result
+    if result.get("commit") is None:
+        result = {**result, "commit": left[-1]["commit"], "change": "change"}
+    together = {
+        name: list(dict.fromkeys([*(x for one in left for x in one[key]), *result.get(name, ())]))
+        for name, key in (("files_changed", "files"), ("findings", "findings"))
+    }
+    return {**result, **together}
 
 
 def failed_gates(claims: Claims, output: str) -> str:

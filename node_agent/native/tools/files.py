@@ -36,8 +36,8 @@ class Box:
     most_chars: int
     changed: dict[str, None] = field(default_factory=dict)
     commands: int = 0
-    skills: Mapping[str, str] = field(default_factory=dict)
-    """The folder of each skill of the run, by name."""
+    skills: Mapping[str, Tree] = field(default_factory=dict)
+    """The files of each skill of the run, by name."""
     made: Mapping[str, MadeTool] = field(default_factory=dict)
     """Kept tools of the project, by name."""
     beat: Callable[[], None] | None = None

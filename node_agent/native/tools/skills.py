@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from node_agent.native.places import Tree
 from node_agent.native.tools.files import MOST_READ, Box, Failed, clipped, read_all, text_arg
 
 INSTRUCTIONS = "SKILL.md"
@@ -18,11 +17,11 @@ def skill(box: Box, given: Mapping[str, Any]) -> str:
     name, file = text_arg(given, "name"), text_arg(given, "file", INSTRUCTIONS)
     if name not in box.skills:
         raise Failed(f"this run has no skill {name!r}; it has {', '.join(box.skills) or 'none'}")
-    top = box.skills[name]
-    with Tree(top, "").at(file) as spot:
+    tree = box.skills[name]
+    with tree.at(file) as spot:
         data, _ = read_all(spot, MOST_READ)
     text = clipped(data.decode("utf-8", "replace"), box.most_chars, "the whole is too long for this model")
-    others = [one for one in _files(top) if one != INSTRUCTIONS] if file == INSTRUCTIONS else []
+    others = [one for one in _files(tree.top) if one != INSTRUCTIONS] if file == INSTRUCTIONS else []
     return f"{text}\n[its other files: {', '.join(others)}]" if others else text
 
 

@@ -21,6 +21,7 @@ from node_agent.attempt.verdict import (
     gate_fault,
     gateway_fault,
     over_limit,
+    rules_fault,
     setup_fault,
     stop_fault,
     too_many_turns,
@@ -263,3 +264,13 @@ def test_a_fault_survives_its_record() -> None:
     fault = Fault(FailureKind.DEPOT, "no")
     assert fault_from_json({"fault": fault_to_json(fault)}) == fault
     assert fault_from_json({}) is None
+
+
+def test_a_limit_of_the_provider_explains_no_broken_rule() -> None:
+    """The agent goes on with what it has changed: the rules have to be asked before."""
+    limited = Fault(FailureKind.MODEL_BUSY, "429")
+    wrote = change_fault(True, "change", ["a.py"], limited)
+    assert wrote is not None and wrote.kind is FailureKind.READ_ONLY_BROKEN
+    broke = rules_fault(["secrets/x is not to be written"], limited)
+    assert broke is not None and broke.kind is FailureKind.RULE_BROKEN
+    assert rules_fault([], limited) is limited

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.native.equipment import system_of
-from node_agent.native.places import NotFound, Outside
+from node_agent.native.places import NotFound, Outside, Tree
 from node_agent.native.tools.files import Box, Failed
 from node_agent.native.tools.offer import forms
 from node_agent.native.tools.skills import skill
@@ -27,7 +27,7 @@ def box(tmp_path: Path) -> Box:
     (folder / "out").symlink_to(tmp_path)
     (tmp_path / "secret").write_text("s3cret")
     made = box_of(spec_of(checkout(tmp_path), tools=("skill",)))
-    made.skills = {"release": str(folder)}
+    made.skills = {"release": Tree(str(folder), "")}
     return made
 
 

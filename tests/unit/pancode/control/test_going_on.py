@@ -9,14 +9,16 @@ import pytest
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.node import LoggedIn, RuntimeFact
 from node_agent.wire.order import Order
-from node_agent.wire.receipt import Exposed, ModelCalls, Usage
+from node_agent.wire.receipt import Exposed, GateResult, ModelCalls, Usage
 from pancode.control import breakers
 from pancode.core.records import Decision, Run
 from pancode.life.orders import snapshot_of
+from pancode.runs.stop import stop
 from tests.unit.pancode.control.world import Desk, Puppet, facts, failed
 
 PLACE = {"kind": "git", "repo": "p-demo", "base": None, "snapshot": "a" * 40, "object_format": "sha1"}
 LEFT, MORE = "b" * 40, "c" * 40
+GATES = ({"name": "g", "argv": ["false"]},)
 SESSION = "0b0ff7c0-2222-4444-8888-123456789abc"
 LIMITED: dict[str, Any] = {
     **failed(FailureKind.MODEL_BUSY, Outcome.INFRA),
@@ -144,6 +146,55 @@ def test_a_session_that_its_node_does_not_keep_any_more_costs_no_work(coordinato
     assert (again.workspace.snapshot, again.resume) == (LEFT, None)
 
 
+def test_what_was_left_is_the_result_however_the_run_ends(coordinator: Desk) -> None:
+    node = Puppet(coordinator)
+    node.breathe()
+    coordinator.dispatch(workspace=PLACE)
+    coordinator.turn()
+    order = claimed(node)
+    left = {**HAS_LEFT, "findings": ("the result could not be looked through for secrets",)}
+    node.deliver(order, **LIMITED, **left, base=None, snapshot="a" * 40)
+    coordinator.turn()
+    stop(coordinator.core, "r-0001", "enough")
+    ended: Run = coordinator.row(Run, "r-0001")
+    result: dict[str, Any] = ended.result
+    assert (ended.outcome, result["commit"], result["change"]) == (Outcome.INTERRUPTED, LEFT, "change")
+    assert list(result["findings"]) == list(left["findings"])
+
+
+def test_nothing_is_taken_over_from_one_that_was_not_to_write(coordinator: Desk) -> None:
+    node = Puppet(coordinator)
+    node.breathe()
+    coordinator.dispatch(workspace=PLACE, read_only=True)
+    coordinator.turn()
+    order = claimed(node)
+    node.deliver(order, **LIMITED, **HAS_LEFT, base=None, snapshot="a" * 40)
+    coordinator.turn()
+    again = after_the_limit(coordinator, node)
+    assert (again.workspace.snapshot, again.resume) == ("a" * 40, None)
+
+
+def test_the_session_that_a_person_asked_for_comes_back_when_its_own_is_over(coordinator: Desk) -> None:
+    node, before = Puppet(coordinator), {"run": "r-0000", "session": SESSION}
+    node.breathe()
+    coordinator.dispatch(workspace=PLACE, terms={"resume": before, "verify_retries": 1}, gates=GATES)
+    coordinator.turn()
+    order = claimed(node)
+    node.deliver(order, **LIMITED, **HAS_LEFT, base=None, snapshot="a" * 40)
+    coordinator.turn()
+    second = after_the_limit(coordinator, node)
+    assert second.resume is not None and second.resume.run == "r-0001"
+    node.start(second)
+    told = GateResult(name="g", argv=("false",), passed=False, exit_code=1, duration_ms=1)
+    failed_gate = failed(FailureKind.GATE_FAILED, Outcome.VERIFY_FAILED)
+    node.deliver(second, **failed_gate, gates=(told,), base=None, snapshot=LEFT)
+    coordinator.turn()
+    for _ in range(3):
+        node.breathe()
+    third = node.claim()
+    assert third is not None and third.resume is not None and third.resume.run == "r-0000"
+
+
 def test_a_limit_of_one_machines_login_holds_up_no_other_machine(coordinator: Desk) -> None:
     node, other = Puppet(coordinator), Puppet(coordinator, "n2")
     for one, login in ((node, LoggedIn.SUBSCRIPTION), (other, LoggedIn.SUBSCRIPTION)):
@@ -165,3 +216,8 @@ def test_a_limit_of_one_machines_login_holds_up_no_other_machine(coordinator: De
     there = other.claim()
     assert there is not None and there.identity.run == "r-0002" and node.claim() is None
     assert "provider:anthropic@n1 is open until" in coordinator.row(Run, "r-0003").reason
+    coordinator.restart()
+    for _ in range(3):
+        node.breathe()
+    names = [one.name for one in breakers.now(coordinator.core) if one.state != "closed"]
+    assert names == ["provider:anthropic@n1"], "also after a restart, once the machine is heard"
