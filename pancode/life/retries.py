@@ -52,8 +52,8 @@ def gone_on(run: Run, claims: Claims, node: str) -> Run:
     Unchanged, so that it begins anew, where nothing is left, or where a secret is in its files.
     """
     kind = RUNTIMES.get(run.runtime)
-    is_not_ours = run.read_only and claims.commit is not None
-    if kind is None or kind.own or run.takes_turns or claims.exposed or is_not_ours:
+    was_not_to_write = run.read_only and claims.commit is not None
+    if kind is None or kind.own or run.takes_turns or claims.exposed or was_not_to_write:
         return run
     terms: RunTerms = {**run.terms}
     if claims.commit is not None:
