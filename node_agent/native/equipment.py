@@ -154,14 +154,14 @@ def equipment_of(spec: WorkerSpec, clock: Clock, wait: Callable[[float], None] =
     take_elsewhere(grammar.take_apart, grammar.ready)
     began, voice = clock.mono_ms(), Voice(clock)
     words = PersonWords.of(spec.home, voice)
-    tools = [*forms(spec.tools), *fleet_forms(spec.fleet), *made_forms(spec.made if spec.walled else ())]
+    made = {one.name: one for one in spec.made if spec.walled}
+    tools = [*forms(spec.tools), *fleet_forms(spec.fleet), *made_forms(made.values())]
     system = system_of(spec, [one.name for one in tools])
     guard = Guard(spec.context or (VENDORS if spec.is_hosted else CAREFUL), system, tools)
     env = {name: value for name, value in os.environ.items() if name not in spec.hidden}
     judge = judge_of(spec, os.path.expanduser("~"), voice, clock, wait)
     skills = {name: Tree(os.path.join(spec.home, SKILLS, name), "") for name in spec.skills}
-    box = Box(Tree(spec.top, spec.folder), judge, clock, env, guard.most_chars, skills=skills)
-    box.made = {one.name: one for one in spec.made if spec.walled}
+    box = Box(Tree(spec.top, spec.folder), judge, clock, env, guard.most_chars, skills=skills, made=made)
     limits = ChatLimits(
         until_ms=began + spec.wall_ms,
         turns=spec.turns or (MOST_TURNS if spec.sitting is None else MOST),
