@@ -194,10 +194,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         return None
     from xdist.scheduler import LoadFileScheduling
 
-    from tests.together import scope_of
+    from tests.together import scope_of, scope_of_chosen
 
     scheduler = LoadFileScheduling(config, log)
-    scheduler._split_scope = scope_of
+    scheduler._split_scope = scope_of_chosen if config.getoption("chosen") else scope_of
     return scheduler
 
 

@@ -15,6 +15,9 @@ APART = frozenset(
 )
 """Minutes each, and what they share is made once for the first word of their parameter, or for each test."""
 
+HOSTLESS = "tests/e2e/test_demo.py"
+"""The one journey over a whole fleet that needs none of the lab's hosts."""
+
 
 def scope_of(nodeid: str) -> str:
     """What is handed out as one: a file, or a part of a long one, as `test_acts.py[gemini`."""
@@ -23,3 +26,11 @@ def scope_of(nodeid: str) -> str:
         return path
     words = nodeid.partition("[")[2].rstrip("]")
     return f"{path}[{words.partition('-')[0]}"
+
+
+def scope_of_chosen(nodeid: str) -> str:
+    """The same in `make test`, where all journeys over the lab's hosts stay together: each worker that has
+    one brings up three hosts and a fleet of its own first, which costs 40 s of processor time.
+    """
+    path = scope_of(nodeid)
+    return "tests/e2e" if path.startswith("tests/e2e/") and path != HOSTLESS else path
