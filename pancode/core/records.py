@@ -285,6 +285,8 @@ class Fence(Record):
     receipt: str | None = None
     ahead: bool = False
     """Whether it was handed over to wait there until a slot is free."""
+    provider: str = ""
+    """Whose model it asks, as the breakers name it: the limits of which its end tells are of that login."""
 
 
 @dataclass(frozen=True, slots=True)

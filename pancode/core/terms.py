@@ -118,8 +118,6 @@ class RunTerms(TypedDict, total=False):
     """The command that gives its result a number."""
     other: dict[str, Any]
     """Its fields with another provider, as admission has judged them."""
-    moved: dict[str, Any]
-    """`after` which attempt it has moved to another provider, and its `runtime` and `asked_model` before."""
     judges: str
     """The run whose merged tree its gates judge."""
     recovers: bool

@@ -13,6 +13,7 @@ from node_agent.wire.order import Order
 from pancode.account.track_records import TrackRecord, WorkerKind, of_nodes, worker_kind
 from pancode.agents.model_server import served
 from pancode.control import passed_over
+from pancode.control.breakers import provider_of
 from pancode.control.core import CEILING, WORK_CEILING, Core, open_fences
 from pancode.control.run import session_of, words_of
 from pancode.control.waiting_runs import WaitingRun, WaitingRuns, in_turn
@@ -416,7 +417,8 @@ def _bound(work: Work, placed: Placed) -> bool:
     except (ValueError, KeyError, TypeError, ArithmeticError) as exc:
         work.apply(decide(case, Unbindable(f"no order can be made of it: {exc}")))
         return False
-    fence = fence_of(order, order.signed(core.key_for(view.node)), view.node.name)
+    signed, provider = order.signed(core.key_for(view.node)), provider_of(core, case.run, view.node.name)
+    fence = fence_of(order, signed, view.node.name, provider)
     about = served(case.run, view, core.wall_ms())
     work.apply(decide(case, Bound(fence, placed.why, about, placed.most_usd)))
     return True

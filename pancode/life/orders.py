@@ -244,7 +244,7 @@ def may_push(fence: Fence, now: FleetTime) -> bool:
     return fence.start_by_epoch == now.epoch and not start_by_of(fence).is_past(now)
 
 
-def fence_of(order: Order, envelope: Envelope, node: str) -> Fence:
+def fence_of(order: Order, envelope: Envelope, node: str, provider: str) -> Fence:
     """The new binding that this signed order makes."""
     identity, start_by = order.identity, order.start_by
     return Fence(
@@ -259,4 +259,5 @@ def fence_of(order: Order, envelope: Envelope, node: str) -> Fence:
         start_by_ms=start_by.ms,
         bound_ms=order.issued_wall_ms,
         ahead=order.ahead,
+        provider=provider,
     )

@@ -145,8 +145,7 @@ def moved(run: Run, nodes: Iterable[NodeView]) -> Run | None:
     fields = run.terms.get("other")
     if not fields:
         return None
-    before = {"after": run.attempt, "runtime": run.runtime, "asked_model": run.asked_model}
-    terms: RunTerms = {**run.terms, "moved": before}
+    terms: RunTerms = {**run.terms}
     del terms["other"]
     level = fields.get("reasoning")
     typed = {**fields, "reasoning": None if level is None else Reasoning(level)}
@@ -157,14 +156,6 @@ def moved(run: Run, nodes: Iterable[NodeView]) -> Run | None:
 def fitting(run: Run, nodes: Iterable[NodeView]) -> Iterator[NodeView]:
     """The nodes that could take the run, now or when they are free."""
     return (view for view in nodes if can_be_had(view) and not misfit(run, view))
-
-
-def as_it_was(run: Run, attempt: int) -> Run:
-    """The run with the provider of this attempt."""
-    before = run.terms.get("moved")
-    if not before or attempt > before["after"]:
-        return run
-    return replace(run, runtime=before["runtime"], asked_model=before["asked_model"])
 
 
 LONGEST_WAIT_MS = 8 * 24 * 3_600_000
