@@ -75,7 +75,7 @@ def made(
     given = (place.package, place.libraries, f"{request.home}/{FILE}", *more)
     argv = (place.python, "-I", "-S", *OPTIMISED, f"{place.package}/{program}", *given)
     files = {**BASE_FILES, **prompt_in(PROMPT, request), FILE: spec.model_dump_json().encode()}
-    files |= skills.laid(request, SKILLS.partition("/")[0])
+    files |= skills.laid(request, SKILLS)
     return ProcessSpec(argv, env, task_of(request), files)
 
 
