@@ -464,7 +464,7 @@ def _details(run: records.Run) -> Json:
         "model_from": run.terms.get("model_from"),
         "served": run.terms.get("served"),
         "answered": answerer_of(run),
-        "session": "same" if run.terms.get("resume") else "new",
+        "session": "same" if run.resumes else "new",
     }
 
 

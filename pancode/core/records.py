@@ -183,6 +183,18 @@ class Run(Record):
         """Whether its program waits for words after an answer."""
         return "turns" in self.terms
 
+    @property
+    def resumes(self) -> dict[str, str]:
+        """The session with which its next attempt goes on: run, session. Its own one before the one with
+        which it was begun; empty: none."""
+        own = self.terms.get("own_session")
+        return {"run": self.id, "session": own["session"]} if own else self.terms.get("resume", {})
+
+    @property
+    def resumes_on(self) -> str | None:
+        """The node that keeps a session of its own."""
+        return self.terms.get("own_session", {}).get("node")
+
 
 @dataclass(frozen=True, slots=True)
 class SessionRow(Record):

@@ -441,7 +441,7 @@ def _order(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Order:
     left = placed.most_usd if left is None else left
     number = max(core.highest_fence(run), core.live.journals.floors.get(run.id, 0)) + 1
     start_by = core.now().plus(core.rules.start_by_ms * (TIMES_AHEAD if placed.busy else 1))
-    run = run if run.terms.get("resumes_on", node.name) == node.name else without_session(run, first=False)
+    run = run if run.resumes_on in (None, node.name) else without_session(run, first=False)
     due = run if left is None else replace(run, limits={**run.limits, "usd": f"{left:f}"})
     workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
     due = due if workflow is None else with_board(due, workflow)

@@ -156,7 +156,7 @@ class TakingBack:
         first = first or next((one for one in waiting if fence.node in needs_slot_at(one, standing)), None)
         if first is not None:
             return f"run {first.id} comes before it", ""
-        if run.terms.get("resumes_on") == fence.node:
+        if run.resumes_on == fence.node:
             return "", None  # its session is there
         place = next((name for name in takes_now(run, standing, free) if name != fence.node), None)
         return (f"a slot is free on {place}", place) if place else ("", None)

@@ -186,8 +186,7 @@ def task_of(run: Run) -> str:
 
 
 def _resumed(run: Run) -> Resumed | None:
-    resume = run.terms.get("resume")
-    return None if resume is None else Resumed.model_validate(resume, strict=False)
+    return Resumed.model_validate(run.resumes, strict=False) if run.resumes else None
 
 
 def _spec(run: Run) -> AgentSpec:

@@ -371,7 +371,7 @@ def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:
         if on is not made.run:
             kept = [
                 *(["its change"] if claims.commit else []),
-                *(["its session"] if "resumes_on" in on.terms else []),
+                *(["its session"] if on.resumes_on is not None else []),
             ]
             words = f"from what attempt {this.attempt} left: {' and '.join(kept)}"
             made = made.put(on).tell("retry", f"attempt {this.attempt + 1}", "goes on", words)
