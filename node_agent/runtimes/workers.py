@@ -65,10 +65,10 @@ def started(program: str, request: LaunchRequest, place: Place, *more: str) -> P
     wanted = {KEY, URL} if through else {provider.key, provider.url}
     env = {name: value for name, value in own.items() if name not in CREDENTIALS or name in wanted}
     spec = spec_of(request, place, (provider, model), own, through)
-    return made(program, request, place, env, spec, *more)
+    return launch_of(program, request, place, env, spec, *more)
 
 
-def made(
+def launch_of(
     program: str, request: LaunchRequest, place: Place, env: Mapping[str, str], spec: WorkerSpec, *more: str
 ) -> ProcessSpec:
     """Its argument list and files."""

@@ -24,10 +24,10 @@ from pancode.core.records import Attempt, Balance, Fence, FenceState, Run, Setti
 from pancode.core.values import replace
 from pancode.dispatch.handover import Lines, TakingBack, most_usd, staying
 from pancode.errors import UnavailableError, WorkspaceError
-from pancode.life.ahead import place_in_line
 from pancode.life.case import RunCase, holds_slot
 from pancode.life.continuing import may_give_way
 from pancode.life.decide import decide
+from pancode.life.handover import place_in_line
 from pancode.life.orders import fence_of, identity_of, may_push, order_for, with_board, workspace_of
 from pancode.life.placement import Placed, Standing, Unplaced, decisions, in_order, lacks_slot_at
 from pancode.life.retries import without_session

@@ -12,9 +12,9 @@ from pancode.control.work import Work
 from pancode.core import books
 from pancode.core.ports import Transaction
 from pancode.core.records import Fence, Run, WaitReason, Workflow
-from pancode.life.ahead import cap_of, place_in_line, waits_there, why_it_stays
 from pancode.life.binding import handed_to
 from pancode.life.case import RunCase
+from pancode.life.handover import cap_of, place_in_line, waits_there, why_it_stays
 from pancode.life.orders import identity_of
 from pancode.life.placement import (
     Standing,

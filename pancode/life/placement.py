@@ -17,7 +17,7 @@ from pancode.core import books
 from pancode.core.books import Amount, Ceilings
 from pancode.core.records import Balance, Run, WaitReason
 from pancode.core.values import replace
-from pancode.life.ahead import why_it_stays
+from pancode.life.handover import why_it_stays
 from pancode.nodes.node import NodeState, NodeView, in_a_sentence, with_words
 
 

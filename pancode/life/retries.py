@@ -46,7 +46,7 @@ _WENT_ON = (
 _FILES = " What you had changed is in the files."
 
 
-def gone_on(run: Run, claims: Claims, node: str) -> Run:
+def from_what_it_left(run: Run, claims: Claims, node: str) -> Run:
     """The run whose next attempt goes on with what this one left: its change, and its session on that node.
 
     Unchanged, so that it begins anew, where nothing is left, or where a secret is in its files.
