@@ -6,7 +6,7 @@ from typing import Any
 
 from node_agent.runtimes.base import LaunchRequest, Parser, ParserFactory, Place, ProcessSpec
 from node_agent.runtimes.vendors import ANY
-from node_agent.runtimes.workers import made, spec_of
+from node_agent.runtimes.workers import launch_of, spec_of
 from node_agent.runtimes.workerstream import WorkerParser
 from node_agent.wire.model import WireModel
 
@@ -80,7 +80,7 @@ def talked(way: AcpWay, request: LaunchRequest, place: Place, launch: ProcessSpe
     limits = request.limits  # a limit of silence is one that comes before the end of all time
     patience_ms = limits.idle_ms if limits.idle_ms < limits.wall_ms else SILENT_MS
     silent_ms = patience_ms * 4 // 5  # before the shim ends the whole sitting for it
-    ours = made(PROGRAM, request, place, launch.env, spec, f"{request.home}/{FILE}")
+    ours = launch_of(PROGRAM, request, place, launch.env, spec, f"{request.home}/{FILE}")
     tops = {name.partition("/")[0] for name in (*launch.files, *way.memory) if "/" in name} - {"tmp"}
     measured = {"silent_ms": silent_ms, "folders": tuple(sorted(tops))}
     told = way.model_copy(update=measured).model_dump_json().encode()

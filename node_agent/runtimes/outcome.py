@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -49,6 +49,27 @@ def shell_call(tool: str, command: str) -> ToolCall:
 def _call(tool: str, command: str) -> ToolCall:
     """A program tells of the same call twice or more: begun, under way, over."""
     return ToolCall(tool, shell_action(command), clip(command, DETAIL_CHARS), command=command)
+
+
+def tool_table(
+    shell: str, actions: Mapping[ActionClass, str], details: str, paths: str
+) -> Callable[[str, dict[str, Any]], ToolCall]:
+    """How a program's call of a tool is read, by the tool's name and what it was given.
+
+    `shell`: the tool that runs its `command`. `actions`: the names of the others, by what they do. `details`:
+    the fields that say most of a call, the best one first; `paths`: those that name a file. All by blanks.
+    """
+    known = {tool: action for action, tools in actions.items() for tool in tools.split()}
+    shown, files = details.split(), paths.split()
+
+    def call_of(tool: str, given: dict[str, Any]) -> ToolCall:
+        if tool == shell:
+            return shell_call(tool, text_of(given.get("command")))
+        detail = next((clip(v, DETAIL_CHARS) for k in shown if (v := text_of(given.get(k)))), "")
+        found = tuple(v for k in files if (v := text_of(given.get(k))))
+        return ToolCall(tool, known.get(tool, ActionClass.UNKNOWN), detail, paths=found)
+
+    return call_of
 
 
 MAX_DENIALS, MAX_CALLS_OPEN = 100, 200

@@ -11,12 +11,11 @@ FOLDER = "skills"
 """The sandbox shows every folder of this name that a launch has filled read-only, as a whole."""
 
 
-def laid(request: LaunchRequest, place: str, reads: Collection[str] = ()) -> dict[str, bytes]:
-    """The files below `place`. `reads`: folders of the repository in which its program looks by itself,
+def laid(request: LaunchRequest, folder: str, reads: Collection[str] = ()) -> dict[str, bytes]:
+    """The files below this folder. `reads`: folders of the repository in which its program looks by itself,
     whatever its flags say: what lies there is not laid a second time."""
-    there = f"{place}/{FOLDER}" if place else FOLDER
     return {
-        f"{there}/{skill.name}/{path}": data
+        f"{folder}/{skill.name}/{path}": data
         for skill in request.skills
         if skill.place not in reads
         for path, data in skill.files().items()
@@ -33,7 +32,7 @@ def plugin(request: LaunchRequest) -> dict[str, bytes]:
     if not request.skills:
         return {}
     about = {f"{PLUGIN}/.claude-plugin/plugin.json": json.dumps(_ABOUT).encode()}
-    return {**about, **laid(request, PLUGIN)}
+    return {**about, **laid(request, f"{PLUGIN}/{FOLDER}")}
 
 
 def plugins(request: LaunchRequest) -> list[dict[str, str]]:

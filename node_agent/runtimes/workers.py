@@ -65,17 +65,17 @@ def started(program: str, request: LaunchRequest, place: Place, *more: str) -> P
     wanted = {KEY, URL} if through else {provider.key, provider.url}
     env = {name: value for name, value in own.items() if name not in CREDENTIALS or name in wanted}
     spec = spec_of(request, place, (provider, model), own, through)
-    return made(program, request, place, env, spec, *more)
+    return launch_of(program, request, place, env, spec, *more)
 
 
-def made(
+def launch_of(
     program: str, request: LaunchRequest, place: Place, env: Mapping[str, str], spec: WorkerSpec, *more: str
 ) -> ProcessSpec:
     """Its argument list and files."""
     given = (place.package, place.libraries, f"{request.home}/{FILE}", *more)
     argv = (place.python, "-I", "-S", *OPTIMISED, f"{place.package}/{program}", *given)
     files = {**BASE_FILES, **prompt_in(PROMPT, request), FILE: spec.model_dump_json().encode()}
-    files |= skills.laid(request, SKILLS.partition("/")[0])
+    files |= skills.laid(request, SKILLS)
     return ProcessSpec(argv, env, task_of(request), files)
 
 

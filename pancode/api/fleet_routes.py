@@ -23,7 +23,7 @@ from pancode.fleet.quota import release
 from pancode.life.kept import RunFiles
 from pancode.plain import counted
 from pancode.runs.fleet_settings import drain_fleet, pause_queue
-from pancode.runs.handing import HandoverShape, hand_over
+from pancode.runs.handover import HandoverShape, hand_over
 
 
 class DrainAnswer(TypedDict):

@@ -36,7 +36,7 @@ from pancode.dispatch.report import QueuedAnswer, queued
 from pancode.errors import NotFoundError, UsageError
 from pancode.notices.asked import tracker_secret
 from pancode.notices.incoming import must_be_of
-from pancode.runs.tools import ToolDetail, ToolShape, keep, remove, show, tools, try_it
+from pancode.runs.tools import ToolDetail, ToolShape, keep, put_aside, remove, show, tools, try_it
 from pancode.work.people.changes import AskedChange, ChangeAnswer, ChangeKind, make_change
 
 Fact = Annotated[Line, Field(max_length=200)]
@@ -259,10 +259,12 @@ class KeepToolBody(ActBody):
 
 
 class RemoveToolBody(ActBody):
-    """`project`: a project's name; else the repository around `cwd` counts."""
+    """`project`: a project's name; else the repository around `cwd` counts. `run`: what this run proposes is
+    put aside, and no kept tool is removed."""
 
     project: Name | None = None
     cwd: Annotated[str, Field(max_length=4_096)] | None = None
+    run: Name | None = None
 
 
 def _place(context: ApiContext, project: str | None, cwd: str | None) -> str:
@@ -301,7 +303,10 @@ def _keep(context: ApiContext, call: ApiCall) -> ToolShape:
 
 @Verb("POST /v1/tools/{tool}/remove", RemoveToolBody, "tools rm", right=SETS_UP)
 def _remove_tool(context: ApiContext, call: ApiCall) -> RemovedAnswer:
-    """Give it to no later run."""
+    """Give it to no later run; or put a proposal aside."""
     body: RemoveToolBody = call.body
-    remove(context.core, call.path["tool"], _place(context, body.project, body.cwd), body.by)
+    if body.run is not None:
+        put_aside(context.core, body.run, call.path["tool"], body.by)
+    else:
+        remove(context.core, call.path["tool"], _place(context, body.project, body.cwd), body.by)
     return {"removed": call.path["tool"]}

@@ -73,7 +73,7 @@ _PLAN = "What the inbox shows of a run that has not begun; the yes is refused if
 @app.verb("inbox", "pancode inbox", "pancode inbox --json")
 def inbox(face: Json) -> None:
     """Everything that waits for a person: questions, oldest first, each with the command that answers it,
-    then results, machines and costs."""
+    then results, proposed tools, machines and costs."""
     answer = face.client().get("/v1/inbox", by=who())
     face.show(answer, lambda: _listed(answer["items"], answer["also"]))
 

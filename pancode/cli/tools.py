@@ -98,9 +98,19 @@ def keep(
     face.show(kept, lambda: f"{safe(kept['name'])}  kept  {kept['digest'][:12]}\n")
 
 
-@tools.verb("rm", "pancode tools rm count-words", "pancode tools rm count-words --project shop")
-def rm(name: Tool, *, project: Project = None, face: Json) -> None:
-    """Revoke a kept tool: no later run has it. What runs now keeps it until it ends."""
-    body = {"by": who(), "project": project, "cwd": None if project else folder()}
+@tools.verb("rm", "pancode tools rm count-words", "pancode tools rm count-words --run r-7f3k2x")
+def rm(
+    name: Tool,
+    *,
+    project: Project = None,
+    run: Annotated[str | None, option("Put aside what this run proposes, instead.", "RUN")] = None,
+    face: Json,
+) -> None:
+    """Revoke a kept tool: no later run has it. What runs now keeps it until it ends.
+
+    With --run it is a proposal that is put aside: it leaves the inbox, and nothing that is kept changes.
+    """
+    body = {"by": who(), "project": project, "cwd": None if project else folder(), "run": run}
     done = face.client().post(path_of("tools", name, "remove"), body)
-    face.show(done, lambda: f"{safe(done['removed'])}  removed; no later run has it\n")
+    what = "put aside; nobody is asked about it" if run else "removed; no later run has it"
+    face.show(done, lambda: f"{safe(done['removed'])}  {what}\n")

@@ -16,7 +16,6 @@ from pancode.core.ports import Transaction
 from pancode.core.records import Attempt, Fence, Run, Setting
 from pancode.life.continuing import ended_turns
 from pancode.life.placement import Shun
-from pancode.life.retries import as_it_was
 from pancode.nodes.breakers import (
     LOGIN_OF,
     LOOP,
@@ -185,9 +184,11 @@ def _names(core: Core, run: Run, node: str) -> tuple[str, ...]:
 
 
 def _ended(core: Core, run: Run, attempt: Attempt | None, fence: Fence | str) -> EndedTry:
-    run = run if attempt is None else as_it_was(run, attempt.attempt)
     kind = RUNTIMES.get(run.runtime)
-    node, began = (fence.node, fence.bound_ms) if isinstance(fence, Fence) else (fence, 0)
+    if isinstance(fence, Fence):
+        node, began, provider = fence.node, fence.bound_ms, fence.provider
+    else:
+        node, began, provider = fence, 0, provider_of(core, run, fence)
     return EndedTry(
         at_ms=attempt.finished_ms or 0 if attempt is not None else 0,
         began_ms=began,
@@ -195,7 +196,7 @@ def _ended(core: Core, run: Run, attempt: Attempt | None, fence: Fence | str) ->
         agent=run.agent,
         task=run.task,
         node=node,
-        provider=provider_of(core, run, node),
+        provider=provider,
         failure=None if attempt is None else attempt.failure,
         own=kind is None or kind.own,
         session=run.session if run.takes_turns else "",

@@ -15,11 +15,11 @@ from pancode.core import books, records
 from pancode.core.names import LAST, OF_AGENT, RUNNING, not_found, pick_run
 from pancode.core.ports import Grouping, Transaction
 from pancode.errors import NotFoundError, RefusedError, UsageError
-from pancode.life.ahead import place_in_line, waits_there
 from pancode.life.binding import handed_to
 from pancode.life.case import stage_of
 from pancode.life.continuing import is_blocked, narrower, nexts
 from pancode.life.ends import GIVEN_UP
+from pancode.life.handover import place_in_line, waits_there
 from pancode.life.inbox import answerer_of, item_of, open_item
 from pancode.life.landing import LANDED, NOTHING, REVERTED, landing_of
 from pancode.life.orders import identity_of
@@ -464,7 +464,7 @@ def _details(run: records.Run) -> Json:
         "model_from": run.terms.get("model_from"),
         "served": run.terms.get("served"),
         "answered": answerer_of(run),
-        "session": "same" if run.terms.get("resume") else "new",
+        "session": "same" if run.resumes else "new",
     }
 
 

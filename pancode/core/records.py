@@ -183,6 +183,18 @@ class Run(Record):
         """Whether its program waits for words after an answer."""
         return "turns" in self.terms
 
+    @property
+    def resumes(self) -> dict[str, str]:
+        """The session with which its next attempt goes on: run, session. Its own one before the one with
+        which it was begun; empty: none."""
+        own = self.terms.get("own_session")
+        return {"run": self.id, "session": own["session"]} if own else self.terms.get("resume", {})
+
+    @property
+    def resumes_on(self) -> str | None:
+        """The node that keeps a session of its own."""
+        return self.terms.get("own_session", {}).get("node")
+
 
 @dataclass(frozen=True, slots=True)
 class SessionRow(Record):
@@ -285,6 +297,8 @@ class Fence(Record):
     receipt: str | None = None
     ahead: bool = False
     """Whether it was handed over to wait there until a slot is free."""
+    provider: str = ""
+    """Whose model it asks, as the breakers name it: the limits of which its end tells are of that login."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,10 +102,8 @@ class RunTerms(TypedDict, total=False):
     went_on: list[dict[str, Any]]
     """What its attempts left when their provider turned them away, oldest first: `after` which attempt, its
     `commit`, the `files` that it had changed, and its `findings`. The attempts that follow begin there."""
-    resumes_on: str
-    """The node that keeps its own session, with which its next attempt goes on."""
-    resumed_first: dict[str, str]
-    """Beside a session of its own: the one with which a person has let it begin."""
+    own_session: dict[str, str]
+    """The `session` of an own attempt, with which the next one goes on, and the `node` that keeps it."""
     told: int
     """So many words of people there are for it, each a row."""
     reports: list[str]
@@ -118,8 +116,6 @@ class RunTerms(TypedDict, total=False):
     """The command that gives its result a number."""
     other: dict[str, Any]
     """Its fields with another provider, as admission has judged them."""
-    moved: dict[str, Any]
-    """`after` which attempt it has moved to another provider, and its `runtime` and `asked_model` before."""
     judges: str
     """The run whose merged tree its gates judge."""
     recovers: bool
@@ -137,7 +133,7 @@ class RunTerms(TypedDict, total=False):
     carries: bool
     """It goes on from a change that was not landed when it was dispatched: that is its change, too."""
     resume: dict[str, str]
-    """The session that it goes on with: run, session."""
+    """The session with which it was begun: run, session."""
     answers: str
     """A person's answer to the question of the run that it continues."""
     program: str

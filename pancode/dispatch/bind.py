@@ -13,6 +13,7 @@ from node_agent.wire.order import Order
 from pancode.account.track_records import TrackRecord, WorkerKind, of_nodes, worker_kind
 from pancode.agents.model_server import served
 from pancode.control import passed_over
+from pancode.control.breakers import provider_of
 from pancode.control.core import CEILING, WORK_CEILING, Core, open_fences
 from pancode.control.run import session_of, words_of
 from pancode.control.waiting_runs import WaitingRun, WaitingRuns, in_turn
@@ -23,10 +24,10 @@ from pancode.core.records import Attempt, Balance, Fence, FenceState, Run, Setti
 from pancode.core.values import replace
 from pancode.dispatch.handover import Lines, TakingBack, most_usd, staying
 from pancode.errors import UnavailableError, WorkspaceError
-from pancode.life.ahead import place_in_line
 from pancode.life.case import RunCase, holds_slot
 from pancode.life.continuing import may_give_way
 from pancode.life.decide import decide
+from pancode.life.handover import place_in_line
 from pancode.life.orders import fence_of, identity_of, may_push, order_for, with_board, workspace_of
 from pancode.life.placement import Placed, Standing, Unplaced, decisions, in_order, lacks_slot_at
 from pancode.life.retries import without_session
@@ -416,7 +417,8 @@ def _bound(work: Work, placed: Placed) -> bool:
     except (ValueError, KeyError, TypeError, ArithmeticError) as exc:
         work.apply(decide(case, Unbindable(f"no order can be made of it: {exc}")))
         return False
-    fence = fence_of(order, order.signed(core.key_for(view.node)), view.node.name)
+    signed, provider = order.signed(core.key_for(view.node)), provider_of(core, case.run, view.node.name)
+    fence = fence_of(order, signed, view.node.name, provider)
     about = served(case.run, view, core.wall_ms())
     work.apply(decide(case, Bound(fence, placed.why, about, placed.most_usd)))
     return True
@@ -439,7 +441,7 @@ def _order(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Order:
     left = placed.most_usd if left is None else left
     number = max(core.highest_fence(run), core.live.journals.floors.get(run.id, 0)) + 1
     start_by = core.now().plus(core.rules.start_by_ms * (TIMES_AHEAD if placed.busy else 1))
-    run = run if run.terms.get("resumes_on", node.name) == node.name else without_session(run, first=False)
+    run = run if run.resumes_on in (None, node.name) else without_session(run, first=False)
     due = run if left is None else replace(run, limits={**run.limits, "usd": f"{left:f}"})
     workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
     due = due if workflow is None else with_board(due, workflow)

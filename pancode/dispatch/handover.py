@@ -12,9 +12,9 @@ from pancode.control.work import Work
 from pancode.core import books
 from pancode.core.ports import Transaction
 from pancode.core.records import Fence, Run, WaitReason, Workflow
-from pancode.life.ahead import cap_of, place_in_line, waits_there, why_it_stays
 from pancode.life.binding import handed_to
 from pancode.life.case import RunCase
+from pancode.life.handover import cap_of, place_in_line, waits_there, why_it_stays
 from pancode.life.orders import identity_of
 from pancode.life.placement import (
     Standing,
@@ -156,7 +156,7 @@ class TakingBack:
         first = first or next((one for one in waiting if fence.node in needs_slot_at(one, standing)), None)
         if first is not None:
             return f"run {first.id} comes before it", ""
-        if run.terms.get("resumes_on") == fence.node:
+        if run.resumes_on == fence.node:
             return "", None  # its session is there
         place = next((name for name in takes_now(run, standing, free) if name != fence.node), None)
         return (f"a slot is free on {place}", place) if place else ("", None)

@@ -17,7 +17,7 @@ from pancode.core.records import Run, RunTerms
 from pancode.core.values import replace
 from pancode.dispatch.resolve import Resolution
 from pancode.errors import UsageError
-from pancode.workflow.handing import FOLDER, diff_of
+from pancode.workflow.step_work import FOLDER, diff_of
 
 MOST = 4 << 20
 """Bytes of a change that are shown."""

@@ -8,7 +8,7 @@ from functools import partial
 from node_agent.wire.control import Acknowledge, Control, ControlBody, Drain, SetSlots
 from node_agent.wire.node import FORGED, Heartbeat, LoggedIn
 from node_agent.wire.signing import WireRefusal, open_as, parse_envelope, parse_message
-from pancode.control import breakers, keyring
+from pancode.control import keyring
 from pancode.control.core import Core
 from pancode.control.rows import edit, take_controls
 from pancode.control.work import Work, reminders, unit_of_work
@@ -118,11 +118,7 @@ def _heartbeat(core: Core, node: Node, beat: Heartbeat) -> None:
     facts = quoted(beat.facts, node.name)
     core.live.contacts.last_heartbeats[beat.node] = LastHeartbeat(beat.model_copy(update={"facts": facts}))
     paid = frozenset(one.name for one in facts.runtimes if one.login is LoggedIn.SUBSCRIPTION)
-    known = core.live.contacts.subscriptions
-    if known.get(node.name, frozenset()) != paid:
-        known[node.name] = paid
-        with core.ports.ledger.transaction() as tx:  # whose limits they were is known better now
-            breakers.recall(core, tx)
+    core.live.contacts.subscriptions[node.name] = paid
     # It was written after our last look. What ended since then, it may still call open.
     looked, freed = core.live.beats.watch.last_ms, core.live.contacts.freed.pop(beat.node, {})
     core.live.contacts.freed[beat.node] = {one: ms for one, ms in freed.items() if ms > looked}

@@ -322,7 +322,7 @@ def session_of(old: Run, reachable: bool) -> Mapping[str, str]:
     if session is not None:
         return {"run": old.id, "session": str(session)}
     gone = not old.takes_turns or old.failure is FailureKind.CANNOT_START  # its node may not have it any more
-    return {} if gone else old.terms.get("resume", {})  # its program never began: the memory of before
+    return {} if gone else old.resumes  # its program never began: the memory of before
 
 
 def continued(

@@ -186,8 +186,7 @@ def task_of(run: Run) -> str:
 
 
 def _resumed(run: Run) -> Resumed | None:
-    resume = run.terms.get("resume")
-    return None if resume is None else Resumed.model_validate(resume, strict=False)
+    return Resumed.model_validate(run.resumes, strict=False) if run.resumes else None
 
 
 def _spec(run: Run) -> AgentSpec:
@@ -244,7 +243,7 @@ def may_push(fence: Fence, now: FleetTime) -> bool:
     return fence.start_by_epoch == now.epoch and not start_by_of(fence).is_past(now)
 
 
-def fence_of(order: Order, envelope: Envelope, node: str) -> Fence:
+def fence_of(order: Order, envelope: Envelope, node: str, provider: str) -> Fence:
     """The new binding that this signed order makes."""
     identity, start_by = order.identity, order.start_by
     return Fence(
@@ -259,4 +258,5 @@ def fence_of(order: Order, envelope: Envelope, node: str) -> Fence:
         start_by_ms=start_by.ms,
         bound_ms=order.issued_wall_ms,
         ahead=order.ahead,
+        provider=provider,
     )

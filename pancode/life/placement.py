@@ -17,7 +17,7 @@ from pancode.core import books
 from pancode.core.books import Amount, Ceilings
 from pancode.core.records import Balance, Run, WaitReason
 from pancode.core.values import replace
-from pancode.life.ahead import why_it_stays
+from pancode.life.handover import why_it_stays
 from pancode.nodes.node import NodeState, NodeView, in_a_sentence, with_words
 
 
@@ -336,7 +336,7 @@ def _place(
     best = min(ready, key=lambda v: (places[v.node.name], v.node.name))
     words = [numbers for name, numbers in poor.items() if name != best.node.name]
     copy = ["it has the repository already"] if len(ready) > 1 and _has_copy(run, best) else []
-    copy += ["it has its session"] if run.terms.get("resumes_on") == best.node.name else []
+    copy += ["it has its session"] if run.resumes_on == best.node.name else []
     return Placed(run, best, "; ".join([_because(run, len(ready)) + _with_model(run, best), *copy, *words]))
 
 
@@ -374,7 +374,7 @@ def _handed_over(
     def line(view: NodeView) -> tuple[bool, float, str]:
         name = view.node.name
         waiting, slots = standing.lines[name]
-        away = run.terms.get("resumes_on", name) != name
+        away = run.resumes_on not in (None, name)
         return away, (waiting + standing.ahead[name] - room[name]) / slots, name
 
     best = min(able, key=line)
@@ -453,7 +453,7 @@ def _kept_by(fitting: Sequence[NodeView], standing: Standing) -> WaitReason:
 def _rank(run: Run, view: NodeView, is_poor: bool, free: int) -> tuple[bool, int, bool, int]:
     """The lowest is best: it has the run's session, its model is loaded, it does such work well, it has most
     room. A copy of the repository is worth one free slot, so that work still spreads over the machines."""
-    elsewhere = run.terms.get("resumes_on", view.node.name) != view.node.name
+    elsewhere = run.resumes_on not in (None, view.node.name)
     return elsewhere, _model_rank(run, view), is_poor, -(free + _has_copy(run, view))
 
 

@@ -33,7 +33,7 @@ from pancode.life.retries import (
     after_failure,
     failed_gates,
     fitting,
-    gone_on,
+    from_what_it_left,
     moved,
     with_preface,
     without_session,
@@ -367,11 +367,11 @@ def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:
         return made, True
     made = made.put(with_preface(without_session(made.run), retry.cause, claims, signal.output))
     if retry.cause is RetryCause.RATE_LIMIT:
-        on = gone_on(made.run, claims, made.fence.node)
+        on = from_what_it_left(made.run, claims, made.fence.node)
         if on is not made.run:
             kept = [
                 *(["its change"] if claims.commit else []),
-                *(["its session"] if "resumes_on" in on.terms else []),
+                *(["its session"] if on.resumes_on is not None else []),
             ]
             words = f"from what attempt {this.attempt} left: {' and '.join(kept)}"
             made = made.put(on).tell("retry", f"attempt {this.attempt + 1}", "goes on", words)

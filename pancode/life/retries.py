@@ -46,7 +46,7 @@ _WENT_ON = (
 _FILES = " What you had changed is in the files."
 
 
-def gone_on(run: Run, claims: Claims, node: str) -> Run:
+def from_what_it_left(run: Run, claims: Claims, node: str) -> Run:
     """The run whose next attempt goes on with what this one left: its change, and its session on that node.
 
     Unchanged, so that it begins anew, where nothing is left, or where a secret is in its files.
@@ -60,10 +60,7 @@ def gone_on(run: Run, claims: Claims, node: str) -> Run:
         left = {"after": run.attempt, "commit": claims.commit, "files": list(claims.files_changed)}
         terms["went_on"] = [*terms.get("went_on", ()), {**left, "findings": list(claims.findings)}]
     if claims.session is not None and kind.resumes:
-        if "resume" in terms and "resumes_on" not in terms:
-            terms["resumed_first"] = terms["resume"]
-        terms["resume"] = {"run": run.id, "session": claims.session}
-        terms["resumes_on"] = node
+        terms["own_session"] = {"session": claims.session, "node": node}
     if terms == run.terms:
         return run
     terms["preface"] = _WENT_ON.format(files=_FILES if "went_on" in terms else "")
@@ -74,13 +71,12 @@ def gone_on(run: Run, claims: Claims, node: str) -> Run:
 def without_session(run: Run, *, first: bool = True) -> Run:
     """The run whose next attempt does not go on with the session of one before. `first`: it goes on with the
     one with which a person has let it begin, if any."""
-    if "resumes_on" not in run.terms:
+    if run.resumes_on is None:
         return run
     terms: RunTerms = {**run.terms}
-    del terms["resumes_on"], terms["resume"]
-    if "resumed_first" in terms and first:
-        terms["resume"] = terms["resumed_first"]
-    terms.pop("resumed_first", None)
+    del terms["own_session"]
+    if not first:
+        terms.pop("resume", None)
     return replace(run, terms=terms)
 
 
@@ -145,8 +141,7 @@ def moved(run: Run, nodes: Iterable[NodeView]) -> Run | None:
     fields = run.terms.get("other")
     if not fields:
         return None
-    before = {"after": run.attempt, "runtime": run.runtime, "asked_model": run.asked_model}
-    terms: RunTerms = {**run.terms, "moved": before}
+    terms: RunTerms = {**run.terms}
     del terms["other"]
     level = fields.get("reasoning")
     typed = {**fields, "reasoning": None if level is None else Reasoning(level)}
@@ -157,14 +152,6 @@ def moved(run: Run, nodes: Iterable[NodeView]) -> Run | None:
 def fitting(run: Run, nodes: Iterable[NodeView]) -> Iterator[NodeView]:
     """The nodes that could take the run, now or when they are free."""
     return (view for view in nodes if can_be_had(view) and not misfit(run, view))
-
-
-def as_it_was(run: Run, attempt: int) -> Run:
-    """The run with the provider of this attempt."""
-    before = run.terms.get("moved")
-    if not before or attempt > before["after"]:
-        return run
-    return replace(run, runtime=before["runtime"], asked_model=before["asked_model"])
 
 
 LONGEST_WAIT_MS = 8 * 24 * 3_600_000
@@ -274,7 +261,7 @@ def after_failure(
         return NoRetry("lost: it writes, and its node may still be at work (--on-lost retry allows it)")
     if cause is RetryCause.UNFIT_NODE and not elsewhere:
         return NoRetry()
-    if cause is RetryCause.SESSION and "resumes_on" not in run.terms:  # a person has asked for that session
+    if cause is RetryCause.SESSION and run.resumes_on is None:  # a person has asked for that session
         return NoRetry()
     used, most = sum(_is_of(cause, one) for one in attempts), most_retries(run, cause)
     if run.max_attempts is not None and run.attempt >= run.max_attempts:

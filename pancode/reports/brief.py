@@ -18,7 +18,7 @@ from pancode.life.receipts import cost_of
 from pancode.life.verified import ResultTrust, verified
 from pancode.plain import counted
 from pancode.reports.cost import cost, cost_tables, disputed_runs
-from pancode.runs import health
+from pancode.runs import health, tools
 from pancode.runs.runs import since_ms
 from pancode.work.schedule.schedules import brief_lines
 from pancode.work.workflow.results import is_the_result
@@ -85,7 +85,7 @@ def also_waits(core: Core, inbox: list[InboxShape], by: str) -> list[BriefLine]:
 def _also(
     core: Core, tx: Transaction, inbox: list[InboxShape], begin: int, open_: Mapping[RunState, Sequence[Run]]
 ) -> list[BriefLine]:
-    """Results that nobody has looked at, schedules, money and machines. `open_`: runs that have not ended."""
+    """Results that nobody has looked at, tools, schedules, money, machines. `open_`: runs not ended."""
     again = {run.retry_of for runs in open_.values() for run in runs}
     left = _left(tx, begin, {*(item["run"] for item in inbox), *again})
     today = tx.get(Balance, books.day_scope(core.wall_ms()))
@@ -94,6 +94,7 @@ def _also(
         *health.asked(core, tx),
         *(_wait(run) for run in _runs(tx, left[:_WAITING]) if _is_for_a_person(tx, run)),
         *_more(len(left) - _WAITING),
+        *tools.asked(core, tx),
         *brief_lines(tx, begin),
         *disputed[:_SHOWN],
         *_sick(tx.find(Node)),

@@ -68,7 +68,7 @@ def dispatch_again(
         request = replace(request, in_step=True, begins=begins_at(old), lane=lane)
     elif recovers and "begins" in old.terms and not old.takes_turns:
         request = replace(request, begins=same_files(old), continues=old.id)
-    request = going_on(old, request) if resume else request
+    request = resuming(old, request) if resume else request
     _must_be_below(around, old, request)
     return dispatch(core, around, request)
 
@@ -140,7 +140,7 @@ def _must_be_no_settling(old: Run) -> None:
         )
 
 
-def going_on(old: Run, request: DispatchRequest) -> DispatchRequest:
+def resuming(old: Run, request: DispatchRequest) -> DispatchRequest:
     """The request with the session of the old run, on the node that has it. UsageError when there is none."""
     session, node = old.result.get("session"), old.result.get("node")
     kept = RUNTIMES[old.runtime].resumes

@@ -18,7 +18,7 @@ from pancode.core.names import not_found
 from pancode.core.ports import Transaction
 from pancode.core.records import Fence, FenceState, Node, Run, RunState, Setting
 from pancode.errors import UsageError
-from pancode.life.ahead import waits_there
+from pancode.life.handover import waits_there
 from pancode.life.placement import in_order, pool_of
 
 _SPAN = re.compile(r"(\d{1,9})(s|m|h|d|w)")

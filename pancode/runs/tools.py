@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from typing_extensions import TypedDict
 
 from node_agent.wire.failure import Outcome
 from node_agent.wire.receipt import Claims
 from pancode.control.core import Core
 from pancode.control.run import at, find_run
+from pancode.control.shapes import BriefLine
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import Work, unit_of_work
 from pancode.core.names import not_found
 from pancode.core.ports import Transaction
-from pancode.core.records import Run, Setting
+from pancode.core.records import EventKind, Run, Setting
 from pancode.core.values import replace
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.dispatch.tools import (
@@ -26,7 +29,16 @@ from pancode.dispatch.tools import (
     trial_request,
 )
 from pancode.errors import ConflictError, RefusedError, UsageError
+from pancode.life.changes import Happened
 from pancode.skills.tool import SoundTool, tool_of
+
+_ASKED = {
+    "proposed": ("was proposed by {run}; nobody has tried it", "try"),
+    "tried": ("was proposed by {run}, and its tests have passed", "keep"),
+    "failed": ("was proposed by {run}, and its tests did not pass", "show"),
+}
+"""By the state of a tool about which a person is asked: the words, and the verb that goes on with it."""
+_MOST_ASKED = 20
 
 
 class ToolShape(TypedDict):
@@ -71,6 +83,15 @@ def tools(core: Core, project: str | None) -> list[ToolShape]:
     with core.ports.ledger.transaction() as tx:
         asked = [row for row in reversed(rows(tx, PROPOSED)) if project in (None, row.project)]
         return [_shape(core, tx, row) for row in (*kept_rows(tx, project), *asked)]
+
+
+def asked(core: Core, tx: Transaction) -> Iterator[BriefLine]:
+    """The newest proposed tools that wait for a person; one on trial does not."""
+    states = [(row, _state(core, tx, row)) for row in reversed(rows(tx, PROPOSED))]
+    for row, state in [one for one in states if one[1] in _ASKED][:_MOST_ASKED]:
+        words, verb = _ASKED[state]
+        what, command = f"the tool {row.name} {words.format(run=row.run)}", f"pancode tools {verb}"
+        yield {"run": row.run, "what": what, "task": "", "command": f"{command} {row.run} {row.name}"}
 
 
 def show(core: Core, run: str, name: str) -> ToolDetail:
@@ -160,6 +181,7 @@ def keep(core: Core, run: str, name: str, digest: str, by: str) -> ToolShape:
         work.tx.delete(Setting, row.setting().name)
         detail = {"tool": name, "digest": kept.digest, "project": row.project}
         work.audit("trust", "info", "tool kept", row.run, by=by, **detail)
+        work.happened(Happened(EventKind.INBOX_ANSWERED, row.run))
         return _shape(core, work.tx, kept)
 
 
@@ -171,3 +193,12 @@ def remove(core: Core, name: str, project: str, by: str) -> None:
             raise not_found("tool", name, list(kept), "pancode tools ls")
         work.tx.delete(Setting, kept[name].setting().name)
         work.audit("trust", "info", "tool removed", None, by=by, tool=name, project=project)
+
+
+def put_aside(core: Core, run: str, name: str, by: str) -> None:
+    """Ask nobody any more about the tool that this run proposes. NotFoundError."""
+    with unit_of_work(core) as work:
+        row = _row(work.tx, run, name)
+        work.tx.delete(Setting, row.setting().name)
+        work.audit("trust", "info", "tool put aside", row.run, by=by, tool=name, project=row.project)
+        work.happened(Happened(EventKind.INBOX_ANSWERED, row.run))

@@ -39,7 +39,7 @@ from pancode.errors import ConflictError, NotFoundError, RefusedError, UsageErro
 from pancode.life.case import RunStage, stage_of
 from pancode.life.continuing import has_change, kept
 from pancode.life.orders import identity_of
-from pancode.workflow.handing import result_commit
+from pancode.workflow.step_work import result_commit
 
 ANY = "any"
 """Stands for any free machine, in place of a name."""

@@ -17,7 +17,7 @@ from pancode.errors import UsageError
 from pancode.life.continuing import must_have_ended
 from pancode.sessions.session import SessionChain, load
 from pancode.sessions.shapes import CheckpointShape, CheckpointsShape
-from pancode.workflow.handing import result_commit
+from pancode.workflow.step_work import result_commit
 
 MOST_POINTS = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", re.ASCII)

@@ -11,7 +11,7 @@ from typing import Any
 from pancode.agents.request import DispatchRequest, plain, request_from
 from pancode.core.records import Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.errors import RefusedError, UsageError
-from pancode.workflow.handing import check_places
+from pancode.workflow.step_work import check_places
 
 NEEDS_YES = "needs_yes"
 """The code of an agent that asks before each dispatch: a terminal asks, any other face refuses."""

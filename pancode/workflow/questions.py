@@ -53,7 +53,7 @@ def goes_on_in(workflow: records.Workflow, step: records.WorkflowStep, old: reco
     return waits and workflow.state is records.WorkflowState.RUNNING
 
 
-def went_on(step: records.WorkflowStep, run: str) -> records.WorkflowStep:
+def with_next_run(step: records.WorkflowStep, run: str) -> records.WorkflowStep:
     """The step with its next run, which waits until the workflow has a place for it."""
     waits = replace(step, state=records.WorkflowStepState.WAITING, reason="", lost=None, finished_ms=None)
     return replace(waits, run=run, runs=(*step.runs, run))

@@ -27,7 +27,7 @@ from pancode.workflow import questions
 from pancode.workflow import step_rows as rows
 from pancode.workflow.advance import BAD, OPEN, is_in_order, reopened
 from pancode.workflow.plan import ancestors
-from pancode.workflow.questions import went_on
+from pancode.workflow.questions import with_next_run
 from pancode.workflow.rounds import once_more
 
 _RESUME = "pancode workflow resume {workflow}"
@@ -175,10 +175,10 @@ def taken(work: Work, step: WorkflowStep, run: Run) -> None:
         every = tuple(steps.values())
         after = [one for one in every if step.name in ancestors(one.name, every)]
         later = [once_more(one) for one in after if one.state is not WorkflowStepState.DONE]
-        rows.put_steps(work, *(went_on(once_more(steps[step.name]), run.id), *later))
+        rows.put_steps(work, *(with_next_run(once_more(steps[step.name]), run.id), *later))
         workflow = opened(work, workflow, run.created_by)
     else:
-        rows.put_steps(work, questions.went_on(step, run.id))
+        rows.put_steps(work, questions.with_next_run(step, run.id))
     rows.ask_to_advance(work, workflow)
 
 

@@ -23,7 +23,7 @@ from pancode.core.records import (
 )
 from pancode.work.workflow.rows import steps_of
 from pancode.workflow.advance import OPEN
-from pancode.workflow.handing import result_commit
+from pancode.workflow.step_work import result_commit
 from tests.simulation import flows
 from tests.simulation.invariants import must
 from tests.simulation.rounds_truth import RoundsTruth

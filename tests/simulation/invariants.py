@@ -24,8 +24,8 @@ from pancode.core.records import (
     Setting,
     StoredReceipt,
 )
-from pancode.life.ahead import waits_there
 from pancode.life.case import holds_slot
+from pancode.life.handover import waits_there
 from tests.simulation.machines import Machine
 from tests.simulation.truth import claims_in
 from tests.simulation.world import World

@@ -16,8 +16,8 @@ from pancode.life.changes import Changes
 from pancode.work.workflow import asked, rows, starting
 from pancode.work.workflow.advancing import Advancing
 from pancode.workflow import advance, rounds
-from pancode.workflow.handing import HandedWork
 from pancode.workflow.plan import sides_of
+from pancode.workflow.step_work import StepWork
 from tests.simulation.planted import Bug, Plant
 from tests.simulation.trees import Trees
 
@@ -49,8 +49,8 @@ def _free_of_charge(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Core, "purses", without)
 
 
-def _without_answers(step: Any, said: Any, results: Any, front: Any, has_files: Any) -> HandedWork:
-    return HandedWork(f"do {step.name}", {})
+def _without_answers(step: Any, said: Any, results: Any, front: Any, has_files: Any) -> StepWork:
+    return StepWork(f"do {step.name}", {})
 
 
 def _all_again(steps: Any) -> set[str]:
@@ -116,7 +116,7 @@ def _is_judged(step: Any) -> bool:
 FLOW_BUGS = (
     Bug("a step begins before its needs", "flows", _to(advance, "_is_ready", lambda step, steps: True), 10),
     Bug("the end of a run advances nothing", "flows", _to(Changes, "advance", lambda made: made), 10),
-    Bug("an answer is not handed on", "flows", _to(starting, "handed", _without_answers), 10),
+    Bug("an answer is not handed on", "flows", _to(starting, "step_work", _without_answers), 10),
     Bug("a race is won a second time", "flows", _any_winner, 25, 17),
     Bug("a workflow does not pay for its runs", "flows", _free_of_charge, 10),
     Bug("what is done is done again", "flows", _to(asked, "_to_begin", _all_again), 25, 5),

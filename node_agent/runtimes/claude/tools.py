@@ -4,30 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from node_agent.runtimes.base import ToolCall, clip
 from node_agent.runtimes.lines import dict_of, list_of, text_of
-from node_agent.runtimes.outcome import DETAIL_CHARS, shell_call
+from node_agent.runtimes.outcome import tool_table
 from node_agent.wire.policy import ActionClass
 
-_ACTIONS = {
-    **dict.fromkeys(
-        ("Read", "Grep", "Glob", "LS", "NotebookRead", "TodoWrite", "Skill"), ActionClass.FILE_READ
-    ),
-    **dict.fromkeys(("Edit", "MultiEdit", "Write", "NotebookEdit"), ActionClass.FILE_WRITE),
-    **dict.fromkeys(("WebFetch", "WebSearch"), ActionClass.NETWORK),
-    **dict.fromkeys(("Task", "Agent"), ActionClass.DISPATCH),
-}
-_DETAILS = ("file_path", "command", "pattern", "path", "url", "notebook_path", "description")
-_PATHS = ("file_path", "path", "notebook_path")
-
-
-def call_of(tool: str, given: dict[str, Any]) -> ToolCall:
-    """One call: its class, and what it is about; a shell command is looked at."""
-    if tool == "Bash":
-        return shell_call(tool, text_of(given.get("command")))
-    detail = next((clip(v, DETAIL_CHARS) for k in _DETAILS if (v := text_of(given.get(k)))), "")
-    paths = tuple(v for k in _PATHS if (v := text_of(given.get(k))))
-    return ToolCall(tool, _ACTIONS.get(tool, ActionClass.UNKNOWN), detail, paths=paths)
+call_of = tool_table(
+    "Bash",
+    {
+        ActionClass.FILE_READ: "Read Grep Glob LS NotebookRead TodoWrite Skill",
+        ActionClass.FILE_WRITE: "Edit MultiEdit Write NotebookEdit",
+        ActionClass.NETWORK: "WebFetch WebSearch",
+        ActionClass.DISPATCH: "Task Agent",
+    },
+    "file_path command pattern path url notebook_path description",
+    "file_path path notebook_path",
+)
 
 
 def is_denied(block: dict[str, Any], meta: dict[str, Any]) -> bool:

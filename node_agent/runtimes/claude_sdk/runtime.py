@@ -8,7 +8,7 @@ from node_agent.runtimes.anthropic import CREDENTIALS, LEVELS, LOGIN, LOGINS, qu
 from node_agent.runtimes.base import LaunchRequest, Place, ProcessSpec, Program, Runtime, base_env
 from node_agent.runtimes.starting import held_but_full_auto, keyed
 from node_agent.runtimes.vendors import PROVIDERS
-from node_agent.runtimes.workers import CAPABILITIES, SDK_HOST, made, spec_of
+from node_agent.runtimes.workers import CAPABILITIES, SDK_HOST, launch_of, spec_of
 from node_agent.runtimes.workerstream import WorkerParser
 
 PROGRAM = Program("claude-sdk", "claude-agent-sdk", r"(\d+\.\d+\.\d+\S*)\Z", "0.2.", LOGIN, environment=True)
@@ -30,7 +30,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
             "turns": None if limits.wrap_up or not most else min(most),
         }
     )
-    launch = made(SDK_HOST, request, place, env, spec, PROGRAM.name, DRIVER)
+    launch = launch_of(SDK_HOST, request, place, env, spec, PROGRAM.name, DRIVER)
     return ProcessSpec(launch.argv, launch.env, launch.stdin, {**launch.files, "claude/.keep": b""})
 
 

@@ -42,7 +42,7 @@ LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     files = {**BASE_FILES, "codex/.keep": b"", **prompt_in(PROMPT, request)}
-    files |= {**hooks.files("codex", request, place), **skills.laid(request, ".agents", READS)}
+    files |= {**hooks.files("codex", request, place), **skills.laid(request, ".agents/skills", READS)}
     env = {**base_env(request, place), "CODEX_HOME": f"{request.home}/codex"}
     kept, login = for_run(env.pop(LOGIN, "")), dict[str, bytes]()
     # The model server has a name of ours, so that the vendor's and others' are reached in one measured way.

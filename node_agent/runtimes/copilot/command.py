@@ -85,7 +85,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
         denied, there = (*(f"--deny-tool=shell({words}:*)" for words in NEVER), "--deny-tool=url"), _FENCED
     mine = [tool for tool in there if tool not in request.without(OURS)]
     mine += ["skill"] if request.skills else []
-    files |= skills.laid(request, "copilot", READS)
+    files |= skills.laid(request, "copilot/skills", READS)
     argv = [*denied, f"--available-tools={','.join(mine)}"]
     if request.reasoning:
         argv += ["--reasoning-effort", LEVELS[request.reasoning]]

@@ -75,7 +75,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     rules = [*map(_deny, denied), *((*map(_never, NEVER), _RUNS) if fenced else ()), *_reads(request)]
     given = alone(_settings(request), by_account(place.env), _hooks(request, place), bool(request.skills))
     files = {**BASE_FILES, **prompt_in(PROMPT, request), **given, **hooks.files("gemini", request, place)}
-    files |= skills.laid(request, ".gemini")
+    files |= skills.laid(request, ".gemini/skills")
     argv = ["gemini", "-o", "stream-json"]
     if request.model:
         argv += ["-m", request.model]
@@ -101,7 +101,7 @@ def _talked(request: LaunchRequest, place: Place, denied: tuple[str, ...]) -> Pr
     kept = {"general": {**GENERAL, "sessionRetention": {"enabled": False}}}
     given = alone({**_settings(request), **kept}, by_account(place.env), skills=bool(request.skills))
     files = {**BASE_FILES, **prompt_in(PROMPT, request), **given, POLICY: "\n".join(rules).encode()}
-    files |= skills.laid(request, ".gemini")
+    files |= skills.laid(request, ".gemini/skills")
     argv = [*ACP.argv, "--approval-mode", ACP.mode, "--extensions", "none"]
     argv += ["--admin-policy", f"{request.home}/{POLICY}", *(("-m", request.model) if request.model else ())]
     for folder in request.besides:

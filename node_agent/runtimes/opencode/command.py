@@ -75,7 +75,7 @@ _INSTALLED |= {f"{folder}/": b"" for folder in _FOLDERS[1:]}  # named, so that s
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """The agent's prompt travels in a file, the task on standard input: neither is on the command line."""
     files = {**BASE_FILES, **_INSTALLED, **prompt_in(PROMPT, request), **_hooks(request, place)}
-    files |= skills.laid(request, "config/opencode")
+    files |= skills.laid(request, "config/opencode/skills")
     env = base_env(request, place)
     kept, login = for_opencode(env.pop(LOGIN, "")), dict[str, bytes]()
     if kept is not None and not (KEY in env or URL in env):

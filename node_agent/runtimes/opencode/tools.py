@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from node_agent.runtimes.base import ToolCall, clip
 from node_agent.runtimes.hooks import REFUSED
-from node_agent.runtimes.lines import text_of
-from node_agent.runtimes.outcome import DETAIL_CHARS, shell_call
+from node_agent.runtimes.outcome import tool_table
 from node_agent.wire.policy import ActionClass
 
-_ACTIONS = {
-    **dict.fromkeys(
-        ("read", "grep", "glob", "list", "todowrite", "todoread", "skill"), ActionClass.FILE_READ
-    ),
-    **dict.fromkeys(("edit", "write", "patch", "apply_patch"), ActionClass.FILE_WRITE),
-    **dict.fromkeys(("webfetch", "websearch"), ActionClass.NETWORK),
-    "task": ActionClass.DISPATCH,
-}
 DENIED = (
     "Model tried to call unavailable tool",
     "The user has specified a rule which prevents",
@@ -34,12 +22,15 @@ OURS = {
     "bash": ("bash",),
 }
 """Its permissions, and which of our tools each stands for."""
-_DETAILS = ("filePath", "command", "pattern", "path", "url", "description")
 
-
-def call_of(tool: str, given: dict[str, Any]) -> ToolCall:
-    if tool == "bash":
-        return shell_call(tool, text_of(given.get("command")))
-    detail = next((clip(v, DETAIL_CHARS) for k in _DETAILS if (v := text_of(given.get(k)))), "")
-    paths = tuple(v for k in ("filePath", "path") if (v := text_of(given.get(k))))
-    return ToolCall(tool, _ACTIONS.get(tool, ActionClass.UNKNOWN), detail, paths=paths)
+call_of = tool_table(
+    "bash",
+    {
+        ActionClass.FILE_READ: "read grep glob list todowrite todoread skill",
+        ActionClass.FILE_WRITE: "edit write patch apply_patch",
+        ActionClass.NETWORK: "webfetch websearch",
+        ActionClass.DISPATCH: "task",
+    },
+    "filePath command pattern path url description",
+    "filePath path",
+)

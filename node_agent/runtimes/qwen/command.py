@@ -92,7 +92,7 @@ def launch(request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
     }
     hides = guard(_SETTINGS_FILES, _WORDS, _SKILLS if request.skills else ())
     files = {**base.BASE_FILES, **hides, **own, **prompt_in(PROMPT, request)}
-    files |= skills.laid(request, ".qwen")
+    files |= skills.laid(request, ".qwen/skills")
     made = base.ProcessSpec(tuple(argv), _env(request, place, model), task_of(request), files)
     return talked(ACP.model_copy(update={"argv": made.argv}), request, place, made) if talks else made
 

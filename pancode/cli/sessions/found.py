@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pancode.caller import folder
-from pancode.cli.face import caller
+from pancode.cli.face import caller, who
 from pancode.cli.terminal import usd
 from pancode.client import Client
 from pancode.errors import ConfigError, PancodeError, UsageError
@@ -55,7 +55,9 @@ def found_lines(found: Found) -> list[FoundLine]:
     lines = [_machines(found.fleet["nodes"]), _programs(found.fleet["nodes"]), _models(found.models)]
     lines += [_budget(found.budget)]
     if found.waits:
-        lines += [FoundLine("asks", f"{counted(len(found.waits), 'thing')} for you to answer: pancode inbox")]
+        lines += [
+            FoundLine("asks", f"{counted(len(found.waits), 'thing')} for you to look at: pancode inbox")
+        ]
     lines += [*_project(found.plan), _talks(found.plan, found.preset)]
     scripts = any(_is_ready(node, "shell") for node in found.fleet["nodes"])
     meanwhile = FoundLine("not begun", "meanwhile scripts run: pancode dispatch --runtime shell 'uname -a'")
@@ -146,12 +148,13 @@ def opened(client: Client, body: Mapping[str, Any], note: Note) -> list[FoundLin
         if problem.code == "preset_not_found":
             raise
         plan = problem
+    waits = client.get("/v1/inbox", by=who())
     return found_lines(
         Found(
             client.get("/v1/fleet"),
             client.get("/v1/models", cwd=folder())["models"],
             client.get("/v1/budget"),
-            client.get("/v1/inbox")["items"],
+            [*waits["items"], *waits["also"]],
             plan,
             str(body.get("preset", "")),
         )

@@ -14,7 +14,7 @@ from pancode.config.layers import problems
 from pancode.config.workflows.entries import StepEntry
 from pancode.core.names import nearest
 from pancode.errors import ConfigError
-from pancode.workflow.handing import TemplatePlace, is_kept, places
+from pancode.workflow.step_work import TemplatePlace, is_kept, places
 
 M = TypeVar("M", bound=BaseModel)
 

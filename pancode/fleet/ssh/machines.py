@@ -29,7 +29,7 @@ from pancode.fleet.ssh.loop import LoopThread
 from pancode.fleet.ssh.reach import login_for, pins_of, reach_to
 from pancode.fleet.ssh.sshconfig import Overrides, SshPlaces
 from pancode.fleet.ssh.target import Target, resolve
-from pancode.life.ahead import waits_there
+from pancode.life.handover import waits_there
 from pancode.nodes.node import NodeState
 from pancode.nodes.place import Reach, changed
 

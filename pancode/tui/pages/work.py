@@ -116,7 +116,7 @@ def inbox(answers: Json, about: str, moment: PageMoment) -> Page:
 
 
 def _also(one: Json) -> PageRow:
-    """What waits and is no question: a result, a machine, money. Enter shows its run, where it is of one."""
+    """What waits and is no question: a result, a tool, a machine. Enter shows its run, where it is of one."""
     cells = (one["run"] or "-", "look", "-", "-", f"{one['what']}: {one['command']}")
     enters = PagePlace("run", one["run"]) if one["run"] else None
     return PageRow(one["run"] or one["what"], "run" if one["run"] else "note", cells, one, enters)

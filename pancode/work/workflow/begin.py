@@ -41,8 +41,8 @@ from pancode.dispatch.resolve import Resolution
 from pancode.errors import PancodeError, RefusedError
 from pancode.life.decide import decide
 from pancode.work.workflow import rows
-from pancode.workflow.handing import check_script, first_task
 from pancode.workflow.plan import IN_ORDER, SETTING, StepPlan, WorkflowPlan, check, needs_yes, reasons_to_ask
+from pancode.workflow.step_work import check_script, first_task
 
 PARTIAL = "leave out what is refused: --partial"
 

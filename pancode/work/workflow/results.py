@@ -11,7 +11,9 @@ from pancode.core.ports import Transaction
 from pancode.core.records import Run, Workflow, WorkflowStep, WorkflowStepState
 from pancode.errors import WorkspaceError
 from pancode.runs.history import answer_of
-from pancode.workflow.handing import (
+from pancode.workflow.plan import ancestors
+from pancode.workflow.rounds import conflict_of
+from pancode.workflow.step_work import (
     MOST_FILE,
     MOST_VERDICT,
     StepResult,
@@ -20,8 +22,6 @@ from pancode.workflow.handing import (
     result_commit,
     verdict_of,
 )
-from pancode.workflow.plan import ancestors
-from pancode.workflow.rounds import conflict_of
 
 _OPENS, _CLOSES, _BETWEEN = (b"<<<<<<<", b"|||||||"), b">>>>>>>", b"======="
 

@@ -28,17 +28,17 @@ from pancode.work.workflow import rows
 from pancode.work.workflow.begin import run_in
 from pancode.work.workflow.results import StepResults
 from pancode.workflow.advance import LONGEST_HOLD_MS
-from pancode.workflow.handing import (
-    FOLDER,
-    check_script,
-    handed,
-    places,
-    result_commit,
-    verdict_front,
-)
 from pancode.workflow.lane import AGAIN_MS
 from pancode.workflow.plan import IN_ORDER, ancestors, history_of, sides_of
 from pancode.workflow.rounds import CONFLICT, begins_later_round, judge_of
+from pancode.workflow.step_work import (
+    FOLDER,
+    check_script,
+    places,
+    result_commit,
+    step_work,
+    verdict_front,
+)
 
 PASSES = frozenset({BREAKER_OPEN, "budget", "refused_budget", "refused_drain", "workspace_taken"})
 """Codes of refusals that go away by themselves, so that an item of a lane waits."""
@@ -132,7 +132,7 @@ class StepPreparer:
         has_files = request.project is not None and request.workspace != "none"
         # A script cannot read what a judge has said; it is a file there.
         front = "" if runtime.own else verdict_front(step, judge)
-        work = handed(step, workflow.input, results, front, has_files)
+        work = step_work(step, workflow.input, results, front, has_files)
         request = replace(request, task=work.task)
         if not has_files:
             return PreparedWork(request, runtime=runtime.name)

@@ -27,11 +27,12 @@ from pancode.store.migrations.script import SHIPPED, scripts
 from pancode.store.tables import METADATA
 
 ROOT = Path(__file__).parents[3]
+AFTER = f"{int(HEAD) + 1:04}"
 NEXT = """
 from __future__ import annotations
 from alembic import op
-revision = "0004"
-down_revision = "0003"
+revision = "{after}"
+down_revision = "{head}"
 def upgrade() -> None:
     op.execute("UPDATE settings SET changed_by = 'migrated'")
     {end}
@@ -195,8 +196,8 @@ def test_a_ledger_of_a_newer_version_is_not_touched(path: Path) -> None:
 def newer(tmp_path: Path, end: str) -> Revisions:
     folder = tmp_path / "versions"
     folder.mkdir(exist_ok=True)
-    (folder / "0004_next.py").write_text(NEXT.format(end=end))
-    return Revisions("0004", (*SHIPPED, folder))
+    (folder / f"{AFTER}_next.py").write_text(NEXT.format(end=end, head=HEAD, after=AFTER))
+    return Revisions(AFTER, (*SHIPPED, folder))
 
 
 def test_an_older_ledger_is_copied_and_brought_up_to_date(path: Path, tmp_path: Path) -> None:
@@ -204,7 +205,7 @@ def test_an_older_ledger_is_copied_and_brought_up_to_date(path: Path, tmp_path: 
     ledger = SqlLedger(path, history=newer(tmp_path, "pass"))
     assert setting(ledger) == Setting("epoch", 1, 1, "migrated")
     ledger.close()
-    copy = path.with_name("ledger.db.0003-before-0004")
+    copy = path.with_name(f"ledger.db.{HEAD}-before-{AFTER}")
     assert copy.stat().st_mode & 0o777 == 0o600
     before = SqlLedger(copy)
     assert setting(before) == Setting("epoch", 1, 1, "ana")

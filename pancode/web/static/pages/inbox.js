@@ -21,7 +21,7 @@ export function Inbox({ query }) {
   const review = (runs.data?.runs || []).filter((run) => !waits.has(run.run) && !shut.includes(run.run)).reverse()
     .map((run) => ({ id: run.run, run: run.run, kind: "review", outcome: stateOf(run) === "done" ? "review" : stateOf(run), since: run.finished_at, words: run.task, choices: [], yes: [] }));
   const sorted = urgent(review), all = [...items, ...sorted], shown = new Set(all.map((one) => one.run));
-  const also = (inbox.data?.also || []).filter((one) => !one.run || !shown.has(one.run));
+  const also = (inbox.data?.also || []).filter((one) => !one.outcome || !shown.has(one.run));
   const place = Math.max(0, all.findIndex((item) => [item.id, item.run].includes(query.item)));
   const item = all[place];
   const to = (step) => all.length && go(["inbox"], { ...query, item: all[(place + step + all.length) % all.length].id });
@@ -35,7 +35,7 @@ export function Inbox({ query }) {
   const list = (title, some) => some.length ? html`<${Panel} title=${title} count=${some.length} tone=${some === items ? "warn" : ""}><ul>${some.map((one) => html`<${Row} key=${one.id} word=${one.outcome || one.kind} of=${one.kind === "review" ? undefined : "warn"} marked=${one === item || undefined}
     href=${link(["inbox"], { ...query, item: one.id })} title=${one.words.split("\n")[0].slice(0, 120)} why=${whyItem(one)} facts=${html`<span>${one.run}</span><span class="push"><${Ago} at=${one.since} /></span>`} />`)}</ul><//>` : "";
   return html`<${Page} title="Inbox and review" lives=${[inbox, runs]}>
-    ${also.length ? html`<${Panel} title="Also" count=${also.length}><ul>${also.map((one) => html`<${Row} key=${one.run || one.what} word=${one.outcome || "look"} of=${one.outcome ? undefined : "warn"} href=${one.run ? link(["runs", one.run]) : undefined} title=${[one.what, one.task].filter(Boolean).join(": ")} facts=${html`<code>${one.command}</code>`} />`)}</ul><//>` : ""}
+    ${also.length ? html`<${Panel} title="Also" count=${also.length}><ul>${also.map((one) => html`<${Row} key=${one.command} word=${one.outcome || "look"} of=${one.outcome ? undefined : "warn"} href=${one.run ? link(["runs", one.run]) : undefined} title=${[one.what, one.task].filter(Boolean).join(": ")} facts=${html`<code>${one.command}</code>`} />`)}</ul><//>` : ""}
     ${!all.length ? (also.length ? "" : html`<div class="panel"><${Empty} title="Nothing waits for you" /></div>`) : html`<div class=${`split ${query.item ? "open" : ""}`}><nav class="stack" aria-label="what waits" ref=${box}>${list("Waits for you", items)}${list("To review", sorted)}</nav>
       <${Item} key=${item.id} item=${item} diff=${query.diff} close=${close} /></div>`}<//>`;
 }

@@ -57,9 +57,9 @@ WITHOUT_PAGE = {
     "POST /v1/checkouts/{machine}/{name}": OF_A_PROGRAM,
     "POST /v1/checkouts/{machine}/{name}/files": OF_A_PROGRAM,
     "POST /v1/workspaces/{workspace}/open": OF_A_TERMINAL,
-    "POST /v1/runs/{run}/tools/{tool}/try": "not there yet: no page shows tools",
-    "POST /v1/runs/{run}/tools/{tool}/keep": "not there yet: no page shows tools",
-    "POST /v1/tools/{tool}/remove": "not there yet: no page shows tools",
+    "POST /v1/runs/{run}/tools/{tool}/try": "not there yet: its inbox names the command",
+    "POST /v1/runs/{run}/tools/{tool}/keep": "not there yet: its inbox names the command",
+    "POST /v1/tools/{tool}/remove": "not there yet: no page shows kept tools",
     "POST /v1/web/codes": "the command that opens the console asks it",
 }
 BESIDE = "the command line is one key away: `q`, or another pane"

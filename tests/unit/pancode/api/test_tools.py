@@ -13,6 +13,7 @@ from node_agent.wire.node import RuntimeFact
 from node_agent.wire.order import Order
 from node_agent.wire.policy import Isolation, NetworkAccess
 from node_agent.wire.skill import TOOLS, ProposedTool, SkillMark
+from pancode.cli.inbox import _listed
 from pancode.core.records import Audit, Run, Setting
 from pancode.core.values import replace
 from tests.made_tools import NAME, made, proposal
@@ -174,3 +175,27 @@ def test_a_run_keeps_nothing_itself_and_another_project_has_nothing(world: ToolW
     away = world.dispatch(task="look", runtime="claude", workspace="git", cwd=str(tmp_path / "other"))["run"]
     there: Run = world.context.row(Run, away)
     assert there.terms.get("skills", []) == [], inside
+
+
+def test_a_proposed_tool_is_in_the_list_of_what_waits_until_somebody_decides(world: ToolWorld) -> None:
+    def waits() -> list[tuple[str, str]]:
+        also = world.http.get("/v1/inbox", by="ana").json()["also"]
+        assert also == world.http.get("/v1/brief", by="ana").json()["waits"]
+        return [(one["run"], one["command"]) for one in also if NAME in one["what"]]
+
+    run, other = world.proposes(), world.proposes()
+    asked = [(one, f"pancode tools try {one} {NAME}") for one in (other, run)]
+    assert waits() == asked
+    world.http.post(f"/v1/runs/{run}/tools/{NAME}/try", {"by": "ana"})
+    assert waits() == asked[:1], "one on trial waits for nobody"
+    world.ends(world.claim())
+    assert waits() == [asked[0], (run, f"pancode tools keep {run} {NAME}")]
+    text = _listed([], world.http.get("/v1/inbox", by="ana").json()["also"])
+    assert f"{run}  the tool {NAME} was proposed by {run}, and its tests have passed\n" in text
+    assert world.keeps(run).status_code == 200
+    world.tries(other, **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
+    assert waits() == [(other, f"pancode tools show {other} {NAME}")]
+    body = {"by": "ana", "run": other}
+    assert world.http.post(f"/v1/tools/{NAME}/remove", body).json() == {"removed": NAME}
+    assert (waits(), world.states()) == ([], [(NAME, "kept")])
+    assert world.problem("POST", f"/v1/tools/{NAME}/remove", body)["code"] == "tool_not_found"

@@ -34,7 +34,7 @@ from pancode.fleet import inventory
 from pancode.life.case import MAX_BINDINGS, RunStage, holds_slot
 from pancode.runs import stop as runs_stop
 from pancode.runs.fleet_settings import pause_queue
-from pancode.runs.handing import hand_over
+from pancode.runs.handover import hand_over
 from tests.unit.pancode.control.world import Desk, Puppet, entry_of
 
 

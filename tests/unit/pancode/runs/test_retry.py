@@ -14,7 +14,7 @@ from pancode.core.records import Run
 from pancode.dispatch.resolve import Resolution, resolve
 from pancode.errors import UsageError
 from pancode.life.orders import order_for
-from pancode.runs.retry import going_on, request_of
+from pancode.runs.retry import request_of, resuming
 from tests.unit.pancode.core.fleets import catalogue, endpoint, node, resolved
 
 
@@ -66,7 +66,7 @@ def ended(runtime: str, **result: object) -> Run:
 
 def test_a_session_is_gone_on_with_on_its_node_and_signed_into_the_order() -> None:
     old = ended("claude", session="s-1", node="desk")
-    asked = going_on(old, request_of(old, "ana"))
+    asked = resuming(old, request_of(old, "ana"))
     assert asked.node == "desk"
     found = resolve(asked, catalogue(node("desk"), node("other")))
     assert isinstance(found, Resolution)
@@ -90,5 +90,5 @@ def test_what_has_no_session_is_refused_with_the_retry_without(
 ) -> None:
     old = ended(runtime, **result)
     with pytest.raises(UsageError, match="no session to go on with") as caught:
-        going_on(old, request_of(old, "ana"))
+        resuming(old, request_of(old, "ana"))
     assert words in caught.value.why and "pancode runs retry r-0001" in caught.value.fix

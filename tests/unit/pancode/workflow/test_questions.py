@@ -20,7 +20,7 @@ from pancode.core.values import replace
 from pancode.errors import RefusedError
 from pancode.life.continuing import NEXT
 from pancode.workflow.advance import Advance, WorkflowView, advance
-from pancode.workflow.questions import asks_again, goes_on_in, only_people, unanswered, waiting, went_on
+from pancode.workflow.questions import asks_again, goes_on_in, only_people, unanswered, waiting, with_next_run
 from tests.unit.pancode.workflow.test_advance import run, states, step
 
 RUNNING, FAILED = WorkflowStepState.RUNNING, WorkflowStepState.FAILED
@@ -94,7 +94,7 @@ def test_the_next_run_waits_for_its_place_and_is_released() -> None:
     asking = looked(works(0, "a"), runs=[blocked()]).steps[0]
     next_ = run("a2", state=RunState.PENDING)
     assert asking.runs == ("r-a",)
-    made = looked(went_on(asking, "r-a2"), runs=[next_], asked=frozenset())
+    made = looked(with_next_run(asking, "r-a2"), runs=[next_], asked=frozenset())
     assert (made.release, made.steps[0].state, made.steps[0].runs) == (("r-a2",), RUNNING, ("r-a", "r-a2"))
 
 
@@ -102,9 +102,9 @@ def test_only_the_run_that_asks_for_the_step_is_continued_in_its_workflow() -> N
     workflow = Workflow("w-1", 0, "ana", WorkflowKind.GRAPH, "any", "", None)
     asking = looked(works(0, "a"), runs=[blocked()]).steps[0]
     assert goes_on_in(workflow, asking, blocked())
-    assert not goes_on_in(workflow, went_on(asking, "r-a2"), blocked()), "it was answered"
+    assert not goes_on_in(workflow, with_next_run(asking, "r-a2"), blocked()), "it was answered"
     assert goes_on_in(workflow, works(0, "a"), blocked()), "the workflow has not looked at its end yet"
-    assert went_on(works(0, "a"), "r-a2").state is WorkflowStepState.WAITING
+    assert with_next_run(works(0, "a"), "r-a2").state is WorkflowStepState.WAITING
     assert not goes_on_in(workflow, asking, replace(blocked(), outcome=Outcome.DONE))
     assert not goes_on_in(replace(workflow, state=WorkflowState.FAILED), asking, blocked())
     stopping = replace(workflow, state=WorkflowState.STOPPING, stop_asked="enough")

@@ -46,7 +46,7 @@ def test_all_that_is_there_stands_in_seven_lines() -> None:
         "ok  programs  native, claude",
         "ok  models    gpubox/ollama/qwen3:8b",
         "ok  budget    $7.50 of $10.00 left today",
-        "?   2 things for you to answer: pancode inbox",
+        "?   2 things for you to look at: pancode inbox",
         "ok  project   shop",
         "ok  Panos listens, with qwen3:8b (native), build, auto-edit, preset local",
     ]
@@ -121,7 +121,7 @@ class Api:
         kept: dict[str, dict[str, Any]] = {
             "/v1/fleet": {"nodes": self.nodes},
             "/v1/models": {"models": []},
-            "/v1/inbox": {"items": [], "also": []},
+            "/v1/inbox": {"items": [], "also": [{"what": "the tool count-words was proposed"}]},
         }
         return kept.get(path, {"scopes": [DAY]})
 
@@ -148,6 +148,7 @@ def test_this_machine_comes_in_where_none_is_and_nothing_begins() -> None:
     assert [path for path, _ in api.asked] == ["/v1/fleet/up", "/v1/sessions"]
     assert api.asked[1][1] == {"agent": "panos", "dry_run": True}
     assert notes == ["no machine is in the fleet: this one becomes a node ..."]
+    assert "?   1 thing for you to look at: pancode inbox" in map(str, told), "it is no question, and waits"
     assert str(told[0]) == "ok  machines  vm" and "nobody can answer yet" in told[-2].text
 
 

@@ -11,7 +11,7 @@ import pytest
 from node_agent.wire.receipt import GateResult
 from node_agent.wire.signing import SigningKey, parse_envelope
 from pancode.core.records import Workflow, WorkflowStep, WorkflowStepState
-from pancode.workflow.handing import handed, verdict_front
+from pancode.workflow.step_work import step_work, verdict_front
 from tests.unit.pancode.work.workflow.trees import LOOP, Trees, changed, git
 from tests.unit.pancode.work.workflow.world import ERROR, Flows, step
 
@@ -237,7 +237,7 @@ def test_a_round_begins_again_with_the_verdict_until_it_is_approved(loop: Flows,
 def test_an_agent_is_told_what_its_judge_has_said() -> None:
     again = WorkflowStep("w-1", 0, "build", (), {"task": "build it"}, round=2)
     judge = WorkflowStep("w-1", 1, "review", ("build",), {}, most=3, outputs={"verdict": {"why": "no tests"}})
-    task = handed(again, "", {}, verdict_front(again, judge), has_files=True).task
+    task = step_work(again, "", {}, verdict_front(again, judge), has_files=True).task
     assert task.startswith("Round 2 of 3. review has judged") and '"no tests"' in task
     assert task.endswith("build it")
 

@@ -146,16 +146,16 @@ class StepResult:
 
 
 @dataclass(frozen=True, slots=True)
-class HandedWork:
+class StepWork:
     """A task, and files of its workspace."""
 
     task: str
     files: dict[str, bytes]
 
 
-def handed(
+def step_work(
     step: WorkflowStep, original: str, results: Mapping[str, StepResult], front: str, has_files: bool
-) -> HandedWork:
+) -> StepWork:
     """The step's task with everything in its place. `front`: what comes before it.
 
     RefusedError where a text is too long for a step that works without files.
@@ -194,7 +194,7 @@ def handed(
     if file_of(ORIGINAL) in template:
         files[file_of(ORIGINAL)] = original.encode()
     task = fill(template, value)
-    return HandedWork(f"{front}{task}", files if has_files else {})
+    return StepWork(f"{front}{task}", files if has_files else {})
 
 
 def check_script(name: str, task: str, needs: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from pancode.control.core import Core, locked, open_fences
 from pancode.control.run import in_line
 from pancode.core.records import Fence, Run, RunState
 from pancode.dispatch import bind
-from pancode.life.ahead import place_in_line, waits_there
+from pancode.life.handover import place_in_line, waits_there
 from pancode.life.placement import in_order
 from pancode.runs.rounds import act
 
