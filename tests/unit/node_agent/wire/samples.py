@@ -337,6 +337,7 @@ def facts() -> NodeFacts:
         allows=Allowed(
             safety=Safety.AUTO_EDIT, repositories=("demo-1234",), runtimes=("shell",), closed="no"
         ),
+        variables=("CI", "PIP_CERT"),
         wall_ms=3,
     )
 
