@@ -15,10 +15,8 @@ from node_agent.wire.event import Progress
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.node import Heartbeat
 from node_agent.wire.order import Gate, Limits
-from node_agent.wire.signing import open_as, parse_envelope
 from tests.integration.git.repos import snap, tree_of
 from tests.integration.node.node_world import RUN, NodeWorld, attempt_of, processes_of, until
-from tests.unit.node_agent.stage import NODE
 
 
 def gate(*argv: str) -> tuple[Gate, ...]:
@@ -53,8 +51,7 @@ def test_a_heartbeat_names_what_has_a_value_there_and_tells_none(world: NodeWorl
     world.home.secrets.write_text('{"NPM_TOKEN": "npm-1234567", "GONE": {"file": "/nowhere"}}')
 
     def told() -> Heartbeat | None:
-        sent = parse_envelope(world.uplink.heartbeat) if world.uplink.heartbeat else None
-        beat = None if sent is None else open_as(Heartbeat, sent, {NODE.public.keyid: NODE.public})
+        beat = world.coordinator.heartbeat()
         return beat if beat is not None and "NPM_TOKEN" in (beat.facts.variables or ()) else None
 
     beat = until(told, "the name is told")

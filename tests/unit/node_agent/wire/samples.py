@@ -275,6 +275,7 @@ def endpoint() -> EndpointFact:
         fix="restart it",
         slots=1,
         slots_free=0,
+        waiting=2,
         wires=(ModelWire.CHAT, ModelWire.OLLAMA),
         free=False,
         age_ms=12,
