@@ -112,7 +112,7 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
 
     def other_facts() -> OtherFacts:
         runner.reap()  # nothing may be started for hours
-        return _other_facts(groups, sandbox, endpoints, (*vault.problems(), *problems_of(home.root)))
+        return _other_facts(groups, sandbox, endpoints, vault, problems_of(home.root))
 
     owner = OwnersFiles(home.root, clock)
     machine = MachineProbe(
@@ -186,7 +186,11 @@ class _Sign:
 
 
 def _other_facts(
-    groups: scopes.Scopes | None, sandbox: Sandbox, endpoints: EndpointTable, files: tuple[NodeProblem, ...]
+    groups: scopes.Scopes | None,
+    sandbox: Sandbox,
+    endpoints: EndpointTable,
+    vault: Vault,
+    files: tuple[NodeProblem, ...],
 ) -> OtherFacts:
     trouble, found = groups.trouble if groups else "", sandbox.find()
     scope = (NodeProblem(what=trouble, fix=scopes.FIX),) if trouble else ()
@@ -196,7 +200,8 @@ def _other_facts(
     lesser = Isolation.LANDLOCK if found.landlock else Isolation.NONE
     isolation = Isolation.SANDBOX if found.tools else lesser
     servers = endpoints.facts()
-    return OtherFacts(isolation, (*scope, *wall, *loose, *files, *endpoints.problems()), servers)
+    problems = (*scope, *wall, *loose, *vault.problems(), *files, *endpoints.problems())
+    return OtherFacts(isolation, problems, servers, vault.names())
 
 
 def _endpoints(home: NodeHome, settings: NodeSettings, vault: Vault, clock: Clock) -> EndpointTable:

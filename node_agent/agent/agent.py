@@ -11,7 +11,7 @@ from functools import partial
 from node_agent.agent.control import Acts, Controls
 from node_agent.agent.fleettime import FleetClock, read_beat
 from node_agent.agent.intake import HOLDS, Intake, Moment
-from node_agent.agent.pace import Pace, paced
+from node_agent.agent.pace import Pace, paced, pressure_of
 from node_agent.agent.publish import EventSigner, Outbox
 from node_agent.agent.world import Drive, InlineDrive, World
 from node_agent.attempt.claims import Self
@@ -208,8 +208,10 @@ class NodeAgent:
         if state.least is None:
             self._pace = None
             return most
-        now = self.world.clock.mono_ms()
-        self._pace = paced(self._pace, min(state.least, most), most, self._seen(now), now, self.world.tempo)
+        now, tempo = self.world.clock.mono_ms(), self.world.tempo
+        facts = self._seen(now)
+        pressure = pressure_of(facts, self.job.uses(), now)
+        self._pace = paced(self._pace, min(state.least, most), most, facts, now, tempo, pressure)
         return self._pace.slots
 
     def free_slots(self) -> int:

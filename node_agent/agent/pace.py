@@ -1,14 +1,17 @@
 """Decides how many attempts a machine takes at once, between its owner's bounds: fewer when it is strained.
 
-It never flaps: what strains a machine has to last before a slot goes, has to be over for longer before one
-comes back, and between the two lies a band in which nothing changes.
+Its models strain it, too, as far as they tell: a queue in a model server that its runs use, and a provider's
+rate limit that is nearly used up. It never flaps: what strains a machine has to last before a slot goes, has
+to be over for longer before one comes back, and between the two lies a band in which nothing changes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
+from node_agent.attempt.gateways import ModelUse
 from node_agent.tempo import Tempo
 from node_agent.wire.node import NodeFacts
 
@@ -18,6 +21,10 @@ STRAINED_MEMORY, CALM_MEMORY = 0.08, 0.2
 """The share of the memory that a program may still have."""
 STRAINED_HEAT, CALM_HEAT = 90.0, 80.0
 """Degrees Celsius of the hottest sensor."""
+STRAINED_QUEUE, CALM_QUEUE = 2, 0
+"""Calls that wait in a model server's own queue."""
+STRAINED_LEFT, CALM_LEFT = 10, 30
+"""Percent of a provider's rate limit that are left."""
 
 
 class Strain(Enum):
@@ -41,7 +48,33 @@ class Pace:
     why: str = ""
 
 
-def strain_of(facts: NodeFacts) -> tuple[Strain, str]:
+@dataclass(frozen=True, slots=True)
+class ModelPressure:
+    """Of the models of all agents at work: `waiting` calls in the queue of `server`, and `left` percent of
+    the rate limit of a provider that `runtime` asks. As it is by default: nobody tells of either."""
+
+    waiting: int = 0
+    server: str = ""
+    left: int = 100
+    runtime: str = ""
+
+
+NO_PRESSURE = ModelPressure()
+
+
+def pressure_of(facts: NodeFacts, uses: Iterable[ModelUse], now_ms: int) -> ModelPressure:
+    """The longest queue, and the limit nearest to its end; what was told too long ago is not known."""
+    uses = tuple(uses)
+    used = {one.endpoint for one in uses}
+    queues = [
+        (one.waiting, one.name) for one in facts.endpoints if one.name in used and one.waiting is not None
+    ]
+    limits = [(one.count.left, one.runtime) for one in uses if one.count is not None
+              and one.count.left is not None and now_ms < one.count.left_until_ms]  # fmt: skip
+    return ModelPressure(*max(queues, default=(0, "")), *min(limits, default=(100, "")))
+
+
+def strain_of(facts: NodeFacts, models: ModelPressure = NO_PRESSURE) -> tuple[Strain, str]:
     """With the words for what strains it."""
     load = facts.load_1m / facts.cpus
     free = facts.memory_free / facts.memory if facts.memory_free is not None and facts.memory else 1.0
@@ -50,16 +83,31 @@ def strain_of(facts: NodeFacts) -> tuple[Strain, str]:
         f"load {facts.load_1m:.1f} on {facts.cpus} cores" if load >= STRAINED_LOAD else "",
         f"{free:.0%} of its memory left" if free <= STRAINED_MEMORY else "",
         f"{heat:.0f} degrees" if heat >= STRAINED_HEAT else "",
+        f"{models.waiting} calls wait in the queue of {models.server}"
+        if models.waiting >= STRAINED_QUEUE
+        else "",
+        f"{models.left}% left of the rate limit of {models.runtime}'s provider"
+        if models.left <= STRAINED_LEFT
+        else "",
     ]
     if any(words):
         return Strain.STRAINED, ", ".join(filter(None, words))
     calm = load <= CALM_LOAD and free >= CALM_MEMORY and heat <= CALM_HEAT
+    calm = calm and models.waiting <= CALM_QUEUE and models.left >= CALM_LEFT
     return (Strain.CALM if calm else Strain.FAIR), ""
 
 
-def paced(pace: Pace | None, least: int, most: int, facts: NodeFacts, now_ms: int, tempo: Tempo) -> Pace:
+def paced(
+    pace: Pace | None,
+    least: int,
+    most: int,
+    facts: NodeFacts,
+    now_ms: int,
+    tempo: Tempo,
+    models: ModelPressure = NO_PRESSURE,
+) -> Pace:
     """The pace after another look. `pace` None: the first look, with all slots."""
-    strain, words = strain_of(facts)
+    strain, words = strain_of(facts, models)
     if pace is None:
         return Pace(most, strain, now_ms)
     slots = min(max(pace.slots, least), most)

@@ -58,6 +58,10 @@ class ModelCount:
     """Terms of answers whose price is not known, such as a tier."""
     beyond: Decimal = Decimal(0)
     """So many dollars of the usage's are for the dearest price that these may have."""
+    left: int | None = None
+    """Percent of the provider's rate limit that are left, as its last answer told; None: it does not tell."""
+    left_until_ms: int = 0
+    """That counts until then, on the monotonic clock."""
 
     @property
     def wrapped(self) -> str:
@@ -125,6 +129,15 @@ class ModelCount:
 
 def _words(usage: Usage) -> str:
     return f"{usage.input_tokens} in, {usage.cached_tokens} from cache, {usage.output_tokens} out"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUse:
+    """An agent at work. `endpoint`: of this node, where its model is on one; `count`: of its gateway."""
+
+    runtime: str
+    endpoint: str | None
+    count: ModelCount | None
 
 
 class Gateways(Protocol):

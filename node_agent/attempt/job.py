@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from node_agent.attempt.context import Case, Context, Finished, Progressed, Turn, Wait
 from node_agent.attempt.finishing import clean_up, commit, gate, publish, push, seal
 from node_agent.attempt.fleet_calls import lay_fleet_answer
+from node_agent.attempt.gateways import ModelUse
 from node_agent.attempt.ports import DiskFull, LinkDown, StepFailed
 from node_agent.attempt.records import JournalRecord, Note
 from node_agent.attempt.starting import attend, hold, prepare, spawn
 from node_agent.attempt.verdict import Fault
-from node_agent.attempt.watch import signed_answer
+from node_agent.attempt.watch import OutputWatch, signed_answer
 from node_agent.attempt.working import follow
 from node_agent.wire.control import FleetAnswers, PersonAnswers, PersonSays, TurnControl
 from node_agent.wire.failure import FailureKind
@@ -93,12 +94,19 @@ class Job:
 
     def signs(self) -> list[Signs]:
         """The signs of life of all agents that were looked at. From any thread."""
-        now, found = self._context.clock.mono_ms(), list[Signs]()
+        now = self._context.clock.mono_ms()
+        return [signs for case, watch in self._at_work() for signs in watch.signs.ages(case.identity, now)]
+
+    def uses(self) -> list[ModelUse]:
+        """The models of the same agents. From any thread."""
+        each = [(case.order, watch.count) for case, watch in self._at_work()]
+        return [ModelUse(order.runtime, order.endpoint, count) for order, count in each]
+
+    def _at_work(self) -> Iterator[tuple[Case, OutputWatch]]:
         for identity, case in list(self._cases.items()):
-            entry = self._context.journal.get(identity)
-            if case.watch is not None and entry is not None and entry.mark is Mark.SPAWNED:
-                found += case.watch.signs.ages(identity, now)
-        return found
+            entry, watch = self._context.journal.get(identity), case.watch
+            if watch is not None and entry is not None and entry.mark is Mark.SPAWNED:
+                yield case, watch
 
     def resend(self, identity: AttemptId) -> None:
         """The coordinator misses bytes: send them and the receipt again with the next step."""

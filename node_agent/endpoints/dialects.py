@@ -26,6 +26,7 @@ from node_agent.endpoints.asking import (
     word,
 )
 from node_agent.wire.endpoint import Dialect, ModelFact, ModelWire, Residence
+from node_agent.wire.model import MOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class ServerReading:
     locked: bool = False
     seen: SlotCount | None = None
     """The slots as seen, to judge its progress; None: they cannot be seen."""
+    waiting: int | None = None
+    """Calls in its own queue; None: it does not tell."""
 
 
 FIRST_GAP_MS, LONGEST_GAP_MS = 600_000, 6 * 3_600_000
@@ -74,6 +77,8 @@ class Memory:
     wires: tuple[ModelWire, ...] | None = None
     shown: dict[str, object] = field(default_factory=dict)
     asks_slots: bool = True
+    tells_queue: bool = True
+    """Whether it may have figures: one that has none is asked once."""
     slots_due_ms: int = 0
     gap_ms: int = FIRST_GAP_MS
 
@@ -340,6 +345,7 @@ def read_llamacpp(ask: ServerClient, memory: Memory) -> ServerReading:
         slots=total,
         slots_free=None if seen is None or seen.silent else max(total - len(seen.busy), 0),
         seen=seen,
+        waiting=None if seen is None or seen.silent else _queue(ask, Dialect.LLAMACPP, memory),
     )
 
 
@@ -367,6 +373,28 @@ def _slots(ask: ServerClient, path: str, total: int) -> SlotCount | None:
         return None
     busy = [one for one in answer.value if isinstance(one, dict) and one.get("is_processing") is True]
     return SlotCount(total, tuple(_slot(one) for one in busy))
+
+
+_QUEUES = {
+    Dialect.LLAMACPP: "llamacpp:requests_deferred",
+    Dialect.VLLM: "vllm:num_requests_waiting",
+    Dialect.SGLANG: "sglang:num_queue_reqs",
+}
+"""The figure of each kind of server, in Prometheus' text, which llama.cpp and SGLang tell if so started."""
+
+
+def _queue(ask: ServerClient, dialect: Dialect, memory: Memory) -> int | None:
+    """Calls that wait there, of all its models; None where it does not tell."""
+    if not memory.tells_queue:
+        return None
+    try:
+        answer = ask.get("/metrics")
+    except Silent:
+        return None
+    memory.tells_queue = answer.status in (200, 503)
+    text = answer.body.decode("utf-8", "replace") if answer.status == 200 else ""
+    found = re.findall(rf"^{_QUEUES[dialect]}(?:{{.*}})? (\d+(?:\.\d+)?(?:e\+\d\d)?)\s*$", text, re.MULTILINE)
+    return min(int(sum(map(float, found))), MOST) if found else None
 
 
 def _slot(one: Mapping[str, Any]) -> Slot:
@@ -428,4 +456,5 @@ def read(dialect: Dialect, ask: ServerClient, memory: Memory) -> ServerReading:
                     *(wire for path, wire in _WIRE_PATHS.items() if path in paths),
                 )
             models = tuple(_listed_model(one, Residence.LOADED) for one in listed)
-            return ServerReading(_version(ask) if dialect is Dialect.VLLM else None, models, memory.wires)
+            version = _version(ask) if dialect is Dialect.VLLM else None
+            return ServerReading(version, models, memory.wires, waiting=_queue(ask, dialect, memory))

@@ -154,6 +154,7 @@ def fact(name: str, place: EndpointAddress, known: KnownServer, now_ms: int) -> 
         fix=fix,
         slots=place.slots or reading.slots,
         slots_free=reading.slots_free,
+        waiting=reading.waiting,
         wires=place.wires or reading.wires,
         free=place.costs_nothing,
         age_ms=max(now_ms - known.seen_ms, 0),

@@ -75,6 +75,10 @@ class Count:
     """Terms of answers whose price is not known, in words: `usd` has the dearest that may apply."""
     beyond: str = "0"
     """So many dollars of `usd` are for that: the rest is the least."""
+    left: int | None = None
+    """Percent of the provider's rate limit that its last answer has left; None: it does not tell."""
+    left_until_s: int = 0
+    """That counts until then, in seconds of CLOCK_MONOTONIC."""
 
     @property
     def source(self) -> Literal["unknown", "local", "metered", "assumed"]:

@@ -320,6 +320,8 @@ class GatewayProcesses:
             count.waiting,
             count.unsure,
             Decimal(count.beyond),
+            count.left,
+            1_000 * count.left_until_s,
         )
 
     def close(self, folder: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import ipaddress
+import re
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -130,6 +131,7 @@ def _fits(host: str, rule: str) -> bool:
 
 
 LONGEST_WAIT_S = 86_400
+TOO_MANY = 429
 KEPT = 4
 
 
@@ -272,3 +274,22 @@ def wait_asked(head: Head) -> int:
     """The whole seconds that the server asks its caller to wait; 0 when it does not, or names a date."""
     text = head.get("retry-after").strip().partition(".")[0]
     return min(int(text), LONGEST_WAIT_S) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
+_OF = ("requests", "tokens", "input-tokens", "output-tokens")
+_RATES = (
+    *((f"anthropic-ratelimit-{of}-remaining", f"anthropic-ratelimit-{of}-limit") for of in _OF),
+    *((f"x-ratelimit-remaining-{of}", f"x-ratelimit-limit-{of}") for of in _OF),
+)
+"""Names of headers: what is left, and of how much."""
+_OF_LIMIT = re.compile(r"[0-9]{1,15}/[0-9]{1,15}")
+
+
+def rate_left(status: int, head: Head) -> int | None:
+    """Percent of the provider's rate limit that are left, of the limit that is nearest to its end; 0 where it
+    refuses by one; None: it does not tell."""
+    if status == TOO_MANY:
+        return 0
+    told = [(head.get(left), head.get(limit)) for left, limit in _RATES]
+    good = [(int(left), int(limit)) for left, limit in told if _OF_LIMIT.fullmatch(f"{left}/{limit}")]
+    return min([min(100, 100 * left // limit) for left, limit in good if limit], default=None)

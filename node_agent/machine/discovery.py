@@ -246,11 +246,12 @@ def with_local_fix(fact: RuntimeFact, home: Path, node: str, trouble: str = "") 
 
 @dataclass(frozen=True, slots=True)
 class OtherFacts:
-    """Facts from other parts of the node agent: isolation, problems and model servers."""
+    """Facts from other parts of the node agent: isolation, problems, model servers and names of variables."""
 
     isolation: Isolation = Isolation.NONE
     problems: tuple[NodeProblem, ...] = ()
     endpoints: tuple[EndpointFact, ...] = ()
+    variables: tuple[str, ...] | None = None
 
 
 class MachineProbe:
@@ -297,6 +298,7 @@ class MachineProbe:
             allows=self.ceiling().told(),
             repositories=copies(self._home),
             room=self._disk_use.look(),
+            variables=others.variables,
             wall_ms=self._clock.wall_ms(),
         )
 

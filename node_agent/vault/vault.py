@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.wire.clock import Clock
-from node_agent.wire.node import NodeProblem
+from node_agent.wire.node import MOST_VARIABLE_CHARS, MOST_VARIABLES, NodeProblem
 
 FRESH_MS = 60_000
 """How long a value from elsewhere is not asked for again: a command may be slow, or ask its own server."""
@@ -61,6 +61,12 @@ class Vault:
     def values(self) -> Mapping[str, str]:
         """Every name that has a value now."""
         return {**self._environ, **self._look().values}
+
+    def names(self) -> tuple[str, ...] | None:
+        """The names that have a value now, for a heartbeat; None: they are more than one carries."""
+        names = tuple(sorted(self.values()))
+        fit = len(names) <= MOST_VARIABLES and sum(map(len, names)) <= MOST_VARIABLE_CHARS
+        return names if fit else None
 
     def owned(self) -> frozenset[str]:
         """The names in the owner's file: all of their values are secrets."""

@@ -210,7 +210,8 @@ _ENDINGS = {Dialect.OLLAMA: ":latest", Dialect.LLAMACPP: ".gguf"}
 class EndpointFact(WireModel):
     """A model server. `name`: as in `NAME/MODEL`; `at`: host:port; `slots`: calls at once.
 
-    `fix`: how to repair a bad health. `age_ms`: since the last look. `free`: calls cost nothing.
+    `fix`: how to repair a bad health. `age_ms`: since the last look. `free`: calls cost nothing. `waiting`:
+    calls in its own queue, of whomever; None: it does not tell.
     """
 
     name: Word
@@ -222,6 +223,7 @@ class EndpointFact(WireModel):
     fix: Line = ""
     slots: Count | None = None
     slots_free: Count | None = None
+    waiting: Count | None = None
     wires: Annotated[tuple[ModelWire, ...], Few(8)] = ()
     free: bool = True
     age_ms: Lasted = 0

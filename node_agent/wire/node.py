@@ -126,6 +126,9 @@ class RoomFact(model.WireModel):
     bytes: model.Count
 
 
+MOST_VARIABLES, MOST_VARIABLE_CHARS = 300, 8_000
+
+
 class NodeFacts(model.WireModel):
     """The facts about the machine. Sizes are in bytes."""
 
@@ -154,6 +157,9 @@ class NodeFacts(model.WireModel):
     """Of which it has a copy, the one used last first."""
     room: Annotated[tuple[RoomFact, ...], model.Few(16)] = ()
     """What fills its disk, the largest first; empty: not measured yet."""
+    variables: Annotated[tuple[model.Name, ...], model.Few(MOST_VARIABLES)] | None = None
+    """The names, never the values, of its variables and secrets that have a value now; None: it does not tell
+    them, as an older node agent, or one that has more."""
     wall_ms: model.WallMillis
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from node_agent.wire.node import NodeFacts, NodeProblem, ProblemCode
 from node_agent.wire.policy import Isolation, Safety
@@ -35,6 +35,8 @@ class Candidate:
     """The request names another node."""
     near: int = 0
     """How far it came among the demands: the fix of the machine that came farthest is the one to name."""
+    unset: tuple[str, ...] = ()
+    """The variables of the run that have no value there; none of a node that does not tell them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +54,19 @@ class NodeRequirements:
     """Only where there is a sandbox."""
     turns: bool = False
     """Its program is to wait for words after an answer."""
+    env: tuple[str, ...] = ()
+    """The names of the node's variables that it is to see, if they have a value there."""
 
 
 def candidates(nodes: Sequence[NodeView], wish: NodeRequirements) -> tuple[Candidate, ...]:
     """Every node of the fleet, by name, each with its reason."""
     there = (view for view in nodes if view.node.removed is None)
-    return tuple(_judge(view, wish) for view in sorted(there, key=lambda v: v.node.name))
+    found = list[Candidate]()
+    for view in sorted(there, key=lambda v: v.node.name):
+        told = None if view.last is None else view.last.heartbeat.facts.variables
+        unset = () if told is None else tuple(name for name in wish.env if name not in told)
+        found.append(replace(_judge(view, wish), unset=unset))
+    return tuple(found)
 
 
 def _unlabelled(node: Node, key: str, value: str) -> Candidate:

@@ -414,7 +414,9 @@ def _put_together(
     due = estimate(request, catalogue, worker, limits)
     rules = narrowed(catalogue.rules, *requested.requested_networks(request, agent, catalogue))
     asked = (request.node, request.require, runtime.name, safety, request.repo)
-    wish = NodeRequirements(*asked, wanted, is_walled_by(request, agent, rules, runtime), bool(request.turns))
+    walled = is_walled_by(request, agent, rules, runtime)
+    settled = _settled(request, agent, catalogue, gates, workspace)
+    wish = NodeRequirements(*asked, wanted, walled, bool(request.turns), settled["env"])
     attempts = request.attempts or agent.max_attempts or defaults.max_attempts
     able = candidates(catalogue.nodes, wish)
     return Resolution(
@@ -438,11 +440,9 @@ def _put_together(
         candidates=able,
         due=replace(due, usd=Decimal(0)) if free else due,
         **_known(request, catalogue, worker),
-        **_settled(request, agent, catalogue, gates, workspace),
+        **settled,
         free=free,
         trusted=trusted_at(catalogue.nodes, needs),
-        env=tuple(dict.fromkeys((*project.env, *agent.env))),
-        secrets=tuple(dict.fromkeys((*project.secrets, *agent.secrets))),
         on_lost=request.on_lost or defaults.on_lost,
         max_attempts=attempts,
         verify_retries=requested.verify_retries(request, agent, runtime, attempts),
@@ -494,8 +494,9 @@ def _settled(
     gates: tuple[tuple[str, ...], ...],
     workspace: str,
 ) -> dict[str, Any]:
-    """The consequences of the settings: the share that explores, who verifies, and what is landed."""
-    defaults = catalogue.defaults
+    """The consequences of the settings: the share that explores, who verifies, what is landed, and the names
+    of variables and secrets."""
+    defaults, project = catalogue.defaults, catalogue.project
     on = requested.verify_on(request, catalogue, gates, workspace)
     asks = request.turns and (request.on_cap or defaults.on_cap) == "ask"
     more = {"more_usd": f"{defaults.sitting_usd:f}" if asks else ""}
@@ -504,8 +505,12 @@ def _settled(
     settings = {**more, **tries, "verify_on": on, "raised": raised}
     lands = _lands(request, agent, defaults, workspace, gates)
     says = defaults.project_says if request.retry_of is None else ""
-    project = {"project_says": says, "cache_key": catalogue.project.cache_key}
-    return {**settings, **project, "land": defaults.land, "lands": lands}
+    names = {
+        "env": tuple(dict.fromkeys((*project.env, *agent.env))),
+        "secrets": tuple(dict.fromkeys((*project.secrets, *agent.secrets))),
+    }
+    of_project = {"project_says": says, "cache_key": project.cache_key, **names}
+    return {**settings, **of_project, "land": defaults.land, "lands": lands}
 
 
 def _lands(

@@ -194,6 +194,8 @@ class Vllm:
     owner: str = "vllm"
     server: str = "uvicorn"
     harm: list[str] = field(default_factory=list)
+    queue: int = 0
+    """Calls that wait, in its figures."""
 
     def answer(self, asked: Asked) -> Reply:
         if (
@@ -207,6 +209,8 @@ class Vllm:
                 card: dict[str, Any] = {"id": "Qwen/Qwen3-8B", "object": "model", "max_model_len": 40_960}
                 card["owned_by"] = self.owner
                 return Reply(200, {"object": "list", "data": [card]})
+            case "GET", "/metrics" if self.owner == "vllm":
+                return Reply(200, f'vllm:num_requests_waiting{{engine="0"}} {self.queue}.0\n')
             case "GET", "/version" if self.owner == "vllm":
                 return Reply(200, {"version": "0.11.0"})
             case "GET", "/openapi.json":

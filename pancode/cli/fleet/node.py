@@ -175,7 +175,8 @@ def set_(
     """Change a machine's slots and labels, at once.
 
     With bounds, as 1-8, the machine takes fewer by itself while its load, its memory or its heat strains it,
-    and more again when it is calm: pancode fleet status, pancode why RUN.
+    calls wait in the queue of a model server that its runs use, or a provider's rate limit is nearly used up,
+    and more again when all that is over: pancode fleet status, pancode why RUN.
 
     What runs or was offered stays where it is. A machine that is away hears of its slots when it is back;
     fewer are heeded at once.

@@ -52,17 +52,17 @@ def _node(resolution: Resolution) -> GateVerdict:
         fix = nearest[0].fix if nearest else "pancode fleet status"
         return refused(NAME, f"Dispatch blocked: no node can take it: {_listed(shown)}", fix)
     ready = [c for c in fitting if c.ready]
+    odd, fixes = _odd(resolution, ready or fitting)
     if not ready:
         fix = next((c.fix for c in fitting if c.fix), "pancode fleet status")
-        return warned(NAME, f"it would wait: {_listed(fitting)}", fix)
+        return warned(NAME, "; ".join((f"it would wait: {_listed(fitting)}", *odd)), "; ".join((fix, *fixes)))
     model = f" with {resolution.ref.text}" if resolution.ref else ""
     names = ", ".join(c.name for c in ready[:_SHOWN])
     words = f"runtime {resolution.runtime.name}{model} on {names}"
-    odd, fixes = _odd(resolution)
     return warned(NAME, "; ".join((words, *odd)), "; ".join(fixes)) if odd else passed(NAME, words)
 
 
-def _odd(resolution: Resolution) -> tuple[list[str], list[str]]:
+def _odd(resolution: Resolution, asked: list[Candidate]) -> tuple[list[str], list[str]]:
     """Warnings that need not be errors, with the command that helps.
 
     The level in the settings is a wish for all runs; a runtime that does not know the level ignores it.
@@ -76,6 +76,13 @@ def _odd(resolution: Resolution) -> tuple[list[str], list[str]]:
     if resolution.unlisted:
         odd.append(resolution.unlisted)
         fixes.append(f"pancode models --runtime {resolution.runtime.name}")
+    absent = [name for name in resolution.env if all(name in one.unset for one in asked)]
+    if absent:
+        more = f" and {len(asked) - _SHOWN} more" if len(asked) > _SHOWN else ""
+        has, where = "has" if len(absent) == 1 else "have", ", ".join(one.name for one in asked[:_SHOWN])
+        odd.append(f"env: {', '.join(absent)} {has} no value on {where}{more}")
+        commands = [f"pancode node secret set {one.name} {name}" for name in absent for one in asked]
+        fixes += commands[:_SHOWN]
     return odd, fixes
 
 

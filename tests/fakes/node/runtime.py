@@ -23,6 +23,7 @@ from node_agent.policy.judging import NO_BOUNDS, Bounds
 from node_agent.runtimes.base import ExitInfo
 from node_agent.runtimes.limits import LimitReset
 from node_agent.shim.spool import PhasePlan
+from node_agent.wire.endpoint import EndpointFact
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.node import NodeFacts, NodeProblem, RuntimeFact
 from node_agent.wire.order import Order
@@ -127,6 +128,7 @@ class MemoryFacts:
     def __init__(self, host: MemoryHost, runtimes: tuple[str, ...] = ("shell", "scripted")) -> None:
         self._host, self._runtimes = host, runtimes
         self.top, self.load = Ceiling(), 0.0
+        self.endpoints: tuple[EndpointFact, ...] = ()
         self.finds: Callable[[str], RuntimeFact] = lambda name: RuntimeFact(name=name, state="ok")
 
     def boot_id(self) -> str:
@@ -144,6 +146,7 @@ class MemoryFacts:
             load_1m=self.load,
             isolation=Isolation.NONE,
             runtimes=tuple(self.finds(name) for name in self._runtimes),
+            endpoints=self.endpoints,
             wall_ms=self._host.clock.wall_ms(),
             shut=NodeProblem(what="the disk is full", fix="free disk") if self._host.full else None,
             allows=self.top.told(),

@@ -148,12 +148,12 @@ def test_a_llama_cpp_that_loads_its_model(table: Look) -> None:
 
 
 def test_vllm_says_what_it_speaks(table: Look) -> None:
-    with serving(Vllm()) as server:
+    with serving(Vllm(queue=3)) as server:
         looked = table(server.port)
         looked.look()
         told = only(looked)
         assert server.paths.count("/openapi.json") == 1
-    assert (told.dialect, told.version, told.slots) == (Dialect.VLLM, "0.11.0", None)
+    assert (told.dialect, told.version, told.slots, told.waiting) == (Dialect.VLLM, "0.11.0", None, 3)
     assert told.wires == (ModelWire.CHAT, ModelWire.RESPONSES, ModelWire.MESSAGES)
     assert [(m.id, m.ctx_usable, m.residence) for m in told.models] == [
         ("Qwen/Qwen3-8B", 40_960, Residence.LOADED)
@@ -164,6 +164,7 @@ def test_sglang_by_the_owner_of_its_list(table: Look) -> None:
     with serving(Sglang()) as server:
         told = only(table(server.port))
     assert (told.dialect, told.version, told.wires[0]) == (Dialect.SGLANG, None, ModelWire.CHAT)
+    assert told.waiting is None, "it was started without figures"
     assert [(m.id, m.ctx_usable) for m in told.models] == [("Qwen/Qwen3-8B", 40_960)]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from node_agent.wire.clock import SystemClock
 from node_agent.wire.receipt import Usage
 from tests.bench.processes import peak_kib
 from tests.crowd import crowded
@@ -100,6 +101,28 @@ def test_a_server_s_errors_are_passed_on_as_they_are(lab: Lab, name: str, expect
         assert status == expected and b"PanCode" not in said
         count = agent.counted()
         assert (count.calls.failed, count.usage.cost_usd, tokens(count.usage)) == (1, Decimal(0), (0, 0))
+
+
+def test_what_the_last_answer_tells_of_a_rate_limit_counts_for_a_while(lab: Lab) -> None:
+    rate = {"x-ratelimit-limit-requests": 50, "x-ratelimit-remaining-requests": 4}
+    answered = {"status": 200, "headers": rate, "body": {"choices": []}, "times": 1}
+    turn = {"text": "hi", "fault": answered}
+    with FakeModel({"turns": [turn]}) as model:
+        lab.point("opencode", model.url)
+        agent = lab.open(order_of("opencode"))
+        path, body = request("chat", False)
+        assert agent.post(path, body)[0] == 200
+        told = agent.gateways.count(agent.folder)
+        now_ms = SystemClock().mono_ms()
+        assert told is not None and told.left == 8 and now_ms < told.left_until_ms <= now_ms + 60_000
+        assert agent.post(path, body)[0] == 200
+        assert agent.counted().left is None, "this one tells nothing"
+    with FakeModel({"turns": [{"fault": {"status": 429, "retry_after": 600}}]}) as model:
+        lab.point("opencode", model.url)
+        agent = lab.open(order_of("opencode"), "b")
+        assert agent.post(path, body)[0] == 429
+        told, now_ms = agent.counted(), SystemClock().mono_ms()
+        assert told.left == 0 and told.left_until_ms > now_ms + 500_000, "as long as it asks to be left alone"
 
 
 def test_a_broken_stream_is_broken_for_the_agent_and_unread_for_us(lab: Lab) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,13 @@ from typing import Any
 import pytest
 
 from node_agent.gateway import spec as places
+from node_agent.machine import discovery
+from node_agent.wire.control import SetSlots
 from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.node import Ask
 from node_agent.wire.order import Order
 from node_agent.wire.receipt import Claims
+from node_agent.wiring import Parts
 from tests.fakemodel import FakeModel, preset
 from tests.integration.node.gateway_world import KEY, GatewayWorld
 from tests.integration.node.node_world import until
@@ -75,6 +80,42 @@ def test_the_gateway_s_count_is_in_the_receipt_beside_the_claim(
     assert claims.claimed.input_tokens == 2400 and claims.calls.requests == 2
     assert not claims.findings
     assert places.running(world.attempt) is None, "it ended with the attempt"
+
+
+class QuickWorld(GatewayWorld):
+    """Its node agent takes a slot away after half a second of strain."""
+
+    def built(self) -> Parts:
+        parts = super().built()
+        tempo = replace(parts.world.tempo, tighten_ms=500)
+        return replace(parts, world=replace(parts.world, tempo=tempo))
+
+
+def test_a_rate_limit_that_is_nearly_used_up_takes_a_slot_and_the_node_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calm = {"memory_free": lambda: None, "heat": lambda: None}  # whatever else this machine does
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.1, 0.1, 0.1))
+    for name, told in calm.items():
+        monkeypatch.setattr(discovery, name, told)
+    used = {"input_tokens": 1, "cache_read_input_tokens": 0, "output_tokens": 1}
+    rate = {"anthropic-ratelimit-requests-limit": 50, "anthropic-ratelimit-requests-remaining": 2}
+    answer = {"type": "message", "model": MODEL, "content": [], "stop_reason": "end_turn", "usage": used}
+    fault = {"status": 200, "headers": rate, "body": answer}
+    with FakeModel({"api_key": KEY, "turns": [{"fault": fault}]}) as model:
+        world = QuickWorld(tmp_path, model, "claude", fake_claude(tmp_path))
+        world.begin()
+        try:
+            world.coordinator.tell(SetSlots(slots=2, least=1))
+            world.coordinator.push(acts(world, ("ask", MODEL), ("wait", "30")))
+
+            def fewer() -> Ask | None:
+                beat = world.coordinator.heartbeat()
+                return beat.ask if beat is not None and beat.ask.slots == 1 else None
+
+            assert until(fewer, "one slot less").why == "4% left of the rate limit of claude's provider"
+        finally:
+            world.end()
 
 
 def test_a_claim_that_differs_is_a_finding(world: GatewayWorld) -> None:

@@ -13,6 +13,7 @@ from node_agent.runner.runner import spawned_in
 from node_agent.wire.control import StopControl
 from node_agent.wire.event import Progress
 from node_agent.wire.failure import FailureKind, Outcome
+from node_agent.wire.node import Heartbeat
 from node_agent.wire.order import Gate, Limits
 from tests.integration.git.repos import snap, tree_of
 from tests.integration.node.node_world import RUN, NodeWorld, attempt_of, processes_of, until
@@ -44,6 +45,18 @@ def test_a_git_run_with_a_gate(world: NodeWorld) -> None:
         assert len(world.log(order.identity, blob.name)) == blob.size
     assert not (world.home.root / "work" / str(order.identity)).exists()
     until(lambda: processes_of(order.identity) == [])  # the last shim leaves a moment after its record
+
+
+def test_a_heartbeat_names_what_has_a_value_there_and_tells_none(world: NodeWorld) -> None:
+    world.home.secrets.write_text('{"NPM_TOKEN": "npm-1234567", "GONE": {"file": "/nowhere"}}')
+
+    def told() -> Heartbeat | None:
+        beat = world.coordinator.heartbeat()
+        return beat if beat is not None and "NPM_TOKEN" in (beat.facts.variables or ()) else None
+
+    beat = until(told, "the name is told")
+    assert beat.facts.variables is not None and "PATH" in beat.facts.variables
+    assert "GONE" not in beat.facts.variables and "npm-1234567" not in beat.model_dump_json()
 
 
 def test_what_a_gate_reports_is_in_the_receipt_and_is_no_change(world: NodeWorld) -> None:

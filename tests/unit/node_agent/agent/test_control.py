@@ -13,6 +13,7 @@ from node_agent.wire.control import (
     StopControl,
     Tombstone,
 )
+from node_agent.wire.endpoint import Dialect, EndpointFact
 from node_agent.wire.event import Interrupting
 from node_agent.wire.failure import OrderRefusal, Outcome
 from node_agent.wire.identity import Mark
@@ -21,6 +22,7 @@ from tests.fakes.node import Script
 from tests.fakes.node.runtime import MemoryFacts
 from tests.unit.node_agent.stage import (
     COORDINATOR,
+    LONG,
     RUN,
     STRANGER,
     Stage,
@@ -66,6 +68,22 @@ def test_between_bounds_it_takes_fewer_while_it_is_strained_and_says_so() -> Non
     assert stage.go(400_000, lambda: stage.agent.slots() == 1), "the bounds are kept"
     stage.tell(SetSlots(slots=3))
     assert stage.go(10_000, lambda: stage.agent.slots() == 3), "a number is a number"
+
+
+def test_a_queue_at_the_server_of_its_runs_takes_slots_and_one_at_another_server_takes_none() -> None:
+    stage = Stage(script=lambda _: LONG)
+    stage.push(order_of(endpoint="own", model="m"))
+    assert stage.go(20_000, lambda: len(stage.host.spawns) == 1)
+    stage.tell(SetSlots(slots=3, least=1))
+    facts = stage.agent.world.facts
+    assert isinstance(facts, MemoryFacts)
+    facts.endpoints = (EndpointFact(name="other", dialect=Dialect.VLLM, at="h:1", waiting=9),)
+    assert not stage.go(200_000, lambda: stage.agent.slots() < 3)
+    facts.endpoints = (EndpointFact(name="own", dialect=Dialect.VLLM, at="h:1", waiting=5),)
+    assert stage.go(300_000, lambda: stage.agent.slots() == 1)
+    stage.go(10_000)
+    beat = stage.heartbeat()
+    assert beat is not None and beat.ask.why == "5 calls wait in the queue of own"
 
 
 def test_drain_refuses_and_ends_nothing() -> None:

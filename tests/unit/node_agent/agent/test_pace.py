@@ -6,9 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node_agent.agent.pace import Pace, Strain, paced, strain_of
+from node_agent.agent.pace import ModelPressure, Pace, Strain, paced, pressure_of, strain_of
+from node_agent.attempt.gateways import ModelCount, ModelUse
 from node_agent.tempo import Tempo
+from node_agent.wire.endpoint import Dialect, EndpointFact
 from node_agent.wire.node import NodeFacts
+from node_agent.wire.receipt import ModelCalls, Usage
 from tests.unit.node_agent.wire.samples import facts
 
 TEMPO = Tempo()
@@ -21,25 +24,38 @@ def seen(load: float = 0.1, free: int | None = 8 << 30, heat: float | None = 40.
     return facts().model_copy(update=more)
 
 
-def looks(pace: Pace | None, machine: NodeFacts, minutes: float, begin_ms: int = 0) -> Pace:
+CALM = ModelPressure()
+
+
+def looks(
+    pace: Pace | None, machine: NodeFacts, minutes: float, begin_ms: int = 0, models: ModelPressure = CALM
+) -> Pace:
     for at in range(0, int(minutes * 60_000) + 1, LOOK_MS):
-        pace = paced(pace, 1, 4, machine, begin_ms + at, TEMPO)
+        pace = paced(pace, 1, 4, machine, begin_ms + at, TEMPO, models)
     assert pace is not None
     return pace
 
 
+QUEUED, USED_UP = ModelPressure(waiting=3, server="vllm"), ModelPressure(left=7, runtime="claude")
+
+
 @pytest.mark.parametrize(
-    ("machine", "words"),
+    ("machine", "models", "words"),
     [
-        (seen(load=7.0), "load 7.0 on 4 cores"),
-        (seen(free=1 << 30), "6% of its memory"),
-        (seen(heat=95), "95 deg"),
+        (seen(load=7.0), CALM, "load 7.0 on 4 cores"),
+        (seen(free=1 << 30), CALM, "6% of its memory"),
+        (seen(heat=95), CALM, "95 deg"),
+        (seen(), QUEUED, "3 calls wait in the queue of vllm"),
+        (seen(), USED_UP, "7% left of the rate limit of claude's provider"),
+        (seen(load=7.0), USED_UP, "load 7.0 on 4 cores, 7% left of"),
     ],
 )
-def test_each_strain_that_lasts_takes_slots_down_to_the_least(machine: NodeFacts, words: str) -> None:
-    assert looks(None, machine, 0.5).slots == 4, "a short one takes none"
-    assert looks(None, machine, 1).slots == 3
-    down = looks(None, machine, 10)
+def test_each_strain_that_lasts_takes_slots_down_to_the_least(
+    machine: NodeFacts, models: ModelPressure, words: str
+) -> None:
+    assert looks(None, machine, 0.5, models=models).slots == 4, "a short one takes none"
+    assert looks(None, machine, 1, models=models).slots == 3
+    down = looks(None, machine, 10, models=models)
     assert down.slots == 1 and words in down.why
     up = looks(down, seen(), 4, 600_000)
     assert up.slots == 2 and words in up.why, "one after the other"
@@ -53,20 +69,32 @@ def test_what_a_machine_does_not_tell_strains_nothing() -> None:
 
 def test_between_the_two_nothing_changes() -> None:
     down = looks(None, seen(load=7.0), 2)
-    assert looks(down, seen(load=5.0), 60, 200_000).slots == down.slots
+    for machine, models in (
+        (seen(load=5.0), CALM),
+        (seen(), ModelPressure(waiting=1, server="vllm")),
+        (seen(), ModelPressure(left=20, runtime="claude")),
+    ):
+        assert looks(down, machine, 60, 200_000, models).slots == down.slots
 
 
-@given(st.lists(st.sampled_from([0.1, 3.0, 4.5, 7.0, 20.0]), min_size=2, max_size=200))
-def test_it_never_flaps_and_never_leaves_its_bounds(loads: list[float]) -> None:
+LOADS = st.sampled_from([0.1, 3.0, 4.5, 7.0, 20.0])
+PRESSURES = st.builds(
+    ModelPressure, waiting=st.sampled_from([0, 0, 0, 1, 9]), left=st.sampled_from([100, 100, 100, 20, 0])
+)
+
+
+@given(st.lists(st.tuples(LOADS, PRESSURES), min_size=2, max_size=200))
+def test_it_never_flaps_and_never_leaves_its_bounds(looked: list[tuple[float, ModelPressure]]) -> None:
     pace, before, changed_ms = paced(None, 2, 6, seen(), 0, TEMPO), 6, 0
-    for number, load in enumerate(loads, 1):
+    for number, (load, models) in enumerate(looked, 1):
         now = number * LOOK_MS
-        pace = paced(pace, 2, 6, seen(load=load), now, TEMPO)
+        pace = paced(pace, 2, 6, seen(load=load), now, TEMPO, models)
         assert 2 <= pace.slots <= 6 and abs(pace.slots - before) <= 1
         if pace.slots != before:
             assert now - changed_ms >= TEMPO.tighten_ms, "never twice within a minute"
             if pace.slots > before:
-                assert all(one <= 3.6 for one in loads[max(0, number - 6) : number]), (
+                calm = looked[max(0, number - 6) : number]
+                assert all(one <= 3.6 and (of.waiting, of.left) == (0, 100) for one, of in calm), (
                     "after three calm minutes"
                 )
             before, changed_ms = pace.slots, now
@@ -75,3 +103,27 @@ def test_it_never_flaps_and_never_leaves_its_bounds(loads: list[float]) -> None:
 def test_bounds_that_its_owner_changes_hold_at_once() -> None:
     assert paced(looks(None, seen(), 1), 1, 2, seen(), 99_000, TEMPO).slots == 2
     assert paced(looks(None, seen(load=9.0), 9), 3, 4, seen(load=9.0), 900_000, TEMPO).slots == 3
+
+
+def use(endpoint: str | None = None, left: int | None = None, runtime: str = "claude") -> ModelUse:
+    count = ModelCount(Usage(), ModelCalls(), left=left, left_until_ms=90_000)
+    return ModelUse(runtime, endpoint, count)
+
+
+def test_only_models_of_agents_at_work_press_and_what_nobody_tells_does_not() -> None:
+    queues = {"busy": 9, "own": 2, "mute": None}
+    servers = tuple(
+        EndpointFact(name=name, dialect=Dialect.VLLM, at="h:1", waiting=waiting)
+        for name, waiting in queues.items()
+    )
+    machine = seen().model_copy(update={"endpoints": servers})
+    assert pressure_of(machine, [], 0) == pressure_of(machine, [use("mute"), use()], 0) == CALM
+    agents = [
+        use("own"),
+        use("mute"),
+        use(left=40),
+        use(left=0, runtime="codex"),
+        ModelUse("shell", None, None),
+    ]
+    assert pressure_of(machine, iter(agents), 0) == ModelPressure(2, "own", 0, "codex")
+    assert pressure_of(machine, agents, 90_000).left == 100, "what was told too long ago is not known"

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from node_agent.endpoints.dialects import LM1, ServerKind, identify
+from node_agent.endpoints.dialects import LM1, Memory, ServerKind, identify, read
 from node_agent.wire.endpoint import Dialect
+from node_agent.wire.model import MOST
 from tests.unit.node_agent.endpoints.answering import ToolResults
 
 LISTED = (200, {"object": "list", "data": [{"id": "m", "owned_by": "me"}]})
@@ -73,3 +74,47 @@ def test_lm_studio_is_asked_its_own_question_first_where_it_usually_is() -> None
     told = ToolResults({LM1: (200, {"models": [LM_MODEL]})}, other=UNEXPECTED)
     identify(told, 1234)
     assert told.asked == [LM1]  # each other question is an [ERROR] in its owner's log
+
+
+VLLM_FIGURES = """# TYPE vllm:num_requests_waiting gauge
+vllm:num_requests_waiting{engine="0",model_name="a}b"} 3.0
+vllm:num_requests_waiting{engine="1",model_name="m"} 2.0
+vllm:num_requests_waiting_by_reason{engine="0"} 40.0
+vllm:num_requests_running{engine="0"} 8.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("dialect", "figures", "waiting"),
+    [
+        (Dialect.VLLM, (200, VLLM_FIGURES), 5),
+        (Dialect.SGLANG, (200, "sglang:num_queue_reqs 1.2e+01\n"), 12),
+        (Dialect.VLLM, (200, "vllm:num_requests_waiting NaN\nnonsense"), None),
+        (Dialect.VLLM, (200, "vllm:num_requests_waiting 9e+99\n"), MOST),
+        (Dialect.VLLM, None, None),
+        (Dialect.SGLANG, (404, "none"), None),
+    ],
+)
+def test_the_queue_of_a_server_that_tells_it(dialect: Dialect, figures: Any, waiting: int | None) -> None:
+    told, memory = ToolResults({"/v1/models": LISTED, "/metrics": figures}), Memory()
+    assert read(dialect, told, memory).waiting == waiting
+    told.asked.clear()
+    assert read(dialect, told, memory).waiting == waiting
+    assert ("/metrics" in told.asked) is (figures != (404, "none")), "one that has no figures is asked once"
+
+
+def test_the_queue_of_a_llama_cpp_is_asked_for_only_where_its_slots_are() -> None:
+    """A question for either keeps it from sleeping."""
+    figures = (200, "llamacpp:requests_deferred 4\n")
+    told = ToolResults(
+        {
+            "/v1/models?autoload=false": (200, {"data": [{"id": "m"}]}),
+            "/props": (200, {"total_slots": 1}),
+            "/slots": (200, [{"is_processing": True, "id_task": 1}]),
+            "/metrics": figures,
+        }
+    )
+    assert read(Dialect.LLAMACPP, told, Memory()).waiting == 4
+    told.asked.clear()
+    assert read(Dialect.LLAMACPP, told, Memory(asks_slots=False)).waiting is None
+    assert "/metrics" not in told.asked

@@ -12,7 +12,7 @@ from node_agent.machine.discovery import with_local_fix
 from node_agent.runtimes.base import Runtime
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.vault.vault import FRESH_MS, LOOK_MS, Vault
-from node_agent.wire.node import RuntimeFact
+from node_agent.wire.node import MOST_VARIABLES, RuntimeFact
 from tests.fakes.node import MemoryClock
 
 
@@ -40,6 +40,16 @@ def test_an_edit_of_the_file_is_news_once(tmp_path: Path) -> None:
     assert owner.vault.news() and not owner.vault.news()
     owner.file.unlink()
     assert owner.vault.news(), "a file that is gone is news too"
+
+
+def test_the_names_that_have_a_value_are_told_and_none_of_them_where_they_are_too_many(
+    tmp_path: Path,
+) -> None:
+    owner = Owner(tmp_path)
+    owner.writes({"KEY": "s3cret", "GONE": {"file": "/nowhere"}})
+    assert owner.vault.names() == ("CREDENTIALS_DIRECTORY", "HERE", "KEY", "PATH")
+    owner.writes({f"N{number}": "1" for number in range(MOST_VARIABLES)})
+    assert owner.vault.names() is None, "a name that was left out would count as one without a value"
 
 
 @pytest.fixture

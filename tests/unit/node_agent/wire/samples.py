@@ -275,6 +275,7 @@ def endpoint() -> EndpointFact:
         fix="restart it",
         slots=1,
         slots_free=0,
+        waiting=2,
         wires=(ModelWire.CHAT, ModelWire.OLLAMA),
         free=False,
         age_ms=12,
@@ -337,6 +338,7 @@ def facts() -> NodeFacts:
         allows=Allowed(
             safety=Safety.AUTO_EDIT, repositories=("demo-1234",), runtimes=("shell",), closed="no"
         ),
+        variables=("CI", "PIP_CERT"),
         wall_ms=3,
     )
 
