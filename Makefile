@@ -76,7 +76,7 @@ contracts: setup
 	$(BIN)/lint-imports --no-logo
 
 rules: setup
-	$(PYTEST) -q tests/architecture
+	$(PYTEST) -q --chosen tests/architecture
 
 fix: setup ## format, and repair what the linter can
 	$(BIN)/ruff check --fix .
