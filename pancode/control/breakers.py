@@ -164,7 +164,7 @@ def _at_work(core: Core, tx: Transaction, bad: dict[str, Breaker]) -> dict[str, 
     probes: dict[str, str] = {}
     for fence in open_fences(tx):
         run = tx.get(Run, fence.run)
-        for name in () if run is None else _names(core, run, fence.node):
+        for name in () if run is None else _ended(core, run, None, fence).names:
             late = name in bad and fence.bound_ms >= (bad[name].until_ms or 0)
             if run is not None and late and not _has_begun_well(run, fence, name):
                 probes[name] = fence.run
@@ -186,7 +186,9 @@ def _names(core: Core, run: Run, node: str) -> tuple[str, ...]:
 def _ended(core: Core, run: Run, attempt: Attempt | None, fence: Fence | str) -> EndedTry:
     kind = RUNTIMES.get(run.runtime)
     if isinstance(fence, Fence):
-        node, began, provider = fence.node, fence.bound_ms, fence.provider
+        node, began = fence.node, fence.bound_ms
+        # An attempt that an older coordinator bound has no provider written.
+        provider = fence.provider or provider_of(core, run, node)
     else:
         node, began, provider = fence, 0, provider_of(core, run, fence)
     return EndedTry(

@@ -166,12 +166,18 @@ def fleet(core: Core, coordinator: Json) -> FleetShape:
 
 
 def node(core: Core, name: str) -> Json:
-    """One machine, how it is reached and what it said about itself (`facts`: None before it was heard)."""
+    """One machine, how it is reached and what it said about itself (`facts`: None before it was heard).
+
+    Which variables and secrets have a value there is for `dispatch` alone: names tell much, and whoever may
+    read asks here.
+    """
     with core.ports.ledger.transaction() as tx:
         found = known_node(tx, name)
         view = core.view_of(found)
         shape = _node(core, tx, view, _clocks(core, tx, core.views(tx)))
-    facts = apart(view.last.heartbeat.facts.model_dump(mode="json")) if view.last is not None else None
+    facts = None
+    if view.last is not None:
+        facts = apart(view.last.heartbeat.facts.model_dump(mode="json", exclude={"variables"}))
     return {
         **shape,
         "target": dict(found.target),

@@ -36,13 +36,17 @@ _ASKED = {
     "proposed": ("was proposed by {run}; nobody has tried it", "try"),
     "tried": ("was proposed by {run}, and its tests have passed", "keep"),
     "failed": ("was proposed by {run}, and its tests did not pass", "show"),
+    "cut short": ("was proposed by {run}, and its trial ended before its tests did", "try"),
+    "not sound": ("was proposed by {run}, and nobody can try it", "show"),
 }
 """By the state of a tool about which a person is asked: the words, and the verb that goes on with it."""
 _MOST_ASKED = 20
+_NOT_JUDGED = (Outcome.INTERRUPTED, Outcome.LOST, Outcome.INFRA, Outcome.SUPERSEDED)
 
 
 class ToolShape(TypedDict):
-    """A tool of a project. `state`: proposed, on trial, failed, tried, kept, or changed since it was kept.
+    """A tool of a project. `state`: proposed, not sound, on trial, cut short, failed, tried, kept, or changed
+    since it was kept.
 
     `digest`: of the files as they are laid for a run. `by`: who has kept it. `problem`: why nobody can.
     """
@@ -86,12 +90,16 @@ def tools(core: Core, project: str | None) -> list[ToolShape]:
 
 
 def asked(core: Core, tx: Transaction) -> Iterator[BriefLine]:
-    """The newest proposed tools that wait for a person; one on trial does not."""
+    """The proposed tools that wait for a person, first those that want only a yes, then the newest; one on
+    trial does not wait."""
     states = [(row, _state(core, tx, row)) for row in reversed(rows(tx, PROPOSED))]
-    for row, state in [one for one in states if one[1] in _ASKED][:_MOST_ASKED]:
+    waiting = sorted((one for one in states if one[1] in _ASKED), key=lambda one: one[1] != "tried")
+    for row, state in waiting[:_MOST_ASKED]:
         words, verb = _ASKED[state]
         what, command = f"the tool {row.name} {words.format(run=row.run)}", f"pancode tools {verb}"
         yield {"run": row.run, "what": what, "task": "", "command": f"{command} {row.run} {row.name}"}
+    if (more := len(waiting) - _MOST_ASKED) > 0:
+        yield {"run": None, "what": f"{more} more proposed tools", "task": "", "command": "pancode tools ls"}
 
 
 def show(core: Core, run: str, name: str) -> ToolDetail:
@@ -104,12 +112,8 @@ def show(core: Core, run: str, name: str) -> ToolDetail:
 
 
 def _shape(core: Core, tx: Transaction, row: ToolRow) -> ToolShape:
-    tool: SoundTool | None = None
-    problem: str | None = None
-    try:
-        tool = _tool(row)
-    except UsageError as wrong:
-        problem = wrong.why
+    problem = _problem(row)
+    tool = None if problem else _tool(row)
     return {
         "name": row.name,
         "project": row.project,
@@ -132,9 +136,22 @@ def _state(core: Core, tx: Transaction, row: ToolRow) -> str:
     if row.by:
         return "kept" if is_as_kept(core, row) else "changed"
     trial = tx.get(Run, row.trial) if row.trial else None
-    if trial is None or trial.outcome is None:
-        return "proposed" if trial is None else "on trial"
-    return "tried" if trial.outcome is Outcome.DONE else "failed"
+    if trial is None:
+        return "proposed" if _problem(row) is None else "not sound"
+    if trial.outcome is None:
+        return "on trial"
+    if trial.outcome is Outcome.DONE:
+        return "tried"
+    return "cut short" if trial.outcome in _NOT_JUDGED else "failed"
+
+
+def _problem(row: ToolRow) -> str | None:
+    """Why nobody can try or keep it."""
+    try:
+        _tool(row)
+    except UsageError as wrong:
+        return wrong.why
+    return None
 
 
 def _row(tx: Transaction, run: str, name: str) -> ToolRow:

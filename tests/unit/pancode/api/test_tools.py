@@ -126,7 +126,10 @@ def test_one_that_fails_its_tests_or_is_not_sound_is_not_kept(world: ToolWorld) 
     run = world.proposes()
     world.tries(run, **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
     assert world.states() == [(NAME, "failed")] and world.keeps(run).json()["code"] == "not_tried"
+    world.tries(run, **failed(FailureKind.DISK_FULL, Outcome.INFRA))
+    assert world.states() == [(NAME, "cut short")], "that said nothing about its tests"
     other = world.proposes(proposal(tool_json=b"{}"))
+    assert (NAME, "not sound") in world.states()
     assert "about is one line" in world.http.get(f"/v1/runs/{other}/tools/{NAME}").json()["problem"]
     for verb in ("try", "keep"):
         body = {"by": "ana", **({"digest": "0" * 64} if verb == "keep" else {})}
@@ -189,7 +192,7 @@ def test_a_proposed_tool_is_in_the_list_of_what_waits_until_somebody_decides(wor
     world.http.post(f"/v1/runs/{run}/tools/{NAME}/try", {"by": "ana"})
     assert waits() == asked[:1], "one on trial waits for nobody"
     world.ends(world.claim())
-    assert waits() == [asked[0], (run, f"pancode tools keep {run} {NAME}")]
+    assert waits() == [(run, f"pancode tools keep {run} {NAME}"), asked[0]], "a yes is what is nearest"
     text = _listed([], world.http.get("/v1/inbox", by="ana").json()["also"])
     assert f"{run}  the tool {NAME} was proposed by {run}, and its tests have passed\n" in text
     assert world.keeps(run).status_code == 200
