@@ -550,6 +550,9 @@ class CallsPort(Protocol):
     def open(self, identity: AttemptId) -> tuple[CallAsked, ...]:
         """Questions without an answer, as any program of the run may have written them. Raises nothing."""
 
+    def answers(self, identity: AttemptId) -> tuple[bytes, ...]:
+        """Answers that lie there, as any program of the run may have written them. Raises nothing."""
+
     def answer(self, identity: AttemptId, call: str, data: bytes) -> None:
         """Lay the answer; the same once more has no effect. StepFailed, DiskFull."""
 

@@ -15,7 +15,7 @@ from node_agent.wire.event import PersonAsked
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import Signs
 from node_agent.wire.policy import CallAsked, Policy, rule_words
-from node_agent.wire.signing import SigningKey
+from node_agent.wire.signing import PublicKey, SigningKey, WireRefusal, open_as, parse_envelope
 
 BUSY = 10
 """So many percent of one core, on average between two looks, are work; less is a program that waits."""
@@ -94,6 +94,19 @@ def signed_answer(said: PersonAnswers, key: SigningKey) -> bytes:
         identity=said.identity, asked=said.asked, allow=said.allow, whole=said.whole, words=said.words
     )
     return answer.signed(key).model_dump_json().encode()
+
+
+def has_yes(found: Sequence[bytes], identity: AttemptId, key: PublicKey, command: str, pattern: str) -> bool:
+    """Whether a signed answer of this node says yes to the command under that rule, or to all of the rule."""
+    for data in found:
+        try:
+            said = open_as(CallAnswer, parse_envelope(data), {key.keyid: key})
+        except WireRefusal:
+            continue
+        fits = said.asked.pattern == pattern and (said.whole or said.asked.command == command)
+        if said.identity == identity and said.allow and fits:
+            return True
+    return False
 
 
 CHUNK = 1 << 20

@@ -18,7 +18,15 @@ from node_agent.attempt.plans import ANSWER, ERR, OUT
 from node_agent.attempt.ports import DiskFull, ReportedEnd, StepFailed
 from node_agent.attempt.records import ExitedData, Note, StopKind, StopNote
 from node_agent.attempt.turns import cut_by, is_waiting, rest_in_time, tell_turns
-from node_agent.attempt.watch import SECRET, TOO_MANY, OutputWatch, SignsOfLife, signed_answer, sort_calls
+from node_agent.attempt.watch import (
+    SECRET,
+    TOO_MANY,
+    OutputWatch,
+    SignsOfLife,
+    has_yes,
+    signed_answer,
+    sort_calls,
+)
 from node_agent.policy.commands.tree import get_ready
 from node_agent.policy.judging import NOWHERE, Bounds, Where
 from node_agent.runtimes.base import EndedBy, ExitInfo
@@ -34,7 +42,14 @@ from node_agent.wire.policy import CallAsked
 def watch_of(case: Case) -> OutputWatch:
     """The reader of this attempt's output; made anew after a restart."""
     if case.watch is None:
-        bounds = Bounds(_place(case), case.context.ceiling().rules)
+        calls, key = case.context.calls, case.context.key.public
+        bounds = Bounds(
+            _place(case),
+            case.context.ceiling().rules,
+            lambda command, pattern: has_yes(
+                calls.answers(case.identity), case.identity, key, command, pattern
+            ),
+        )
         reader = case.context.runtimes.reader(case.order, bounds, case.laid)
         case.watch = OutputWatch(reader, case.folder / OUT, case.folder / ERR)
         policy, rules = case.order.policy, (*case.order.policy.commands, *bounds.rules.commands)

@@ -35,6 +35,10 @@ class Asker:
         key = PublicKey.parse(desk.key)
         self._keys = {key.keyid: key}
 
+    def is_allowed(self, rules: Sequence[policy.CommandRule]) -> bool:
+        """Whether a person has said yes to all that these rules ask about, for the whole run."""
+        return all(self._has_whole_yes(rule.pattern) for rule in rules)
+
     def refusal(self, command: str, rules: Sequence[policy.CommandRule]) -> str:
         """The reason why a person does not want the command; empty: yes to each of these rules."""
         if len(command) > policy.MOST_COMMAND or not command.strip():

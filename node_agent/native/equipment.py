@@ -27,6 +27,7 @@ from node_agent.wire.model import MOST
 from node_agent.wire.policy import CommandRule
 
 WAITS, GOES_ON = "[waits for a person: {}]", "[a person has answered: {}]"
+BY_RULE = "[a person has allowed this for the whole run: {}]"
 
 
 def pause(seconds: float) -> None:
@@ -76,6 +77,9 @@ def _asker_of(spec: WorkerSpec, voice: Voice, clock: Clock, wait: Callable[[floa
         from node_agent.hooks.asking import Asker  # with cryptography, which no other run needs
 
         asker = Asker(desk, clock, SystemIds(), wait)
+        if asker.is_allowed(rules):
+            voice.tell("noted", text=BY_RULE.format(command))
+            return ""
         voice.tell("noted", text=WAITS.format(command))
         no = asker.refusal(command, rules)
         voice.tell("noted", text=GOES_ON.format(no or "yes"))

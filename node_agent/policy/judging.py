@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -81,12 +81,21 @@ class Judgement:
 NOWHERE = Where()
 
 
+def nobody_asked(command: str, pattern: str) -> bool:
+    """The answer where no person is asked."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The bounds of an attempt besides its order: its folder, and the rules of the node's owner."""
+    """The bounds of an attempt besides its order: its folder, and the rules of the node's owner.
+
+    `allowed`: whether a person has said yes to this command under the rule of this pattern.
+    """
 
     where: Where = NOWHERE
     rules: Rules = NO_RULES
+    allowed: Callable[[str, str], bool] = nobody_asked
 
 
 @dataclass(frozen=True, slots=True)

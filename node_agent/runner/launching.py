@@ -19,7 +19,7 @@ from node_agent.attempt.ports import (
     StepFailed,
 )
 from node_agent.machine.programs import LIBRARIES, PACKAGE
-from node_agent.policy.judging import NO_BOUNDS, NOTHING_BROKEN, Bounds, Offences, Where
+from node_agent.policy.judging import NO_BOUNDS, NOTHING_BROKEN, Bounds, Offences
 from node_agent.runner.violations import Violations
 from node_agent.runtimes import base, orders
 from node_agent.runtimes.logins import inner_secrets
@@ -207,14 +207,16 @@ def _name(text: str | None) -> str | None:
 def reader_of(
     parser: base.Parser,
     policy: Policy,
-    where: Where,
+    bounds: Bounds,
     able: base.Capabilities,
     hidden: Mapping[str, str],
     laid: LaidWordsOf,
     sitting: bool = False,
 ) -> StreamReader:
     """The reader of one attempt. `hidden`, `laid`: as for the reader itself."""
-    return StreamReader(parser, Violations(policy, where, able.asks(sitting)), able.tells_ran, hidden, laid)
+    policy = with_rules(policy, bounds.rules)
+    held = Violations(policy, bounds.where, able.asks(sitting), bounds.allowed)
+    return StreamReader(parser, held, able.tells_ran, hidden, laid)
 
 
 OWN_WALL = frozenset({"codex"})
@@ -416,9 +418,8 @@ class NodeRuntimes:
     ) -> StreamReader:
         runtime = self._must_find(order.runtime)
         parser = runtime.parser(self._request(order, "/", "/"))
-        policy = with_rules(order.policy, bounds.rules)
         able, sitting = runtime.capabilities, order.turns is not None
-        return reader_of(parser, policy, bounds.where, able, self.hidden(order), laid, sitting)
+        return reader_of(parser, order.policy, bounds, able, self.hidden(order), laid, sitting)
 
     def _request(self, order: Order, work: str, home: str) -> base.LaunchRequest:
         if order.resume is None:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from node_agent.policy.commands.programs import Use
-from node_agent.policy.judging import Judgement, Offence, Where, judge_action, judge_command, judge_path
+from node_agent.policy.judging import (
+    Judgement,
+    Offence,
+    Where,
+    judge_action,
+    judge_command,
+    judge_path,
+    nobody_asked,
+)
 from node_agent.runtimes.base import ToolCall
 from node_agent.wire.policy import ActionClass, Policy
 
@@ -22,11 +30,18 @@ class Violations:
     """Calls that were denied, or let through though forbidden, in words; and the first that ends the run.
 
     Of what only the level forbids, the first of each kind is told and the others are counted. `asks`: its
-    program asks people before such a call, so one that went through is told and ends nothing.
+    program asks people before such a call, so one that went through is told and ends nothing. `allowed`: as
+    in the bounds of an attempt; what a person has said yes to is no violation.
     """
 
-    def __init__(self, policy: Policy, where: Where, asks: bool = False) -> None:
-        self._policy, self._where, self._asks = policy, where, asks
+    def __init__(
+        self,
+        policy: Policy,
+        where: Where,
+        asks: bool = False,
+        allowed: Callable[[str, str], bool] = nobody_asked,
+    ) -> None:
+        self._policy, self._where, self._asks, self._allowed = policy, where, asks, allowed
         self._words: dict[str, None] = {}
         self._by_level: Counter[ActionClass] = Counter()
         self._more = 0
@@ -36,6 +51,8 @@ class Violations:
         """A call that went through; `ran` False: nobody said so, it was asked for and not denied."""
         for judgement in judged(self._policy, self._where, call):
             for offence in judgement.offences:
+                if offence.asks is not None and self._allowed(call.command, offence.asks.pattern):
+                    continue
                 self._note(judgement, offence, "let through" if ran else "asked for")
                 if offence.ends and ran and not (self._asks and offence.asks):
                     self.violation = self.violation or offence.words

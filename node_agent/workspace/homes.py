@@ -158,6 +158,21 @@ class HomeCalls:
         finally:
             os.close(at)
 
+    def answers(self, identity: AttemptId) -> tuple[bytes, ...]:
+        """The files of answers, in no order; any program of the run may have written one."""
+        try:
+            at = os.open(self._folder(identity), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            return ()
+        try:
+            with os.scandir(at) as entries:
+                names = [entry.name for entry in islice(entries, MOST_NAMES)]
+            return tuple(_bytes(at, name) for name in names if name.endswith(ANSWERED))
+        except OSError:
+            return ()
+        finally:
+            os.close(at)
+
     @translated("answer to a call")
     def answer(self, identity: AttemptId, call: str, data: bytes) -> None:
         """Seen whole or not at all."""

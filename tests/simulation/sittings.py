@@ -22,7 +22,7 @@ from node_agent.native.equipment import WorkerBeat, tell_end
 from node_agent.native.loop import CapReached
 from node_agent.native.sitting import Sitting
 from node_agent.native.voice import PersonWords, Voice
-from node_agent.policy.judging import NO_BOUNDS, NOWHERE, Bounds
+from node_agent.policy.judging import NO_BOUNDS, Bounds
 from node_agent.runner.launching import StreamReader, reader_of
 from node_agent.runtimes.orders import request_of
 from node_agent.runtimes.registry import RUNTIMES
@@ -258,7 +258,7 @@ class SittingRuntimes(MemoryRuntimes):
             return super().reader(order, bounds, laid)
         native = RUNTIMES["native"]
         parser = native.parser(request_of(order, "/", "/"))
-        return Priced(reader_of(parser, order.policy, NOWHERE, native.capabilities, {}, laid))
+        return Priced(reader_of(parser, order.policy, NO_BOUNDS, native.capabilities, {}, laid))
 
 
 class Priced:

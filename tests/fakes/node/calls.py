@@ -24,6 +24,9 @@ class MemoryCalls:
         asked = self._host.calls.get(name, [])
         return tuple(one for one in asked if (name, one.call) not in self._host.answers)
 
+    def answers(self, identity: AttemptId) -> tuple[bytes, ...]:
+        return tuple(data for (name, _), data in self._host.answers.items() if name == str(identity))
+
     def answer(self, identity: AttemptId, call: str, data: bytes) -> None:
         if self._host.full:
             raise DiskFull("the disk is full")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from node_agent.attempt.watch import MOST_CALLS, SECRET, sort_calls
+from node_agent.attempt.watch import MOST_CALLS, SECRET, has_yes, signed_answer, sort_calls
 from node_agent.wire.control import CallAnswer, PersonAnswers
 from node_agent.wire.event import PersonAsked
 from node_agent.wire.policy import ActionClass, CallAsked, CommandRule, Rules, Safety, compile_policy
-from node_agent.wire.signing import open_as, parse_envelope
+from node_agent.wire.signing import SigningKey, open_as, parse_envelope
 from tests.unit.node_agent.stage import LONG, NODE, Stage, identity, order_of
 
 ASKS, DENIES = CommandRule(pattern="push", ask=True), CommandRule(pattern="rm")
@@ -88,6 +88,25 @@ def test_it_is_asked_once_and_answered_with_the_nodes_signature() -> None:
     said = open_as(CallAnswer, parse_envelope(stage.host.answers[key]), {NODE.public.keyid: NODE.public})
     assert (said.identity, said.asked, said.allow, said.whole) == (identity(), call(1), True, False)
     assert len(told(stage)) == 1
+
+
+def test_a_yes_is_one_to_its_command_or_to_the_whole_rule_with_the_signature_of_this_node() -> None:
+    asked, stranger = call(1), SigningKey(bytes(32))
+
+    def data(allow: bool = True, whole: bool = False, by: SigningKey = NODE) -> bytes:
+        said = PersonAnswers(identity=identity(), asked=asked, allow=allow, whole=whole, words="")
+        return signed_answer(said, by)
+
+    for found, command, pattern, yes in (
+        ([data()], "git push 1", "push", True),
+        ([data()], "git push 2", "push", False),
+        ([data(whole=True)], "git push 2", "push", True),
+        ([data(whole=True)], "git push 1", "rm", False),
+        ([data(allow=False), b"no answer", data()], "git push 1", "push", True),
+        ([data(allow=False), data(by=stranger)], "git push 1", "push", False),
+    ):
+        assert has_yes(found, identity(), NODE.public, command, pattern) is yes, (command, pattern)
+    assert not has_yes([data()], identity(attempt=2), NODE.public, "git push 1", "push"), "of another attempt"
 
 
 def test_a_command_with_a_secret_in_it_is_shown_to_nobody() -> None:

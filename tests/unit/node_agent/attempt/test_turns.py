@@ -16,7 +16,7 @@ from node_agent.attempt.records import JournalRecord, Note, folded, record_of
 from node_agent.attempt.turns import cut_by, is_waiting, near, used_since
 from node_agent.attempt.turns import record_of as turn_of
 from node_agent.attempt.verdict import Fault
-from node_agent.policy.judging import NO_BOUNDS, NOWHERE, Bounds
+from node_agent.policy.judging import NO_BOUNDS, Bounds
 from node_agent.runner.launching import StreamReader, reader_of
 from node_agent.runtimes.base import ExitInfo, TurnEnded
 from node_agent.runtimes.registry import RUNTIMES
@@ -53,7 +53,7 @@ def laid(number: int) -> TurnWords:
 def reader(hidden: dict[str, str] | None = None, words: LaidWordsOf = laid) -> StreamReader:
     native = RUNTIMES["native"]
     policy = compile_policy(Safety.AUTO_EDIT, False)
-    return reader_of(native.parser(ask()), policy, NOWHERE, native.capabilities, hidden or {}, words)
+    return reader_of(native.parser(ask()), policy, NO_BOUNDS, native.capabilities, hidden or {}, words)
 
 
 class Talking(MemoryRuntimes):

@@ -43,6 +43,19 @@ def test_a_command_after_a_question_is_told_and_ends_nothing() -> None:
         assert (one.violation is not None) is ends and one.words()
 
 
+def test_what_a_person_has_allowed_is_told_of_no_more() -> None:
+    rules = Rules(commands=(CommandRule(pattern="push", ask=True), CommandRule(pattern="terraform")))
+    policy = compile_policy(Safety.FULL_AUTO, False, rules=rules)
+
+    def allowed(command: str, pattern: str) -> bool:
+        return (command, pattern) in {("git push", "push"), ("terraform apply", "push")}
+
+    for command, told in (("git push", False), ("git push -f", True), ("terraform apply", True)):
+        one = Violations(policy, Where("/w/tree", "/home/run"), True, allowed)
+        one.take(shell_call("Bash", command), ran=True)
+        assert bool(one.words()) is told, command
+
+
 def tool(action: ActionClass, *paths: str) -> ToolCall:
     return ToolCall("Tool", action, " ".join(paths), paths=paths)
 
