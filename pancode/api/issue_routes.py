@@ -29,7 +29,7 @@ from pancode.dispatch.report import DryRunAnswer, QueuedAnswer, queued
 from pancode.errors import UsageError
 from pancode.runs.workspaces import in_workspace
 
-MOST = 50
+MOST = 200
 MOST_WORK = 20_000
 """Characters of a task that is to be planned."""
 

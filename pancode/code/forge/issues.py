@@ -18,6 +18,8 @@ from pancode.core.values import replace
 from pancode.errors import ConfigError, NotFoundError, RefusedError
 
 MOST_COMMENTS = 100
+PAGE, MOST_PAGES = 100, 10
+"""The most rows that the trackers give at once, and so many times they are asked for more."""
 ASK_S = 10.0
 _LINEAR = "https://api.linear.app/graphql"
 _VARIABLE = {
@@ -51,11 +53,21 @@ class HttpTrackers:
         found: Issue = self._with(place, lambda client, speaks: speaks.issue(client, place, ref))
         return found
 
-    def issues(self, place: TrackerPlace, prefix: str, most: int) -> Sequence[Issue]:
-        found: list[Issue] = self._with(
-            place, lambda client, speaks: speaks.issues(client, place, prefix, most)
-        )
-        return found
+    def issues(self, place: TrackerPlace, prefix: str, most: int, label: str = "") -> Sequence[Issue]:
+        found: dict[str, Issue] = {}
+
+        def read(client: ForgeClient, speaks: Any) -> None:
+            after: object = None
+            for _ in range(MOST_PAGES):
+                page, after = speaks.issues(client, place, prefix, label, after)
+                for one in page:  # one that was changed meanwhile comes again
+                    if not label or label.lower() in (name.lower() for name in one.labels):
+                        found[one.ref] = one
+                if after is None or len(found) >= most:
+                    return
+
+        self._with(place, read)
+        return list(found.values())[:most]
 
     def move(self, place: TrackerPlace, issue: Issue, state: IssueState) -> None:
         self._with(place, lambda client, speaks: speaks.move(client, place, issue, state))
@@ -122,6 +134,10 @@ class HttpTrackers:
         return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else ""
 
 
+def _next_page(rows: Sequence[object], page: int) -> int | None:
+    return page + 1 if len(rows) == PAGE else None
+
+
 def _by_labels(closed: bool, reason: str, labels: Sequence[str]) -> IssueState:
     """The state of a tracker that has only open and closed."""
     if closed:
@@ -143,9 +159,14 @@ class GitHubIssues:
             raise NotFoundError(f"{ref} is a pull request", fix="pancode issues ls", code="not_found")
         return self._read(row, ref)
 
-    def issues(self, client: ForgeClient, place: TrackerPlace, prefix: str, most: int) -> list[Issue]:
-        rows = client.get(self._root(place), state="open", sort="updated", per_page=most)
-        return [self._read(row, f"{prefix}-{row['number']}") for row in rows if "pull_request" not in row]
+    def issues(
+        self, client: ForgeClient, place: TrackerPlace, prefix: str, label: str, after: int | None
+    ) -> tuple[list[Issue], int | None]:
+        """A page, and what to say for the next one. The label may be left out of the question."""
+        page, only = after or 1, {"labels": label} if label and "," not in label else {}
+        rows = client.get(self._root(place), state="open", sort="updated", per_page=PAGE, page=page, **only)
+        found = [row for row in rows if "pull_request" not in row]
+        return [self._read(row, f"{prefix}-{row['number']}") for row in found], _next_page(rows, page)
 
     def _read(self, row: Mapping[str, Any], ref: str) -> Issue:
         labels = tuple(str(one["name"]) for one in row["labels"])
@@ -188,9 +209,12 @@ class GitLabIssues:
     def issue(self, client: ForgeClient, place: TrackerPlace, ref: str) -> Issue:
         return self._read(client.get(f"{self._root(place)}/{number_of(ref)}"), ref)
 
-    def issues(self, client: ForgeClient, place: TrackerPlace, prefix: str, most: int) -> list[Issue]:
-        rows = client.get(self._root(place), state="opened", order_by="updated_at", per_page=most)
-        return [self._read(row, f"{prefix}-{row['iid']}") for row in rows]
+    def issues(
+        self, client: ForgeClient, place: TrackerPlace, prefix: str, label: str, after: int | None
+    ) -> tuple[list[Issue], int | None]:
+        page = after or 1  # a label is asked for by its very letters there, and people write it as they like
+        rows = client.get(self._root(place), state="opened", order_by="updated_at", per_page=PAGE, page=page)
+        return [self._read(row, f"{prefix}-{row['iid']}") for row in rows], _next_page(rows, page)
 
     def _read(self, row: Mapping[str, Any], ref: str) -> Issue:
         labels = tuple(map(str, row["labels"]))
@@ -242,14 +266,24 @@ class LinearIssues:
         query = f"query($id: String!) {{ issue(id: $id) {{ {_FIELDS} }} }}"
         return self._read(self._ask(client, query, id=ref)["issue"])
 
-    def issues(self, client: ForgeClient, place: TrackerPlace, prefix: str, most: int) -> list[Issue]:
+    def issues(
+        self, client: ForgeClient, place: TrackerPlace, prefix: str, label: str, after: str | None
+    ) -> tuple[list[Issue], str | None]:
         query = (
-            "query($team: String!, $most: Int!) { issues(first: $most, orderBy: updatedAt, filter: "
-            '{team: {key: {eq: $team}}, state: {type: {nin: ["completed", "canceled"]}}}) '
-            f"{{ nodes {{ {_FIELDS} }} }} }}"
+            "query($most: Int!, $after: String, $only: IssueFilter!) "
+            "{ issues(first: $most, after: $after, orderBy: updatedAt, filter: $only) "
+            f"{{ nodes {{ {_FIELDS} }} pageInfo {{ hasNextPage endCursor }} }} }}"
         )
-        rows = self._ask(client, query, team=place.repository.name, most=most)["issues"]["nodes"]
-        return [self._read(row) for row in rows]
+        only: dict[str, object] = {
+            "team": {"key": {"eq": place.repository.name}},
+            "state": {"type": {"nin": ["completed", "canceled"]}},
+        }
+        if label:
+            only["labels"] = {"name": {"eqIgnoreCase": label}}
+        found = self._ask(client, query, most=PAGE, after=after, only=only)["issues"]
+        more = found["pageInfo"]
+        page = [self._read(row) for row in found["nodes"]]
+        return page, str(more["endCursor"]) if more["hasNextPage"] else None
 
     def _read(self, row: Mapping[str, Any]) -> Issue:
         kind, name = str(row["state"]["type"]), str(row["state"]["name"]).lower()

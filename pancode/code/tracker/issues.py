@@ -81,8 +81,9 @@ class Trackers(Protocol):
     def issue(self, place: TrackerPlace, ref: str) -> Issue:
         """The issue with this reference."""
 
-    def issues(self, place: TrackerPlace, prefix: str, most: int) -> Sequence[Issue]:
-        """Those that are not over, the one that was changed last first."""
+    def issues(self, place: TrackerPlace, prefix: str, most: int, label: str = "") -> Sequence[Issue]:
+        """Those that are not over, and have that label where one is named; the one that was changed last
+        first."""
 
     def move(self, place: TrackerPlace, issue: Issue, state: IssueState) -> None:
         """Put it into this state. Idempotent."""

@@ -54,7 +54,7 @@ class IssueWatch(PeriodicThread):
 
     def _one(self, around: Surroundings, project: NamedProject) -> None:
         try:
-            found = self._trackers.issues(place_of(project), project.prefix, MOST_OPEN)
+            found = self._trackers.issues(place_of(project), project.prefix, MOST_OPEN, project.work_label)
         except PancodeError as error:
             self._trouble(project.name, error)
             return

@@ -54,6 +54,15 @@ def test_an_issue_is_read(world: World) -> None:
     assert [found.ref for found in world.trackers.issues(world.place, prefix, 50)] == [world.ref]
 
 
+def test_an_issue_is_found_behind_two_pages_of_others(world: World) -> None:
+    world.fake.newer = 250
+    prefix = world.ref.partition("-")[0]
+    refs = [one.ref for one in world.trackers.issues(world.place, prefix, 1_000)]
+    assert (len(refs), refs[-1]) == (251, world.ref) and len(set(refs)) == 251
+    assert len(world.trackers.issues(world.place, prefix, 120)) == 120
+    assert [one.ref for one in world.trackers.issues(world.place, prefix, 10, "Feature")] == [world.ref]
+
+
 def test_an_issue_goes_through_its_states_and_each_step_may_come_twice(world: World) -> None:
     for state in (IssueState.PROGRESS, IssueState.REVIEW, IssueState.DONE):
         for _ in range(2):

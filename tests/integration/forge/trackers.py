@@ -20,7 +20,22 @@ class FakeTracker(FakeForge):
     labels: list[str] = field(default_factory=lambda: ["feature"])
     state: str = "open"
     comments: dict[str, str] = field(default_factory=dict)
+    newer: int = 0
+    """Open issues that were changed later than this one, without its labels: numbers 1000 and on."""
     api = ""
+
+    def page(self, rows: list[Row], page: int, size: int, label: str = "") -> list[Row]:
+        """A page of this issue behind the newer ones; of those with a label, if one is named."""
+        more = [{**row, **self.other(1000 + n)} for n in range(self.newer) for row in rows[:1]]
+        every = [*rows[1:], *more, *rows[:1]]
+        if label:
+            every = [row for row in every if label.lower() in str(row["labels"]).lower()]
+        assert 0 < size <= 100, "no tracker gives more at once"
+        return every[(page - 1) * size : page * size]
+
+    def other(self, number: int) -> Row:
+        """The fields in which an issue of that number differs."""
+        raise NotImplementedError
 
     def writes(self) -> list[str]:
         """Requests that changed something."""
@@ -32,6 +47,9 @@ class FakeGitHubIssues(FakeTracker):
 
     def header(self) -> tuple[str, str]:
         return "authorization", f"Bearer {TOKEN}"
+
+    def other(self, number: int) -> Row:
+        return {"number": number, "labels": []}
 
     def row(self) -> Row:
         return {
@@ -50,7 +68,9 @@ class FakeGitHubIssues(FakeTracker):
         match method, path.removeprefix("/repos/o/r/issues"):
             case "GET", "":
                 pull = {**self.row(), "number": 13, "pull_request": {"url": "x"}}
-                return 200, [self.row(), pull] if self.state == "open" else [pull]
+                rows = [self.row(), pull] if self.state == "open" else [pull]
+                of = int(query["page"]), int(query["per_page"])
+                return 200, self.page(rows, *of, query.get("labels", ""))
             case "GET", "/12":
                 return 200, self.row()
             case "PATCH", "/12":
@@ -82,6 +102,9 @@ class FakeGitLabIssues(FakeTracker):
     def header(self) -> tuple[str, str]:
         return "private-token", TOKEN
 
+    def other(self, number: int) -> Row:
+        return {"iid": number, "labels": []}
+
     def row(self) -> Row:
         return {
             "iid": 12,
@@ -97,7 +120,8 @@ class FakeGitLabIssues(FakeTracker):
     def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Answer:
         match method, path.removeprefix("/projects/o%2Fr/issues"):
             case "GET", "":
-                return 200, [self.row()] if self.state == "open" else []
+                rows = [self.row()] if self.state == "open" else []
+                return 200, self.page(rows, int(query["page"]), int(query["per_page"]))
             case "GET", "/12":
                 return 200, self.row()
             case "PUT", "/12":
@@ -136,6 +160,9 @@ class FakeLinear(FakeTracker):
     def header(self) -> tuple[str, str]:
         return "authorization", TOKEN
 
+    def other(self, number: int) -> Row:
+        return {"identifier": f"MIN-{number}", "labels": {"nodes": []}}
+
     def node(self) -> Row:
         name, kind = _STATES[self.at]
         return {
@@ -157,8 +184,15 @@ class FakeLinear(FakeTracker):
     def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Answer:
         asked, given = body["query"], body["variables"]
         if "issues(" in asked:
-            over = _STATES[self.at][1] == "completed"
-            return 200, {"data": {"issues": {"nodes": [] if over else [self.node()]}}}
+            rows = [] if _STATES[self.at][1] == "completed" else [self.node()]
+            label = given["only"].get("labels", {"name": {"eqIgnoreCase": ""}})["name"]["eqIgnoreCase"]
+            page, size = int(given["after"] or 1), given["most"]
+            more = {
+                "hasNextPage": page * size < len(rows) + self.newer and not label,
+                "endCursor": str(page + 1),
+            }
+            nodes = self.page(rows, page, size, label)
+            return 200, {"data": {"issues": {"nodes": nodes, "pageInfo": more}}}
         if given["id"] not in ("MIN-12", "uuid-12", *self.comments):
             return 200, {"errors": [{"message": "Entity not found: Issue"}], "data": None}
         if "issueUpdate" in asked:

@@ -34,8 +34,9 @@ class MemoryTrackers:
             raise NotFoundError(f"no {ref}", fix="pancode issues ls")
         return self.there[ref]
 
-    def issues(self, place: TrackerPlace, prefix: str, most: int) -> list[Issue]:
-        return list(self.there.values())[:most]
+    def issues(self, place: TrackerPlace, prefix: str, most: int, label: str = "") -> list[Issue]:
+        mine = [one for one in self.there.values() if not label or label in one.labels]
+        return mine[:most]
 
     def move(self, place: TrackerPlace, issue: Issue, state: IssueState) -> None:
         self.there[issue.ref] = replace(self.there[issue.ref], state=state)
