@@ -21,6 +21,7 @@ from pancode.reports.cost import cost, cost_tables, disputed_runs
 from pancode.runs import health, tools
 from pancode.runs.runs import since_ms
 from pancode.work.schedule.schedules import brief_lines
+from pancode.work.workflow import lanes
 from pancode.work.workflow.results import is_the_result
 
 LOOKED = "looked:"
@@ -85,13 +86,18 @@ def also_waits(core: Core, inbox: list[InboxShape], by: str) -> list[BriefLine]:
 def _also(
     core: Core, tx: Transaction, inbox: list[InboxShape], begin: int, open_: Mapping[RunState, Sequence[Run]]
 ) -> list[BriefLine]:
-    """Results that nobody has looked at, tools, schedules, money, machines. `open_`: runs not ended."""
+    """Lanes that stand, results that nobody has looked at, tools, schedules, money, machines.
+
+    `open_`: runs that have not ended.
+    """
     again = {run.retry_of for runs in open_.values() for run in runs}
-    left = _left(tx, begin, {*(item["run"] for item in inbox), *again})
+    stand = list(lanes.asked(tx))  # each says it of its run, too
+    left = _left(tx, begin, {*(item["run"] for item in inbox), *again, *(one["run"] for one in stand)})
     today = tx.get(Balance, books.day_scope(core.wall_ms()))
     disputed = [_disputed(run, usd) for run, usd in disputed_runs(tx).items()]
     return [
         *health.asked(core, tx),
+        *stand[:_SHOWN],
         *(_wait(run) for run in _runs(tx, left[:_WAITING]) if _is_for_a_person(tx, run)),
         *_more(len(left) - _WAITING),
         *tools.asked(core, tx),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from pancode.agents.request import DispatchRequest, plain
 from pancode.control.core import Core
 from pancode.control.run import at, iso
-from pancode.control.shapes import LaneItemShape, LaneShape
+from pancode.control.shapes import BriefLine, LaneItemShape, LaneShape
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import Work, unit_of_work
 from pancode.core.names import not_found
@@ -343,6 +343,15 @@ def show(core: Core, name: str) -> LaneShape:
     with core.ports.ledger.transaction() as tx:
         workflow = find(tx, name)
     return _shape(core, workflow)
+
+
+def asked(tx: Transaction) -> Iterator[BriefLine]:
+    """The lanes that stand at an item, by name: a person says how each goes on. `run`: of that item."""
+    for name, workflow in sorted(_open(tx).items()):
+        bad = lane.stops_at(workflow, rows.steps_of(tx, workflow.id))
+        if bad is not None:
+            what = f"lane {name} stands at item {bad.name}: {bad.reason}"
+            yield {"run": bad.run, "what": what, "task": "", "command": f"pancode lane show {name}"}
 
 
 def _shape(core: Core, workflow: Workflow) -> LaneShape:

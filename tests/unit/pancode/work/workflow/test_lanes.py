@@ -105,6 +105,10 @@ def test_a_failed_item_stops_the_lane_until_a_person_says_how_it_goes_on(night: 
     assert shown["state"] == "stopped" and shown["why"].startswith("item 1: ") and night.claim() == []
     assert "pancode lane retry night" in shown["fix"] and "pancode lane skip night" in shown["fix"]
     run = night.runs()["1"].id
+    also = night.world.http.get("/v1/inbox", by="ana").json()["also"]
+    (waits,) = [one for one in also if "budget" not in one["command"]]
+    assert (waits["run"], waits["command"]) == (run, "pancode lane show night"), "not twice, for its run, too"
+    assert waits["what"] == f"lane night stands at {shown['why']}"
     refused = night.world.problem("POST", "/v1/lanes/night/resume", {"by": "ana"})
     assert refused["code"] == "lane_stands" and "skip" in refused["fix"]
     if way == "skip":
