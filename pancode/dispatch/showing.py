@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import cast
 
@@ -16,13 +17,19 @@ from pancode.core.ports import Composition, DepotPort, SnapshotTaken
 from pancode.core.records import Run, RunTerms
 from pancode.core.values import replace
 from pancode.dispatch.resolve import Resolution
-from pancode.errors import UsageError
+from pancode.errors import PancodeError, UsageError
 from pancode.workflow.step_work import FOLDER, diff_of
 
 MOST = 4 << 20
 """Bytes of a change that are shown."""
 NAME = "show"
 NOTHING_SHOWN = RunTerms()
+_NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_LAST = re.compile(
+    rf"\b(?:last|latest|newest|previous|recent)\s+(?:(\d{{1,3}}|{'|'.join(_NUMBERS)})\s+)?commits?\b",
+    re.IGNORECASE,
+)
+_UNCOMMITTED = re.compile(r"\buncommitted\b|\bworking (?:tree|copy)\b|\bgit diff\b", re.IGNORECASE)
 
 
 def hidden_by(rules: Rules) -> Callable[[str], bool]:
@@ -74,16 +81,37 @@ def furnished(
 def with_shown(
     core: Core, resolved: Resolution, run: str, snapshot: SnapshotTaken
 ) -> tuple[SnapshotTaken, RunTerms]:
-    """The snapshot with the change that the request names. UsageError, WorkspaceError where there is none."""
+    """The snapshot with the change that the request names. UsageError, WorkspaceError where there is none.
+
+    An agent that only looks has no git of its own: it is shown what its task names, where that is there.
+    """
     wanted, depot = resolved.request.show, core.ports.depot
     if not wanted:
-        return snapshot, {}
+        looks = resolved.agent.read_only and not resolved.runtime.own
+        since = named_in(resolved.request.task) if looks else ""
+        try:
+            change = _history(depot, resolved, snapshot, since) if since else b""
+        except PancodeError:
+            change = b""
+        return furnished(depot, run, snapshot, {diff_of(NAME): change}) if change.strip() else (snapshot, {})
     if wanted.startswith("r-") or wanted == LAST:
         files = _of_run(core, resolved, wanted, snapshot)
     else:
-        hides = hidden_by(resolved.rules)
-        files = {diff_of(NAME): depot.shown_history(str(resolved.project), snapshot, wanted, MOST, hides)}
+        files = {diff_of(NAME): _history(depot, resolved, snapshot, wanted)}
     return furnished(depot, run, snapshot, files)
+
+
+def named_in(task: str) -> str:
+    """The commit since which a task wants to see the changes; empty: it names none."""
+    if found := _LAST.search(task):
+        number = (found[1] or "1").lower()
+        return f"HEAD~{_NUMBERS.index(number) + 1 if number in _NUMBERS else int(number)}"
+    return "HEAD" if _UNCOMMITTED.search(task) else ""
+
+
+def _history(depot: DepotPort, resolved: Resolution, snapshot: SnapshotTaken, commits: str) -> bytes:
+    hides = hidden_by(resolved.rules)
+    return depot.shown_history(str(resolved.project), snapshot, commits, MOST, hides)
 
 
 def _of_run(core: Core, resolved: Resolution, wanted: str, snapshot: SnapshotTaken) -> dict[str, bytes]:

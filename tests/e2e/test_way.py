@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from tests.architecture.sources import ROOT
-from tests.architecture.way import PAGE, measured
+from tests.architecture.way import PAGE, Way, measured
 
 MOST = {
     "a dispatch": (180, 135),
@@ -20,10 +22,24 @@ OLD = 15
 """So many files of a dispatch may be missing on the page of the reference before somebody writes it anew."""
 
 
+WORK = ("a dispatch", "a landing", "a chain of two steps")
+
+
+def few(ways: Mapping[str, Way]) -> None:
+    found = {name: (way.files, way.changes) for name, way in ways.items()}
+    assert not {n: f for n, f in found.items() if f[0] > MOST[n][0] or f[1] > MOST[n][1]}, found
+
+
+@pytest.mark.slow
+def test_a_conversation_and_a_page_go_through_few_files_and_rooms() -> None:
+    """Over 30 s, as the other one."""
+    few(measured([name for name in MOST if name not in WORK]))
+
+
 @pytest.mark.slow
 def test_real_work_goes_through_few_files_and_rooms() -> None:
     """Over 30 s: it brings a fleet up from a traced copy of the product, and looks at it idle, too."""
-    ways = measured()
+    ways = measured(WORK)
     dispatch = {path for _, paths in ways["a dispatch"].processes for path in paths}
     whole = {
         "pancode/cli/runs/dispatch.py",
@@ -32,8 +48,7 @@ def test_real_work_goes_through_few_files_and_rooms() -> None:
         "node_agent/shim/shim.py",
     }
     assert whole <= dispatch, "it is a whole dispatch"
-    found = {name: (way.files, way.changes) for name, way in ways.items()}
-    assert not {n: f for n, f in found.items() if f[0] > MOST[n][0] or f[1] > MOST[n][1]}, found
+    few(ways)
     page = (ROOT / PAGE).read_text()
     old = [path for path in dispatch if f"`{path.rpartition('/')[2]}`" not in page]
     assert len(old) <= OLD, f"python -m tests.architecture.way page; not on it: {old}"
