@@ -132,17 +132,20 @@ def test_a_sitting_uses_its_model_in_its_turns_and_not_while_it_waits_for_words(
     monkeypatch.setattr("tests.unit.node_agent.stage.MemoryRuntimes", Talking)
     stage = Stage(script=lambda _: Script(duration_ms=600_000, output=turn(1)))
     stage.push(order_of(turns=TurnTerms(idle_ms=60_000, turn_ms=60_000, by="ana")))
-    uses = lambda: len(stage.agent.job.uses())  # noqa: E731
-    assert stage.go(20_000, lambda: uses() == 1)
+
+    def in_use(sittings: int) -> bool:
+        return stage.go(20_000, lambda: len(stage.agent.job.uses()) == sittings)
+
+    assert in_use(1)
     said, read = [turn(1), end(1)], MemoryRunner.tail
 
     def written(runner: MemoryRunner, path: Path, offset: int, limit: int) -> bytes:
         return b"".join(said)[offset:][:limit] if path.name == OUT else read(runner, path, offset, limit)
 
     monkeypatch.setattr(MemoryRunner, "tail", written)
-    assert stage.go(20_000, lambda: uses() == 0)
+    assert in_use(0)
     said.append(turn(2))
-    assert stage.go(20_000, lambda: uses() == 1)
+    assert in_use(1)
 
 
 def told(stage: Stage, kind: Any) -> list[Any]:
