@@ -308,14 +308,14 @@ def rate_left(status: int, head: Head) -> tuple[int | None, int]:
     told = []
     for of, left, limit, reset in _RATES:
         if _OF_LIMIT.fullmatch(f"{head.get(left)}/{head.get(limit)}") and int(head.get(limit)):
-            whole_s = _whole_in(head.get(reset), head.get("date"))
+            whole_s = whole_in(head.get(reset), head.get("date"))
             if whole_s is None or whole_s > (BRIEF_S if of == "requests" else FRESH_S):
                 share = min(100, 100 * int(head.get(left)) // int(head.get(limit)))
                 told.append((share, FRESH_S if whole_s is None else min(FRESH_S, whole_s)))
     return min(told, default=(None, 0))
 
 
-def _whole_in(text: str, date: str) -> int | None:
+def whole_in(text: str, date: str) -> int | None:
     """Whole seconds until then: a duration of Go's, or an instant (RFC 3339) by the server's own clock,
     `date` of its answer; None where it names none, or none that can be read."""
     if _BELOW_A_SECOND.fullmatch(text):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from node_agent.gateway.http import Head
-from node_agent.gateway.upstream import rate_left
+from node_agent.gateway.upstream import rate_left, whole_in
 
 ANTHROPIC = {
     "anthropic-ratelimit-requests-limit": "50",
@@ -72,6 +72,14 @@ def test_what_is_left_counts_until_it_is_whole_again_and_for_a_minute_at_most(
     of = {"limit": "100", "remaining": "5", "reset": reset}
     headers = {name.format("requests", what): value for what, value in of.items()}
     assert told(200, {**headers, "date": DATE}) == counts
+
+
+@pytest.mark.parametrize(
+    ("reset", "seconds"),
+    [("1h2m3.9s", 3723), ("999ms", 0), ("2026-11-27T16:00:00.5+00:00", 86_400), ("-5s", None), ("60", None)],
+)
+def test_a_duration_or_an_instant_in_seconds(reset: str, seconds: int | None) -> None:
+    assert whole_in(reset, DATE) == seconds
 
 
 def test_without_the_servers_own_time_an_instant_is_not_known() -> None:
