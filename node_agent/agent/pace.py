@@ -23,6 +23,8 @@ STRAINED_HEAT, CALM_HEAT = 90.0, 80.0
 """Degrees Celsius of the hottest sensor."""
 STRAINED_QUEUE, CALM_QUEUE = 2, 0
 """Calls that wait in a model server's own queue."""
+FRESH_QUEUE_MS = 120_000
+"""A queue that was told longer ago is not known."""
 STRAINED_LEFT, CALM_LEFT = 10, 30
 """Percent of a provider's rate limit that are left."""
 
@@ -66,9 +68,8 @@ def pressure_of(facts: NodeFacts, uses: Iterable[ModelUse], now_ms: int) -> Mode
     """The longest queue, and the limit nearest to its end; what was told too long ago is not known."""
     uses = tuple(uses)
     used = {one.endpoint for one in uses}
-    queues = [
-        (one.waiting, one.name) for one in facts.endpoints if one.name in used and one.waiting is not None
-    ]
+    fresh = (one for one in facts.endpoints if one.name in used and one.age_ms < FRESH_QUEUE_MS)
+    queues = [(one.waiting, one.name) for one in fresh if one.waiting is not None]
     limits = [(one.count.left, one.runtime) for one in uses if one.count is not None
               and one.count.left is not None and now_ms < one.count.left_until_ms]  # fmt: skip
     return ModelPressure(*max(queues, default=(0, "")), *min(limits, default=(100, "")))

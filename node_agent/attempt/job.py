@@ -98,8 +98,8 @@ class Job:
         return [signs for case, watch in self._at_work() for signs in watch.signs.ages(case.identity, now)]
 
     def uses(self) -> list[ModelUse]:
-        """The models of the same agents. From any thread."""
-        each = [(case.order, watch.count) for case, watch in self._at_work()]
+        """The models of the same agents, without sittings that wait for words. From any thread."""
+        each = [(case.order, watch.count) for case, watch in self._at_work() if not watch.waits_for_words]
         return [ModelUse(order.runtime, order.endpoint, count) for order, count in each]
 
     def _at_work(self) -> Iterator[tuple[Case, OutputWatch]]:

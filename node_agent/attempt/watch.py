@@ -131,6 +131,8 @@ class OutputWatch:
         self.known_calls: tuple[str, ...] = ()
         self.waits: bool | None = None
         """Whether one of its calls waits for a person, or a sitting for words; None: not looked yet."""
+        self.waits_for_words = False
+        """Whether it is a sitting between two turns, as last looked at."""
         self.signs = SignsOfLife()
         self.rest_asked = False
         self.told_fleet: tuple[int, ...] = ()

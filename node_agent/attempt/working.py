@@ -183,7 +183,7 @@ def _running(case: Case) -> Turn:
             case.context.journal.write(case.identity, Note(say=(body,), lossy=True))
     _look_for_signs(case, watch)
     pause = context.tempo.look_ms if case.order.turns is None else context.tempo.turn_look_ms
-    if case.order.turns is not None and is_waiting(watch.spent):
+    if watch.waits_for_words:
         pause = context.tempo.idle_look_ms
     return Wait("running", pause if done else 1, case.work)
 
@@ -264,7 +264,8 @@ def _tell_offences(case: Case, watch: OutputWatch) -> None:
 def _look_for_signs(case: Case, watch: OutputWatch) -> None:
     """The heartbeat tells them. A sitting that waits for words shows none."""
     context, now = case.context, case.context.clock.mono_ms()
-    if case.order.turns is not None and is_waiting(watch.spent):
+    watch.waits_for_words = case.order.turns is not None and is_waiting(watch.spent)
+    if watch.waits_for_words:
         watch.signs = SignsOfLife()
     elif watch.signs.is_due(now, context.tempo.signs_ms):
         seen = context.runner.activity(case.work, (case.folder / OUT, case.folder / ERR))

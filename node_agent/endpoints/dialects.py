@@ -64,14 +64,16 @@ class ServerReading:
 
 
 FIRST_GAP_MS, LONGEST_GAP_MS = 600_000, 6 * 3_600_000
+SILENT_LOOKS = 4
+"""So many silent looks in a row, which are two minutes, keep the queue that a server told last."""
 
 
 @dataclass(slots=True)
 class Memory:
     """Facts that need not be asked again: wires, once; Ollama's facts of a model, by its digest.
 
-    A question for slots keeps a llama.cpp that sleeps when it is idle from sleeping. So one that nobody of
-    ours uses is asked at ever longer gaps, and sleeps in one of them.
+    A question for slots or figures keeps a llama.cpp that sleeps when it is idle from sleeping. So one that
+    nobody of ours uses is asked at ever longer gaps, and sleeps in one of them.
     """
 
     wires: tuple[ModelWire, ...] | None = None
@@ -79,6 +81,10 @@ class Memory:
     asks_slots: bool = True
     tells_queue: bool = True
     """Whether it may have figures: one that has none is asked once."""
+    queue: int | None = None
+    """As it told last."""
+    silences: int = 0
+    """Looks since then."""
     slots_due_ms: int = 0
     gap_ms: int = FIRST_GAP_MS
 
@@ -90,6 +96,12 @@ class Memory:
             self.slots_due_ms, self.gap_ms = now_ms, FIRST_GAP_MS
             return
         self.slots_due_ms, self.gap_ms = now_ms + self.gap_ms, min(self.gap_ms * 2, LONGEST_GAP_MS)
+
+    def unheard(self) -> int | None:
+        """The queue after a look at which it was silent, as one that is overloaded is: our own question waits
+        there, at least. None: it has never told one, or has been silent for too long."""
+        self.silences += 1
+        return None if self.queue is None or self.silences > SILENT_LOOKS else max(self.queue, 1)
 
 
 VERSION, PROPS, LM1, LM0, LIST = "/api/version", "/props", "/api/v1/models", "/api/v0/models", "/v1/models"
@@ -330,7 +342,8 @@ def read_llamacpp(ask: ServerClient, memory: Memory) -> ServerReading:
     total = number(fields, "total_slots")
     if total is None:
         raise Mismatch("no slots")
-    seen = _slots(ask, "/slots", total) if memory.asks_slots and not asleep else None
+    asks = memory.asks_slots and not asleep
+    seen = _slots(ask, "/slots", total) if asks else None
     if memory.wires is None and not asleep and not (seen and seen.silent):
         # an empty question, once: a wire that is there says what it misses, before any model hears of it
         there = [
@@ -338,6 +351,9 @@ def read_llamacpp(ask: ServerClient, memory: Memory) -> ServerReading:
         ]
         memory.wires = (ModelWire.CHAT, *there)
     residence = Residence.ASLEEP if asleep else Residence.LOADED
+    waiting = None
+    if asks:
+        waiting = memory.unheard() if seen and seen.silent else _queue(ask, Dialect.LLAMACPP, memory)
     return ServerReading(
         version=word(fields, "build_info"),
         models=tuple(_llamacpp_model(one, fields, residence) for one in models if word(one, "id")),
@@ -345,7 +361,7 @@ def read_llamacpp(ask: ServerClient, memory: Memory) -> ServerReading:
         slots=total,
         slots_free=None if seen is None or seen.silent else max(total - len(seen.busy), 0),
         seen=seen,
-        waiting=None if seen is None or seen.silent else _queue(ask, Dialect.LLAMACPP, memory),
+        waiting=waiting,
     )
 
 
@@ -384,17 +400,20 @@ _QUEUES = {
 
 
 def _queue(ask: ServerClient, dialect: Dialect, memory: Memory) -> int | None:
-    """Calls that wait there, of all its models; None where it does not tell."""
+    """Calls that wait there, of all its models; None where it does not tell, or has been silent for long."""
     if not memory.tells_queue:
         return None
     try:
         answer = ask.get("/metrics")
     except Silent:
-        return None
-    memory.tells_queue = answer.status in (200, 503)
+        return memory.unheard()
+    if answer.status in (500, 502, 503, 504):
+        return memory.unheard()
+    memory.tells_queue = answer.status == 200
     text = answer.body.decode("utf-8", "replace") if answer.status == 200 else ""
     found = re.findall(rf"^{_QUEUES[dialect]}(?:{{.*}})? (\d+(?:\.\d+)?(?:e\+\d\d)?)\s*$", text, re.MULTILINE)
-    return min(int(sum(map(float, found))), MOST) if found else None
+    memory.queue, memory.silences = min(int(sum(map(float, found))), MOST) if found else None, 0
+    return memory.queue
 
 
 def _slot(one: Mapping[str, Any]) -> Slot:

@@ -99,7 +99,8 @@ def look(known: KnownServer, ask: ServerClient, moment: ProbeContext) -> KnownSe
         if exc.refused or known.reading is None or now_ms - known.seen_ms >= STRANGER_MS:
             return KnownServer(trouble=str(exc), fix=exc.fix)
         progress = known.progress.after(SlotCount(0, silent=True), now_ms)
-        return replace(known, progress=progress, trouble=str(exc))
+        reading = replace(known.reading, waiting=known.memory.unheard())
+        return replace(known, progress=progress, reading=reading, trouble=str(exc))
 
 
 def _asked(known: KnownServer, ask: ServerClient, moment: ProbeContext) -> KnownServer:
@@ -121,7 +122,9 @@ def _asked(known: KnownServer, ask: ServerClient, moment: ProbeContext) -> Known
             known = KnownServer(key=known.key)
             continue
         progress = known.progress.after(reading.seen, now_ms)
-        known.memory.asked(reading.seen, moment.in_use, now_ms)
+        # the figures of a llama.cpp that hides its slots keep it from sleeping, too
+        hidden = None if reading.waiting is None else SlotCount(0, silent=reading.waiting > 0)
+        known.memory.asked(reading.seen or hidden, moment.in_use, now_ms)
         return KnownServer(identity, known.memory, progress, reading, now_ms, key=known.key)
     return KnownServer(
         trouble="answers in shapes that do not go together", stranger_until=now_ms + STRANGER_MS

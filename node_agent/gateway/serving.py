@@ -50,8 +50,6 @@ from node_agent.gateway.upstream import (
 )
 
 KEPT_ERROR = 16 << 10
-FRESH_S = 60
-"""A rate limit as an answer told it is forgotten after that, unless it asked to be left alone for longer."""
 MOST_OPEN = 256
 """Connections that have shown the run's key."""
 
@@ -263,8 +261,8 @@ class Gateway:
     async def _asked(self, client: AgentClient, ask: ModelRequest, heard: Callable[[], None]) -> None:
         asked = _now()
         answer = await self._answer_of(ask, asked)
-        left, fresh_s = rate_left(answer.status, answer.head), max(FRESH_S, wait_asked(answer.head))
-        self.count = replace(self.count, left=left, left_until_s=int(_now()) + fresh_s)
+        left, counts_s = rate_left(answer.status, answer.head)
+        self.count = replace(self.count, left=left, left_until_s=int(_now()) + counts_s)
         if answer.status >= 300:
             self._failed_to(asked, answer.status, f"HTTP {answer.status}", wait_asked(answer.head))
             return await self._failed(client, answer)

@@ -10,6 +10,8 @@ import re
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from node_agent.gateway.http import (
@@ -276,20 +278,52 @@ def wait_asked(head: Head) -> int:
     return min(int(text), LONGEST_WAIT_S) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
+FRESH_S = 60
+"""A rate limit as an answer told it is forgotten after that, or once it is whole again."""
+LONGEST_FRESH_S = 300
+"""So long counts a refusal that asks for a longer wait: whoever still calls hears it again."""
+BRIEF_S = 5
+"""A limit that is whole again sooner is no shortage."""
 _OF = ("requests", "tokens", "input-tokens", "output-tokens")
-_RATES = (
-    *((f"anthropic-ratelimit-{of}-remaining", f"anthropic-ratelimit-{of}-limit") for of in _OF),
-    *((f"x-ratelimit-remaining-{of}", f"x-ratelimit-limit-{of}") for of in _OF),
+_RATES = tuple(
+    (of, *(name.format(of, what) for what in ("remaining", "limit", "reset")))
+    for of in _OF
+    for name in ("anthropic-ratelimit-{0}-{1}", "x-ratelimit-{1}-{0}")
 )
-"""Names of headers: what is left, and of how much."""
+"""Of what, and the names of headers: what is left, of how much, and when it is whole again."""
 _OF_LIMIT = re.compile(r"[0-9]{1,15}/[0-9]{1,15}")
+_DURATION = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})(?:\.[0-9]+)?s)?")
+_BELOW_A_SECOND = re.compile(r"[0-9.]{1,20}(?:m|u|n|\xb5|\xc2\xb5)s")
 
 
-def rate_left(status: int, head: Head) -> int | None:
+def rate_left(status: int, head: Head) -> tuple[int | None, int]:
     """Percent of the provider's rate limit that are left, of the limit that is nearest to its end; 0 where it
-    refuses by one; None: it does not tell."""
+    refuses by one; None: it tells of no shortage. And the seconds for which that counts.
+
+    Tokens that are whole again within a minute do not count: one long prompt takes most of them, and they
+    come back steadily. A server that refuses a call for them says so.
+    """
     if status == TOO_MANY:
+        return 0, min(wait_asked(head) or FRESH_S, LONGEST_FRESH_S)
+    told = []
+    for of, left, limit, reset in _RATES:
+        if _OF_LIMIT.fullmatch(f"{head.get(left)}/{head.get(limit)}") and int(head.get(limit)):
+            whole_s = whole_in(head.get(reset), head.get("date"))
+            if whole_s is None or whole_s > (BRIEF_S if of == "requests" else FRESH_S):
+                share = min(100, 100 * int(head.get(left)) // int(head.get(limit)))
+                told.append((share, FRESH_S if whole_s is None else min(FRESH_S, whole_s)))
+    return min(told, default=(None, 0))
+
+
+def whole_in(text: str, date: str) -> int | None:
+    """Whole seconds until then: a duration of Go's, or an instant (RFC 3339) by the server's own clock,
+    `date` of its answer; None where it names none, or none that can be read."""
+    if _BELOW_A_SECOND.fullmatch(text):
         return 0
-    told = [(head.get(left), head.get(limit)) for left, limit in _RATES]
-    good = [(int(left), int(limit)) for left, limit in told if _OF_LIMIT.fullmatch(f"{left}/{limit}")]
-    return min([min(100, 100 * left // limit) for left, limit in good if limit], default=None)
+    if text and (found := _DURATION.fullmatch(text)):
+        hours, minutes, seconds = (int(one or 0) for one in found.groups())
+        return 3600 * hours + 60 * minutes + seconds
+    try:
+        return int((datetime.fromisoformat(text) - parsedate_to_datetime(date)).total_seconds())
+    except (TypeError, ValueError, OverflowError):
+        return None

@@ -127,3 +127,10 @@ def test_only_models_of_agents_at_work_press_and_what_nobody_tells_does_not() ->
     ]
     assert pressure_of(machine, iter(agents), 0) == ModelPressure(2, "own", 0, "codex")
     assert pressure_of(machine, agents, 90_000).left == 100, "what was told too long ago is not known"
+
+
+def test_a_queue_that_was_told_too_long_ago_is_not_known() -> None:
+    for age_ms, waiting in ((0, 5), (119_999, 5), (120_000, 0)):
+        server = EndpointFact(name="own", dialect=Dialect.VLLM, at="h:1", waiting=5, age_ms=age_ms)
+        machine = seen().model_copy(update={"endpoints": (server,)})
+        assert pressure_of(machine, [use("own")], 0).waiting == waiting

@@ -125,6 +125,29 @@ def test_a_turn_costs_what_the_gateway_has_counted_at_its_end(monkeypatch: pytes
     assert [str(one.turn.usage.cost_usd) for one in told(stage, Turned)] == ["0.1"] * 3
 
 
+def test_a_sitting_uses_its_model_in_its_turns_and_not_while_it_waits_for_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What its provider told it, or the queue of its server, is nothing to the machine then."""
+    monkeypatch.setattr("tests.unit.node_agent.stage.MemoryRuntimes", Talking)
+    stage = Stage(script=lambda _: Script(duration_ms=600_000, output=turn(1)))
+    stage.push(order_of(turns=TurnTerms(idle_ms=60_000, turn_ms=60_000, by="ana")))
+
+    def in_use(sittings: int) -> bool:
+        return stage.go(20_000, lambda: len(stage.agent.job.uses()) == sittings)
+
+    assert in_use(1)
+    said, read = [turn(1), end(1)], MemoryRunner.tail
+
+    def written(runner: MemoryRunner, path: Path, offset: int, limit: int) -> bytes:
+        return b"".join(said)[offset:][:limit] if path.name == OUT else read(runner, path, offset, limit)
+
+    monkeypatch.setattr(MemoryRunner, "tail", written)
+    assert in_use(0)
+    said.append(turn(2))
+    assert in_use(1)
+
+
 def told(stage: Stage, kind: Any) -> list[Any]:
     return [one.body for _, one in sorted(stage.events.items()) if isinstance(one.body, kind)]
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from node_agent.endpoints.dialects import LM1, Memory, ServerKind, identify, read
+from node_agent.endpoints.table import KnownServer, ProbeContext, look
 from node_agent.wire.endpoint import Dialect
 from node_agent.wire.model import MOST
 from tests.unit.node_agent.endpoints.answering import ToolResults
@@ -103,18 +104,69 @@ def test_the_queue_of_a_server_that_tells_it(dialect: Dialect, figures: Any, wai
     assert ("/metrics" in told.asked) is (figures != (404, "none")), "one that has no figures is asked once"
 
 
-def test_the_queue_of_a_llama_cpp_is_asked_for_only_where_its_slots_are() -> None:
-    """A question for either keeps it from sleeping."""
-    figures = (200, "llamacpp:requests_deferred 4\n")
-    told = ToolResults(
-        {
-            "/v1/models?autoload=false": (200, {"data": [{"id": "m"}]}),
-            "/props": (200, {"total_slots": 1}),
-            "/slots": (200, [{"is_processing": True, "id_task": 1}]),
-            "/metrics": figures,
-        }
-    )
+FIGURES = (200, "llamacpp:requests_deferred 4\n")
+
+
+def llama_cpp(**fields: Any) -> ToolResults:
+    """`slots`, `metrics`: the answers there. One slot is at work, otherwise."""
+    answers = {
+        "/v1/models?autoload=false": (200, {"data": [{"id": "m"}]}),
+        "/props": (200, {"total_slots": 1, "is_sleeping": fields.get("is_sleeping", False)}),
+        "/slots": fields.get("slots", (200, [{"is_processing": True, "id_task": 1}])),
+        "/metrics": fields.get("metrics", FIGURES),
+    }
+    return ToolResults(answers)
+
+
+@pytest.mark.parametrize("slots", [(200, []), (501, {"error": {"message": "--no-slots"}})])
+def test_the_queue_of_a_llama_cpp_is_asked_for_with_its_slots_shown_or_not(slots: Any) -> None:
+    """A question for either keeps it from sleeping, and one for its slots wakes it."""
+    told, asleep = llama_cpp(slots=slots), llama_cpp(slots=slots, is_sleeping=True)
     assert read(Dialect.LLAMACPP, told, Memory()).waiting == 4
     told.asked.clear()
     assert read(Dialect.LLAMACPP, told, Memory(asks_slots=False)).waiting is None
-    assert "/metrics" not in told.asked
+    assert read(Dialect.LLAMACPP, asleep, Memory()).waiting is None
+    assert not {"/metrics", "/slots"} & {*told.asked, *asleep.asked}
+
+
+def test_one_without_slots_to_see_is_left_to_fall_asleep_too() -> None:
+    told = llama_cpp(slots=(501, {}), metrics=(200, "llamacpp:requests_deferred 0\n"))
+    known = KnownServer()
+    for at in range(80):
+        known = look(known, told, ProbeContext(at * 30_000, 8080))
+    assert told.asked.count("/metrics") == 3, "at 0, 10 and 30 minutes"
+    for at in range(80, 83):
+        known = look(known, told, ProbeContext(at * 30_000, 8080, in_use=True))
+    assert told.asked.count("/metrics") == 6
+
+
+@pytest.mark.parametrize(("last", "kept"), [(4, 4), (0, 1)])
+@pytest.mark.parametrize(
+    ("path", "no_answer"), [("/slots", None), ("/metrics", None), ("/metrics", (503, {})), ("/props", None)]
+)
+def test_one_that_told_its_queue_and_is_silent_is_not_calm_for_a_while(
+    path: str, no_answer: Any, last: int, kept: int
+) -> None:
+    """It may be overloaded: our own question waits there, at least."""
+    told = llama_cpp(metrics=(200, f"llamacpp:requests_deferred {last}\n"))
+    known, answer = look(KnownServer(), told, ProbeContext(0, 8080, in_use=True)), told.answers[path]
+    assert waiting_of(known) == last
+    told.answers[path] = no_answer
+    seen = []
+    for at in range(1, 6):
+        known = look(known, told, ProbeContext(at * 30_000, 8080, in_use=True))
+        seen.append(waiting_of(known))
+    assert seen == [*[kept] * 4, None]
+    told.answers[path] = answer
+    assert waiting_of(look(known, told, ProbeContext(200_000, 8080, in_use=True))) == last
+
+
+def test_one_that_never_told_its_queue_tells_none_by_silence() -> None:
+    told = llama_cpp(metrics=None)
+    known = look(KnownServer(), told, ProbeContext(0, 8080, in_use=True))
+    assert waiting_of(known) is None
+
+
+def waiting_of(known: KnownServer) -> int | None:
+    assert known.reading is not None
+    return known.reading.waiting
