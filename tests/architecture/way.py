@@ -265,8 +265,8 @@ ACTS: Mapping[str, Callable[[Fleet], object]] = {
 
 
 def measured(names: Collection[str] = tuple(ACTS)) -> dict[str, Way]:
-    """These acts, each played twice after once that makes what a fleet makes once: the smaller one counts, as what a
-    fleet does by itself may fall into the other."""
+    """These acts, each played twice after once that makes what a fleet makes once: the smaller one counts, as
+    what a fleet does by itself may fall into the other."""
     place = Path(tempfile.mkdtemp(prefix="way-"))
     try:
         with fleet(place) as (made, notes), FakeModel(TALK) as model:

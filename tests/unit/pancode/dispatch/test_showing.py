@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pancode.core.records import Run
+from pancode.errors import PancodeError
 from tests.unit.pancode.api.world import World
 from tests.unit.pancode.work.workflow.trees import Trees
 
@@ -47,10 +48,9 @@ def changed(world: World, shop: str, letter: str) -> str:
     return run
 
 
-def asked(world: World, shop: str, show: str, **more: Any) -> Run:
-    run: Run = world.context.row(
-        Run, str(world.dispatch(workspace="git", cwd=shop, show=show, **more)["run"])
-    )
+def asked(world: World, shop: str, show: str | None, **more: Any) -> Run:
+    wanted = {} if show is None else {"show": show}
+    run: Run = world.context.row(Run, str(world.dispatch(workspace="git", cwd=shop, **wanted, **more)["run"]))
     return run
 
 
@@ -70,6 +70,41 @@ def test_commits_are_shown_by_their_range(world: World, shop: str) -> None:
     script = asked(world, shop, "HEAD~3..HEAD")
     assert trees(world).composed[-1].files == {FILE: b"commits HEAD~3..HEAD"}
     assert FILE not in script.task, "words of ours would be a part of a script"
+
+
+@pytest.mark.parametrize(
+    ("task", "since"),
+    [
+        ("Review the last 3 commits for security issues", "HEAD~3"),
+        ("Look at the latest commit", "HEAD~1"),
+        ("check the last two commits", "HEAD~2"),
+        ("Review my uncommitted changes", "HEAD"),
+        ("Review src/auth for style", ""),
+        ("Explain how commits are signed", ""),
+    ],
+)
+def test_who_only_looks_is_shown_what_its_task_names(world: World, shop: str, task: str, since: str) -> None:
+    made = trees(world)
+    run = asked(world, shop, None, task=task, agent="reviewer", runtime="claude")
+    assert [one.files for one in made.composed] == ([{FILE: f"commits {since}".encode()}] if since else [])
+    assert (FILE in run.task) is bool(since)
+    builder = asked(world, shop, None, task=task, agent="builder", runtime="claude")
+    assert FILE not in builder.task, "it has git"
+
+
+def test_commits_that_a_task_names_and_that_are_not_there_are_no_error(world: World, shop: str) -> None:
+    trees(world).without_history = PancodeError("there are not so many", fix="pancode runs")
+    run = asked(world, shop, None, task="Review the last 90 commits", agent="reviewer", runtime="claude")
+    assert FILE not in run.task
+    refused = {
+        "task": "x",
+        "runtime": "shell",
+        "workspace": "git",
+        "by": "ana",
+        "cwd": shop,
+        "show": "HEAD~90",
+    }
+    assert "there are not so many" in world.problem("POST", "/v1/runs", refused)["message"]
 
 
 def test_what_cannot_be_shown_is_refused_before_a_run_begins(world: World, shop: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from node_agent.wire.identity import AttemptId
-from pancode.core.ports import Composed, Composition, MergeConflictError
+from pancode.core.ports import Composed, Composition, MergeConflictError, SnapshotTaken
 from pancode.errors import PancodeError
 from tests.unit.pancode.control.world import HonestDepot
 from tests.unit.pancode.work.workflow.world import step
@@ -30,6 +30,15 @@ class Trees(HonestDepot):
         """By commit: the change of each file."""
         self.broken: PancodeError | None = None
         """What reading raises."""
+        self.without_history: PancodeError | None = None
+        """What showing commits raises."""
+
+    def shown_history(
+        self, project: str, taken: SnapshotTaken, commits: str, most: int, hides: Callable[[str], bool]
+    ) -> bytes:
+        if self.without_history is not None:
+            raise self.without_history
+        return super().shown_history(project, taken, commits, most, hides)
 
     def whole_answer(self, identity: AttemptId, printed: bool) -> bytes | None:
         return next((text.encode() for text in self.answers.values()), None)
