@@ -192,13 +192,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Files are handed to the workers as xdist does, but the longest of them in parts."""
     if config.getoption("dist") != "loadfile":
         return None
-    from xdist.scheduler import LoadFileScheduling
+    from tests.together import scheduler_of, scope_of, scope_of_chosen
 
-    from tests.together import scope_of, scope_of_chosen
-
-    scheduler = LoadFileScheduling(config, log)
-    scheduler._split_scope = scope_of_chosen if config.getoption("chosen") else scope_of
-    return scheduler
+    return scheduler_of(config, log, scope_of_chosen if config.getoption("chosen") else scope_of)
 
 
 @pytest.fixture(autouse=True)

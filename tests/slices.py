@@ -157,7 +157,9 @@ SLICES = {
     "coordinator": Slice(("tests/integration/",), PRODUCT, "ansible/* deploy/* pancode/web/*"),
     "unit": Slice(("tests/unit/",)),
     "rules": Slice(
-        ("tests/architecture/",), "pyproject.toml requirements/* tests/run.py tests/conftest.py", ""
+        ("tests/architecture/",),
+        "pyproject.toml requirements/* tests/run.py tests/conftest.py tests/together.py",
+        "",
     ),
 }
 

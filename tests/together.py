@@ -1,6 +1,14 @@
-"""Decides which tests stay on one worker where whole files are shared out (`--dist loadfile`)."""
+"""Decides which tests stay on one worker where whole files are shared out (`--dist loadfile`).
+
+And what becomes of the tests of a worker that ends in the midst of one.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 
 APART = frozenset(
     {
@@ -34,3 +42,37 @@ def scope_of_chosen(nodeid: str) -> str:
     """
     path = scope_of(nodeid)
     return "tests/e2e" if path.startswith("tests/e2e/") and path != HOSTLESS else path
+
+
+def scheduler_of(config: pytest.Config, log: Any, scope: Callable[[str], str]) -> Any:
+    """xdist's own would give the test that ended a worker to the next one, and then wait for ever.
+
+    A worker holds back its last test until it is told that it is the last; nobody tells one that comes late.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduler(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return scope(nodeid)
+
+        def remove_node(self, node: Any) -> str | None:
+            workload = self.assigned_work.pop(node)
+            open_ = (name for tests in workload.values() for name, ended in tests.items() if not ended)
+            crashed: str | None = next(open_, None)
+            if crashed is None:
+                return None
+            for unit, tests in workload.items():
+                tests.update({crashed: True} if crashed in tests else {})
+                if not all(tests.values()):
+                    self.workqueue[unit] = tests
+            for other in self.assigned_work:
+                self._reschedule(other)
+            return crashed
+
+        def schedule(self) -> None:
+            super().schedule()
+            if not self.workqueue:
+                for node in self.nodes:
+                    node.shutdown()
+
+    return Scheduler(config, log)
