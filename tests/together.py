@@ -51,7 +51,7 @@ def scheduler_of(config: pytest.Config, log: Any, scope: Callable[[str], str]) -
     """
     from xdist.scheduler import LoadFileScheduling
 
-    class Scheduler(LoadFileScheduling):
+    class Scheduler(LoadFileScheduling):  # type: ignore[misc]  # xdist is not read by mypy here
         def _split_scope(self, nodeid: str) -> str:
             return scope(nodeid)
 
