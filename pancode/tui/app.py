@@ -19,7 +19,7 @@ from pancode.tui.canvas import Canvas, LogView
 from pancode.tui.dialogs import Confirm, KeysHelp, Words
 from pancode.tui.keys import KEYS
 from pancode.tui.logreader import LogReader
-from pancode.tui.page import Json, Line, Page, PageMoment, PagePlace, filtered, line, span, spread
+from pancode.tui.page import Json, Line, Page, PageMoment, PagePlace, filtered, line, ordered, span, spread
 from pancode.tui.pages.summary import summary
 from pancode.tui.reader import Acted, AnswersRead, Away, Crashed, Looked, News, Reader, Say
 from pancode.tui.sheet import Sheet
@@ -104,11 +104,16 @@ class Source(Protocol):
 
 @dataclass(slots=True)
 class Visit:
-    """A place on the way back, as the person left it: its filter, and the key of the marked row."""
+    """A place on the way back, as the person left it: its filter, its order, and the key of the marked row.
+
+    `order`: the head of the column; empty: the rows as they come.
+    """
 
     place: PagePlace
     word: str = ""
     key: str = ""
+    order: str = ""
+    down: bool = False
 
 
 @dataclass(slots=True)
@@ -192,6 +197,7 @@ class Console(SteadyPage):
         self._reader = source.reader(lambda news: self.post_message(self.FeedRead(news)))
         self._acting = Acting(self, self.note, self._reader, by)
         self.visits = [Visit(PagePlace(begin))]
+        self._heads: tuple[str, ...] = ()
         self._known, self._page, self._turn = KnownAnswers(heard_ms=clock.boot_ms()), Page(), 0
         self._log_view: LogView | None = None
 
@@ -276,7 +282,8 @@ class Console(SteadyPage):
             self._log_view.draw(visit.word)
         elif known.as_of is not None and known.has({**SUMMARY, **view.asks(visit.place.about)}):
             page = view.page(known.answers, visit.place.about, known.as_of)
-            self._page = filtered(page, visit.word)
+            self._heads = page.head
+            self._page = filtered(ordered(page, visit.order, visit.down), visit.word)
             self._canvas.show(self._page, visit.key, view.wraps)
         elif known.refused is not None:
             self._canvas.words(trouble_lines(known.refused))
@@ -324,6 +331,8 @@ class Console(SteadyPage):
                 "colon": self._ask_resource,
                 "slash": self._ask_filter,
                 "question_mark": lambda: self.app.push_screen(KeysHelp()),
+                "o": self._order,
+                "O": lambda: self._order(turned=True),
                 "y": self._copy,
                 "i": lambda: self.go(PagePlace("inbox")),
                 "R": self._enter,
@@ -363,6 +372,20 @@ class Console(SteadyPage):
         elif len(self.visits) > 1:
             self.visits.pop()
             self._enter()
+
+    def _order(self, turned: bool = False) -> None:
+        """By the next column, or the same one the other way."""
+        visit, row = self.visits[-1], self._canvas.row
+        every = ("", *self._heads)
+        if turned:
+            visit.down = not visit.down
+        else:
+            at = every.index(visit.order) + 1 if visit.order in every else 1
+            visit.order, visit.down = every[at % len(every)], False
+        visit.key = row.key if row is not None else ""
+        self._draw()
+        visit.key = ""  # the mark is where the person moves it
+        self.note(f"ordered by {visit.order}" if visit.order else "in the order in which they come")
 
     def _copy(self) -> None:
         name = self._subject.copied

@@ -63,6 +63,8 @@ KEYS: tuple[Key, ...] = (
     Key("V", "V", "let another machine run the gates (asks)", _RUN, act="verify", in_footer=False),
     Key("x", "x", "put the change aside: nobody wants it (asks)", _RUN, act="drop", in_footer=False),
     Key("t", "t", "tell the agent of the run something", _RUN, act="tell", in_footer=False),
+    Key("o", "o", "order the rows by the next column; behind the last one as they come", in_footer=False),
+    Key("O", "O", "turn the order round", in_footer=False),
     Key("y", "y", "copy the id to the clipboard (OSC 52)", in_footer=False),
     Key("i", "i", "the inbox", in_footer=False),
     Key("R", "R", "read everything again now", in_footer=False),

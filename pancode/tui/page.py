@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -76,6 +77,34 @@ def filtered(page: Page, word: str) -> Page:
     rows = tuple(row for row in page.rows if wanted in " ".join(row.cells).casefold())
     lines = tuple(one for one in page.lines if wanted in text_of(one).casefold())
     return Page(page.above, page.head, rows, page.spare, page.cut, f"nothing has {word!r}", lines, page.shape)
+
+
+_UNITS = {"s": 1, "min": 60, "h": 3_600, "d": 86_400, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_FIGURE = re.compile(rf"\$?(\d+(?:\.\d+)?)%?(?: ({'|'.join(_UNITS)}))?")
+
+
+def ordered(page: Page, column: str, down: bool) -> Page:
+    """The rows by what they say in this column: sums, shares and times by their size, all else as text.
+
+    What says nothing is last both ways. A page without the column stays as it is.
+    """
+    if column not in page.head:
+        return page
+    at = page.head.index(column)
+
+    def rank(row: PageRow) -> tuple[int, float, str]:
+        cell = row.cells[at].strip()
+        figure = _FIGURE.fullmatch(cell)
+        size = float(figure[1]) * _UNITS.get(figure[2] or "", 1) if figure is not None else 0.0
+        return 0 if figure is not None else 1, size, cell.casefold()
+
+    told = [row for row in page.rows if row.cells[at].strip() not in ("", "-")]
+    silent = [row for row in page.rows if row.cells[at].strip() in ("", "-")]
+    told.sort(key=rank, reverse=down)
+    marked = tuple(f"{name} {'▼' if down else '▲'}" if name == column else name for name in page.head)
+    spare = tuple(dict(zip(page.head, marked, strict=True))[name] for name in page.spare)
+    cut = marked[page.head.index(page.cut)] if page.cut in page.head else page.cut
+    return replace(page, head=marked, rows=(*told, *silent), spare=spare, cut=cut)
 
 
 def laid_out(page: Page, columns: int) -> tuple[Line, list[Line]]:

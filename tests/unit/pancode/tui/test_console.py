@@ -69,6 +69,7 @@ def test_a_chat_stands_above_its_row_until_one_leaves_it(talked: Scene) -> None:
         (("D",), "D acts on node"),
         (("y",), "copied r-"),
         (("slash", *"write", "enter"), "/write"),
+        (("colon", *"runs", "enter", "o", "O"), "▼"),
         (("question_mark", *"clipboard"), "OSC 52"),
     ],
 )

@@ -16,6 +16,7 @@ from pancode.tui.page import (
     filtered,
     laid_out,
     line,
+    ordered,
     span,
     text_of,
     wrapped,
@@ -58,6 +59,27 @@ def test_a_filter_takes_any_case_and_any_cell() -> None:
     assert filtered(TABLE, "") is TABLE
     lines = Page(lines=(line("one"), line("two")))
     assert [text_of(one) for one in filtered(lines, "TW").lines] == ["two"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "up"),
+    [
+        (("2 min", "40 s", "-", "3 h", "90 s"), "40 s, 90 s, 2 min, 3 h, -"),
+        (("$10.00", "unknown", "$9.50", ""), "$9.50, $10.00, unknown, "),
+        (("b", "A", "c"), "A, b, c"),
+        (("9%", "80%", "1.5 GB"), "9%, 80%, 1.5 GB"),
+    ],
+)
+def test_rows_are_ordered_by_what_a_column_says(cells: tuple[str, ...], up: str) -> None:
+    page = Page(
+        head=("N", "IT"), rows=tuple(PageRow(c, "run", ("x", c)) for c in cells), cut="IT", spare=("IT",)
+    )
+    found = ordered(page, "IT", down=False)
+    assert ", ".join(row.cells[1] for row in found.rows) == up
+    assert found.head == ("N", "IT ▲") and (found.cut, found.spare) == ("IT ▲", ("IT ▲",))
+    told = [row.cells[1] for row in ordered(page, "IT", down=True).rows if row.cells[1] not in ("", "-")]
+    assert told[::-1] == [cell for cell in up.split(", ") if cell not in ("", "-")]
+    assert ordered(page, "GONE", down=False) == page
 
 
 @pytest.mark.parametrize(
