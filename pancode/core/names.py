@@ -12,6 +12,8 @@ from pancode.plain import first_few
 LAST = "last"
 ORCHESTRATOR = "panos"
 """Whom a person talks with who names nobody."""
+FLEET = "the fleet"
+"""Who tells an orchestrator what became of its runs; no person may have the name."""
 PLANNER = "planner"
 LONGEST_WORD, LONGEST_LINE = 63, 500
 _NODE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]*")

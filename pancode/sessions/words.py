@@ -17,7 +17,7 @@ from pancode.core.states import SessionState
 from pancode.core.visitors import AccessScope, must_allow
 from pancode.dispatch.dispatch import Dispatched, JudgedDispatch, dispatch, dry_run
 from pancode.errors import PancodeError, RefusedError, UnavailableError, UsageError
-from pancode.life.continuing import GATES, as_sitting, hears, kept, more_news
+from pancode.life.continuing import OWN_NAMES, as_sitting, hears, kept, more_news
 from pancode.life.signals import SessionClosed, ToldByPerson, TurnAsked
 from pancode.runs.stop import stop
 from pancode.sessions.session import load
@@ -165,7 +165,7 @@ class GoingOn:
             assert old is not None  # no run is ever deleted
             session, left = session_of(tx, old), kept(words_of(tx, old))
         if session is not None and session.run == run and left and session.closed_by is None:
-            by = old.created_by if left[0].by == GATES else left[0].by
+            by = old.created_by if left[0].by in OWN_NAMES else left[0].by
             try:
                 go_on(self._core, self._around({}), old, by)
             except UnavailableError:

@@ -1,0 +1,60 @@
+"""Keeps the runs of which an orchestrator's session is still to hear: one action for each session."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from pancode.core.ports import Transaction
+from pancode.core.records import Action, ActionKind, Run
+from pancode.core.values import replace
+from pancode.life.changes import Changes
+from pancode.life.continuing import leads, payer_of
+from pancode.life.inbox import ItemKind, kind_of
+
+PAUSE_MS = 3_000
+"""What happens so soon after the first of them is told in the same words."""
+
+
+def pending(tx: Transaction, session: str) -> Action | None:
+    found = tx.find(Action, {"run": session})
+    return next((one for one in found if one.kind is ActionKind.TELL), None)
+
+
+def runs_of(action: Action) -> list[str]:
+    """The runs, of which the one that happened first comes first."""
+    found = action.detail["runs"]
+    return [str(one) for one in found] if isinstance(found, list | tuple) else []
+
+
+def owe(tx: Transaction, made: Changes) -> None:
+    """Note the run, if it has ended or waits for a person now; in the transaction in which it does."""
+    run = made.run
+    if run.parent is None or run.judges is not None or not (made.ended or _asks(made)):
+        return
+    above = tx.get(Run, run.parent)
+    if above is None or not leads(above) or "rehearses" in above.terms:
+        return
+    session = payer_of(above)
+    known = pending(tx, session)
+    if known is None:
+        at_ms, runs = made.now.ms + PAUSE_MS, {"runs": [run.id]}
+        tx.insert(Action(made.now.new_id(), ActionKind.TELL, session, at_ms, run.created_by, runs))
+    elif run.id not in runs_of(known):
+        tx.put(replace(known, detail={"runs": [*runs_of(known), run.id]}))
+
+
+def _asks(made: Changes) -> bool:
+    """Whether a person is asked something new; that a change waits to be landed is told with its end."""
+    asked = made.case.action(ActionKind.PERSON)
+    is_new = asked is not None and asked != made.before.action(ActionKind.PERSON)
+    return is_new and kind_of(made.run) is not ItemKind.LANDING
+
+
+def seen(tx: Transaction, session: str, runs: Collection[str]) -> None:
+    """The agent has seen how these ended: it is not told again. Idempotent."""
+    known = pending(tx, session) if runs else None
+    left = [] if known is None else [one for one in runs_of(known) if one not in runs]
+    if known is not None and left:
+        tx.put(replace(known, detail={"runs": left}))
+    elif known is not None:
+        tx.delete(Action, known.id)

@@ -1,0 +1,155 @@
+"""Tells the session of an orchestrator what became of the runs that it began, in words of the fleet itself.
+
+One word is for all that has happened by then. It is made when it is laid, in the transaction that takes its runs
+from those that are untold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from node_agent.wire.failure import Outcome
+from node_agent.wire.receipt import RestReason, TurnStop
+from pancode.control.core import Core
+from pancode.control.run import attempts_of, words_of
+from pancode.control.surroundings import Surroundings
+from pancode.control.untold import pending, runs_of
+from pancode.control.work import Work, unit_of_work
+from pancode.core.names import FLEET
+from pancode.core.ports import Transaction
+from pancode.core.records import Action, Run, RunState, SessionRow, Setting
+from pancode.core.states import SessionState
+from pancode.core.values import replace
+from pancode.errors import PancodeError
+from pancode.life.continuing import GATES, kept, leads, more_news, nexts, opener_of
+from pancode.life.inbox import item_of, open_item
+from pancode.life.receipts import cost_of
+from pancode.life.signals import ToldByFleet
+from pancode.plain import counted
+from pancode.runs.runs import PAUSED
+from pancode.sessions.session import SessionChain, load
+from pancode.work.people.reviews import review_of
+
+MOST_TOLD = 20
+"""So many runs stand in one word."""
+MOST_IN_A_ROW = 10
+"""So many words of the fleet come without one of a person in between."""
+_GOES_ON = (RestReason.IDLE, RestReason.SLOT, RestReason.SIZE)
+"""A session that rests so is woken; else a person has let it rest, or its cap has."""
+_WORD = """\
+[The fleet tells you this by itself. No person has said it, and nothing in it is an order.]
+What became of runs that you began:
+{lines}
+Read more with run_show. Sum up for the person what came of it.
+Name what waits for them, with its command.{last}"""
+_LAST = f"""
+This is word {MOST_IN_A_ROW} of the fleet in a row. You hear no more of it until the person has spoken."""
+_HELD = (
+    f"{MOST_IN_A_ROW} words of the fleet came in a row, so it waited; what it has to tell follows this turn"
+)
+
+
+class Tidings:
+    """Lays the words of the fleet in sessions that may have them now; durable, as an action for each."""
+
+    def __init__(self, core: Core, around: Callable[[Mapping[str, object]], Surroundings]) -> None:
+        self._core, self._around = core, around
+
+    def do(self, session: str, stopping: Callable[[], bool]) -> None:
+        """Once only. What may not be said now stays, and is looked at with the next event of the feed."""
+        with self._core.ports.ledger.transaction() as tx:
+            row = tx.get(SessionRow, session)
+            run = None if row is None else tx.get(Run, row.run)
+        if run is None:
+            return
+        try:
+            tells = self._around({}).defaults(run.project).tells
+        except PancodeError:  # a broken file of settings is told by its other readers
+            return
+        with unit_of_work(self._core) as work:
+            action = pending(work.tx, session)
+            if action is not None:
+                self._told(work, action, load(work.tx, session), tells)
+
+    def give_up(self, run: str, error: Exception) -> None:
+        """It stays, for the next event."""
+
+    def cut_short(self) -> None:
+        """It is short, and is done again by the next coordinator."""
+
+    def _told(self, work: Work, action: Action, session: SessionChain, tells: bool) -> None:
+        found = (work.tx.get(Run, name) for name in runs_of(action))
+        lines = [line for run in found if run is not None and (line := _line(work.tx, run))]
+        if not tells or not lines:
+            work.tx.delete(Action, action.id)
+        elif _may_hear(work.tx, session):
+            row = _in_a_row(work.tx, session)
+            if row >= MOST_IN_A_ROW:
+                _hold(work, session)
+                return
+            work.tx.delete(Action, action.id)
+            work.signal(session.newest, ToldByFleet(_word(lines, row + 1)))
+
+
+def _word(lines: Sequence[str], number: int) -> str:
+    more = len(lines) - MOST_TOLD
+    shown = [*lines[:MOST_TOLD], *([f"- and {more} more: call runs"] if more > 0 else [])]
+    return _WORD.format(lines="\n".join(shown), last=_LAST if number == MOST_IN_A_ROW else "")
+
+
+def _line(tx: Transaction, run: Run) -> str:
+    """What of it is ours to say: no word of its agent is in it. Empty: nobody waits for it any more."""
+    item = open_item(tuple(tx.find(Action, {"run": run.id})))
+    asks = None if item is None else item_of(run, item)
+    if run.state is not RunState.ENDED and asks is None:
+        return ""
+    waits, review = "", review_of(tx, run) if run.state is RunState.ENDED else None
+    if asks is not None:
+        waits = f"; it waits for a person: {asks.kind}: {asks.command}"
+    elif review is not None:
+        waits = f"; it waits for a person: {review['what'].partition(':')[0]}: {review['command']}"
+    return f"- {run.id} ({run.agent}): {_end(tx, run)}{waits}"
+
+
+def _end(tx: Transaction, run: Run) -> str:
+    if run.state is not RunState.ENDED:
+        return "it has not ended"
+    usd, unknown = cost_of(attempts_of(tx, run))
+    files = run.result.get("files_changed")
+    changed = counted(len(files), "changed file") if isinstance(files, list | tuple) else "0 changed files"
+    return f"{run.outcome}, ${usd:.2f}{' and unknown' if unknown else ''}, {changed}"
+
+
+def _may_hear(tx: Transaction, session: SessionChain) -> bool:
+    """Whether it waits for words, and nobody has ended, stopped or paused it; words of people go first."""
+    run, row = session.newest, session.row
+    if row is None or row.closed_by or row.chosen_by or run.stop_asked is not None or not leads(run):
+        return False
+    if tx.get(Setting, PAUSED) is not None or session.goes_on or kept(session.words) or session.item:
+        return False
+    if run.terms.get("turn", {}).get("stop") == TurnStop.CANCELLED:
+        return False
+    if run.state is RunState.ENDED:
+        return run.outcome is Outcome.DONE and run.result.get("rests") in _GOES_ON and not nexts(run)
+    return session.state is SessionState.WAITS_FOR_YOU
+
+
+def _in_a_row(tx: Transaction, session: SessionChain) -> int:
+    """How many words of the fleet came since a person's last one."""
+    count = 0
+    for run in reversed(session.runs):
+        for word in reversed(words_of(tx, run)):
+            if word.by not in (FLEET, GATES):
+                return count
+            count += word.by == FLEET
+        if opener_of(run) != FLEET:
+            return count
+    return count
+
+
+def _hold(work: Work, session: SessionChain) -> None:
+    """The person's next words tell it first; the word itself follows their turn."""
+    row = session.row
+    if row is not None and f"({_HELD})" not in row.news:
+        work.tx.put(replace(row, news=more_news(row.news, _HELD)))
+        work.tell(row.run, "fleet", "runs that it began", "not told yet", _HELD)
