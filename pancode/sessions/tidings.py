@@ -1,7 +1,7 @@
 """Tells the session of an orchestrator what became of the runs that it began, in words of the fleet itself.
 
-One word is for all that has happened by then. It is made when it is laid, in the transaction that takes its runs
-from those that are untold.
+One word is for all that has happened by then. It is made when it is laid, in the transaction that takes its
+runs from those that are untold.
 """
 
 from __future__ import annotations
