@@ -17,8 +17,8 @@ from pancode.control.untold import pending, runs_of
 from pancode.control.work import Work, unit_of_work
 from pancode.core.names import FLEET
 from pancode.core.ports import Transaction
-from pancode.core.records import Action, Run, RunState, SessionRow, Setting
-from pancode.core.states import SessionState
+from pancode.core.records import Action, Run, RunState, SessionRow, Setting, Workflow
+from pancode.core.states import SessionState, WorkflowKind, WorkflowState
 from pancode.core.values import replace
 from pancode.errors import PancodeError
 from pancode.life.continuing import GATES, kept, leads, more_news, nexts, opener_of
@@ -78,11 +78,11 @@ class Tidings:
         """It is short, and is done again by the next coordinator."""
 
     def _told(self, work: Work, action: Action, session: SessionChain, tells: bool) -> None:
-        found = (work.tx.get(Run, name) for name in runs_of(action))
-        lines = [line for run in found if run is not None and (line := _line(work.tx, run))]
+        found = [run for name in runs_of(action) if (run := work.tx.get(Run, name)) is not None]
+        lines = [line for run in found if (line := _line(work.tx, run))]
         if not tells or not lines:
             work.tx.delete(Action, action.id)
-        elif _may_hear(work.tx, session):
+        elif _may_hear(work.tx, session) and not all(_is_midway(work.tx, run) for run in found):
             row = _in_a_row(work.tx, session)
             if row >= MOST_IN_A_ROW:
                 _hold(work, session)
@@ -118,6 +118,14 @@ def _end(tx: Transaction, run: Run) -> str:
     files = run.result.get("files_changed")
     changed = counted(len(files), "changed file") if isinstance(files, list | tuple) else "0 changed files"
     return f"{run.outcome}, ${usd:.2f}{' and unknown' if unknown else ''}, {changed}"
+
+
+def _is_midway(tx: Transaction, run: Run) -> bool:
+    """Whether it is a step that is done of a workflow that goes on: this alone is worth no word."""
+    workflow = None if run.workflow is None else tx.get(Workflow, run.workflow)
+    if workflow is None or workflow.kind is WorkflowKind.LANE or run.outcome is not Outcome.DONE:
+        return False
+    return workflow.state in (WorkflowState.RUNNING, WorkflowState.STOPPING)
 
 
 def _may_hear(tx: Transaction, session: SessionChain) -> bool:

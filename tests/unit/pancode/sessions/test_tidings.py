@@ -21,6 +21,8 @@ from pancode.runs.fleet_settings import pause_queue
 from pancode.sessions import tidings
 from pancode.sessions.tidings import MOST_IN_A_ROW, Tidings
 from pancode.sessions.words import GoingOn
+from pancode.work.workflow.advancing import Advancing
+from pancode.work.workflow.starting import StepStarter
 from tests.unit.pancode.api.test_door import DoorWorld
 from tests.unit.pancode.api.test_sessions import begin, record, say, sent, session, world
 from tests.unit.pancode.control.world import failed
@@ -143,6 +145,28 @@ def test_a_long_list_ends_with_how_many_more(world: DoorWorld, monkeypatch: pyte
     panos.ends_turn(0)
     (told,) = panos.look()
     assert first in told and second not in told and "and 1 more: call runs" in told
+
+
+def test_a_step_is_told_with_the_end_of_its_chain(world: DoorWorld) -> None:
+    panos = Told(world)
+    how = {name: BUILD[name] for name in ("agent", "runtime", "model")}
+    assert panos.answer("dispatch_chain", steps=[{"task": "a"}, {"task": "b"}], **how).ok
+    core, around = world.context.core, world.coordinator.around
+    panos.ends_turn(0)
+    first = panos.works()
+    ends(world, first)
+    assert panos.look() == [] and len(panos.pending()) == 1
+    Advancing(core, StepStarter(core, around)).do(world.context.row(Run, first.identity.run).workflow, never)
+    world.node.breathe()
+    second = panos.works()
+    ends(world, second)
+    Advancing(core, StepStarter(core, around)).do(world.context.row(Run, first.identity.run).workflow, never)
+    (told,) = panos.look()
+    assert first.identity.run in told and second.identity.run in told
+
+
+def never() -> bool:
+    return False
 
 
 def test_nothing_is_said_of_runs_that_others_began_nor_to_other_agents(world: DoorWorld) -> None:
