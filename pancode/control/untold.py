@@ -16,8 +16,7 @@ PAUSE_MS = 3_000
 
 
 def pending(tx: Transaction, session: str) -> Action | None:
-    found = tx.find(Action, {"run": session})
-    return next((one for one in found if one.kind is ActionKind.TELL), None)
+    return tx.get(Action, f"{ActionKind.TELL}:{session}")
 
 
 def runs_of(action: Action) -> list[str]:
@@ -28,19 +27,25 @@ def runs_of(action: Action) -> list[str]:
 
 def owe(tx: Transaction, made: Changes) -> None:
     """Note the run, if it has ended or waits for a person now; in the transaction in which it does."""
+    owed = _owed(tx, made)
+    if owed is not None:
+        tx.put(owed)
+
+
+def _owed(tx: Transaction, made: Changes) -> Action | None:
+    """The session's action with this run; None: nobody is to hear of it."""
     run = made.run
     if run.parent is None or run.judges is not None or not (made.ended or _asks(made)):
-        return
+        return None
     above = tx.get(Run, run.parent)
     if above is None or not leads(above) or "rehearses" in above.terms:
-        return
+        return None
     session = payer_of(above)
     known = pending(tx, session)
-    if known is None:
-        at_ms, runs = made.now.ms + PAUSE_MS, {"runs": [run.id]}
-        tx.insert(Action(made.now.new_id(), ActionKind.TELL, session, at_ms, run.created_by, runs))
-    elif run.id not in runs_of(known):
-        tx.put(replace(known, detail={"runs": [*runs_of(known), run.id]}))
+    runs = [] if known is None else runs_of(known)
+    due = made.now.ms + PAUSE_MS if known is None else known.at_ms
+    listed = {"runs": list(dict.fromkeys((*runs, run.id)))}
+    return Action(f"{ActionKind.TELL}:{session}", ActionKind.TELL, session, due, run.created_by, {**listed})
 
 
 def _asks(made: Changes) -> bool:

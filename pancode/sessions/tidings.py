@@ -78,17 +78,20 @@ class Tidings:
         """It is short, and is done again by the next coordinator."""
 
     def _told(self, work: Work, action: Action, session: SessionChain, tells: bool) -> None:
-        found = [run for name in runs_of(action) if (run := work.tx.get(Run, name)) is not None]
+        found = _runs(work.tx, action)
         lines = [line for run in found if (line := _line(work.tx, run))]
         if not tells or not lines:
             work.tx.delete(Action, action.id)
         elif _may_hear(work.tx, session) and not all(_is_midway(work.tx, run) for run in found):
-            row = _in_a_row(work.tx, session)
-            if row >= MOST_IN_A_ROW:
-                _hold(work, session)
-                return
+            before = _in_a_row(work.tx, session)
+            if before >= MOST_IN_A_ROW:
+                return _hold(work, session)
             work.tx.delete(Action, action.id)
-            work.signal(session.newest, ToldByFleet(_word(lines, row + 1)))
+            work.signal(session.newest, ToldByFleet(_word(lines, before + 1)))
+
+
+def _runs(tx: Transaction, action: Action) -> list[Run]:
+    return [run for name in runs_of(action) if (run := tx.get(Run, name)) is not None]
 
 
 def _word(lines: Sequence[str], number: int) -> str:
