@@ -27,15 +27,18 @@ def runs_of(action: Action) -> list[str]:
 
 def owe(tx: Transaction, made: Changes) -> None:
     """Note the run, if it has ended or waits for a person now; in the transaction in which it does."""
-    owed = _owed(tx, made)
+    owed = owed_in(tx, made)
     if owed is not None:
         tx.put(owed)
 
 
-def _owed(tx: Transaction, made: Changes) -> Action | None:
+def owed_in(tx: Transaction, made: Changes) -> Action | None:
     """The session's action with this run; None: nobody is to hear of it."""
-    run = made.run
-    if run.parent is None or run.judges is not None or not (made.ended or _asks(made)):
+    run, asked = made.run, made.case.action(ActionKind.PERSON)
+    asks = asked is not None and asked != made.before.action(ActionKind.PERSON)
+    if asks and kind_of(run) is ItemKind.LANDING:  # that a change waits is told with the run's end
+        asks = False
+    if run.parent is None or run.judges is not None or not (made.ended or asks):
         return None
     above = tx.get(Run, run.parent)
     if above is None or not leads(above) or "rehearses" in above.terms:
@@ -46,13 +49,6 @@ def _owed(tx: Transaction, made: Changes) -> Action | None:
     due = made.now.ms + PAUSE_MS if known is None else known.at_ms
     listed = {"runs": list(dict.fromkeys((*runs, run.id)))}
     return Action(f"{ActionKind.TELL}:{session}", ActionKind.TELL, session, due, run.created_by, {**listed})
-
-
-def _asks(made: Changes) -> bool:
-    """Whether a person is asked something new; that a change waits to be landed is told with its end."""
-    asked = made.case.action(ActionKind.PERSON)
-    is_new = asked is not None and asked != made.before.action(ActionKind.PERSON)
-    return is_new and kind_of(made.run) is not ItemKind.LANDING
 
 
 def seen(tx: Transaction, session: str, runs: Collection[str]) -> None:

@@ -182,12 +182,6 @@ def is_cut_by_cap(run: Run) -> bool:
     return bool(run.terms.get("more_usd")) and cut and capped
 
 
-GATES = "the gates"
-"""Who says the words about failed gates."""
-OWN_NAMES = (FLEET, GATES)
-"""Who says words that no person has said; nobody else may have such a name."""
-
-
 def hears_of_gates(run: Run, rests: RestReason | None) -> bool:
     """Whether the sitting is left alone and its next one begins with the words of the gates that failed; not
     where a person has cancelled its turn or let it rest."""

@@ -6,7 +6,7 @@ runs from those that are untold.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from node_agent.wire.failure import Outcome
 from node_agent.wire.receipt import RestReason, TurnStop
@@ -15,13 +15,13 @@ from pancode.control.run import attempts_of, words_of
 from pancode.control.surroundings import Surroundings
 from pancode.control.untold import pending, runs_of
 from pancode.control.work import Work, unit_of_work
-from pancode.core.names import FLEET
+from pancode.core.names import FLEET, GATES
 from pancode.core.ports import Transaction
 from pancode.core.records import Action, Run, RunState, SessionRow, Setting, Workflow
 from pancode.core.states import SessionState, WorkflowKind, WorkflowState
 from pancode.core.values import replace
 from pancode.errors import PancodeError
-from pancode.life.continuing import GATES, kept, leads, more_news, nexts, opener_of
+from pancode.life.continuing import kept, leads, more_news, nexts, opener_of
 from pancode.life.inbox import item_of, open_item
 from pancode.life.receipts import cost_of
 from pancode.life.signals import ToldByFleet
@@ -69,7 +69,7 @@ class Tidings:
         with unit_of_work(self._core) as work:
             action = pending(work.tx, session)
             if action is not None:
-                self._told(work, action, load(work.tx, session), tells)
+                tell(work, action, load(work.tx, session), tells)
 
     def give_up(self, run: str, error: Exception) -> None:
         """It stays, for the next event."""
@@ -77,53 +77,55 @@ class Tidings:
     def cut_short(self) -> None:
         """It is short, and is done again by the next coordinator."""
 
-    def _told(self, work: Work, action: Action, session: SessionChain, tells: bool) -> None:
-        found = _runs(work.tx, action)
-        lines = [line for run in found if (line := _line(work.tx, run))]
-        if not tells or not lines:
-            work.tx.delete(Action, action.id)
-        elif _may_hear(work.tx, session) and not all(_is_midway(work.tx, run) for run in found):
-            before = _in_a_row(work.tx, session)
-            if before >= MOST_IN_A_ROW:
-                return _hold(work, session)
-            work.tx.delete(Action, action.id)
-            work.signal(session.newest, ToldByFleet(_word(lines, before + 1)))
+
+def tell(work: Work, action: Action, session: SessionChain, tells: bool) -> None:
+    """Lay one word for all runs of the action, if the session may have it now; else nothing. `tells`: as the
+    settings say; false: the runs are forgotten."""
+    found = runs_in(work.tx, action)
+    lines = [line for run in found if (line := line_of(work.tx, run))]
+    if not tells or not lines:
+        work.tx.delete(Action, action.id)
+        return
+    if not may_hear(work.tx, session) or all(is_midway(work.tx, run) for run in found):
+        return
+    number = in_a_row(work.tx, session) + 1
+    row = session.row
+    if number <= MOST_IN_A_ROW:
+        more = len(lines) - MOST_TOLD
+        shown = [*lines[:MOST_TOLD], *([f"- and {more} more: call runs"] if more > 0 else [])]
+        text = _WORD.format(lines="\n".join(shown), last=_LAST if number == MOST_IN_A_ROW else "")
+        work.tx.delete(Action, action.id)
+        work.signal(session.newest, ToldByFleet(text))
+    elif row is not None and f"({_HELD})" not in row.news:  # the word itself follows the person's next turn
+        work.tx.put(replace(row, news=more_news(row.news, _HELD)))
+        work.tell(row.run, "fleet", "runs that it began", "not told yet", _HELD)
 
 
-def _runs(tx: Transaction, action: Action) -> list[Run]:
+def runs_in(tx: Transaction, action: Action) -> list[Run]:
     return [run for name in runs_of(action) if (run := tx.get(Run, name)) is not None]
 
 
-def _word(lines: Sequence[str], number: int) -> str:
-    more = len(lines) - MOST_TOLD
-    shown = [*lines[:MOST_TOLD], *([f"- and {more} more: call runs"] if more > 0 else [])]
-    return _WORD.format(lines="\n".join(shown), last=_LAST if number == MOST_IN_A_ROW else "")
-
-
-def _line(tx: Transaction, run: Run) -> str:
+def line_of(tx: Transaction, run: Run) -> str:
     """What of it is ours to say: no word of its agent is in it. Empty: nobody waits for it any more."""
     item = open_item(tuple(tx.find(Action, {"run": run.id})))
     asks = None if item is None else item_of(run, item)
-    if run.state is not RunState.ENDED and asks is None:
+    how, review = "it has not ended", None
+    if run.state is RunState.ENDED:
+        usd, unknown = cost_of(attempts_of(tx, run))
+        files = run.result.get("files_changed")
+        changed = counted(len(files) if isinstance(files, list | tuple) else 0, "changed file")
+        how, review = f"{run.outcome}, ${usd:.2f}{' and unknown' * unknown}, {changed}", review_of(tx, run)
+    elif asks is None:
         return ""
-    waits, review = "", review_of(tx, run) if run.state is RunState.ENDED else None
+    waits = ""
     if asks is not None:
         waits = f"; it waits for a person: {asks.kind}: {asks.command}"
     elif review is not None:
         waits = f"; it waits for a person: {review['what'].partition(':')[0]}: {review['command']}"
-    return f"- {run.id} ({run.agent}): {_end(tx, run)}{waits}"
+    return f"- {run.id} ({run.agent}): {how}{waits}"
 
 
-def _end(tx: Transaction, run: Run) -> str:
-    if run.state is not RunState.ENDED:
-        return "it has not ended"
-    usd, unknown = cost_of(attempts_of(tx, run))
-    files = run.result.get("files_changed")
-    changed = counted(len(files), "changed file") if isinstance(files, list | tuple) else "0 changed files"
-    return f"{run.outcome}, ${usd:.2f}{' and unknown' if unknown else ''}, {changed}"
-
-
-def _is_midway(tx: Transaction, run: Run) -> bool:
+def is_midway(tx: Transaction, run: Run) -> bool:
     """Whether it is a step that is done of a workflow that goes on: this alone is worth no word."""
     workflow = None if run.workflow is None else tx.get(Workflow, run.workflow)
     if workflow is None or workflow.kind is WorkflowKind.LANE or run.outcome is not Outcome.DONE:
@@ -131,7 +133,7 @@ def _is_midway(tx: Transaction, run: Run) -> bool:
     return workflow.state in (WorkflowState.RUNNING, WorkflowState.STOPPING)
 
 
-def _may_hear(tx: Transaction, session: SessionChain) -> bool:
+def may_hear(tx: Transaction, session: SessionChain) -> bool:
     """Whether it waits for words, and nobody has ended, stopped or paused it; words of people go first."""
     run, row = session.newest, session.row
     if row is None or row.closed_by or row.chosen_by or run.stop_asked is not None or not leads(run):
@@ -145,7 +147,7 @@ def _may_hear(tx: Transaction, session: SessionChain) -> bool:
     return session.state is SessionState.WAITS_FOR_YOU
 
 
-def _in_a_row(tx: Transaction, session: SessionChain) -> int:
+def in_a_row(tx: Transaction, session: SessionChain) -> int:
     """How many words of the fleet came since a person's last one."""
     count = 0
     for run in reversed(session.runs):
@@ -156,11 +158,3 @@ def _in_a_row(tx: Transaction, session: SessionChain) -> int:
         if opener_of(run) != FLEET:
             return count
     return count
-
-
-def _hold(work: Work, session: SessionChain) -> None:
-    """The person's next words tell it first; the word itself follows their turn."""
-    row = session.row
-    if row is not None and f"({_HELD})" not in row.news:
-        work.tx.put(replace(row, news=more_news(row.news, _HELD)))
-        work.tell(row.run, "fleet", "runs that it began", "not told yet", _HELD)

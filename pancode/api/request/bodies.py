@@ -18,29 +18,19 @@ from pancode.agents.request import DispatchRequest, request_from, with_options
 from pancode.agents.scouts import MOST_QUESTION, MOST_QUESTIONS, Depth
 from pancode.code.landing.forge import ForgeKind
 from pancode.core.books import MINUTE_MS, Ceilings
-from pancode.core.names import label_word, nearest, node_name, one_line
+from pancode.core.names import label_word, nearest, node_name, one_line, persons_name
 from pancode.core.values import replace
 from pancode.errors import UsageError
 from pancode.fleet.acts import LinkWay
-from pancode.life.continuing import OWN_NAMES
 from pancode.life.land_values import How, LandWay
 from pancode.notices.incoming import HEADERS, MOST_BYTES, HookCall
 
 B = TypeVar("B", bound="Body")
-
-
-def _persons_name(text: str) -> str:
-    """ValueError for a name under which PanCode itself says words."""
-    if " ".join("".join(filter(str.isprintable, text)).lower().split()) in OWN_NAMES:
-        raise ValueError(f"{text!r} cannot be a person's name: PanCode itself says words under it")
-    return text
-
-
 Word = Annotated[str, AfterValidator(label_word)]
 Labels = dict[Word, Word]
 Line = Annotated[str, AfterValidator(one_line)]
 Usd = Annotated[Decimal, Field(ge=0, le=10**9, decimal_places=9, allow_inf_nan=False)]
-By = Annotated[str, Field(max_length=200), AfterValidator(_persons_name)]
+By = Annotated[str, Field(max_length=200), AfterValidator(persons_name)]
 NodeName = Annotated[str, AfterValidator(node_name)]
 Name = Annotated[str, Field(min_length=1)]
 
