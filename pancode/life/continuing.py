@@ -201,6 +201,8 @@ def goes_on_by_itself(
 ) -> bool:
     """Whether the next sitting begins without a person: this one ends so, and has words that no turn got."""
     wanted = session is not None and session.closed_by is None and run.stop_asked is None
+    if run.result.get("rests") == RestReason.ASKED and all(one.by == FLEET for one in kept(words)):
+        return False  # a person lets it rest
     asks = outcome in _A_PERSONS or is_cut_by_cap(run)
     return wanted and bool(kept(words)) and not nexts(run) and not asks
 

@@ -60,7 +60,7 @@ class Tidings:
         with self._core.ports.ledger.transaction() as tx:
             row = tx.get(SessionRow, session)
             run = None if row is None else tx.get(Run, row.run)
-        if run is None:
+        if run is None or row is None or is_left_alone(run, row):
             return
         try:
             tells = self._around({}).defaults(run.project).tells
@@ -133,18 +133,24 @@ def is_midway(tx: Transaction, run: Run) -> bool:
     return workflow.state in (WorkflowState.RUNNING, WorkflowState.STOPPING)
 
 
-def may_hear(tx: Transaction, session: SessionChain) -> bool:
-    """Whether it waits for words, and nobody has ended, stopped or paused it; words of people go first."""
-    run, row = session.newest, session.row
-    if row is None or row.closed_by or row.chosen_by or run.stop_asked is not None or not leads(run):
-        return False
-    if tx.get(Setting, PAUSED) is not None or session.goes_on or kept(session.words) or session.item:
-        return False
+def is_left_alone(run: Run, row: SessionRow) -> bool:
+    """Whether a person has ended, stopped or rested it, or its cap has: then only their words go on."""
+    if row.closed_by or row.chosen_by or run.stop_asked is not None or not leads(run):
+        return True
     if run.terms.get("turn", {}).get("stop") == TurnStop.CANCELLED:
+        return True
+    rests = run.outcome is Outcome.DONE and run.result.get("rests") in _GOES_ON
+    return run.state is RunState.ENDED and not rests
+
+
+def may_hear(tx: Transaction, session: SessionChain) -> bool:
+    """Whether it waits for words, and the fleet is not paused; words of people go first."""
+    run, row = session.newest, session.row
+    if row is None or is_left_alone(run, row) or tx.get(Setting, PAUSED) is not None:
         return False
-    if run.state is RunState.ENDED:
-        return run.outcome is Outcome.DONE and run.result.get("rests") in _GOES_ON and not nexts(run)
-    return session.state is SessionState.WAITS_FOR_YOU
+    if session.goes_on or kept(session.words) or session.item:
+        return False
+    return not nexts(run) if run.state is RunState.ENDED else session.state is SessionState.WAITS_FOR_YOU
 
 
 def in_a_row(tx: Transaction, session: SessionChain) -> int:

@@ -228,9 +228,8 @@ def test_in_a_terminal_a_person_agrees_to_a_budget_has_work_built_and_reviewed_a
     waits = f"has a change that is not landed: pancode land {runs['builder']['run']}"
     assert waits in words and runs["reviewer"]["run"] in words and "It is right." not in words.split(SUM)[0]
     assert runs["scout"]["run"] not in words, "it had its answer already"
-    assert fleet.ask("receipt", "verify", session)["verdict"] == "PASS", (
-        "signed as the fleet's own"
-    )
+    fleet.run("sessions", "rest", session).ok()
+    assert fleet.ask("receipt", "verify", session)["verdict"] == "PASS", "signed as the fleet's own"
 
 
 def test_a_kill_between_a_call_and_its_answer_begins_nothing_twice(

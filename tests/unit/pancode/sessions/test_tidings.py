@@ -200,6 +200,19 @@ def test_a_session_that_rests_by_itself_goes_on_with_the_words_of_the_fleet(
     assert [one.laid for one in panos.words()] == [order.identity.run], "once"
 
 
+def test_a_person_who_lets_it_rest_meanwhile_is_heard_before_the_fleet(world: DoorWorld) -> None:
+    panos = Told(world)
+    ends(world, panos.begins())
+    panos.ends_turn(0)
+    (told,) = panos.look()
+    panos.rests(RestReason.ASKED)
+    assert not session(world, panos.session)["goes_on"], "the word came too late"
+    say(world, panos.session, "what came of it?")
+    world.node.breathe()
+    order = panos.works()
+    assert told in order.task and order.task.endswith("ana said: what came of it?")
+
+
 def closed(world: DoorWorld, panos: Told) -> None:
     assert world.http.post(f"/v1/sessions/{panos.session}/end", {"by": "ana"}).status_code == 200
     panos.rests(RestReason.ASKED)
