@@ -232,6 +232,33 @@ def test_in_a_terminal_a_person_agrees_to_a_budget_has_work_built_and_reviewed_a
     assert fleet.ask("receipt", "verify", session)["verdict"] == "PASS", "signed as the fleet's own"
 
 
+def test_it_is_told_once_of_an_end_over_kills_of_the_coordinator(
+    fleet: Owner, healed: Lab, tmp_path: Path
+) -> None:
+    """It takes more than 30 s: a sitting and a run on two hosts, and three kills."""
+    top, builds = project(fleet, "panostold"), tmp_path / "builds"
+    held = [{**BUILDS[0], "fault": {"hold": str(builds)}}, BUILDS[1]]
+    turns = [dispatches(), says("It is under way.")]
+    with (
+        two_hosts(fleet, healed, held),
+        model_on(healed, HERE, {"count": "assistant", "turns": turns, "rules": [TOLD]}),
+    ):
+        said = fleet.run("chat", *WHERE, "have made.txt written", cwd=top, timeout_s=120).ok()
+        session = str(fleet.ask("sessions", "show", "last")["session"])
+        kill_coordinator(fleet)
+        builds.touch()
+        until(lambda: children(fleet, session)[0]["outcome"] == "done", "its run ends", 90)
+        kill_coordinator(fleet)
+        until(lambda: SUM in log_of(fleet, session), "it is told, and sums up", 90)
+        kill_coordinator(fleet)
+        until(lambda: fleet.ask("sessions", "show", session)["state"] == "waits for you", "it waits", 60)
+        told, (child,) = log_of(fleet, session), children(fleet, session)
+        fleet.run("sessions", "end", session).ok()
+    assert "It is under way." in said.out and SUM not in said.out
+    assert (told.count("[the fleet]"), told.count(SUM)) == (1, 1)
+    assert f"has a change that is not landed: pancode land {child['run']}" in told
+
+
 def test_a_kill_between_a_call_and_its_answer_begins_nothing_twice(
     fleet: Owner, healed: Lab, tmp_path: Path
 ) -> None:
