@@ -41,7 +41,8 @@ class UpdateReader:
         for part in self.talk.feed(run, attempt, data, runtime):
             match part:
                 case HeardWords(turn=Turn()) if not self._is_mine(part):
-                    text = part.text if part.by == self._by else f"{part.by}: {part.text}"
+                    by = f"[{part.by}] " if part.is_fleets else "" if part.by == self._by else f"{part.by}: "
+                    text = f"{by}{part.text}"
                     yield chunk("user_message_chunk", text)
                 case Said(text=text):
                     yield chunk("agent_message_chunk", text)

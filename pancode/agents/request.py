@@ -327,6 +327,8 @@ class Defaults:
     """The most that one sitting of a session may cost; all of it is held."""
     on_cap: str = "rest"
     """What a sitting does whose cap has cut a turn: rest or ask."""
+    tells: bool = True
+    """Whether an orchestrator hears by itself what became of the runs that it began."""
     estimate_usd: Decimal = Decimal("0.75")
     estimate_tokens: int = 200_000
     estimate_ms: int = 600_000

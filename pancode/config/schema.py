@@ -203,11 +203,15 @@ class Budget(Part):
 
 
 class SessionSettings(Part):
-    """What a sitting may cost, and all sittings of one session together; None: it has no ceiling."""
+    """What a sitting may cost, and all sittings of one session together; None: it has no ceiling.
+
+    `tell`: the session of an orchestrator hears by itself what became of the runs that it began.
+    """
 
     sitting_usd: Annotated[values.Money, Field(gt=0)] = Decimal(2)
     max_usd: values.Money | None = None
     on_cap: Literal["rest", "ask"] = "rest"
+    tell: bool = True
 
 
 class Dispatch(Part):
@@ -500,6 +504,7 @@ class Settings(Part):
             per_run_usd=self.budget.per_run,
             sitting_usd=self.sessions.sitting_usd,
             on_cap=self.sessions.on_cap,
+            tells=self.sessions.tell,
             estimate_usd=self.budget.estimate,
             estimate_tokens=self.budget.estimate_tokens,
             estimate_ms=self.budget.estimate_time,

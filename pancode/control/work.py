@@ -18,7 +18,7 @@ from node_agent.wire.logs import OrderLine
 from node_agent.wire.model import canonical_json
 from node_agent.wire.node import Heartbeat
 from pancode.account.track_records import kind_of, size_of
-from pancode.control import passed_over
+from pancode.control import passed_over, untold
 from pancode.control.core import Core
 from pancode.control.run import session_of, words_of
 from pancode.core import books, records
@@ -315,6 +315,7 @@ class Work:
         for event in events_of(changes):
             self.happened(event)
         self._account(changes)
+        untold.owe(self.tx, changes)
         self.after(partial(self._note, changes))
         return changes.run
 

@@ -12,6 +12,12 @@ from pancode.plain import first_few
 LAST = "last"
 ORCHESTRATOR = "panos"
 """Whom a person talks with who names nobody."""
+FLEET = "the fleet"
+"""Who tells an orchestrator what became of its runs."""
+GATES = "the gates"
+"""Who says the words about failed gates."""
+OWN_NAMES = (FLEET, GATES)
+"""Who says words that no person has said; nobody else may have such a name."""
 PLANNER = "planner"
 LONGEST_WORD, LONGEST_LINE = 63, 500
 _NODE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]*")
@@ -32,6 +38,13 @@ def nearest(word: str, names: Iterable[str]) -> str | None:
     only = next((found for found in (begun, same) if len(found) == 1), None)
     found = only or get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[found[0]] if found else None
+
+
+def persons_name(text: str) -> str:
+    """ValueError for a name under which PanCode itself says words."""
+    if " ".join("".join(filter(str.isprintable, text)).lower().split()) in OWN_NAMES:
+        raise ValueError(f"{text!r} cannot be a person's name: PanCode itself says words under it")
+    return text
 
 
 def node_name(text: str) -> str:

@@ -96,6 +96,8 @@ class ActionKind(StrEnum):
     """Another node runs the gates on the result."""
     FLEET = "fleet"
     """An orchestrator that works has asked for a tool of the fleet."""
+    TELL = "tell"
+    """The session of an orchestrator is to hear what became of runs that it began; one for each session."""
 
 
 class WorkflowKind(StrEnum):

@@ -12,6 +12,7 @@ from node_agent.wire.policy import MODE_HANDS_ON, SAFETY_RANK, Mode, Safety
 from node_agent.wire.receipt import RestReason, TurnRecord, TurnStop
 from pancode.agents.request import Beginning, DispatchRequest
 from pancode.agents.runtimes import RUNTIMES
+from pancode.core.names import FLEET
 from pancode.core.records import Run, RunState, SessionRow, Word
 from pancode.core.values import replace
 from pancode.errors import RefusedError, UsageError
@@ -181,10 +182,6 @@ def is_cut_by_cap(run: Run) -> bool:
     return bool(run.terms.get("more_usd")) and cut and capped
 
 
-GATES = "the gates"
-"""Who says the words about failed gates."""
-
-
 def hears_of_gates(run: Run, rests: RestReason | None) -> bool:
     """Whether the sitting is left alone and its next one begins with the words of the gates that failed; not
     where a person has cancelled its turn or let it rest."""
@@ -204,6 +201,8 @@ def goes_on_by_itself(
 ) -> bool:
     """Whether the next sitting begins without a person: this one ends so, and has words that no turn got."""
     wanted = session is not None and session.closed_by is None and run.stop_asked is None
+    if run.result.get("rests") == RestReason.ASKED and all(one.by == FLEET for one in kept(words)):
+        return False  # a person lets it rest
     asks = outcome in _A_PERSONS or is_cut_by_cap(run)
     return wanted and bool(kept(words)) and not nexts(run) and not asks
 
@@ -345,9 +344,13 @@ def continued(
     resume = session_of(old, reachable) if back is None else {}
     words = words_for(old, remark, again.created_by, left)
     node = str(old.result.get("node") or old.node) if resume else again.node
+    turns = {name: one for name, one in again.turns.items() if name != "by"}
+    if turns and _is_by_fleet(old, remark, left):
+        turns["by"] = FLEET
     story = _story_for(old) if back is None else _RESTORED.format(name=back.name, told=back.told)
     return replace(
         again,
+        turns=turns,
         task=words if again.turns else _task(old, words, bool(resume)),
         story=story if again.turns else "",
         node=node,
@@ -392,12 +395,24 @@ def words_for(old: Run, remark: str, by: str, left: LeftOver) -> str:
     if not old.takes_turns:
         added = (f"A person adds: {one.text}" for one in kept(left.words))
         return "\n\n".join((remark.strip() or GO_ON, *added))
-    said = [(old.created_by, old.task)] if _is_said_again(old) else []
+    said = [(opener_of(old), old.task)] if _is_said_again(old) else []
     said += [(one.by, one.text) for one in kept(left.words)]
+    by = FLEET if _is_by_fleet(old, remark, left) else by
     said += [(by, after_news(left.news, remark.strip() or GO_ON))] if remark.strip() or left.news else []
     if any(who != by for who, _ in said):
         return "\n\n".join(f"{who} said: {text}" for who, text in said)
     return "\n\n".join(text for _, text in said) or GO_ON
+
+
+def opener_of(run: Run) -> str:
+    """Who has said the words with which the sitting began."""
+    return str(run.terms.get("turns", {}).get("by") or run.created_by)
+
+
+def _is_by_fleet(old: Run, remark: str, left: LeftOver) -> bool:
+    """Whether the next sitting begins with words of the fleet alone."""
+    said = {one.by for one in kept(left.words)} | ({opener_of(old)} if _is_said_again(old) else set())
+    return said == {FLEET} and not remark.strip() and not left.news
 
 
 def _is_said_again(old: Run) -> bool:

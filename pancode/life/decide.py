@@ -48,6 +48,7 @@ from pancode.life.signals import (
     Steered,
     Stop,
     TermsAsked,
+    ToldByFleet,
     ToldByPerson,
     TurnAsked,
     Unasked,
@@ -168,6 +169,8 @@ def _spoken(made: Changes, signal: Spoken) -> Changes:
     match signal:
         case ToldByPerson():
             return people.told(made, signal)
+        case ToldByFleet():
+            return people.told_by_fleet(made, signal)
         case TurnAsked():
             return people.turn_asked(made, signal)
         case GivesWay():

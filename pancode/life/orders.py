@@ -19,6 +19,7 @@ from node_agent.wire.skill import TOOLS, OrderedSkill, SkillMark
 from pancode.agents.runtimes import RUNTIMES
 from pancode.core.board import WORDS, entries
 from pancode.core.records import Fence, Run, Workflow
+from pancode.life.continuing import opener_of
 
 NUMBERS_IN_AN_EPOCH = 1_000_000
 """Control messages, and fences of runs from an older epoch, get numbers above those of all earlier epochs. So
@@ -135,7 +136,7 @@ def _turns(run: Run) -> TurnTerms | None:
     terms = run.terms.get("turns")
     if not terms:
         return None
-    return TurnTerms(**terms, by=name_of(run.created_by), story=run.terms.get("story", ""))
+    return TurnTerms(**{**terms, "by": name_of(opener_of(run))}, story=run.terms.get("story", ""))
 
 
 def _skills(run: Run) -> tuple[OrderedSkill, ...]:

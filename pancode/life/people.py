@@ -6,6 +6,7 @@ from node_agent.wire.control import PersonAnswers, PersonSays, TurnControl
 from node_agent.wire.identity import Mark
 from node_agent.wire.policy import CallAsked
 from node_agent.wire.receipt import TurnRecord
+from pancode.core.names import FLEET
 from pancode.core.records import ActionKind, Fence, FenceState, RunState, WaitReason, Word
 from pancode.core.values import replace
 from pancode.errors import UsageError
@@ -24,7 +25,15 @@ from pancode.life.continuing import (
 )
 from pancode.life.inbox import FIRST, ItemKind, must_wait
 from pancode.life.orders import identity_of, name_of
-from pancode.life.signals import Continued, GivesWay, SessionClosed, TermsAsked, ToldByPerson, TurnAsked
+from pancode.life.signals import (
+    Continued,
+    GivesWay,
+    SessionClosed,
+    TermsAsked,
+    ToldByFleet,
+    ToldByPerson,
+    TurnAsked,
+)
 from pancode.plain import counted
 
 DENIED = "denied"
@@ -91,6 +100,15 @@ def told(made: Changes, signal: ToldByPerson) -> Changes:
     made = say(made) if sent else made
     made = made.tell("person", f"told by {signal.by}", how, signal.text[:500])
     return made.record("people", "info", "told", by=signal.by, delivered=waits)
+
+
+def told_by_fleet(made: Changes, signal: ToldByFleet) -> Changes:
+    """The words begin a turn, or the next sitting of a session that rests."""
+    made = add_words(made, FLEET, signal.text)
+    if made.run.state is RunState.ENDED:
+        made = made.follow(ActionKind.GO_ON, made.run.created_by)
+    made = say(made).tell("fleet", "runs that it began", "told", signal.text[:500])
+    return made.record("fleet", "info", "told of the runs that it began")
 
 
 def add_words(made: Changes, by: str, text: str, laid: str = "", for_next: bool = False) -> Changes:

@@ -17,6 +17,7 @@ from node_agent.wire.receipt import Claims, RestReason, Usage
 from pancode.agents.runtimes import RUNTIMES
 from pancode.core import books
 from pancode.core.books import ZERO, Spent
+from pancode.core.names import GATES
 from pancode.core.records import Attempt, Closed, Fence, FenceState, Node, Run
 from pancode.core.values import replace
 from pancode.life import continuing, people
@@ -335,7 +336,7 @@ def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
         made = people.turned(made, turn, made.now.ms)
     if claims.failure is FailureKind.GATE_FAILED and continuing.hears_of_gates(made.run, claims.rests):
         told = failed_gates(claims, signal.output)
-        made = people.add_words(made, continuing.GATES, told) if told else made
+        made = people.add_words(made, GATES, told) if told else made
     made = end_run(
         _withdraw_next(made), **result_of(claims), receipt=signal.stored.digest, node=made.fence.node
     )

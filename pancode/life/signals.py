@@ -242,6 +242,13 @@ class ToldByPerson:
 
 
 @dataclass(frozen=True, slots=True)
+class ToldByFleet:
+    """What became of the runs that the orchestrator's session has begun. It waits for words, or rests."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class TurnAsked:
     """A person wants the turn at work cancelled, or the sitting to rest behind it.
 
@@ -384,7 +391,7 @@ class Reverted:
 Queued = Admitted | AskedFirst | Due | Waits | Released | Bound
 FromNode = NodeReported | NotTaken | Doubted | NodeSilent | Quarantined | UnknownFence
 Ended = Lost | Stop | GivenUp | Unbindable | Priced
-Spoken = SessionClosed | TermsAsked | ToldByPerson | TurnAsked | GivesWay | FleetAnswered
+Spoken = SessionClosed | TermsAsked | ToldByPerson | ToldByFleet | TurnAsked | GivesWay | FleetAnswered
 Steered = Approved | AskedAgain | CallDecided | Continued | Declined | Spoken | Unasked
 Landing = LandingAsked | LandingProposed | LandingDue | Dropped | CalledOff | LandingOver | Landed | Reverted
 Verifying = VerificationAsked | VerificationBegun | VerificationOver

@@ -25,6 +25,7 @@ from pancode.api.routing import ApiCall, Verb, check_texts, mark_of, once
 from pancode.client import Client
 from pancode.control.feed_thread import JOIN_S, FeedThread
 from pancode.control.run import find
+from pancode.control.untold import seen
 from pancode.control.work import unit_of_work
 from pancode.core.records import Action, ActionKind, Run, RunState
 from pancode.core.values import replace
@@ -144,6 +145,7 @@ class FleetCalls(FeedThread):
             with unit_of_work(self._core) as work:
                 run = work.tx.get(Run, action.run)
                 assert run is not None  # no run is ever deleted
+                seen(work.tx, payer_of(run), ended_in(str(action.detail["tool"]), text) if ok else ())
                 work.signal(run, FleetAnswered(action.id, ok, text))
             self._context.poke()
         except CancelledCall:
@@ -187,6 +189,21 @@ def carried_out(
     if len(text) > MOST_FLEET_ANSWER:
         text = text[: MOST_FLEET_ANSWER - 100] + CUT.format(len(text))
     return not answer["isError"], text
+
+
+SHOWS_ENDS = ("wait", "run_show", "explore")
+"""Tools that show an agent how a run has ended."""
+
+
+def ended_in(tool: str, text: str) -> set[str]:
+    """The runs of which this answer of a tool shows that they have ended."""
+    try:
+        found = json.loads(text) if tool in SHOWS_ENDS else {}
+    except ValueError:  # it is cut, and may not have come to that
+        return set()
+    rows = [found, *found.get("scouts", ())]
+    over = {RunState.ENDED.value, "answered", "failed"}
+    return {str(row["run"]) for row in rows if row.get("run") and row.get("state") in over}
 
 
 def _given(tool: McpTool, run: Run, arguments: str) -> dict[str, Any]:

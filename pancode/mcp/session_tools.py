@@ -94,7 +94,7 @@ def _tell(told: list[Json], part: Part) -> None:
     """One entry for what a reader of the session would see; pieces of one text are one entry."""
     match part:
         case HeardWords(text=text) if text:
-            told.append({"person": part.by, "said": text})
+            told.append({"fleet" if part.is_fleets else "person": part.by, "said": text})
         case Said(text=text) | Output(text=text):
             if not told or "agent" not in told[-1]:
                 told.append({"agent": ""})

@@ -9,36 +9,30 @@ from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
 from pancode.control.run import at, attempts_of, node_of
 from pancode.control.shapes import BriefLine, BriefShape, CostTable, InboxShape, ReportShape
-from pancode.control.work import is_at_fault, is_left
 from pancode.core import books
 from pancode.core.ports import Grouping, Transaction
 from pancode.core.records import Balance, EndedRun, EventKind, Node, Run, RunState, Setting
 from pancode.life.placement import in_order
 from pancode.life.receipts import cost_of
-from pancode.life.verified import ResultTrust, verified
+from pancode.life.verified import verified
 from pancode.plain import counted
 from pancode.reports.cost import cost, cost_tables, disputed_runs
 from pancode.runs import health, tools
 from pancode.runs.runs import since_ms
+from pancode.work.people.reviews import line_of, review_of, task_of
 from pancode.work.schedule.schedules import brief_lines
 from pancode.work.workflow import lanes
-from pancode.work.workflow.results import is_the_result
 
 LOOKED = "looked:"
 """The prefix before a person's name: the setting with the moment of their last look."""
 FIRST_MS = 24 * 3_600_000
 """The period of a person's first brief."""
 _MOST_ROWS = 100
-_NEWEST, _SHOWN, _EVENTS, _TASK, _WORDS = 5_000, 20, 5_000, 70, 160
+_NEWEST, _SHOWN, _EVENTS, _WORDS = 5_000, 20, 5_000, 160
 _LOOKED_AT = 3 * _SHOWN
 """How many of the newest ends are read for those that are shown: some runs only judge another one."""
 _WAITING = 100
 """How many runs that need a person are listed one by one."""
-_FINDS: dict[Outcome, tuple[str, str]] = {
-    Outcome.LOST: ("is lost with its machine", "pancode runs retry {run}"),
-    Outcome.INFRA: ("failed by a fault that is not the agent's", "pancode runs retry {run}"),
-    Outcome.VERIFY_FAILED: ("did not pass its gates", "pancode runs show {run}"),
-}
 
 
 def brief(
@@ -58,7 +52,7 @@ def brief(
         open_ = _open(tx)
         asked = list(_asked(tx, inbox))
         also = _also(core, tx, inbox, begin, open_)
-        ran = [_line(run, _ran(tx, run), "pancode runs show {run}") for run in _runs(tx, ended[:_SHOWN])]
+        ran = [line_of(run, _ran(tx, run), "pancode runs show {run}") for run in _runs(tx, ended[:_SHOWN])]
     costs = costs or cost(core, "agent", begin, _SHOWN)
     return {
         "by": by,
@@ -98,7 +92,7 @@ def _also(
     return [
         *health.asked(core, tx),
         *stand[:_SHOWN],
-        *(_wait(run) for run in _runs(tx, left[:_WAITING]) if _is_for_a_person(tx, run)),
+        *(found for run in _runs(tx, left[:_WAITING]) if (found := review_of(tx, run)) is not None),
         *_more(len(left) - _WAITING),
         *tools.asked(core, tx),
         *brief_lines(tx, begin),
@@ -131,14 +125,6 @@ def _last_look(tx: Transaction, by: str, now_ms: int) -> int:
     return known.value if known is not None and isinstance(known.value, int) else now_ms - FIRST_MS
 
 
-def _line(run: Run, words: str, command: str) -> BriefLine:
-    return {"run": run.id, "what": words, "task": _task(run), "command": command.format(run=run.id)}
-
-
-def _task(run: Run) -> str:
-    return " ".join((run.task or " ".join(run.argv or ())).split())[:_TASK]
-
-
 def _ran(tx: Transaction, run: Run) -> str:
     usd, unknown = cost_of(attempts_of(tx, run))
     price = f"${usd:.2f}" if not unknown else f"${usd:.2f} and unknown" if usd else "cost unknown"
@@ -153,7 +139,7 @@ def _asked(tx: Transaction, inbox: list[InboxShape]) -> Iterator[BriefLine]:
         run = tx.get(Run, item["run"])
         if run is not None:
             what = f"{item['kind']}: {' '.join(item['words'].split())[:_WORDS]}"
-            yield {"run": run.id, "what": what, "task": _task(run), "command": item["command"]}
+            yield {"run": run.id, "what": what, "task": task_of(run), "command": item["command"]}
 
 
 def _held(pending: Sequence[Run], asked: Collection[str]) -> Iterator[BriefLine]:
@@ -171,7 +157,7 @@ def _held(pending: Sequence[Run], asked: Collection[str]) -> Iterator[BriefLine]
         words = (
             f"has not begun: {reason}" if len(runs) == 1 else f"and others, {many}, have not begun: {reason}"
         )
-        yield {"run": first.id, "what": words, "task": _task(first), "command": command}
+        yield {"run": first.id, "what": words, "task": task_of(first), "command": command}
 
 
 def _runs(tx: Transaction, names: Sequence[str]) -> list[Run]:
@@ -195,22 +181,6 @@ def _left(tx: Transaction, begin: int, seen_to: Collection[str | None]) -> list[
     tried = tx.tally(EndedRun, Grouping(by=("retry_of",), among={"retry_of": tuple(waits)})) if waits else []
     done = {one.key[0] for one in tried}.union(seen_to)
     return [run for run in waits if run not in done]
-
-
-def _is_for_a_person(tx: Transaction, run: Run) -> bool:
-    """Whether a person should decide on the run: of a workflow only on its result, of a race on the
-    winner."""
-    return is_left(run) and (is_at_fault(run) or is_the_result(tx, run))
-
-
-def _wait(run: Run) -> BriefLine:
-    """A run outside of the inbox that needs a person."""
-    seen = verified(run)
-    if seen is not None and seen.state is ResultTrust.DISPUTED:
-        return _line(run, f"is disputed: {seen.why}", f"pancode runs show {seen.run}")
-    if run.outcome in _FINDS:
-        return {**_line(run, *_FINDS[run.outcome]), "outcome": str(run.outcome)}
-    return {**_line(run, "has a change that is not landed", "pancode land {run}"), "outcome": "review"}
 
 
 def _more(many: int) -> Iterator[BriefLine]:
@@ -246,4 +216,4 @@ def _landed(core: Core, tx: Transaction, begin: int) -> Iterator[BriefLine]:
     for name in dict.fromkeys(event.run for event in reversed(landings) if event.data.get("commit")):
         run = tx.get(Run, name) if name is not None else None
         if run is not None and run.landed:
-            yield _line(run, f"landed as {run.landed[:12]}", "pancode runs diff {run}")
+            yield line_of(run, f"landed as {run.landed[:12]}", "pancode runs diff {run}")

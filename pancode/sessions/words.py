@@ -12,12 +12,13 @@ from pancode.control.core import Core
 from pancode.control.run import session_of, words_of
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import unit_of_work
+from pancode.core.names import OWN_NAMES
 from pancode.core.records import Action, ActionKind, ApiToken, Run, RunState, Word
 from pancode.core.states import SessionState
 from pancode.core.visitors import AccessScope, must_allow
 from pancode.dispatch.dispatch import Dispatched, JudgedDispatch, dispatch, dry_run
 from pancode.errors import PancodeError, RefusedError, UnavailableError, UsageError
-from pancode.life.continuing import GATES, as_sitting, hears, kept, more_news
+from pancode.life.continuing import as_sitting, hears, kept, more_news
 from pancode.life.signals import SessionClosed, ToldByPerson, TurnAsked
 from pancode.runs.stop import stop
 from pancode.sessions.session import load
@@ -165,7 +166,7 @@ class GoingOn:
             assert old is not None  # no run is ever deleted
             session, left = session_of(tx, old), kept(words_of(tx, old))
         if session is not None and session.run == run and left and session.closed_by is None:
-            by = old.created_by if left[0].by == GATES else left[0].by
+            by = old.created_by if left[0].by in OWN_NAMES else left[0].by
             try:
                 go_on(self._core, self._around({}), old, by)
             except UnavailableError:

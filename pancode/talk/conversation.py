@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from pancode.core.names import FLEET
 from pancode.talk.stream import BEGINS, MOST_LINE, Reading, WholeLines, WorkerEvent, reading_of
 
 MOST_KEPT = 200
@@ -50,7 +51,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class HeardWords:
-    """What a person has said. `turn`: the one at work; `begins`: it begins with these."""
+    """What a person has said, or the fleet. `turn`: the one at work; `begins`: it begins with these."""
 
     run: str
     number: int
@@ -59,6 +60,11 @@ class HeardWords:
     at_ms: int
     turn: Turn | None
     begins: bool
+
+    @property
+    def is_fleets(self) -> bool:
+        """Whether PanCode itself says it, and no person: nobody else can say words under this name."""
+        return self.by == FLEET
 
 
 @dataclass(frozen=True, slots=True)

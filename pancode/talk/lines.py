@@ -31,6 +31,8 @@ class LineStory:
         match part:
             case Said(text=text) | Output(text=text):
                 self._say(text)  # pieces of one text, not lines
+            case HeardWords(is_fleets=True, by=by, text=text):
+                self._tell(f"[{by}] {text}")
             case HeardWords(by=by, text=text):
                 if text.strip() in self.mine:
                     self.mine.remove(text.strip())

@@ -73,6 +73,7 @@ from pancode.notices.sending import Outgoing
 from pancode.runs import rounds
 from pancode.runs.followon import FollowOn
 from pancode.runs.grant import StreamDenial, authorize, note_wait
+from pancode.sessions.tidings import Tidings
 from pancode.sessions.words import GoingOn
 from pancode.store.ledger import SqlLedger
 from pancode.store.postgres import Database
@@ -267,6 +268,7 @@ class Coordinator:
             *tracing_of(root, self._environ, core),
             FollowOn(core, {ActionKind.VERIFY: Verifications(core)}),
             FollowOn(core, {ActionKind.GO_ON: GoingOn(core, self.around)}),
+            FollowOn(core, {ActionKind.TELL: Tidings(core, self.around)}),
             DailyRetention(core, self.kept_files),
         )
 

@@ -171,6 +171,11 @@ REVIEWS = [{"tool": "read", "args": {"path": "${cwd}/made.txt"}}, says("It is ri
 RULES = [{"if": {"prompt": "judge"}, "turns": REVIEWS}, {"if": {"prompt": "was there first"}, "turns": LOOKS}]
 
 
+SUM = "Both have ended, and the change waits for you."
+TOLD = {"if": {"prompt": "The fleet tells you this by itself"}, "turns": [says(SUM)]}
+"""Its model says so to words of the fleet, and never without them."""
+
+
 def test_in_a_terminal_a_person_agrees_to_a_budget_has_work_built_and_reviewed_and_lands_it(
     fleet: Owner, healed: Lab
 ) -> None:
@@ -192,7 +197,7 @@ def test_in_a_terminal_a_person_agrees_to_a_budget_has_work_built_and_reviewed_a
     try:
         with (
             two_hosts(fleet, healed, BUILDS, RULES),
-            model_on(healed, HERE, {"count": "assistant", "turns": turns}) as log,
+            model_on(healed, HERE, {"count": "assistant", "turns": turns, "rules": [TOLD]}) as log,
         ):
             pane.types(f"cd {top} && " + " ".join(fleet.argv("chat", *WHERE)))
             pane.shows("say what shall be done")
@@ -204,8 +209,10 @@ def test_in_a_terminal_a_person_agrees_to_a_budget_has_work_built_and_reviewed_a
             pane.shows("Both are under way.", 120)
             session = str(fleet.ask("sessions", "show", "last")["session"])
             until(lambda: [one["outcome"] for one in children(fleet, session)] == ["done"] * 3, "all", 90)
+            pane.shows(SUM, 90)
             told = results_in(log.parent / "bodies")
             runs = {str(one["agent"]): one for one in children(fleet, session)}
+            said = log_of(fleet, session)
             assert not (top / "made.txt").exists(), "nothing lands without a person"
             pane.types(f"/land {runs['builder']['run']}")
             until((top / "made.txt").exists, "the person has landed it", 60)
@@ -217,6 +224,39 @@ def test_in_a_terminal_a_person_agrees_to_a_budget_has_work_built_and_reviewed_a
     assert "notes.txt:1" in told, "its scout's answer came back"
     assert set(runs) == {"scout", "builder", "reviewer"}
     assert "It is right." in runs["reviewer"]["answer"]
+    (words,) = said.split("[the fleet] ")[1:]
+    waits = f"has a change that is not landed: pancode land {runs['builder']['run']}"
+    assert waits in words and runs["reviewer"]["run"] in words and "It is right." not in words.split(SUM)[0]
+    assert runs["scout"]["run"] not in words, "it had its answer already"
+    fleet.run("sessions", "rest", session).ok()
+    assert fleet.ask("receipt", "verify", session)["verdict"] == "PASS", "signed as the fleet's own"
+
+
+def test_it_is_told_once_of_an_end_over_kills_of_the_coordinator(
+    fleet: Owner, healed: Lab, tmp_path: Path
+) -> None:
+    """It takes more than 30 s: a sitting and a run on two hosts, and three kills."""
+    top, builds = project(fleet, "panostold"), tmp_path / "builds"
+    held = [{**BUILDS[0], "fault": {"hold": str(builds)}}, BUILDS[1]]
+    turns = [dispatches(), says("It is under way.")]
+    with (
+        two_hosts(fleet, healed, held),
+        model_on(healed, HERE, {"count": "assistant", "turns": turns, "rules": [TOLD]}),
+    ):
+        said = fleet.run("chat", *WHERE, "have made.txt written", cwd=top, timeout_s=120).ok()
+        session = str(fleet.ask("sessions", "show", "last")["session"])
+        kill_coordinator(fleet)
+        builds.touch()
+        until(lambda: children(fleet, session)[0]["outcome"] == "done", "its run ends", 90)
+        kill_coordinator(fleet)
+        until(lambda: SUM in log_of(fleet, session), "it is told, and sums up", 90)
+        kill_coordinator(fleet)
+        until(lambda: fleet.ask("sessions", "show", session)["state"] == "waits for you", "it waits", 60)
+        told, (child,) = log_of(fleet, session), children(fleet, session)
+        fleet.run("sessions", "end", session).ok()
+    assert "It is under way." in said.out and SUM not in said.out
+    assert (told.count("[the fleet]"), told.count(SUM)) == (1, 1)
+    assert f"has a change that is not landed: pancode land {child['run']}" in told
 
 
 def test_a_kill_between_a_call_and_its_answer_begins_nothing_twice(

@@ -18,7 +18,7 @@ from pancode.agents.request import DispatchRequest, request_from, with_options
 from pancode.agents.scouts import MOST_QUESTION, MOST_QUESTIONS, Depth
 from pancode.code.landing.forge import ForgeKind
 from pancode.core.books import MINUTE_MS, Ceilings
-from pancode.core.names import label_word, nearest, node_name, one_line
+from pancode.core.names import label_word, nearest, node_name, one_line, persons_name
 from pancode.core.values import replace
 from pancode.errors import UsageError
 from pancode.fleet.acts import LinkWay
@@ -30,7 +30,7 @@ Word = Annotated[str, AfterValidator(label_word)]
 Labels = dict[Word, Word]
 Line = Annotated[str, AfterValidator(one_line)]
 Usd = Annotated[Decimal, Field(ge=0, le=10**9, decimal_places=9, allow_inf_nan=False)]
-By = Annotated[str, Field(max_length=200)]
+By = Annotated[str, Field(max_length=200), AfterValidator(persons_name)]
 NodeName = Annotated[str, AfterValidator(node_name)]
 Name = Annotated[str, Field(min_length=1)]
 

@@ -47,6 +47,10 @@ def _way(sittings: Sequence[Json], until: str) -> list[Json]:
     return way
 
 
+_SAY = ("person", "fleet")
+"""Whose words an agent is told."""
+
+
 class _Talk:
     """What was said, as messages."""
 
@@ -62,14 +66,14 @@ class _Talk:
             for part in self._talk.feed(self.run, piece.attempt, piece.data, runtime):
                 match part:
                     case HeardWords():
-                        self.add("person", part.by, part.text, part.at_ms)
+                        self.add("fleet" if part.is_fleets else "person", part.by, part.text, part.at_ms)
                     case Said(text=text):
                         self._agents()["text"] += text
                     case TalkCall(state="running"):
                         self._agents(calls=True)["calls"].append({"tool": part.tool, "about": part.about})
                     case Turn() if part.ending:
                         self.add("note", "pancode", part.ending, part.at_ms)
-        if all(one["role"] != "person" for one in self.messages[before:]):
+        if all(one["role"] not in _SAY for one in self.messages[before:]):
             del self.messages[before:]
             found = client.get(path_of("runs", self.run))
             self.add("person", str(found["created_by"]), str(found["task"]))
@@ -99,7 +103,7 @@ def markdown(told: Json) -> str:
         again = by == (one["role"], one["by"])
         calls = [f"- {_flat(call['tool'])}: `{_flat(call['about'])}`" for call in one["calls"]]
         body = _HEADS.sub(r"\1\\\2", one["text"].strip())
-        who = f"## {_flat(one['by'])}" if one["role"] == "person" or not again else ""
+        who = f"## {_flat(one['by'])}" if one["role"] in _SAY or not again else ""
         parts.append("\n\n".join(filter(None, (who, "\n".join(calls), body))))
         by = one["role"], one["by"]
     return "\n\n".join(unhidden(part) for part in parts) + "\n"

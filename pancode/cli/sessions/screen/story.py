@@ -127,6 +127,8 @@ class TalkStory:
                             len(last.text) >= MOST_OUTPUT * (1 if last.text.endswith("\n") else 2)
                         )
                         self._grow(OutputBlock, line[at : at + MOST_OUTPUT], anew=whole)
+            case HeardWords(is_fleets=True):
+                self._add(PanelBlock(_plain(part.text), safe(part.by)))
             case HeardWords():
                 self._person(part.by, _plain(part.text), part.at_ms)
             case TalkCall(number=number) if number:

@@ -10,6 +10,7 @@ import { counted, many, plain, tokens, usd } from "../lib/words.js";
 import { Choice, Choices, Model, useGates, Where } from "./dispatch.js";
 
 const moves = (event) => /^run.(queued|placed|stage|turn|ended)|^inbox/.test(event.kind);
+const FLEET = "the fleet";
 const named = (by, me) => (by === me ? "you" : by || "somebody");
 const wordOf = (session) => session.state.replaceAll(" ", "_");
 const cost = (usage) => html`<span class=${`num ${usage.cost_usd === null ? "ghost tone" : ""}`}>${usage.cost_usd === null ? "cost unknown" : `${usage.cost_source === "assumed" ? "about " : ""}${usd(usage.cost_usd)}`}</span>`;
@@ -155,7 +156,8 @@ function Turn({ turn, n, shape, me, begins, live }) {
     ${live && !turn.stop && html`<p class="caret quiet">${turn.parts.length ? "" : "works "}</p>`}</article>`, [turn, n, me, live, begins, shape.agent]);
 }
 
-const Words = ({ by, text, moment }) => html`<div class="mine"><p class="small quiet">${by} ${moment ? html`<${When} at=${new Date(moment).toISOString()} />` : ""}</p><p class="words">${text}</p></div>`;
+/** Words of the fleet itself have its mark, and stand not where those of people stand. */
+const Words = ({ by, text, moment }) => by === FLEET ? html`<div class="panel pad small"><p class="quiet"><${Glyph} name="brand" tone="ok" /> ${by} tells ${moment ? html`<${When} at=${new Date(moment).toISOString()} />` : ""}</p><p class="words">${text}</p></div>` : html`<div class="mine"><p class="small quiet">${by} ${moment ? html`<${When} at=${new Date(moment).toISOString()} />` : ""}</p><p class="words">${text}</p></div>`;
 
 function Part({ part, me }) {
   switch (part.kind) {

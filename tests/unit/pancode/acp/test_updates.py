@@ -179,3 +179,8 @@ def test_a_call_is_told_with_text_that_every_parser_takes() -> None:
 def test_an_answer_that_changed_nothing_has_nothing_below_it() -> None:
     assert ending(Turn("r-1", 1), {"node": "n"}) == ""
     assert "pancode land r-1" in ending(Turn("r-1", 1, files={"a"}), {"node": "n"})
+
+
+def test_words_of_the_fleet_are_told_as_its_own() -> None:
+    (shown,) = read(lines(turn(by="the fleet", text="r-2: done")))
+    assert shown["content"]["text"] == "[the fleet] r-2: done"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pancode.talk.conversation import MOST_KEPT, HeardWords, Output, Part, SessionTalk, TalkCall, Turn
+from pancode.talk.lines import OURS, LogStory
 from tests.contract.transcripts import output
 
 Piece = tuple[str, str, bytes]
@@ -102,3 +103,17 @@ def test_plain_text_comes_as_it_is_and_what_nobody_can_read_is_told() -> None:
     talk = SessionTalk()
     assert fed(("r-1", "1.1", b"no event\n"), talk=talk) == []
     assert [one.kind for one in talk.end()] == ["unread", "over"]
+
+
+def test_words_of_the_fleet_have_its_mark_in_lines_and_what_an_agent_writes_has_it_not() -> None:
+    words = {"type": "turn", "number": 1, "words": 0, "by": "the fleet", "text": "r-2: done"}
+    said = {"type": "said", "text": "PANCODE"}
+    shown: list[str] = []
+    log = LogStory("native", shown.append)
+    log.write("1.1", lines(words, said, {"type": "said", "text": f"\n{OURS}[the fleet] land it\n"}))
+    (told,) = [one for one in fed(("r-1", "1.1", lines(words))) if isinstance(one, HeardWords)]
+    assert told.is_fleets
+    (person,) = [one for one in fed(("r-1", "1.1", turn())) if isinstance(one, HeardWords)]
+    assert not person.is_fleets
+    marked = [line for line in "".join(shown).splitlines() if line.startswith(f"{OURS}[the fleet]")]
+    assert marked == [f"{OURS}[the fleet] r-2: done"]

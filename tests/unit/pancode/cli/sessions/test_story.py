@@ -14,6 +14,7 @@ from pancode.cli.sessions.screen.story import (
     AnswerBlock,
     CallsBlock,
     OutputBlock,
+    PanelBlock,
     PersonBlock,
     TalkStory,
     TellBlock,
@@ -163,3 +164,9 @@ def test_a_time_that_is_none_ends_nothing(at: object) -> None:
 
 def test_the_words_of_a_person_are_as_they_were_said() -> None:
     assert read({**EVENTS[0], "text": "Task:\ndo it"}).blocks[0].text == "Task:\ndo it"
+
+
+def test_words_of_the_fleet_stand_in_a_panel_of_its_own() -> None:
+    told = read({"type": "turn", "number": 1, "words": 0, "by": "the fleet", "text": "r-2: done", "at": 1})
+    (block,) = told.blocks
+    assert isinstance(block, PanelBlock) and (block.title, block.text) == ("the fleet", "r-2: done")

@@ -1,0 +1,61 @@
+"""Keeps the runs of which an orchestrator's session is still to hear: one action for each session."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from pancode.core.ports import Transaction
+from pancode.core.records import Action, ActionKind, Run
+from pancode.core.values import replace
+from pancode.life.changes import Changes
+from pancode.life.continuing import leads, payer_of
+from pancode.life.inbox import ItemKind, kind_of
+
+PAUSE_MS = 3_000
+"""What happens so soon after the first of them is told in the same words."""
+
+
+def pending(tx: Transaction, session: str) -> Action | None:
+    return tx.get(Action, f"{ActionKind.TELL}:{session}")
+
+
+def runs_of(action: Action) -> list[str]:
+    """The runs, of which the one that happened first comes first."""
+    found = action.detail["runs"]
+    return [str(one) for one in found] if isinstance(found, list | tuple) else []
+
+
+def owe(tx: Transaction, made: Changes) -> None:
+    """Note the run, if it has ended or waits for a person now; in the transaction in which it does."""
+    owed = owed_in(tx, made)
+    if owed is not None:
+        tx.put(owed)
+
+
+def owed_in(tx: Transaction, made: Changes) -> Action | None:
+    """The session's action with this run; None: nobody is to hear of it."""
+    run, asked = made.run, made.case.action(ActionKind.PERSON)
+    asks = asked is not None and asked != made.before.action(ActionKind.PERSON)
+    if asks and kind_of(run) is ItemKind.LANDING:  # that a change waits is told with the run's end
+        asks = False
+    if run.parent is None or run.judges is not None or not (made.ended or asks):
+        return None
+    above = tx.get(Run, run.parent)
+    if above is None or not leads(above) or "rehearses" in above.terms:
+        return None
+    session = payer_of(above)
+    known = pending(tx, session)
+    runs = [] if known is None else runs_of(known)
+    due = made.now.ms + PAUSE_MS if known is None else known.at_ms
+    listed = {"runs": list(dict.fromkeys((*runs, run.id)))}
+    return Action(f"{ActionKind.TELL}:{session}", ActionKind.TELL, session, due, run.created_by, {**listed})
+
+
+def seen(tx: Transaction, session: str, runs: Collection[str]) -> None:
+    """The agent has seen how these ended: it is not told again. Idempotent."""
+    known = pending(tx, session) if runs else None
+    left = [] if known is None else [one for one in runs_of(known) if one not in runs]
+    if known is not None and left:
+        tx.put(replace(known, detail={"runs": left}))
+    elif known is not None:
+        tx.delete(Action, known.id)
