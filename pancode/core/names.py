@@ -13,6 +13,9 @@ LAST = "last"
 ORCHESTRATOR = "panos"
 """Whom a person talks with who names nobody."""
 PLANNER = "planner"
+PRD, README = "docs/PRD.md", "README.md"
+PRDS = (PRD, "PRD.md", README)
+"""Where a repository tells what it is to become; the first that is there, also in lower case, counts."""
 LONGEST_WORD, LONGEST_LINE = 63, 500
 _NODE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]*")
 RUNNING = "running"
@@ -32,6 +35,11 @@ def nearest(word: str, names: Iterable[str]) -> str | None:
     only = next((found for found in (begun, same) if len(found) == 1), None)
     found = only or get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[found[0]] if found else None
+
+
+def is_readme(path: str) -> bool:
+    """Whether the file only stands in place of a PRD."""
+    return path.lower() == README.lower()
 
 
 def node_name(text: str) -> str:
