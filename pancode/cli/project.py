@@ -212,7 +212,7 @@ def prd(
 
 
 def _draft(face: Face, project: str, agent: str) -> int:
-    """Dispatch it as a person would, in mode plan, and say how its text is kept."""
+    """Dispatch it as a person would, in mode review, which changes nothing, and say how its text is kept."""
     from pancode.cli.main import run
 
     made = face.client().get(path_of("projects", project, "prd"))
@@ -221,7 +221,7 @@ def _draft(face: Face, project: str, agent: str) -> int:
             f"{made['project']} has a PRD: {made['prd']}", fix=f"read {made['prd']}", code="file_exists"
         )
     told = ("--json",) if face.as_json else ()
-    where = ("--agent", agent, "--mode", "plan", "--project", made["project"])
+    where = ("--agent", agent, "--mode", "review", "--project", made["project"])
     status = run(["dispatch", *told, *where, "--", made["task"]])
     if status == ExitCode.DONE:
         face.note(f"nothing is written; to keep it: pancode project prd {made['project']} --keep last")
