@@ -168,7 +168,11 @@ def _add(context: ApiContext, call: ApiCall) -> ProjectShape:
     if top is not None:
         new = replace(new, path=top, remote=around.address_of(top))
     if body.prd:
-        new = replace(new, prd=_prd_below(around, new.path, body.prd))
+        below = os.path.relpath(os.path.join(new.path, body.prd), new.path)
+        if below.startswith("..") or around.prd(new.path, below) != below:
+            fix = "name a file of the repository: --prd docs/spec.md"
+            raise UsageError(f"{body.prd} is no file of {new.path}", fix=fix, code="bad_value")
+        new = replace(new, prd=below)
     must_be_alone(known, new)
     change = AskedChange(ChangeKind.SETTING, f"projects.{name}", json.dumps(_kept(new)))
     effect = make_change(context.core, change_makers(context), change, body.by)
@@ -181,15 +185,6 @@ def _top(context: ApiContext, path: str) -> str:
         fix = "name a folder of a repository on the coordinator's machine, or run git init there"
         raise UsageError(f"{path} is in no git repository", fix=fix, code="no_repository")
     return top
-
-
-def _prd_below(around: Surroundings, top: str, path: str) -> str:
-    """The file as it is named below the top. UsageError where there is none."""
-    below = os.path.relpath(os.path.join(top, path), top)
-    if below.startswith("..") or around.prd(top, below) != below:
-        fix = "name a file of the repository: --prd docs/spec.md"
-        raise UsageError(f"{path} is no file of {top}", fix=fix, code="bad_value")
-    return below
 
 
 def _changed(old: NamedProject, body: ProjectBody) -> NamedProject:

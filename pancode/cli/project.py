@@ -88,15 +88,8 @@ def add(
     """
     said: dict[str, Any] = {"name": name, "agent": agent, "budget": budget, "prefix": prefix}
     said |= {"path": None if path is None else whole(path), "linear_id": linear_id}
-    said |= {
-        "linear_name": linear_name,
-        "tracker": tracker,
-        "work_label": work_label,
-        "work_people": work_person or None,
-        "require": dict(require) or None,
-        "verify": verify or None,
-        "prd": prd,
-    }
+    said |= {"linear_name": linear_name, "tracker": tracker, "work_label": work_label, "prd": prd}
+    said |= {"work_people": work_person or None, "require": dict(require) or None, "verify": verify or None}
     body = {key: value for key, value in said.items() if value is not None}
     if mapping is not None and body:
         raise UsageError("--mapping adds what its file says", fix="leave everything else out")
@@ -196,9 +189,17 @@ def prd(
     """
     if keep is None:
         return _draft(face, project, agent)
-    made = face.client(works=True).get(path_of("projects", project, "prd"), run=keep)
-    top = _own_folder(made)
-    file = top / PRD
+    made = face.client().get(path_of("projects", project, "prd"), run=keep)
+    file = Path(made["path"], PRD)
+    if remote_of(os.environ) is not None:  # the person's own files are here, and the project's path is there
+        from pancode.config.projects import address_of
+
+        here = Path(folder_here())
+        top = next((one for one in (here, *here.parents) if (one / ".git").exists()), here)
+        if not made["remote"] or address_of(str(top)) != made["remote"]:
+            what = f"you stand in no checkout of {made['project']} on this machine"
+            raise UsageError(what, why=f"its remote is {made['remote'] or 'unknown'}", fix="go into one")
+        file = top / PRD
     if file.parent.is_symlink():
         raise UsageError(f"{file.parent} leads elsewhere", fix=f"write {PRD} yourself", code="bad_folder")
     if made["prd"] and not is_readme(made["prd"]):
@@ -226,21 +227,6 @@ def _draft(face: Face, project: str, agent: str) -> int:
     if status == ExitCode.DONE:
         face.note(f"nothing is written; to keep it: pancode project prd {made['project']} --keep last")
     return status
-
-
-def _own_folder(made: dict[str, Any]) -> Path:
-    """The top of the person's own files of the project. UsageError where they stand elsewhere."""
-    there = remote_of(os.environ)
-    if there is None:
-        return Path(made["path"])
-    from pancode.config.projects import address_of
-
-    here = Path(folder_here())
-    top = next((one for one in (here, *here.parents) if (one / ".git").exists()), None)
-    if top is None or not made["remote"] or address_of(str(top)) != made["remote"]:
-        what = f"you stand in no checkout of {made['project']} on this machine"
-        raise UsageError(what, why=f"its remote is {made['remote'] or 'unknown'}", fix="go into one")
-    return top
 
 
 @project.verb("webhook", "pancode project webhook shop", "pancode project webhook shop --secret < secret.txt")

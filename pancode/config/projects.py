@@ -77,8 +77,8 @@ def prd_of(top: str, named: str) -> str:
 def travels(top: str, path: str) -> bool:
     """Whether a snapshot of the files would have it: git does not ignore it, and no link leads to it."""
     try:
-        asked = ("ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", path)
-        return bool(Git(Path(top), safe_env()).ask(*asked).out)
+        git = Git(Path(top), safe_env())
+        return bool(git.ask("ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", path).out)
     except (GitFailure, GitRefusal, OSError):
         return False
 

@@ -176,8 +176,8 @@ def ahead_and_behind(project: Path, depot: Depot, result: ResultPlace) -> tuple[
 def _commits(git: Git, tip: str, since: str) -> int | None:
     """None where one of them is not there any more, as after a history was rewritten and packed."""
     try:
-        asked = ("rev-list", "--count", f"--max-count={MOST_COMMITS}", tip, f"^{checked_object(since)}", "--")
-        done = git.ask(*asked)
+        most, below = f"--max-count={MOST_COMMITS}", f"^{checked_object(since)}"
+        done = git.ask("rev-list", "--count", most, tip, below, "--")
     except (GitFailure, GitRefusal, OSError, ValueError):
         return None
     return int(done.text()) if done.ok else None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from pancode.cli import main
+from pancode.cli import main, project
 from pancode.cli.face import Face
 from pancode.cli.project import add, mapped, prd
 from pancode.errors import ExitCode, UsageError
@@ -58,6 +59,7 @@ class Ground:
 
     def knows(self, found: str) -> None:
         there = Coordinator(self.shop, found)
+        self.about = there.about
         self.patch.setattr(Face, "client", lambda self, works=False: cast("Any", there))
 
     def sits(self, yes: bool) -> list[str]:
@@ -109,6 +111,22 @@ def test_what_is_kept_is_written_once_and_over_nothing(ground: Ground, tmp_path:
     with pytest.raises(UsageError, match="leads elsewhere"):
         prd("shop", keep="r-1", face=face)
     assert not (tmp_path / "PRD.md").exists()
+
+
+def test_a_draft_of_a_coordinator_elsewhere_is_kept_in_ones_own_checkout(
+    ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / "mine"
+    subprocess.run(["git", "init", "-q", str(mine)], check=True)
+    (mine / "web").mkdir()
+    monkeypatch.setattr(project, "remote_of", lambda environ: "gpubox")
+    monkeypatch.setattr(project, "folder_here", lambda: str(mine / "web"))
+    ground.about["remote"] = "github.com/me/shop"
+    with pytest.raises(UsageError, match="no checkout of shop on this machine"):
+        prd("shop", keep="r-1", face=Face(as_json=False))
+    subprocess.run(["git", "-C", mine, "remote", "add", "origin", "git@github.com:me/shop.git"], check=True)
+    assert prd("shop", keep="r-1", face=Face(as_json=False)) == ExitCode.DONE
+    assert (mine / "docs/PRD.md").read_text() == "# Shop\n" and list(ground.shop.iterdir()) == []
 
 
 def test_a_person_who_adds_a_project_without_a_prd_is_offered_a_draft(ground: Ground, capsys: Any) -> None:
