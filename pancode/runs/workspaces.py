@@ -173,8 +173,8 @@ def _measure(core: Core, shape: WorkspaceShape, runs: list[Run]) -> None:
         return
     landed = next((run for run in reversed(runs) if run.landed is not None), None)
     since = runs[0].workspace.get("snapshot") if landed is None else result_commit(landed)
-    place = runs[-1].workspace
-    result = ResultPlace(str(place["repo"]), commit, place.get("base"), str(since))
+    place, base = runs[-1].workspace, runs[-1].workspace.get("base")
+    result = ResultPlace(str(place["repo"]), commit, None if base is None else str(base), str(since))
     shape["ahead"], shape["behind"] = core.ports.depot.ahead_and_behind(shape["project"], result)
 
 

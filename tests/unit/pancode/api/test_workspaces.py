@@ -103,11 +103,13 @@ def test_its_commits_are_counted_since_it_landed_last_and_only_when_somebody_ask
     assert (listed(world)["ahead"], shown(world)["behind"], asked) == (None, None, [])
     row = listed(world, "?measured=1")
     assert (row["ahead"], row["behind"]) == (1, 7)
-    assert asked == [(str(shop), ResultPlace("demo-1234", COMMITS[1], None, first.workspace["snapshot"]))]
+    assert asked == [
+        (str(shop), ResultPlace("demo-1234", COMMITS[1], None, str(first.workspace["snapshot"])))
+    ]
     with unit_of_work(world.context.core) as work:
         landed = work.tx.get(Run, first.id)
         assert landed is not None
-        work.tx.put(replace(landed, landed={"branch": "feature/login"}))
+        work.tx.put(replace(landed, landed="feature/login"))
     assert world.http.get("/v1/workspaces/login?measured=1").json()["ahead"] == 2
     assert asked[-1][1].since == COMMITS[0]
 

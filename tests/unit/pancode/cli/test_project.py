@@ -45,7 +45,14 @@ class Coordinator:
         return {**self.about, "project": "shop", "task": "Draft it", "text": "# Shop\n" if query else None}
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        facts = {"name": "shop", "agent": None, "require": {}, "budget": None, "verify": None, "prefix": ""}
+        facts: dict[str, Any] = {
+            "name": "shop",
+            "agent": None,
+            "require": {},
+            "budget": None,
+            "verify": None,
+            "prefix": "",
+        }
         facts |= {"tracker": "", "linear_id": "", "linear_name": "", "notes": [], "there": True}
         return {**facts, **self.about}
 
@@ -55,7 +62,11 @@ class Ground:
         self.patch, self.shop, self.commands = patch, shop, list[list[str]]()
         shop.mkdir()
         self.knows("")
-        patch.setattr(main, "run", lambda args: self.commands.append(args) or ExitCode.DONE)
+        patch.setattr(main, "run", self.run)
+
+    def run(self, args: list[str]) -> int:
+        self.commands.append(args)
+        return ExitCode.DONE
 
     def knows(self, found: str) -> None:
         there = Coordinator(self.shop, found)
@@ -65,7 +76,12 @@ class Ground:
     def sits(self, yes: bool) -> list[str]:
         asked: list[str] = []
         self.patch.setattr(Face, "can_ask", lambda self: True)
-        self.patch.setattr(Face, "agreed", lambda self, words, otherwise: asked.append(words) or yes)
+
+        def agreed(face: Face, words: str, otherwise: str) -> bool:
+            asked.append(words)
+            return yes
+
+        self.patch.setattr(Face, "agreed", agreed)
         return asked
 
 
