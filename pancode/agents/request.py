@@ -421,6 +421,8 @@ class Catalogue:
     rules: Rules = NO_RULES
     notes: Callable[[], Sequence[GivenNote]] = tuple
     """The notes of earlier runs that its runtime's prompt may have; read when it is asked."""
+    prd: Callable[[], str] = str
+    """The file of its repository that tells what this is to become; likewise. Empty: none is there for it."""
     skills: Callable[[bool, tuple[str, ...]], GivenSkills] = lambda of_project, names: NO_SKILLS
     """The skills of these names, and of the project where it counts; read when it is asked."""
 

@@ -89,7 +89,8 @@ def _prompt(context: ApiContext, call: ApiCall) -> PromptAnswer:
     mode = _one_of(Mode, call.query.get("mode"), defaults.mode)
     safety = _one_of(Safety, call.query.get("safety"), defaults.safety)
     task = call.query.get("task") or ""
-    told = fitted(agent, Situation(mode, safety, runtime, around.rules(project)), task, window)
+    prd = "" if project is None else around.told_prd(project)
+    told = fitted(agent, Situation(mode, safety, runtime, around.rules(project), prd=prd), task, window)
     return {
         "agent": agent.name,
         "mode": mode.value,

@@ -30,12 +30,14 @@ from pancode.control.projects import (
     name_for,
     project_name,
 )
+from pancode.control.surroundings import Surroundings
 from pancode.core.visitors import AccessError
 from pancode.core.words import split_words
 from pancode.dispatch.report import QueuedAnswer, queued
 from pancode.errors import NotFoundError, UsageError
 from pancode.notices.asked import tracker_secret
 from pancode.notices.incoming import must_be_of
+from pancode.runs.prd import draft_task, drafted
 from pancode.runs.tools import ToolDetail, ToolShape, keep, put_aside, remove, show, tools, try_it
 from pancode.work.people.changes import AskedChange, ChangeAnswer, ChangeKind, make_change
 
@@ -56,12 +58,26 @@ class ProjectShape(TypedDict):
     tracker: str
     work_label: str
     work_people: list[str]
+    prd: str
+    """The file below its top that tells what it is to become, as it is now; empty: none is there."""
     there: bool
     notes: NotRequired[list[str]]
 
 
 class ProjectsAnswer(TypedDict):
     projects: list[ProjectShape]
+
+
+class PrdAnswer(TypedDict):
+    """`prd`: as of a project. `task`: that of a run that drafts one. `text`: what the named run has drafted;
+    null: none was named."""
+
+    project: str
+    path: str
+    remote: str
+    prd: str
+    task: str
+    text: str | None
 
 
 class TrackerHookAnswer(TypedDict):
@@ -92,6 +108,7 @@ class ProjectBody(ActBody):
     `budget`: the most of a run in USD. `verify`: its gates. `prefix`: MIN of the issue MIN-123;
     with a tracker that of Linear's team, or the letters of its name, where none is said.
     `work_label`: an open issue with it begins by itself if one of `work_people` has it or wrote it.
+    `prd`: the file that tells what it is to become, below its top or by its whole path; empty: look for it.
     """
 
     path: Annotated[str, Field(min_length=1, max_length=4_096)] | None = None
@@ -106,19 +123,32 @@ class ProjectBody(ActBody):
     tracker: Fact | None = None
     work_label: Fact | None = None
     work_people: Annotated[tuple[Name, ...], Field(max_length=50)] | None = None
+    prd: Fact | None = None
 
 
 @Verb("GET /v1/projects", command="project ls")
 def _list(context: ApiContext, call: ApiCall) -> ProjectsAnswer:
     """Repositories with a name and defaults."""
     around = context.coordinator.around({})
-    return {"projects": [_shape(one) for one in around.projects().values()]}
+    return {"projects": [_shape(around, one) for one in around.projects().values()]}
 
 
 @Verb("GET /v1/projects/{project}", command="project show")
 def _show(context: ApiContext, call: ApiCall) -> ProjectShape:
     """One, by its name or an issue."""
-    return _shape(meant(context.coordinator.around({}).projects(), call.path["project"]))
+    around = context.coordinator.around({})
+    return _shape(around, meant(around.projects(), call.path["project"]))
+
+
+@Verb("GET /v1/projects/{project}/prd", command="project prd", query=("run",))
+def _prd(context: ApiContext, call: ApiCall) -> PrdAnswer:
+    """Where its PRD is, how a draft is asked for, and what a run has drafted. Nothing is written."""
+    around = context.coordinator.around({})
+    one, run = meant(around.projects(), call.path["project"]), call.query.get("run")
+    text = None if run is None else drafted(context.core, one, run)
+    found = around.prd(one.path, one.prd)
+    place = {"project": one.name, "path": one.path, "remote": one.remote, "prd": found}
+    return cast("PrdAnswer", {**place, "task": draft_task(), "text": text})
 
 
 @Verb("POST /v1/projects", ProjectBody, "project add", pokes=True, right=SETS_UP)
@@ -137,10 +167,16 @@ def _add(context: ApiContext, call: ApiCall) -> ProjectShape:
     new = _changed(known.get(name) or NamedProject(name, top or ""), body)
     if top is not None:
         new = replace(new, path=top, remote=around.address_of(top))
+    if body.prd:
+        below = os.path.relpath(os.path.join(new.path, body.prd), new.path)
+        if below.startswith("..") or around.prd(new.path, below) != below:
+            fix = "name a file of the repository: --prd docs/spec.md"
+            raise UsageError(f"{body.prd} is no file of {new.path}", fix=fix, code="bad_value")
+        new = replace(new, prd=below)
     must_be_alone(known, new)
     change = AskedChange(ChangeKind.SETTING, f"projects.{name}", json.dumps(_kept(new)))
     effect = make_change(context.core, change_makers(context), change, body.by)
-    return {**_shape(new), "notes": list(effect.notes)}
+    return {**_shape(around, new), "notes": list(effect.notes)}
 
 
 def _top(context: ApiContext, path: str) -> str:
@@ -188,13 +224,14 @@ def _plain(one: NamedProject) -> dict[str, Any]:
         "tracker": one.tracker,
         "work_label": one.work_label,
         "work_people": list(one.work_people),
+        "prd": one.prd,
     }
 
 
-def _shape(one: NamedProject) -> ProjectShape:
+def _shape(around: Surroundings, one: NamedProject) -> ProjectShape:
     """For faces. `there`: a repository lies at its path."""
     there = os.path.exists(os.path.join(one.path, ".git"))
-    return cast("ProjectShape", {**_plain(one), "there": there})
+    return cast("ProjectShape", {**_plain(one), "prd": around.prd(one.path, one.prd), "there": there})
 
 
 def _secret_of(project: str) -> str:

@@ -71,10 +71,14 @@ class RemoveWorkspaceBody(ActBody):
     force: bool = False
 
 
-@Verb("GET /v1/workspaces", command="workspace ls")
+_MEASURED = "measured"
+"""The question that has git count the commits; what is asked each second leaves it out."""
+
+
+@Verb("GET /v1/workspaces", command="workspace ls", query=(_MEASURED,))
 def _list(context: ApiContext, call: ApiCall) -> WorkspacesAnswer:
     """Lines of work with a name."""
-    return {"workspaces": workspaces(context.core)}
+    return {"workspaces": workspaces(context.core, _MEASURED in call.query)}
 
 
 @Verb("POST /v1/workspaces", WorkspaceBody, "workspace create", status=201, right=OPERATES)
@@ -88,10 +92,11 @@ def _create(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
     return show(context.core, context.coordinator.around({}), name)
 
 
-@Verb("GET /v1/workspaces/{workspace}", command="workspace show")
+@Verb("GET /v1/workspaces/{workspace}", command="workspace show", query=(_MEASURED,))
 def _show(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
     """One, with its runs and what is wrong."""
-    return show(context.core, context.coordinator.around({}), call.path["workspace"])
+    around, measured = context.coordinator.around({}), _MEASURED in call.query
+    return show(context.core, around, call.path["workspace"], measured)
 
 
 def _project(context: ApiContext, body: WorkspaceBody) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -14,11 +15,14 @@ from typer import Argument
 from pancode.caller import folder_here
 from pancode.cli import completions
 from pancode.cli.commands import Commands
-from pancode.cli.face import who
+from pancode.cli.face import Face, who
 from pancode.cli.params import Json, Label, label, many, money, option
+from pancode.cli.sessions.export import write_new
 from pancode.cli.terminal import Columns, listing, safe
 from pancode.client import path_of
-from pancode.errors import UsageError
+from pancode.core.names import PLANNER, PRD, is_readme
+from pancode.errors import ExitCode, UsageError
+from pancode.remote.place import remote_of
 
 app = Commands()
 Project = Annotated[str, Argument(autocompletion=completions.projects)]
@@ -70,22 +74,22 @@ def add(
     work_person: Annotated[
         list[str], many("Who may start work by that label, by name in the tracker; may be repeated.", "WHO")
     ],
+    prd: Annotated[
+        str | None, option("The file that tells what it is to become (default: docs/PRD.md, PRD.md).", "PATH")
+    ] = None,
     mapping: Annotated[
         str | None, option("Add all projects of a file of mappings (linearPrefix, localPath ...).", "FILE")
     ] = None,
     face: Json,
-) -> None:
-    """Add a project, or change one: what you leave out stays as it is."""
+) -> int:
+    """Add a project, or change one: what you leave out stays as it is.
+
+    At a terminal a new one without a PRD is offered a draft, which changes no file: `pancode project prd`.
+    """
     said: dict[str, Any] = {"name": name, "agent": agent, "budget": budget, "prefix": prefix}
     said |= {"path": None if path is None else whole(path), "linear_id": linear_id}
-    said |= {
-        "linear_name": linear_name,
-        "tracker": tracker,
-        "work_label": work_label,
-        "work_people": work_person or None,
-        "require": dict(require) or None,
-        "verify": verify or None,
-    }
+    said |= {"linear_name": linear_name, "tracker": tracker, "work_label": work_label, "prd": prd}
+    said |= {"work_people": work_person or None, "require": dict(require) or None, "verify": verify or None}
     body = {key: value for key, value in said.items() if value is not None}
     if mapping is not None and body:
         raise UsageError("--mapping adds what its file says", fix="leave everything else out")
@@ -95,6 +99,16 @@ def add(
     for note in [note for one in done for note in one["notes"]]:
         face.note(f"note: {safe(note)}")
     face.show({"projects": done} if mapping else done[0], lambda: "".join(map(_shown, done)))
+    if path is None or prd or not face.can_ask() or not _lacks_prd(done[0]):
+        return ExitCode.DONE
+    beside = f"; {safe(done[0]['prd'])} is no PRD" if done[0]["prd"] else ""
+    if not face.agreed(f"There is no {PRD}{beside}. Have a planner draft one now? It only reads.", ""):
+        return ExitCode.DONE
+    return _draft(face, done[0]["name"], PLANNER)
+
+
+def _lacks_prd(one: dict[str, Any]) -> bool:
+    return not one["prd"] or is_readme(one["prd"])
 
 
 def whole(path: str) -> str:
@@ -152,10 +166,67 @@ def _shown(one: dict[str, Any]) -> str:
     budget = None if one["budget"] is None else f"${one['budget']} a run"
     facts = {"path": _path(one), "remote": one["remote"], "agent": one["agent"], "machines": labels}
     facts |= {"budget": budget, "gates": gates, "issues": one["prefix"] and f"{one['prefix']}-..."}
-    facts |= {"tracker": one["tracker"]}
+    facts |= {"tracker": one["tracker"], "prd": one["prd"] or f"none; pancode project prd {one['name']}"}
     facts |= {"linear": " ".join(filter(None, (one["linear_name"], one["linear_id"])))}
     lines = [f"  {key:<9} {safe(str(value))}\n" for key, value in facts.items() if value]
     return f"{safe(one['name'])}\n{''.join(lines)}"
+
+
+@project.verb("prd", "pancode project prd shop", "pancode project prd shop --keep r-7f3k")
+def prd(
+    project: Project,
+    *,
+    keep: Annotated[str | None, option(f"Write what this run has drafted, as {PRD}.", "RUN")] = None,
+    agent: Annotated[
+        str, option("Who drafts it; it only reads, whoever it is.", "A", complete=completions.agents)
+    ] = PLANNER,
+    face: Json,
+) -> int:
+    """Have a read-only run draft the PRD of a project, and show it; then keep it, if you want it.
+
+    The run writes nothing. With --keep you write its text into your own files, as docs/PRD.md and only where
+    no such file is; edit it and commit it. From then on agents in that repository are told where it is.
+    """
+    if keep is None:
+        return _draft(face, project, agent)
+    made = face.client().get(path_of("projects", project, "prd"), run=keep)
+    file = Path(made["path"], PRD)
+    if remote_of(os.environ) is not None:  # the person's own files are here, and the project's path is there
+        from pancode.config.projects import address_of
+
+        here = Path(folder_here())
+        top = next((one for one in (here, *here.parents) if (one / ".git").exists()), here)
+        if not made["remote"] or address_of(str(top)) != made["remote"]:
+            what = f"you stand in no checkout of {made['project']} on this machine"
+            raise UsageError(what, why=f"its remote is {made['remote'] or 'unknown'}", fix="go into one")
+        file = top / PRD
+    if file.parent.is_symlink():
+        raise UsageError(f"{file.parent} leads elsewhere", fix=f"write {PRD} yourself", code="bad_folder")
+    if made["prd"] and not is_readme(made["prd"]):
+        raise UsageError(f"{made['project']} has a PRD: {made['prd']}", fix="edit it", code="file_exists")
+    if not file.parent.exists():
+        file.parent.mkdir()
+    write_new(file, made["text"])
+    done = {"project": made["project"], "file": str(file)}
+    face.show(done, lambda: f"{safe(str(file))}  written; read it, then: git add {PRD}\n")
+    return ExitCode.DONE
+
+
+def _draft(face: Face, project: str, agent: str) -> int:
+    """Dispatch it as a person would, in mode review, which changes nothing, and say how its text is kept."""
+    from pancode.cli.main import run
+
+    made = face.client().get(path_of("projects", project, "prd"))
+    if not _lacks_prd(made):
+        raise UsageError(
+            f"{made['project']} has a PRD: {made['prd']}", fix=f"read {made['prd']}", code="file_exists"
+        )
+    told = ("--json",) if face.as_json else ()
+    where = ("--agent", agent, "--mode", "review", "--project", made["project"])
+    status = run(["dispatch", *told, *where, "--", made["task"]])
+    if status == ExitCode.DONE:
+        face.note(f"nothing is written; to keep it: pancode project prd {made['project']} --keep last")
+    return status
 
 
 @project.verb("webhook", "pancode project webhook shop", "pancode project webhook shop --secret < secret.txt")

@@ -61,8 +61,12 @@ def create(
 
 @workspace.verb("ls", "pancode workspace ls")
 def ls(face: Json) -> None:
-    """All workspaces, the one that was used last first."""
-    answer = face.client().get("/v1/workspaces")
+    """All workspaces, the one that was used last first.
+
+    AHEAD: commits of its runs since it has landed last. BEHIND: commits on what is checked out in its
+    repository since it began. Both are counted for the 20 that were used last.
+    """
+    answer = face.client().get("/v1/workspaces", measured=1)
     none = "no workspace yet; try: pancode workspace create NAME"
     face.show(answer, lambda: listing(answer["workspaces"], _COLUMNS, none, spare=("BRANCH",)))
 
@@ -79,20 +83,24 @@ def _used(one: dict[str, Any]) -> str:
 
 _COLUMNS: Columns = {
     **{"WORKSPACE": "workspace", "BRANCH": "branch", "NODE": "node", "STATE": _state, "RUNS": "count"},
-    **{"UNLANDED": lambda one: counted(len(one["files"]), "file"), "LAST": "last", "USED": _used},
+    **{"UNLANDED": lambda one: counted(len(one["files"]), "file"), "AHEAD": "ahead", "BEHIND": "behind"},
+    **{"LAST": "last", "USED": _used},
 }
 
 
 @workspace.verb("show", "pancode workspace show min-123")
 def show(workspace: Workspace, face: Json) -> None:
     """One workspace: its runs, what of their work has not landed, and what is wrong with it."""
-    one = face.client().get(path_of("workspaces", workspace))
+    one = face.client().get(path_of("workspaces", workspace), measured=1)
     face.show(one, lambda: _shown(one))
 
 
 def _shown(one: dict[str, Any]) -> str:
     facts = {"branch": one["branch"], "project": one["project"], "node": one["node"] or "any"}
     facts |= {"state": _state(one), "unlanded": first_few(one["files"], 8) if one["files"] else "nothing"}
+    if one["ahead"] is not None:
+        behind = "" if one["behind"] is None else f", {one['behind']} behind what is checked out"
+        facts["commits"] = f"{one['ahead']} ahead{behind}"
     lines = [f"  {key:<9} {safe(str(value))}" for key, value in facts.items()]
     for run in one["runs"]:
         landed = "  (landed)" if run["landed"] else ""

@@ -12,6 +12,7 @@ from pancode.code.git.safe import Git, GitFailure, GitRefusal, safe_env
 from pancode.code.landing.forge import repository_of
 from pancode.config.values import Commands, FilePath, Labels, Money, Texts
 from pancode.control.projects import SETTING_OF, NamedProject
+from pancode.core.names import PRDS
 from pancode.errors import UsageError
 
 
@@ -31,6 +32,7 @@ class ProjectSettings(BaseModel):
     tracker: str = ""
     work_label: str = ""
     work_people: Texts = ()
+    prd: str = ""
 
     def named(self, name: str) -> NamedProject:
         """The form that decisions take."""
@@ -55,6 +57,30 @@ def address_of(project: str) -> str:
     except UsageError:
         return os.path.realpath(url) if url.startswith("/") else ""
     return f"{repository.host}/{repository.path}"
+
+
+def prd_of(top: str, named: str) -> str:
+    """The file that tells what the repository is to become, below its top; empty: there is none. `named`
+    counts first."""
+    for path in (named, *PRDS):
+        folder, name = os.path.split(path)
+        try:
+            there = set(os.listdir(os.path.join(top, folder))) if name else set[str]()
+        except OSError:
+            continue
+        for found in (os.path.join(folder, one) for one in (name, name.lower()) if one in there):
+            if os.path.isfile(os.path.join(top, found)):
+                return found
+    return ""
+
+
+def travels(top: str, path: str) -> bool:
+    """Whether a snapshot of the files would have it: git does not ignore it, and no link leads to it."""
+    try:
+        git = Git(Path(top), safe_env())
+        return bool(git.ask("ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", path).out)
+    except (GitFailure, GitRefusal, OSError):
+        return False
 
 
 def project_at(raw: object, top: Path) -> NamedProject | None:

@@ -20,8 +20,9 @@ from pancode.config.layers import CHOSEN
 from pancode.config.load import FILE, MACHINE_FILE, ConfigPlaces, Loaded, load
 from pancode.config.presets import APPLIED, LoadedPresets, applied, load_presets
 from pancode.config.presets import FILE as PRESETS_FILE
-from pancode.config.projects import address_of
+from pancode.config.projects import address_of, prd_of, travels
 from pancode.control.projects import NamedProject
+from pancode.core.names import is_readme
 from pancode.core.terms import GivenSkills
 from pancode.core.values import replace
 from pancode.dispatch.requested import is_inside, is_rooted, located, mentioned
@@ -153,6 +154,17 @@ class FileSurroundings:
     def address_of(self, project: str) -> str:
         """The address of the repository's remote, without login and scheme; empty: it has none."""
         return address_of(project)
+
+    def prd(self, project: str, named: str) -> str:
+        """The file that tells what the repository is to become; empty: none is there."""
+        return prd_of(project, named)
+
+    def told_prd(self, project: str) -> str:
+        """The same, as far as agents are told of it."""
+        known = self.loaded(project).project
+        found = "" if known is None else prd_of(project, known.prd)
+        only_readme = known is not None and is_readme(found) and found != known.prd
+        return found if found and not only_readme and travels(project, found) else ""
 
     def agents(self, project: str | None) -> Agents:
         """The shipped agents and the user's. A repository defines none: it is not the owner."""

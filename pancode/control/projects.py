@@ -30,6 +30,7 @@ class NamedProject:
     `prefix`: MIN of the issue MIN-123. `linear_id`, `linear_name`: the project in Linear.
     `tracker`: where its issues are, as `github:OWNER/REPO`. An open issue with the label `work_label` begins
     by itself if one of `work_people`, by their names there, has it or wrote it; without both none does.
+    `prd`: the file below its top that tells what it is to become; empty: it is looked for.
     """
 
     name: str
@@ -46,6 +47,7 @@ class NamedProject:
     tracker: str = ""
     work_label: str = ""
     work_people: tuple[str, ...] = ()
+    prd: str = ""
 
 
 def project_name(text: str) -> str:

@@ -125,6 +125,14 @@ class Surroundings(Protocol):
     def address_of(self, project: str) -> str:
         """The address of the repository's remote, without login and scheme; empty: it has none."""
 
+    def prd(self, project: str, named: str) -> str:
+        """The file below the repository's top that tells what it is to become: `named`, else the first of
+        PRDS that is there; empty: none is."""
+
+    def told_prd(self, project: str) -> str:
+        """The same, as far as agents are told of it: the repository is one of the user's projects, a snapshot
+        has the file, and it is no README that nobody has named."""
+
     def agents(self, project: str | None) -> Agents:
         """Agent definitions: built-in, the user's, the project's."""
 

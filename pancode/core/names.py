@@ -19,6 +19,9 @@ GATES = "the gates"
 OWN_NAMES = (FLEET, GATES)
 """Who says words that no person has said; nobody else may have such a name."""
 PLANNER = "planner"
+PRD, README = "docs/PRD.md", "README.md"
+PRDS = (PRD, "PRD.md", README)
+"""Where a repository tells what it is to become; the first that is there, also in lower case, counts."""
 LONGEST_WORD, LONGEST_LINE = 63, 500
 _NODE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]*")
 RUNNING = "running"
@@ -45,6 +48,11 @@ def persons_name(text: str) -> str:
     if " ".join("".join(filter(str.isprintable, text)).lower().split()) in OWN_NAMES:
         raise ValueError(f"{text!r} cannot be a person's name: PanCode itself says words under it")
     return text
+
+
+def is_readme(path: str) -> bool:
+    """Whether the file only stands in place of a PRD."""
+    return path.lower() == README.lower()
 
 
 def node_name(text: str) -> str:

@@ -255,6 +255,21 @@ class SnapshotTaken:
     """The name of all its files together: equal names, equal files. Empty: not known."""
 
 
+MOST_COMMITS = 10_000
+"""No more commits of a line of work are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultPlace:
+    """A result in the depot. `base`: the user's commit on which its line of work began; None: there was none.
+    `since`: the commit of that line from which its own commits count."""
+
+    repo: str
+    commit: str
+    base: str | None
+    since: str
+
+
 Progress = Callable[[int, int], None]
 """Called with the number of files that a snapshot has so far, and with the number of all its files."""
 
@@ -352,6 +367,10 @@ class DepotPort(Protocol):
 
     def lines_changed(self, repo: str, old: str, new: str) -> int:
         """The number of added and removed lines."""
+
+    def ahead_and_behind(self, project: str, result: ResultPlace) -> tuple[int | None, int | None]:
+        """The commits of a line of work since `result.since`, and those on what is checked out in the project
+        since its base; each at most `MOST_COMMITS`, None where it cannot be told. Nothing is changed."""
 
     def shown_change(self, repo: str, old: str, new: str, most: int, hides: Callable[[str], bool]) -> bytes:
         """The change between two commits as a patch, empty where there is none. `hides`: files that its

@@ -51,7 +51,7 @@ from pancode.dispatch.bind import bind_in
 from pancode.dispatch.remembering import RecordsPicker, WorkPlace, given_skills, recalled, recent
 from pancode.dispatch.requested import WAITS_TO_LAND, as_allowed, as_task
 from pancode.dispatch.resolve import Resolution, Unresolved, resolve, with_other
-from pancode.dispatch.showing import NOTHING_SHOWN, told_of, with_shown
+from pancode.dispatch.showing import NOTHING_SHOWN, prd_for, told_of, with_shown
 from pancode.dispatch.workspaces import at_its_place, joined
 from pancode.errors import ConfigError, RefusedError, with_fix
 from pancode.life.continuing import leads, payer_of
@@ -228,6 +228,8 @@ class AskedDispatch:
     """The notes of earlier runs for it, as they were when they were asked for first."""
     skills: Callable[[bool, tuple[str, ...]], GivenSkills] = lambda of_project, names: NO_SKILLS
     """Likewise the skills of these names, and of its project where it counts."""
+    prd: Callable[[], str] = str
+    """Likewise the file that tells what its project is to become."""
 
 
 def dry_run(
@@ -322,6 +324,7 @@ def _catalogue(core: Core, around: Surroundings, asked: AskedDispatch) -> Catalo
         pick=asked.picker.agent,
         pick_model=asked.picker.model,
         notes=asked.notes,
+        prd=asked.prd,
         skills=asked.skills,
         expect=asked.picker.expect,
         figure=asked.picker.figure,
@@ -342,7 +345,8 @@ def ask(core: Core, around: Surroundings, request: DispatchRequest, parent: str 
     place = WorkPlace(top, request.in_workspace, request.lane)
     notes = cache(lambda: recalled(core, place, task, defaults.history_tokens))
     skills = cache(lambda own, names: given_skills(core, around, request.project if own else None, names))
-    return AskedDispatch(request, parent, paths, picker, notes, skills)
+    prd = cache(lambda: "" if top is None else prd_for(core.ports.depot, around, top, request.begins))
+    return AskedDispatch(request, parent, paths, picker, notes, skills, prd)
 
 
 def passed(core: Core, around: Surroundings, asked: AskedDispatch) -> JudgedDispatch:

@@ -474,13 +474,14 @@ def _told(
     how: tuple[Mode, Safety, str],
     what: tuple[RuntimeKind, ModelRef | None],
 ) -> ToldPrompt:
-    """What its agent is told. A session that goes on has the notes of earlier runs already."""
+    """What its agent is told. A session that goes on knows of the PRD and of earlier runs."""
     (mode, safety, workspace), (runtime, ref) = how, what
     if runtime.own:
         return ToldPrompt()
     notes = () if request.resume else catalogue.notes()
     texts = tuple(note.text for note in notes)
-    situation = Situation(mode, safety, runtime.name, catalogue.rules, bool(request.turns), texts)
+    prd = catalogue.prd() if workspace == "git" and not request.resume else ""
+    situation = Situation(mode, safety, runtime.name, catalogue.rules, bool(request.turns), texts, prd=prd)
     window = window_of(ref, endpoint_of(ref, catalogue.nodes), catalogue.nodes)
     made = fitted(agent, situation, request.task, window)
     tokens = tokens_of(made.prompt, request.task, catalogue.project.guide_chars if workspace == "git" else 0)

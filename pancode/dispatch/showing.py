@@ -9,9 +9,11 @@ from typing import cast
 from node_agent.policy.commands.programs import Use
 from node_agent.policy.judging import judge_path
 from node_agent.wire.policy import ActionClass, Policy, Rules
+from pancode.agents.request import Beginning
 from pancode.agents.runtimes import RUNTIMES, canonical
 from pancode.control.core import Core
 from pancode.control.run import find_run
+from pancode.control.surroundings import Surroundings
 from pancode.core.names import LAST
 from pancode.core.ports import Composition, DepotPort, SnapshotTaken
 from pancode.core.records import Run, RunTerms
@@ -36,6 +38,16 @@ def hidden_by(rules: Rules) -> Callable[[str], bool]:
     """Whether a run under these rules may not read a file. What shows a change of it would show the file."""
     policy = Policy(allowed=tuple(ActionClass), paths=rules.paths)
     return lambda name: bool(judge_path(policy, name, Use.READ).offences)
+
+
+def prd_for(depot: DepotPort, around: Surroundings, project: str, begins: Beginning | None) -> str:
+    """The file that tells what the project is to become, if the run has it in its checkout and may read it;
+    else empty. `begins`: the earlier result at which it begins."""
+    found = around.told_prd(project)
+    if not found or hidden_by(around.rules(project))(found):
+        return ""
+    there = begins is None or depot.read_file(begins.repo, begins.commit, found, MOST) is not None
+    return found if there else ""
 
 
 def origin_of(run: Run) -> str:

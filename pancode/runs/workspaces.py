@@ -16,7 +16,7 @@ from pancode.control.shapes import Json
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import unit_of_work
 from pancode.core.names import not_found
-from pancode.core.ports import Transaction
+from pancode.core.ports import ResultPlace, Transaction
 from pancode.core.records import Node, Run, RunState, Setting
 from pancode.core.values import replace
 from pancode.dispatch.dispatch import dispatch
@@ -43,6 +43,8 @@ from pancode.workflow.step_work import result_commit
 
 ANY = "any"
 """Stands for any free machine, in place of a name."""
+MEASURED = 20
+"""Of so many workspaces, those that were used last, a list counts the commits: git is asked for each."""
 
 
 def in_workspace(core: Core, around: Surroundings, request: DispatchRequest) -> DispatchRequest:
@@ -130,6 +132,10 @@ class WorkspaceShape(TypedDict):
     files: list[str]
     """What its runs have changed and nobody has landed."""
     commit: str | None
+    ahead: int | None
+    """Commits of its runs since the last landing. As `behind` null: nobody asked, or git cannot tell."""
+    behind: int | None
+    """Commits on what is checked out in its repository since it began."""
 
 
 class OpenedShape(TypedDict):
@@ -149,21 +155,39 @@ class WorkspaceAnswer(WorkspaceShape):
     opened: OpenedShape | None
 
 
-def workspaces(core: Core) -> list[WorkspaceShape]:
-    """All workspaces; the one that was used last comes first."""
+def workspaces(core: Core, measured: bool = False) -> list[WorkspaceShape]:
+    """All workspaces; the one that was used last comes first. `measured`: count the commits of the first."""
     with core.ports.ledger.transaction() as tx:
-        found = [_shape(tx, one, runs_in(tx, one)) for one in known(tx).values()]
-    return sorted(found, key=lambda one: str(one["used_at"] or one["created_at"]), reverse=True)
+        lines = {one.name: runs_in(tx, one) for one in known(tx).values()}
+        found = [_shape(tx, one, lines[one.name]) for one in known(tx).values()]
+    found.sort(key=lambda one: str(one["used_at"] or one["created_at"]), reverse=True)
+    for one in found[: MEASURED if measured else 0]:
+        _measure(core, one, lines[one["workspace"]])
+    return found
 
 
-def show(core: Core, around: Surroundings, name: str) -> WorkspaceAnswer:
-    """One workspace with its runs and its problems."""
+def _measure(core: Core, shape: WorkspaceShape, runs: list[Run]) -> None:
+    """Fill in how far it is ahead and behind, outside of any transaction: git is slower than the ledger."""
+    commit = shape["commit"]
+    if commit is None:
+        return
+    landed = next((run for run in reversed(runs) if run.landed is not None), None)
+    since = runs[0].workspace.get("snapshot") if landed is None else result_commit(landed)
+    place, base = runs[-1].workspace, runs[-1].workspace.get("base")
+    result = ResultPlace(str(place["repo"]), commit, None if base is None else str(base), str(since))
+    shape["ahead"], shape["behind"] = core.ports.depot.ahead_and_behind(shape["project"], result)
+
+
+def show(core: Core, around: Surroundings, name: str, measured: bool = False) -> WorkspaceAnswer:
+    """One workspace with its runs and its problems. `measured`: with the number of its commits."""
     with core.ports.ledger.transaction() as tx:
         workspace = load(tx, name)
         runs = runs_in(tx, workspace)
         shape = _shape(tx, workspace, runs)
         gone = workspace.node is not None and _is_gone(tx, workspace.node)
         opened = _opened(tx, runs[-1]) if runs else None
+    if measured:
+        _measure(core, shape, runs)
     rows: list[Json] = [
         {"run": run.id, "task": run.task, "outcome": _end(run), "landed": run.landed} for run in runs
     ]
@@ -230,6 +254,8 @@ def _shape(tx: Transaction, workspace: KeptWorkspace, runs: list[Run]) -> Worksp
         "at_node": None if last is None else node_of(tx, last),
         "files": sorted({name for run in _unlanded(runs) for name in _files(run)}),
         "commit": None if last is None else result_commit(last),
+        "ahead": None,
+        "behind": None,
     }
 
 

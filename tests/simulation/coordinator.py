@@ -11,7 +11,7 @@ from typing import Any
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.signing import SigningKey
 from pancode.control.core import ControlSettings, Core, Ports
-from pancode.core.ports import Composed, Composition, SnapshotRequest, SnapshotTaken, Transaction
+from pancode.core.ports import Composed, Composition, ResultPlace, SnapshotRequest, SnapshotTaken, Transaction
 from pancode.core.records import ALL, Record
 from pancode.errors import PancodeError, UnavailableError
 from pancode.nodes.node import Deadlines
@@ -59,6 +59,9 @@ class SimDepot:
 
     def lines_changed(self, repo: str, old: str, new: str) -> int:
         return int(new[:4], 16)
+
+    def ahead_and_behind(self, project: str, result: ResultPlace) -> tuple[int | None, int | None]:
+        return int(result.commit[:1], 16) - int(result.since[:1], 16), None if result.base is None else 0
 
     def shown_change(self, repo: str, old: str, new: str, most: int, hides: Callable[[str], bool]) -> bytes:
         return b""

@@ -13,9 +13,9 @@ from pancode.code.git.listing import ListingLimits
 from pancode.code.git.merge import commit_of, merge_change, merge_commits, tree_commit, tree_of
 from pancode.code.git.objects import import_tip
 from pancode.code.git.project import GitProject, open_project
-from pancode.code.git.safe import Git, translated
+from pancode.code.git.safe import Git, GitFailure, GitRefusal, safe_env, translated
 from pancode.code.git.snapshot import capture, index_copy
-from pancode.core.ports import Composed, Composition, MergeConflictError
+from pancode.core.ports import MOST_COMMITS, Composed, Composition, MergeConflictError, ResultPlace
 from pancode.life.land_values import Conflict, ConflictState, LandRequest
 from pancode.work.workflow.results import has_markers
 
@@ -162,6 +162,25 @@ def lines_changed(depot: Depot, repo: str, old: str, new: str) -> int:
     rows = depot.git(repo).text("diff-tree", "-r", "--numstat", "--no-renames", old, new).splitlines()
     counts = [row.split("\t")[:2] for row in rows if row.count("\t") >= 2]
     return sum(sum(int(n) if n.isdigit() else 1 for n in pair) for pair in counts)
+
+
+def ahead_and_behind(project: Path, depot: Depot, result: ResultPlace) -> tuple[int | None, int | None]:
+    """The result's own commits, counted in the depot, and those of the project's HEAD since its base, counted
+    where it lies. Two repositories: the depot does not get what a person commits before a snapshot needs it.
+    """
+    ahead = _commits(depot.git(result.repo), result.commit, result.since)
+    base = result.base
+    return ahead, None if base is None else _commits(Git(project, safe_env()), "HEAD", base)
+
+
+def _commits(git: Git, tip: str, since: str) -> int | None:
+    """None where one of them is not there any more, as after a history was rewritten and packed."""
+    try:
+        most, below = f"--max-count={MOST_COMMITS}", f"^{checked_object(since)}"
+        done = git.ask("rev-list", "--count", most, tip, below, "--")
+    except (GitFailure, GitRefusal, OSError, ValueError):
+        return None
+    return int(done.text()) if done.ok else None
 
 
 @translated("the state of a conflict")

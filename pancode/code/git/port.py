@@ -8,7 +8,7 @@ from pathlib import Path
 
 from node_agent.wire.clock import Clock
 from node_agent.wire.identity import AttemptId
-from pancode.code.git.compose import compose, file_names, lines_changed, read_file
+from pancode.code.git.compose import ahead_and_behind, compose, file_names, lines_changed, read_file
 from pancode.code.git.depot import Depot
 from pancode.code.git.diff import shown_change, shown_history
 from pancode.code.git.listing import ListingLimits
@@ -17,7 +17,7 @@ from pancode.code.git.project import open_project
 from pancode.code.git.safe import GitFailure, GitRefusal
 from pancode.code.git.snapshot import SnapshotOptions, take_snapshot, tree_now
 from pancode.code.git.streams import LogStreams
-from pancode.core.ports import Composed, Composition, SnapshotRequest, SnapshotTaken
+from pancode.core.ports import Composed, Composition, ResultPlace, SnapshotRequest, SnapshotTaken
 
 PRINTED, ANSWER = "out", "answer"
 """The stream that is the answer of a script."""
@@ -78,6 +78,10 @@ class GitDepot:
     def lines_changed(self, repo: str, old: str, new: str) -> int:
         """The number of added and removed lines."""
         return lines_changed(self.depot, repo, old, new)
+
+    def ahead_and_behind(self, project: str, result: ResultPlace) -> tuple[int | None, int | None]:
+        """Commits of a line of work, and those of the project since it began; None: it cannot be told."""
+        return ahead_and_behind(Path(project), self.depot, result)
 
     def shown_change(self, repo: str, old: str, new: str, most: int, hides: Callable[[str], bool]) -> bytes:
         """The change between two commits as a patch. `hides`: files that its reader may not read."""

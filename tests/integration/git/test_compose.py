@@ -9,9 +9,17 @@ import pytest
 
 from pancode.code.git.depot import Depot
 from pancode.code.git.diff import diff_patch
+from pancode.code.git.merge import commit_of
 from pancode.code.git.port import GitDepot
 from pancode.code.git.streams import LogStreams
-from pancode.core.ports import Composition, EarlierResult, MergeConflictError, SnapshotRequest, SnapshotTaken
+from pancode.core.ports import (
+    Composition,
+    EarlierResult,
+    MergeConflictError,
+    ResultPlace,
+    SnapshotRequest,
+    SnapshotTaken,
+)
 from tests.integration.git.repos import Repo
 from tests.integration.git.test_port import StoppedClock
 
@@ -147,3 +155,25 @@ def test_what_is_handed_stands_in_a_snapshot_without_any_result(project: Project
     made = project.port.compose(project.wanted())
     assert project.read(made.snapshot, f"{FOLDER}/plan.md") == b"x" * 5_000_000
     assert diff_patch(project.depot, project.first.repo, made.origin, made.snapshot) == b""
+
+
+def test_a_line_of_work_is_counted_against_its_own_beginning_and_against_the_project(
+    project: Project,
+) -> None:
+    """Its commits are in the depot, the person's only in the repository: nothing is carried over for it."""
+    first, git = project.first, project.depot.git(project.first.repo)
+    commits, at = list[str](), first.snapshot
+    for _ in range(3):
+        at = commit_of(project.depot, first.repo, git.text("rev-parse", f"{at}^{{tree}}"), at)
+        commits.append(at)
+    place = ResultPlace(first.repo, commits[-1], first.base, first.snapshot)
+    folder = str(project.repo.path)
+    assert project.port.ahead_and_behind(folder, place) == (3, 0)
+    for _ in range(2):
+        project.repo.write("a.txt", project.repo.path.joinpath("a.txt").read_text() + "more\n")
+        project.repo.commit()
+    assert project.port.ahead_and_behind(folder, replace(place, since=commits[1])) == (1, 2)
+    assert not git.ask("cat-file", "-e", project.repo.git("rev-parse", "HEAD").strip()).ok
+    assert project.port.ahead_and_behind(folder, replace(place, since="f" * 40)) == (None, 2)
+    assert project.port.ahead_and_behind(f"{folder}-moved", place) == (3, None)
+    assert project.port.ahead_and_behind(folder, replace(place, base=None)) == (3, None)

@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 
-from pancode.core.records import Decision
+from node_agent.wire.node import RuntimeFact
+from node_agent.wire.policy import Isolation
+from pancode.core.records import Decision, Run
+from pancode.runs.prd import draft_task
 from tests.unit.pancode.api.world import World
+from tests.unit.pancode.control.world import facts
 
 
 @pytest.fixture
@@ -118,3 +122,131 @@ def test_what_is_no_project_is_refused(world: World, shop: Path, body: dict[str,
     asked = {key: str(shop) if value == "SHOP" else value for key, value in body.items()}
     assert world.http.post("/v1/projects", {"by": "ana", **asked}).status_code in (400, 422)
     assert world.http.get("/v1/projects").json() == {"projects": []}
+
+
+def written(top: Path, *names: str) -> None:
+    for name in names:
+        (top / name).parent.mkdir(exist_ok=True)
+        (top / name).write_text(f"# {name}\n")
+
+
+def with_agents(world: World) -> World:
+    runtimes = tuple(RuntimeFact(name=name, state="ok") for name in ("claude", "shell"))
+    world.node.facts = facts(isolation=Isolation.SANDBOX, runtimes=runtimes)
+    world.node.breathe()
+    return world
+
+
+def told(world: World, shop: Path, **more: Any) -> str:
+    """The line about the PRD in the prompt of a new run; empty: it has none."""
+    body = {"task": "add a button", "agent": "builder", "runtime": "claude", "cwd": str(shop), "by": "ana"}
+    answer = world.http.post("/v1/runs", {**body, **more})
+    assert answer.status_code == 201, answer.text
+    row: Run = world.context.row(Run, answer.json()["run"])
+    return next((line for line in row.prompt.splitlines() if "this project is to become" in line), "")
+
+
+def test_the_first_prd_that_is_there_counts_and_it_is_looked_for_each_time(world: World, shop: Path) -> None:
+    assert add(world, path=str(shop), name="shop")["prd"] == ""
+    seen = []
+    for name in ("readme.md", "PRD.md", "docs/prd.md", "docs/PRD.md"):
+        written(shop, name)
+        seen.append(world.http.get("/v1/projects/shop").json()["prd"])
+    assert seen == ["readme.md", "PRD.md", "docs/prd.md", "docs/PRD.md"]
+    written(shop, "docs/spec.md")
+    assert add(world, name="shop", prd="docs/../docs/spec.md")["prd"] == "docs/spec.md"
+    assert add(world, name="shop", agent="scout")["prd"] == "docs/spec.md", "what is left out stays"
+    (shop / "docs/spec.md").unlink()
+    assert world.http.get("/v1/projects").json()["projects"][0]["prd"] == "docs/PRD.md"
+    assert add(world, name="shop", prd="")["prd"] == "docs/PRD.md"
+    for wrong in ("docs", "docs/none.md", "../home/x", "/etc/passwd"):
+        assert world.problem("POST", "/v1/projects", {"by": "ana", "name": "shop", "prd": wrong})
+
+
+def test_agents_of_a_project_are_told_where_its_prd_is_and_nobody_else(world: World, shop: Path) -> None:
+    with_agents(world)
+    written(shop, "PRD.md", "README.md")
+    assert told(world, shop) == "", "the repository is no project"
+    add(world, path=str(shop), name="shop")
+    line = told(world, shop)
+    assert '"PRD.md"' in line and len(line) < 120
+    asked = f"/v1/agents/builder/prompt?cwd={shop}&runtime=claude"
+    assert line in world.http.get(asked).json()["pieces"][-2]["text"]
+    assert told(world, shop, workspace="none") == "", "there are no files"
+    script: Run = world.context.row(
+        Run, world.dispatch(workspace="git", cwd=str(shop), task="cat PRD.md")["run"]
+    )
+    assert (script.prompt, script.task) == ("", "cat PRD.md")
+    (shop / ".gitignore").write_text("PRD.md\n")
+    assert told(world, shop) == "", "no snapshot has it"
+    (shop / ".gitignore").unlink()
+    (shop / "pansafety.yaml").write_text("zeroAccessPaths: [PRD.md]\n")
+    assert told(world, shop, told_only=True) == "", "it may not read it"
+    (shop / "pansafety.yaml").unlink()
+    (shop / "PRD.md").unlink()
+    assert told(world, shop) == "", "a README is none"
+    add(world, name="shop", prd="README.md")
+    assert '"README.md"' in told(world, shop)
+
+
+@pytest.mark.parametrize("has", [False, True])
+def test_what_begins_at_an_earlier_result_is_told_of_a_prd_that_is_in_it(
+    world: World, shop: Path, has: bool
+) -> None:
+    """The person wrote it after the workspace began: its runs do not have it."""
+    with_agents(world)
+    add(world, path=str(shop), name="shop")
+    created = world.http.post("/v1/workspaces", {"by": "ana", "name": "login", "cwd": str(shop)})
+    assert created.status_code == 201
+    world.dispatch(workspace="login", cwd=str(shop))
+    order = world.claim()
+    world.context.depot.commits.add("a" * 40)
+    world.node.start(order)
+    world.node.deliver(order, commit="a" * 40, change="change", files_changed=("a.txt",))
+    world.context.turn()
+    written(shop, "PRD.md")
+    there = {("a" * 40, "PRD.md"): b"# PRD"} if has else {}
+    read = world.context.depot
+    read.read_file = lambda repo, commit, path, most: there.get((commit, path))  # type: ignore[method-assign]
+    assert told(world, shop), "a fresh snapshot has it"
+    assert bool(told(world, shop, workspace="login")) is has
+
+
+DRAFT = "SCOPE: all\n--- docs/PRD.md\n# Shop\n\n## Problem\n\n--- rules\n--- end of docs/PRD.md\nPLAN: 1."
+
+
+def drafting(world: World, shop: Path, answer: str | None, task: str = "") -> str:
+    body = {"task": task or draft_task(), "agent": "planner", "runtime": "claude", "mode": "review"}
+    begun = world.http.post("/v1/runs", {**body, "project": "shop", "by": "ana", "model": "anthropic/opus"})
+    assert begun.status_code == 201, begun.text
+    row: Run = world.context.row(Run, begun.json()["run"])
+    assert "read only" in row.prompt
+    order = world.claim()
+    world.node.start(order)
+    world.node.deliver(order, answer=answer or "")
+    world.context.turn()
+    return row.id
+
+
+def test_a_draft_is_the_text_between_its_lines_and_of_no_other_run(world: World, shop: Path) -> None:
+    with_agents(world)
+    add(world, path=str(shop), name="shop")
+    asked = world.http.get("/v1/projects/shop/prd").json()
+    assert (asked["path"], asked["prd"], asked["text"]) == (str(shop), "", None)
+    assert asked["task"] == draft_task()
+    run = drafting(world, shop, DRAFT)
+    for name in (run, "last"):
+        text = world.http.get(f"/v1/projects/shop/prd?run={name}").json()["text"]
+        assert text == "# Shop\n\n## Problem\n\n--- rules\n"
+    wrong = (
+        drafting(world, shop, DRAFT, "look around"),
+        drafting(world, shop, DRAFT.partition("--- end")[0]),
+        drafting(world, shop, "--- docs/PRD.md\n \n--- end of docs/PRD.md"),
+    )
+    for name in wrong:
+        refused = world.problem("GET", f"/v1/projects/shop/prd?run={name}")
+        assert refused["code"] == "no_draft" and "pancode project prd shop" in refused["fix"]
+    other = repository(shop.parent / "other")
+    add(world, path=str(other), name="other")
+    assert world.problem("GET", f"/v1/projects/other/prd?run={run}")["code"] == "no_draft"
+    assert not (shop / "docs").exists(), "a draft writes nothing"

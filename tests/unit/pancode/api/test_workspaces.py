@@ -12,9 +12,11 @@ from node_agent.wire.control import Tombstone
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.agents.request import DispatchRequest
 from pancode.control.work import unit_of_work
+from pancode.core.ports import ResultPlace
 from pancode.core.records import Node, Run, Word
 from pancode.core.values import replace
 from pancode.dispatch.workspaces import STAY_MS, STAYS
+from pancode.runs import workspaces as listing
 from pancode.runs.workspaces import branch_for, in_workspace
 from tests.unit.pancode.api.world import World
 from tests.unit.pancode.control.world import failed
@@ -59,6 +61,10 @@ def shown(world: World) -> dict[str, Any]:
     return dict(world.http.get("/v1/workspaces/login").json())
 
 
+def listed(world: World, query: str = "") -> dict[str, Any]:
+    return dict(world.http.get(f"/v1/workspaces{query}").json()["workspaces"][0])
+
+
 def test_each_run_begins_with_the_files_of_the_one_before(world: World, shop: Path) -> None:
     made = create(world, shop, node="n1", title="Add login!")
     assert (made["branch"], made["node"], made["count"]) == ("feature/login-add-login", "n1", 0)
@@ -76,6 +82,49 @@ def test_each_run_begins_with_the_files_of_the_one_before(world: World, shop: Pa
     assert [row["run"] for row in one["runs"]] == [first.id, second.id, third.id]
     assert one["files"] == ["a.txt", "b.txt"] and one["commit"] == COMMITS[1]
     assert (one["agent"], one["problems"]) == (None, [])
+
+
+def test_its_commits_are_counted_since_it_landed_last_and_only_when_somebody_asks(
+    world: World, shop: Path
+) -> None:
+    asked: list[tuple[str, ResultPlace]] = []
+
+    def counting(project: str, result: ResultPlace) -> tuple[int | None, int | None]:
+        asked.append((project, result))
+        return len(asked), 7
+
+    world.context.depot.ahead_and_behind = counting  # type: ignore[method-assign]
+    create(world, shop)
+    assert listed(world, "?measured=1")["ahead"] is None and not asked, "no run has made a commit there"
+    first = begun(world)
+    ended(world, COMMITS[0])
+    begun(world)
+    ended(world, COMMITS[1])
+    assert (listed(world)["ahead"], shown(world)["behind"], asked) == (None, None, [])
+    row = listed(world, "?measured=1")
+    assert (row["ahead"], row["behind"]) == (1, 7)
+    assert asked == [
+        (str(shop), ResultPlace("demo-1234", COMMITS[1], None, str(first.workspace["snapshot"])))
+    ]
+    with unit_of_work(world.context.core) as work:
+        landed = work.tx.get(Run, first.id)
+        assert landed is not None
+        work.tx.put(replace(landed, landed="feature/login"))
+    assert world.http.get("/v1/workspaces/login?measured=1").json()["ahead"] == 2
+    assert asked[-1][1].since == COMMITS[0]
+
+
+def test_git_is_asked_for_the_newest_of_a_list_alone(
+    world: World, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "MEASURED", 2)
+    for name in ("oldest", "middle", "newest"):
+        create(world, shop, name)
+        world.dispatch(workspace=name)
+        ended(world, COMMITS[0])
+    rows = world.http.get("/v1/workspaces?measured=1").json()["workspaces"]
+    counted = [(row["workspace"], row["ahead"] is not None) for row in rows]
+    assert counted == [("newest", True), ("middle", True), ("oldest", False)]
 
 
 def test_one_run_works_there_at_a_time(world: World, shop: Path) -> None:

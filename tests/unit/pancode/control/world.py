@@ -21,7 +21,7 @@ from pancode.control import keyring
 from pancode.control.core import ControlSettings, Core, Ports
 from pancode.control.work import unit_of_work
 from pancode.core import books
-from pancode.core.ports import Composed, Composition, SnapshotRequest, SnapshotTaken
+from pancode.core.ports import Composed, Composition, ResultPlace, SnapshotRequest, SnapshotTaken
 from pancode.core.records import Balance, BookEntry, Node, Record, Run
 from pancode.dispatch.dispatch import admit
 from pancode.fleet import inventory
@@ -100,6 +100,9 @@ class HonestDepot:
 
     def lines_changed(self, repo: str, old: str, new: str) -> int:
         return int(new[:4], 16)
+
+    def ahead_and_behind(self, project: str, result: ResultPlace) -> tuple[int | None, int | None]:
+        return int(result.commit[:1], 16) - int(result.since[:1], 16), None if result.base is None else 0
 
     def shown_change(self, repo: str, old: str, new: str, most: int, hides: Callable[[str], bool]) -> bytes:
         return b""
