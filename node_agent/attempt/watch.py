@@ -97,16 +97,20 @@ def signed_answer(said: PersonAnswers, key: SigningKey) -> bytes:
 
 
 def has_yes(found: Sequence[bytes], identity: AttemptId, key: PublicKey, command: str, pattern: str) -> bool:
-    """Whether a signed answer of this node says yes to the command under that rule, or to all of the rule."""
+    """Whether signed answers of this node say yes to all of the rule, or yes and never no to the command."""
+    to_it = set[bool]()
     for data in found:
         try:
             said = open_as(CallAnswer, parse_envelope(data), {key.keyid: key})
         except WireRefusal:
             continue
-        fits = said.asked.pattern == pattern and (said.whole or said.asked.command == command)
-        if said.identity == identity and said.allow and fits:
+        if said.identity != identity or said.asked.pattern != pattern:
+            continue
+        if said.allow and said.whole:
             return True
-    return False
+        if said.asked.command == command:
+            to_it.add(said.allow)
+    return to_it == {True}
 
 
 CHUNK = 1 << 20

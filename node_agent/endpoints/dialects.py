@@ -411,7 +411,9 @@ def _queue(ask: ServerClient, dialect: Dialect, memory: Memory) -> int | None:
         return memory.unheard()
     memory.tells_queue = answer.status == 200
     text = answer.body.decode("utf-8", "replace") if answer.status == 200 else ""
-    found = re.findall(rf"^{_QUEUES[dialect]}(?:{{.*}})? (\d+(?:\.\d+)?(?:e\+\d\d)?)\s*$", text, re.MULTILINE)
+    found = re.findall(
+        rf"^{_QUEUES[dialect]}(?:{{.*}})? (\d{{1,15}}(?:\.\d+)?(?:e\+\d\d)?)\s*$", text, re.MULTILINE
+    )
     memory.queue, memory.silences = min(int(sum(map(float, found))), MOST) if found else None, 0
     return memory.queue
 

@@ -12,7 +12,7 @@ from node_agent.wire.policy import MODE_HANDS_ON, SAFETY_RANK, Mode, Safety
 from node_agent.wire.receipt import RestReason, TurnRecord, TurnStop
 from pancode.agents.request import Beginning, DispatchRequest
 from pancode.agents.runtimes import RUNTIMES
-from pancode.core.names import FLEET
+from pancode.core.names import FLEET, GATES
 from pancode.core.records import Run, RunState, SessionRow, Word
 from pancode.core.values import replace
 from pancode.errors import RefusedError, UsageError
@@ -201,8 +201,9 @@ def goes_on_by_itself(
 ) -> bool:
     """Whether the next sitting begins without a person: this one ends so, and has words that no turn got."""
     wanted = session is not None and session.closed_by is None and run.stop_asked is None
-    if run.result.get("rests") == RestReason.ASKED and all(one.by == FLEET for one in kept(words)):
-        return False  # a person lets it rest
+    asked_or_cap = run.result.get("rests") in (RestReason.ASKED, RestReason.CAP)
+    if asked_or_cap and all(one.by == FLEET for one in kept(words)):
+        return False  # a person lets it rest, or would have to pay for more
     asks = outcome in _A_PERSONS or is_cut_by_cap(run)
     return wanted and bool(kept(words)) and not nexts(run) and not asks
 
@@ -397,8 +398,11 @@ def words_for(old: Run, remark: str, by: str, left: LeftOver) -> str:
         return "\n\n".join((remark.strip() or GO_ON, *added))
     said = [(opener_of(old), old.task)] if _is_said_again(old) else []
     said += [(one.by, one.text) for one in kept(left.words)]
-    by = FLEET if _is_by_fleet(old, remark, left) else by
-    said += [(by, after_news(left.news, remark.strip() or GO_ON))] if remark.strip() or left.news else []
+    remark = remark.strip()
+    if _is_by_fleet(old, remark, left):  # nobody has asked that anything goes on
+        by, said = FLEET, [*said, *((FLEET, one) for one in left.news)]
+    elif remark or left.news:
+        said.append((by, after_news(left.news, remark or GO_ON)))
     if any(who != by for who, _ in said):
         return "\n\n".join(f"{who} said: {text}" for who, text in said)
     return "\n\n".join(text for _, text in said) or GO_ON
@@ -410,9 +414,9 @@ def opener_of(run: Run) -> str:
 
 
 def _is_by_fleet(old: Run, remark: str, left: LeftOver) -> bool:
-    """Whether the next sitting begins with words of the fleet alone."""
+    """Whether the next sitting begins with words of the fleet, and none of a person; news are nobody's."""
     said = {one.by for one in kept(left.words)} | ({opener_of(old)} if _is_said_again(old) else set())
-    return said == {FLEET} and not remark.strip() and not left.news
+    return FLEET in said and said <= {FLEET, GATES} and not remark.strip()
 
 
 def _is_said_again(old: Run) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
+from itertools import islice
 
 from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
@@ -85,13 +86,13 @@ def _also(
     `open_`: runs that have not ended.
     """
     again = {run.retry_of for runs in open_.values() for run in runs}
-    stand = list(lanes.asked(tx))  # each says it of its run, too
+    stand = list(islice(lanes.asked(tx), _SHOWN))  # each says it of its run, too
     left = _left(tx, begin, {*(item["run"] for item in inbox), *again, *(one["run"] for one in stand)})
     today = tx.get(Balance, books.day_scope(core.wall_ms()))
     disputed = [_disputed(run, usd) for run, usd in disputed_runs(tx).items()]
     return [
         *health.asked(core, tx),
-        *stand[:_SHOWN],
+        *stand,
         *(found for run in _runs(tx, left[:_WAITING]) if (found := review_of(tx, run)) is not None),
         *_more(len(left) - _WAITING),
         *tools.asked(core, tx),

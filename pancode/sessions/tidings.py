@@ -137,7 +137,7 @@ def is_left_alone(run: Run, row: SessionRow) -> bool:
     """Whether a person has ended, stopped or rested it, or its cap has: then only their words go on."""
     if row.closed_by or row.chosen_by or run.stop_asked is not None or not leads(run):
         return True
-    if run.terms.get("turn", {}).get("stop") == TurnStop.CANCELLED:
+    if run.terms.get("turn", {}).get("stop") in (TurnStop.CANCELLED, TurnStop.LIMIT):
         return True
     rests = run.outcome is Outcome.DONE and run.result.get("rests") in _GOES_ON
     return run.state is RunState.ENDED and not rests

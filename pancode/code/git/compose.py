@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -168,16 +168,17 @@ def ahead_and_behind(project: Path, depot: Depot, result: ResultPlace) -> tuple[
     """The result's own commits, counted in the depot, and those of the project's HEAD since its base, counted
     where it lies. Two repositories: the depot does not get what a person commits before a snapshot needs it.
     """
-    ahead = _commits(depot.git(result.repo), result.commit, result.since)
+    ahead = _commits(lambda: depot.git(result.repo), result.commit, result.since)
     base = result.base
-    return ahead, None if base is None else _commits(Git(project, safe_env()), "HEAD", base)
+    return ahead, None if base is None else _commits(lambda: Git(project, safe_env()), "HEAD", base)
 
 
-def _commits(git: Git, tip: str, since: str) -> int | None:
-    """None where one of them is not there any more, as after a history was rewritten and packed."""
+def _commits(git: Callable[[], Git], tip: str, since: str) -> int | None:
+    """None where a commit or the repository is not there any more: a history was rewritten and packed, a
+    depot that nobody had used was let go."""
     try:
         most, below = f"--max-count={MOST_COMMITS}", f"^{checked_object(since)}"
-        done = git.ask("rev-list", "--count", most, tip, below, "--")
+        done = git().ask("rev-list", "--count", most, tip, below, "--")
     except (GitFailure, GitRefusal, OSError, ValueError):
         return None
     return int(done.text()) if done.ok else None

@@ -102,7 +102,8 @@ def test_a_yes_is_one_to_its_command_or_to_the_whole_rule_with_the_signature_of_
         ([data()], "git push 2", "push", False),
         ([data(whole=True)], "git push 2", "push", True),
         ([data(whole=True)], "git push 1", "rm", False),
-        ([data(allow=False), b"no answer", data()], "git push 1", "push", True),
+        ([b"no answer", data(), data()], "git push 1", "push", True),
+        ([data(), data(allow=False)], "git push 1", "push", False),
         ([data(allow=False), data(by=stranger)], "git push 1", "push", False),
     ):
         assert has_yes(found, identity(), NODE.public, command, pattern) is yes, (command, pattern)

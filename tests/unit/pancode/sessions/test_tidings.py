@@ -200,12 +200,35 @@ def test_a_session_that_rests_by_itself_goes_on_with_the_words_of_the_fleet(
     assert [one.laid for one in panos.words()] == [order.identity.run], "once"
 
 
-def test_a_person_who_lets_it_rest_meanwhile_is_heard_before_the_fleet(world: DoorWorld) -> None:
+def test_news_of_a_no_go_along_and_nobody_has_said_that_it_goes_on(world: DoorWorld) -> None:
+    panos = Told(world)
+    child = panos.begins()
+    panos.ends_turn(0)
+    panos.rests(RestReason.IDLE)
+    core, around = world.context.core, world.coordinator.around
+    with core.ports.ledger.transaction() as tx:
+        row = tx.get(SessionRow, panos.session)
+        assert row is not None
+        tx.put(replace(row, news=("(ana has said no to what you asked for: deploy)",)))
+    ends(world, child)
+    (told,) = panos.look()
+    GoingOn(core, around).do(panos.session, lambda: False)
+    world.node.breathe()
+    order = panos.works()
+    assert order.turns is not None and order.turns.by == FLEET
+    assert order.task == f"{told}\n\n(ana has said no to what you asked for: deploy)"
+
+
+@pytest.mark.parametrize("why", [RestReason.ASKED, RestReason.CAP])
+def test_a_person_who_lets_it_rest_meanwhile_is_heard_before_the_fleet(
+    world: DoorWorld, why: RestReason
+) -> None:
+    """Likewise its cap: more money is a person's to give."""
     panos = Told(world)
     ends(world, panos.begins())
     panos.ends_turn(0)
     (told,) = panos.look()
-    panos.rests(RestReason.ASKED)
+    panos.rests(why)
     assert not session(world, panos.session)["goes_on"], "the word came too late"
     say(world, panos.session, "what came of it?")
     world.node.breathe()
@@ -245,10 +268,11 @@ def test_it_is_not_woken_where_it_is(world: DoorWorld, done: Any) -> None:
     assert all(one.kind is not ActionKind.GO_ON for one in world.context.rows(Action))
 
 
-def test_it_is_not_woken_behind_a_turn_that_a_person_has_cancelled(world: DoorWorld) -> None:
+@pytest.mark.parametrize("stop", [TurnStop.CANCELLED, TurnStop.LIMIT])
+def test_it_is_not_woken_behind_a_turn_that_was_cut_short(world: DoorWorld, stop: TurnStop) -> None:
     panos = Told(world)
     ends(world, panos.begins())
-    panos.ends_turn(0, stop=TurnStop.CANCELLED)
+    panos.ends_turn(0, stop=stop)
     assert panos.look() == []
     say(world, panos.session, "and now?")
     assert panos.look() == [], "words of a person go first"
