@@ -16,11 +16,10 @@ from pancode.code.git.checkouts import CheckoutCopies
 from pancode.code.git.depot_code import DepotCode
 from pancode.code.git.streams import LogStreams
 from pancode.code.landing.forge import ForgeKind
-from pancode.code.landing.pull_request import PullAsked
+from pancode.code.landing.pull_request import PullAsked, PullRequestShape
 from pancode.code.retention import FilesOfRuns
 from pancode.code.tracker.issues import Trackers
 from pancode.control.core import Core
-from pancode.control.shapes import PullRequestShape
 from pancode.control.surroundings import ChosenSettings, OwnAgentsFile, Surroundings
 from pancode.core.records import Run
 from pancode.errors import ConfigError, PancodeError, UnavailableError

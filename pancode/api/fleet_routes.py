@@ -14,10 +14,9 @@ from pancode.api.request import bodies
 from pancode.api.routing import ApiCall, EventStream, Object, Verb
 from pancode.api.streaming import sse, steps
 from pancode.code.retention import carry_out, planned
-from pancode.control.shapes import FleetShape, NodeShape
 from pancode.errors import RefusedError, UsageError
 from pancode.fleet.acts import Caller, NodeChange, NodeSpec, Progress
-from pancode.fleet.fleet import fleet, must_exist, node, rooms, walls
+from pancode.fleet.fleet import FleetShape, NodeShape, fleet, must_exist, node, rooms, walls
 from pancode.fleet.inventory import adjust, busy_runs, note_act
 from pancode.fleet.quota import release
 from pancode.life.kept import RunFiles

@@ -11,11 +11,10 @@ from pancode.api.request.bodies import ExploreBody, ForgetBody
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import asked_by
 from pancode.control.paging import MOST_ROWS
-from pancode.control.shapes import NoteShape, ScoutShape
 from pancode.dispatch.remembering import WorkPlace, recalled
 from pancode.errors import UsageError
-from pancode.runs.exploring import Expedition, explore, scouted
-from pancode.runs.history import Forgotten, forget, search, show
+from pancode.runs.exploring import Expedition, ScoutShape, explore, scouted
+from pancode.runs.history import Forgotten, NoteShape, forget, search, show
 from pancode.work.workflow.lanes import place_of
 
 

@@ -23,7 +23,7 @@ from pancode.code.tracker.working import IssueWorkShape, asked, look, newest, st
 from pancode.config.projects import project_among
 from pancode.control.projects import NamedProject, meant
 from pancode.control.run import brief
-from pancode.control.shapes import RunShape
+from pancode.control.run_shapes import RunShape
 from pancode.dispatch.dispatch import dispatch
 from pancode.dispatch.report import DryRunAnswer, QueuedAnswer, queued
 from pancode.errors import UsageError

@@ -15,11 +15,11 @@ from pancode.api.context import ApiContext
 from pancode.api.request.bodies import ActBody, LandBody, Line, ReasonBody, VerifyBody
 from pancode.api.routing import ApiCall, Object, Octets, Verb
 from pancode.code.landing.forge import ForgeKind
-from pancode.code.landing.pull_request import PullAsked
+from pancode.code.landing.pull_request import PullAsked, PullRequestShape
 from pancode.code.landing.queue import drop, green, to_review
 from pancode.code.landing.verifying import ask
 from pancode.control.run import brief
-from pancode.control.shapes import PullRequestShape, RunShape
+from pancode.control.run_shapes import RunShape
 from pancode.core.names import LAST
 from pancode.core.records import Run
 from pancode.core.visitors import AccessScope, must_allow

@@ -13,10 +13,10 @@ from pancode.api.context import ApiContext
 from pancode.api.request.bodies import ActBody, By, CallerSettings, ReasonBody, Usd, WorkBody, says
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import around_workflow
-from pancode.control.shapes import LaneItemShape, LaneShape
 from pancode.core.values import replace
 from pancode.work.workflow import lanes
 from pancode.work.workflow.asked import lands
+from pancode.work.workflow.lanes import LaneItemShape, LaneShape
 
 LaneName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Item = Annotated[str, Field(min_length=1, max_length=200)]

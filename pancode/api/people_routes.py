@@ -17,7 +17,7 @@ from pancode.api.request.bodies import ActBody, AnswerBody, ContinueBody, TellBo
 from pancode.api.routing import ApiCall, Object, Verb
 from pancode.api.run_routes import lands_again
 from pancode.control.run import brief, find
-from pancode.control.shapes import RunShape
+from pancode.control.run_shapes import RunShape
 from pancode.core.records import Run
 from pancode.core.visitors import must_allow
 from pancode.dispatch.dispatch import Dispatched

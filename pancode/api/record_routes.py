@@ -17,25 +17,17 @@ from pancode.api.routing import ApiCall, AtDoor, EventStream, Object, Verb
 from pancode.api.streaming import sse, steps
 from pancode.control.paging import MOST_ROWS
 from pancode.control.run import brief
-from pancode.control.shapes import (
-    AuditRow,
-    AuditVerdictShape,
-    ModelShape,
-    QueuesShape,
-    ReceiptRow,
-    RunShape,
-    VerdictShape,
-)
+from pancode.control.run_shapes import RunShape
 from pancode.core.names import not_found
 from pancode.fleet.acts import Progress
 from pancode.fleet.exams import examine, where
 from pancode.fleet.fleet import fleet
-from pancode.fleet.models import ModelFilter, endpoints, models
+from pancode.fleet.models import ModelFilter, ModelShape, endpoints, models
 from pancode.nodes.node import holds
-from pancode.reports.story import AuditFilter, audit, verify_audit
+from pancode.reports.story import AuditFilter, AuditRow, AuditVerdictShape, audit, verify_audit
 from pancode.runs.fleet_settings import pause_queue
-from pancode.runs.receipts import chain, export, keys, receipt, receipts
-from pancode.runs.runs import queues
+from pancode.runs.receipts import ReceiptRow, VerdictShape, chain, export, keys, receipt, receipts
+from pancode.runs.runs import QueuesShape, queues
 from pancode.runs.stop import stop_waiting
 from pancode.sessions.rehearsals import summaries
 

@@ -17,16 +17,16 @@ from pancode.api.routing import ApiCall, EventStream, Octets, Verb
 from pancode.api.streaming import log_events, run_events, sse
 from pancode.control.paging import MOST_ROWS, RUN_FILTERS
 from pancode.control.run import brief, find, show
+from pancode.control.run_shapes import RunDetail, RunShape
 from pancode.control.sessions import parent_of
-from pancode.control.shapes import RunDetail, RunShape, VerdictShape, WhyShape
 from pancode.control.surroundings import Surroundings
 from pancode.core.records import Run, RunState
 from pancode.core.values import replace
 from pancode.dispatch.dispatch import dispatch, dry_run, under_way
 from pancode.dispatch.report import DryRunAnswer, QueuedAnswer, queued, report
-from pancode.reports.story import why
+from pancode.reports.story import WhyShape, why
 from pancode.runs.log import MOST_TAIL, LogPlace, read_log, stream_names, tails
-from pancode.runs.receipts import verify
+from pancode.runs.receipts import VerdictShape, verify
 from pancode.runs.retry import dispatch_again
 from pancode.runs.runs import Filter, runs
 from pancode.runs.stop import stop

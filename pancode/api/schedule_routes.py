@@ -13,13 +13,12 @@ from pancode.api.context import ApiContext
 from pancode.api.request.bodies import ActBody, Body, By, DispatchBody, ReasonBody, SignedBody
 from pancode.api.request.workflow_bodies import WorkflowBody
 from pancode.api.routing import ApiCall, AtDoor, RemovedAnswer, Verb
-from pancode.control.shapes import HookShape, ScheduleShape
 from pancode.errors import ConfigError, UsageError
 from pancode.notices.asked import fresh_secret
-from pancode.notices.webhook import called
+from pancode.notices.webhook import HookShape, called
 from pancode.work.schedule.edit import add, fire, lands, pause, planned, remove, resume
 from pancode.work.schedule.request import AskedSchedule
-from pancode.work.schedule.schedules import preview, schedules, show
+from pancode.work.schedule.schedules import ScheduleShape, preview, schedules, show
 from pancode.work.schedule.triggers import WEBHOOK, secret_name
 from pancode.work.schedule.work import PlannedWork
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 from node_agent.wire.failure import Outcome
 from node_agent.wire.policy import Mode, Safety
 from pancode.control.core import Core
-from pancode.control.shapes import Json, LandingShape, RunDetail, RunShape, UsageShape, VerificationShape
+from pancode.control.run_shapes import Json, LandingShape, RunDetail, RunShape, UsageShape, VerificationShape
 from pancode.core import books, records
 from pancode.core.names import LAST, OF_AGENT, RUNNING, not_found, pick_run
 from pancode.core.ports import Grouping, Transaction

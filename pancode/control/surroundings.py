@@ -13,7 +13,7 @@ from pancode.agents.presets import Presets
 from pancode.agents.request import Defaults, PathFact, Project
 from pancode.agents.tiers import ModelTier
 from pancode.control.projects import NamedProject
-from pancode.control.shapes import Json
+from pancode.control.run_shapes import Json
 from pancode.core.terms import GivenSkills
 
 

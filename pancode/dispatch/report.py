@@ -7,9 +7,19 @@ from typing import NotRequired, cast
 from typing_extensions import TypedDict
 
 from node_agent.wire.policy import Isolation, NetworkAccess, narrowest
-from pancode.control.shapes import Json, Queued
+from pancode.control.run_shapes import Json
 from pancode.dispatch.dispatch import Dispatched, JudgedDispatch
 from pancode.dispatch.resolve import Resolution
+
+
+class Queued(TypedDict):
+    """The answer to an asynchronous dispatch; `chosen`: the reason for this agent, empty for a named one."""
+
+    run: str
+    state: str
+    reason: str
+    agent: str
+    chosen: str
 
 
 class QueuedAnswer(Queued):

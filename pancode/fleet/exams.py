@@ -11,14 +11,27 @@ from node_agent.wire.endpoint import AskFact, AskState, PassportFact, Residence
 from pancode.agents.endpoints import costs_nothing
 from pancode.agents.passports import COSTS, ModelPlace, fact_of, places_of
 from pancode.control.core import Core, locked
-from pancode.control.shapes import ExamShape
 from pancode.control.work import unit_of_work
 from pancode.core.records import Node
 from pancode.errors import UnavailableError
 from pancode.fleet.acts import Progress, ProgressLine
 from pancode.fleet.fleet import must_exist
-from pancode.fleet.models import passport_shape
+from pancode.fleet.models import PassportShape, passport_shape
 from pancode.nodes.node import NodeState, NodeView, with_words
+
+
+class ExamShape(PassportShape):
+    """A test of a model on a node. `state`: done, or given up, with the `words` why."""
+
+    node: str
+    endpoint: str
+    model: str
+    state: str
+    words: str
+    fix: str
+    earlier: bool
+    """It was tested before, at `taken_at`, and not again."""
+
 
 START_MS = 30_000
 """So long a node may take to say that it has heard of it."""

@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median_low
 
+from typing_extensions import TypedDict
+
 from node_agent.wire.node import Heartbeat, NodeFacts, NodeProblem, ProblemCode, RuntimeFact
 from pancode import __version__
 from pancode.agents.endpoints import asks
@@ -14,14 +16,46 @@ from pancode.agents.runtimes import OUR_OWN, RUNTIMES
 from pancode.control import passed_over
 from pancode.control.core import Core, open_fences
 from pancode.control.run import at
-from pancode.control.shapes import FleetShape, Json, NodeShape, SlotsShape
+from pancode.control.run_shapes import Json
 from pancode.core.names import not_found
 from pancode.core.ports import Transaction
 from pancode.core.records import Node, Run, Setting
-from pancode.fleet.models import endpoint_shape
+from pancode.fleet.models import EndpointShape, endpoint_shape
 from pancode.life.case import holds_slot
 from pancode.nodes.node import NodeState, NodeView, Reaching, apart, holds, skew_within
 from pancode.plain import counted, size
+
+
+class SlotsShape(TypedDict):
+    """`now`: so many it takes at once at this time, and `why` these are fewer than all."""
+
+    used: int
+    total: int
+    now: int
+    why: str
+
+
+class NodeShape(TypedDict):
+    """A machine as `fleet status` shows it."""
+
+    name: str
+    state: str
+    since: str | None
+    slots: SlotsShape
+    runtimes: list[Json]
+    endpoints: list[EndpointShape]
+    labels: dict[str, str]
+    version: str | None
+    clock_skew_s: float | None
+    disk_free: int | None
+    isolation: str | None
+    problems: list[Json]
+
+
+class FleetShape(TypedDict):
+    coordinator: Json
+    nodes: list[NodeShape]
+
 
 SKEW_S = 30.0
 """A smaller difference is nobody's problem."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from typing_extensions import TypedDict
+
 from pancode.access.tokens import failed
 from pancode.control.core import Core
-from pancode.control.shapes import HookShape
 from pancode.control.work import Work, unit_of_work
 from pancode.core.records import Firing, FiringState, Schedule
 from pancode.core.values import replace
@@ -16,6 +17,15 @@ from pancode.notices.incoming import MOST_A_MINUTE, HookCall, ProvenCall, proven
 from pancode.work.schedule import rows
 from pancode.work.schedule.decide import Decided, decide
 from pancode.work.schedule.triggers import OnWebhook, secret_name, trigger_of
+
+
+class HookShape(TypedDict):
+    """What came of a signed webhook. `why`: why it begins nothing; empty where it does."""
+
+    schedule: str
+    taken: bool
+    why: str
+
 
 A_MINUTE = 60_000
 PING = "a ping begins nothing"

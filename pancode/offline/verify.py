@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.wire.signing import PublicKey
-from pancode.control.shapes import VerdictShape
 from pancode.errors import ConfigError, UsageError
 from pancode.life import verification
-from pancode.runs.receipts import EXPORT, shape
+from pancode.runs.receipts import EXPORT, VerdictShape, shape
 
 
 def verify_file(path: Path, keys: Path | None) -> VerdictShape:

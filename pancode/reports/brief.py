@@ -6,10 +6,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import islice
 
+from typing_extensions import TypedDict
+
 from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
+from pancode.control.inbox_shapes import BriefLine, InboxShape
 from pancode.control.run import at, attempts_of, node_of
-from pancode.control.shapes import BriefLine, BriefShape, CostTable, InboxShape, ReportShape
 from pancode.core import books
 from pancode.core.ports import Grouping, Transaction
 from pancode.core.records import Balance, EndedRun, EventKind, Node, Run, RunState, Setting
@@ -17,12 +19,39 @@ from pancode.life.placement import in_order
 from pancode.life.receipts import cost_of
 from pancode.life.verified import verified
 from pancode.plain import counted
-from pancode.reports.cost import cost, cost_tables, disputed_runs
+from pancode.reports.cost import CostRow, CostTable, cost, cost_tables, disputed_runs
 from pancode.runs import health, tools
 from pancode.runs.runs import since_ms
 from pancode.work.people.reviews import line_of, review_of, task_of
 from pancode.work.schedule.schedules import brief_lines
 from pancode.work.workflow import lanes
+
+
+class BriefShape(TypedDict):
+    """A summary of a period. `outcomes`: the number of runs by outcome; `waits`: for a person; `held`: what
+    has not begun, and why, a line for each reason."""
+
+    by: str
+    since: str
+    until: str
+    outcomes: dict[str, int]
+    ran: list[BriefLine]
+    waits: list[BriefLine]
+    held: list[BriefLine]
+    landed: list[BriefLine]
+    cost: CostRow
+    by_agent: list[CostRow]
+    running: int
+    queued: int
+
+
+class ReportShape(TypedDict):
+    """A brief of a longer time, with the cost of each day and each repository."""
+
+    brief: BriefShape
+    by_day: list[CostRow]
+    by_repository: list[CostRow]
+
 
 LOOKED = "looked:"
 """The prefix before a person's name: the setting with the moment of their last look."""

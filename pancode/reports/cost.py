@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from pancode.account import costs
 from pancode.account.costs import BY, CostLine
 from pancode.control.core import Core
 from pancode.control.run import at, node_of
-from pancode.control.shapes import CostRow, CostTable
 from pancode.core import books
 from pancode.core.names import not_found
 from pancode.core.ports import Grouped, Grouping, Transaction
@@ -19,6 +20,33 @@ from pancode.core.records import Balance, BookEntry, EndedRun, EntryKind, Run, R
 from pancode.core.values import replace
 from pancode.errors import UsageError
 from pancode.life.continuing import payer_of
+
+
+class CostRow(TypedDict):
+    """The common cost of a group of runs. `key` null: they have no such property.
+
+    `disputed_usd`: what nodes claim beyond the limits of their orders. It is not in `usd`.
+    """
+
+    key: str | None
+    runs: int
+    usd: str
+    disputed_usd: str
+    unknown_runs: int
+    tokens: int
+    agent_minutes: float
+    about: str
+
+
+class CostTable(TypedDict):
+    """`by`: the property; `left_out`: so many rows more; `total` is of all."""
+
+    by: str
+    since: str | None
+    rows: list[CostRow]
+    total: CostRow
+    left_out: int
+
 
 _SPENT = (EntryKind.SPEND.value, EntryKind.CORRECT.value, EntryKind.UNKNOWN.value)
 _DAY = costs.SCOPE_OF["day"]

@@ -9,12 +9,12 @@ from typing import Literal
 
 from pancode.control.core import Core
 from pancode.control.run import HEARD
-from pancode.control.shapes import Json, NodeShape
+from pancode.control.run_shapes import Json
 from pancode.core import books
 from pancode.core.ports import Transaction
 from pancode.core.records import Balance, Run, RunState, Setting
 from pancode.errors import UnavailableError
-from pancode.fleet.fleet import fleet
+from pancode.fleet.fleet import NodeShape, fleet
 from pancode.nodes.node import NodeState
 from pancode.runs.runs import queues
 

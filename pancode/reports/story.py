@@ -5,20 +5,71 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
+
+from typing_extensions import TypedDict
 
 from node_agent.wire.signing import PublicKey, WireRefusal, parse_envelope, verify
 from pancode.control import keyring
 from pancode.control.core import Core
 from pancode.control.paging import ListPage, ListPlace, ListSearch, page
 from pancode.control.run import at, find_run
-from pancode.control.shapes import AuditRow, AuditVerdictShape, DecisionShape, FeedShape, WhyShape
+from pancode.control.run_shapes import Json
 from pancode.control.work import ANCHOR_TYPE, judge_audit, unit_of_work
 from pancode.core.names import not_found
 from pancode.core.ports import Transaction
 from pancode.core.records import Audit, AuditAnchor, Decision, FeedEvent, Run, RunState
 from pancode.life.changes import Domain
 from pancode.runs.health import words_about
+
+
+class DecisionShape(TypedDict):
+    at: str
+    kind: str
+    what: str
+    verdict: str
+    detail: str
+
+
+class WhyShape(TypedDict):
+    """Every decision about one run, in order; `now` says what it waits for or how it ended."""
+
+    run: str
+    now: str
+    decisions: list[DecisionShape]
+
+
+class FeedShape(TypedDict):
+    """Something that happened, as `pancode events` and `GET /v1/events` tell it. `number` grows."""
+
+    number: int
+    at: str
+    kind: str
+    run: str | None
+    node: str | None
+    data: dict[str, Any]
+
+
+class AuditVerdictShape(TypedDict):
+    """`PASS`, or `FAIL` with the first entry that does not fit. `head`: digest of the newest one checked."""
+
+    verdict: str
+    entries: int
+    head: str
+    entry: int | None
+    why: str
+    anchored: int
+    """Up to this entry a signature of the fleet's key holds the chain in place; 0: nowhere."""
+
+
+class AuditRow(TypedDict):
+    number: int
+    at: str
+    domain: str
+    level: str
+    what: str
+    run: str | None
+    detail: Json
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
+from typing_extensions import TypedDict
+
 from pancode.account.track_records import ENOUGH, TrackRecord, WorkKey, summed
 from pancode.control.core import Core
-from pancode.control.shapes import TrackRecordRow
 from pancode.core import books
 from pancode.core.values import replace
 from pancode.dispatch.remembering import lately
+
+
+class TrackRecordRow(TypedDict):
+    """An agent's success at one kind of work in one place. `rate` is smoothed, `low` to `high` its interval.
+
+    `kind`, `size` and `repository` are null in rankings; what each landed change cost is null while nobody
+    knows it.
+    """
+
+    agent: str
+    model: str | None
+    runtime: str
+    kind: str | None
+    size: str | None
+    """Of the task: small, medium, large."""
+    repository: str | None
+    runs: int
+    good: int
+    landed: int
+    reverted: int
+    """Landed changes that were taken back later; they are no good runs."""
+    rate: float
+    low: float
+    high: float
+    enough: bool
+    """Whether so many runs stand behind the rate that it says something."""
+    usd_each_landed: float | None
+    minutes_each_landed: float | None
+    unknown_runs: int
 
 
 def track_records(core: Core, agent: str | None, rankings: bool, limit: int) -> list[TrackRecordRow]:

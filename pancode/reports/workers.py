@@ -5,13 +5,39 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from typing_extensions import TypedDict
+
 from node_agent.wire.failure import Outcome
 from pancode.control.core import Core
 from pancode.control.run import run_shape
-from pancode.control.shapes import WorkerNow, WorkerShape
 from pancode.core import books
 from pancode.core.ports import Transaction
 from pancode.core.records import EndedRun, Run, RunState
+
+
+class WorkerNow(TypedDict):
+    """A run that a worker has now."""
+
+    run: str
+    stage: str
+    since: str | None
+    task: str
+
+
+class WorkerShape(TypedDict):
+    """One agent on one runtime and node. `done`, `stopped`: of its last `runs`, which cost `usd`."""
+
+    agent: str
+    runtime: str
+    node: str | None
+    now: list[WorkerNow]
+    runs: int
+    done: int
+    stopped: int
+    usd: str
+    unknown_runs: int
+    minutes: float
+
 
 LOOKED_AT = 2_000
 """The number of the newest runs that count for the records."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from typing_extensions import TypedDict
+
 from node_agent.wire.failure import FailureKind, Outcome
 from pancode.agents.passports import MODEL_UNTESTED
 from pancode.agents.request import DispatchRequest
@@ -21,7 +23,6 @@ from pancode.agents.scouts import (
 )
 from pancode.control.core import Core
 from pancode.control.run import find_run, iso, not_ended
-from pancode.control.shapes import ScoutShape
 from pancode.control.surroundings import Surroundings
 from pancode.core.ports import Transaction
 from pancode.core.records import Run, RunNote, RunState
@@ -30,6 +31,27 @@ from pancode.dispatch.dispatch import dispatch
 from pancode.errors import NotFoundError, PancodeError, UsageError
 from pancode.plain import took
 from pancode.runs.history import answer_of
+
+
+class ScoutShape(TypedDict):
+    """A question and what a scout has found. `state`: answered, under way, failed, refused.
+
+    `earlier`: it was known of these very files before it was asked now; `age`: since then, in words. `cut`:
+    the answer was longer than its depth hands on. `reason`: in words, how the run stands or why it failed.
+    """
+
+    question: str
+    depth: str
+    state: str
+    run: str | None
+    earlier: bool
+    at: str | None
+    age: str
+    model: str | None
+    answer: str
+    cut: bool
+    reason: str
+
 
 LOOKED_AT = 500
 """So many of the newest notes of a repository are looked at for an answer."""

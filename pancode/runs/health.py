@@ -8,8 +8,8 @@ from typing_extensions import TypedDict
 
 from node_agent.wire.failure import FailureKind
 from pancode.control.core import Core
+from pancode.control.inbox_shapes import BriefLine
 from pancode.control.run import HEARD, iso, newest_fence, not_ended, words_of
-from pancode.control.shapes import BriefLine, NodeShape
 from pancode.control.work import Work, unit_of_work
 from pancode.core.ports import Transaction
 from pancode.core.records import (
@@ -26,7 +26,7 @@ from pancode.core.records import (
 )
 from pancode.core.values import replace
 from pancode.errors import UsageError
-from pancode.fleet.fleet import fleet
+from pancode.fleet.fleet import NodeShape, fleet
 from pancode.life.case import stage_of
 from pancode.life.changes import Happened
 from pancode.life.continuing import hears, is_between_turns

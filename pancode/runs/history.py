@@ -6,13 +6,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from typing_extensions import TypedDict
+
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.receipt import Claims
 from pancode.agents.runtimes import RUNTIMES
 from pancode.control.core import Core
 from pancode.control.run import at, find_run
-from pancode.control.shapes import NoteShape
 from pancode.control.work import Work, unit_of_work
 from pancode.core.ports import Transaction
 from pancode.core.records import Fence, Run, RunNote, Workflow, WorkflowKind
@@ -21,6 +22,23 @@ from pancode.errors import NotFoundError, UsageError
 from pancode.life.notes import MOST_LEFT, MOST_PART, MOST_TASK, clipped, left_by, parts_of, ranked, source_of
 from pancode.plain import safe, unhidden
 from pancode.runs.runs import moment_ms
+
+
+class NoteShape(TypedDict):
+    """What a run decided, did and left open. `source`: where it is from and how old, in words; `parts`: by
+    their names in the form of its report."""
+
+    run: str
+    agent: str
+    repository: str
+    at: str
+    source: str
+    commit: str | None
+    landed: bool
+    receipt: str | None
+    task: str
+    parts: dict[str, str]
+
 
 _SHAPES: tuple[tuple[str, str], ...] = (
     ("a private key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),

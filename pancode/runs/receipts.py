@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from node_agent.wire.receipt import Claims, Receipt
 from node_agent.wire.signing import Envelope, PublicKey, WireRefusal, open_as, parse_envelope, parse_message
 from node_agent.wire.signing import verify as open_signed
@@ -14,7 +16,7 @@ from pancode.control import keyring
 from pancode.control.core import Core
 from pancode.control.paging import ListPage, ListPlace, ListSearch, page
 from pancode.control.run import at, find_run, iso
-from pancode.control.shapes import CheckShape, Json, ReceiptRow, VerdictShape
+from pancode.control.run_shapes import Json
 from pancode.control.surroundings import Streams
 from pancode.core import names
 from pancode.core.ports import Transaction
@@ -37,6 +39,36 @@ from pancode.life.verification import (
 from pancode.life.verified import ResultTrust, VerifiedResult, result_at
 from pancode.life.verified import verified as trust_in
 from pancode.nodes.node import NodeState
+
+
+class CheckShape(TypedDict):
+    what: str
+    ok: bool
+    detail: str
+
+
+class VerdictShape(TypedDict):
+    """PASS, TAMPERED, UNSIGNED, UNKNOWN_KEY or NOT_FOUND, with each check that led there.
+
+    Of the chain of a node, whose name is then `run`: PASS, BROKEN or NOT_FOUND.
+    """
+
+    run: str
+    verdict: str
+    checks: list[CheckShape]
+
+
+class ReceiptRow(TypedDict):
+    run: str
+    attempt: int
+    fence: int
+    digest: str
+    node: str | None
+    outcome: str | None
+    stored_at: str
+    rejected: str | None
+    orphan: bool
+
 
 EXPORT = "pancode/receipt-export/1"
 

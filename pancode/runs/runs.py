@@ -8,18 +8,48 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
+from typing_extensions import TypedDict
+
 from node_agent.wire.failure import Outcome
 from node_agent.wire.keys import node_queue, pool_queue
 from pancode.control.core import Core, open_fences
 from pancode.control.paging import MOST_ROWS, ListPage, ListPlace, ListSearch, page
 from pancode.control.run import node_of, run_shape
-from pancode.control.shapes import OrderShape, QueueShape, QueuesShape, RunShape
+from pancode.control.run_shapes import RunShape
 from pancode.core.names import not_found
 from pancode.core.ports import Transaction
 from pancode.core.records import Fence, FenceState, Node, Run, RunState, Setting
 from pancode.errors import UsageError
 from pancode.life.handover import waits_there
 from pancode.life.placement import in_order, pool_of
+
+
+class OrderShape(TypedDict):
+    run: str
+    attempt: int
+    agent: str
+    priority: int
+    waiting_s: float
+    reason: str
+
+
+class QueueShape(TypedDict):
+    name: str
+    kind: str
+    node: str | None
+    paused: str | None
+    waiting: int
+    running: int
+    oldest_s: float | None
+    orders: list[OrderShape]
+
+
+class QueuesShape(TypedDict):
+    """The queues and their orders. `paused`: the reason why the whole fleet takes nothing from a queue."""
+
+    paused: str | None
+    queues: list[QueueShape]
+
 
 _SPAN = re.compile(r"(\d{1,9})(s|m|h|d|w)")
 _MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}

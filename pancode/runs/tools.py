@@ -9,8 +9,8 @@ from typing_extensions import TypedDict
 from node_agent.wire.failure import Outcome
 from node_agent.wire.receipt import Claims
 from pancode.control.core import Core
+from pancode.control.inbox_shapes import BriefLine
 from pancode.control.run import at, find_run
-from pancode.control.shapes import BriefLine
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import Work, unit_of_work
 from pancode.core.names import not_found

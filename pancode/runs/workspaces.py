@@ -12,7 +12,7 @@ from pancode.agents.request import DispatchRequest
 from pancode.agents.runtimes import RUNTIMES, canonical
 from pancode.control.core import Core
 from pancode.control.run import at, iso, newest_fence, node_of, words_of
-from pancode.control.shapes import Json
+from pancode.control.run_shapes import Json
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import unit_of_work
 from pancode.core.names import not_found

@@ -9,13 +9,14 @@ from node_agent.wire.receipt import TurnWords
 from node_agent.wire.signing import WireRefusal, parse_envelope
 from pancode.control.core import Core
 from pancode.control.run import find_run, words_of
-from pancode.control.shapes import CheckShape, Json
+from pancode.control.run_shapes import Json
 from pancode.control.surroundings import Streams
 from pancode.core.records import Fence, Run, RunState
 from pancode.errors import NotFoundError
 from pancode.life.orders import name_of
 from pancode.life.verification import ReceiptVerdict
 from pancode.runs import receipts
+from pancode.runs.receipts import CheckShape
 from pancode.sessions.session import of_run
 from pancode.sessions.shapes import SessionVerdictShape, SittingVerdict
 

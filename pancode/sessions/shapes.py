@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing_extensions import TypedDict
 
-from pancode.control.shapes import CheckShape, Json, RunShape, UsageShape, VerdictShape
+from pancode.control.run_shapes import Json, RunShape, UsageShape
+from pancode.runs.receipts import CheckShape, VerdictShape
 
 
 class SittingShape(TypedDict):

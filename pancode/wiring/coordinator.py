@@ -31,7 +31,7 @@ from pancode.code.git.port import GitDepot
 from pancode.code.git.remotes import head_of
 from pancode.code.git.streams import LogStreams
 from pancode.code.landing.forge import ForgeAccess, ForgeKind
-from pancode.code.landing.pull_request import PullAsked, must_be_possible, open_pull_request
+from pancode.code.landing.pull_request import PullAsked, PullRequestShape, must_be_possible, open_pull_request
 from pancode.code.landing.verifying import Verifications
 from pancode.code.retention import DailyRetention
 from pancode.code.tracker.telling import TrackerNews
@@ -45,7 +45,6 @@ from pancode.config.price_list import KeptLists
 from pancode.config.surroundings import FileSurroundings
 from pancode.control import keyring
 from pancode.control.core import ControlSettings, Core, Ports
-from pancode.control.shapes import PullRequestShape
 from pancode.core.ports import Ledger
 from pancode.core.records import ActionKind, Node, Run
 from pancode.errors import ConfigError, PancodeError, UnavailableError

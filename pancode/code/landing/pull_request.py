@@ -8,16 +8,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from typing_extensions import TypedDict
+
 from pancode.code.landing.forge import ForgeAccess, ForgeKind, ForgePlace, place_of, repository_of
 from pancode.control.core import Core
 from pancode.control.run import usage_of, usage_of_run
-from pancode.control.shapes import PullRequestShape
 from pancode.control.work import unit_of_work
 from pancode.core.records import Run
 from pancode.errors import WorkspaceError
 from pancode.life.landing import NOTHING
 from pancode.life.verified import verified
 from pancode.plain import safe, usd
+
+
+class PullRequestShape(TypedDict):
+    """Of a run that has landed on a branch. `fresh` false: it was open already."""
+
+    run: str
+    url: str
+    number: int
+    forge: str
+    branch: str
+    base: str
+    fresh: bool
+
 
 RUN, AGENT, RECEIPT = "Pancode-Run", "Pancode-Agent", "Pancode-Receipt"
 _TITLE = 72

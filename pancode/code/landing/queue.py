@@ -11,7 +11,7 @@ from typing import Any
 from pancode.control.core import Core
 from pancode.control.feed_thread import JOIN_S, FeedThread
 from pancode.control.run import iso, run_shape
-from pancode.control.shapes import RunShape
+from pancode.control.run_shapes import RunShape
 from pancode.control.work import unit_of_work
 from pancode.core.records import Action, ActionKind, Run, RunState
 from pancode.core.visitors import must_ask

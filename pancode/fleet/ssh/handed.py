@@ -9,7 +9,7 @@ import base64
 from pathlib import Path
 from typing import assert_never
 
-from pancode.control.shapes import Json
+from pancode.control.run_shapes import Json
 from pancode.core.records import Node
 from pancode.errors import UnavailableError, UsageError
 from pancode.fleet.ssh import steps

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pancode.control.core import open_fences
-from pancode.control.shapes import Json
+from pancode.control.run_shapes import Json
 from pancode.core.records import Node
 from pancode.errors import ConflictError, NotFoundError, RefusedError, UsageError
 from pancode.fleet import inventory

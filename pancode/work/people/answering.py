@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pancode.control.core import Core
-from pancode.control.shapes import InboxShape
+from pancode.control.inbox_shapes import InboxShape, inbox_shape
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import unit_of_work
 from pancode.core.records import Action, ActionKind, Run, Setting
@@ -27,7 +27,6 @@ from pancode.life.inbox import (
 from pancode.life.signals import Approved, CallDecided, Declined, Signal, ToldByPerson
 from pancode.work.people.continuing import continue_run, go_on
 from pancode.work.people.proposals import proposed
-from pancode.work.workflow.workflows import inbox_shape
 
 _ASKING = (ItemKind.QUESTION, ItemKind.PERMISSION)
 PERMITTED = {

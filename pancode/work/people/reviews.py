@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node_agent.wire.failure import Outcome
-from pancode.control.shapes import BriefLine
+from pancode.control.inbox_shapes import BriefLine
 from pancode.control.work import is_at_fault, is_left
 from pancode.core.ports import Transaction
 from pancode.core.records import Run

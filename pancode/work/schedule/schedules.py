@@ -2,15 +2,62 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from typing_extensions import TypedDict
+
 from pancode.control.core import Core
+from pancode.control.inbox_shapes import BriefLine
 from pancode.control.run import at, iso
-from pancode.control.shapes import BriefLine, FiringShape, ScheduleShape
 from pancode.core.ports import Transaction
 from pancode.core.records import Firing, Schedule
 from pancode.work.schedule import rows
 from pancode.work.schedule.times import CronTimes, shown
 from pancode.work.schedule.triggers import AtTime, trigger_of, words_of
 from pancode.work.schedule.work import work_of
+
+
+class FiringShape(TypedDict):
+    """One beginning of a schedule. `key`: its time, event, commit or call; `cause`: the same, or a person."""
+
+    key: str
+    due_at: str
+    state: str
+    run: str | None
+    workflow: str | None
+    reason: str
+    fix: str
+    cause: dict[str, Any]
+    late: bool
+    done_at: str | None
+
+
+class ScheduleShape(TypedDict):
+    """Work that begins by itself. `next`: its next five times in words; `running`: its run or workflow.
+
+    `url`: where its webhook is sent to, as far as it is open; `secret`: of that, shown once, when it is made.
+    `trigger`, `words`: on what it fires. `task`: what begins. `trouble`: why it cannot look at its branch.
+    """
+
+    schedule: str
+    created_at: str
+    created_by: str
+    trigger: dict[str, Any]
+    words: str
+    kind: str
+    task: str
+    missed: str
+    overlap: bool
+    paused: str | None
+    next_at: str | None
+    next: list[str]
+    running: str | None
+    trouble: str
+    firings: list[FiringShape]
+    warnings: list[str]
+    url: str | None
+    secret: str | None
+
 
 NEXT, FIRINGS = 5, 20
 _TASK = 200

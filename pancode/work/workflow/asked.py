@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pancode.control.core import Core
-from pancode.control.shapes import Json
+from pancode.control.run_shapes import Json
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import Work, unit_of_work
 from pancode.core.ports import Transaction

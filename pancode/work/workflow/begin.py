@@ -11,7 +11,7 @@ from decimal import Decimal
 from node_agent.wire.policy import Isolation
 from pancode.agents.request import DispatchRequest
 from pancode.control.core import Core, decided
-from pancode.control.shapes import Json
+from pancode.control.run_shapes import Json
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import Work, unit_of_work
 from pancode.core import records

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from pancode.agents.request import DispatchRequest, plain
 from pancode.control.core import Core
+from pancode.control.inbox_shapes import BriefLine, InboxShape
 from pancode.control.run import at, iso
-from pancode.control.shapes import BriefLine, LaneItemShape, LaneShape
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import Work, unit_of_work
 from pancode.core.names import not_found
@@ -33,8 +35,46 @@ from pancode.work.workflow import rows, workflows
 from pancode.work.workflow.asked import begun_again, confirmed, stop
 from pancode.work.workflow.begin import judged_step
 from pancode.work.workflow.starting import PASSES
+from pancode.work.workflow.workflows import CostShape, WorkflowStepShape
 from pancode.workflow import lane
 from pancode.workflow.plan import StepPlan, WorkflowPlan
+
+
+class LaneItemShape(WorkflowStepShape):
+    """An item of a lane: a step of its workflow. `key`: another one with the same key is not added."""
+
+    item: str
+    key: str | None
+    priority: int
+    added_by: str
+    added_at: str
+    expires_at: str | None
+
+
+class LaneShape(TypedDict):
+    """A lane: work that begins one item after the other. `left`: items that have not come to their end.
+
+    `state`: working, `waits` for room, `asks` a person, `stopped` at an item that did not end well, paused,
+    empty or removed. `fix`: the command that helps. `goes_on`: also after an item that failed. `defaults`:
+    what counts for each item.
+    """
+
+    lane: str
+    workflow: str
+    state: str
+    why: str
+    fix: str
+    paused_by: str | None
+    goes_on: bool
+    defaults: dict[str, Any]
+    folder: str | None
+    items: list[LaneItemShape]
+    left: int
+    inbox: list[InboxShape]
+    cost: CostShape
+    created_at: str
+    created_by: str
+
 
 MOST_OPEN = 1_000
 """So many items may wait in a lane."""

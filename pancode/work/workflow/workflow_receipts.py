@@ -11,7 +11,7 @@ from node_agent.wire.signing import Envelope, WireRefusal, parse_envelope
 from node_agent.wire.signing import verify as verify_envelope
 from pancode.control import keyring
 from pancode.control.core import Core
-from pancode.control.shapes import CheckShape, Json, VerdictShape
+from pancode.control.run_shapes import Json
 from pancode.control.surroundings import Streams
 from pancode.control.work import Work
 from pancode.core import books
@@ -21,6 +21,7 @@ from pancode.core.values import replace
 from pancode.errors import NotFoundError
 from pancode.life.verification import ReceiptVerdict, TrustedKeys, not_found
 from pancode.runs import receipts
+from pancode.runs.receipts import CheckShape, VerdictShape
 from pancode.work.workflow import rows
 from pancode.workflow.advance import Advance
 

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
+
+from typing_extensions import TypedDict
 
 from pancode.control.core import Core
+from pancode.control.inbox_shapes import InboxShape, inbox_shape
 from pancode.control.paging import MOST_WORKFLOWS, ListPage, ListPlace, ListSearch, page
 from pancode.control.run import at, iso, node_of, runs_of
-from pancode.control.shapes import (
-    CostShape,
-    InboxShape,
-    Json,
-    LandedShape,
-    LandingShape,
-    WorkflowShape,
-    WorkflowStepShape,
-)
+from pancode.control.run_shapes import Json, LandingShape
 from pancode.core import books
 from pancode.core.board import values
 from pancode.core.ports import Transaction
@@ -32,11 +27,93 @@ from pancode.core.records import (
     WorkflowStepState,
 )
 from pancode.life.continuing import is_blocked
-from pancode.life.inbox import InboxItem, item_of
+from pancode.life.inbox import item_of
 from pancode.life.landing import LANDED, NOT_DONE, NOTHING, WAITING, landing_of
 from pancode.work.workflow import rows
 from pancode.work.workflow.results import results_of
 from pancode.workflow.questions import only_people
+
+
+class CostShape(TypedDict):
+    """The common cost of a workflow's runs, by the books; `unknown`: runs whose cost is not known."""
+
+    usd: str
+    held_usd: str
+    unknown: int
+    disputed_usd: str
+    tokens: int
+    agent_ms: int
+    runs: int
+    budget_usd: str | None
+
+
+class LandedShape(TypedDict):
+    """The count of the landings of a workflow that were asked for, and that have something to land.
+
+    `waiting`: they are still landed by themselves. `not_landed`: a person goes on; the landing of the step
+    has the command.
+    """
+
+    asked: int
+    landed: int
+    waiting: int
+    not_landed: int
+
+
+class WorkflowStepShape(TypedDict):
+    """A step of a workflow. `run`: the newest of its `runs`. `refused`: why it was not admitted.
+
+    `state`: `pending` while its run is queued, and `reason` says for what it waits. `task`: its beginning.
+    `agent`, `node`: of its run; before there is one, as they were asked for. `answer`: the first line of its
+    run's. `verdict_file`: the file in which its runs write a verdict.
+    """
+
+    name: str
+    state: str
+    task: str
+    agent: str | None
+    node: str | None
+    answer: str
+    landing: LandingShape | None
+    needs: list[str]
+    run: str | None
+    runs: list[str]
+    outcome: str | None
+    round: int
+    most: int
+    reason: str
+    refused: str | None
+    outputs: dict[str, Any]
+    verdict_file: str | None
+    started_at: str | None
+    finished_at: str | None
+
+
+class WorkflowShape(TypedDict):
+    """A workflow with its steps, in the order in which they were asked for.
+
+    `results`: the runs that have its change, which nothing later in it has changed further. `inbox`: what
+    of it waits for a person. `waits_for_person`: nothing goes on before a question is answered.
+    """
+
+    workflow: str
+    kind: str
+    name: str
+    state: str
+    reason: str
+    winner: str | None
+    results: list[str]
+    steps: list[WorkflowStepShape]
+    landed: LandedShape
+    inbox: list[InboxShape]
+    waits_for_person: bool
+    cost: CostShape
+    created_at: str
+    finished_at: str | None
+    created_by: str
+    retry_of: str | None
+    warnings: list[str]
+
 
 MOST_OF_A_LINE = 200
 """Characters of a task, and of an answer, that a list shows."""
@@ -61,22 +138,6 @@ def board(core: Core, text: str) -> list[Json]:
     with core.ports.ledger.transaction() as tx:
         found = values(rows.find(tx, text))
     return [{**row, "at": at(row["at_ms"])} for row in found]
-
-
-def inbox_shape(item: InboxItem) -> InboxShape:
-    return {
-        "id": item.id,
-        "run": item.run,
-        "since": iso(item.since_ms) or "",
-        "kind": item.kind.value,
-        "words": item.words,
-        "choices": list(item.choices),
-        "command": item.command,
-        "yes": list(item.yes),
-        "plan": None if item.plan is None else dict(item.plan),
-        "call": item.call,
-        "whole": item.whole,
-    }
 
 
 def _waiting(tx: Transaction) -> dict[str, Action]:
