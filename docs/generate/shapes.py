@@ -10,11 +10,13 @@ from typing_extensions import is_typeddict
 from docs.generate.markdown import bases, code, page, table, told, words
 from pancode.api.app import VERBS
 from pancode.control import inbox_shapes, run_shapes
+from pancode.dispatch import report
+from pancode.fleet import exams
 from pancode.notices import shapes as outgoing_shapes
 from pancode.reports import story
 from pancode.sessions import shapes as session_shapes
 
-MODULES = (run_shapes, inbox_shapes, story, outgoing_shapes, session_shapes)
+MODULES = (run_shapes, report, inbox_shapes, exams, story, outgoing_shapes, session_shapes)
 """These come first, and hold what no route answers with; the others are found by the routes."""
 
 PRINTED = (

@@ -11,7 +11,7 @@ from pancode.access.rights import OPERATES, REMOVES, SETS_UP
 from pancode.agents.tiers import check_login
 from pancode.api.context import ApiContext
 from pancode.api.request import bodies
-from pancode.api.routing import ApiCall, EventStream, Object, Verb
+from pancode.api.routing import ApiCall, AtDoor, EventStream, Object, Verb
 from pancode.api.streaming import sse, steps
 from pancode.code.retention import carry_out, planned
 from pancode.errors import RefusedError, UsageError
@@ -311,3 +311,20 @@ def _caller(body: bodies.CallerBody) -> Caller:
 
 def _spec(body: bodies.SpecBody) -> NodeSpec:
     return NodeSpec(**body.model_dump(exclude={"by", "environ"}))
+
+
+class PingAnswer(TypedDict):
+    """More only to who may know it: pid, home, begin."""
+
+    version: str
+
+
+@Verb("GET /v1/ping", at_door=AtDoor.OPEN)
+def _ping(context: ApiContext, call: ApiCall) -> PingAnswer:
+    """Which coordinator this is.
+
+    To who has no token only that we are here, and of which version.
+    """
+    if call.visitor is not None and call.visitor.token is None:
+        return {"version": context.facts["version"]}
+    return cast("PingAnswer", context.facts)
