@@ -15,7 +15,7 @@ from node_agent.wire.event import PersonAsked
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import Signs
 from node_agent.wire.policy import CallAsked, Policy, rule_words
-from node_agent.wire.signing import PublicKey, SigningKey, WireRefusal, open_as, parse_envelope
+from node_agent.wire.signing import PublicKey, SigningKey
 
 BUSY = 10
 """So many percent of one core, on average between two looks, are work; less is a program that waits."""
@@ -100,11 +100,8 @@ def has_yes(found: Sequence[bytes], identity: AttemptId, key: PublicKey, command
     """Whether signed answers of this node say yes to all of the rule, or yes and never no to the command."""
     to_it = set[bool]()
     for data in found:
-        try:
-            said = open_as(CallAnswer, parse_envelope(data), {key.keyid: key})
-        except WireRefusal:
-            continue
-        if said.identity != identity or said.asked.pattern != pattern:
+        said = CallAnswer.signed_for(data, identity, key)
+        if said is None or said.asked.pattern != pattern:
             continue
         if said.allow and said.whole:
             return True

@@ -22,7 +22,7 @@ from node_agent.wire.model import (
     WireModel,
 )
 from node_agent.wire.policy import MOST_NO, CallAsked
-from node_agent.wire.signing import Message, Signature
+from node_agent.wire.signing import Message, PublicKey, Signature, WireRefusal, open_as, parse_envelope
 
 
 class StopControl(WireModel):
@@ -188,6 +188,15 @@ class CallAnswer(Message):
     allow: bool
     whole: bool = False
     words: str = Field(default="", max_length=MOST_NO)
+
+    @classmethod
+    def signed_for(cls, data: bytes, identity: AttemptId, key: PublicKey) -> CallAnswer | None:
+        """The answer that the node has signed for this attempt; None for anything else."""
+        try:
+            answer = open_as(cls, parse_envelope(data), {key.keyid: key})
+        except WireRefusal:
+            return None
+        return answer if answer.identity == identity else None
 
 
 ControlBody = Annotated[

@@ -143,35 +143,15 @@ class HomeCalls:
 
     def open(self, identity: AttemptId) -> tuple[CallAsked, ...]:
         """The open questions, in no order. An unreadable file is no question."""
-        try:
-            at = os.open(self._folder(identity), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except OSError:
-            return ()
-        try:
-            with os.scandir(at) as entries:
-                names = {entry.name for entry in islice(entries, MOST_NAMES)}
+        with self._folder(identity) as (at, names):
             stems = sorted(name.removesuffix(ASKED) for name in names if name.endswith(ASKED))
             read = (_read(at, stem) for stem in stems if f"{stem}{ANSWERED}" not in names)
             return tuple(one for one in read if one is not None)
-        except OSError:
-            return ()
-        finally:
-            os.close(at)
 
     def answers(self, identity: AttemptId) -> tuple[bytes, ...]:
         """The files of answers, in no order; any program of the run may have written one."""
-        try:
-            at = os.open(self._folder(identity), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except OSError:
-            return ()
-        try:
-            with os.scandir(at) as entries:
-                names = [entry.name for entry in islice(entries, MOST_NAMES)]
+        with self._folder(identity) as (at, names):
             return tuple(_bytes(at, name) for name in names if name.endswith(ANSWERED))
-        except OSError:
-            return ()
-        finally:
-            os.close(at)
 
     @translated("answer to a call")
     def answer(self, identity: AttemptId, call: str, data: bytes) -> None:
@@ -187,8 +167,19 @@ class HomeCalls:
             else:
                 (phase / PATIENCE).unlink(missing_ok=True)
 
-    def _folder(self, identity: AttemptId) -> Path:
-        return self._home.places(identity).home / calls_in(str(identity))
+    @contextlib.contextmanager
+    def _folder(self, identity: AttemptId) -> Iterator[tuple[int, frozenset[str]]]:
+        """The folder of calls, open, and the names in it; no names where it cannot be read."""
+        with contextlib.ExitStack() as opened:
+            try:
+                folder = self._home.places(identity).home / calls_in(str(identity))
+                at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+                opened.callback(os.close, at)
+                with os.scandir(at) as entries:
+                    names = frozenset(entry.name for entry in islice(entries, MOST_NAMES))
+            except OSError:
+                at, names = -1, frozenset()
+            yield at, names
 
 
 def _read(at: int, stem: str) -> CallAsked | None:

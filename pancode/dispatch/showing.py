@@ -97,20 +97,25 @@ def with_shown(
 
     An agent that only looks has no git of its own: it is shown what its task names, where that is there.
     """
-    wanted, depot = resolved.request.show, core.ports.depot
-    if not wanted:
-        looks = resolved.agent.read_only and not resolved.runtime.own
-        since = named_in(resolved.request.task) if looks else ""
-        try:
-            change = _history(depot, resolved, snapshot, since) if since else b""
-        except PancodeError:
-            change = b""
-        return furnished(depot, run, snapshot, {diff_of(NAME): change}) if change.strip() else (snapshot, {})
+    wanted, depot = resolved.request.show or "", core.ports.depot
     if wanted.startswith("r-") or wanted == LAST:
         files = _of_run(core, resolved, wanted, snapshot)
-    else:
+    elif wanted:
         files = {diff_of(NAME): _history(depot, resolved, snapshot, wanted)}
-    return furnished(depot, run, snapshot, files)
+    else:
+        looks = resolved.agent.read_only and not resolved.runtime.own
+        files = _named(depot, resolved, snapshot) if looks else {}
+    return furnished(depot, run, snapshot, files) if files else (snapshot, {})
+
+
+def _named(depot: DepotPort, resolved: Resolution, snapshot: SnapshotTaken) -> dict[str, bytes]:
+    """The change that the task names; nothing where they name none, or none that is there."""
+    since = named_in(resolved.request.task)
+    try:
+        change = _history(depot, resolved, snapshot, since) if since else b""
+    except PancodeError:
+        change = b""
+    return {diff_of(NAME): change} if change.strip() else {}
 
 
 def named_in(task: str) -> str:
