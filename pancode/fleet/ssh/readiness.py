@@ -13,6 +13,8 @@ OLDEST_GIT = (2, 31)
 """Older ones ignore settings from the environment, and with them our hardening."""
 NEEDED_DISK = 160 << 20
 """Bytes free in the home folder of a fresh node: the archive, the unpacked bundle, the journal."""
+WORKING_DISK = 512 << 20
+"""Bytes free below which a node takes no run, as its settings begin (`NodeSettings.disk_reserve`)."""
 _COREUTILS = ("timeout", "mktemp", "sha256sum", "cut", "tr", "head", "tail", "sort", "stat", "readlink", "id")
 NEEDED_TOOLS = {
     **dict.fromkeys(_COREUTILS, "coreutils"),
@@ -152,6 +154,9 @@ def _layout(probe: NodeProbe) -> list[NotReady]:
 
 def _notes(probe: NodeProbe, now_ms: int | None) -> list[NotReady]:
     out = []
+    if probe.disk_free is not None and NEEDED_DISK <= probe.disk_free < WORKING_DISK:
+        text = f"it takes no work: {probe.disk_free >> 20} MB is free in {probe.home}"
+        out.append(_note("reserve", text, f"free at least {WORKING_DISK >> 20} MB there"))
     if probe.wall_ms is not None and now_ms is not None and abs(probe.wall_ms - now_ms) > LARGEST_SKEW_MS:
         skew = (probe.wall_ms - now_ms) / 1000
         out.append(_note("clock", f"its clock is off by {skew:+.0f} s", "turn on time synchronisation there"))
