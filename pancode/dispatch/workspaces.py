@@ -50,6 +50,7 @@ class KeptWorkspace:
     """The facts of a workspace that its runs do not tell.
 
     `first`: its first run, from which the others go on; empty: it has none yet. `node` None: any machine.
+    `saved`: after a repair the run at whose files that first one begins; empty: a snapshot.
     """
 
     name: str
@@ -59,6 +60,7 @@ class KeptWorkspace:
     created_ms: int
     created_by: str
     first: str = ""
+    saved: str = ""
 
     def setting(self, changed_ms: int) -> Setting:
         """Its row."""
@@ -104,6 +106,12 @@ def runs_in(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
     return found
 
 
+def line_of(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
+    """Its runs, behind the one that a repair has saved."""
+    saved = tx.get(Run, workspace.saved) if workspace.saved else None
+    return [*([] if saved is None else [saved]), *runs_in(tx, workspace)]
+
+
 def at_its_place(around: Surroundings, request: DispatchRequest) -> DispatchRequest:
     """The request with its repository and the folder there. NotFoundError for an unknown project."""
     wants_files = request.workspace != "none"
@@ -126,7 +134,7 @@ def at_workspace(tx: Transaction, request: DispatchRequest) -> DispatchRequest:
     if request.workspace in (None, *KINDS):
         return request
     workspace = load(tx, str(request.workspace))
-    runs = runs_in(tx, workspace)
+    runs = line_of(tx, workspace)
     must_be_free(workspace.name, runs)
     placed = replace(
         request,
@@ -138,7 +146,9 @@ def at_workspace(tx: Transaction, request: DispatchRequest) -> DispatchRequest:
     )
     if not runs:
         return placed
-    return replace(placed, begins=beginning(runs[-1]), continues=runs[-1].id)
+    return replace(
+        placed, begins=beginning(runs[-1]), continues=runs[-1].id if workspace.first else placed.continues
+    )
 
 
 def is_stay(run: Run) -> bool:
