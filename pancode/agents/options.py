@@ -141,7 +141,7 @@ class WorkOptions:
         tool="program: claude, codex, gemini, opencode, copilot, native, shell ...",
     )
     workspace: Name | None = _where(
-        "A snapshot of this repository (default), an empty folder, or (dispatch, chat, lane) a workspace.",
+        "A snapshot of this repository (default), an empty folder, or a workspace by its name.",
         "git|none|NAME",
         words=("git", "none"),
         kept="workspace.kind",

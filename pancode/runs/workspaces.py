@@ -48,11 +48,13 @@ MEASURED = 20
 """Of so many workspaces, those that were used last, a list counts the commits: git is asked for each."""
 
 
-def in_workspace(core: Core, around: Surroundings, request: DispatchRequest) -> DispatchRequest:
+def in_workspace(
+    core: Core, around: Surroundings, request: DispatchRequest, later: bool = False
+) -> DispatchRequest:
     """The request at the files of the workspace that it names. NotFoundError where its repository is gone:
-    the gates that stand there would be missing, too."""
+    the gates that stand there would be missing, too. `later`: it is judged now and begins later."""
     with core.ports.ledger.transaction() as tx:
-        placed = at_workspace(tx, request)
+        placed = at_workspace(tx, request, later)
         last = tx.get(Run, placed.continues) if placed.in_workspace and placed.continues else None
         left = [] if last is None else kept(words_of(tx, last))
     if placed.in_workspace and around.project_of(str(placed.project)) != placed.project:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 
 import pytest
@@ -56,10 +57,18 @@ def test_a_workspace_keeps_its_files_when_its_machine_is_replaced(fleet: Owner) 
     fleet.run("workspace", "repair", "login", "--node", "node2").ok()
     second = fleet.run(*words, "cat one.txt; echo two > two.txt", cwd=fleet.home).ok().json()
     assert (first["node"], second["node"], second["answer"].strip()) == ("node1", "node2", "one")
+    steps = [{"name": "three", "task": "cat two.txt > three.txt"}, {"name": "four", "task": "cat three.txt"}]
+    chain = {"defaults": {"runtime": "shell", "workspace": "login"}, "steps": steps}
+    (top / "chain.yaml").write_text(json.dumps(chain))
+    fleet.run("chain", "chain.yaml", cwd=top, timeout_s=120).ok()
+    (row,) = fleet.ask("workspace", "ls")["workspaces"]
+    last = fleet.ask("runs", "show", row["last"])
+    assert (row["count"], row["dirty"], last["answer"].strip()) == (4, 3, "two"), row
     refused = fleet.run("workspace", "rm", "login")
-    assert refused.code == 5 and "one.txt, two.txt" in refused.err
-    fleet.run("land", second["run"], "--branch", "feature/login", cwd=top).ok()
+    assert refused.code == 5 and "one.txt, three.txt, two.txt" in refused.err
+    fleet.run("land", row["last"], "--branch", "feature/login", cwd=top).ok()
     assert fleet.git(top, "show", "feature/login:one.txt") == "one\n"
+    assert fleet.git(top, "show", "feature/login:three.txt") == "two\n"
     fleet.run("workspace", "rm", "login").ok()
 
 
