@@ -184,11 +184,11 @@ def _work(context: ApiContext, call: ApiCall) -> IssueWorkAnswer:
     request = request_from({**said, "confirmed": body.yes, "preset": body.preset or ""}, body.by)
     about = {"issue": issue.ref, "title": issue.title, "url": issue.url}
     if body.dry_run:
-        request = asked(issue, request, around, project)
+        request, labels = asked(issue, request, around, project)
         report = rehearsed(context, around, request, None)
-        shown = {"workspace": issue.ref.lower(), "task": request.task, "report": report}
+        shown = {"workspace": issue.ref.lower(), "task": request.task, "report": report, "warnings": labels}
         return cast("IssueWorkAnswer", {**about, **shown})
-    name, begun = start(context.core, around, project, issue, request, body.node)
+    name, begun = start(context.core, around, project, issue, request)
     return cast("IssueWorkAnswer", {**about, "workspace": name, **queued(begun)})
 
 

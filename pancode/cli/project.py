@@ -8,15 +8,17 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
+import typer
 from typer import Argument
 
 from pancode.caller import folder_here
 from pancode.cli import completions
 from pancode.cli.commands import Commands
 from pancode.cli.face import Face, who
-from pancode.cli.params import Json, Label, label, many, money, option
+from pancode.cli.params import Json, Label, many, money, option
+from pancode.cli.params import label as machine_label
 from pancode.cli.sessions.export import write_new
 from pancode.cli.terminal import Columns, listing, safe
 from pancode.client import path_of
@@ -28,6 +30,24 @@ app = Commands()
 Project = Annotated[str, Argument(autocompletion=completions.projects)]
 _FACTS = {"linear_id": "linearProjectId", "linear_name": "linearProjectName", "prefix": "linearPrefix"}
 """Of a project, to the keys of a file of mappings."""
+
+
+class LabelChoice(NamedTuple):
+    """A label of an issue, and what it chooses."""
+
+    label: str
+    chosen: dict[str, str]
+
+
+def label_rule(text: str) -> LabelChoice:
+    """Reads `urgent bug agent=fixer budget=3`; the label may have blanks."""
+    words, said = text.split(), dict[str, str]()
+    while words and words[-1].partition("=")[0] in ("agent", "node", "budget") and "=" in words[-1]:
+        name, _, value = words.pop().partition("=")
+        said[name] = str(money(value)) if name == "budget" else value
+    if not words:
+        raise typer.BadParameter(f"{text!r} names no label; write 'LABEL agent=A'")
+    return LabelChoice(" ".join(words), said)
 
 
 @app.group("project", "pancode project add ~/src/shop --agent builder --prefix SHOP", "pancode project ls")
@@ -47,6 +67,7 @@ def project() -> None:
     "pancode project add --name shop --verify 'pytest -q' --prefix SHOP",
     "pancode project add . --tracker github:example/shop --prefix SHOP",
     "pancode project add --name shop --work-label agent --work-person ana",
+    "pancode project add --name shop --label 'agent:reviewer agent=reviewer' --label 'big budget=5'",
     "pancode project add --mapping project-mappings.json",
 )
 def add(
@@ -57,7 +78,8 @@ def add(
         str | None, option("Its agent, where a dispatch names none.", "A", complete=completions.agents)
     ] = None,
     require: Annotated[
-        list[Label], many("Use only machines with this label; may be repeated.", "KEY=VALUE", parser=label)
+        list[Label],
+        many("Use only machines with this label; may be repeated.", "KEY=VALUE", parser=machine_label),
     ],
     budget: Annotated[str | None, option("The most that a run may cost.", "USD", parser=money)] = None,
     verify: Annotated[list[str], many("Its gates, instead of the repository's own; may be repeated.", "CMD")],
@@ -73,6 +95,14 @@ def add(
     ] = None,
     work_person: Annotated[
         list[str], many("Who may start work by that label, by name in the tracker; may be repeated.", "WHO")
+    ],
+    label: Annotated[
+        list[LabelChoice],
+        many(
+            "What a label of an issue chooses; may be repeated, and takes the place of all before.",
+            "'LABEL agent=A node=N budget=USD'",
+            parser=label_rule,
+        ),
     ],
     prd: Annotated[
         str | None, option("The file that tells what it is to become (default: docs/PRD.md, PRD.md).", "PATH")
@@ -90,6 +120,7 @@ def add(
     said |= {"path": None if path is None else whole(path), "linear_id": linear_id}
     said |= {"linear_name": linear_name, "tracker": tracker, "work_label": work_label, "prd": prd}
     said |= {"work_people": work_person or None, "require": dict(require) or None, "verify": verify or None}
+    said |= {"labels": dict(label) or None}
     body = {key: value for key, value in said.items() if value is not None}
     if mapping is not None and body:
         raise UsageError("--mapping adds what its file says", fix="leave everything else out")
@@ -167,6 +198,11 @@ def _shown(one: dict[str, Any]) -> str:
     facts = {"path": _path(one), "remote": one["remote"], "agent": one["agent"], "machines": labels}
     facts |= {"budget": budget, "gates": gates, "issues": one["prefix"] and f"{one['prefix']}-..."}
     facts |= {"tracker": one["tracker"], "prd": one["prd"] or f"none; pancode project prd {one['name']}"}
+    chosen = (
+        f"{name} {' '.join(f'{key}={one}' for key, one in rule.items())}"
+        for name, rule in one["labels"].items()
+    )
+    facts |= {"labels": "; ".join(chosen)}
     facts |= {"linear": " ".join(filter(None, (one["linear_name"], one["linear_id"])))}
     lines = [f"  {key:<9} {safe(str(value))}\n" for key, value in facts.items() if value]
     return f"{safe(one['name'])}\n{''.join(lines)}"

@@ -11,9 +11,18 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pancode.code.git.safe import Git, GitFailure, GitRefusal, safe_env
 from pancode.code.landing.forge import repository_of
 from pancode.config.values import Commands, FilePath, Labels, Money, Texts
-from pancode.control.projects import SETTING_OF, NamedProject
+from pancode.control.projects import SETTING_OF, LabelRule, NamedProject
 from pancode.core.names import PRDS
 from pancode.errors import UsageError
+
+
+class LabelSettings(BaseModel):
+    """What a label of an issue chooses."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    agent: str | None = None
+    node: str | None = None
+    budget: Money | None = None
 
 
 class ProjectSettings(BaseModel):
@@ -32,6 +41,7 @@ class ProjectSettings(BaseModel):
     tracker: str = ""
     work_label: str = ""
     work_people: Texts = ()
+    labels: dict[str, LabelSettings] = {}
     prd: str = ""
 
     def named(self, name: str) -> NamedProject:
@@ -41,6 +51,7 @@ class ProjectSettings(BaseModel):
             "path": os.path.expanduser(self.path),
             "require": dict(self.require or {}),
             "work_people": self.work_people,
+            "labels": {label: LabelRule(**dict(rule)) for label, rule in self.labels.items()},
         }
         return NamedProject(name, **said)
 

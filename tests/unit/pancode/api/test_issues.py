@@ -107,6 +107,51 @@ def test_an_issue_goes_from_its_first_run_to_a_landed_change(shop: Shop) -> None
     assert (shop.status["state"], shop.status["run"]) == ("done", run.id)
 
 
+def labelled(shop: Shop, *labels: str, **rules: dict[str, str]) -> None:
+    """The owner's table, and the labels that the issue has now."""
+    table = {name.replace("_", ":"): rule for name, rule in rules.items()}
+    said = {"by": "ana", "name": "shop", "budget": "2", "labels": table}
+    answer = shop.world.http.post("/v1/projects", said)
+    assert answer.status_code == 200 and answer.json()["labels"] == table, answer.text
+    shop.trackers.there["SHOP-12"] = replace(shop.trackers.there["SHOP-12"], labels=labels)
+
+
+def test_labels_choose_agent_machine_and_budget_by_the_table_of_the_owner_alone(shop: Shop) -> None:
+    labelled(shop, "Agent:Reviewer", "small", "agent:root", agent_reviewer={"agent": "documenter"},
+             small={"budget": "0.5", "node": "n1"}, other={"node": "n2"})  # fmt: skip
+    run = shop.begun()
+    facts = (run.agent, run.node, run.limits["usd"])
+    assert facts == ("documenter", "n1", "0.5")
+    why = shop.world.http.get(f"/v1/runs/{run.id}/why").text
+    assert "label small chooses budget 0.5" in why and "root" not in why
+
+
+def test_what_a_person_says_counts_more_than_a_label(shop: Shop) -> None:
+    labelled(shop, "a", "b", a={"agent": "documenter"}, b={"agent": "scout"})
+    answer = shop.work(agent="builder").json()
+    assert answer["agent"] == "builder"
+
+
+def test_labels_that_contradict_each_other_are_refused_with_both_names(shop: Shop) -> None:
+    labelled(shop, "b", "a", a={"agent": "documenter"}, b={"agent": "scout"})
+    for more in ({}, {"dry_run": True}):
+        told = shop.work(**more).json()
+        assert told["code"] == "labels" and "labels a and b contradict" in told["message"]
+        assert "documenter and scout" in told["why"] and "--agent" in told["fix"]
+    assert shop.world.http.get("/v1/workspaces").json()["workspaces"] == [], "nothing was made"
+    labelled(shop, "b", "a", a={"agent": "documenter"}, b={"agent": "documenter"})
+    assert shop.begun().agent == "documenter", "two that say the same do not"
+
+
+def test_a_label_that_would_raise_the_budget_does_nothing_but_is_said(shop: Shop) -> None:
+    labelled(shop, "rich", rich={"budget": "900"})
+    told = "label rich is not followed: $900 is above $2 a run"
+    assert told in shop.work(dry_run=True).json()["warnings"]
+    answer = shop.work().json()
+    run: Run = shop.world.context.row(Run, answer["run"])
+    assert told in answer["warnings"] and run.limits["usd"] == "2"
+
+
 @pytest.mark.parametrize("lost", range(1, 7))
 def test_a_kill_behind_each_write_leaves_one_comment_and_the_right_state(shop: Shop, lost: int) -> None:
     """The answer of each write in turn is lost, and a new coordinator goes on."""
