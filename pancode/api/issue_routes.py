@@ -17,7 +17,7 @@ from pancode.api.request.bodies import ActBody, CallerSettings, Name, Usd
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import rehearsed
 from pancode.api.workspace_routes import top_of
-from pancode.code.tracker.issues import Issue, place_of
+from pancode.code.tracker.issues import Issue, place_of, shortened
 from pancode.code.tracker.planning import MOST_QUESTIONS, keeping, place
 from pancode.code.tracker.working import IssueWorkShape, asked, look, newest, start, status
 from pancode.config.projects import project_among
@@ -143,7 +143,7 @@ def _issue(context: ApiContext, call: ApiCall) -> IssueAnswer:
     """One issue, asked of its tracker."""
     around = context.coordinator.around({})
     project, issue = look(around, context.coordinator.trackers, call.path["issue"])
-    return {**_shape(issue), "project": project.name, "text": issue.text}
+    return {**_shape(issue), "project": project.name, "text": shortened(issue.text)}
 
 
 def _shape(one: Issue) -> IssueShape:

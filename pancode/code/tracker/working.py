@@ -11,7 +11,17 @@ from typing_extensions import TypedDict
 from pancode.agents.agents import DEFAULT_AGENT
 from pancode.agents.request import DispatchRequest
 from pancode.code.landing.pull_request import PullAsked
-from pancode.code.tracker.issues import OVER, Issue, TrackerKind, Trackers, number_of, place_of, task_of
+from pancode.code.tracker.issues import (
+    MOST_TITLE,
+    OVER,
+    Issue,
+    TrackerKind,
+    Trackers,
+    number_of,
+    place_of,
+    task_of,
+    words_of,
+)
 from pancode.control.core import Core
 from pancode.control.projects import NamedProject, meant, moved
 from pancode.control.run import at
@@ -174,9 +184,8 @@ def begin(
     with core.ports.ledger.transaction() as tx:
         kept = work_in(tx, name)
     if kept is None:
-        words = f"{issue.title}\n{issue.text}"
-        kind = place_of(project).kind
-        fresh = IssueWork(issue.ref, issue.title, issue.url, project.name, name, by, now, words, kind)
+        kind, title = place_of(project).kind, issue.title[:MOST_TITLE]
+        fresh = IssueWork(issue.ref, title, issue.url, project.name, name, by, now, words_of(issue), kind)
         with unit_of_work(core) as work:
             work.tx.put(fresh.setting(now))
             work.audit("people", "info", "work on an issue", None, by=by, issue=issue.ref, url=issue.url)

@@ -12,7 +12,7 @@ from node_agent.wire.failure import FailureKind, Outcome
 from pancode.code.landing.pull_request import PullAsked, pull_request
 from pancode.code.tracker.issues import IssueState
 from pancode.code.tracker.telling import TrackerNews
-from pancode.code.tracker.working import closing, note_pull
+from pancode.code.tracker.working import closing, note_pull, work_in
 from pancode.control.work import unit_of_work
 from pancode.core.records import Run
 from pancode.core.values import replace
@@ -175,6 +175,39 @@ def test_a_tracker_that_fails_is_said_and_asked_again_after_a_while(shop: Shop) 
     assert len(shop.trackers.written) == 1, "not at once"
     shop.world.context.clock.ms += 31_000
     assert shop.told()[0] is IssueState.PROGRESS and shop.status["trouble"] is None
+
+
+def test_a_token_that_expires_while_it_works_is_said_with_what_mends_it_and_caught_up(shop: Shop) -> None:
+    run = shop.begun()
+    shop.told()
+    shop.trackers.expired = True
+    shop.ends()
+    shop.told()
+    assert shop.world.context.row(Run, run.id).outcome is Outcome.DONE, "the work does not wait for it"
+    assert "does not accept the token" in shop.status["trouble"]
+    assert "pancode notify secret tracker" in shop.status["trouble"] and shop.status["state"] == "in progress"
+    shop.trackers.expired = False
+    shop.world.context.clock.ms += 31_000
+    state, (comment,) = shop.told()
+    assert state is IssueState.REVIEW and "waits for review" in comment and shop.status["trouble"] is None
+
+
+def test_an_issue_of_a_megabyte_is_bounded_everywhere_and_that_is_said(shop: Shop) -> None:
+    huge = replace(shop.trackers.there["SHOP-12"], text="x" * (1 << 20), title="t" * 5_000)
+    shop.trackers.there["SHOP-12"] = huge
+    shown = shop.world.http.get("/v1/issues/SHOP-12").json()["text"]
+    assert len(shown) < 21_000 and shown.endswith("[the rest is in the tracker]")
+    run = shop.begun()
+    assert len(run.task) < 22_000 and "[the rest is in the tracker]" in run.task
+    with shop.world.context.ledger.transaction() as tx:
+        row = work_in(tx, "shop-12")
+    assert row is not None and len(row.text) < 21_000 and len(row.title) == 200, "it is read at each look"
+    shop.told()
+    shop.trackers.there["SHOP-12"] = replace(huge, text="y" * (1 << 20))
+    shop.world.context.clock.ms += 121_000
+    shop.told()
+    (said,) = shop.said
+    assert len(said) < 22_000 and "[the rest is in the tracker]" in said
 
 
 @pytest.mark.parametrize("hurried", [False, True], ids=["in time", "at once, as its tracker says"])
