@@ -62,8 +62,9 @@ class ProjectShape(TypedDict):
     work_people: list[str]
     labels: dict[str, dict[str, str]]
     """By a label of an issue the agent, node and budget that it chooses."""
-    prd: str
-    """The file below its top that tells what it is to become, as it is now; empty: none is there."""
+    prd: str | None
+    """The file below its top that tells what it is to become, as it is now; empty: none is there; null: the
+    list was asked for without `prd`, for which folders are read."""
     there: bool
     notes: NotRequired[list[str]]
 
@@ -140,11 +141,11 @@ class ProjectBody(ActBody):
     prd: Fact | None = None
 
 
-@Verb("GET /v1/projects", command="project ls")
+@Verb("GET /v1/projects", command="project ls", query=("prd",))
 def _list(context: ApiContext, call: ApiCall) -> ProjectsAnswer:
     """Repositories with a name and defaults."""
-    around = context.coordinator.around({})
-    return {"projects": [_shape(around, one) for one in around.projects().values()]}
+    around, looks = context.coordinator.around({}), "prd" in call.query
+    return {"projects": [_shape(around, one, looks) for one in around.projects().values()]}
 
 
 @Verb("GET /v1/projects/{project}", command="project show")
@@ -252,10 +253,11 @@ def _rule(rule: LabelRule) -> dict[str, str]:
     }
 
 
-def _shape(around: Surroundings, one: NamedProject) -> ProjectShape:
+def _shape(around: Surroundings, one: NamedProject, looks: bool = True) -> ProjectShape:
     """For faces. `there`: a repository lies at its path."""
     there = os.path.exists(os.path.join(one.path, ".git"))
-    return cast("ProjectShape", {**_plain(one), "prd": around.prd(one.path, one.prd), "there": there})
+    prd = around.prd(one.path, one.prd) if looks else None
+    return cast("ProjectShape", {**_plain(one), "prd": prd, "there": there})
 
 
 def _secret_of(project: str) -> str:

@@ -169,7 +169,7 @@ def _of_row(row: dict[str, Any]) -> dict[str, Any]:
 @project.verb("ls", "pancode project ls")
 def ls(face: Json) -> None:
     """All projects."""
-    answer = face.client().get("/v1/projects")
+    answer = face.client().get("/v1/projects", prd=1)
     none = "no project yet; try: pancode project add ."
     face.show(answer, lambda: listing(answer["projects"], _COLUMNS, none, cut="PATH"))
 

@@ -68,7 +68,7 @@ CONFIG_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "projects",
         "The user's projects: repositories with a name, where they lie, and the defaults of work there.",
-        lambda call: call.client.get("/v1/projects"),
+        lambda call: call.client.get("/v1/projects", prd=1),
         "GET /v1/projects",
         group="settings",
     ),
