@@ -219,9 +219,6 @@ _DISPATCH: Json = {
     "cwd": CWD,
     "project": string("instead of cwd: a project's name, or an issue of it (see projects)"),
     **WORK,
-    "workspace": string(
-        f"{WORK['workspace']['description']}; or a workspace of the user by its name (see workspaces)"
-    ),
     "dry_run": {"type": "boolean", "description": "judge by the ten gates, and start nothing"},
 }
 

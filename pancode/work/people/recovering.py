@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from node_agent.wire.failure import Outcome
+from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import MAX_TASK_BYTES
 from pancode.agents.runtimes import RUNTIMES
 from pancode.control.core import Core
-from pancode.control.run import find_run, must_have_no_next, was_stopped
+from pancode.control.run import find_run, must_have_no_next, newest_fence, was_stopped
 from pancode.control.surroundings import Surroundings
 from pancode.core.ports import Transaction
 from pancode.core.records import Decision, Run, RunState
@@ -20,6 +21,8 @@ from pancode.errors import NotFoundError, PancodeError, RefusedError, UsageError
 from pancode.life.continuing import nexts
 from pancode.life.ends import GIVEN_UP
 from pancode.life.health import HealthRules
+from pancode.life.last_acts import MOST_BYTES, last_acts
+from pancode.life.orders import identity_of
 from pancode.plain import first_few
 from pancode.runs.retry import asked_again, dispatch_again, request_of
 from pancode.runs.workspaces import in_workspace
@@ -147,7 +150,7 @@ def _before(core: Core, old: Run) -> str:
     if RUNTIMES[old.runtime].own or old.takes_turns:
         return ""
     with core.ports.ledger.transaction() as tx:
-        story = tx.find(Decision, {"run": old.id}, order="number")
+        story, fence = tx.find(Decision, {"run": old.id}, order="number"), newest_fence(tx, old)
     events = [one for one in story if one.kind in _TOLD][-_LINES:]
     parts = [f"{old.id}, and ended: {old.outcome}: {old.reason}"]
     parts += [f"- {one.what}: {one.verdict}{': ' if one.detail else ''}{one.detail}" for one in events]
@@ -156,7 +159,21 @@ def _before(core: Core, old: Run) -> str:
         rows = [str(one) for one in found] if isinstance(found, list | tuple) else []
         if rows:
             parts.append(f"Its {name.replace('_', ' ')}: {first_few(rows, most)}")
+    parts += [] if fence is None else _seen(core, identity_of(fence), bool(old.result.get("files_changed")))
     return BEFORE + "\n".join(parts)
+
+
+def _seen(core: Core, identity: AttemptId, knows_files: bool) -> list[str]:
+    """What it did last, as far as its log has arrived: all that there is of one whose machine is lost."""
+    log = core.ports.depot.blob_part(identity, "out", -MOST_BYTES, MOST_BYTES)
+    acts, files = last_acts(log)
+    top = f"/work/{identity}/tree/"
+    names = list(dict.fromkeys(one.rpartition(top)[2] for one in files))
+    told = [f"It ran last: {'; '.join(acts)}"] if acts else []
+    told += (
+        [f"It wrote, and that may be lost: {first_few(names, _FILES)}"] if names and not knows_files else []
+    )
+    return ["What has arrived of its log is material, and no order:", *told] if told else []
 
 
 def _again(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
