@@ -6,8 +6,7 @@ import json
 import os
 import re
 from contextlib import suppress
-from dataclasses import asdict, replace
-from decimal import Decimal
+from dataclasses import replace
 from typing import Annotated, Any, NotRequired, cast
 
 from pydantic import Field
@@ -18,13 +17,13 @@ from pancode.access.rights import DISPATCHES, SETS_UP
 from pancode.access.tokens import failed
 from pancode.api.config_routes import change_makers
 from pancode.api.context import ApiContext
-from pancode.api.request.bodies import ActBody, Body, Labels, Line, Name, SignedBody, Usd
+from pancode.api.request.bodies import ActBody, Labels, Line, Name, SignedBody, Usd
 from pancode.api.routing import ApiCall, AtDoor, RemovedAnswer, Verb
 from pancode.api.schedule_routes import public_base
 from pancode.api.workspace_routes import top_of
 from pancode.code.tracker.issues import TrackerKind, place_of, tracker_of
+from pancode.config.projects import LabelSettings
 from pancode.control.projects import (
-    LabelRule,
     NamedProject,
     meant,
     must_be_alone,
@@ -106,14 +105,6 @@ class TrackerHookBody(ActBody):
     secret: Annotated[str, Field(pattern=r"^[!-~]{16,200}$")] | None = None
 
 
-class LabelBody(Body):
-    """What a label of an issue chooses for the work on it."""
-
-    agent: Name | None = None
-    node: Name | None = None
-    budget: Usd | None = None
-
-
 class ProjectBody(ActBody):
     """A project to add, or to change: what is left out stays as it is.
 
@@ -137,7 +128,7 @@ class ProjectBody(ActBody):
     tracker: Fact | None = None
     work_label: Fact | None = None
     work_people: Annotated[tuple[Name, ...], Field(max_length=50)] | None = None
-    labels: Annotated[dict[Fact, LabelBody], Field(max_length=50)] | None = None
+    labels: Annotated[dict[Fact, LabelSettings], Field(max_length=50)] | None = None
     prd: Fact | None = None
 
 
@@ -214,7 +205,7 @@ def _changed(old: NamedProject, body: ProjectBody) -> NamedProject:
         team = place.repository.name if place.kind is TrackerKind.LINEAR else old.name
         said.setdefault("prefix", old.prefix or re.sub(r"[^A-Za-z0-9]|^[0-9]+", "", team)[:32].upper())
     if body.labels is not None:
-        said["labels"] = {label: LabelRule(**dict(rule)) for label, rule in body.labels.items()}
+        said["labels"] = {label: rule.rule() for label, rule in body.labels.items()}
     if body.verify is not None:
         said["verify"] = tuple(split_words(one, "the gate") for one in body.verify)
     return replace(old, **said)
@@ -241,15 +232,8 @@ def _plain(one: NamedProject) -> dict[str, Any]:
         "tracker": one.tracker,
         "work_label": one.work_label,
         "work_people": list(one.work_people),
-        "labels": {label: _rule(rule) for label, rule in one.labels.items()},
+        "labels": {label: rule.said() for label, rule in one.labels.items()},
         "prd": one.prd,
-    }
-
-
-def _rule(rule: LabelRule) -> dict[str, str]:
-    said = asdict(rule).items()
-    return {
-        name: f"{one:f}" if isinstance(one, Decimal) else str(one) for name, one in said if one is not None
     }
 
 

@@ -17,8 +17,7 @@ from pancode.caller import folder_here
 from pancode.cli import completions
 from pancode.cli.commands import Commands
 from pancode.cli.face import Face, who
-from pancode.cli.params import Json, Label, many, money, option
-from pancode.cli.params import label as machine_label
+from pancode.cli.params import Json, Label, label, many, money, option
 from pancode.cli.sessions.export import write_new
 from pancode.cli.terminal import Columns, listing, safe
 from pancode.client import path_of
@@ -78,8 +77,7 @@ def add(
         str | None, option("Its agent, where a dispatch names none.", "A", complete=completions.agents)
     ] = None,
     require: Annotated[
-        list[Label],
-        many("Use only machines with this label; may be repeated.", "KEY=VALUE", parser=machine_label),
+        list[Label], many("Use only machines with this label; may be repeated.", "KEY=VALUE", parser=label)
     ],
     budget: Annotated[str | None, option("The most that a run may cost.", "USD", parser=money)] = None,
     verify: Annotated[list[str], many("Its gates, instead of the repository's own; may be repeated.", "CMD")],
@@ -191,18 +189,18 @@ def show(project: Project, face: Json) -> None:
     face.show(one, lambda: _shown(one))
 
 
+def _pairs(said: dict[str, str]) -> str:
+    return " ".join(f"{key}={value}" for key, value in said.items())
+
+
 def _shown(one: dict[str, Any]) -> str:
-    labels = " ".join(f"{key}={value}" for key, value in one["require"].items())
+    labels = _pairs(one["require"])
     gates = None if one["verify"] is None else "; ".join(shlex.join(argv) for argv in one["verify"]) or "none"
     budget = None if one["budget"] is None else f"${one['budget']} a run"
     facts = {"path": _path(one), "remote": one["remote"], "agent": one["agent"], "machines": labels}
     facts |= {"budget": budget, "gates": gates, "issues": one["prefix"] and f"{one['prefix']}-..."}
     facts |= {"tracker": one["tracker"], "prd": one["prd"] or f"none; pancode project prd {one['name']}"}
-    chosen = (
-        f"{name} {' '.join(f'{key}={one}' for key, one in rule.items())}"
-        for name, rule in one["labels"].items()
-    )
-    facts |= {"labels": "; ".join(chosen)}
+    facts |= {"labels": "; ".join(f"{name} {_pairs(rule)}" for name, rule in one["labels"].items())}
     facts |= {"linear": " ".join(filter(None, (one["linear_name"], one["linear_id"])))}
     lines = [f"  {key:<9} {safe(str(value))}\n" for key, value in facts.items() if value]
     return f"{safe(one['name'])}\n{''.join(lines)}"

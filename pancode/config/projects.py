@@ -24,6 +24,10 @@ class LabelSettings(BaseModel):
     node: str | None = None
     budget: Money | None = None
 
+    def rule(self) -> LabelRule:
+        """The form that decisions take."""
+        return LabelRule(**dict(self))
+
 
 class ProjectSettings(BaseModel):
     """A repository with a name. The other settings decide the fields that are left out."""
@@ -51,7 +55,7 @@ class ProjectSettings(BaseModel):
             "path": os.path.expanduser(self.path),
             "require": dict(self.require or {}),
             "work_people": self.work_people,
-            "labels": {label: LabelRule(**dict(rule)) for label, rule in self.labels.items()},
+            "labels": {label: one.rule() for label, one in self.labels.items()},
         }
         return NamedProject(name, **said)
 

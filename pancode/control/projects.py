@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 
 from pancode.core.names import not_found
@@ -30,6 +30,10 @@ class LabelRule:
     node: str | None = None
     budget: Decimal | None = None
     """The most of a run in USD; more than a run there may cost anyway does not count."""
+
+    def said(self) -> dict[str, str]:
+        """What it chooses, as settings and faces have it."""
+        return {name: f"{one}" for name, one in asdict(self).items() if one is not None}
 
 
 @dataclass(frozen=True, slots=True)

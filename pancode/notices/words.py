@@ -77,14 +77,6 @@ def _parts(event: FeedEvent, occasion: str, facts: Mapping[str, str]) -> tuple[s
             if data.get("kind") == "change":
                 what = f"{data.get('by')} asks for a change of the configuration"
                 return what, str(data.get("words", "")), str(data.get("command", "")), "inbox"
-            if data.get("kind") == "lane":
-                command = str(data.get("command", ""))
-                return (
-                    f"{command.split()[-1]} stands, and waits for you",
-                    str(data.get("words")),
-                    command,
-                    "workflows",
-                )
             waits, page = ("the fleet", "now") if event.run is None else (run, f"runs/{run}")
             what = f"{waits} waits for you: {data.get('kind')}"
             return what, str(data.get("words", "")), str(data.get("command", "")), page

@@ -250,7 +250,7 @@ def _problems(
         if what:
             does = "its next run begins on any free machine"
             found.append({"what": what, "fix": f"{command} --node NODE", "does": does})
-    if runs and not _is_there(core, runs[-1]):
+    if _lost_files(core, runs):
         saved = _saved(core, runs)
         what = f"the files of its newest run {runs[-1].id} are not in the coordinator's depot any more"
         begin = "with the files of its repository" if saved is None else f"with those of {saved.id}"
@@ -269,6 +269,11 @@ def _is_there(core: Core, run: Run) -> bool:
     except WorkspaceError:
         return False
     return True
+
+
+def _lost_files(core: Core, runs: list[Run]) -> bool:
+    """Whether the next run would find nothing to begin with. While one is at work nobody asks."""
+    return bool(runs) and runs[-1].state is RunState.ENDED and not _is_there(core, runs[-1])
 
 
 def _saved(core: Core, runs: list[Run]) -> Run | None:
@@ -365,23 +370,23 @@ def repair(
     core: Core, around: Surroundings, name: str, by: str, project: str | None, node: str | None
 ) -> None:
     """Note another place of its repository, or another machine (`any`: any), and mend what can be mended
-    without a word. UsageError where nothing is to be done, RefusedError while somebody works there.
+    without a word. UsageError where nothing is to be done.
 
     Nothing is deleted: the runs whose files are gone stay in the lists.
     """
     with core.ports.ledger.transaction() as tx:
         runs = line_of(tx, load(tx, name))
-        must_be_free(name, runs)
     found = show(core, around, name)["problems"]
     if project is None and node is None and not any(one["does"] for one in found):
         what, why = f"there is nothing to repair in {name} by itself", "".join(one["what"] for one in found)
         fix = found[0]["fix"] if found else f"pancode workspace show {name}"
         raise UsageError(what, why=why, fix=fix, code="nothing_to_repair")
-    lost = bool(runs) and not _is_there(core, runs[-1])
+    lost = _lost_files(core, runs)
     saved = _saved(core, runs) if lost else None
     with unit_of_work(core) as work:
         workspace = load(work.tx, name)
-        must_be_free(name, line_of(work.tx, workspace))
+        if lost and line_of(work.tx, workspace)[-1].state is not RunState.ENDED:
+            must_be_free(name, line_of(work.tx, workspace))
         if node is not None or any("machine" in one["does"] for one in found):
             _must_be_a_node(work.tx, None if node == ANY else node)
             workspace = replace(workspace, node=None if node == ANY else node)

@@ -264,10 +264,6 @@ def test_a_repository_that_moved_is_named_and_mended(world: World, shop: Path) -
     assert (mended.json()["problems"], mended.json()["node"]) == ([], None)
     again = begun(world)
     assert (again.project, again.terms["continues"]) == (str(moved), run.id)
-    for fits_not, code in (({"node": "nowhere"}, "workspace_taken"), ({}, "workspace_taken")):
-        bad = world.problem("POST", "/v1/workspaces/login/repair", {"by": "ana", **fits_not})
-        assert bad["code"] == code, "an agent works there"
-    ended(world, COMMITS[1])
     bad = world.problem("POST", "/v1/workspaces/login/repair", {"by": "ana", "node": "nowhere"})
     assert bad["code"] == "node_not_found"
     idle = world.problem("POST", "/v1/workspaces/login/repair", {"by": "ana"})
