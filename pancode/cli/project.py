@@ -8,9 +8,8 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
-import typer
 from typer import Argument
 
 from pancode.caller import folder_here
@@ -31,24 +30,6 @@ _FACTS = {"linear_id": "linearProjectId", "linear_name": "linearProjectName", "p
 """Of a project, to the keys of a file of mappings."""
 
 
-class LabelChoice(NamedTuple):
-    """A label of an issue, and what it chooses."""
-
-    label: str
-    chosen: dict[str, str]
-
-
-def label_rule(text: str) -> LabelChoice:
-    """Reads `urgent bug agent=fixer budget=3`; the label may have blanks."""
-    words, said = text.split(), dict[str, str]()
-    while words and words[-1].partition("=")[0] in ("agent", "node", "budget") and "=" in words[-1]:
-        name, _, value = words.pop().partition("=")
-        said[name] = str(money(value)) if name == "budget" else value
-    if not words:
-        raise typer.BadParameter(f"{text!r} names no label; write 'LABEL agent=A'")
-    return LabelChoice(" ".join(words), said)
-
-
 @app.group("project", "pancode project add ~/src/shop --agent builder --prefix SHOP", "pancode project ls")
 def project() -> None:
     """Repositories with a name, and the defaults of what is dispatched there.
@@ -66,7 +47,7 @@ def project() -> None:
     "pancode project add --name shop --verify 'pytest -q' --prefix SHOP",
     "pancode project add . --tracker github:example/shop --prefix SHOP",
     "pancode project add --name shop --work-label agent --work-person ana",
-    "pancode project add --name shop --label 'agent:reviewer agent=reviewer' --label 'big budget=5'",
+    "pancode project add --name shop --label agent:reviewer=agent=reviewer --label big=budget=5",
     "pancode project add --mapping project-mappings.json",
 )
 def add(
@@ -95,11 +76,11 @@ def add(
         list[str], many("Who may start work by that label, by name in the tracker; may be repeated.", "WHO")
     ],
     label: Annotated[
-        list[LabelChoice],
+        list[Label],
         many(
             "What a label of an issue chooses; may be repeated, and takes the place of all before.",
-            "'LABEL agent=A node=N budget=USD'",
-            parser=label_rule,
+            "'LABEL=agent=A node=N budget=USD'",
+            parser=label,
         ),
     ],
     prd: Annotated[

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pancode.code.git.safe import Git, GitFailure, GitRefusal, safe_env
 from pancode.code.landing.forge import repository_of
@@ -15,14 +16,22 @@ from pancode.control.projects import SETTING_OF, LabelRule, NamedProject
 from pancode.core.names import PRDS
 from pancode.errors import UsageError
 
+_Word = Annotated[str, Field(min_length=1)]
+
 
 class LabelSettings(BaseModel):
-    """What a label of an issue chooses."""
+    """What a label of an issue chooses; also as one text: `agent=fixer budget=3`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-    agent: str | None = None
-    node: str | None = None
+    agent: _Word | None = None
+    node: _Word | None = None
     budget: Money | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_text(cls, said: object) -> object:
+        words = said.split() if isinstance(said, str) else ()
+        return {word.partition("=")[0]: word.partition("=")[2] for word in words} if words else said
 
     def rule(self) -> LabelRule:
         """The form that decisions take."""

@@ -126,6 +126,16 @@ def test_labels_choose_agent_machine_and_budget_by_the_table_of_the_owner_alone(
     assert "label small chooses budget 0.5" in why and "root" not in why
 
 
+def test_a_label_is_also_set_as_one_text_and_what_it_cannot_choose_is_refused(shop: Shop) -> None:
+    said = {"by": "ana", "name": "shop", "labels": {"urgent bug": "agent=documenter budget=0.5"}}
+    told = shop.world.http.post("/v1/projects", said).json()["labels"]
+    assert told == {"urgent bug": {"agent": "documenter", "budget": "0.5"}}
+    for wrong in ("agent", "safety=full-auto", "budget=much", {"mode": "admin"}):
+        answer = shop.world.http.post("/v1/projects", {**said, "labels": {"x": wrong}})
+        assert answer.status_code in (400, 422), answer.text
+    assert shop.world.http.get("/v1/projects/shop").json()["labels"] == told
+
+
 def test_what_a_person_says_counts_more_than_a_label(shop: Shop) -> None:
     labelled(shop, "a", "b", a={"agent": "documenter"}, b={"agent": "scout"})
     answer = shop.work(agent="builder").json()

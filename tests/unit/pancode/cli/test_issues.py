@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
-from typer import BadParameter
 
 from pancode.cli import main
 from pancode.cli.face import Face
 from pancode.cli.issues import on
-from pancode.cli.project import label_rule
 from pancode.errors import ExitCode, UsageError
 
 
@@ -49,13 +47,3 @@ def test_a_plan_comes_first_and_nothing_is_built(
 def test_what_belongs_to_the_work_is_no_part_of_a_plan(more: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="a plan has its own agent"):
         on("SHOP-12", plans=True, face=Face(as_json=False), **more)
-
-
-def test_a_label_may_have_blanks_and_choose_nothing() -> None:
-    assert label_rule("urgent bug agent=fixer budget=3") == (
-        "urgent bug",
-        {"budget": "3", "agent": "fixer"},
-    )
-    with pytest.raises(BadParameter, match="no label"):
-        label_rule("agent=a")
-    assert label_rule("size=big") == ("size=big", {})
