@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from tests.e2e.owner import Owner
+from tests.e2e.owner import Owner, until
 
 pytestmark = pytest.mark.slow
 
@@ -61,9 +61,17 @@ def test_a_workspace_keeps_its_files_when_its_machine_is_replaced(fleet: Owner) 
     chain = {"defaults": {"runtime": "shell", "workspace": "login"}, "steps": steps}
     (top / "chain.yaml").write_text(json.dumps(chain))
     fleet.run("chain", "chain.yaml", cwd=top, timeout_s=120).ok()
-    (row,) = fleet.ask("workspace", "ls")["workspaces"]
+    row = fleet.ask("workspace", "show", "login")
     last = fleet.ask("runs", "show", row["last"])
     assert (row["count"], row["dirty"], last["answer"].strip()) == (4, 3, "two"), row
+    fires = ("--at", "2099-01-01 08:00", "--runtime", "shell", "--workspace", "login", "cat three.txt")
+    fleet.run("schedule", "add", "later", *fires, cwd=top).ok()
+    fleet.run("schedule", "run", "later").ok()
+    until(lambda: fleet.ask("workspace", "show", "login")["count"] == 5, "the schedule begins there", 60)
+    row = fleet.ask("workspace", "show", "login")
+    until(lambda: fleet.show(row["last"])["outcome"], "its run ends", 60)
+    assert fleet.show(row["last"])["answer"].strip() == "two"
+    fleet.run("schedule", "rm", "later").ok()
     refused = fleet.run("workspace", "rm", "login")
     assert refused.code == 5 and "one.txt, three.txt, two.txt" in refused.err
     fleet.run("land", row["last"], "--branch", "feature/login", cwd=top).ok()
