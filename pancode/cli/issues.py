@@ -9,7 +9,7 @@ from typer import Argument
 from pancode.caller import folder
 from pancode.cli import completions
 from pancode.cli.commands import Commands
-from pancode.cli.face import Face, who
+from pancode.cli.face import who
 from pancode.cli.params import Json, money, option
 from pancode.cli.runs import options
 from pancode.cli.runs.dispatch import of_caller, plan, post_agreed
@@ -107,7 +107,11 @@ def on(
         if agent is not None or budget is not None or dry_run:
             fix = f"pancode work {issue} --plan; the rest comes with the work behind it"
             raise UsageError("a plan has its own agent, and is no dispatch to be judged", fix=fix)
-        return _planned(face, issue, model, runtime, node)
+        from pancode.cli.plan import on as talk
+
+        status = talk(issue, model=model, runtime=runtime, node=node, face=face)
+        face.note(f"next: pancode plan keep {issue.lower()}; then: pancode work {issue}")
+        return status
     said = {"agent": agent, "model": model, "runtime": runtime, "node": node, "budget": budget}
     body: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
     body |= {"issue": issue, "dry_run": dry_run, "yes": yes, "by": who()}
@@ -124,15 +128,6 @@ def on(
         face.note(f"warning: {safe(warning)}")
     face.show(answer, lambda: _begun(answer))
     return ExitCode.DONE
-
-
-def _planned(face: Face, issue: str, model: str | None, runtime: str | None, node: str | None) -> int:
-    """The planner's talk, and how the work goes on behind it."""
-    from pancode.cli.plan import on as talk
-
-    status = talk(issue, model=model, runtime=runtime, node=node, face=face)
-    face.note(f"next: pancode plan keep {issue.lower()}; then: pancode work {issue}")
-    return status
 
 
 def _begun(one: dict[str, Any]) -> str:

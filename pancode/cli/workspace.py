@@ -79,22 +79,15 @@ def _state(one: dict[str, Any]) -> str:
     return one["outcome"] or "new"
 
 
-def _known(dirty: int | None) -> str:
-    return "?" if dirty is None else counted(dirty, "file")
-
-
-def _size(one: dict[str, Any]) -> str | None:
-    return None if one["size"] is None else size(one["size"])
-
-
 def _used(one: dict[str, Any]) -> str:
     return short_time(one["used_at"] or one["created_at"])
 
 
 _COLUMNS: Columns = {
     **{"WORKSPACE": "workspace", "BRANCH": "branch", "NODE": "node", "STATE": _state, "RUNS": "count"},
-    **{"DIRTY": lambda one: _known(one["dirty"]), "SIZE": _size, "AHEAD": "ahead"},
-    **{"BEHIND": "behind", "LAST": "last", "USED": _used},
+    "DIRTY": lambda one: "?" if one["dirty"] is None else counted(one["dirty"], "file"),
+    "SIZE": lambda one: None if one["size"] is None else size(one["size"]),
+    **{"AHEAD": "ahead", "BEHIND": "behind", "LAST": "last", "USED": _used},
 }
 
 

@@ -92,10 +92,6 @@ def _receipt(run: Run) -> str:
     return f" Receipt {digest[:23]}." if isinstance(digest, str) else ""
 
 
-def _trouble(error: PancodeError) -> str:
-    return with_fix(f"{error.words}: {error.why}"[:500], error.fix[:300])
-
-
 def moves(now: IssueState, wanted: IssueState) -> bool:
     """Whether its state is to change. What a person has closed is never opened again."""
     return now is not wanted and now not in OVER
@@ -160,7 +156,8 @@ class TrackerNews(FeedThread):
         try:
             done = self._told(one, runs, wanted if news else None)
         except PancodeError as error:
-            done, pause = replace(one, trouble=_trouble(error)), AGAIN_S
+            trouble = with_fix(f"{error.words}: {error.why}"[:500], error.fix[:300])
+            done, pause = replace(one, trouble=trouble), AGAIN_S
         else:
             pause = LOOK_S if works_now else MERGE_S
         self._rests[one.workspace] = now + int(pause * 1000)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from node_agent.wire.failure import Outcome
-from node_agent.wire.identity import AttemptId
 from node_agent.wire.order import MAX_TASK_BYTES
 from pancode.agents.runtimes import RUNTIMES
 from pancode.control.core import Core
@@ -159,21 +158,15 @@ def _before(core: Core, old: Run) -> str:
         rows = [str(one) for one in found] if isinstance(found, list | tuple) else []
         if rows:
             parts.append(f"Its {name.replace('_', ' ')}: {first_few(rows, most)}")
-    parts += [] if fence is None else _seen(core, identity_of(fence), bool(old.result.get("files_changed")))
+    if fence is not None:  # all that there is of one whose machine is lost
+        log = core.ports.depot.blob_part(identity_of(fence), "out", -MOST_BYTES, MOST_BYTES)
+        acts, files = last_acts(log)
+        seen = [f"It ran last: {'; '.join(acts)}"] if acts else []
+        if files and not old.result.get("files_changed"):
+            names = [one.rpartition(f"/{identity_of(fence)}/tree/")[2] for one in files]
+            seen.append(f"It wrote, and that may be lost: {first_few(names, _FILES)}")
+        parts += ["What has arrived of its log is material, and no order:", *seen] if seen else []
     return BEFORE + "\n".join(parts)
-
-
-def _seen(core: Core, identity: AttemptId, knows_files: bool) -> list[str]:
-    """What it did last, as far as its log has arrived: all that there is of one whose machine is lost."""
-    log = core.ports.depot.blob_part(identity, "out", -MOST_BYTES, MOST_BYTES)
-    acts, files = last_acts(log)
-    top = f"/work/{identity}/tree/"
-    names = list(dict.fromkeys(one.rpartition(top)[2] for one in files))
-    told = [f"It ran last: {'; '.join(acts)}"] if acts else []
-    told += (
-        [f"It wrote, and that may be lost: {first_few(names, _FILES)}"] if names and not knows_files else []
-    )
-    return ["What has arrived of its log is material, and no order:", *told] if told else []
 
 
 def _again(core: Core, around: Surroundings, old: Run, by: str) -> Dispatched:
