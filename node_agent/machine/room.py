@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import threading
 from contextlib import suppress
@@ -14,6 +15,8 @@ from node_agent.wire.node import RoomFact
 FOLDERS = ("work", "mirrors", "cache", "sessions", "salvage", "journal", "bundles")
 EVERY_MS, MOST_S = 900_000, 600.0
 MOST_COPIES = 64
+MOST_TOLD = 16
+_ATTEMPT = re.compile(r"work/r-[a-z0-9.-]{1,80}")
 _KIB = 1024
 
 
@@ -37,7 +40,7 @@ class DiskUse:
         self._known: tuple[RoomFact, ...] = ()
 
     def look(self) -> tuple[RoomFact, ...]:
-        """The largest first; empty until the first measure is done. Never waits."""
+        """The folders, the largest first, then those of attempts; empty until it is measured. Never waits."""
         if not self._measures.is_alive() and self._clock.mono_ms() >= self._due_ms:
             self._due_ms = self._clock.mono_ms() + EVERY_MS
             self._measures = threading.Thread(target=self._measure, daemon=True)
@@ -48,7 +51,7 @@ class DiskUse:
         there = [name for name in FOLDERS if (self._home / name).is_dir()]
         with suppress(OSError, subprocess.TimeoutExpired):  # no `du` here: nothing is told
             done = subprocess.run(
-                ("du", "-sk", "--", *there),
+                ("du", "-kd1", "--", *there),
                 cwd=self._home,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -60,5 +63,10 @@ class DiskUse:
 
 def _read(text: str) -> tuple[RoomFact, ...]:
     rows = (line.partition("\t") for line in text.splitlines())
-    found = [RoomFact(what=name, bytes=int(kib) * _KIB) for kib, _, name in rows if kib.isdigit()]
-    return tuple(sorted(found, key=lambda one: -one.bytes))
+    known = ((int(kib), name) for kib, _, name in rows if kib.isdigit())
+    found = [
+        RoomFact(what=name, bytes=kib * _KIB)
+        for kib, name in known
+        if name in FOLDERS or _ATTEMPT.fullmatch(name)
+    ]
+    return tuple(sorted(found, key=lambda one: ("/" in one.what, -one.bytes))[:MOST_TOLD])

@@ -156,7 +156,8 @@ class NodeFacts(model.WireModel):
     repositories: Annotated[tuple[model.Name, ...], model.Few(64)] = ()
     """Of which it has a copy, the one used last first."""
     room: Annotated[tuple[RoomFact, ...], model.Few(16)] = ()
-    """What fills its disk, the largest first; empty: not measured yet."""
+    """What fills its disk, the largest first, and behind that `work/ID` of attempts; empty: not measured
+    yet."""
     variables: Annotated[tuple[model.Name, ...], model.Few(MOST_VARIABLES)] | None = None
     """The names, never the values, of its variables and secrets that have a value now; None: it does not tell
     them, as an older node agent, or one that has more."""

@@ -141,11 +141,11 @@ class WorkOptions:
         tool="program: claude, codex, gemini, opencode, copilot, native, shell ...",
     )
     workspace: Name | None = _where(
-        "A snapshot of this repository (default), an empty folder, or (dispatch, chat, lane) a workspace.",
+        "A snapshot of this repository (default), an empty folder, or a workspace by its name.",
         "git|none|NAME",
-        words=("git", "none"),
         kept="workspace.kind",
-        tool="git: the repository with its uncommitted changes; none: an empty folder",
+        tool="git: the repository with its uncommitted changes; none: an empty folder; or, not in a batch or "
+        "race, a workspace of the user by its name (see workspaces)",
     )
     budget: Money | None = option(
         "The most that it may cost: a run with all its attempts, a session with all its sittings.",

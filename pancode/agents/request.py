@@ -30,6 +30,15 @@ EXPECTED, EXPLORES = "expected", "explore"
 """Terms of a run: the evidence of its estimate in words; its share of exploration, if an unusual one."""
 
 
+FILES = ("git", "none")
+"""What `--workspace` may say besides the name of a workspace."""
+
+
+def workspace_in(asked: object) -> str | None:
+    """The name of the workspace that is asked for; None: none by its name."""
+    return str(asked) if asked and asked not in FILES else None
+
+
 @dataclass(frozen=True, slots=True)
 class ExpectedWork:
     """What a run is expected to need, and the evidence in words. `usd` None: no cost is known."""

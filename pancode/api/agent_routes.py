@@ -89,7 +89,7 @@ def _prompt(context: ApiContext, call: ApiCall) -> PromptAnswer:
     mode = _one_of(Mode, call.query.get("mode"), defaults.mode)
     safety = _one_of(Safety, call.query.get("safety"), defaults.safety)
     task = call.query.get("task") or ""
-    prd = "" if project is None else around.told_prd(project)
+    prd = "" if project is None else around.prd_for_agents(project)
     told = fitted(agent, Situation(mode, safety, runtime, around.rules(project), prd=prd), task, window)
     return {
         "agent": agent.name,

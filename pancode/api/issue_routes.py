@@ -17,7 +17,7 @@ from pancode.api.request.bodies import ActBody, CallerSettings, Name, Usd
 from pancode.api.routing import ApiCall, Verb
 from pancode.api.run_routes import rehearsed
 from pancode.api.workspace_routes import top_of
-from pancode.code.tracker.issues import Issue, place_of
+from pancode.code.tracker.issues import Issue, place_of, shortened
 from pancode.code.tracker.planning import MOST_QUESTIONS, keeping, place
 from pancode.code.tracker.working import IssueWorkShape, asked, look, newest, start, status
 from pancode.config.projects import project_among
@@ -143,7 +143,7 @@ def _issue(context: ApiContext, call: ApiCall) -> IssueAnswer:
     """One issue, asked of its tracker."""
     around = context.coordinator.around({})
     project, issue = look(around, context.coordinator.trackers, call.path["issue"])
-    return {**_shape(issue), "project": project.name, "text": issue.text}
+    return {**_shape(issue), "project": project.name, "text": shortened(issue.text)}
 
 
 def _shape(one: Issue) -> IssueShape:
@@ -184,11 +184,11 @@ def _work(context: ApiContext, call: ApiCall) -> IssueWorkAnswer:
     request = request_from({**said, "confirmed": body.yes, "preset": body.preset or ""}, body.by)
     about = {"issue": issue.ref, "title": issue.title, "url": issue.url}
     if body.dry_run:
-        request = asked(issue, request, around, project)
+        request, labels = asked(issue, request, around, project)
         report = rehearsed(context, around, request, None)
-        shown = {"workspace": issue.ref.lower(), "task": request.task, "report": report}
+        shown = {"workspace": issue.ref.lower(), "task": request.task, "report": report, "warnings": labels}
         return cast("IssueWorkAnswer", {**about, **shown})
-    name, begun = start(context.core, around, project, issue, request, body.node)
+    name, begun = start(context.core, around, project, issue, request)
     return cast("IssueWorkAnswer", {**about, "workspace": name, **queued(begun)})
 
 

@@ -22,6 +22,7 @@ from pancode.api.routing import ApiCall, AtDoor, RemovedAnswer, Verb
 from pancode.api.schedule_routes import public_base
 from pancode.api.workspace_routes import top_of
 from pancode.code.tracker.issues import TrackerKind, place_of, tracker_of
+from pancode.config.projects import LabelSettings
 from pancode.control.projects import (
     NamedProject,
     meant,
@@ -58,8 +59,11 @@ class ProjectShape(TypedDict):
     tracker: str
     work_label: str
     work_people: list[str]
-    prd: str
-    """The file below its top that tells what it is to become, as it is now; empty: none is there."""
+    labels: dict[str, dict[str, str]]
+    """By a label of an issue the agent, node and budget that it chooses."""
+    prd: str | None
+    """The file below its top that tells what it is to become, as it is now; empty: none is there; null: the
+    list was asked for without `prd`, for which folders are read."""
     there: bool
     notes: NotRequired[list[str]]
 
@@ -108,6 +112,7 @@ class ProjectBody(ActBody):
     `budget`: the most of a run in USD. `verify`: its gates. `prefix`: MIN of the issue MIN-123;
     with a tracker that of Linear's team, or the letters of its name, where none is said.
     `work_label`: an open issue with it begins by itself if one of `work_people` has it or wrote it.
+    `labels`: by a label of an issue what it chooses; they take the place of those of before.
     `prd`: the file that tells what it is to become, below its top or by its whole path; empty: look for it.
     """
 
@@ -123,14 +128,15 @@ class ProjectBody(ActBody):
     tracker: Fact | None = None
     work_label: Fact | None = None
     work_people: Annotated[tuple[Name, ...], Field(max_length=50)] | None = None
+    labels: Annotated[dict[Fact, LabelSettings], Field(max_length=50)] | None = None
     prd: Fact | None = None
 
 
-@Verb("GET /v1/projects", command="project ls")
+@Verb("GET /v1/projects", command="project ls", query=("prd",))
 def _list(context: ApiContext, call: ApiCall) -> ProjectsAnswer:
     """Repositories with a name and defaults."""
-    around = context.coordinator.around({})
-    return {"projects": [_shape(around, one) for one in around.projects().values()]}
+    around, looks = context.coordinator.around({}), "prd" in call.query
+    return {"projects": [_shape(around, one, looks) for one in around.projects().values()]}
 
 
 @Verb("GET /v1/projects/{project}", command="project show")
@@ -198,6 +204,8 @@ def _changed(old: NamedProject, body: ProjectBody) -> NamedProject:
         place = tracker_of(body.tracker)
         team = place.repository.name if place.kind is TrackerKind.LINEAR else old.name
         said.setdefault("prefix", old.prefix or re.sub(r"[^A-Za-z0-9]|^[0-9]+", "", team)[:32].upper())
+    if body.labels is not None:
+        said["labels"] = {label: rule.rule() for label, rule in body.labels.items()}
     if body.verify is not None:
         said["verify"] = tuple(split_words(one, "the gate") for one in body.verify)
     return replace(old, **said)
@@ -224,14 +232,16 @@ def _plain(one: NamedProject) -> dict[str, Any]:
         "tracker": one.tracker,
         "work_label": one.work_label,
         "work_people": list(one.work_people),
+        "labels": {label: rule.said() for label, rule in one.labels.items()},
         "prd": one.prd,
     }
 
 
-def _shape(around: Surroundings, one: NamedProject) -> ProjectShape:
+def _shape(around: Surroundings, one: NamedProject, looks: bool = True) -> ProjectShape:
     """For faces. `there`: a repository lies at its path."""
     there = os.path.exists(os.path.join(one.path, ".git"))
-    return cast("ProjectShape", {**_plain(one), "prd": around.prd(one.path, one.prd), "there": there})
+    prd = around.prd(one.path, one.prd) if looks else None
+    return cast("ProjectShape", {**_plain(one), "prd": prd, "there": there})
 
 
 def _secret_of(project: str) -> str:

@@ -59,7 +59,10 @@ class OpenBody(ActBody):
 
 
 class RepairBody(ActBody):
-    """`repository`: where it is now. `node`: the machine from now on; `any`: whichever is free."""
+    """`repository`: where it is now. `node`: the machine from now on; `any`: whichever is free.
+
+    Without both it does what the workspace's problems say under `does`.
+    """
 
     repository: Folder | None = None
     node: Name | None = None
@@ -132,10 +135,11 @@ def _open(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
 
 @Verb("POST /v1/workspaces/{workspace}/repair", RepairBody, "workspace repair", right=OPERATES)
 def _repair(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
-    """Give it its repository or another machine."""
+    """Give it its repository or another machine, and mend what its problems say."""
     body: RepairBody = call.body
     top = None if body.repository is None else top_of(context, body.repository)
-    repair(context.core, call.path["workspace"], body.by, top, body.node)
+    around = context.coordinator.around({})
+    repair(context.core, around, call.path["workspace"], body.by, top, body.node)
     return _show(context, call)
 
 

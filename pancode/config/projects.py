@@ -5,15 +5,37 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pancode.code.git.safe import Git, GitFailure, GitRefusal, safe_env
 from pancode.code.landing.forge import repository_of
 from pancode.config.values import Commands, FilePath, Labels, Money, Texts
-from pancode.control.projects import SETTING_OF, NamedProject
+from pancode.control.projects import SETTING_OF, LabelRule, NamedProject
 from pancode.core.names import PRDS
 from pancode.errors import UsageError
+
+_Word = Annotated[str, Field(min_length=1)]
+
+
+class LabelSettings(BaseModel):
+    """What a label of an issue chooses; also as one text: `agent=fixer budget=3`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    agent: _Word | None = None
+    node: _Word | None = None
+    budget: Money | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_text(cls, said: object) -> object:
+        words = said.split() if isinstance(said, str) else ()
+        return {word.partition("=")[0]: word.partition("=")[2] for word in words} if words else said
+
+    def rule(self) -> LabelRule:
+        """The form that decisions take."""
+        return LabelRule(**dict(self))
 
 
 class ProjectSettings(BaseModel):
@@ -32,6 +54,7 @@ class ProjectSettings(BaseModel):
     tracker: str = ""
     work_label: str = ""
     work_people: Texts = ()
+    labels: dict[str, LabelSettings] = {}
     prd: str = ""
 
     def named(self, name: str) -> NamedProject:
@@ -41,6 +64,7 @@ class ProjectSettings(BaseModel):
             "path": os.path.expanduser(self.path),
             "require": dict(self.require or {}),
             "work_people": self.work_people,
+            "labels": {label: one.rule() for label, one in self.labels.items()},
         }
         return NamedProject(name, **said)
 

@@ -159,7 +159,7 @@ class FileSurroundings:
         """The file that tells what the repository is to become; empty: none is there."""
         return prd_of(project, named)
 
-    def told_prd(self, project: str) -> str:
+    def prd_for_agents(self, project: str) -> str:
         """The same, as far as agents are told of it."""
         known = self.loaded(project).project
         found = "" if known is None else prd_of(project, known.prd)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 
 from pancode.core.names import not_found
@@ -23,6 +23,20 @@ SETTING_OF = {
 
 
 @dataclass(frozen=True, slots=True)
+class LabelRule:
+    """What a label of an issue chooses for the work on it; None: it does not choose that."""
+
+    agent: str | None = None
+    node: str | None = None
+    budget: Decimal | None = None
+    """The most of a run in USD; more than a run there may cost anyway does not count."""
+
+    def said(self) -> dict[str, str]:
+        """What it chooses, as settings and faces have it."""
+        return {name: f"{one}" for name, one in asdict(self).items() if one is not None}
+
+
+@dataclass(frozen=True, slots=True)
 class NamedProject:
     """One project. `path`: its repository on the coordinator's machine; `remote`: the address of that
     repository, by which a clone of it is the same project. None: the project does not set the field.
@@ -30,6 +44,7 @@ class NamedProject:
     `prefix`: MIN of the issue MIN-123. `linear_id`, `linear_name`: the project in Linear.
     `tracker`: where its issues are, as `github:OWNER/REPO`. An open issue with the label `work_label` begins
     by itself if one of `work_people`, by their names there, has it or wrote it; without both none does.
+    `labels`: by a label of an issue what it chooses; any other label chooses nothing.
     `prd`: the file below its top that tells what it is to become; empty: it is looked for.
     """
 
@@ -47,6 +62,7 @@ class NamedProject:
     tracker: str = ""
     work_label: str = ""
     work_people: tuple[str, ...] = ()
+    labels: Mapping[str, LabelRule] = field(default_factory=dict)
     prd: str = ""
 
 

@@ -129,7 +129,7 @@ class Surroundings(Protocol):
         """The file below the repository's top that tells what it is to become: `named`, else the first of
         PRDS that is there; empty: none is."""
 
-    def told_prd(self, project: str) -> str:
+    def prd_for_agents(self, project: str) -> str:
         """The same, as far as agents are told of it: the repository is one of the user's projects, a snapshot
         has the file, and it is no README that nobody has named."""
 

@@ -393,7 +393,8 @@ class DepotPort(Protocol):
         """Whether that log is on disk, complete to its digest."""
 
     def blob_part(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:
-        """Up to `limit` bytes of that log; empty when there are none."""
+        """Up to `limit` bytes of that log; empty when there are none. An `offset` below 0 counts from the end
+        of what has arrived."""
 
 
 class Epochs(Protocol):

@@ -119,7 +119,8 @@ class Workflow(Record):
     board: dict[str, object] = field(default_factory=dict)
     """By `NAMESPACE/KEY`: the value that its workers share, which run and step wrote it, and when."""
     lane: dict[str, object] = field(default_factory=dict)
-    """Of a lane: `defaults` of its items, `goes_on` after one that failed, `paused` and by whom."""
+    """Of a lane: `defaults` of its items, `goes_on` after one that failed, `paused` and by whom,
+    `stands`: the `run` of the item at which it waits for a person, and `what` that is in words."""
 
 
 @dataclass(frozen=True, slots=True)

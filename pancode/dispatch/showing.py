@@ -43,7 +43,7 @@ def hidden_by(rules: Rules) -> Callable[[str], bool]:
 def prd_for(depot: DepotPort, around: Surroundings, project: str, begins: Beginning | None) -> str:
     """The file that tells what the project is to become, if the run has it in its checkout and may read it;
     else empty. `begins`: the earlier result at which it begins."""
-    found = around.told_prd(project)
+    found = around.prd_for_agents(project)
     if not found or hidden_by(around.rules(project))(found):
         return ""
     there = begins is None or depot.read_file(begins.repo, begins.commit, found, MOST) is not None

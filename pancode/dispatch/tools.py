@@ -14,10 +14,12 @@ from pancode.control.core import Core
 from pancode.core.ports import Transaction
 from pancode.core.records import Setting
 from pancode.core.terms import GivenSkills
+from pancode.core.values import replace
 from pancode.skills.tool import SoundTool
 
-PROPOSED, KEPT = "proposed-tool:", "kept-tool:"
-"""How the durable settings begin that hold them."""
+PROPOSED, FILES, KEPT = "proposed-tool:", "proposed-files:", "kept-tool:"
+"""How the durable settings begin that hold them. The files of a proposal stand apart: each look at the inbox
+reads the other one."""
 MOST = 200
 SPARE_S = 60
 """Of a trial, beside the time of each test."""
@@ -29,7 +31,7 @@ class ToolRow:
     """A tool of a project. `run`: that has proposed it; `trial`: the newest run that has tried it, or empty.
 
     `by`: who has kept it; empty: nobody. `packed`: the files as proposed, or as they are laid; `digest`: of
-    these. `signed`: the coordinator's word that it was kept.
+    these. `signed`: the coordinator's word that it was kept. `problem`: why nobody can try it.
     """
 
     project: str
@@ -41,6 +43,7 @@ class ToolRow:
     trial: str = ""
     by: str = ""
     signed: str = ""
+    problem: str = ""
 
     def said(self) -> bytes:
         """What the signature is of: the digest is that of the bytes."""
@@ -49,9 +52,20 @@ class ToolRow:
     def ordered(self) -> OrderedSkill:
         return OrderedSkill(name=f"{TOOL}{self.name}", digest=self.digest, place=TOOLS, packed=self.packed)
 
-    def setting(self) -> Setting:
-        place = _of(self.project) if self.by else f"{PROPOSED}{self.run}/"
-        return Setting(f"{place}{self.name}", asdict(self), self.at_ms, self.by or self.run)
+    def put(self, tx: Transaction) -> None:
+        """Write it; the files of a proposal only where it has them: they do not change."""
+        if self.by:
+            return tx.put(Setting(f"{_of(self.project)}{self.name}", asdict(self), self.at_ms, self.by))
+        name = f"{self.run}/{self.name}"
+        tx.put(Setting(f"{PROPOSED}{name}", {**asdict(self), "packed": ""}, self.at_ms, self.run))
+        if self.packed:
+            tx.put(Setting(f"{FILES}{name}", self.packed, self.at_ms, self.run))
+
+    def forget(self, tx: Transaction) -> None:
+        """Idempotent."""
+        places = (_of(self.project),) if self.by else (f"{PROPOSED}{self.run}/", f"{FILES}{self.run}/")
+        for place in places:
+            tx.delete(Setting, f"{place}{self.name}")
 
 
 def _of(project: str) -> str:
@@ -63,6 +77,12 @@ def rows(tx: Transaction, begin: str) -> list[ToolRow]:
     found = (tx.get(Setting, *key) for key in tx.starting(Setting, begin, MOST))
     every = [ToolRow(**one.value) for one in found if one is not None and isinstance(one.value, dict)]
     return sorted(every, key=lambda one: one.at_ms)
+
+
+def whole(tx: Transaction, row: ToolRow) -> ToolRow:
+    """It with its files."""
+    files = None if row.packed else tx.get(Setting, f"{FILES}{row.run}/{row.name}")
+    return row if files is None else replace(row, packed=str(files.value))
 
 
 def kept_rows(tx: Transaction, project: str | None) -> list[ToolRow]:

@@ -6,7 +6,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import cast
 
-from pancode.agents.request import DispatchRequest
+from pancode.agents.request import FILES, DispatchRequest, workspace_in
 from pancode.control.projects import meant, moved
 from pancode.control.surroundings import Surroundings
 from pancode.control.work import Work
@@ -21,8 +21,8 @@ from pancode.life.continuing import beginning, is_blocked, nexts
 PREFIX = "workspace:"
 """Of the durable settings that hold workspaces."""
 MOST = 1_000
-KINDS = ("git", "none")
-"""What `--workspace` may say besides a name."""
+TAKEN = "workspace_taken"
+"""The code of the refusal while somebody works there."""
 STAY = "# A person has this workspace open."
 """How the script of a run begins that only keeps the files of a workspace for a person."""
 LEFT = ".pancode/left"
@@ -50,6 +50,7 @@ class KeptWorkspace:
     """The facts of a workspace that its runs do not tell.
 
     `first`: its first run, from which the others go on; empty: it has none yet. `node` None: any machine.
+    `saved`: after a repair the run at whose files that first one begins; empty: a snapshot.
     """
 
     name: str
@@ -59,6 +60,7 @@ class KeptWorkspace:
     created_ms: int
     created_by: str
     first: str = ""
+    saved: str = ""
 
     def setting(self, changed_ms: int) -> Setting:
         """Its row."""
@@ -67,7 +69,7 @@ class KeptWorkspace:
 
 def workspace_name(text: str) -> str:
     """The name of a workspace as it is; UsageError for one that it cannot have."""
-    if _NAME.fullmatch(text) is None or text in KINDS or text.endswith((".", ".lock")) or ".." in text:
+    if _NAME.fullmatch(text) is None or text in FILES or text.endswith((".", ".lock")) or ".." in text:
         why = "it has up to 63 small letters, digits and . _ -, and is a part of the name of a branch"
         what = f"{text[:80]!r} cannot be the name of a workspace"
         raise UsageError(what, why=why, fix="take another name", code="bad_name")
@@ -90,7 +92,7 @@ def load(tx: Transaction, name: str) -> KeptWorkspace:
     """NotFoundError with the nearest name."""
     found = named(tx, name)
     if found is None:
-        raise not_found("workspace", name, (*known(tx), *KINDS), "pancode workspace ls")
+        raise not_found("workspace", name, (*known(tx), *FILES), "pancode workspace ls")
     return found
 
 
@@ -102,6 +104,12 @@ def runs_in(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
         found.append(run)
         run = tx.get(Run, nexts(run)[-1]) if nexts(run) else None
     return found
+
+
+def line_of(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
+    """Its runs, behind the one that a repair has saved."""
+    saved = tx.get(Run, workspace.saved) if workspace.saved else None
+    return [*([] if saved is None else [saved]), *runs_in(tx, workspace)]
 
 
 def at_its_place(around: Surroundings, request: DispatchRequest) -> DispatchRequest:
@@ -118,16 +126,17 @@ def at_its_place(around: Surroundings, request: DispatchRequest) -> DispatchRequ
     return request
 
 
-def at_workspace(tx: Transaction, request: DispatchRequest) -> DispatchRequest:
+def at_workspace(tx: Transaction, request: DispatchRequest, later: bool = False) -> DispatchRequest:
     """The request, if it names a workspace, at the files of its newest run and on its machine.
 
-    NotFoundError; RefusedError while somebody works there.
+    NotFoundError; RefusedError while somebody works there, unless it is only judged for `later`.
     """
-    if request.workspace in (None, *KINDS):
+    if (name := workspace_in(request.workspace)) is None:
         return request
-    workspace = load(tx, str(request.workspace))
-    runs = runs_in(tx, workspace)
-    must_be_free(workspace.name, runs)
+    workspace = load(tx, name)
+    runs = line_of(tx, workspace)
+    if not later:
+        must_be_free(workspace.name, runs)
     placed = replace(
         request,
         workspace="git",
@@ -138,7 +147,9 @@ def at_workspace(tx: Transaction, request: DispatchRequest) -> DispatchRequest:
     )
     if not runs:
         return placed
-    return replace(placed, begins=beginning(runs[-1]), continues=runs[-1].id)
+    return replace(
+        placed, begins=beginning(runs[-1]), continues=runs[-1].id if workspace.first else placed.continues
+    )
 
 
 def is_stay(run: Run) -> bool:
@@ -177,7 +188,7 @@ def must_be_free(name: str, runs: list[Run]) -> None:
             f"agent {last.agent} works there",
             f"pancode runs follow {last.id}; or end it: pancode runs stop {last.id}",
         )
-    raise RefusedError(f"workspace {name} is taken by {last.id}", why=why, fix=fix, code="workspace_taken")
+    raise RefusedError(f"workspace {name} is taken by {last.id}", why=why, fix=fix, code=TAKEN)
 
 
 def must_be_newest(tx: Transaction, name: str, old: str) -> bool:

@@ -68,7 +68,7 @@ CONFIG_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "projects",
         "The user's projects: repositories with a name, where they lie, and the defaults of work there.",
-        lambda call: call.client.get("/v1/projects"),
+        lambda call: call.client.get("/v1/projects", prd=1),
         "GET /v1/projects",
         group="settings",
     ),
@@ -219,9 +219,6 @@ _DISPATCH: Json = {
     "cwd": CWD,
     "project": string("instead of cwd: a project's name, or an issue of it (see projects)"),
     **WORK,
-    "workspace": string(
-        f"{WORK['workspace']['description']}; or a workspace of the user by its name (see workspaces)"
-    ),
     "dry_run": {"type": "boolean", "description": "judge by the ten gates, and start nothing"},
 }
 

@@ -15,7 +15,7 @@ from pancode.control.surroundings import Surroundings
 from pancode.control.work import Work, unit_of_work
 from pancode.core.names import not_found
 from pancode.core.ports import Transaction
-from pancode.core.records import EventKind, Run, Setting
+from pancode.core.records import EventKind, Run
 from pancode.core.values import replace
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.dispatch.tools import (
@@ -27,6 +27,7 @@ from pancode.dispatch.tools import (
     kept_rows,
     rows,
     trial_request,
+    whole,
 )
 from pancode.errors import ConflictError, RefusedError, UsageError
 from pancode.life.changes import Happened
@@ -76,17 +77,18 @@ def keep_proposed(work: Work, claims: Claims) -> None:
         return
     for one in claims.proposed:
         now = work.core.wall_ms()
-        work.tx.put(ToolRow(run.project, one.name, run.id, one.digest, one.packed, now).setting())
+        row = ToolRow(run.project, one.name, run.id, one.digest, one.packed, now)
+        replace(row, problem=_problem(row) or "").put(work.tx)
         work.tell(run.id, "tools", one.name, "proposed", f"pancode tools show {run.id} {one.name}")
     for old in rows(work.tx, PROPOSED)[: -MOST // 2]:
-        work.tx.delete(Setting, old.setting().name)
+        old.forget(work.tx)
 
 
 def tools(core: Core, project: str | None) -> list[ToolShape]:
     """Of this project, or of all: the kept ones first, then the proposed ones, the newest first."""
     with core.ports.ledger.transaction() as tx:
         asked = [row for row in reversed(rows(tx, PROPOSED)) if project in (None, row.project)]
-        return [_shape(core, tx, row) for row in (*kept_rows(tx, project), *asked)]
+        return [_shape(core, tx, whole(tx, row)) for row in (*kept_rows(tx, project), *asked)]
 
 
 def asked(core: Core, tx: Transaction) -> Iterator[BriefLine]:
@@ -137,7 +139,7 @@ def _state(core: Core, tx: Transaction, row: ToolRow) -> str:
         return "kept" if is_as_kept(core, row) else "changed"
     trial = tx.get(Run, row.trial) if row.trial else None
     if trial is None:
-        return "proposed" if _problem(row) is None else "not sound"
+        return "not sound" if row.problem else "proposed"
     if trial.outcome is None:
         return "on trial"
     if trial.outcome is Outcome.DONE:
@@ -159,7 +161,7 @@ def _row(tx: Transaction, run: str, name: str) -> ToolRow:
     found = next((one for one in asked if one.name == name), None)
     if found is None:
         raise not_found("tool", name, [one.name for one in asked], "pancode tools ls")
-    return found
+    return whole(tx, found)
 
 
 def try_it(core: Core, around: Surroundings, run: str, name: str, by: str) -> Dispatched:
@@ -170,7 +172,7 @@ def try_it(core: Core, around: Surroundings, run: str, name: str, by: str) -> Di
     tool = _tool(row)
     done = dispatch(core, around, trial_request(row, tool, by), None)
     with unit_of_work(core) as work:
-        work.tx.put(replace(_row(work.tx, row.run, name), trial=done.run.id).setting())
+        replace(_row(work.tx, row.run, name), trial=done.run.id).put(work.tx)
     return done
 
 
@@ -194,8 +196,8 @@ def keep(core: Core, run: str, name: str, digest: str, by: str) -> ToolShape:
         laid = tool.ordered()
         kept = replace(row, digest=laid.digest, packed=laid.packed, at_ms=core.wall_ms(), by=by)
         kept = replace(kept, signed=core.key.sign(PAYLOAD, kept.said()).model_dump_json())
-        work.tx.put(kept.setting())
-        work.tx.delete(Setting, row.setting().name)
+        kept.put(work.tx)
+        row.forget(work.tx)
         detail = {"tool": name, "digest": kept.digest, "project": row.project}
         work.audit("trust", "info", "tool kept", row.run, by=by, **detail)
         work.happened(Happened(EventKind.INBOX_ANSWERED, row.run))
@@ -208,7 +210,7 @@ def remove(core: Core, name: str, project: str, by: str) -> None:
         kept = {row.name: row for row in kept_rows(work.tx, project)}
         if name not in kept:
             raise not_found("tool", name, list(kept), "pancode tools ls")
-        work.tx.delete(Setting, kept[name].setting().name)
+        kept[name].forget(work.tx)
         work.audit("trust", "info", "tool removed", None, by=by, tool=name, project=project)
 
 
@@ -216,6 +218,6 @@ def put_aside(core: Core, run: str, name: str, by: str) -> None:
     """Ask nobody any more about the tool that this run proposes. NotFoundError."""
     with unit_of_work(core) as work:
         row = _row(work.tx, run, name)
-        work.tx.delete(Setting, row.setting().name)
+        row.forget(work.tx)
         work.audit("trust", "info", "tool put aside", row.run, by=by, tool=name, project=row.project)
         work.happened(Happened(EventKind.INBOX_ANSWERED, row.run))

@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from pancode.agents.request import DispatchRequest, plain, request_from
+from pancode.agents.request import DispatchRequest, plain, request_from, workspace_in
 from pancode.core.records import Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.errors import RefusedError, UsageError
 from pancode.workflow.step_work import check_places
@@ -188,6 +188,9 @@ def check(plan: WorkflowPlan) -> None:
     _check_cycle(plan.steps)
     for number, step in enumerate(plan.steps if plan.kind in IN_ORDER else ()):
         _check_task(f"steps.{number}.dispatch.task", step, plan.steps)
+    if plan.kind not in IN_ORDER and any(workspace_in(step.request.workspace) for step in plan.steps):
+        what = f"the tasks of a {plan.kind} begin side by side, and one at a time works in a workspace"
+        raise _wrong("steps", what, "take workspace out, or use a chain")
     if plan.kind not in IN_ORDER and any(step.needs for step in plan.steps):
         raise _wrong("steps", f"the steps of a {plan.kind} need no others", "take needs out, or use a graph")
     if (plan.kind is WorkflowKind.RACE) != bool(plan.race):
@@ -273,9 +276,17 @@ def _wrong(path: str, what: str, fix: str) -> UsageError:
 
 def sides_of(name: str, steps: Mapping[str, WorkflowStep], commits: Mapping[str, str]) -> tuple[str, ...]:
     """The needs that have left a result, without those whose result another of them goes on from."""
-    needs = [need for need in steps[name].needs if need in commits]
+    needs = [need for need in _bases(name, steps) if need in commits]
     carried = {one for need in needs for one in _carried(need, steps, commits) - {need}}
     return tuple(need for need in needs if need not in carried)
+
+
+def _bases(name: str, steps: Mapping[str, WorkflowStep]) -> list[str]:
+    """The needs at whose results it begins. A step in a workspace begins at the files there, which have the
+    results of those alone that work there, too."""
+    there = workspace_in(steps[name].request.get("workspace"))
+    needs = steps[name].needs
+    return [one for one in needs if there in (None, steps[one].request.get("workspace"))]
 
 
 def history_of(
@@ -298,5 +309,5 @@ def _carried(name: str, steps: Mapping[str, WorkflowStep], commits: Mapping[str,
         one = left.pop()
         if one not in found and one in commits:
             found.add(one)
-            left += steps[one].needs
+            left += _bases(one, steps)
     return found

@@ -59,10 +59,11 @@ class LogStreams:
             return 0
 
     def read(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:
-        """Up to `limit` bytes from `offset`; empty when there is nothing (yet)."""
+        """Up to `limit` bytes from `offset`, from the end if it is below 0; empty when there is nothing
+        (yet)."""
         try:
             with self.log(identity, name).open("rb") as file:
-                file.seek(offset)
+                file.seek(offset if offset >= 0 else max(0, self.size(identity, name) + offset))
                 return file.read(limit)
         except FileNotFoundError:
             return b""

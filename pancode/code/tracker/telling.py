@@ -7,7 +7,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from node_agent.wire.failure import Outcome
-from pancode.code.tracker.issues import MOST_TEXT, OVER, Issue, IssueState, Trackers, place_of
+from pancode.code.tracker.issues import (
+    MOST_TITLE,
+    OVER,
+    Issue,
+    IssueState,
+    Trackers,
+    place_of,
+    shortened,
+    words_of,
+)
 from pancode.code.tracker.working import IssueWork, forget, keep, runs_of, works
 from pancode.control.core import Core
 from pancode.control.feed_thread import FeedThread
@@ -15,7 +24,7 @@ from pancode.control.surroundings import Surroundings
 from pancode.core.records import Run, RunState
 from pancode.core.values import replace
 from pancode.dispatch.workspaces import KeptWorkspace
-from pancode.errors import PancodeError, UsageError
+from pancode.errors import PancodeError, UsageError, with_fix
 from pancode.essential import SOON_S
 from pancode.life.continuing import has_change, is_blocked
 from pancode.plain import counted, safe, unhidden
@@ -147,7 +156,8 @@ class TrackerNews(FeedThread):
         try:
             done = self._told(one, runs, wanted if news else None)
         except PancodeError as error:
-            done, pause = replace(one, trouble=f"{error.words}: {error.why}"[:500]), AGAIN_S
+            trouble = with_fix(f"{error.words}: {error.why}"[:500], error.fix[:300])
+            done, pause = replace(one, trouble=trouble), AGAIN_S
         else:
             pause = LOOK_S if works_now else MERGE_S
         self._rests[one.workspace] = now + int(pause * 1000)
@@ -172,12 +182,12 @@ class TrackerNews(FeedThread):
 
     def _changed(self, one: IssueWork, issue: Issue, runs: list[Run]) -> IssueWork:
         """Its agent learns once of each change of the issue's words, and of its end."""
-        words = f"{issue.title}\n{issue.text}"
+        words = words_of(issue)
         if words == one.text or issue.state in OVER:
             return one
         if runs and runs[-1].state is not RunState.ENDED:
-            text = f"{safe(issue.title)}\n{unhidden(issue.text)[:MOST_TEXT]}"
+            text = f"{safe(issue.title)[:MOST_TITLE]}\n{unhidden(shortened(issue.text))}"
             with suppress(UsageError):  # a script takes no words
                 self._tell(runs[-1].id, CHANGED.format(one.ref, text))
-            return replace(one, text=words, title=issue.title)
+            return replace(one, text=words, title=issue.title[:MOST_TITLE])
         return one

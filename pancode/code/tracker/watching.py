@@ -17,7 +17,7 @@ from pancode.essential import PeriodicThread
 log = logging.getLogger("pancode.trackers")
 LOOK_S = 120.0
 MOST_OPEN, MOST_AT_ONCE = 100, 3
-"""Open issues that are looked at, and begun at one look: a label on a hundred of them may be a mistake."""
+"""Open issues with the label that are looked at, and begun at one look: so many at once may be a mistake."""
 BY = "the tracker"
 
 
@@ -61,7 +61,7 @@ class IssueWatch(PeriodicThread):
         self._told.pop(project.name, None)
         for issue in self._new(found, project):
             try:
-                start(self._core, around, project, issue, request_from({}, BY), None)
+                start(self._core, around, project, issue, request_from({}, BY))
             except PancodeError as error:  # such as a ceiling that is reached: the next look tries again
                 forget(self._core, issue.ref.lower())
                 self._trouble(issue.ref, error)

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 
 from typing_extensions import TypedDict
 
 from pancode.agents.agents import DEFAULT_AGENT
 from pancode.agents.request import DispatchRequest
 from pancode.code.landing.pull_request import PullAsked
-from pancode.code.tracker.issues import OVER, Issue, TrackerKind, Trackers, number_of, place_of, task_of
+from pancode.code.tracker.issues import (
+    MOST_TITLE,
+    OVER,
+    Issue,
+    TrackerKind,
+    Trackers,
+    number_of,
+    place_of,
+    task_of,
+    words_of,
+)
 from pancode.control.core import Core
 from pancode.control.projects import NamedProject, meant, moved
 from pancode.control.run import at
@@ -22,7 +33,7 @@ from pancode.core.records import Run, RunState, Setting
 from pancode.core.values import replace
 from pancode.dispatch.dispatch import Dispatched, dispatch
 from pancode.dispatch.workspaces import KeptWorkspace, named, runs_in
-from pancode.errors import ConflictError
+from pancode.errors import ConflictError, RefusedError
 from pancode.life.continuing import is_blocked
 from pancode.runs.workspaces import branch_for, ensure, in_workspace
 
@@ -116,12 +127,43 @@ def look(around: Surroundings, trackers: Trackers, ref: str) -> tuple[NamedProje
     return project, trackers.issue(place_of(project), ref.upper())
 
 
+def by_labels(
+    issue: Issue, request: DispatchRequest, project: NamedProject, most: Decimal | None
+) -> tuple[DispatchRequest, tuple[str, ...]]:
+    """The request with what the owner lets the issue's labels choose, and what is to be said of it.
+
+    What the request says itself counts more. `most`: what a run there may cost; a label with more chooses
+    nothing. RefusedError where two labels contradict each other.
+    """
+    there, said = {one.lower() for one in issue.labels}, list[str]()
+    rules = {label: rule for label, rule in sorted(project.labels.items()) if label.lower() in there}
+    for what in ("agent", "node", "budget"):
+        if getattr(request, what) is not None:
+            continue
+        chosen = {label: getattr(rule, what) for label, rule in rules.items()}
+        chosen = {label: one for label, one in chosen.items() if one is not None}
+        for label in [label for label in chosen if what == "budget" and most is not None]:
+            if chosen[label] > most:
+                said.append(f"label {label} is not followed: ${chosen.pop(label)} is above ${most} a run")
+        if len(set(chosen.values())) > 1:
+            names, values = " and ".join(chosen), " and ".join(map(str, chosen.values()))
+            fix = f"take one of them from {issue.ref}, or say it: pancode work {issue.ref} --{what} ..."
+            why = f"they choose the {what}s {values}"
+            raise RefusedError(f"labels {names} contradict each other", why=why, fix=fix, code="labels")
+        for label, one in list(chosen.items())[:1]:
+            request = replace(request, **{what: one})
+            said.append(f"label {label} chooses {what} {one}")
+    return request, tuple(said)
+
+
 def asked(
     issue: Issue, request: DispatchRequest, around: Surroundings, project: NamedProject
-) -> DispatchRequest:
-    """The request with the issue as its task. No word of an issue chooses its agent."""
+) -> tuple[DispatchRequest, tuple[str, ...]]:
+    """The request with the issue as its task, and what its labels have chosen, in words. No other word of an
+    issue chooses anything. RefusedError as `by_labels`."""
+    request, said = by_labels(issue, request, project, around.defaults(project.path).per_run_usd)
     agent = request.agent or project.agent or around.defaults(project.path).agent or DEFAULT_AGENT
-    return replace(request, task=task_of(issue), of_project=project.name, agent=agent)
+    return replace(request, task=task_of(issue), of_project=project.name, agent=agent), said
 
 
 def begin(
@@ -142,9 +184,8 @@ def begin(
     with core.ports.ledger.transaction() as tx:
         kept = work_in(tx, name)
     if kept is None:
-        words = f"{issue.title}\n{issue.text}"
-        kind = place_of(project).kind
-        fresh = IssueWork(issue.ref, issue.title, issue.url, project.name, name, by, now, words, kind)
+        kind, title = place_of(project).kind, issue.title[:MOST_TITLE]
+        fresh = IssueWork(issue.ref, title, issue.url, project.name, name, by, now, words_of(issue), kind)
         with unit_of_work(core) as work:
             work.tx.put(fresh.setting(now))
             work.audit("people", "info", "work on an issue", None, by=by, issue=issue.ref, url=issue.url)
@@ -157,13 +198,20 @@ def start(
     project: NamedProject,
     issue: Issue,
     request: DispatchRequest,
-    node: str | None,
 ) -> tuple[str, Dispatched]:
-    """The workspace of this issue, and the run that works on it. As `begin`; and what admission says."""
-    request = asked(issue, request, around, project)
+    """The workspace of this issue, and the run that works on it. As `begin`; and what admission says.
+
+    What its labels have chosen is a warning, and stands in the story of the run.
+    """
+    node = request.node
+    request, said = asked(issue, request, around, project)
     name = begin(core, around, project, issue, request.created_by, node)
     request = in_workspace(core, around, replace(request, workspace=name))
-    return name, dispatch(core, around, request, None)
+    done = dispatch(core, around, request, None)
+    if said:
+        with unit_of_work(core) as work:
+            work.tell(done.run.id, "settings", "labels", "applied", "; ".join(said))
+    return name, replace(done, warnings=(*done.warnings, *said))
 
 
 class IssueWorkShape(TypedDict):

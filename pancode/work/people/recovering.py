@@ -9,7 +9,7 @@ from node_agent.wire.failure import Outcome
 from node_agent.wire.order import MAX_TASK_BYTES
 from pancode.agents.runtimes import RUNTIMES
 from pancode.control.core import Core
-from pancode.control.run import find_run, must_have_no_next, was_stopped
+from pancode.control.run import find_run, must_have_no_next, newest_fence, was_stopped
 from pancode.control.surroundings import Surroundings
 from pancode.core.ports import Transaction
 from pancode.core.records import Decision, Run, RunState
@@ -20,6 +20,8 @@ from pancode.errors import NotFoundError, PancodeError, RefusedError, UsageError
 from pancode.life.continuing import nexts
 from pancode.life.ends import GIVEN_UP
 from pancode.life.health import HealthRules
+from pancode.life.last_acts import MOST_BYTES, last_acts
+from pancode.life.orders import identity_of
 from pancode.plain import first_few
 from pancode.runs.retry import asked_again, dispatch_again, request_of
 from pancode.runs.workspaces import in_workspace
@@ -147,7 +149,7 @@ def _before(core: Core, old: Run) -> str:
     if RUNTIMES[old.runtime].own or old.takes_turns:
         return ""
     with core.ports.ledger.transaction() as tx:
-        story = tx.find(Decision, {"run": old.id}, order="number")
+        story, fence = tx.find(Decision, {"run": old.id}, order="number"), newest_fence(tx, old)
     events = [one for one in story if one.kind in _TOLD][-_LINES:]
     parts = [f"{old.id}, and ended: {old.outcome}: {old.reason}"]
     parts += [f"- {one.what}: {one.verdict}{': ' if one.detail else ''}{one.detail}" for one in events]
@@ -156,6 +158,14 @@ def _before(core: Core, old: Run) -> str:
         rows = [str(one) for one in found] if isinstance(found, list | tuple) else []
         if rows:
             parts.append(f"Its {name.replace('_', ' ')}: {first_few(rows, most)}")
+    if fence is not None:  # all that there is of one whose machine is lost
+        log = core.ports.depot.blob_part(identity_of(fence), "out", -MOST_BYTES, MOST_BYTES)
+        acts, files = last_acts(log)
+        seen = [f"It ran last: {'; '.join(acts)}"] if acts else []
+        if files and not old.result.get("files_changed"):
+            names = [one.rpartition(f"/{identity_of(fence)}/tree/")[2] for one in files]
+            seen.append(f"It wrote, and that may be lost: {first_few(names, _FILES)}")
+        parts += ["What has arrived of its log is material, and no order:", *seen] if seen else []
     return BEFORE + "\n".join(parts)
 
 

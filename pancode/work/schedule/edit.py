@@ -12,6 +12,7 @@ from pancode.core.values import replace
 from pancode.dispatch.admission import first_refused
 from pancode.dispatch.dispatch import dry_run
 from pancode.errors import ConflictError, UsageError
+from pancode.runs.workspaces import in_workspace
 from pancode.work.schedule import rows
 from pancode.work.schedule.decide import decide
 from pancode.work.schedule.pushes import HeadOf
@@ -142,6 +143,6 @@ def _refusals(core: Core, around: Surroundings, work: PlannedWork) -> list[str]:
         judged = [one for _, one in plan_dry(core, around, work.plan)]
     else:
         assert work.request is not None
-        judged = [dry_run(core, around, work.request)]
+        judged = [dry_run(core, around, in_workspace(core, around, work.request, later=True))]
     refused = (first_refused(one.verdicts) for one in judged)
     return [f"it would be refused now: {one.words}" for one in refused if one is not None]

@@ -15,6 +15,7 @@ from pancode.core.values import replace
 from pancode.dispatch.dispatch import dispatch
 from pancode.errors import PancodeError, UnavailableError
 from pancode.life.changes import occasion_of
+from pancode.runs.workspaces import in_workspace
 from pancode.work.schedule import rows
 from pancode.work.schedule.decide import decide, too_deep
 from pancode.work.schedule.happenings import facts_of, fits
@@ -114,7 +115,8 @@ class FiringStarter:
                 if wanted.plan is not None:
                     begin(self._core, around, replace(wanted.plan, id=firing.workflow))
                 elif wanted.request is not None:
-                    dispatch(self._core, around, wanted.request, None, firing.run)
+                    request = in_workspace(self._core, around, wanted.request)
+                    dispatch(self._core, around, request, None, firing.run)
             self._end(firing, FiringState.BEGUN)
         except UnavailableError:
             raise

@@ -13,12 +13,14 @@ from pancode.core.ports import Transaction
 from pancode.core.values import replace
 from pancode.dispatch.dispatch import new_id_in
 from pancode.errors import PancodeError, UnavailableError
+from pancode.life.changes import Happened
 from pancode.life.signals import LandingDue
 from pancode.runs import rounds
 from pancode.work.workflow import rows
 from pancode.work.workflow.results import StepResults, results_of
 from pancode.work.workflow.starting import StepStarter
 from pancode.work.workflow.workflow_receipts import sealed
+from pancode.workflow import lane
 from pancode.workflow.advance import OPEN, Advance, WorkflowView, advance, ended
 from pancode.workflow.plan import RaceRule
 
@@ -64,7 +66,7 @@ class Advancing:
                 return
             now = self._core.wall_ms()
             if view.workflow.kind is records.WorkflowKind.LANE:
-                return rows.write(work, view, _halted(view, why, now))
+                return rows.write(work, view, _standing(work, _halted(view, why, now)))
             steps = tuple(_failed(step, why, now) for step in view.steps)
             runs = tuple((str(s.run), why) for s in view.steps if s.run in view.runs and not s.state.is_over)
             workflow = replace(view.workflow, state=records.WorkflowState.FAILED, reason=why, finished_ms=now)
@@ -92,7 +94,7 @@ class Advancing:
             changed = (*(one for one in made.changed if one.name not in began), *began.values())
             steps = tuple(began.get(step.name, step) for step in made.steps)
             made = replace(made, steps=steps, changed=changed)
-            made = sealed(work, made)
+            made = _standing(work, sealed(work, made))
             rows.write(work, view, made)
             if made.ended and made.workflow.state is records.WorkflowState.DONE:
                 _land(work, made)
@@ -175,12 +177,31 @@ def _starting(step: records.WorkflowStep, run: str) -> records.WorkflowStep:
     return replace(step, state=records.WorkflowStepState.STARTING, run=run, runs=(*step.runs, run))
 
 
+def _standing(work: Work, made: Advance) -> Advance:
+    """A lane with the item at which it stands from now on; that it asks is told once."""
+    workflow = made.workflow
+    if workflow.kind is not records.WorkflowKind.LANE:
+        return made
+    bad = lane.stops_at(workflow, made.steps)
+    what = "" if bad is None else f"lane {workflow.name} stands at item {bad.name}: {bad.reason}"
+    now = None if bad is None else {"run": bad.run, "what": what}
+    if now == workflow.lane.get("stands"):
+        return made
+    if bad is not None:
+        told: dict[str, object] = {"kind": "lane", "words": what[:500]}
+        told["command"] = f"pancode lane show {workflow.name}"
+        work.happened(Happened(records.EventKind.INBOX_ITEM, bad.run, None, told))
+    return replace(made, workflow=replace(workflow, lane={**workflow.lane, "stands": now}))
+
+
 def _halted(view: WorkflowView, why: str, now_ms: int) -> Advance:
     """The lane pauses, and says why; the item that could not begin has failed."""
     paused = {"by": "PanCode", "at_ms": now_ms, "why": why}
     workflow = replace(view.workflow, lane={**view.workflow.lane, "paused": paused})
     starting = [step for step in view.steps if step.state is records.WorkflowStepState.STARTING]
-    return Advance(workflow, view.steps, tuple(_failed(step, why, now_ms) for step in starting))
+    failed = {step.name: _failed(step, why, now_ms) for step in starting}
+    steps = tuple(failed.get(step.name, step) for step in view.steps)
+    return Advance(workflow, steps, tuple(failed.values()))
 
 
 def _failed(step: records.WorkflowStep, why: str, now_ms: int) -> records.WorkflowStep:

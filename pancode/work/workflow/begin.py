@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from node_agent.wire.policy import Isolation
-from pancode.agents.request import DispatchRequest
+from pancode.agents.request import DispatchRequest, workspace_in
 from pancode.control.core import Core, decided
 from pancode.control.run_shapes import Json
 from pancode.control.surroundings import Surroundings
@@ -40,6 +40,7 @@ from pancode.dispatch.report import report
 from pancode.dispatch.resolve import Resolution
 from pancode.errors import PancodeError, RefusedError
 from pancode.life.decide import decide
+from pancode.runs.workspaces import in_workspace
 from pancode.work.workflow import rows
 from pancode.workflow.plan import IN_ORDER, SETTING, StepPlan, WorkflowPlan, check, needs_yes, reasons_to_ask
 from pancode.workflow.step_work import check_script, first_task
@@ -177,6 +178,20 @@ def request_of(plan: WorkflowPlan, step: StepPlan) -> DispatchRequest:
     return replace(request, task=first_task(request.task, plan.input))
 
 
+def at_its_place(
+    core: Core, around: Surroundings, request: DispatchRequest, cwd: str | None, later: bool = False
+) -> DispatchRequest:
+    """The request of a step, in the workspace that it names. As `in_workspace`; RefusedError for one of
+    another repository than that of its workflow: a file of a project reaches no other one."""
+    placed = in_workspace(core, around, request, later)
+    top = None if cwd is None else around.project_of(cwd)
+    if workspace_in(request.workspace) is not None and top not in (None, placed.project):
+        what = f"workspace {request.workspace} is of another repository than this workflow"
+        fix = f"begin it there: pancode -C {placed.project} ..."
+        raise RefusedError(what, why=f"{placed.project}, and not {top}", fix=fix, code="other_repository")
+    return placed
+
+
 def judge_again(core: Core, around: Surroundings, plan: WorkflowPlan, names: Collection[str]) -> None:
     """Judge these steps of a workflow that is to go on. PancodeError names the step."""
     for step in plan.steps:
@@ -187,7 +202,8 @@ def judge_again(core: Core, around: Surroundings, plan: WorkflowPlan, names: Col
 def judged_step(core: Core, around: Surroundings, plan: WorkflowPlan, step: StepPlan) -> ReadyStep:
     """Judged by the ten gates. PancodeError names the step; with `partial` the refusal is kept."""
     try:
-        asked = ask(core, around, request_of(plan, step), None)
+        request = at_its_place(core, around, request_of(plan, step), plan.cwd, later=bool(step.needs))
+        asked = ask(core, around, request, None)
         judged = decided(core.lists, core.lock, lambda: passed(core, around, asked))
         check_later(plan, step, judged)
     except PancodeError as error:
@@ -307,7 +323,8 @@ def plan_dry(core: Core, around: Surroundings, plan: WorkflowPlan) -> list[tuple
     judged = []
     for step in plan.steps:
         try:
-            one = dry_run(core, around, request_of(plan, step))
+            request = at_its_place(core, around, request_of(plan, step), plan.cwd, later=bool(step.needs))
+            one = dry_run(core, around, request)
             check_later(plan, step, one)
             judged.append((step, one))
         except PancodeError as error:
@@ -346,11 +363,13 @@ def begin(core: Core, around: Surroundings, plan: WorkflowPlan) -> BegunWorkflow
     """Queue the steps that need no other, all or none of them (`partial`: those that are admitted).
 
     All steps are judged, as far as a later one is known now. The refusal of one names it, and nothing begins.
+    One in a workspace begins by itself a moment later, since there is one writer at a time.
     """
     check(plan)
     asked, plan = plan, held(core, plan)
     judged = [_judged(core, around, plan, step, asked.steps[n]) for n, step in enumerate(plan.steps)]
-    ready = _with_snapshots(core, plan, [one for one in judged if not one.step.needs])
+    at_once = [one for one in judged if not (one.step.needs or workspace_in(one.step.request.workspace))]
+    ready = _with_snapshots(core, plan, at_once)
     begun = decided(
         core.lists, core.lock, lambda: commit(core, plan, _judged_again(core, around, plan, ready))
     )

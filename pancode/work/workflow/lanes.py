@@ -386,19 +386,23 @@ def show(core: Core, name: str) -> LaneShape:
 
 
 def asked(tx: Transaction) -> Iterator[BriefLine]:
-    """The lanes that stand at an item, by name: a person says how each goes on. `run`: of that item."""
+    """The lanes that stand at an item, by name: a person says how each goes on. `run`: of that item.
+
+    No item is read: each look at the inbox asks this.
+    """
     for name, workflow in sorted(_open(tx).items()):
-        bad = lane.stops_at(workflow, rows.steps_of(tx, workflow.id))
-        if bad is not None:
-            what = f"lane {name} stands at item {bad.name}: {bad.reason}"
-            yield {"run": bad.run, "what": what, "task": "", "command": f"pancode lane show {name}"}
+        stands: Any = workflow.lane.get("stands")
+        if stands:
+            command = f"pancode lane show {name}"
+            yield {"run": stands["run"], "what": stands["what"], "task": "", "command": command}
 
 
 def _shape(core: Core, workflow: Workflow) -> LaneShape:
     flow = workflows.show(core, workflow.id)
     with core.ports.ledger.transaction() as tx:
         steps = rows.steps_of(tx, workflow.id)
-        runs = [run for step in steps if not step.state.is_over and (run := tx.get(Run, str(step.run)))]
+        begun = [step.run for step in steps if step.run is not None and not step.state.is_over]
+        runs = [run for name in begun if (run := tx.get(Run, name))]
     by_name = {step["name"]: step for step in flow["steps"]}
     items: list[LaneItemShape] = [
         {

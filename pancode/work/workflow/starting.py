@@ -22,10 +22,10 @@ from pancode.dispatch.admission.safety import BREAKER_OPEN
 from pancode.dispatch.dispatch import AskedDispatch, ask, dry_run, passed, put_in_queue
 from pancode.dispatch.resolve import Resolution
 from pancode.dispatch.showing import change_shown, furnished, origin_of
+from pancode.dispatch.workspaces import TAKEN
 from pancode.errors import PancodeError, RefusedError, UnavailableError, with_fix
-from pancode.runs.workspaces import in_workspace
 from pancode.work.workflow import rows
-from pancode.work.workflow.begin import run_in
+from pancode.work.workflow.begin import at_its_place, run_in
 from pancode.work.workflow.results import StepResults
 from pancode.workflow.advance import LONGEST_HOLD_MS
 from pancode.workflow.lane import AGAIN_MS
@@ -40,7 +40,7 @@ from pancode.workflow.step_work import (
     verdict_front,
 )
 
-PASSES = frozenset({BREAKER_OPEN, "budget", "refused_budget", "refused_drain", "workspace_taken"})
+PASSES = frozenset({BREAKER_OPEN, "budget", "refused_budget", "refused_drain", TAKEN})
 """Codes of refusals that go away by themselves, so that an item of a lane waits."""
 SHORTEST_HOLD_MS = 1_000
 """The least wait of a step that a breaker holds up, before it is judged again."""
@@ -52,15 +52,15 @@ def not_begun(core: Core, step: WorkflowStep, error: PancodeError) -> None:
         now = work.tx.get(WorkflowStep, step.workflow, step.number)
         if now is None or not rows.is_starting(now, str(step.run)):
             return
-        waits = error.code == BREAKER_OPEN or (bool(now.item) and error.code in PASSES)
+        waits = error.code in (BREAKER_OPEN, TAKEN) or (bool(now.item) and error.code in PASSES)
         after = _held if waits else _refused
         rows.put_steps(work, replace(after(now, error, core.wall_ms()), run=None, runs=now.runs[:-1]))
 
 
 def _held(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowStep:
-    """A breaker is open: it waits for that, as a queued run does, and is judged again then.
+    """A breaker is open, or somebody works in its workspace: it waits for that, and is judged again then.
 
-    An item of a lane also waits for room in a budget, and for whoever works in its workspace.
+    An item of a lane also waits for room in a budget.
     """
     shortest = SHORTEST_HOLD_MS if error.code == BREAKER_OPEN else AGAIN_MS
     until = max(int(error.details.get(UNTIL_MS) or 0), now_ms + shortest)
@@ -133,13 +133,14 @@ class StepPreparer:
         # A script cannot read what a judge has said; it is a file there.
         front = "" if runtime.own else verdict_front(step, judge)
         work = step_work(step, workflow.input, results, front, has_files)
-        request = replace(request, task=work.task)
+        left = request.task.removeprefix(str(step.request["task"])) if request.in_workspace else ""
+        request = replace(request, task=f"{work.task}{left}")  # with what people have said there last
         if not has_files:
             return PreparedWork(request, runtime=runtime.name)
         files = {**work.files, **self._changes(step, runs, resolved.rules)}
         if judge is not None:
             files[f"{FOLDER}/verdict.json"] = json.dumps(judge.outputs.get("verdict"), indent=2).encode()
-        sides = self._sides(step, steps, runs)
+        sides = {} if request.in_workspace else self._sides(step, steps, runs)
         if not sides:
             return PreparedWork(request, runtime=runtime.name, files=files)
         wanted = replace(_wanted(step, steps, runs, sides, files), marked=bool(request.resolves))
@@ -262,8 +263,7 @@ class StepStarter:
         caller: dict[str, Any] = dict(item.get("caller") or workflow.caller)
         around = self._around(caller.get("settings") or {}, caller.get("preset"))
         request = replace(request_from(step.request, item.get("by") or workflow.created_by), cwd=workflow.cwd)
-        if item:
-            request = in_workspace(core, around, request)
+        request = at_its_place(core, around, request, workflow.cwd)
         request = ask(core, around, request, None).request  # with its project
         # Its program may be that of its agent or of the settings: who runs it is known once it is resolved.
         resolved = dry_run(core, around, request).resolution
