@@ -10,20 +10,18 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from node_agent.cli.logging_in import handed_on
 from node_agent.files.durable import write_atomic
 from node_agent.machine.discovery import search_path
 from node_agent.machine.home import NodeHome
-from node_agent.machine.programs import written_version
+from node_agent.machine.programs import RECORD, InstalledProgram, installed, written_version
 from node_agent.runtimes import adapters
 from node_agent.runtimes.base import Program
 from node_agent.runtimes.registry import RUNTIMES
 
-RECORD = "installed.json"
-"""In the node's home: what was installed, so that it can be taken away."""
 INSTALL_S = 900
 LAST_WORDS = 2_000
 """Characters of what a package manager says that are told."""
@@ -36,25 +34,6 @@ class NoProgram(Exception):
     def __init__(self, words: str, fix: str) -> None:
         super().__init__(words)
         self.fix = fix
-
-
-@dataclass(frozen=True, slots=True)
-class InstalledProgram:
-    """What was brought. `sha256`: of the file that the program's name leads to."""
-
-    runtime: str
-    package: str
-    version: str
-    sha256: str
-
-
-def installed(home: NodeHome) -> dict[str, InstalledProgram]:
-    """What was brought and not taken away, by runtime."""
-    try:
-        known = json.loads((home.root / RECORD).read_bytes())
-        return {one["runtime"]: InstalledProgram(**one) for one in known}
-    except FileNotFoundError:
-        return {}
 
 
 def install(
@@ -78,14 +57,14 @@ def install(
             f"{runtime} was installed, and no {program.name} is found", f"look along its PATH: {path[:500]}"
         )
     digest = hashlib.sha256(Path(there).read_bytes()).hexdigest()
-    done = InstalledProgram(runtime, program.package, found, digest)
-    _keep(home, {**installed(home), runtime: done})
+    done = InstalledProgram(runtime, program.package, found, digest, bool(version))
+    _keep(home, {**installed(home.root), runtime: done})
     return done
 
 
 def uninstall(home: NodeHome, runtime: str, environ: Mapping[str, str]) -> None:
     """Take away what `install` has brought. NoProgram for anything else."""
-    program, user, known = _program(runtime), environ["HOME"], installed(home)
+    program, user, known = _program(runtime), environ["HOME"], installed(home.root)
     if runtime not in known:
         brought = ", ".join(known) or "nothing"
         raise NoProgram(

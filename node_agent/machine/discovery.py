@@ -11,14 +11,14 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from node_agent.attempt.ceiling import Ceiling, limits_text
 from node_agent.machine.owner import OwnersFiles
-from node_agent.machine.programs import written_version
+from node_agent.machine.programs import installed, written_version
 from node_agent.machine.room import DiskUse, copies
 from node_agent.runtimes.base import Program, Runtime
 from node_agent.runtimes.registry import RUNTIMES
@@ -94,7 +94,7 @@ class Finder:
             logins = {name: values[name] for name in runtime.credentials if name in values}
             names = [argv[0] for argv in runtime.probe.argvs]
             names += [runtime.adapter.name] if runtime.adapter else []
-            programs = {name: shutil.which(name, path=self._path) for name in names}
+            programs = {name: _file_of(name, self._path) for name in names}
             around = (programs, logins, runtime.probe.argvs)
             if self._is_due(runtime.name, now, around):
                 ask = threading.Thread(target=self._ask, args=(runtime, logins), name="probe", daemon=True)
@@ -157,6 +157,16 @@ class Finder:
             if version is not None:
                 return 0, version
         return _run(argv, env, patience_s or self._probe_s)
+
+
+def _file_of(name: str, path: str) -> tuple[str, int, int] | None:
+    """Where the program is, and which file that is: an update may put another one into its place."""
+    found = shutil.which(name, path=path)
+    with suppress(OSError):
+        if found is not None:
+            seen = os.stat(found)
+            return found, seen.st_ino, seen.st_ctime_ns
+    return None
 
 
 class _Silent(Exception):
@@ -291,7 +301,7 @@ class MachineProbe:
             disk_free=self._free() or 0,
             load_1m=round(os.getloadavg()[0], 2),
             isolation=others.isolation,
-            runtimes=tuple(map(self._local_fix, self._finder.look())),
+            runtimes=tuple(self._runtimes()),
             endpoints=others.endpoints,
             problems=(*others.problems, *self._problems()),
             shut=self._shut(),
@@ -316,6 +326,13 @@ class MachineProbe:
     def version(self, name: str) -> str | None:
         """The version of a runtime, as last found."""
         return self._finder.version(name)
+
+    def _runtimes(self) -> Iterator[RuntimeFact]:
+        brought = installed(self._home)
+        for fact in map(self._local_fix, self._finder.look()):
+            known = brought.get(fact.name)
+            how = "" if known is None else "chosen" if known.chosen else "newest"
+            yield fact.model_copy(update={"brought": how}) if how else fact
 
     def _free(self) -> int | None:
         try:

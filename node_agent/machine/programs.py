@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -39,6 +40,31 @@ def version_in(environment: str, package: str) -> str | None:
             for entry in folder.glob(f"{name}*.dist-info"):
                 return entry.name.removeprefix(name).removesuffix(".dist-info")
     return None
+
+
+RECORD = "installed.json"
+"""In the node's home: what was installed, so that it can be taken away."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledProgram:
+    """What was brought. `sha256`: of the file that the program's name leads to. `chosen`: its owner named
+    the version."""
+
+    runtime: str
+    package: str
+    version: str
+    sha256: str
+    chosen: bool = False
+
+
+def installed(home: Path) -> dict[str, InstalledProgram]:
+    """What was brought and not taken away, by runtime."""
+    try:
+        known = json.loads((home / RECORD).read_bytes())
+        return {one["runtime"]: InstalledProgram(**one) for one in known}
+    except FileNotFoundError:
+        return {}
 
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

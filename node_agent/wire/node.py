@@ -69,6 +69,8 @@ class RuntimeFact(model.WireModel):
     """What it lacks there to take turns, with the command that brings it."""
     can: Annotated[tuple[Flag, ...], model.Few(16)] = ()
     login: LoggedIn = LoggedIn.OTHER
+    brought: Literal["", "newest", "chosen"] = ""
+    """By `node install`: the newest of then, or the version that its owner chose; empty: another way."""
 
 
 class ProblemCode(StrEnum):

@@ -152,7 +152,8 @@ def fleet(core: Core, coordinator: Json) -> FleetShape:
     with core.ports.ledger.transaction() as tx:
         views = [view for view in core.views(tx) if view.state is not NodeState.REMOVED]
         clocks = _clocks(core, tx, views)
-        nodes = [_node(core, tx, view, clocks) for view in views]
+        newest = newest_of(views)
+        nodes = [_node(core, tx, view, clocks, newest) for view in views]
         settings = {name: tx.get(Setting, name) for name in ("paused", "draining")}
     own = {name: str(setting.value) if setting is not None else None for name, setting in settings.items()}
     known: Json = {
@@ -174,7 +175,8 @@ def node(core: Core, name: str) -> Json:
     with core.ports.ledger.transaction() as tx:
         found = known_node(tx, name)
         view = core.view_of(found)
-        shape = _node(core, tx, view, _clocks(core, tx, core.views(tx)))
+        views = core.views(tx)
+        shape = _node(core, tx, view, _clocks(core, tx, views), newest_of(views))
     facts = None
     if view.last is not None:
         facts = apart(view.last.heartbeat.facts.model_dump(mode="json", exclude={"variables"}))
@@ -229,7 +231,40 @@ def known_node(tx: Transaction, name: str) -> Node:
     return found
 
 
-def _node(core: Core, tx: Transaction, view: NodeView, clocks: ClockVerdict) -> NodeShape:
+Newest = Mapping[str, tuple[list[int], str, str]]
+"""By program: the newest version as numbers and as text, and the machine that has it."""
+
+
+def newest_of(views: Sequence[NodeView]) -> Newest:
+    """The newest version of each agent program that a machine of the fleet has; no index is asked.
+
+    Versions that are not plain numbers are not compared, nor those of our own worker, which comes with us.
+    """
+    found = dict[str, tuple[list[int], str, str]]()
+    for view in views:
+        there = view.last.heartbeat.facts.runtimes if view.last is not None and not view.node.removed else ()
+        for fact in there:
+            rank = _plain(fact)
+            if rank and fact.name != OUR_OWN and rank > found.get(fact.name, ([], "", ""))[0]:
+                found[fact.name] = (rank, str(fact.version), view.node.name)
+    return found
+
+
+def _plain(fact: RuntimeFact) -> list[int]:
+    version = fact.version or ""
+    return _release(version) if re.fullmatch(r"\d+(\.\d+)+", version) else []
+
+
+def _old(name: str, fact: RuntimeFact, newest: Newest) -> str:
+    """That a machine of the fleet has a newer version, and what brings it; a chosen version is never old."""
+    mine, (rank, version, where) = _plain(fact), newest.get(fact.name, ([], "", ""))
+    if not mine or mine >= rank or fact.brought == "chosen":
+        return ""
+    update = f"pancode node {'update' if fact.brought else 'install'} {name} {fact.name}"
+    return f"{where} has {version}: {update}{'' if fact.brought else ' (or as it was brought)'}"
+
+
+def _node(core: Core, tx: Transaction, view: NodeView, clocks: ClockVerdict, newest: Newest) -> NodeShape:
     beat = view.last.heartbeat if view.last is not None else None
     facts = beat.facts if beat is not None else None
     used = sum(1 for fence in open_fences(tx, node=view.node.name) if holds_slot(fence))
@@ -239,7 +274,9 @@ def _node(core: Core, tx: Transaction, view: NodeView, clocks: ClockVerdict) -> 
         "state": _shown(view.state, used).value,
         "since": _since(core, view),
         "slots": _slots(view, used),
-        "runtimes": [_runtime(facts, r) for r in facts.runtimes] if facts is not None else [],
+        "runtimes": [{**_runtime(facts, r), "old": _old(view.node.name, r, newest)} for r in facts.runtimes]
+        if facts is not None
+        else [],
         "endpoints": [endpoint_shape(one) for one in facts.endpoints] if facts is not None else [],
         "labels": dict(view.node.labels),
         "version": beat.version if beat is not None else None,

@@ -45,7 +45,7 @@ function OneMachine({ name }) {
       ${fact("host", facts?.hostname)}${fact("system", facts && `${facts.os}, ${facts.arch}`)}${fact("processors", facts?.cpus)}${fact("memory", facts && bytes(facts.memory))}${fact("load", facts && loadOf(node))}${fact("disk free", bytes(node.disk_free))}
       ${fact("isolation", node.isolation)}${fact("labels", Object.entries(node.labels).map(([a, b]) => `${a}=${b}`).join(", "))}${fact("node agent", node.version)}${fact("clock", node.clock_skew_s === null ? "unknown" : `${node.clock_skew_s} s off`)}
       ${fact("link", linkOf(node))}${fact("key", node.public_key && html`<code>${node.public_key}</code>`)}${fact("added", html`<${When} at=${node.added_at} />`)}${fact("draining", node.draining)}${fact("paused", node.paused)}${fact("quarantined", node.quarantined)}</dl><//>
-    <${Panel} title="Runtimes"><ul class="plain pad">${node.runtimes.map((one) => html`<li><${Badge} word=${one.served ? "ok" : one.state} of=${one.state === "ok" || one.served ? "ok" : one.state === "missing" ? "wait" : "warn"} /> ${one.name} ${one.version} <span class="quiet">${one.says}</span></li>`)}</ul><//></div>
+    <${Panel} title="Runtimes"><ul class="plain pad">${node.runtimes.map((one) => html`<li><${Badge} word=${one.served ? "ok" : one.state} of=${one.state === "ok" || one.served ? "ok" : one.state === "missing" ? "wait" : "warn"} /> ${one.name} ${one.version} <span class="quiet">${one.says}${one.old && ` old, ${one.old}`}</span></li>`)}</ul><//></div>
     <${Panel} title="Models" count=${models.data?.models.length}><${Models} node=${node} models=${models.data?.models} /><//>`}<//>`;
 }
 

@@ -321,6 +321,7 @@ def facts() -> NodeFacts:
                 state="ok",
                 can=(Flag.STREAM, Flag.READ_ONLY),
                 login=LoggedIn.SUBSCRIPTION,
+                brought="chosen",
             ),
         ),
         endpoints=(endpoint(),),
