@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import termios
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
 from textual import events
@@ -21,6 +23,43 @@ from pancode.tui.bars import CSS
 
 LOOK_S = 1.0
 """So often it looks whether the terminal is there: no signal tells it to who does not own the terminal."""
+
+
+WATCH = r"""
+was=$(stty -g <&2) || exit
+echo
+read -r over && exit
+case " $(stty -a <&2)" in *" -isig "*) stty "$was" <&2 ;; esac
+printf '\033[<u\033[?1000l\033[?1002l\033[?1003l\033[?1006l\033[?1015l\033[?1016l' >&2
+printf '\033[?2004l\033[?2048l\033[?1004l\033[?7h\033[0m\033[?1049l\033[?25h' >&2
+"""
+"""Holds the terminal as it was, and gives it back if we are killed: nobody says that we are over then, and
+our end of its pipe closes. Where a shell has taken the terminal over already, its own settings stay."""
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    """After a kill that cannot be caught, too. In a session of its own it outlives us."""
+    try:
+        watch = subprocess.Popen(
+            ("sh", "-c", WATCH),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+        )
+    except OSError:
+        yield
+        return
+    with watch:
+        assert watch.stdin is not None and watch.stdout is not None
+        watch.stdout.readline()
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                watch.stdin.write(b"over\n")
+                watch.stdin.flush()
 
 
 class _Lasting:
@@ -120,7 +159,8 @@ def on_screen(page: SteadyPage) -> int:
     """The page until the person leaves; whatever ends it, the terminal is as it was."""
     app, before = SteadyApp(page), termios.tcgetattr(sys.stdin)
     try:
-        status = app.run()
+        with _watched():
+            status = app.run()
     finally:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it leaves already, in order
         with suppress(termios.error, OSError, ValueError):  # the terminal may be gone

@@ -9,6 +9,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pancode.errors import ExitCode
 from tests.clis.install import PACKAGES, Package, ensure
 from tests.e2e.ground import audited
@@ -87,6 +89,7 @@ def fact(fleet: Owner) -> dict[str, Any]:
     return next((one for one in fleet.nodes()[f"node{K}"]["runtimes"] if one["name"] == AGENT), {})
 
 
+@pytest.mark.slow
 def test_an_agent_program_is_installed_found_and_taken_away(
     fleet: Owner, healed: Lab, tmp_path: Path
 ) -> None:
