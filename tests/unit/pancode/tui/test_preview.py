@@ -1,4 +1,4 @@
-"""What stands beside a list; and the screen in 16 colours and in none, where words alone tell states apart."""
+"""What stands beside a list; and the screen in 16 colours and in none, where words alone tell states."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from textual.pilot import Pilot
 
 from pancode.tui.app import Console
 from pancode.tui.reader import Reader
+from pancode.tui.views import ApiAsk
 from tests.unit.pancode.tui.scene import Scene, comes, played, screen, shows
 
 WIDE = (120, 40)
@@ -56,7 +57,12 @@ def test_nothing_of_it_is_read_oftener_than_the_list(scene: Scene, monkeypatch: 
 
     before = Reader.look
     looks = list[str]()
-    monkeypatch.setattr(Reader, "look", lambda self, *one: (looks.append("look"), before(self, *one)))
+
+    def look(reader: Reader, ticket: int, ask: ApiAsk) -> None:
+        looks.append(ask.path)
+        before(reader, ticket, ask)
+
+    monkeypatch.setattr(Reader, "look", look)
     played(scene, play, "runs", WIDE)
     each = {asked.partition("?")[0] for _, asked, _ in scene.client.asked}
     detail = [path for path in each if path.startswith("/v1/runs/")]
@@ -89,11 +95,9 @@ def test_each_state_is_a_word_and_the_mark_is_no_colour(
         await comes(app, pilot, lambda: "reading ..." not in screen(app), "what stands beside")
         strips = app.app.screen._compositor.render_strips()
         parts = [part for strip in strips for part in strip]
-        coloured = [part.text for part in parts if part.style and part.style.color]
-        named = [
-            part.style.color for part in parts if part.style is not None and part.style.color is not None
-        ]
-        assert all(one.is_default for one in named) if plain else coloured
+        styles = [part.style for part in parts if part.style is not None]
+        named = [style.color for style in styles if style.color is not None]
+        assert all(one.is_default for one in named) if plain else named
         drawn = "".join(strip.render(terminal) for strip in strips)
         assert "38;2;" not in drawn and "48;2;" not in drawn and "38;5;" not in drawn
         marked = [strip for strip in strips if any(part.style and part.style.reverse for part in strip)]
