@@ -1,5 +1,6 @@
 // Who works. Machines: facts, runtimes, models with their passports, disk, link; drain and resume. Agents: definitions, records.
 
+import { useState } from "preact/hooks";
 import { at } from "../lib/api.js";
 import { html, link, useLive } from "../lib/live.js";
 import { Act, Ago, Badge, Bar, Empty, fact, heard, Page, Panel, Problems, Row, RunLink, Slots, Unheard, When, Why } from "../lib/parts.js";
@@ -17,7 +18,13 @@ function MachineList() {
     ${told.after_reboot && html`<p class="quiet">${told.after_reboot}</p>`}`}
     <div class="panel">${live.data && !live.data.nodes.length ? html`<${Empty} title="No machine yet"><code>pancode node add gpubox</code><//>` : html`<ul>${(live.data?.nodes || []).map((node) => html`<${Row} key=${node.name} word=${node.state} href=${link(["machines", node.name])} title=${node.name} why=${`node:${whyNode(node)}`}
       facts=${html`${heard(node) ? html`<span>since <${Ago} at=${node.since} /></span>` : html`<${Unheard} node=${node} />`}<span><${Slots} slots=${node.slots} known=${heard(node)} /> ${heard(node) ? `${node.slots.used} of ${node.slots.total} slots` : "slots unknown"}</span><span>disk ${bytes(node.disk_free)} free</span><span>${node.isolation || "isolation unknown"}</span><span class="desk">${node.version || "version unknown"}</span>
-        <span class="desk">${node.runtimes.filter((one) => one.state === "ok").map((one) => one.name).join(", ")}</span>`} keys=${html`<${Keys} node=${node} again=${live.again} />`}><${Problems} node=${node} /><//>`)}</ul>`}</div><${Breakers} /><//>`;
+        <span class="desk">${node.runtimes.filter((one) => one.state === "ok").map((one) => one.name).join(", ")}</span>`} keys=${html`<${Keys} node=${node} again=${live.again} />`}><${Problems} node=${node} /><//>`)}</ul>`}</div><${Breakers} /><${Disks} /><//>`;
+}
+
+/** What fills the disks, and what could go by the settings `keep`; looked at when a person asks. */
+function Disks() {
+  const [told, set] = useState(null), goes = told && told.changes + told.logs > 0;
+  return html`<${Panel} title="Disks" act=${html`<${Act} label="Look" path="gc" body=${{ dry_run: true }} done=${set} />${goes && html`<${Act} label="Let go" path="gc" sure=${`Let the changes of ${counted(told.changes, "old run")} and the logs of ${told.logs} go? Their proofs stay.`} done=${(done) => set({ ...done, changes: 0, logs: 0 })} />`}`}>${told && html`<dl class="pairs pad">${told.room.map((one) => fact(`${one.node || "coordinator"}: ${one.what}`, bytes(one.bytes)))}${fact("could go", goes ? `changes of ${told.changes}, logs of ${told.logs}` : "nothing")}</dl>`}<//>`;
 }
 
 /** What takes no work after too many failures, and until when; a person who has mended it says so. */
