@@ -24,7 +24,7 @@ from pancode.tui.page import Json, Line, Page, PageMoment, PagePlace, filtered, 
 from pancode.tui.pages.summary import summary
 from pancode.tui.reader import Acted, AnswersRead, Away, Crashed, Looked, News, Reader, Say
 from pancode.tui.sheet import Sheet
-from pancode.tui.steady import SteadyPage
+from pancode.tui.steady import SteadyApp, SteadyPage
 from pancode.tui.views import SUMMARY, VIEWS, Asks, PageView, resource, resources
 
 HELD = "held"
@@ -359,7 +359,7 @@ class Console(SteadyPage):
                 "O": lambda: self._order(turned=True),
                 "y": self._copy,
                 "i": lambda: self.go(PagePlace("inbox")),
-                "R": self._enter,
+                "R": self._again,
                 "q": lambda: self.dismiss(0),
             }
             keys[press]()
@@ -410,6 +410,11 @@ class Console(SteadyPage):
         self._draw()
         visit.key = ""  # the mark is where the person moves it
         self.note(f"ordered by {visit.order}" if visit.order else "in the order in which they come")
+
+    def _again(self) -> None:
+        self._enter()
+        if isinstance(self.app, SteadyApp):
+            self.app.dress()
 
     def _copy(self) -> None:
         name = self._subject.copied

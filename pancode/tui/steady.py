@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ from textual.screen import Screen
 from pancode.caller import terminal_is_gone
 from pancode.errors import ExitCode, PancodeError
 from pancode.tui.bars import CSS
+from pancode.tui.themes import OWN, THEMES
 
 LOOK_S = 1.0
 """So often it looks whether the terminal is there: no signal tells it to who does not own the terminal."""
@@ -127,9 +128,10 @@ class SteadyApp(App[int]):
     }
     """They end it, with this status."""
 
-    def __init__(self, first: SteadyPage) -> None:
+    def __init__(self, first: SteadyPage, theme: Callable[[], str] = lambda: OWN) -> None:
+        """`theme`: asks for the name of the theme that counts now, and may wait for the answer."""
         super().__init__(ansi_color=True, driver_class=SteadyDriver)
-        self._first = first
+        self._first, self._ask_theme = first, theme
         self.crash: Exception | None = None
 
     async def on_event(self, event: events.Event) -> None:
@@ -139,10 +141,30 @@ class SteadyApp(App[int]):
 
     def on_mount(self) -> None:
         self.push_screen(self._first, self.exit)
+        self.dress()
         loop = asyncio.get_running_loop()
         for one, status in self.SIGNALS.items():
             loop.add_signal_handler(one, self.exit, status)
         self.set_interval(LOOK_S, self._seen)
+
+    def dress(self) -> None:
+        """Ask beside the screen which theme counts, and draw in it. NO_COLOR counts more."""
+        if not self.no_color:
+            self.run_worker(self._dress, thread=True)
+
+    def _dress(self) -> None:
+        name = self._ask_theme()
+        if self.is_running:
+            self.call_from_thread(self.wear, name)
+
+    def wear(self, name: str) -> None:
+        """Draw in this theme; in the terminal's own colours for a name that is none."""
+        theme = THEMES.get(name)
+        self.ansi_color = theme is None
+        self.theme = "textual-light" if name == "light" else "textual-dark"
+        if theme is not None:
+            self.ansi_theme_light = self.ansi_theme_dark = theme
+        self.refresh_css(animate=False)
 
     def _seen(self) -> None:
         if terminal_is_gone():
@@ -155,9 +177,9 @@ class SteadyApp(App[int]):
         self._exit_renderables.clear()
 
 
-def on_screen(page: SteadyPage) -> int:
+def on_screen(page: SteadyPage, theme: Callable[[], str] = lambda: OWN) -> int:
     """The page until the person leaves; whatever ends it, the terminal is as it was."""
-    app, before = SteadyApp(page), termios.tcgetattr(sys.stdin)
+    app, before = SteadyApp(page, theme), termios.tcgetattr(sys.stdin)
     try:
         with _watched():
             status = app.run()

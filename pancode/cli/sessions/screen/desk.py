@@ -19,6 +19,7 @@ from pancode.cli.sessions.terms import raises, set_terms, terms_told
 from pancode.client import Client
 from pancode.errors import PancodeError, UnavailableError, UsageError
 from pancode.talk.attached import SessionActs, SessionFollower
+from pancode.tui.themes import chosen
 
 News = tuple[str, Any]
 """As the follower's; and `begun` and the answer, `note` and a text, `away` and the error, `refused` and
@@ -236,6 +237,12 @@ class ChatDesk:
             self._tell(("things", [*found, *((name, "") for name in _files(folder))]))
 
         threading.Thread(target=self._carried, args=(work,), daemon=True).start()
+
+    def theme(self) -> str:
+        """The theme that counts now; it starts no coordinator and says nothing."""
+        client = self._plain.client(starts=False)
+        client.note = lambda text: None
+        return chosen(client)
 
     def show(self, command: TypedCommand, columns: int) -> None:
         """What a command says, beside the words on their way."""
