@@ -19,7 +19,7 @@ from pathlib import Path
 from node_agent.attempt.ceiling import Ceiling, limits_text
 from node_agent.machine.owner import OwnersFiles
 from node_agent.machine.programs import installed, written_version
-from node_agent.machine.room import DiskUse, copies
+from node_agent.machine.room import DiskUse, copies, set_ups
 from node_agent.runtimes.base import Program, Runtime
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.runtimes.vendors import how_logged_in
@@ -307,6 +307,7 @@ class MachineProbe:
             shut=self._shut(),
             allows=self.ceiling().told(),
             repositories=copies(self._home),
+            set_ups=set_ups(self._home),
             room=self._disk_use.look(),
             variables=others.variables,
             wall_ms=self._clock.wall_ms(),

@@ -157,6 +157,8 @@ class NodeFacts(model.WireModel):
     allows: Allowed = Allowed()
     repositories: Annotated[tuple[model.Name, ...], model.Few(64)] = ()
     """Of which it has a copy, the one used last first."""
+    set_ups: Annotated[tuple[model.Name, ...], model.Few(64)] = ()
+    """Repositories of which it keeps what set-up has made, at some commit."""
     room: Annotated[tuple[RoomFact, ...], model.Few(16)] = ()
     """What fills its disk, the largest first; empty: not measured yet."""
     variables: Annotated[tuple[model.Name, ...], model.Few(MOST_VARIABLES)] | None = None

@@ -273,7 +273,7 @@ def _node(core: Core, tx: Transaction, view: NodeView, clocks: ClockVerdict, new
         "name": view.node.name,
         "state": _shown(view.state, used).value,
         "since": _since(core, view),
-        "slots": _slots(view, used),
+        "slots": _slots(view, used, core.live.binding.speed.why),
         "runtimes": [{**_runtime(facts, r), "old": _old(view.node.name, r, newest)} for r in facts.runtimes]
         if facts is not None
         else [],
@@ -289,12 +289,14 @@ def _node(core: Core, tx: Transaction, view: NodeView, clocks: ClockVerdict, new
     }
 
 
-def _slots(view: NodeView, used: int) -> SlotsShape:
-    """Its heartbeat says how many it takes now, if its owner lets it take fewer where it is strained."""
+def _slots(view: NodeView, used: int, hurry: str) -> SlotsShape:
+    """Its heartbeat says how many it takes now, if its owner lets it take fewer where it is strained; in a
+    `hurry` it opens no more than the fewest."""
     total, ask = view.node.slots, view.last.heartbeat.ask if view.last is not None else None
     if ask is None or view.node.least is None:
         return {"used": used, "total": total, "now": total, "why": ""}
-    return {"used": used, "total": total, "now": min(ask.slots, total), "why": ask.why}
+    now = min(ask.slots, total, max(view.node.least, used) if hurry else total)
+    return {"used": used, "total": total, "now": now, "why": ", ".join(filter(None, (ask.why, hurry)))}
 
 
 def _runtime(facts: NodeFacts, fact: RuntimeFact) -> Json:

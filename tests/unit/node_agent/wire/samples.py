@@ -314,6 +314,7 @@ def facts() -> NodeFacts:
         disk_free=1 << 40,
         load_1m=0.5,
         isolation=Isolation.NONE,
+        set_ups=("demo-1234",),
         runtimes=(
             RuntimeFact(
                 name="shell",
