@@ -48,7 +48,7 @@ def test_nothing_of_it_is_read_oftener_than_the_list(scene: Scene, monkeypatch: 
         await shows(app, pilot, "took")
         for _ in range(3):
             await pilot.press("j")
-            await pilot.pause(0.7)
+            await pilot.pause(0.2)
         scene.client.happened()
         await comes(app, pilot, lambda: reads("/v1/tails") >= 2, "it is read with the list")
 
