@@ -11,14 +11,14 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from node_agent.attempt.ceiling import Ceiling, limits_text
 from node_agent.machine.owner import OwnersFiles
-from node_agent.machine.programs import installed, written_version
+from node_agent.machine.programs import brought, written_version
 from node_agent.machine.room import DiskUse, copies, set_ups
 from node_agent.runtimes.base import Program, Runtime
 from node_agent.runtimes.registry import RUNTIMES
@@ -288,7 +288,8 @@ class MachineProbe:
         return process.boot_id()
 
     def look(self) -> NodeFacts:
-        others = self._others()
+        others, how = self._others(), brought(self._home)
+        found = map(self._local_fix, self._finder.look())
         return NodeFacts(
             hostname=platform.node(),
             os=f"{platform.system()} {platform.release()}",
@@ -301,7 +302,7 @@ class MachineProbe:
             disk_free=self._free() or 0,
             load_1m=round(os.getloadavg()[0], 2),
             isolation=others.isolation,
-            runtimes=tuple(self._runtimes()),
+            runtimes=tuple(one.model_copy(update={"brought": how.get(one.name, "")}) for one in found),
             endpoints=others.endpoints,
             problems=(*others.problems, *self._problems()),
             shut=self._shut(),
@@ -327,13 +328,6 @@ class MachineProbe:
     def version(self, name: str) -> str | None:
         """The version of a runtime, as last found."""
         return self._finder.version(name)
-
-    def _runtimes(self) -> Iterator[RuntimeFact]:
-        brought = installed(self._home)
-        for fact in map(self._local_fix, self._finder.look()):
-            known = brought.get(fact.name)
-            how = "" if known is None else "chosen" if known.chosen else "newest"
-            yield fact.model_copy(update={"brought": how}) if how else fact
 
     def _free(self) -> int | None:
         try:

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -43,28 +42,15 @@ def version_in(environment: str, package: str) -> str | None:
 
 
 RECORD = "installed.json"
-"""In the node's home: what was installed, so that it can be taken away."""
+"""In the node's home: what `node install` has brought, so that it can be taken away."""
 
 
-@dataclass(frozen=True, slots=True)
-class InstalledProgram:
-    """What was brought. `sha256`: of the file that the program's name leads to. `chosen`: its owner named
-    the version."""
-
-    runtime: str
-    package: str
-    version: str
-    sha256: str
-    chosen: bool = False
-
-
-def installed(home: Path) -> dict[str, InstalledProgram]:
-    """What was brought and not taken away, by runtime."""
-    try:
+def brought(home: Path) -> dict[str, str]:
+    """By runtime: `newest`, or `chosen` where its owner has named the version."""
+    with suppress(OSError, ValueError):
         known = json.loads((home / RECORD).read_bytes())
-        return {one["runtime"]: InstalledProgram(**one) for one in known}
-    except FileNotFoundError:
-        return {}
+        return {one["runtime"]: "chosen" if one.get("chosen") else "newest" for one in known}
+    return {}
 
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -41,18 +41,8 @@ our end of its pipe closes. Where a shell has taken the terminal over already, i
 @contextmanager
 def _watched() -> Iterator[None]:
     """After a kill that cannot be caught, too. In a session of its own it outlives us."""
-    try:
-        watch = subprocess.Popen(
-            ("sh", "-c", WATCH),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,
-        )
-    except OSError:
-        yield
-        return
-    with watch:
+    argv, pipe = ("sh", "-c", WATCH), subprocess.PIPE
+    with subprocess.Popen(argv, bufsize=0, stdin=pipe, stdout=pipe, start_new_session=True) as watch:
         assert watch.stdin is not None and watch.stdout is not None
         watch.stdout.readline()
         try:
