@@ -231,22 +231,17 @@ def known_node(tx: Transaction, name: str) -> Node:
     return found
 
 
-Newest = Mapping[str, tuple[list[int], str, str]]
-"""By program: the newest version as numbers and as text, and the machine that has it."""
+def newest_of(views: Sequence[NodeView]) -> dict[str, tuple[list[int], str]]:
+    """By agent program: the newest version on a machine of the fleet, as numbers, and `NODE has VERSION`.
 
-
-def newest_of(views: Sequence[NodeView]) -> Newest:
-    """The newest version of each agent program that a machine of the fleet has; no index is asked.
-
-    Versions that are not plain numbers are not compared, nor those of our own worker, which comes with us.
+    No index is asked. What is no plain number is not compared, nor is our own worker, which comes with us.
     """
-    found = dict[str, tuple[list[int], str, str]]()
+    found = dict[str, tuple[list[int], str]]()
     for view in views:
         there = view.last.heartbeat.facts.runtimes if view.last is not None and not view.node.removed else ()
         for fact in there:
-            rank = _plain(fact)
-            if rank and fact.name != OUR_OWN and rank > found.get(fact.name, ([], "", ""))[0]:
-                found[fact.name] = (rank, str(fact.version), view.node.name)
+            if (rank := _plain(fact)) > found.get(fact.name, ([], ""))[0] and fact.name != OUR_OWN:
+                found[fact.name] = rank, f"{view.node.name} has {fact.version}"
     return found
 
 
@@ -255,16 +250,22 @@ def _plain(fact: RuntimeFact) -> list[int]:
     return _release(version) if re.fullmatch(r"\d+(\.\d+)+", version) else []
 
 
-def _old(name: str, fact: RuntimeFact, newest: Newest) -> str:
-    """That a machine of the fleet has a newer version, and what brings it; a chosen version is never old."""
-    mine, (rank, version, where) = _plain(fact), newest.get(fact.name, ([], "", ""))
+def _old(name: str, fact: RuntimeFact, newest: Mapping[str, tuple[list[int], str]]) -> str:
+    """Which machine has a newer version, and the command that brings it; a chosen version is never old."""
+    mine, (rank, where) = _plain(fact), newest.get(fact.name, ([], ""))
     if not mine or mine >= rank or fact.brought == "chosen":
         return ""
-    update = f"pancode node {'update' if fact.brought else 'install'} {name} {fact.name}"
-    return f"{where} has {version}: {update}{'' if fact.brought else ' (or as it was brought)'}"
+    verb, hint = ("update", "") if fact.brought else ("install", " (or as it was brought)")
+    return f"{where}: pancode node {verb} {name} {fact.name}{hint}"
 
 
-def _node(core: Core, tx: Transaction, view: NodeView, clocks: ClockVerdict, newest: Newest) -> NodeShape:
+def _node(
+    core: Core,
+    tx: Transaction,
+    view: NodeView,
+    clocks: ClockVerdict,
+    newest: Mapping[str, tuple[list[int], str]],
+) -> NodeShape:
     beat = view.last.heartbeat if view.last is not None else None
     facts = beat.facts if beat is not None else None
     used = sum(1 for fence in open_fences(tx, node=view.node.name) if holds_slot(fence))

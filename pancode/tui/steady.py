@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import termios
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
@@ -140,12 +141,11 @@ class SteadyApp(App[int]):
     def dress(self) -> None:
         """Ask beside the screen which theme counts, and draw in it. NO_COLOR counts more."""
         if not self.no_color:
-            self.run_worker(self._dress, thread=True)
+            threading.Thread(target=self._dress, daemon=True).start()
 
     def _dress(self) -> None:
-        name = self._ask_theme()
-        if self.is_running:
-            self.call_from_thread(self.wear, name)
+        with suppress(RuntimeError):  # the person has left meanwhile
+            self.call_from_thread(self.wear, self._ask_theme())
 
     def wear(self, name: str) -> None:
         """Draw in this theme; in the terminal's own colours for a name that is none."""
