@@ -18,7 +18,7 @@ from pathlib import Path
 
 from node_agent.attempt.ceiling import Ceiling, limits_text
 from node_agent.machine.owner import OwnersFiles
-from node_agent.machine.programs import brought, written_version
+from node_agent.machine.programs import brought, file_of, written_version
 from node_agent.machine.room import DiskUse, copies, set_ups
 from node_agent.runtimes.base import Program, Runtime
 from node_agent.runtimes.registry import RUNTIMES
@@ -94,7 +94,7 @@ class Finder:
             logins = {name: values[name] for name in runtime.credentials if name in values}
             names = [argv[0] for argv in runtime.probe.argvs]
             names += [runtime.adapter.name] if runtime.adapter else []
-            programs = {name: _file_of(name, self._path) for name in names}
+            programs = {name: file_of(name, self._path) for name in names}
             around = (programs, logins, runtime.probe.argvs)
             if self._is_due(runtime.name, now, around):
                 ask = threading.Thread(target=self._ask, args=(runtime, logins), name="probe", daemon=True)
@@ -157,16 +157,6 @@ class Finder:
             if version is not None:
                 return 0, version
         return _run(argv, env, patience_s or self._probe_s)
-
-
-def _file_of(name: str, path: str) -> tuple[str, int, int] | None:
-    """Where the program is, and which file that is: an update may put another one into its place."""
-    found = shutil.which(name, path=path)
-    with suppress(OSError):
-        if found is not None:
-            seen = os.stat(found)
-            return found, seen.st_ino, seen.st_ctime_ns
-    return None
 
 
 class _Silent(Exception):

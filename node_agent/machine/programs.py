@@ -41,6 +41,16 @@ def version_in(environment: str, package: str) -> str | None:
     return None
 
 
+def file_of(name: str, path: str) -> tuple[str, int, int] | None:
+    """Where the program is, and which file that is: an update may put another one into its place."""
+    found = shutil.which(name, path=path)
+    with suppress(OSError):
+        if found is not None:
+            seen = os.stat(found)
+            return found, seen.st_ino, seen.st_ctime_ns
+    return None
+
+
 RECORD = "installed.json"
 """In the node's home: what `node install` has brought, so that it can be taken away."""
 

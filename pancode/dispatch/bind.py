@@ -166,7 +166,7 @@ def _due(tx: Transaction, waiting: list[Run], all_of_them: bool) -> dict[str, De
     return {run: attempt.held_usd for run, attempt in later if attempt is not None}
 
 
-def _hurry(work: Work) -> str:
+def budget_hurry(work: Work) -> str:
     """Why no more slots are opened, by the speed at which the day's budget is spent."""
     core, tx = work.core, work.tx
     day = books.day_scope(core.wall_ms(), core.tz)
@@ -220,7 +220,7 @@ def bind_in(work: Work, everything: bool = False) -> int:
         return 0
     views, fences = core.views(tx), open_fences(tx)
     freed, lines = core.live.contacts.freed, Lines(core, views, fences, everything)
-    hurry = _hurry(work)
+    hurry = budget_hurry(work)
     slots = {v.node.name: free_slots(v, fences, freed.get(v.node.tag or "", ()), hurry) for v in views}
     free = lines.less(slots)
     if (

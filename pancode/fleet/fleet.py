@@ -231,7 +231,10 @@ def known_node(tx: Transaction, name: str) -> Node:
     return found
 
 
-def newest_of(views: Sequence[NodeView]) -> dict[str, tuple[list[int], str]]:
+NewestPrograms = Mapping[str, tuple[list[int], str]]
+
+
+def newest_of(views: Sequence[NodeView]) -> NewestPrograms:
     """By agent program: the newest version on a machine of the fleet, as numbers, and `NODE has VERSION`.
 
     No index is asked. What is no plain number is not compared, nor is our own worker, which comes with us.
@@ -250,21 +253,8 @@ def _plain(fact: RuntimeFact) -> list[int]:
     return _release(version) if re.fullmatch(r"\d+(\.\d+)+", version) else []
 
 
-def _old(name: str, fact: RuntimeFact, newest: Mapping[str, tuple[list[int], str]]) -> str:
-    """Which machine has a newer version, and the command that brings it; a chosen version is never old."""
-    mine, (rank, where) = _plain(fact), newest.get(fact.name, ([], ""))
-    if not mine or mine >= rank or fact.brought == "chosen":
-        return ""
-    verb, hint = ("update", "") if fact.brought else ("install", " (or as it was brought)")
-    return f"{where}: pancode node {verb} {name} {fact.name}{hint}"
-
-
 def _node(
-    core: Core,
-    tx: Transaction,
-    view: NodeView,
-    clocks: ClockVerdict,
-    newest: Mapping[str, tuple[list[int], str]],
+    core: Core, tx: Transaction, view: NodeView, clocks: ClockVerdict, newest: NewestPrograms
 ) -> NodeShape:
     beat = view.last.heartbeat if view.last is not None else None
     facts = beat.facts if beat is not None else None
@@ -275,7 +265,7 @@ def _node(
         "state": _shown(view.state, used).value,
         "since": _since(core, view),
         "slots": _slots(view, used, core.live.binding.speed.why),
-        "runtimes": [{**_runtime(facts, r), "old": _old(view.node.name, r, newest)} for r in facts.runtimes]
+        "runtimes": [_runtime(view.node.name, facts, r, newest) for r in facts.runtimes]
         if facts is not None
         else [],
         "endpoints": [endpoint_shape(one) for one in facts.endpoints] if facts is not None else [],
@@ -300,10 +290,15 @@ def _slots(view: NodeView, used: int, hurry: str) -> SlotsShape:
     return {"used": used, "total": total, "now": now, "why": ", ".join(filter(None, (ask.why, hurry)))}
 
 
-def _runtime(facts: NodeFacts, fact: RuntimeFact) -> Json:
-    """With the machine's own model servers that it can ask, for which nobody has to log in."""
+def _runtime(name: str, facts: NodeFacts, fact: RuntimeFact, newest: NewestPrograms) -> Json:
+    """With the machine's own model servers that it can ask, for which nobody has to log in; and `old`: which
+    machine has a newer version, and the command that brings it. A chosen version is never old."""
     served = {"endpoints": list(asks(facts, fact.name)), "served": is_served(facts, fact)}
-    return {**apart(fact.model_dump(mode="json")), **served}
+    mine, (rank, where) = _plain(fact), newest.get(fact.name, ([], ""))
+    verb, hint = ("update", "") if fact.brought else ("install", " (or as it was brought)")
+    is_old = bool(mine) and mine < rank and fact.brought != "chosen"
+    old = f"{where}: pancode node {verb} {name} {fact.name}{hint}" if is_old else ""
+    return {**apart(fact.model_dump(mode="json")), **served, "old": old}
 
 
 def _shown(state: NodeState, used: int) -> NodeState:

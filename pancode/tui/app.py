@@ -359,10 +359,12 @@ class Console(SteadyPage):
                 "O": lambda: self._order(turned=True),
                 "y": self._copy,
                 "i": lambda: self.go(PagePlace("inbox")),
-                "R": self._again,
+                "R": self._enter,
                 "q": lambda: self.dismiss(0),
             }
             keys[press]()
+            if press == "R" and isinstance(self.app, SteadyApp):
+                self.app.dress()
 
     def go(self, place: PagePlace) -> None:
         """Go into a place; Esc comes back from it."""
@@ -410,11 +412,6 @@ class Console(SteadyPage):
         self._draw()
         visit.key = ""  # the mark is where the person moves it
         self.note(f"ordered by {visit.order}" if visit.order else "in the order in which they come")
-
-    def _again(self) -> None:
-        self._enter()
-        if isinstance(self.app, SteadyApp):
-            self.app.dress()
 
     def _copy(self) -> None:
         name = self._subject.copied

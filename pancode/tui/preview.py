@@ -57,14 +57,11 @@ def lines(row: PageRow, answers: Json, moment: PageMoment) -> list[Line]:
     run = answers.get("beside")
     if run is None or run["run"] != one["run"]:
         return [*told, line("reading ...", "dim")]
-    return [*told, *_run(run, answers.get("tails", {}).get("tails", {}).get(run["run"], ""), moment)]
-
-
-def _run(run: Json, tail: str, moment: PageMoment) -> list[Line]:
     where = f"{run['agent']} ({run['runtime']}) on {run['node'] or 'no machine yet'}"
-    told = [*headline(run), fact("who", where), fact("task", clip(run["task"], _TASK))]
+    told += [*headline(run), fact("who", where), fact("task", clip(run["task"], _TASK))]
     told += [fact("took", moment.between(run["started_at"], run["finished_at"])), fact("cost", cost_of(run))]
     told += results(run)
+    tail = answers.get("tails", {}).get("tails", {}).get(run["run"], "")
     return [*told, *([(), line("LOG", "bold"), *_last_lines(run["runtime"], tail)] if tail else [])]
 
 

@@ -40,7 +40,7 @@ our end of its pipe closes. Where a shell has taken the terminal over already, i
 
 
 @contextmanager
-def _watched() -> Iterator[None]:
+def watched() -> Iterator[None]:
     """After a kill that cannot be caught, too. In a session of its own it outlives us."""
     argv, pipe = ("sh", "-c", WATCH), subprocess.PIPE
     with subprocess.Popen(argv, bufsize=0, stdin=pipe, stdout=pipe, start_new_session=True) as watch:
@@ -171,7 +171,7 @@ def on_screen(page: SteadyPage, theme: Callable[[], str] = lambda: OWN) -> int:
     """The page until the person leaves; whatever ends it, the terminal is as it was."""
     app, before = SteadyApp(page, theme), termios.tcgetattr(sys.stdin)
     try:
-        with _watched():
+        with watched():
             status = app.run()
     finally:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it leaves already, in order

@@ -19,7 +19,6 @@ from pancode.cli.sessions.terms import raises, set_terms, terms_told
 from pancode.client import Client
 from pancode.errors import PancodeError, UnavailableError, UsageError
 from pancode.talk.attached import SessionActs, SessionFollower
-from pancode.tui.themes import chosen
 
 News = tuple[str, Any]
 """As the follower's; and `begun` and the answer, `note` and a text, `away` and the error, `refused` and
@@ -240,6 +239,8 @@ class ChatDesk:
 
     def theme(self) -> str:
         """The theme that counts now; it starts no coordinator and says nothing."""
+        from pancode.tui.themes import chosen
+
         client = self._plain.client(starts=False)
         client.note = lambda text: None
         return chosen(client)
