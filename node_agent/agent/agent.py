@@ -11,7 +11,7 @@ from functools import partial
 from node_agent.agent.control import Acts, Controls
 from node_agent.agent.fleettime import FleetClock, read_beat
 from node_agent.agent.intake import HOLDS, Intake, Moment
-from node_agent.agent.pace import Pace, paced, pressure_of
+from node_agent.agent.pace import Pace, paced, reading_of
 from node_agent.agent.publish import EventSigner, Outbox
 from node_agent.agent.world import Drive, InlineDrive, World
 from node_agent.attempt.claims import Self
@@ -209,9 +209,8 @@ class NodeAgent:
             self._pace = None
             return most
         now, tempo = self.world.clock.mono_ms(), self.world.tempo
-        facts = self._seen(now)
-        pressure = pressure_of(facts, self.job.uses(), now)
-        self._pace = paced(self._pace, min(state.least, most), most, facts, now, tempo, pressure)
+        seen = reading_of(self._seen(now), self.job.uses(), now)
+        self._pace = paced(self._pace, min(state.least, most), most, seen, now, tempo)
         return self._pace.slots
 
     def free_slots(self) -> int:

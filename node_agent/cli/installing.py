@@ -17,13 +17,11 @@ from node_agent.cli.logging_in import handed_on
 from node_agent.files.durable import write_atomic
 from node_agent.machine.discovery import search_path
 from node_agent.machine.home import NodeHome
-from node_agent.machine.programs import written_version
+from node_agent.machine.programs import RECORD, written_version
 from node_agent.runtimes import adapters
 from node_agent.runtimes.base import Program
 from node_agent.runtimes.registry import RUNTIMES
 
-RECORD = "installed.json"
-"""In the node's home: what was installed, so that it can be taken away."""
 INSTALL_S = 900
 LAST_WORDS = 2_000
 """Characters of what a package manager says that are told."""
@@ -40,12 +38,14 @@ class NoProgram(Exception):
 
 @dataclass(frozen=True, slots=True)
 class InstalledProgram:
-    """What was brought. `sha256`: of the file that the program's name leads to."""
+    """What was brought. `sha256`: of the file that the program's name leads to. `chosen`: its owner named the
+    version."""
 
     runtime: str
     package: str
     version: str
     sha256: str
+    chosen: bool = False
 
 
 def installed(home: NodeHome) -> dict[str, InstalledProgram]:
@@ -78,7 +78,7 @@ def install(
             f"{runtime} was installed, and no {program.name} is found", f"look along its PATH: {path[:500]}"
         )
     digest = hashlib.sha256(Path(there).read_bytes()).hexdigest()
-    done = InstalledProgram(runtime, program.package, found, digest)
+    done = InstalledProgram(runtime, program.package, found, digest, bool(version))
     _keep(home, {**installed(home), runtime: done})
     return done
 

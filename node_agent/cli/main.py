@@ -100,7 +100,8 @@ def install(args: argparse.Namespace) -> int:
 
     home, status = _home(args), OK
     values = _values(home)
-    for name in args.runtimes or installed(home):
+    all_of_it = (name for name, one in installed(home).items() if args.away or not one.chosen)
+    for name in args.runtimes or list(all_of_it):
         try:
             if args.away:
                 uninstall(home, name, os.environ)

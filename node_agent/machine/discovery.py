@@ -18,8 +18,8 @@ from pathlib import Path
 
 from node_agent.attempt.ceiling import Ceiling, limits_text
 from node_agent.machine.owner import OwnersFiles
-from node_agent.machine.programs import written_version
-from node_agent.machine.room import DiskUse, copies
+from node_agent.machine.programs import brought, file_of, written_version
+from node_agent.machine.room import DiskUse, copies, set_ups
 from node_agent.runtimes.base import Program, Runtime
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.runtimes.vendors import how_logged_in
@@ -94,7 +94,7 @@ class Finder:
             logins = {name: values[name] for name in runtime.credentials if name in values}
             names = [argv[0] for argv in runtime.probe.argvs]
             names += [runtime.adapter.name] if runtime.adapter else []
-            programs = {name: shutil.which(name, path=self._path) for name in names}
+            programs = {name: file_of(name, self._path) for name in names}
             around = (programs, logins, runtime.probe.argvs)
             if self._is_due(runtime.name, now, around):
                 ask = threading.Thread(target=self._ask, args=(runtime, logins), name="probe", daemon=True)
@@ -278,7 +278,8 @@ class MachineProbe:
         return process.boot_id()
 
     def look(self) -> NodeFacts:
-        others = self._others()
+        others, how = self._others(), brought(self._home)
+        found = map(self._local_fix, self._finder.look())
         return NodeFacts(
             hostname=platform.node(),
             os=f"{platform.system()} {platform.release()}",
@@ -291,12 +292,13 @@ class MachineProbe:
             disk_free=self._free() or 0,
             load_1m=round(os.getloadavg()[0], 2),
             isolation=others.isolation,
-            runtimes=tuple(map(self._local_fix, self._finder.look())),
+            runtimes=tuple(one.model_copy(update={"brought": how.get(one.name, "")}) for one in found),
             endpoints=others.endpoints,
             problems=(*others.problems, *self._problems()),
             shut=self._shut(),
             allows=self.ceiling().told(),
             repositories=copies(self._home),
+            set_ups=set_ups(self._home),
             room=self._disk_use.look(),
             variables=others.variables,
             wall_ms=self._clock.wall_ms(),

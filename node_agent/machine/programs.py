@@ -41,6 +41,28 @@ def version_in(environment: str, package: str) -> str | None:
     return None
 
 
+def file_of(name: str, path: str) -> tuple[str, int, int] | None:
+    """Where the program is, and which file that is: an update may put another one into its place."""
+    found = shutil.which(name, path=path)
+    with suppress(OSError):
+        if found is not None:
+            seen = os.stat(found)
+            return found, seen.st_ino, seen.st_ctime_ns
+    return None
+
+
+RECORD = "installed.json"
+"""In the node's home: what `node install` has brought, so that it can be taken away."""
+
+
+def brought(home: Path) -> dict[str, str]:
+    """By runtime: `newest`, or `chosen` where its owner has named the version."""
+    with suppress(OSError, ValueError):
+        known = json.loads((home / RECORD).read_bytes())
+        return {one["runtime"]: "chosen" if one.get("chosen") else "newest" for one in known}
+    return {}
+
+
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LIBRARIES = os.path.dirname(os.path.dirname(os.path.abspath(pydantic.__file__)))
 """Folders of the node agent's own code, and of what it was installed with: a worker of ours runs on both."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -28,6 +29,15 @@ def copies(home: Path) -> tuple[str, ...]:
             if entry.is_dir(follow_symlinks=False):
                 used.append((-entry.stat().st_mtime_ns, entry.name))
     return tuple(name for _, name in sorted(used)[:MOST_COPIES])
+
+
+def set_ups(home: Path) -> tuple[str, ...]:
+    """The repositories of which this home keeps what set-up has made, at some commit."""
+    found = set[str]()
+    for about in (home / "cache").glob("*/about.json"):
+        with suppress(OSError, ValueError, AttributeError):
+            found.add(str(json.loads(about.read_bytes()).get("repository") or ""))
+    return tuple(sorted(found - {""})[:MOST_COPIES])
 
 
 class DiskUse:

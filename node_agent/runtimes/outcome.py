@@ -22,7 +22,7 @@ from node_agent.runtimes.base import (
     how_it_ended,
     whole,
 )
-from node_agent.runtimes.limits import LimitReset
+from node_agent.runtimes.limits import LimitReset, delay_in
 from node_agent.runtimes.lines import JsonLines, text_of
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.policy import ActionClass
@@ -166,7 +166,7 @@ class EventParser(ABC):
             self._version,
             dict(self._calls),
             tuple(self._denials),
-            self._resets if failure is FailureKind.MODEL_BUSY else None,
+            self._resets or delay_in(reason) if failure is FailureKind.MODEL_BUSY else None,
         )
 
     def _begun(self, number: Any, call: ToolCall) -> ToolCall:

@@ -69,6 +69,8 @@ class RuntimeFact(model.WireModel):
     """What it lacks there to take turns, with the command that brings it."""
     can: Annotated[tuple[Flag, ...], model.Few(16)] = ()
     login: LoggedIn = LoggedIn.OTHER
+    brought: Literal["", "newest", "chosen"] = ""
+    """By `node install`: the newest of then, or the version that its owner chose; empty: another way."""
 
 
 class ProblemCode(StrEnum):
@@ -155,6 +157,8 @@ class NodeFacts(model.WireModel):
     allows: Allowed = Allowed()
     repositories: Annotated[tuple[model.Name, ...], model.Few(64)] = ()
     """Of which it has a copy, the one used last first."""
+    set_ups: Annotated[tuple[model.Name, ...], model.Few(64)] = ()
+    """Repositories of which it keeps what set-up has made, at some commit."""
     room: Annotated[tuple[RoomFact, ...], model.Few(16)] = ()
     """What fills its disk, the largest first, and behind that `work/ID` of attempts; empty: not measured
     yet."""

@@ -128,7 +128,7 @@ def _first_bytes(path: bytes, most: int) -> bytes:
 
 MOST_ENTRIES = 8
 IDLE_MS = 14 * 24 * 3_600_000
-_NEW, _ABOUT = "new-", "about.json"
+_NEW, ABOUT = "new-", "about.json"
 _COPY_S = 900.0
 
 
@@ -184,7 +184,9 @@ class Cache:
             move(kept.maker, copies)
             return True
 
-    def put(self, key: str, maker: str, folders: Mapping[str, tuple[Path, Contents]]) -> None:
+    def put(
+        self, key: str, maker: str, folders: Mapping[str, tuple[Path, Contents]], repository: str = ""
+    ) -> None:
         """Keep copies of these folders, unless it has that key. StepFailed or OSError: nothing was kept."""
         size = sum(seen.size for _, seen in folders.values())
         with self._fresh() as fresh:
@@ -193,8 +195,8 @@ class Cache:
                 if contents_of(fresh / str(number)).digest != seen.digest:
                     raise WorkspaceFailure(f"{path.name} changed while it was copied")
             digests = {name: seen.digest for name, (_, seen) in folders.items()}
-            about = {"maker": maker, "size": size, "folders": digests}
-            write_atomic(fresh / _ABOUT, json.dumps(about).encode())
+            about = {"maker": maker, "size": size, "folders": digests, "repository": repository}
+            write_atomic(fresh / ABOUT, json.dumps(about).encode())
             _run("sync", "-f", str(fresh))
             if not self.has_room(0):
                 raise WorkspaceFailure("the disk's reserve would be touched")
@@ -243,7 +245,7 @@ class Cache:
 
     def _about(self, key: str) -> CachedFolder | None:
         try:
-            raw = json.loads((self._root / key / _ABOUT).read_bytes())
+            raw = json.loads((self._root / key / ABOUT).read_bytes())
             return CachedFolder(str(raw["maker"]), int(raw["size"]), dict(raw["folders"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None

@@ -163,7 +163,7 @@ class SetUps:
         if not self._cache.has_room(sum(seen.size for _, seen in found.values())):
             raise NotCached("the disk's reserve would be touched")
         # The maker is the place in the files: an attempt that goes on with a session has an earlier one's.
-        self._cache.put(key, places.folder.name, found)
+        self._cache.put(key, places.folder.name, found, order.workspace.repo or "")
 
 
 def _clear(tree: Path, names: tuple[str, ...]) -> None:

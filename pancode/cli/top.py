@@ -65,10 +65,12 @@ def _shown(begin: str) -> int:
     from node_agent.wire.clock import SystemClock
     from pancode.tui.app import Console
     from pancode.tui.steady import on_screen
+    from pancode.tui.themes import chosen
 
     readers = _Readers()
     try:
-        return on_screen(Console(readers, who(), SystemClock(), begin))
+        first = Console(readers, who(), SystemClock(), begin)
+        return on_screen(first, lambda: chosen(_client(starts=False)))
     finally:
         for page in readers.chats:
             page.tell_unsent(aside)

@@ -472,6 +472,7 @@ class Settings(Part):
     forge: dict[str, ForgeSettings] = {}
     notify: Notify = Notify()
     telemetry: Telemetry = Telemetry()
+    theme: Literal["terminal", "dark", "light"] = "terminal"
     allow: Allow = Allow()
     timing: Timing = Timing()
     projects: dict[str, ProjectSettings] = {}

@@ -20,6 +20,7 @@ from pancode.core.ports import Transaction
 from pancode.core.quota import Flood
 from pancode.core.records import EndedRun, FeedEvent, Fence
 from pancode.core.visitors import WebCode
+from pancode.life.budget_speed import BudgetSpeed
 from pancode.life.placement import Shun
 from pancode.nodes.breakers import EndedTries, EndedTry
 from pancode.nodes.node import LastHeartbeat, Linked, Listening, NodeState, Reaching
@@ -227,6 +228,8 @@ class Binding:
     """The number of waiting runs at the last count."""
     explained_ms: int = -1_000_000
     """The time when the waiting runs' reasons were refreshed last."""
+    speed: BudgetSpeed = BudgetSpeed()
+    """How fast the day's budget is spent."""
     given_way: dict[str, tuple[str, int]] = field(default_factory=dict)
     """By waiting run: the session that rests for it, and our boot clock when it was asked."""
     handed_ms: int = 0

@@ -24,6 +24,7 @@ from pancode.core.records import Attempt, Balance, Fence, FenceState, Run, Setti
 from pancode.core.values import replace
 from pancode.dispatch.handover import Lines, TakingBack, most_usd, staying
 from pancode.errors import UnavailableError, WorkspaceError
+from pancode.life.budget_speed import looked
 from pancode.life.case import RunCase, holds_slot
 from pancode.life.continuing import may_give_way
 from pancode.life.decide import decide
@@ -119,6 +120,7 @@ def standing_of(
     return Standing(
         nodes=tuple(views),
         free=free,
+        hurry=core.live.binding.speed.why,
         paused=str(paused.value) if paused else None,
         paused_queues=queues,
         resting=passed_over.resting(core),
@@ -164,17 +166,31 @@ def _due(tx: Transaction, waiting: list[Run], all_of_them: bool) -> dict[str, De
     return {run: attempt.held_usd for run, attempt in later if attempt is not None}
 
 
-def free_slots(view: NodeView, fences: list[Fence], freed: Collection[str]) -> int:
+def budget_hurry(work: Work) -> str:
+    """Why no more slots are opened, by the speed at which the day's budget is spent."""
+    core, tx = work.core, work.tx
+    day = books.day_scope(core.wall_ms(), core.tz)
+    balance, ceiling = tx.get(Balance, day) or Balance(day), core.ceiling(tx, day)
+    left = None if ceiling is None else ceiling - balance.spent_usd
+    core.live.binding.speed = looked(
+        core.live.binding.speed, core.ports.clock.boot_ms(), day, balance.spent_usd, left
+    )
+    return core.live.binding.speed.why
+
+
+def free_slots(view: NodeView, fences: list[Fence], freed: Collection[str], hurry: str = "") -> int:
     """The slots of the node less the fences that may occupy one, by our count and by the node's own.
 
-    A heartbeat is seconds old: the ends that the node has signed since then (`freed`) stay counted.
+    A heartbeat is seconds old: the ends that the node has signed since then (`freed`) stay counted. In a
+    `hurry` a node whose owner has set bounds takes the fewest.
     """
     if view.last is None:
         return 0
     ask = view.last.heartbeat.ask
     ours = {str(identity_of(f)) for f in fences if f.node == view.node.name and holds_slot(f)}
     theirs = {str(i) for i in ask.open}.difference(freed)
-    return min(ask.slots, view.node.slots) - len(ours | theirs)
+    most = min(ask.slots, view.node.slots)
+    return (most if not hurry or view.node.least is None else min(most, view.node.least)) - len(ours | theirs)
 
 
 MANY, MANY_TICKETS = 16, 4
@@ -204,7 +220,8 @@ def bind_in(work: Work, everything: bool = False) -> int:
         return 0
     views, fences = core.views(tx), open_fences(tx)
     freed, lines = core.live.contacts.freed, Lines(core, views, fences, everything)
-    slots = {v.node.name: free_slots(v, fences, freed.get(v.node.tag or "", ())) for v in views}
+    hurry = budget_hurry(work)
+    slots = {v.node.name: free_slots(v, fences, freed.get(v.node.tag or "", ()), hurry) for v in views}
     free = lines.less(slots)
     if (
         not everything

@@ -186,7 +186,8 @@ def fleet(core: Core, coordinator: Json) -> FleetShape:
     with core.ports.ledger.transaction() as tx:
         views = [view for view in core.views(tx) if view.state is not NodeState.REMOVED]
         clocks = _clocks(core, tx, views)
-        nodes = [_node(core, tx, view, clocks) for view in views]
+        newest = newest_of(views)
+        nodes = [_node(core, tx, view, clocks, newest) for view in views]
         settings = {name: tx.get(Setting, name) for name in ("paused", "draining")}
     own = {name: str(setting.value) if setting is not None else None for name, setting in settings.items()}
     known: Json = {
@@ -208,7 +209,8 @@ def node(core: Core, name: str) -> Json:
     with core.ports.ledger.transaction() as tx:
         found = known_node(tx, name)
         view = core.view_of(found)
-        shape = _node(core, tx, view, _clocks(core, tx, core.views(tx)))
+        views = core.views(tx)
+        shape = _node(core, tx, view, _clocks(core, tx, views), newest_of(views))
     facts = None
     if view.last is not None:
         facts = apart(view.last.heartbeat.facts.model_dump(mode="json", exclude={"variables"}))
@@ -263,7 +265,31 @@ def known_node(tx: Transaction, name: str) -> Node:
     return found
 
 
-def _node(core: Core, tx: Transaction, view: NodeView, clocks: ClockVerdict) -> NodeShape:
+NewestPrograms = Mapping[str, tuple[list[int], str]]
+
+
+def newest_of(views: Sequence[NodeView]) -> NewestPrograms:
+    """By agent program: the newest version on a machine of the fleet, as numbers, and `NODE has VERSION`.
+
+    No index is asked. What is no plain number is not compared, nor is our own worker, which comes with us.
+    """
+    found = dict[str, tuple[list[int], str]]()
+    for view in views:
+        there = view.last.heartbeat.facts.runtimes if view.last is not None and not view.node.removed else ()
+        for fact in there:
+            if (rank := _plain(fact)) > found.get(fact.name, ([], ""))[0] and fact.name != OUR_OWN:
+                found[fact.name] = rank, f"{view.node.name} has {fact.version}"
+    return found
+
+
+def _plain(fact: RuntimeFact) -> list[int]:
+    version = fact.version or ""
+    return _release(version) if re.fullmatch(r"\d+(\.\d+)+", version) else []
+
+
+def _node(
+    core: Core, tx: Transaction, view: NodeView, clocks: ClockVerdict, newest: NewestPrograms
+) -> NodeShape:
     beat = view.last.heartbeat if view.last is not None else None
     facts = beat.facts if beat is not None else None
     used = sum(1 for fence in open_fences(tx, node=view.node.name) if holds_slot(fence))
@@ -272,8 +298,10 @@ def _node(core: Core, tx: Transaction, view: NodeView, clocks: ClockVerdict) -> 
         "name": view.node.name,
         "state": _shown(view.state, used).value,
         "since": _since(core, view),
-        "slots": _slots(view, used),
-        "runtimes": [_runtime(facts, r) for r in facts.runtimes] if facts is not None else [],
+        "slots": _slots(view, used, core.live.binding.speed.why),
+        "runtimes": [_runtime(view.node.name, facts, r, newest) for r in facts.runtimes]
+        if facts is not None
+        else [],
         "endpoints": [endpoint_shape(one) for one in facts.endpoints] if facts is not None else [],
         "labels": dict(view.node.labels),
         "version": beat.version if beat is not None else None,
@@ -286,18 +314,25 @@ def _node(core: Core, tx: Transaction, view: NodeView, clocks: ClockVerdict) -> 
     }
 
 
-def _slots(view: NodeView, used: int) -> SlotsShape:
-    """Its heartbeat says how many it takes now, if its owner lets it take fewer where it is strained."""
+def _slots(view: NodeView, used: int, hurry: str) -> SlotsShape:
+    """Its heartbeat says how many it takes now, if its owner lets it take fewer where it is strained; in a
+    `hurry` it opens no more than the fewest."""
     total, ask = view.node.slots, view.last.heartbeat.ask if view.last is not None else None
     if ask is None or view.node.least is None:
         return {"used": used, "total": total, "now": total, "why": ""}
-    return {"used": used, "total": total, "now": min(ask.slots, total), "why": ask.why}
+    now = min(ask.slots, total, max(view.node.least, used) if hurry else total)
+    return {"used": used, "total": total, "now": now, "why": ", ".join(filter(None, (ask.why, hurry)))}
 
 
-def _runtime(facts: NodeFacts, fact: RuntimeFact) -> Json:
-    """With the machine's own model servers that it can ask, for which nobody has to log in."""
+def _runtime(name: str, facts: NodeFacts, fact: RuntimeFact, newest: NewestPrograms) -> Json:
+    """With the machine's own model servers that it can ask, for which nobody has to log in; and `old`: which
+    machine has a newer version, and the command that brings it. A chosen version is never old."""
     served = {"endpoints": list(asks(facts, fact.name)), "served": is_served(facts, fact)}
-    return {**apart(fact.model_dump(mode="json")), **served}
+    mine, (rank, where) = _plain(fact), newest.get(fact.name, ([], ""))
+    verb, hint = ("update", "") if fact.brought else ("install", " (or as it was brought)")
+    is_old = bool(mine) and mine < rank and fact.brought != "chosen"
+    old = f"{where}: pancode node {verb} {name} {fact.name}{hint}" if is_old else ""
+    return {**apart(fact.model_dump(mode="json")), **served, "old": old}
 
 
 def _shown(state: NodeState, used: int) -> NodeState:

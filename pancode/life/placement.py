@@ -11,7 +11,7 @@ from node_agent.wire.policy import Isolation
 from pancode.account.track_records import TrackRecord, WorkerKind, poor_of
 from pancode.agents.candidates import LOOKING, NOT_WALLED, is_looking
 from pancode.agents.endpoints import RANKED, EndpointNeed, costs_there, lack_of, rank
-from pancode.agents.passports import Needs, Trust, Trusted, failure, trust_of
+from pancode.agents.passports import Needs, Trust, Trusted, fact_of, failure, trust_of
 from pancode.agents.runtimes import RUNTIMES, EnforcedRule, EnforcementRequest, enforced
 from pancode.core import books
 from pancode.core.books import Amount, Ceilings
@@ -62,6 +62,8 @@ class Standing:
     nodes: tuple[NodeView, ...]
     free: Mapping[str, int]
     """Free slots by node name, counted by the coordinator."""
+    hurry: str = ""
+    """Why machines that decide by themselves how many they take open no more slots; empty: they may."""
     paused: str | None = None
     """Reason of a pause of the whole fleet."""
     paused_queues: Mapping[str, str] | None = None
@@ -325,7 +327,7 @@ def _place(
         return Unplaced(run, _nowhere(run, standing), WaitReason.NO_NODE)
     ready = [v for v in fitting if _takes(v, standing, free)]
     if not ready:
-        reasons = [_resting(v, standing) or _not_now(v, free) for v in fitting[:3]]
+        reasons = [_resting(v, standing) or _not_now(v, free, standing.hurry) for v in fitting[:3]]
         return Unplaced(run, "; ".join([*reasons, *_refused(run, standing)[:3]]), _kept_by(fitting, standing))
     short = {v.node.name: _short(run, v.node.name, standing, claimed) for v in ready}
     ready = [v for v in ready if not short[v.node.name]]
@@ -335,9 +337,11 @@ def _place(
     places = {v.node.name: _rank(run, v, v.node.name in poor, free[v.node.name]) for v in ready}
     best = min(ready, key=lambda v: (places[v.node.name], v.node.name))
     words = [numbers for name, numbers in poor.items() if name != best.node.name]
-    copy = ["it has the repository already"] if len(ready) > 1 and _has_copy(run, best) else []
-    copy += ["it has its session"] if run.resumes_on == best.node.name else []
-    return Placed(run, best, "; ".join([_because(run, len(ready)) + _with_model(run, best), *copy, *words]))
+    has = [f"{what}, worth a slot" for what in _kept(run, best)] if len(ready) > 1 else []
+    has += ["it has its session"] if run.resumes_on == best.node.name else []
+    slots = f" ({free[best.node.name]})" if len(ready) > 1 and run.node is None else ""
+    because = _because(run, len(ready)) + slots + _with_model(run, best)
+    return Placed(run, best, "; ".join([because, *has, *words]))
 
 
 def _handed_over(
@@ -450,16 +454,28 @@ def _kept_by(fitting: Sequence[NodeView], standing: Standing) -> WaitReason:
     return WaitReason.NO_SLOT if at_work else WaitReason.NODE_AWAY
 
 
-def _rank(run: Run, view: NodeView, is_poor: bool, free: int) -> tuple[bool, int, bool, int]:
+def _rank(run: Run, view: NodeView, is_poor: bool, free: int) -> tuple[bool, int, bool, int, float]:
     """The lowest is best: it has the run's session, its model is loaded, it does such work well, it has most
-    room. A copy of the repository is worth one free slot, so that work still spreads over the machines."""
+    room, its model answers faster. A copy of the repository, and what its set-up has made, are worth one free
+    slot each, so that work still spreads over the machines."""
     elsewhere = run.resumes_on not in (None, view.node.name)
-    return elsewhere, _model_rank(run, view), is_poor, -(free + _has_copy(run, view))
+    return elsewhere, _model_rank(run, view), is_poor, -(free + len(_kept(run, view))), -_speed(run, view)
 
 
-def _has_copy(run: Run, view: NodeView) -> bool:
-    repo = run.workspace.get("repo")
-    return view.last is not None and repo in view.last.heartbeat.facts.repositories
+def _kept(run: Run, view: NodeView) -> list[str]:
+    """What the node keeps of the run's repository, in words."""
+    repo, facts = run.workspace.get("repo"), view.last.heartbeat.facts if view.last is not None else None
+    if repo is None or facts is None:
+        return []
+    made = ["it keeps what set-up made"] if repo in facts.set_ups else []
+    return (["it has the repository already"] if repo in facts.repositories else []) + made
+
+
+def _speed(run: Run, view: NodeView) -> float:
+    """Tokens of an answer in a second, as the test of its model there has measured; 0: not known."""
+    place = Needs(run.endpoint or "", run.model or "", run.read_only).at(view.node.name)
+    found = fact_of(place, (view,)) if run.endpoint is not None else None
+    return found[1].passport.tok_s or 0.0 if found is not None and found[1].passport is not None else 0.0
 
 
 def _model_rank(run: Run, view: NodeView) -> int:
@@ -469,7 +485,9 @@ def _model_rank(run: Run, view: NodeView) -> int:
 
 
 def _with_model(run: Run, view: NodeView) -> str:
-    return f", {RANKED[_model_rank(run, view)]}" if run.endpoint is not None else ""
+    speed = _speed(run, view)
+    told = f", {speed:.0f} tokens a second" if speed else ""
+    return f", {RANKED[_model_rank(run, view)]}{told}" if run.endpoint is not None else ""
 
 
 def _short(
@@ -529,7 +547,7 @@ def _nowhere(run: Run, standing: Standing) -> str:
     return "; ".join(f"{v.node.name} {_unfit(run, v, standing)}" for v in meant[:5])
 
 
-def _not_now(view: NodeView, free: Mapping[str, int]) -> str:
+def _not_now(view: NodeView, free: Mapping[str, int], hurry: str = "") -> str:
     name = view.node.name
     if view.node.quarantined is not None:
         return f"{name} is quarantined: {view.node.quarantined}"
@@ -546,6 +564,8 @@ def _not_now(view: NodeView, free: Mapping[str, int]) -> str:
     if free.get(name, 0) > 0:
         return f"{name} is free"
     ask = view.last.heartbeat.ask if view.last is not None else None
+    if hurry and view.node.least is not None:
+        return f"{name} is busy, no free slot: it opens no more than {view.node.least} now, {hurry}"
     fewer = (
         f": it takes {ask.slots} of {view.node.slots} now, {ask.why}" if ask is not None and ask.why else ""
     )

@@ -13,6 +13,7 @@ from textual.widgets import Input
 
 from pancode.errors import PancodeError
 from pancode.plain import safe
+from pancode.tui import preview
 from pancode.tui.acts import ACTS, Act, ActKind, KeySubject, choices, held, named, subject, way_of
 from pancode.tui.bars import Bar, KeyBar, PromptLine
 from pancode.tui.canvas import Canvas, LogView
@@ -23,8 +24,8 @@ from pancode.tui.page import Json, Line, Page, PageMoment, PagePlace, filtered, 
 from pancode.tui.pages.summary import summary
 from pancode.tui.reader import Acted, AnswersRead, Away, Crashed, Looked, News, Reader, Say
 from pancode.tui.sheet import Sheet
-from pancode.tui.steady import SteadyPage
-from pancode.tui.views import SUMMARY, VIEWS, PageView, resource, resources
+from pancode.tui.steady import SteadyApp, SteadyPage
+from pancode.tui.views import SUMMARY, VIEWS, Asks, PageView, resource, resources
 
 HELD = "held"
 """The refusal of a landing that a person can lift by a word."""
@@ -198,6 +199,7 @@ class Console(SteadyPage):
         self._acting = Acting(self, self.note, self._reader, by)
         self.visits = [Visit(PagePlace(begin))]
         self._heads: tuple[str, ...] = ()
+        self._beside_asks: Asks = {}
         self._known, self._page, self._turn = KnownAnswers(heard_ms=clock.boot_ms()), Page(), 0
         self._log_view: LogView | None = None
 
@@ -266,13 +268,19 @@ class Console(SteadyPage):
         self._canvas.sheet.scroll_to(0, 0, animate=False)
         self._canvas.words((line("asking the coordinator ...", "dim"),))
         self._known.keep(SUMMARY)
-        self._reader.want(self._turn, {**SUMMARY, **view.asks(visit.place.about)})
+        self._beside_asks = {}
+        self._want()
         if visit.place.view == "log":
             reader = self._source.log(visit.place.about)
             self._canvas.words(())
             self._log_view = LogView(reader, self._canvas)
             self._reader.beside(reader.read)
         self._draw()
+
+    def _want(self) -> None:
+        """What the page shows, and what stands beside it."""
+        visit, view = self._here
+        self._reader.want(self._turn, {**SUMMARY, **view.asks(visit.place.about), **self._beside_asks})
 
     def _draw(self) -> None:
         """The page, as far as its answers are there."""
@@ -284,10 +292,24 @@ class Console(SteadyPage):
             page = view.page(known.answers, visit.place.about, known.as_of)
             self._heads = page.head
             self._page = filtered(ordered(page, visit.order, visit.down), visit.word)
-            self._canvas.show(self._page, visit.key, view.wraps)
+            aside = preview.columns(self._page, self.size.width)
+            self._canvas.show(self._page, visit.key, view.wraps, aside)
+            self._preview()
         elif known.refused is not None:
             self._canvas.words(trouble_lines(known.refused))
         self._frame()
+
+    def _preview(self) -> None:
+        """Beside the list the marked row in short; the next readings have what that takes."""
+        row, moment = self._canvas.row, self._known.as_of
+        if row is None or moment is None or not preview.columns(self._page, self.size.width):
+            return self._canvas.tell_beside(())
+        if (asks := preview.asks(row)) != self._beside_asks:
+            self._beside_asks = asks
+            self._want()
+        refused = self._known.refused
+        told = preview.lines(row, self._known.answers, moment) if refused is None else trouble_lines(refused)
+        return self._canvas.tell_beside(told)
 
     def _frame(self) -> None:
         """The lines around the page."""
@@ -301,6 +323,8 @@ class Console(SteadyPage):
     def _tick(self) -> None:
         if self._log_view is not None:
             self._log_view.draw(self.visits[-1].word)
+        else:
+            self._preview()
         self._frame()
 
     def on_resize(self) -> None:
@@ -339,6 +363,8 @@ class Console(SteadyPage):
                 "q": lambda: self.dismiss(0),
             }
             keys[press]()
+            if press == "R" and isinstance(self.app, SteadyApp):
+                self.app.dress()
 
     def go(self, place: PagePlace) -> None:
         """Go into a place; Esc comes back from it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from textual.app import ComposeResult
-from textual.containers import Vertical
+from textual.containers import Horizontal, Vertical
 
 from pancode.tui.bars import Bar
 from pancode.tui.logreader import MOST, LogReader
@@ -16,17 +16,25 @@ from pancode.tui.sheet import Sheet
 class Canvas(Vertical):
     """Knows which row is marked."""
 
-    DEFAULT_CSS = "Canvas { height: 1fr; }"
+    DEFAULT_CSS = """
+    Canvas { height: 1fr; }
+    Canvas #list { width: 1fr; }
+    Canvas #beside { height: 1fr; border-left: solid ansi_blue; padding: 0 1; }
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.above, self.head, self.sheet = Bar("above"), Bar("head"), Sheet()
+        self.beside, self._aside = Bar("beside"), 0
         self._rows: tuple[PageRow, ...] = ()
 
     def compose(self) -> ComposeResult:
         yield self.above
-        yield self.head
-        yield self.sheet
+        with Horizontal():
+            with Vertical(id="list"):
+                yield self.head
+                yield self.sheet
+            yield self.beside
 
     @property
     def columns(self) -> int:
@@ -38,13 +46,19 @@ class Canvas(Vertical):
         at = self.sheet.cursor
         return self._rows[at] if at is not None and at < len(self._rows) else None
 
-    def show(self, page: Page, key: str, wraps: bool) -> None:
-        """A table with the row of this key marked, or a text."""
+    def show(self, page: Page, key: str, wraps: bool, aside: int = 0) -> None:
+        """A table with the row of this key marked, or a text. `aside`: columns of what stands beside it."""
+        self._aside = aside
         self.above.tell(wrapped(page.above, self.columns))
         if page.head:
             self._table(page, key)
         else:
             self.text(page.lines, wraps)
+
+    def tell_beside(self, lines: Sequence[Line]) -> None:
+        """What stands beside the table; nothing else is drawn anew."""
+        self.beside.styles.width = self._aside
+        self.beside.tell(wrapped(lines, self._aside - 3) if self._aside else ())
 
     def text(self, lines: Sequence[Line], wraps: bool = True) -> None:
         self._rows = ()
@@ -52,12 +66,14 @@ class Canvas(Vertical):
         self.sheet.show(wrapped(lines, self.columns) if wraps else lines, None)
 
     def words(self, lines: Sequence[Line]) -> None:
-        """A text, and nothing above it."""
+        """A text, and nothing above or beside it."""
+        self._aside = 0
+        self.tell_beside(())
         self.above.tell(())
         self.text(lines)
 
     def _table(self, page: Page, key: str) -> None:
-        head, lines = laid_out(page, self.columns)
+        head, lines = laid_out(page, self.columns - self._aside)
         self._rows = page.rows
         self.head.tell((head,))
         if not lines:

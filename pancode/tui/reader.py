@@ -100,7 +100,8 @@ class Reader:
     def want(self, turn: int, asks: Asks) -> None:
         """From now on fetch these answers, the first time at once."""
         with self._lock:
-            self._turn, self._asks, self._fixed = turn, dict(asks), {}
+            self._fixed = self._fixed if turn == self._turn else {}
+            self._turn, self._asks = turn, dict(asks)
         self.again()
 
     def again(self) -> None:

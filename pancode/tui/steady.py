@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import termios
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
 from textual import events
@@ -18,9 +21,37 @@ from textual.screen import Screen
 from pancode.caller import terminal_is_gone
 from pancode.errors import ExitCode, PancodeError
 from pancode.tui.bars import CSS
+from pancode.tui.themes import OWN, THEMES
 
 LOOK_S = 1.0
 """So often it looks whether the terminal is there: no signal tells it to who does not own the terminal."""
+
+
+WATCH = r"""
+was=$(stty -g <&2) || exit
+echo
+read -r over && exit
+case " $(stty -a <&2)" in *" -isig "*) stty "$was" <&2 ;; esac
+printf '\033[<u\033[?1000l\033[?1002l\033[?1003l\033[?1006l\033[?1015l\033[?1016l' >&2
+printf '\033[?2004l\033[?2048l\033[?1004l\033[?7h\033[0m\033[?1049l\033[?25h' >&2
+"""
+"""Holds the terminal as it was, and gives it back if we are killed: nobody says that we are over then, and
+our end of its pipe closes. Where a shell has taken the terminal over already, its own settings stay."""
+
+
+@contextmanager
+def watched() -> Iterator[None]:
+    """After a kill that cannot be caught, too. In a session of its own it outlives us."""
+    argv, pipe = ("sh", "-c", WATCH), subprocess.PIPE
+    with subprocess.Popen(argv, bufsize=0, stdin=pipe, stdout=pipe, start_new_session=True) as watch:
+        assert watch.stdin is not None and watch.stdout is not None
+        watch.stdout.readline()
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                watch.stdin.write(b"over\n")
+                watch.stdin.flush()
 
 
 class _Lasting:
@@ -88,9 +119,10 @@ class SteadyApp(App[int]):
     }
     """They end it, with this status."""
 
-    def __init__(self, first: SteadyPage) -> None:
+    def __init__(self, first: SteadyPage, theme: Callable[[], str] = lambda: OWN) -> None:
+        """`theme`: asks for the name of the theme that counts now, and may wait for the answer."""
         super().__init__(ansi_color=True, driver_class=SteadyDriver)
-        self._first = first
+        self._first, self._ask_theme = first, theme
         self.crash: Exception | None = None
 
     async def on_event(self, event: events.Event) -> None:
@@ -100,10 +132,29 @@ class SteadyApp(App[int]):
 
     def on_mount(self) -> None:
         self.push_screen(self._first, self.exit)
+        self.dress()
         loop = asyncio.get_running_loop()
         for one, status in self.SIGNALS.items():
             loop.add_signal_handler(one, self.exit, status)
         self.set_interval(LOOK_S, self._seen)
+
+    def dress(self) -> None:
+        """Ask beside the screen which theme counts, and draw in it. NO_COLOR counts more."""
+        if not self.no_color:
+            threading.Thread(target=self._dress, daemon=True).start()
+
+    def _dress(self) -> None:
+        with suppress(RuntimeError):  # the person has left meanwhile
+            self.call_from_thread(self.wear, self._ask_theme())
+
+    def wear(self, name: str) -> None:
+        """Draw in this theme; in the terminal's own colours for a name that is none."""
+        theme = THEMES.get(name)
+        self.ansi_color = theme is None
+        self.theme = "textual-light" if name == "light" else "textual-dark"
+        if theme is not None:
+            self.ansi_theme_light = self.ansi_theme_dark = theme
+        self.refresh_css(animate=False)
 
     def _seen(self) -> None:
         if terminal_is_gone():
@@ -116,11 +167,12 @@ class SteadyApp(App[int]):
         self._exit_renderables.clear()
 
 
-def on_screen(page: SteadyPage) -> int:
+def on_screen(page: SteadyPage, theme: Callable[[], str] = lambda: OWN) -> int:
     """The page until the person leaves; whatever ends it, the terminal is as it was."""
-    app, before = SteadyApp(page), termios.tcgetattr(sys.stdin)
+    app, before = SteadyApp(page, theme), termios.tcgetattr(sys.stdin)
     try:
-        status = app.run()
+        with watched():
+            status = app.run()
     finally:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it leaves already, in order
         with suppress(termios.error, OSError, ValueError):  # the terminal may be gone

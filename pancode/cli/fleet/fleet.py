@@ -164,6 +164,9 @@ def _status(answer: dict[str, Any], failed: Container[str] = ()) -> str:
 
 
 def _problems(node: dict[str, Any]) -> Iterator[str]:
+    for fact in node["runtimes"]:
+        if fact.get("old"):
+            yield f"        {safe(fact['name'])} {safe(fact['version'])} is old, {safe(fact['old'])}"
     for problem in node["problems"]:
         yield f"        {safe(problem['what'])}"
         if hint := advice(problem):
@@ -200,6 +203,7 @@ def runtime_words(fact: dict[str, Any]) -> str:
     version = f" {fact['version']}" if fact["version"] else ""
     good = fact["state"] == "ok" or is_local_only(fact)
     state = "" if good else f" {fact['state'].replace('_', ' ').upper()}"
+    state += " OLD" if fact.get("old") else ""
     return f"{fact['name']}{version}{state}"
 
 

@@ -306,7 +306,10 @@ def install(
 
 @node.verb("update", "pancode node update gpubox", "pancode node update gpubox claude")
 def update(words: Words, *, face: Json) -> int:
-    """Bring the newest of what `node install` has brought; of all of it where no runtime is named."""
+    """Bring the newest of what `node install` has brought.
+
+    Where no runtime is named: of all of it but what was brought in a version of your choice.
+    """
     return _programs(face, "update", words)
 
 

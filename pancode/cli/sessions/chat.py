@@ -189,7 +189,7 @@ def _on_screen(desk: ChatDesk, first: str | None) -> int:
 
     page = page_of(desk, first or "")
     try:
-        return on_screen(page)
+        return on_screen(page, desk.theme)
     finally:
         page.tell_unsent(aside)
         if desk.run:

@@ -20,7 +20,6 @@ from pancode.remote.place import remote_of
 RUN = "RUN"
 """Stands in a verb for the run of this session."""
 PATIENCE_S, LONG_S = 30.0, 900.0
-THEME = "The chat draws in the colours of your terminal: choose dark or light there."
 MOST_BYTES, MOST_LINES = 200_000, 200
 """What is taken of a verb's output, and how much of that is shown."""
 
@@ -229,7 +228,12 @@ HEADINGS: Mapping[str, tuple[SlashCommand, ...]] = {
             under=("show", "set", "unset", "undo"),
         ),
         _C("/reasoning", "how hard models think", ("config", "show", "--origin", "reasoning")),
-        _C("/theme", "the colours are your terminal's", says=THEME),
+        _C(
+            "/theme",
+            "colours; terminal, dark or light",
+            ("config", "show", "--origin", "theme"),
+            more=("config", "set", "theme"),
+        ),
         _C(
             "/reload",
             "what counts from when on",

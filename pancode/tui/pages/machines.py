@@ -76,7 +76,8 @@ def machine(answers: Json, about: str, moment: PageMoment) -> Page:
 
 
 def _runtime(fact: Json) -> str:
-    return " ".join(filter(None, (fact["name"], fact["version"] or "", fact["state"])))
+    old = f"old, {fact['old']}" if fact.get("old") else ""
+    return " ".join(filter(None, (fact["name"], fact["version"] or "", fact["state"], old)))
 
 
 def models(answers: Json, about: str, moment: PageMoment) -> Page:

@@ -102,12 +102,13 @@ def _inbox(answers: Json, live: list[Json]) -> Line:
 def run(answers: Json, about: str, moment: PageMoment) -> Page:
     """Everything about one run: where it is, what it cost, its gates, its story, its receipt."""
     shape = answers["run"]
-    lines = [*_state(shape), *_facts(shape, moment), *_results(shape)]
+    lines = [*headline(shape), *_facts(shape, moment), *results(shape)]
     lines += [(), line("STORY", "bold"), *story(answers["why"], moment)]
     return Page(lines=tuple(lines), shape=shape)
 
 
-def _state(shape: Json) -> list[Line]:
+def headline(shape: Json) -> list[Line]:
+    """The name of a run, its state, and why it is so."""
     state = stage(shape)
     notes = f"  ({', '.join(shape['notes'])})" if shape["notes"] else ""
     first: Line = ((shape["run"], "bold"), ("  ", ""), (safe(state), style_of(state)), (safe(notes), ""))
@@ -147,7 +148,8 @@ def _context(shape: Json) -> str:
     return f"{tokens(served['context'])} of {served['endpoint']}" if served.get("context") else ""
 
 
-def _results(shape: Json) -> list[Line]:
+def results(shape: Json) -> list[Line]:
+    """What came of it: gates, findings, files, and its answer."""
     lines: list[Line] = [
         fact("gates", f"{one['name']}: {gate_state(one)}", "" if one["passed"] else "red")
         for one in shape["gates"]

@@ -30,7 +30,7 @@ from pancode.talk.attached import OVER, SessionActs
 from pancode.talk.conversation import HeardWords, Part, SessionTalk
 from pancode.tui.bars import Bar, PromptLine
 from pancode.tui.page import Line, spread
-from pancode.tui.steady import SteadyPage
+from pancode.tui.steady import SteadyApp, SteadyPage
 
 if TYPE_CHECKING:
     from node_agent.wire.clock import Clock
@@ -230,6 +230,8 @@ class ChatScreen(SteadyPage):
         """What a command has said."""
         self._note = ("", "")
         self.talk.panel(*panel)
+        if panel[0].startswith("/theme ") and isinstance(self.app, SteadyApp):
+            self.app.dress()
 
     def _refused(self, error: PancodeError, words: str) -> None:
         """What was to be sent is in the field again: nothing is sent twice to get it through."""

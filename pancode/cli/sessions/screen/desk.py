@@ -237,6 +237,14 @@ class ChatDesk:
 
         threading.Thread(target=self._carried, args=(work,), daemon=True).start()
 
+    def theme(self) -> str:
+        """The theme that counts now; it starts no coordinator and says nothing."""
+        from pancode.tui.themes import chosen
+
+        client = self._plain.client(starts=False)
+        client.note = lambda text: None
+        return chosen(client)
+
     def show(self, command: TypedCommand, columns: int) -> None:
         """What a command says, beside the words on their way."""
 

@@ -5,10 +5,14 @@ import { Form } from "../lib/form.js";
 import { go, html, link, useLive } from "../lib/live.js";
 import { Act, Ago, agreed, Empty, fact, Page, Panel, Row, tell, Warning, When, Why } from "../lib/parts.js";
 import { bytes, counted, title } from "../lib/words.js";
+import { OneTool, Tools } from "./tools.js";
 
 const moves = (event) => event.kind === "audit" || event.kind === "run.ended" || event.kind === "run.queued";
 
-export function Projects({ parts }) { return parts[1] === "workspace" && parts[2] ? html`<${OneWorkspace} key=${parts[2]} name=${parts[2]} />` : html`<${List} />`; }
+export function Projects({ parts }) {
+  if (parts[1] === "tool" && parts[3]) return html`<${OneTool} key=${`${parts[2]} ${parts[3]}`} run=${parts[2]} name=${parts[3]} />`;
+  return parts[1] === "workspace" && parts[2] ? html`<${OneWorkspace} key=${parts[2]} name=${parts[2]} />` : html`<${List} />`;
+}
 
 function List() {
   const projects = useLive("projects", undefined, (event) => event.kind === "audit"), spaces = useLive("workspaces", undefined, moves);
@@ -17,7 +21,7 @@ function List() {
       : html`<ul>${projects.data.projects.map((one) => html`<${Project} key=${one.name} one=${one} again=${projects.again} />`)}</ul>`}<//>
     <${Panel} title="Workspaces" count=${spaces.data?.workspaces.length} act=${html`<a class="btn" href="#/new/workspace">New workspace</a>`}>${!spaces.data?.workspaces.length ? html`<${Empty} title="No workspace yet">A workspace is a branch of its own: each agent goes on from what the one before it left.<//>`
       : html`<ul>${spaces.data.workspaces.map((one) => html`<${Row} key=${one.workspace} word=${stateOf(one)} href=${link(["projects", "workspace", one.workspace])} title=${one.workspace} facts=${html`<span>${one.branch}</span><span class="desk">${one.project}</span><span>${counted(one.count, "run")}</span><span>${one.dirty ? `${counted(one.dirty, "file")} not landed` : ""}</span><span>${one.size === null ? "" : bytes(one.size)}</span><${Ago} at=${one.used_at || one.created_at} />`}
-        keys=${html`<${Why} what=${`workspace:${whySpace(one)}`} /><${Keys} one=${one} again=${spaces.again} />`} />`)}</ul>`}<//><//>`;
+        keys=${html`<${Why} what=${`workspace:${whySpace(one)}`} /><${Keys} one=${one} again=${spaces.again} />`} />`)}</ul>`}<//><${Tools} /><//>`;
 }
 
 /** Its own words of a project, as its form takes them. */

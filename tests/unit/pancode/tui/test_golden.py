@@ -9,7 +9,7 @@ import pytest
 from textual.pilot import Pilot
 
 from pancode.tui.app import Console
-from tests.unit.pancode.tui.scene import Scene, played, screen, shows
+from tests.unit.pancode.tui.scene import Scene, comes, played, screen, shows
 
 GOLDEN = Path(__file__).parent / "golden"
 WRITES = os.environ.get("GOLDEN_SCREENS") == "write"
@@ -46,6 +46,7 @@ def test_a_screen_is_as_it_was(request: pytest.FixtureRequest, name: str, size: 
         await shows(app, pilot, "as of")
         await pilot.press(*presses)
         await shows(app, pilot, words)
+        await comes(app, pilot, lambda: "reading ..." not in screen(app), "what stands beside")
         await pilot.pause()
         shown = screen(app) + "\n"
         if WRITES:
