@@ -16,17 +16,17 @@ from node_agent.tempo import Tempo
 from node_agent.wire.node import NodeFacts
 
 STRAINED_LOAD, CALM_LOAD = 1.5, 0.9
-"""Of the last minute, for each core."""
+"""The load of the last minute, for each core."""
 STRAINED_MEMORY, CALM_MEMORY = 0.08, 0.2
-"""The share of the memory that a program may still have."""
+"""The share of the memory that a program can still get."""
 STRAINED_HEAT, CALM_HEAT = 90.0, 80.0
 """Degrees Celsius of the hottest sensor."""
 STRAINED_QUEUE, CALM_QUEUE = 2, 0
 """Calls that wait in a model server's own queue."""
 FRESH_QUEUE_MS = 120_000
-"""A queue that was told longer ago is not known."""
+"""Milliseconds; a queue that was reported longer ago counts as unknown."""
 STRAINED_LEFT, CALM_LEFT = 10, 30
-"""Percent of a provider's rate limit that are left."""
+"""The percentage left of a provider's rate limit."""
 
 
 class Strain(Enum):
@@ -39,9 +39,10 @@ class Strain(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """`slots` now; `since_ms`: for so long the machine is as `strain` says, or the last slot went or came.
+    """The present pace. `slots`: as of now; `since_ms`: when the machine's `strain` or the slots last
+    changed.
 
-    `why`: in words, why it takes fewer than it could; empty: it does not.
+    `why`: why the node takes fewer than it could, in words; empty: it does not.
     """
 
     slots: int
@@ -75,7 +76,7 @@ def reading_of(facts: NodeFacts, uses: Iterable[ModelUse], now_ms: int) -> PaceR
 
 
 def strain_of(seen: PaceReading) -> tuple[Strain, str]:
-    """With the words for what strains it."""
+    """Return the strain, and in words what causes it."""
     facts = seen.facts
     load = facts.load_1m / facts.cpus
     free = facts.memory_free / facts.memory if facts.memory_free is not None and facts.memory else 1.0

@@ -159,7 +159,7 @@ def remove(args: argparse.Namespace) -> int:
 
 
 def _values(home: NodeHome) -> Mapping[str, str]:
-    """What the owner of this node has given it."""
+    """Return the values of the owner's secrets and variables, by name."""
     from node_agent.runtimes.logins import tokens
     from node_agent.vault.vault import Vault
 

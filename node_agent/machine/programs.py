@@ -13,10 +13,10 @@ import pydantic
 
 
 def environment_of(program: str) -> str | None:
-    """The folder of the environment in whose `bin` this program, or what it links to, lies; None for none.
+    """Return the environment in whose `bin` this program, or the target of its link, is; None for none.
 
-    One link and no further: that one's Python is itself a link, to the one that it was made from, and a
-    sandbox shows no links that lie between.
+    Only one link is followed: that environment's Python is itself a link, to the one it was made from, and a
+    sandbox shows no links in between.
     """
     places = [program]
     with suppress(OSError):
@@ -65,14 +65,14 @@ def brought(home: Path) -> dict[str, str]:
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LIBRARIES = os.path.dirname(os.path.dirname(os.path.abspath(pydantic.__file__)))
-"""Folders of the node agent's own code, and of what it was installed with: a worker of ours runs on both."""
+"""The folders of the node agent's own code, and of its libraries: our workers run on both."""
 HEAD, MOST = 256, 1 << 20
 FOLDERS = 6
-"""A program lies at most so deep in its package."""
+"""The most folders between a program and the top of its package."""
 
 
 class Named(Protocol):
-    """An agent program: the name on PATH, the package that it is of, and whether that one is Python's."""
+    """An agent program: its name on PATH, its package, and whether that is a Python package."""
 
     @property
     def name(self) -> str: ...
@@ -83,7 +83,7 @@ class Named(Protocol):
 
 
 def written_version(program: Named, path: str) -> str | None:
-    """The version that its installation has on disk; None where that cannot be read."""
+    """Return the version that the installation has on disk; None where it cannot be read."""
     if not program.environment:
         return installed_version(program.name, program.package, path)
     found = found_environment(program.name, path)
@@ -91,7 +91,7 @@ def written_version(program: Named, path: str) -> str | None:
 
 
 def installed_version(program: str, package: str, path: str) -> str | None:
-    """The version of that package, if the program is of it and what it is started by is there; else None."""
+    """Return the package's version, if the program belongs to it and its interpreter exists; else None."""
     found = shutil.which(program, path=path)
     if found is None:
         return None
@@ -116,7 +116,7 @@ def _version(real: Path, package: str) -> str | None:
 
 
 def _starter_is_there(real: Path, path: str) -> bool:
-    """A script names the program that runs it; without that one the script is there, and does not start."""
+    """Whether a script's interpreter exists; without it the script exists, but does not start."""
     with real.open("rb") as f:
         head = f.read(HEAD)
     if not head.startswith(b"#!"):

@@ -22,7 +22,7 @@ _KIB = 1024
 
 
 def copies(home: Path) -> tuple[str, ...]:
-    """The repositories of which this home has a mirror, the one used last first."""
+    """Return the repositories of which this home has a mirror, the last used first."""
     used = list[tuple[int, str]]()
     with suppress(OSError), os.scandir(home / "mirrors") as entries:
         for entry in entries:
@@ -41,7 +41,7 @@ def set_ups(home: Path) -> tuple[str, ...]:
 
 
 class DiskUse:
-    """As it was measured last: a walk over all files may take long, so `du` does it in a thread."""
+    """The disk use as last measured: a walk over all files may take long, so `du` does it in a thread."""
 
     def __init__(self, home: Path, clock: Clock) -> None:
         self._home, self._clock = home, clock

@@ -17,7 +17,7 @@ from typing import Any
 from node_agent.runtimes.lines import count_of
 
 LONGEST_MS = 8 * 86_400_000
-"""A window lasts a week at most; a moment behind it is a mistake, or a lie."""
+"""The longest plausible wait: a window lasts a week at most, so a later time is a mistake, or a lie."""
 _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _PART = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|[smhd])")
@@ -44,7 +44,7 @@ class LimitReset:
 
 
 def rejected_until(info: Mapping[str, Any]) -> LimitReset | None:
-    """Claude's `rate_limit_info`. It tells of a window that only fills up, too."""
+    """The end in Claude's `rate_limit_info`; None where that only reports a window that fills up."""
     at_s = count_of(info.get("resetsAt"))
     return LimitReset(1000 * at_s) if at_s and info.get("status") == "rejected" else None
 
@@ -72,9 +72,9 @@ def pause_ms(
     now_ms: int,
     local: Callable[[float], datetime] = datetime.fromtimestamp,
 ) -> int:
-    """Milliseconds from now until then; 0 where nobody knows, and for what is past or too far away.
+    """Return the milliseconds from now until the reset; 0 if it is not known, past, or too far away.
 
-    `local`: the time of the node's clock for seconds of the Unix clock.
+    `local`: gives the time of the node's clock for seconds of Unix time.
     """
     if reset is None:
         return 0

@@ -66,7 +66,7 @@ def _ceiling(context: ApiContext, call: ApiCall) -> BudgetShape:
 
 
 def budget_scope(context: ApiContext, text: str) -> str:
-    """The scope as the books name it. UsageError, NotFoundError for one that is not there."""
+    """Return the scope as the books name it. UsageError; NotFoundError for an unknown scope."""
     kind, name = _budget_scope(text)
     if kind == "node":
         must_exist(context.core, (name,))
@@ -79,7 +79,7 @@ def budget_scope(context: ApiContext, text: str) -> str:
 
 
 _ALONE, _NAMED = ("day", *PERIODS, "session"), ("node", "agent", "repo", "session")
-"""The kinds of a scope without a name, and with one."""
+"""The kinds of scope that stand without a name, and those that need one."""
 
 
 def _budget_scope(scope: str) -> tuple[str, str]:
@@ -94,9 +94,9 @@ def _budget_scope(scope: str) -> tuple[str, str]:
 
 
 def _whole(context: ApiContext, kind: str, name: str) -> str:
-    """The scope as the books name it: a session by any of its runs, a repository by a folder in it.
+    """Return the scope as the books name it: a session by any of its runs, a repository by a folder in it.
 
-    NotFoundError for a session that is none.
+    NotFoundError for a run that is no session.
     """
     if kind == "session" and name:
         return session_scope(show(context.core, name)["session"])

@@ -58,12 +58,12 @@ VERBS: tuple[Verb, ...] = tuple(
 
 @cache
 def openapi() -> Object:
-    """The OpenAPI document of all routes; made when it is first asked for."""
+    """Return the OpenAPI document of all routes; made when it is first asked for."""
     from pancode.api.openapi import document
 
     return document(VERBS)
 
 
 def build_app(context: ApiContext) -> Starlette:
-    """The application; whoever may connect to its socket may do everything."""
+    """Return the application; whoever may connect to its socket may do everything."""
     return Starlette(routes=[verb.route(context) for verb in VERBS], exception_handlers=HANDLERS)

@@ -39,7 +39,7 @@ class LevelShape(TypedDict):
 
 
 class HeldShape(TypedDict):
-    """How a runtime keeps to a rule, with a sandbox and without."""
+    """How a runtime is held to a rule, with a sandbox and without."""
 
     runtime: str
     rule: str
@@ -71,7 +71,7 @@ def _runtimes(context: ApiContext, call: ApiCall) -> RuntimesAnswer:
 
 
 def _runtime(name: str, nodes: list[dict[str, Any]]) -> dict[str, Any]:
-    """A node may tell of one that this coordinator does not know."""
+    """Return the runtime's shape; a node may report one that this coordinator does not know."""
     kind = RUNTIMES.get(name)
     levels = [level.value for level in Reasoning if kind is not None and level in kind.reasons]
     turns = kind is not None and kind.takes_turns

@@ -36,7 +36,7 @@ class ChecksAnswer(TypedDict):
 
 
 class RoomRow(TypedDict):
-    """Bytes on the disk of a machine; `node` null: of the coordinator's home."""
+    """Bytes on a machine's disk; `node` null: on the disk of the coordinator's home."""
 
     node: str | None
     what: str
@@ -44,14 +44,14 @@ class RoomRow(TypedDict):
 
 
 class KeptFilesRow(TypedDict):
-    """So many old runs keep their files, and why."""
+    """How many old runs keep their files, and why."""
 
     runs: int
     why: str
 
 
 class CollectAnswer(TypedDict):
-    """`changes`, `logs`: of so many runs they go. `young`: so many runs are not old enough yet.
+    """`changes`, `logs`: of how many runs they are deleted. `young`: how many runs are not old enough yet.
 
     `freed`: bytes; commits give their room back two weeks later.
     """
@@ -87,7 +87,7 @@ class CleanedAnswer(TypedDict):
 
 
 class NodeResultShape(TypedDict):
-    """The result of a long call for one node."""
+    """The result for one node of a call that takes long."""
 
     node: str
     ok: bool
@@ -314,7 +314,7 @@ def _spec(body: bodies.SpecBody) -> NodeSpec:
 
 
 class PingAnswer(TypedDict):
-    """More only to who may know it: pid, home, begin."""
+    """Whoever may know it also gets pid, home and begin."""
 
     version: str
 

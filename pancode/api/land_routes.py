@@ -43,7 +43,7 @@ class GreenAnswer(TypedDict):
 
 
 class PullRequestBody(ActBody):
-    """`remote`: its name in the repository. `forge` None: as the settings say."""
+    """`remote`: the remote's name in the repository. `forge` None: as the settings say."""
 
     remote: Annotated[Line, Field(min_length=1, max_length=200)]
     branch: Annotated[Line, Field(min_length=1, max_length=200)]
@@ -67,9 +67,10 @@ def _diff(context: ApiContext, call: ApiCall) -> Octets:
 
 
 def _unless_elsewhere(context: ApiContext, call: ApiCall, run: Run) -> None:
-    """WorkspaceError where it would be written into another repository than the one where the person stands.
+    """Raise WorkspaceError where the landing writes into another repository than the one where the person
+    stands.
 
-    Who stands in none has to name the run: `last` may be anybody's.
+    A person outside of any repository has to name the run: `last` may be anybody's.
     """
     here = context.coordinator.around({}).project_of(call.folder) if call.folder else None
     named = not call.path["run"].startswith(LAST)

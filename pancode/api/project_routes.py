@@ -73,8 +73,9 @@ class ProjectsAnswer(TypedDict):
 
 
 class PrdAnswer(TypedDict):
-    """`prd`: as of a project. `task`: that of a run that drafts one. `text`: what the named run has drafted;
-    null: none was named."""
+    """`prd`: as of a project. `task`: that of a run that drafts one. `text`: the draft of the named run;
+    null: none was named.
+    """
 
     project: str
     path: str
@@ -85,8 +86,9 @@ class PrdAnswer(TypedDict):
 
 
 class TrackerHookAnswer(TypedDict):
-    """`url`: null while the API is not open over TCP. `secret`: in this answer alone; null: it was given, or
-    Linear makes it."""
+    """`url`: null while the API is not open over TCP. `secret`: shown in this answer alone; null: it was
+    given, or Linear makes it.
+    """
 
     project: str
     tracker: str
@@ -99,8 +101,9 @@ class TrackerCalledAnswer(TypedDict):
 
 
 class TrackerHookBody(ActBody):
-    """`secret`: that of the tracker, where it has made one; else a new one is made, and the old one is
-    forgotten."""
+    """`secret`: the tracker's own, where the tracker has made one; else a new one is made, and the old one is
+    forgotten.
+    """
 
     secret: Annotated[str, Field(pattern=r"^[!-~]{16,200}$")] | None = None
 
@@ -194,7 +197,7 @@ def _top(context: ApiContext, path: str) -> str:
 
 
 def _changed(old: NamedProject, body: ProjectBody) -> NamedProject:
-    """The project with what the body says of it."""
+    """Return the project, changed by what the body says."""
     said: dict[str, Any] = {
         key: value
         for key, value in dict(body).items()
@@ -212,7 +215,7 @@ def _changed(old: NamedProject, body: ProjectBody) -> NamedProject:
 
 
 def _kept(one: NamedProject) -> dict[str, Any]:
-    """As settings.json has it, without what it does not say."""
+    """Return the project as settings.json has it, without fields that it does not set."""
     said = {key: value for key, value in _plain(one).items() if value not in (None, "", {}, [])}
     return {key: value for key, value in said.items() if key != "name"}
 
@@ -238,14 +241,14 @@ def _plain(one: NamedProject) -> dict[str, Any]:
 
 
 def _shape(around: Surroundings, one: NamedProject, looks: bool = True) -> ProjectShape:
-    """For faces. `there`: a repository lies at its path."""
+    """Return the project in the shape that faces show. `there`: a repository lies at its path."""
     there = os.path.exists(os.path.join(one.path, ".git"))
     prd = around.prd(one.path, one.prd) if looks else None
     return cast("ProjectShape", {**_plain(one), "prd": prd, "there": there})
 
 
 def _secret_of(project: str) -> str:
-    """The name by which the secret of its tracker's webhook is kept."""
+    """Return the name by which the secret of the project's tracker webhook is kept."""
     return f"tracker-{project}"
 
 
@@ -300,14 +303,15 @@ class ToolsAnswer(TypedDict):
 
 
 class KeepToolBody(ActBody):
-    """`digest`: of the tool as the person has looked at it. The yes is for these bytes."""
+    """`digest`: of the tool as the person has looked at it. The yes counts for these bytes alone."""
 
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class RemoveToolBody(ActBody):
-    """`project`: a project's name; else the repository around `cwd` counts. `run`: what this run proposes is
-    put aside, and no kept tool is removed."""
+    """`project`: a project's name; without it, the repository around `cwd`. `run`: put aside what this run
+    proposes, and remove no kept tool.
+    """
 
     project: Name | None = None
     cwd: Annotated[str, Field(max_length=4_096)] | None = None
@@ -315,7 +319,7 @@ class RemoveToolBody(ActBody):
 
 
 def _place(context: ApiContext, project: str | None, cwd: str | None) -> str:
-    """The top of the repository of this project; else of the one around the folder. UsageError."""
+    """Return the top of the project's repository; else that of the one around the folder. UsageError."""
     if project is not None:
         return meant(context.coordinator.around({}).projects(), project).path
     return top_of(context, cwd)

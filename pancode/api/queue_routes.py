@@ -40,7 +40,7 @@ def _resume(context: ApiContext, call: ApiCall) -> PausedAnswer:
 
 
 def _set_pause(context: ApiContext, body: QueueBody, reason: str | None) -> PausedAnswer:
-    """The whole fleet, one node's queue, or one pool."""
+    """Pause or resume the whole fleet, one node's queue, or one pool."""
     pause_queue(context.core, body.queue, reason, body.by)
     return {"queue": body.queue, "paused": reason}
 

@@ -46,7 +46,7 @@ def _list(context: ApiContext, call: ApiCall) -> WorkflowsAnswer:
 
 
 def _childs(context: ApiContext, parent: Run, plan: WorkflowPlan) -> WorkflowPlan:
-    """From inside a run: each of its steps is that run's child, whenever it begins."""
+    """Return the plan of a workflow from inside a run: each step is that run's child, whenever it begins."""
     if plan.caller["land"]:
         refuse(context.core, parent, "to land a change")
     preset = plan.caller["preset"] or parent.terms.get("preset")

@@ -69,13 +69,13 @@ class RepairBody(ActBody):
 
 
 class RemoveWorkspaceBody(ActBody):
-    """`force`: although it has work that has not landed."""
+    """`force`: also a workspace with work that has not landed."""
 
     force: bool = False
 
 
 _MEASURED = "measured"
-"""The question that has git count the commits; what is asked each second leaves it out."""
+"""The query's word that has git count the commits; faces that ask each second leave it out."""
 
 
 @Verb("GET /v1/workspaces", command="workspace ls", query=(_MEASURED,))
@@ -103,7 +103,7 @@ def _show(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
 
 
 def _project(context: ApiContext, body: WorkspaceBody) -> str:
-    """The top of its repository: that of the named project, of the issue's, or the one around the folder."""
+    """Return the top of its repository: the named project's, the issue's, or the one around the folder."""
     projects = context.coordinator.around({}).projects()
     try:
         named = meant(projects, body.project or body.name)
@@ -117,7 +117,7 @@ def _project(context: ApiContext, body: WorkspaceBody) -> str:
 
 
 def top_of(context: ApiContext, folder: str | None) -> str:
-    """The repository around the folder. UsageError where there is none."""
+    """Return the top of the repository around the folder. UsageError where there is none."""
     top = context.project_of(folder)
     if top is None:
         fix = "go into the repository, or name a project: --project (see pancode project ls)"

@@ -27,7 +27,7 @@ from pancode.remote.place import remote_of
 app = Commands()
 Project = Annotated[str, Argument(autocompletion=completions.projects)]
 _FACTS = {"linear_id": "linearProjectId", "linear_name": "linearProjectName", "prefix": "linearPrefix"}
-"""Of a project, to the keys of a file of mappings."""
+"""Field of a project to its key in a file of mappings."""
 
 
 @app.group("project", "pancode project add ~/src/shop --agent builder --prefix SHOP", "pancode project ls")
@@ -228,7 +228,7 @@ def prd(
 
 
 def _draft(face: Face, project: str, agent: str) -> int:
-    """Dispatch it as a person would, in mode review, which changes nothing, and say how its text is kept."""
+    """Dispatch the draft of a PRD, in mode review, which changes nothing, and say how its text is kept."""
     from pancode.cli.main import run
 
     made = face.client().get(path_of("projects", project, "prd"))

@@ -44,7 +44,7 @@ def top(
 
 
 def _check_terminal() -> None:
-    """UsageError where no picture can be drawn. Textual draws on standard error."""
+    """UsageError where no screen can be drawn: Textual reads standard input, and draws on standard error."""
     for stream, name in ((sys.stdin, "standard input"), (sys.stderr, "standard error")):
         if not stream.isatty():
             raise UsageError(
@@ -77,7 +77,7 @@ def _shown(begin: str) -> int:
 
 
 class _Readers:
-    """Only the first question may start a coordinator; the screen tells when it is away later."""
+    """Makes readers. Only the first question may start a coordinator; the screen tells when it is away later."""
 
     def __init__(self) -> None:
         self._client = _client(starts=False)
@@ -103,7 +103,7 @@ class _Readers:
 
 
 def _client(*, starts: bool) -> Client:
-    """One that says nothing beside the screen."""
+    """Return a client that prints no notes, as the screen has the terminal."""
     client = Face(as_json=False).client(starts=starts)
     client.note = lambda text: None
     return client

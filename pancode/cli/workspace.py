@@ -119,7 +119,7 @@ def _shown(one: dict[str, Any]) -> str:
 
 
 _OPENS, _LOOK_S = 1_200, 0.5
-"""So often it is looked whether the files are there: set-up may take minutes."""
+"""How many times, and how far apart, the workspace's files are looked for: set-up may take minutes."""
 
 
 @workspace.verb("open", "pancode workspace open min-123", "pancode workspace open min-123 --print")
@@ -166,7 +166,7 @@ def open_(
 
 
 def _opened(face: Face, workspace: str, node: str | None) -> dict[str, Any]:
-    """Its place, once its files are there. UnavailableError where they do not come."""
+    """Open the workspace; return its place once its files are there. UnavailableError if they do not come."""
     client = face.client(works=True)
     one = client.post(path_of("workspaces", workspace, "open"), {"by": who(), "node": node})
     run = one["opened"]["run"] if one["opened"] else one["last"]

@@ -11,14 +11,14 @@ from pancode.life.inbox import InboxItem
 
 
 class BriefLine(TypedDict):
-    """One thing, and the command that goes on with it."""
+    """One thing to tell, and the command that goes on with it."""
 
     run: str | None
     what: str
     task: str
     command: str
     outcome: NotRequired[str]
-    """Of a run that waits for a person."""
+    """The outcome of a run that waits for a person."""
 
 
 class InboxShape(TypedDict):

@@ -67,7 +67,7 @@ class NamedProject:
 
 
 def project_name(text: str) -> str:
-    """The name as it is; UsageError for one that no key of the settings can be."""
+    """Return the name; UsageError where no key of the settings can have it."""
     if _NAME.fullmatch(text) is None:
         why = "it has 1 to 63 small letters, digits, _ and -, and begins with a letter or a digit"
         what = f"{text[:80]!r} is no name of a project"
@@ -76,12 +76,12 @@ def project_name(text: str) -> str:
 
 
 def name_for(folder: str) -> str:
-    """The name that a folder suggests; UsageError where it suggests none."""
+    """Return the project name that a folder's name suggests; UsageError where it suggests none."""
     return project_name(re.sub(r"[^a-z0-9_-]+", "-", folder.lower()).strip("-_")[:63])
 
 
 def meant(projects: Mapping[str, NamedProject], text: str) -> NamedProject:
-    """The project with this name, of this issue, or with this name or id in Linear. NotFoundError."""
+    """Return the project that has this name, this issue, or this name or id in Linear. NotFoundError."""
     if text in projects:
         return projects[text]
     issue = _ISSUE.fullmatch(text)
@@ -97,15 +97,16 @@ def meant(projects: Mapping[str, NamedProject], text: str) -> NamedProject:
 
 
 def moved(text: str, path: str) -> NotFoundError:
-    """The error for a project whose folder is no repository any more."""
+    """Return the error for a project whose folder is no repository any more."""
     what = f"the repository of project {text} is not where it was"
     fix = "pancode project add NEW-PATH --name NAME"
     return NotFoundError(what, why=f"{path} is no git repository", fix=fix, code="project_moved")
 
 
 def must_be_the_same(old: NamedProject | None, path: str) -> None:
-    """UsageError if a folder only has the name of a known project, and the person has not named the project:
-    the project would lose its own folder."""
+    """Raise UsageError if a folder only has a known project's name, which the person did not give: that
+    project would lose its own folder.
+    """
     if old is not None and old.path != path:
         raise UsageError(
             f"project {old.name} is {old.path}",
@@ -115,7 +116,7 @@ def must_be_the_same(old: NamedProject | None, path: str) -> None:
 
 
 def must_be_alone(projects: Mapping[str, NamedProject], new: NamedProject) -> None:
-    """UsageError where another project has its repository, prefix or id already."""
+    """Raise UsageError where another project already has its repository, prefix or id."""
     for one in projects.values():
         if one.name == new.name:
             continue

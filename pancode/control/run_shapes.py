@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 
 class VerdictOfNode(TypedDict):
-    """What another node has said of a result. `state`: verified or disputed; `receipt`: where it swore it."""
+    """What another node said of a result. `state`: verified or disputed; `receipt`: where it swore that."""
 
     state: str
     why: str
@@ -57,7 +57,7 @@ Json = dict[str, Any]
 class UsageShape(TypedDict):
     """The usage of a run; `cost_usd` is a decimal string, None while it is not known.
 
-    `disputed_usd`: what its node claims beyond the limit of its order. It is not in `cost_usd`.
+    `disputed_usd`: what the node claims beyond the limit of its order; `cost_usd` does not have it.
     """
 
     input_tokens: int
@@ -84,7 +84,7 @@ class CallsShape(TypedDict):
 class RunShape(TypedDict):
     """A run as `runs`, `runs show` and `dispatch --wait` tell it. Times are ISO 8601 UTC.
 
-    `stage`: where it is. `waits`: what holds it up; null: nothing. `reason` says it to people.
+    `stage`: how far the run is. `waits`: what holds it up; null: nothing. `reason`: the same in words.
     """
 
     run: str
@@ -111,20 +111,20 @@ class RunShape(TypedDict):
     finished_at: str | None
     retry_of: str | None
     continues: str | None
-    """The run from whose result it goes on."""
+    """The run from whose result this one goes on."""
     continued_by: list[str]
     parent: str | None
     landed: str | None
     landing: LandingShape | None
     verification: VerificationShape | None
-    """How far its result is verified; null: it has none."""
+    """How far the run's result is verified; null: it has none."""
     workflow: str | None
-    """The workflow that it belongs to, and `step` its step there; null: none."""
+    """The workflow to which the run belongs, and `step`, its step there; null: none."""
     step: str | None
 
 
 class RunDetail(RunShape):
-    """`runs show`: all other facts about one run."""
+    """What `runs show` tells: all other facts about one run."""
 
     argv: list[str] | None
     mode: str
@@ -136,15 +136,15 @@ class RunDetail(RunShape):
     workspace: Json
     folder: str | None
     in_workspace: str | None
-    """The workspace by whose name it was dispatched."""
+    """The workspace by whose name the run was dispatched."""
     setup: list[list[str]]
     cache: list[str]
     verify: list[str]
     gates: list[Json]
     reports: list[Json]
-    """The files that its gates wrote about themselves, JUnit or SARIF; as in the receipt."""
+    """The files in which the run's gates reported, JUnit or SARIF; as in the receipt."""
     skills: list[str]
-    """The skills that it is given, by name; the receipt has their digests."""
+    """The names of the skills that the run is given; the receipt has their digests."""
     limits: Json
     estimate_usd: str
     created_by: str
@@ -155,16 +155,16 @@ class RunDetail(RunShape):
     attempts: list[Json]
     fences: list[Json]
     chain: list[str]
-    """The runs that it goes on from, newest first."""
+    """The runs that this one goes on from, newest first."""
     told: list[Json]
-    """Words of people: by, at, text, and how they were delivered: `with its task`, a run; empty: not yet."""
+    """What people said: by, at, text, and how it was delivered: `with its task`, a run; empty: not yet."""
     answered: str
-    """In words, who has answered the question from which it goes on; empty: it goes on from none."""
+    """Who has answered the question from which the run goes on, in words; empty: it goes on from none."""
     session: str
-    """`same`: it goes on with the conversation of the run before; else `new`."""
+    """`same`: the run goes on with the conversation of the run before; else `new`."""
     model_from: str | None
-    """In words, who chose its model."""
+    """Who chose the run's model, in words."""
     inbox: Json | None
-    """What of it waits for a person: its kind, the command that answers, the choices."""
+    """What of the run waits for a person: its kind, the command that answers, the choices."""
     served: Json | None
-    """The model server that it has: node, endpoint, model, context, slots and test when it was placed."""
+    """The run's model server: node, endpoint, model, context, slots and test when it was placed."""

@@ -22,7 +22,7 @@ PROPOSED, FILES, KEPT = "proposed-tool:", "proposed-files:", "kept-tool:"
 reads the other one."""
 MOST = 200
 SPARE_S = 60
-"""Of a trial, beside the time of each test."""
+"""Seconds that a trial gets beside the time of each test."""
 PAYLOAD = "application/vnd.pancode.kept-tool+json"
 
 
@@ -46,7 +46,7 @@ class ToolRow:
     problem: str = ""
 
     def said(self) -> bytes:
-        """What the signature is of: the digest is that of the bytes."""
+        """Return the bytes that are signed; the digest in them stands for the files."""
         return json.dumps([self.project, self.name, self.digest, self.run, self.by, self.at_ms]).encode()
 
     def ordered(self) -> OrderedSkill:
@@ -73,7 +73,7 @@ def _of(project: str) -> str:
 
 
 def rows(tx: Transaction, begin: str) -> list[ToolRow]:
-    """Those whose settings begin so, the oldest first."""
+    """Return the tools whose settings begin with this prefix, oldest first."""
     found = (tx.get(Setting, *key) for key in tx.starting(Setting, begin, MOST))
     every = [ToolRow(**one.value) for one in found if one is not None and isinstance(one.value, dict)]
     return sorted(every, key=lambda one: one.at_ms)
@@ -86,12 +86,12 @@ def whole(tx: Transaction, row: ToolRow) -> ToolRow:
 
 
 def kept_rows(tx: Transaction, project: str | None) -> list[ToolRow]:
-    """Of this project; None: of all."""
+    """Return the kept tools of this project; None: of all projects."""
     return rows(tx, KEPT if project is None else _of(project))
 
 
 def is_as_kept(core: Core, row: ToolRow) -> bool:
-    """Whether the coordinator has signed this row, and its bytes are those of its digest."""
+    """Whether the coordinator has signed this row, and its files have the row's digest."""
     keys = {key.public.keyid: key.public for key in (core.key, *core.former.values())}
     try:
         envelope = Envelope.model_validate_json(row.signed)
@@ -103,8 +103,9 @@ def is_as_kept(core: Core, row: ToolRow) -> bool:
 
 
 def trial_request(row: ToolRow, tool: SoundTool, by: str) -> DispatchRequest:
-    """A run that tries its tests: bounded, without a network, behind a sandbox or not at all. It has a
-    checkout, since a person's script without one stands outside of any sandbox."""
+    """Return the request for a run of the tool's tests: bounded, without a network, only in a sandbox. It has
+    a checkout, since a person's script without one runs outside of any sandbox.
+    """
     return DispatchRequest(
         task=tool.trial(),
         created_by=by,
@@ -125,8 +126,9 @@ def trial_request(row: ToolRow, tool: SoundTool, by: str) -> DispatchRequest:
 
 
 def with_tools(core: Core, project: str | None, given: GivenSkills) -> GivenSkills:
-    """These skills, and the kept tools of the project for which there is room. One that is not as a person
-    has kept it is left out, and that is said."""
+    """Add the project's kept tools for which there is room. A tool that has changed since a person kept it is
+    left out, with a warning.
+    """
     if project is None:
         return given
     with core.ports.ledger.transaction() as tx:

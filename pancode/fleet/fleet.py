@@ -27,7 +27,7 @@ from pancode.plain import counted, size
 
 
 class SlotsShape(TypedDict):
-    """`now`: so many it takes at once at this time, and `why` these are fewer than all."""
+    """A node's slots. `now`: how many it fills at this time, and `why` that is fewer than all."""
 
     used: int
     total: int
@@ -58,7 +58,7 @@ class FleetShape(TypedDict):
 
 
 SKEW_S = 30.0
-"""A smaller difference is nobody's problem."""
+"""A clock difference of fewer seconds than this is no problem."""
 _SET = "timedatectl set-ntp true"
 
 
@@ -71,10 +71,10 @@ class ClockVerdict:
 
 
 def judge_clocks(skews: Mapping[str, float], here: Collection[str], ahead_s: float) -> ClockVerdict:
-    """`skews`: by node, its clock less ours, in seconds. `here`: nodes on our machine, which share our clock.
+    """Judge the clocks. `skews`: each node's clock less ours, in seconds; `here`: nodes on our machine.
 
-    `ahead_s`: how far our newest run was queued in the future. A node is not blamed by our clock alone: when
-    all others differ from it in one direction it is ours that is wrong; of two clocks either may be.
+    `ahead_s`: how far in the future our newest run was queued. A node is not blamed by our clock alone: when
+    all others differ from ours in one direction, ours is wrong; of two clocks either may be.
     """
     others = {name: skew for name, skew in skews.items() if name not in here}
     wrong = [skew for skew in others.values() if abs(skew) > SKEW_S]
@@ -114,7 +114,7 @@ SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 
 
 def wall_lines(name: str, facts: NodeFacts) -> list[Json]:
-    """What its sandbox holds, why there is no better one, and what the machine itself has reported since."""
+    """What the node's sandbox enforces, why there is no better one, the node's other problems, its disk."""
     wall = NodeProblem(what=f"isolation {facts.isolation}: holds {holds(facts.isolation)}")
     problems = [one for one in facts.problems if one.code is ProblemCode.NO_SANDBOX]
     lines = apart([one.model_dump() for one in (wall, *problems)])
@@ -127,7 +127,7 @@ def wall_lines(name: str, facts: NodeFacts) -> list[Json]:
 
 
 def problems_of(view: NodeView, reaching: Reaching, clock: Json | None) -> list[Json]:
-    """Everything that a person should mend; `clock`: the problem of its clock."""
+    """Everything on the node that a person should mend; `clock`: the problem of its clock."""
     beat = view.last.heartbeat if view.last is not None else None
     found = _state_problem(view, reaching)
     if beat is not None:
@@ -143,7 +143,7 @@ def problems_of(view: NodeView, reaching: Reaching, clock: Json | None) -> list[
 
 
 def _other_version(name: str, version: str) -> list[Json]:
-    """It may be the newer one: then our own process may be older than what is installed."""
+    """The problem of a node agent of another version; if that is newer, our own process may be outdated."""
     if version == __version__:
         return []
     what = f"its node agent is of PanCode {version}, the coordinator of {__version__}"
@@ -159,7 +159,7 @@ def _release(version: str) -> list[int]:
 
 
 def is_served(facts: NodeFacts, fact: RuntimeFact) -> bool:
-    """A program that is no vendor's own is logged in nowhere, and asks the model servers that there are."""
+    """Whether a runtime of no vendor, which has no login, can ask one of the node's model servers."""
     kind = RUNTIMES.get(fact.name)
     if fact.state != "not_logged_in" or kind is None or kind.provider is not None:
         return False
@@ -201,10 +201,10 @@ def fleet(core: Core, coordinator: Json) -> FleetShape:
 
 
 def node(core: Core, name: str) -> Json:
-    """One machine, how it is reached and what it said about itself (`facts`: None before it was heard).
+    """One machine, how it is reached, and what it told of itself (`facts`: None before it was heard).
 
-    Which variables and secrets have a value there is for `dispatch` alone: names tell much, and whoever may
-    read asks here.
+    The names of its variables and secrets with a value are only for `dispatch`: names tell much, and anybody
+    who may read can ask here.
     """
     with core.ports.ledger.transaction() as tx:
         found = known_node(tx, name)
@@ -228,9 +228,9 @@ def node(core: Core, name: str) -> Json:
 
 
 def walls(core: Core, names: Sequence[str]) -> list[Json]:
-    """Lines of `fleet doctor` for each node (none named: all): what its wall holds, why there is no better.
+    """Lines of `fleet doctor` for these nodes (none named: all): what the sandbox enforces, and why not more.
 
-    Of a node that was not heard nothing is known, and another line says so.
+    A node that was not heard is left out, as another line says that.
     """
     with core.ports.ledger.transaction() as tx:
         nodes = [n for n in tx.find(Node) if n.removed is None and (not names or n.name in names)]
@@ -241,7 +241,7 @@ def walls(core: Core, names: Sequence[str]) -> list[Json]:
 
 
 def rooms(core: Core) -> list[Json]:
-    """What fills the disk of each node, as it has told last: `node`, `what`, `bytes`."""
+    """What fills the disk of each node, as last reported: `node`, `what`, `bytes`."""
     with core.ports.ledger.transaction() as tx:
         nodes = [node for node in tx.find(Node) if node.removed is None]
     beats = [(node.name, core.view_of(node).last) for node in nodes]
@@ -250,14 +250,14 @@ def rooms(core: Core) -> list[Json]:
 
 
 def must_exist(core: Core, names: Sequence[str]) -> None:
-    """NotFoundError for the first name that the fleet has not."""
+    """NotFoundError for the first name that is no node of the fleet."""
     with core.ports.ledger.transaction() as tx:
         for name in names:
             known_node(tx, name)
 
 
 def known_node(tx: Transaction, name: str) -> Node:
-    """The machine of that name; NotFoundError with the nearest one."""
+    """The node of that name; NotFoundError with the nearest name."""
     found = tx.get(Node, name)
     if found is None or found.removed == NodeState.REMOVED:
         names = [n.name for n in tx.find(Node) if n.removed is None]
@@ -336,12 +336,12 @@ def _runtime(name: str, facts: NodeFacts, fact: RuntimeFact, newest: NewestProgr
 
 
 def _shown(state: NodeState, used: int) -> NodeState:
-    """A heartbeat may be from before a run that has begun since: by our own books it is not drained yet."""
+    """The node's state as shown: while our own books have a run on it, it is not drained yet."""
     return NodeState.DRAINING if state is NodeState.DRAINED and used else state
 
 
 def _since(core: Core, view: NodeView) -> str:
-    """As far as this coordinator saw it: a change of state is dated now."""
+    """Since when the node has its state, as far as this coordinator saw; a new state begins now."""
     seen = core.live.outages.shown
     state, noted = seen.get(view.node.name, (None, 0))
     if state is not view.state:
@@ -355,7 +355,7 @@ def _since(core: Core, view: NodeView) -> str:
 
 
 def _clocks(core: Core, tx: Transaction, views: Sequence[NodeView]) -> ClockVerdict:
-    """Of nodes whose clock is known, or was heard to be as ours is."""
+    """Judge the clocks of nodes whose skew is known, or which this coordinator has heard."""
     skews = dict[str, float]()
     for view in views:
         beat = view.last.heartbeat if view.last is not None else None
@@ -369,10 +369,10 @@ def _clocks(core: Core, tx: Transaction, views: Sequence[NodeView]) -> ClockVerd
 
 
 def _skew(core: Core, view: NodeView, beat: Heartbeat | None) -> float | None:
-    """Node's wall clock less ours, in seconds; None while it is not known.
+    """The node's wall clock less ours, in seconds; None while it is not known.
 
-    Known from bring-up. A heartbeat tells it only to within the age of the beat that it echoes, and corrects
-    what cannot be so any more.
+    It is measured at the bring-up. A heartbeat tells it only to within the age of the beat that it echoes,
+    and corrects a measure that cannot be true any more.
     """
     probed = view.node.facts.get("clock_skew_ms")
     measured = round(probed / 1000, 1) if isinstance(probed, int) else None
@@ -384,7 +384,7 @@ def _skew(core: Core, view: NodeView, beat: Heartbeat | None) -> float | None:
 
 
 def _passed_over(core: Core, name: str) -> list[Json]:
-    """Problems from recent refusals, which the node's own report may not show yet."""
+    """The node's recent refusals as problems, which its own report may not show yet."""
     return [{"what": shun.why, "fix": shun.fix} for shun in passed_over.of_node(core, name)]
 
 

@@ -27,13 +27,13 @@ class GradeShape(TypedDict):
     words: str
     fix: str
     says: str
-    """The node's own advice, as `NODE says: ...`."""
+    """The node's own advice, in the form `NODE says: ...`."""
 
 
 class PassportShape(TypedDict):
-    """The result of a model's test; `passed` None: it was not tested as it is now.
+    """The result of a model's test; `passed` None: the model was not tested as it is now.
 
-    `ctx`: tokens that a call gets; `tok_s`: those of its answers in a second.
+    `ctx`: how many tokens a call gets; `tok_s`: how many tokens of an answer come in a second.
     """
 
     passed: bool | None
@@ -74,7 +74,7 @@ class ModelShape(TypedDict):
 
 
 class EndpointShape(TypedDict):
-    """A model server that a node reaches. `more`: models that are not among those of the heartbeat."""
+    """A model server that a node reaches. `more`: how many models its heartbeat leaves out."""
 
     name: str
     dialect: str
@@ -93,7 +93,7 @@ class EndpointShape(TypedDict):
 
 
 def passport_shape(passport: PassportFact | None) -> PassportShape:
-    """The results of the test; nothing for a model that was not tested."""
+    """The results of a test; empty ones for a model that was not tested."""
     if passport is None:
         return PassportShape(passed=None, checks=[], ctx=None, tok_s=None, taken_at=None)
     checks = [
@@ -111,7 +111,7 @@ def passport_shape(passport: PassportFact | None) -> PassportShape:
 
 @dataclass(frozen=True, slots=True)
 class ModelFilter:
-    """None: of every node, of every tier."""
+    """Which models are asked for. None: of every node, of every tier."""
 
     node: str | None
     tier: str | None
@@ -122,12 +122,12 @@ def endpoint_shape(fact: EndpointFact) -> EndpointShape:
 
 
 def endpoints(core: Core, node: str | None) -> list[Json]:
-    """By node, then by name. NotFoundError for a node that is not."""
+    """The endpoints by node, then by name. NotFoundError for an unknown node."""
     return [{"node": name, **endpoint_shape(fact)} for name, fact in _every(core, node)]
 
 
 def models(core: Core, asked: ModelFilter, tiers: Mapping[str, ModelTier]) -> dict[str, list[ModelShape]]:
-    """Those of a node or tier, or all. UsageError for a tier that is none."""
+    """The models of a node or tier, or all. UsageError for an unknown tier."""
     wanted = _tier(asked.tier)
     every = [
         _shape(node, endpoint, model, dict(tiers))

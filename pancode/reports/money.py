@@ -45,7 +45,7 @@ class BudgetShape(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """The configured ceiling of the day, its origin, and the hold of the next run."""
+    """The configured ceiling of the day and where it is set, and the estimate for the next run."""
 
     ceiling: Decimal
     origin: str
@@ -85,7 +85,7 @@ def usd(amount: Decimal) -> str:
 
 
 def _notes(core: Core, tx: Transaction, configured: Configured) -> list[str]:
-    """A ceiling of a file that is not the one in force must not look as if it were."""
+    """Say where a ceiling that a file names is not the one in force, as it would look as if it were."""
     note = f"{configured.origin} says {usd(configured.ceiling)} USD for a day"
     if core.ceiling_set(tx, "day:") is not None:
         same = core.ceiling(tx, "day:") == configured.ceiling

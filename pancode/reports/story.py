@@ -59,7 +59,7 @@ class AuditVerdictShape(TypedDict):
     entry: int | None
     why: str
     anchored: int
-    """Up to this entry a signature of the fleet's key holds the chain in place; 0: nowhere."""
+    """The last entry up to which a signature of the fleet's key holds the chain in place; 0: none."""
 
 
 class AuditRow(TypedDict):
@@ -81,14 +81,14 @@ class AuditFilter:
     level: str | None = None
     run: str | None = None
     by: str | None = None
-    """The user who did it."""
+    """The user who did what the entry records."""
 
 
 LEVELS = ("info", "warning", "error")
 DOMAINS: tuple[str, ...] = get_args(Domain)
 
 _ALSO = {"admission": "dispatch"}
-"""Other names of domains."""
+"""Other names of domains, with the domains."""
 
 
 def why(core: Core, text: str) -> WhyShape:
@@ -105,7 +105,7 @@ def why(core: Core, text: str) -> WhyShape:
 
 
 def audit(core: Core, wanted: AuditFilter, limit: int, after: ListPlace | None) -> ListPage[AuditRow]:
-    """The newest entries that fit, newest first. NotFoundError for an unknown domain, level or run."""
+    """Return the entries that fit, newest first. NotFoundError for an unknown domain, level, run or user."""
     fits = None if wanted.by is None else (lambda entry: entry.detail.get("by") == wanted.by)
     with core.ports.ledger.transaction() as tx:
         found = page(tx, ListSearch(Audit, "number", _where(tx, wanted), fits), limit, after)
@@ -128,7 +128,7 @@ def audit_verdict(core: Core) -> AuditVerdictShape:
 
 
 def verify_audit(core: Core) -> AuditVerdictShape:
-    """As `audit_verdict`. A break goes on record, so that others hear of it."""
+    """As `audit_verdict`; a break is put on record, so that others hear of it."""
     found = audit_verdict(core)
     if found["entry"] is not None:
         with unit_of_work(core) as work:
@@ -139,7 +139,7 @@ def verify_audit(core: Core) -> AuditVerdictShape:
 
 
 def _signed_head(core: Core, row: AuditAnchor, keys: Mapping[str, PublicKey]) -> str | None:
-    """The digest that a key of this fleet has signed for that entry; None: none has."""
+    """Return the digest that a key of this fleet has signed for that entry; None where there is none."""
     try:
         envelope = parse_envelope(row.envelope)
         verify(envelope, keys)
@@ -181,7 +181,7 @@ def _now(run: Run) -> str:
 
 
 def _waited(run: Run) -> str:
-    """The time that its model calls waited for a slot, as its receipt tells."""
+    """Return how long the run's model calls waited for a slot, in words, as its receipt tells."""
     calls = run.result.get("calls")
     ms = calls.get("waited_ms") if isinstance(calls, dict) else None
     if not ms:

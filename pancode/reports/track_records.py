@@ -12,10 +12,10 @@ from pancode.dispatch.remembering import lately
 
 
 class TrackRecordRow(TypedDict):
-    """An agent's success at one kind of work in one place. `rate` is smoothed, `low` to `high` its interval.
+    """How well an agent does one kind of work in one place. `rate` is smoothed, `low` to `high` its interval.
 
-    `kind`, `size` and `repository` are null in rankings; what each landed change cost is null while nobody
-    knows it.
+    `kind`, `size` and `repository` are null in rankings; the cost of a landed change is null while it is
+    unknown.
     """
 
     agent: str
@@ -23,18 +23,18 @@ class TrackRecordRow(TypedDict):
     runtime: str
     kind: str | None
     size: str | None
-    """Of the task: small, medium, large."""
+    """The size of the task: small, medium, large."""
     repository: str | None
     runs: int
     good: int
     landed: int
     reverted: int
-    """Landed changes that were taken back later; they are no good runs."""
+    """Landed changes that were taken back later; their runs are not good."""
     rate: float
     low: float
     high: float
     enough: bool
-    """Whether so many runs stand behind the rate that it says something."""
+    """Whether enough runs stand behind the rate for it to say something."""
     usd_each_landed: float | None
     minutes_each_landed: float | None
     unknown_runs: int

@@ -16,7 +16,7 @@ from pancode.core.records import EndedRun, Run, RunState
 
 
 class WorkerNow(TypedDict):
-    """A run that a worker has now."""
+    """A run that a worker is at now."""
 
     run: str
     stage: str
@@ -25,7 +25,7 @@ class WorkerNow(TypedDict):
 
 
 class WorkerShape(TypedDict):
-    """One agent on one runtime and node. `done`, `stopped`: of its last `runs`, which cost `usd`."""
+    """One agent on one runtime and node. `done`, `stopped`: how many of its last `runs`, which cost `usd`."""
 
     agent: str
     runtime: str
@@ -40,7 +40,7 @@ class WorkerShape(TypedDict):
 
 
 LOOKED_AT = 2_000
-"""The number of the newest runs that count for the records."""
+"""How many of the newest runs the workers' numbers are made of."""
 _Key = tuple[str, str, str | None]
 
 
@@ -83,7 +83,7 @@ def _in(tx: Transaction, state: RunState) -> list[Run]:
 
 
 def _at_work(core: Core, tx: Transaction, found: dict[_Key, _Tally], run: Run) -> None:
-    """A run that waits for a machine belongs to a worker of no node yet."""
+    """Add the run to its worker; while it waits for a machine, that is a worker without a node."""
     shape = run_shape(core, tx, run)
     fields = {"run": run.id, "stage": shape["stage"], "since": shape["started_at"], "task": shape["task"]}
     found.setdefault((run.agent, run.runtime, shape["node"]), _Tally()).now.append(WorkerNow(**fields))  # type: ignore[typeddict-item]

@@ -59,7 +59,7 @@ _WORDS = sorted({*_ENDS, *(state.value for state in RunState if state is not Run
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter of runs; None: anything. `outcome` may be a state of one that has not ended."""
+    """A filter of runs; None: anything. `outcome` may also be a state of a run that has not ended."""
 
     node: str | None = None
     agent: str | None = None
@@ -90,19 +90,21 @@ class Filter:
 
 
 def runs(core: Core, limit: int, wanted: Filter, after: ListPlace | None) -> ListPage[RunShape]:
-    """The newest that fit, newest first, of MOST_ROWS from that place on."""
+    """Return the newest runs that fit, newest first, looking at MOST_ROWS from that place on."""
     with core.ports.ledger.transaction() as tx:
         found = page(tx, _search(tx, wanted), min(limit, MOST_ROWS), after)
         return ListPage([run_shape(core, tx, run) for run in found.rows], found.last)
 
 
 def since_ms(core: Core, text: str | None) -> int:
-    """The time that a person names, as `moment_ms`; None: of all time."""
+    """Return the time that a person names, as `moment_ms` does; None: 0, all of time."""
     return 0 if text is None else max(0, moment_ms(text, core.wall_ms()))
 
 
 def moment_ms(text: str, wall_ms: int) -> int:
-    """`90m`, `2h`, `3d`: so long ago; `2026-11-22`, `2026-11-22T08:30`: local time unless it says where."""
+    """Read `90m`, `2h`, `3d` (so long ago), `2026-11-22` or `2026-11-22T08:30` (local time unless it says
+    where).
+    """
     span = _SPAN.fullmatch(text.strip())
     if span is not None:
         return wall_ms - int(span[1]) * _MS[span[2]]
@@ -129,7 +131,7 @@ PAUSE = "pause:"
 
 
 def queues(core: Core, name: str | None = None) -> QueuesShape:
-    """All queues, pools first; `name`: only that one (its full name, a pool's requirement, or a node)."""
+    """Return all queues, pools first; `name`: only that one (its full name, a pool's requirement, or a node)."""
     with core.ports.ledger.transaction() as tx:
         fences = open_fences(tx)
         fleet = tx.get(Setting, PAUSED)
@@ -146,7 +148,7 @@ def queues(core: Core, name: str | None = None) -> QueuesShape:
 
 
 def pause_key(tx: Transaction, name: str) -> str:
-    """The setting that pauses a pool; NotFoundError for a name that no pool can have."""
+    """Return the setting that pauses a pool; NotFoundError for a name that no pool can have."""
     pool = name.removeprefix("pool.")
     known = {pool_of(run) for run in tx.find(Run, {"state": RunState.PENDING})} | {"any"}
     known |= {s.name.removeprefix(PAUSE) for s in tx.find(Setting) if s.name.startswith(PAUSE)}

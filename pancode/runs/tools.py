@@ -40,7 +40,7 @@ _ASKED = {
     "cut short": ("was proposed by {run}, and its trial ended before its tests did", "try"),
     "not sound": ("was proposed by {run}, and nobody can try it", "show"),
 }
-"""By the state of a tool about which a person is asked: the words, and the verb that goes on with it."""
+"""By a tool's state, where a person is asked about the tool: the words, and the verb that goes on with it."""
 _MOST_ASKED = 20
 _NOT_JUDGED = (Outcome.INTERRUPTED, Outcome.LOST, Outcome.INFRA, Outcome.SUPERSEDED)
 
@@ -49,7 +49,8 @@ class ToolShape(TypedDict):
     """A tool of a project. `state`: proposed, not sound, on trial, cut short, failed, tried, kept, or changed
     since it was kept.
 
-    `digest`: of the files as they are laid for a run. `by`: who has kept it. `problem`: why nobody can.
+    `digest`: of the files as they are laid for a run. `by`: who has kept it. `problem`: why it cannot be
+    tried or kept.
     """
 
     name: str
@@ -65,13 +66,15 @@ class ToolShape(TypedDict):
 
 
 class ToolDetail(ToolShape):
-    """`files`: path to text."""
+    """A tool with its `files`: path to text."""
 
     files: dict[str, str]
 
 
 def keep_proposed(work: Work, claims: Claims) -> None:
-    """The tools of an accepted receipt, in the transaction that accepts it; of a run in a project."""
+    """Keep the proposed tools of an accepted receipt, in the transaction that accepts it; only of a run in a
+    project.
+    """
     run = find_run(work.tx, claims.identity.run)
     if run.project is None:
         return
@@ -85,15 +88,16 @@ def keep_proposed(work: Work, claims: Claims) -> None:
 
 
 def tools(core: Core, project: str | None) -> list[ToolShape]:
-    """Of this project, or of all: the kept ones first, then the proposed ones, the newest first."""
+    """Return the tools of this project, or of all: the kept ones first, then the proposed ones, newest first."""
     with core.ports.ledger.transaction() as tx:
         asked = [row for row in reversed(rows(tx, PROPOSED)) if project in (None, row.project)]
         return [_shape(core, tx, whole(tx, row)) for row in (*kept_rows(tx, project), *asked)]
 
 
 def asked(core: Core, tx: Transaction) -> Iterator[BriefLine]:
-    """The proposed tools that wait for a person, first those that want only a yes, then the newest; one on
-    trial does not wait."""
+    """Yield the proposed tools that wait for a person: first those that want only a yes, then the newest. A
+    tool on trial does not wait.
+    """
     states = [(row, _state(core, tx, row)) for row in reversed(rows(tx, PROPOSED))]
     waiting = sorted((one for one in states if one[1] in _ASKED), key=lambda one: one[1] != "tried")
     for row, state in waiting[:_MOST_ASKED]:
@@ -105,7 +109,7 @@ def asked(core: Core, tx: Transaction) -> Iterator[BriefLine]:
 
 
 def show(core: Core, run: str, name: str) -> ToolDetail:
-    """A proposed tool whole. NotFoundError."""
+    """Return a proposed tool with its files. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
         row = _row(tx, run, name)
         shape = _shape(core, tx, row)
@@ -148,7 +152,7 @@ def _state(core: Core, tx: Transaction, row: ToolRow) -> str:
 
 
 def _problem(row: ToolRow) -> str | None:
-    """Why nobody can try or keep it."""
+    """Return why nobody can try or keep the tool; None: nothing is wrong."""
     try:
         _tool(row)
     except UsageError as wrong:
@@ -165,8 +169,9 @@ def _row(tx: Transaction, run: str, name: str) -> ToolRow:
 
 
 def try_it(core: Core, around: Surroundings, run: str, name: str, by: str) -> Dispatched:
-    """Run its tests on a node, behind a sandbox or not at all, without a network. UsageError for one that is
-    not sound; and what admission says."""
+    """Run the tool's tests on a node, without a network, only in a sandbox. UsageError for a tool that is not
+    sound; and the refusals of admission.
+    """
     with core.ports.ledger.transaction() as tx:
         row = _row(tx, run, name)
     tool = _tool(row)
@@ -177,9 +182,9 @@ def try_it(core: Core, around: Surroundings, run: str, name: str, by: str) -> Di
 
 
 def keep(core: Core, run: str, name: str, digest: str, by: str) -> ToolShape:
-    """A person's yes to these bytes: from now on the runs of the project have it.
+    """Keep the tool: a person's yes to these bytes; from now on the runs of the project have it.
 
-    UsageError for one that is not sound; RefusedError for one whose tests have not passed in a sandbox;
+    UsageError for a tool that is not sound; RefusedError where its tests have not passed in a sandbox;
     ConflictError for other bytes than those that the person has seen.
     """
     with unit_of_work(core) as work:
@@ -205,7 +210,7 @@ def keep(core: Core, run: str, name: str, digest: str, by: str) -> ToolShape:
 
 
 def remove(core: Core, name: str, project: str, by: str) -> None:
-    """No later run has it. NotFoundError. What runs now keeps its copy until it ends."""
+    """Give the tool to no later run; a run at work keeps its copy until it ends. NotFoundError."""
     with unit_of_work(core) as work:
         kept = {row.name: row for row in kept_rows(work.tx, project)}
         if name not in kept:

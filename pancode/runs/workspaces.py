@@ -43,9 +43,9 @@ from pancode.life.orders import identity_of
 from pancode.workflow.step_work import result_commit
 
 ANY = "any"
-"""Stands for any free machine, in place of a name."""
+"""The word for any free machine, in place of a name."""
 MEASURED = 20
-"""Of so many workspaces, those that were used last, a list counts the commits: git is asked for each."""
+"""A list counts the commits of this many workspaces, those used last: git is asked for each."""
 
 
 def in_workspace(
@@ -73,13 +73,13 @@ def gone(name: str, path: str) -> NotFoundError:
 
 
 def branch_for(name: str, title: str) -> str:
-    """`feature/min-123-add-login`."""
+    """Return a branch's name, as `feature/min-123-add-login`."""
     words = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:40].strip("-")
     return f"feature/{name}{f'-{words}' if words else ''}"
 
 
 def create(core: Core, asked: KeptWorkspace) -> None:
-    """ConflictError where the name is taken, NotFoundError for a machine that is not there."""
+    """Create the workspace. ConflictError where its name is taken, NotFoundError for an unknown machine."""
     workspace_name(asked.name)
     with unit_of_work(core) as work:
         there = known(work.tx)
@@ -98,7 +98,7 @@ def create(core: Core, asked: KeptWorkspace) -> None:
 
 
 def ensure(core: Core, wanted: KeptWorkspace) -> None:
-    """Make it where there is none. ConflictError where its name is that of another repository's workspace."""
+    """Create the workspace if there is none. ConflictError where its name is that of another repository's."""
     with core.ports.ledger.transaction() as tx:
         there = named(tx, wanted.name)
     if there is None:
@@ -126,14 +126,14 @@ class WorkspaceShape(TypedDict):
     created_by: str
     used_at: str | None
     count: int
-    """Its runs."""
+    """The number of its runs."""
     last: str | None
     outcome: str | None
     agent: str | None
-    """Who works there now."""
+    """The agent that works there now; null: none."""
     at_node: str | None
     files: list[str]
-    """What its runs have changed and nobody has landed."""
+    """The files that its runs have changed and nobody has landed."""
     dirty: int | None
     """How many files that are; null while somebody works there, or its newest run was lost: not known."""
     size: int | None
@@ -141,14 +141,16 @@ class WorkspaceShape(TypedDict):
     it has not, or no node keeps files of it now."""
     commit: str | None
     ahead: int | None
-    """Commits of its runs since the last landing. As `behind` null: nobody asked, or git cannot tell."""
+    """Commits of its runs since the last landing. This and `behind` are null: nobody asked, or git cannot
+    tell."""
     behind: int | None
-    """Commits on what is checked out in its repository since it began."""
+    """Commits on what its repository has checked out since the workspace began."""
 
 
 class OpenedShape(TypedDict):
-    """The run that keeps a workspace's files for a person. `node` and `folder`: null until they are there.
-    `left`: the file that the person makes to leave."""
+    """The run that keeps a workspace's files for a person. `node` and `folder`: null until the files are
+    there. `left`: the file that the person makes to leave.
+    """
 
     run: str
     by: str
@@ -172,7 +174,7 @@ class WorkspaceAnswer(WorkspaceShape):
 
 
 def workspaces(core: Core, measured: bool = False) -> list[WorkspaceShape]:
-    """All workspaces; the one that was used last comes first. `measured`: count the commits of the first."""
+    """Return all workspaces, the one used last first. `measured`: count the commits of the first MEASURED."""
     with core.ports.ledger.transaction() as tx:
         lines = {one.name: line_of(tx, one) for one in known(tx).values()}
         found = [_shape(core, tx, one, lines[one.name]) for one in known(tx).values()]
@@ -183,7 +185,7 @@ def workspaces(core: Core, measured: bool = False) -> list[WorkspaceShape]:
 
 
 def _measure(core: Core, shape: WorkspaceShape, runs: list[Run]) -> None:
-    """Fill in how far it is ahead and behind, outside of any transaction: git is slower than the ledger."""
+    """Fill in how many commits it is ahead and behind, outside of any transaction: git is slow."""
     commit = shape["commit"]
     if commit is None:
         return
@@ -195,7 +197,7 @@ def _measure(core: Core, shape: WorkspaceShape, runs: list[Run]) -> None:
 
 
 def show(core: Core, around: Surroundings, name: str, measured: bool = False) -> WorkspaceAnswer:
-    """One workspace with its runs and its problems. `measured`: with the number of its commits."""
+    """Return one workspace with its runs and problems. `measured`: also with its numbers of commits."""
     with core.ports.ledger.transaction() as tx:
         workspace = load(tx, name)
         runs = line_of(tx, workspace)
@@ -224,8 +226,9 @@ def _opened(tx: Transaction, run: Run) -> OpenedShape | None:
 
 
 def open_for(core: Core, around: Surroundings, name: str, by: str, node: str | None) -> None:
-    """Have a run keep its files on a machine for this person, unless one does. RefusedError while an agent
-    works there: there is one writer at a time."""
+    """Have a run keep the workspace's files on a machine for this person, unless one does. RefusedError while
+    an agent works there: there is one writer at a time.
+    """
     with core.ports.ledger.transaction() as tx:
         runs = line_of(tx, load(tx, name))
     if runs and is_stay(runs[-1]) and runs[-1].state is not RunState.ENDED:
@@ -329,7 +332,7 @@ def _files(run: Run) -> list[str]:
 
 
 def _unlanded(runs: list[Run]) -> list[Run]:
-    """The newest runs of which nothing has landed; a landing includes the changes of the runs before it."""
+    """Return the newest runs of which nothing has landed; a landing includes the changes of earlier runs."""
     found: list[Run] = []
     for run in reversed(runs):
         if run.landed is not None:
@@ -339,7 +342,7 @@ def _unlanded(runs: list[Run]) -> list[Run]:
 
 
 def remove(core: Core, name: str, by: str, force: bool) -> Mapping[str, Any]:
-    """Forget it. RefusedError while somebody works there, and for work that has not landed unless `force`.
+    """Forget the workspace. RefusedError while somebody works there, and for unlanded work unless `force`.
 
     Nothing of its runs is deleted: their results stay in the coordinator's depot.
     """

@@ -28,11 +28,11 @@ from pancode.tui.steady import SteadyApp, SteadyPage
 from pancode.tui.views import SUMMARY, VIEWS, Asks, PageView, resource, resources
 
 HELD = "held"
-"""The refusal of a landing that a person can lift by a word."""
+"""The code of a landing's refusal that a person's yes lifts."""
 
 
 class Acting:
-    """One question at a time: what was asked before is forgotten. `note` shows one line, in a style."""
+    """Asks and does one act at a time; a new one drops the last question. `note` shows a line, in a style."""
 
     def __init__(self, page: SteadyPage, note: Callable[..., None], reader: Reader, by: str) -> None:
         self._page, self._note, self._reader, self._by = page, note, reader, by
@@ -40,7 +40,7 @@ class Acting:
         self._next: Callable[[Any], None] | None = None
 
     def begin(self, name: str, kind: str, about: KeySubject) -> None:
-        """The act of this name on a thing of this kind."""
+        """Begin the act of this name on a thing of this kind."""
         if (name, kind) == ("approve", "item"):
             name = way_of(about.shape)
         chosen = ACTS[name, kind]
@@ -57,7 +57,7 @@ class Acting:
             ask(shape)
 
     def acted(self, act: Act | None, refused: PancodeError | None) -> None:
-        """Say how it ended; where only a yes is missing, ask for it."""
+        """Say how the act ended; where only a yes is missing, ask for it."""
         if refused is None:
             return self._note(act.says if act is not None else "", "green")
         yes = str(getattr(refused, "details", {}).get("yes", ""))
@@ -100,14 +100,14 @@ class Source(Protocol):
     def log(self, run: str) -> LogReader: ...
 
     def chat(self, session: str) -> SteadyPage:
-        """The page on which a person talks with it."""
+        """Return the page on which a person talks with the session."""
 
 
 @dataclass(slots=True)
 class Visit:
     """A place on the way back, as the person left it: its filter, its order, and the key of the marked row.
 
-    `order`: the head of the column; empty: the rows as they come.
+    `order`: the head of the column that sorts; empty: the rows as they come.
     """
 
     place: PagePlace
@@ -119,7 +119,7 @@ class Visit:
 
 @dataclass(slots=True)
 class KnownAnswers:
-    """The newest answers. `as_of`: of when they are; `heard_ms`: the same on the clock since boot."""
+    """The newest answers. `as_of`: when they came; `heard_ms`: the same on the clock since boot."""
 
     answers: Mapping[str, Any] = field(default_factory=dict)
     as_of: PageMoment | None = None
@@ -131,23 +131,23 @@ class KnownAnswers:
         return set(names) <= set(self.answers)
 
     def keep(self, names: Collection[str]) -> None:
-        """Forget the answers of other names: they were about another place."""
+        """Forget all answers but these: the others were about another place."""
         self.answers = {name: answer for name, answer in self.answers.items() if name in names}
         self.refused = None
 
 
 STALE_S = 25.0
-"""A page older than this says for how long nothing was heard: two readings have not come."""
+"""After how many seconds a page says how long nothing was heard: two readings have not come by then."""
 
 
 def path_line(places: Sequence[PagePlace], word: str) -> str:
-    """`runs > run r-abc123  /filter`."""
+    """Return the path to a place, such as `runs > run r-abc123  /filter`."""
     names = " > ".join(f"{one.view} {one.about}".strip() for one in places)
     return f"{names}  /{word}" if word else names
 
 
 def title_line(where: str, as_of: PageMoment | None, silent_s: float, columns: int) -> Line:
-    """The place on the left, and the time of the data on the right."""
+    """Return the title: the place on the left, the time of the data on the right."""
     right, style = ("asking ...", "dim")
     if as_of is not None:
         right = f"as of {as_of.now.strftime('%H:%M:%S')}"
@@ -157,7 +157,7 @@ def title_line(where: str, as_of: PageMoment | None, silent_s: float, columns: i
 
 
 def top_line(answers: Json, why: PancodeError | None, silent_s: float) -> Line:
-    """The summary; in its place a coordinator that is away, which never looks like an idle fleet."""
+    """Return the summary; in its place the error of a coordinator that is away, which is no idle fleet."""
     if why is None:
         return summary(answers)
     lasted = f" for {span(silent_s)}" if silent_s >= 2 else ""
@@ -177,7 +177,7 @@ _BY_PRESS = {key.press: key for key in KEYS}
 
 
 class Console(SteadyPage):
-    """`by`: the person, as runs and audit show it."""
+    """The console's main page. `by`: the person, as runs and audit show the name."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key.press, f"press({key.press!r})", show=False) for key in KEYS if not key.moves),
@@ -223,7 +223,7 @@ class Console(SteadyPage):
             self._log_view.close()
 
     def note(self, words: str, style: str = "") -> None:
-        """Show one line, until the next key; without words there is no line."""
+        """Show one line until the next key; with no words, remove it."""
         self._note_bar.tell((line(words, style),) if words else ())
 
     # -- news ------------------------------------------------------------------------------------------
@@ -283,7 +283,7 @@ class Console(SteadyPage):
         self._reader.want(self._turn, {**SUMMARY, **view.asks(visit.place.about), **self._beside_asks})
 
     def _draw(self) -> None:
-        """The page, as far as its answers are there."""
+        """Draw the page, if its answers have come."""
         visit, view = self._here
         known = self._known
         if self._log_view is not None:
@@ -312,7 +312,7 @@ class Console(SteadyPage):
         return self._canvas.tell_beside(told)
 
     def _frame(self) -> None:
-        """The lines around the page."""
+        """Draw the lines around the page."""
         silent_s, away = (self._clock.boot_ms() - self._known.heard_ms) / 1000, self._known.away
         self._summary.tell((top_line(self._known.answers, away, silent_s),))
         where = path_line([visit.place for visit in self.visits], self.visits[-1].word)
@@ -337,7 +337,7 @@ class Console(SteadyPage):
         return subject(self._page, self._canvas.row, self.visits[-1].place)
 
     def action_press(self, press: str) -> None:
-        """One key of the table."""
+        """Do what this key of the table does."""
         self.note("")
         key, about = _BY_PRESS[press], self._subject
         kind = about.kind_for(key.kinds)
@@ -389,7 +389,7 @@ class Console(SteadyPage):
             self.go(row.enters)
 
     def _go_out(self) -> None:
-        """Out of the prompt, else of the filter, else of the place."""
+        """Leave the prompt, if it is open; then the filter, or else the place."""
         if self._prompt.display:
             self.end_prompt()
         if self.visits[-1].word:
@@ -400,7 +400,7 @@ class Console(SteadyPage):
             self._enter()
 
     def _order(self, turned: bool = False) -> None:
-        """By the next column, or the same one the other way."""
+        """Sort by the next column; `turned`: by the same one in the other direction."""
         visit, row = self.visits[-1], self._canvas.row
         every = ("", *self._heads)
         if turned:
@@ -448,7 +448,7 @@ class Console(SteadyPage):
         self._prompt.open("/", self.visits[-1].word)
 
     def end_prompt(self) -> None:
-        """Back to the page."""
+        """Close the prompt and go back to the page."""
         self.note("")
         self._prompt.close()
         self._canvas.sheet.focus()

@@ -14,7 +14,7 @@ from pancode.tui.sheet import Sheet
 
 
 class Canvas(Vertical):
-    """Knows which row is marked."""
+    """Shows a page as a table or text, and knows which row is marked."""
 
     DEFAULT_CSS = """
     Canvas { height: 1fr; }
@@ -38,7 +38,7 @@ class Canvas(Vertical):
 
     @property
     def columns(self) -> int:
-        """What a line may take, beside the bar that scrolls."""
+        """How many columns a line may take, beside the scroll bar."""
         return max(20, self.app.size.width - 1)
 
     @property
@@ -85,7 +85,7 @@ class Canvas(Vertical):
 
 
 class LogView:
-    """Between a reader and the canvas, while the view is open."""
+    """Shows what a log reader reads, while the view is open."""
 
     def __init__(self, reader: LogReader, canvas: Canvas) -> None:
         self._reader, self._canvas = reader, canvas
@@ -95,7 +95,7 @@ class LogView:
 
     @property
     def state(self) -> str:
-        """The state for the title."""
+        """The state of the log, for the title."""
         return self._reader.state if self._canvas.sheet.follows else "stands still; G follows"
 
     def close(self) -> None:
@@ -103,7 +103,7 @@ class LogView:
         self._canvas.sheet.can_follow = self._canvas.sheet.follows = False
 
     def draw(self, word: str) -> None:
-        """What has come since; all of it when the filter or the width has changed."""
+        """Draw what has come since the last time; all of it where the filter or the width has changed."""
         came = self._reader.take()
         self._lines += came
         del self._lines[:-MOST]

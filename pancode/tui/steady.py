@@ -24,7 +24,7 @@ from pancode.tui.bars import CSS
 from pancode.tui.themes import OWN, THEMES
 
 LOOK_S = 1.0
-"""So often it looks whether the terminal is there: no signal tells it to who does not own the terminal."""
+"""Seconds between two checks that the terminal is there: no signal tells a process that does not own it."""
 
 
 WATCH = r"""
@@ -55,8 +55,9 @@ def watched() -> Iterator[None]:
 
 
 class _Lasting:
-    """What is written for a terminal that has gone is thrown away: an error would end the thread that writes,
-    and whoever writes then waits for that thread for ever."""
+    """Throws away what is written for a terminal that has gone: an error would end the writing thread, and
+    whoever writes then waits for that thread for ever.
+    """
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -81,7 +82,7 @@ class _Lasting:
 
 
 class SteadyDriver(LinuxDriver):
-    """Writes on, whatever becomes of the terminal."""
+    """A driver that goes on writing, whatever becomes of the terminal."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -94,7 +95,7 @@ class SteadyPage(Screen[int]):
     refusal = ""
 
     def crashed(self, error: Exception) -> None:
-        """It ends the application, and the command says it; a refusal ends a page above another one alone."""
+        """End the application, whose command says the error; a refusal only ends a page above another one."""
         assert isinstance(self.app, SteadyApp)
         if isinstance(error, PancodeError) and len(self.app.screen_stack) > 2:
             self.refusal = error.words
@@ -104,11 +105,11 @@ class SteadyPage(Screen[int]):
             self.app.exit(1)
 
     def pressed(self, event: events.Event) -> None:
-        """A key or a paste, wherever it goes."""
+        """Called for each key and paste, wherever it goes."""
 
 
 class SteadyApp(App[int]):
-    """`first`: the lowest page, with which it ends; `crash`: the defect that has ended it."""
+    """A terminal application. `first`: the lowest page, with which it ends; `crash`: what has ended it."""
 
     CSS = CSS
     ENABLE_COMMAND_PALETTE = False
@@ -117,7 +118,7 @@ class SteadyApp(App[int]):
         signal.SIGTERM: 128 + signal.SIGTERM,
         signal.SIGHUP: ExitCode.DETACHED,
     }
-    """They end it, with this status."""
+    """The signals that end the application, with the exit status of each."""
 
     def __init__(self, first: SteadyPage, theme: Callable[[], str] = lambda: OWN) -> None:
         """`theme`: asks for the name of the theme that counts now, and may wait for the answer."""
@@ -161,14 +162,14 @@ class SteadyApp(App[int]):
             self.exit(ExitCode.DETACHED)
 
     def _handle_exception(self, error: Exception) -> None:
-        """The terminal is restored; the command says the error, so nothing of it is drawn here."""
+        """Keep the error, which the command says after the terminal is restored; draw nothing of it here."""
         self.crash = self.crash or error
         super()._handle_exception(error)
         self._exit_renderables.clear()
 
 
 def on_screen(page: SteadyPage, theme: Callable[[], str] = lambda: OWN) -> int:
-    """The page until the person leaves; whatever ends it, the terminal is as it was."""
+    """Show the page until the person leaves. Whatever ends it, the terminal is then as it was before."""
     app, before = SteadyApp(page, theme), termios.tcgetattr(sys.stdin)
     try:
         with watched():

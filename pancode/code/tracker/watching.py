@@ -22,7 +22,7 @@ BY = "the tracker"
 
 
 def may_begin(issue: Issue, project: NamedProject) -> bool:
-    """Whether its label and its people say so. Its words are a stranger's, and say nothing."""
+    """Whether the issue's label and people allow the work; its words, a stranger's, do not count."""
     people = {one.lower() for one in project.work_people}
     of = issue.assignees or (issue.author,)
     labels = {one.lower() for one in issue.labels}
@@ -31,7 +31,7 @@ def may_begin(issue: Issue, project: NamedProject) -> bool:
 
 
 class IssueWatch(PeriodicThread):
-    """Looks at the trackers of projects that have such a label. What was begun once is not begun again."""
+    """Looks for labelled issues in the trackers of projects. Work that was begun once is not begun again."""
 
     def __init__(
         self,
@@ -43,10 +43,10 @@ class IssueWatch(PeriodicThread):
         super().__init__("issues", look_s)
         self._core, self._around, self._trackers = core, around, trackers
         self._told: dict[str, str] = {}
-        """By project or issue, the last trouble: it is told once."""
+        """The last trouble, by project or issue, so that each is told once."""
 
     def look(self) -> None:
-        """Once at each tracker."""
+        """Look once at each tracker."""
         around = self._around()
         for project in around.projects().values():
             if project.tracker and project.work_label and project.work_people:

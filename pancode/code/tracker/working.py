@@ -38,16 +38,16 @@ from pancode.life.continuing import is_blocked
 from pancode.runs.workspaces import branch_for, ensure, in_workspace
 
 PREFIX = "issue:"
-"""Of the durable settings that hold the work on issues."""
+"""How the names of the durable settings begin that hold the work on issues."""
 MOST = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class IssueWork:
-    """The work on one issue. `workspace`: where its runs are; `said`: what the tracker was told last.
+    """The work on one issue. `workspace`: where its runs are; `said`: what the tracker was last told.
 
-    `state`: of the issue, as it was told; `text`: its words, as its runs know them; `pull`: the address of
-    its pull request; `comment`: the tracker's name of what PanCode has written there; `trouble`: why the
+    `state`: of the issue, as the tracker was told; `text`: the issue's words, as its runs know them; `pull`:
+    the address of its pull request; `comment`: the tracker's id of PanCode's comment; `trouble`: why the
     tracker could not be told, in words.
     """
 
@@ -67,18 +67,18 @@ class IssueWork:
     trouble: str = ""
 
     def setting(self, changed_ms: int) -> Setting:
-        """Its row."""
+        """The work as the row in which it is kept."""
         return Setting(f"{PREFIX}{self.workspace}", asdict(self), changed_ms, self.by)
 
 
 def works(tx: Transaction) -> list[IssueWork]:
-    """All of them."""
+    """The work on all issues."""
     names = (str(name).removeprefix(PREFIX) for (name,) in tx.starting(Setting, PREFIX, MOST))
     return [one for name in names if (one := work_in(tx, name)) is not None]
 
 
 def work_in(tx: Transaction, workspace: str) -> IssueWork | None:
-    """The work on an issue in this workspace; None: there is none."""
+    """The work on the issue of this workspace; None: there is none."""
     row = tx.get(Setting, f"{PREFIX}{workspace}")
     if row is None or not isinstance(row.value, Mapping):
         return None
@@ -86,20 +86,20 @@ def work_in(tx: Transaction, workspace: str) -> IssueWork | None:
 
 
 def keep(core: Core, done: IssueWork) -> None:
-    """Write what has become of it; not for one that was forgotten meanwhile."""
+    """Record the state of the work, unless it was forgotten meanwhile."""
     with unit_of_work(core) as work:
         if work_in(work.tx, done.workspace) is not None:
             work.tx.put(done.setting(core.wall_ms()))
 
 
 def forget(core: Core, workspace: str) -> None:
-    """Its workspace is gone: the tracker is told nothing more."""
+    """Forget the work of a workspace that is gone, so that the tracker is told nothing more."""
     with unit_of_work(core) as work:
         work.tx.delete(Setting, f"{PREFIX}{workspace}")
 
 
 def closing(core: Core, run: Run, asked: PullAsked) -> PullAsked:
-    """The pull request with the issue that its merge ends: forges and Linear read that in its text."""
+    """Return the pull request with the issue that its merge closes, which forges read in its text."""
     there = _of(core, run)
     if there is None:
         return asked
@@ -108,7 +108,7 @@ def closing(core: Core, run: Run, asked: PullAsked) -> PullAsked:
 
 
 def note_pull(core: Core, run: Run, url: str) -> None:
-    """A pull request of its change was opened."""
+    """Record that a pull request of the run's change was opened."""
     there = _of(core, run)
     if there is not None:
         keep(core, replace(there, pull=url))
@@ -121,7 +121,7 @@ def _of(core: Core, run: Run) -> IssueWork | None:
 
 
 def look(around: Surroundings, trackers: Trackers, ref: str) -> tuple[NamedProject, Issue]:
-    """The issue as its tracker has it now, and its project."""
+    """The issue's project, and the issue as its tracker has it now."""
     number_of(ref)
     project = meant(around.projects(), ref)
     return project, trackers.issue(place_of(project), ref.upper())
@@ -169,8 +169,11 @@ def asked(
 def begin(
     core: Core, around: Surroundings, project: NamedProject, issue: Issue, by: str, node: str | None
 ) -> str:
-    """The workspace of this issue, made where there is none. ConflictError for an issue that is over, and for
-    a workspace that is another's. NotFoundError where its repository is gone."""
+    """The workspace of this issue; made if it is missing.
+
+    ConflictError for an issue that is over, and where the workspace's name is taken. NotFoundError where its
+    repository is gone.
+    """
     name = issue.ref.lower()
     if issue.state in OVER:
         what = f"{issue.ref} is {issue.state}"
@@ -215,7 +218,7 @@ def start(
 
 
 class IssueWorkShape(TypedDict):
-    """The work on an issue. `state`: as its tracker was told; `trouble`: why it could not be told."""
+    """The work on an issue. `state`: as the tracker was told; `trouble`: why it could not be told."""
 
     issue: str
     title: str
@@ -233,14 +236,14 @@ class IssueWorkShape(TypedDict):
 
 
 def status(core: Core) -> list[IssueWorkShape]:
-    """All work on issues; the one that began last comes first."""
+    """All work on issues, the newest first."""
     with core.ports.ledger.transaction() as tx:
         found = [_shape(one, runs_of(tx, one)[1]) for one in works(tx)]
     return sorted(found, key=lambda one: str(one["began_at"]), reverse=True)
 
 
 def runs_of(tx: Transaction, one: IssueWork) -> tuple[KeptWorkspace | None, list[Run]]:
-    """Its workspace and the runs there, the newest last. None: a person has removed the workspace."""
+    """The workspace of the work, and its runs, newest last. None: a person has removed the workspace."""
     line = named(tx, one.workspace)
     return line, [] if line is None else runs_in(tx, line)
 

@@ -10,14 +10,14 @@ from pancode.tui.pages.summary import day_of, today
 
 
 def stage(run: Json) -> str:
-    """Its outcome, or where it is; a run that waits says so."""
+    """Return the run's outcome, else `waits` or its stage."""
     if run["outcome"]:
         return str(run["outcome"])
     return "waits" if run["waits"] else str(run["stage"])
 
 
 def used(run: Json) -> str:
-    """Tokens in and out."""
+    """Return the run's tokens, in and out together; `-` for none."""
     total = run["usage"]["input_tokens"] + run["usage"]["output_tokens"]
     return count(total) if total else "-"
 
@@ -59,7 +59,7 @@ def now(answers: Json, about: str, moment: PageMoment) -> Page:
 
 
 def _bare(model: str | None) -> str:
-    """`qwen3@ollama` names an endpoint behind the model."""
+    """Return the model without its endpoint: `qwen3@ollama` names one behind the `@`."""
     return (model or "").partition("@")[0]
 
 

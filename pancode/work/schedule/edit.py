@@ -23,13 +23,14 @@ from pancode.work.workflow.begin import held, plan_dry
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 MOST = 500
-"""The most schedules of a fleet."""
+"""How many schedules a fleet has at most."""
 
 
 def planned(
     core: Core, around: Surroundings, asked: AskedSchedule, head_of: HeadOf
 ) -> tuple[Schedule, tuple[str, ...]]:
-    """The row, and what its gates say now: a warning, as they judge at each firing.
+    """Return the schedule's row, and warnings of what its gates would refuse now; they judge again at each
+    firing.
 
     UsageError; RefusedError for a workflow file that needs a yes.
     """
@@ -63,7 +64,7 @@ def planned(
 
 
 def add(core: Core, schedule: Schedule) -> None:
-    """ConflictError where the name is taken."""
+    """Add the schedule. ConflictError where its name is taken."""
     with unit_of_work(core) as work:
         if rows.known(work, schedule.name) is not None:
             raise ConflictError(
@@ -78,7 +79,7 @@ def add(core: Core, schedule: Schedule) -> None:
 
 
 def pause(core: Core, name: str, reason: str, by: str) -> None:
-    """Nothing fires until it is resumed; its running work goes on. Idempotent."""
+    """Let nothing fire until the schedule is resumed; its running work goes on. Idempotent."""
     with unit_of_work(core) as work:
         schedule = rows.find(work.tx, name)
         work.tx.put(replace(schedule, paused=reason or f"paused by {by}"))
@@ -86,7 +87,7 @@ def pause(core: Core, name: str, reason: str, by: str) -> None:
 
 
 def resume(core: Core, name: str, by: str) -> None:
-    """Its times while it was paused were not missed. Idempotent. RefusedError: its token is no more."""
+    """Resume; times while it was paused do not count as missed. Idempotent. RefusedError: its token is over."""
     with unit_of_work(core) as work:
         schedule = rows.find(work.tx, name)
         if schedule.paused is None:
@@ -98,7 +99,7 @@ def resume(core: Core, name: str, by: str) -> None:
 
 
 def fire(core: Core, name: str, by: str) -> str:
-    """Now, also when it is paused; the key of the firing. ConflictError while its last one runs."""
+    """Fire now, even if paused; return the firing's key. ConflictError while its last firing runs."""
     with unit_of_work(core) as work:
         schedule = rows.find(work.tx, name)
         view = rows.load(core, work.tx, schedule)
@@ -120,7 +121,7 @@ def fire(core: Core, name: str, by: str) -> str:
 
 
 def remove(core: Core, name: str, by: str) -> None:
-    """The schedule and its firings; runs that it has begun go on."""
+    """Remove the schedule and its firings; runs that it has begun go on."""
     with unit_of_work(core) as work:
         schedule = rows.find(work.tx, name)
         rows.remove(work, name)
@@ -128,7 +129,7 @@ def remove(core: Core, name: str, by: str) -> None:
 
 
 def lands(core: Core, name: str) -> bool:
-    """Whether what it begins lands its change. NotFoundError."""
+    """Whether the work that the schedule begins lands its change. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
         return work_of(rows.find(tx, name).work, name).lands
 
@@ -138,7 +139,7 @@ def _audit(work: Work, what: str, name: str, by: str) -> None:
 
 
 def _refusals(core: Core, around: Surroundings, work: PlannedWork) -> list[str]:
-    """What would be refused now. PancodeError for what cannot be resolved at all."""
+    """Return what gates would refuse now, in words. PancodeError for work that cannot be resolved."""
     if work.plan is not None:
         judged = [one for _, one in plan_dry(core, around, work.plan)]
     else:

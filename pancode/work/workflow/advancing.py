@@ -26,17 +26,18 @@ from pancode.workflow.plan import RaceRule
 
 
 class Advancing:
-    """One step of a workflow after the other. Each change is one transaction; a kill between two loses none.
+    """Carries workflows on, step by step. Each change is one transaction; a kill between two loses none.
 
-    An action goes away in the transaction after which nothing is left to do. A step that has its run's id and
-    not the run is dispatched under that id, again after a kill: the run is written with the step's new state.
+    An action is deleted in the transaction after which nothing is left to do for it. A step that has its
+    run's id, but not the run, is dispatched under that id, again after a kill: the run is written with the
+    step's new state.
     """
 
     def __init__(self, core: Core, starter: StepStarter) -> None:
         self._core, self._starter = core, starter
 
     def do(self, run: str, stopping: Callable[[], bool]) -> None:
-        """`run` is the id of the workflow."""
+        """Carry a workflow on; `run` is the workflow's id."""
         while not stopping():
             if not self._is_asked(run):
                 return
@@ -57,7 +58,7 @@ class Advancing:
                 return
 
     def give_up(self, run: str, error: Exception) -> None:
-        """The workflow fails: nobody knows how to go on. Its runs are stopped."""
+        """Fail the workflow, which nobody knows how to carry on, and stop its runs. A lane is paused instead."""
         why = f"{type(error).__name__}: {error}"
         with unit_of_work(self._core) as work:
             self._forget(work, _asked(work.tx, run))
@@ -74,15 +75,15 @@ class Advancing:
             rows.write(work, view, sealed(work, Advance(workflow, steps, changed, stop=runs)))
 
     def cut_short(self) -> None:
-        """Each step of it is short, and is done again by the next coordinator."""
+        """Do nothing: each step is short, and the next coordinator does it again."""
 
     def _is_asked(self, workflow: str) -> bool:
-        """Whether it is still to be looked at: one look does for all that was asked before it."""
+        """Whether the workflow is still to be looked at: one look does for all that was asked before it."""
         with self._core.ports.ledger.transaction() as tx:
             return bool(_asked(tx, workflow))
 
     def _moved(self, workflow: str) -> Advance:
-        """Load, decide, apply: one transaction."""
+        """Load the workflow, decide and apply, in one transaction."""
         core = self._core
         with unit_of_work(core) as work:
             view = rows.load(core, work.tx, workflow)
@@ -110,7 +111,7 @@ class Advancing:
             return made
 
     def _read(self, workflow: str, made: Advance) -> None:
-        """Outputs of steps whose run is done, and numbers of those that race: read first, then written."""
+        """Read the outputs of steps whose run is done, and the numbers of racing steps; then write them."""
         core, results = self._core, StepResults(self._core)
         with core.ports.ledger.transaction() as tx:
             view = rows.load(core, tx, workflow)
@@ -128,13 +129,15 @@ class Advancing:
                     rows.put_steps(work, replace(step, outputs=found[step.name]))
 
     def _forget(self, work: Work, asked: list[records.Action]) -> None:
-        """All that these asked for has been done."""
+        """Delete these actions: all that they asked for has been done."""
         for action in asked:
             work.tx.delete(records.Action, action.id)
 
 
 def _outputs(results: StepResults, step: records.WorkflowStep, run: records.Run) -> dict[str, object]:
-    """A result that cannot be read is the end of its step, not of the workflow. UnavailableError: not now."""
+    """Return a step's outputs. A result that cannot be read ends the step, not the workflow.
+    UnavailableError: not now.
+    """
     try:
         return results.outputs(step, run)
     except UnavailableError:
@@ -144,7 +147,7 @@ def _outputs(results: StepResults, step: records.WorkflowStep, run: records.Run)
 
 
 def _score(results: StepResults, workflow: records.Workflow, run: records.Run) -> dict[str, object]:
-    """The same in a race: without a number it does not win."""
+    """Return a racing step's number; without one it does not win. UnavailableError: not now."""
     try:
         by_command = workflow.race["by"] == RaceRule.SCORE
         return {"score": results.score(run) if by_command else str(results.lines(run))}
@@ -155,7 +158,7 @@ def _score(results: StepResults, workflow: records.Workflow, run: records.Run) -
 
 
 def _asked(tx: Transaction, workflow: str) -> list[records.Action]:
-    """What asks for it to be looked at."""
+    """Return the actions that ask for a look at the workflow."""
     return [
         action
         for action in tx.find(records.Action, {"run": workflow})
@@ -164,7 +167,7 @@ def _asked(tx: Transaction, workflow: str) -> list[records.Action]:
 
 
 def _land(work: Work, made: Advance) -> None:
-    """Ask for the landing of its results, where the caller has asked for it, or the settings land them."""
+    """Ask for the landing of its results, where the caller has asked for that, or the settings land them."""
     if made.workflow.kind is records.WorkflowKind.BATCH:
         return  # each run of it has been landed by itself
     runs = runs_of(work.tx, made.steps)
@@ -195,7 +198,7 @@ def _standing(work: Work, made: Advance) -> Advance:
 
 
 def _halted(view: WorkflowView, why: str, now_ms: int) -> Advance:
-    """The lane pauses, and says why; the item that could not begin has failed."""
+    """Pause the lane, and say why; the item that could not begin has failed."""
     paused = {"by": "PanCode", "at_ms": now_ms, "why": why}
     workflow = replace(view.workflow, lane={**view.workflow.lane, "paused": paused})
     starting = [step for step in view.steps if step.state is records.WorkflowStepState.STARTING]

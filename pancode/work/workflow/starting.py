@@ -41,13 +41,13 @@ from pancode.workflow.step_work import (
 )
 
 PASSES = frozenset({BREAKER_OPEN, "budget", "refused_budget", "refused_drain", TAKEN})
-"""Codes of refusals that go away by themselves, so that an item of a lane waits."""
+"""Codes of refusals that end by themselves: an item of a lane waits for that."""
 SHORTEST_HOLD_MS = 1_000
-"""The least wait of a step that a breaker holds up, before it is judged again."""
+"""How many milliseconds a step that a breaker holds up waits at least before it is judged again."""
 
 
 def not_begun(core: Core, step: WorkflowStep, error: PancodeError) -> None:
-    """The step as it is then. Nothing where it does not wait for its run any more."""
+    """Write that the step's run did not begin; nothing happens where the step no longer waits for that run."""
     with unit_of_work(core) as work:
         now = work.tx.get(WorkflowStep, step.workflow, step.number)
         if now is None or not rows.is_starting(now, str(step.run)):
@@ -74,7 +74,7 @@ def _held(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowStep:
 
 
 def _refused(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowStep:
-    """It did not pass admission, or has no workspace: definite, with all that the error says."""
+    """End the step with all that the error says: it was not admitted, or has no workspace."""
     if isinstance(error, MergeConflictError) and not step.request.get("resolves"):
         error.fix = f"let an agent settle it: pancode workflow resume {step.workflow} --resolve"
     over = replace(
@@ -93,14 +93,14 @@ class PreparedWork:
     request: DispatchRequest
     terms: RunTerms = field(default_factory=RunTerms)
     runtime: str | None = None
-    """Which program its task was filled for; None: any, the task is a person's own."""
+    """The program for which the task was filled in; None: any, as the task is a person's own."""
     batch: bool = False
     files: Mapping[str, bytes] = field(default_factory=dict)
-    """Still to be put into its snapshot."""
+    """Files that are still to be put into the run's snapshot."""
 
 
 class StepPreparer:
-    """Reads the ledger and the depot; makes commits in the depot, and nothing else."""
+    """Prepares the dispatch of steps. Reads the ledger and the depot; only makes commits in the depot."""
 
     def __init__(self, core: Core) -> None:
         self._core, self._results = core, StepResults(core)
@@ -113,7 +113,8 @@ class StepPreparer:
         request: DispatchRequest,
         resolved: Resolution,
     ) -> PreparedWork:
-        """`request` has its project. `resolved`: as it would be dispatched by its own words.
+        """Prepare the step's dispatch. `request` has its project. `resolved`: the request as it is without
+        results.
 
         MergeConflictError, WorkspaceError, RefusedError.
         """
@@ -148,7 +149,9 @@ class StepPreparer:
         return replace(self._composed(request, wanted, tuple(sides.values())), runtime=runtime.name)
 
     def _changes(self, step: WorkflowStep, runs: Mapping[str, Run], rules: Rules) -> dict[str, bytes]:
-        """The change of each step that it needs: who only reads the files cannot see what is new in them."""
+        """Return the change of each needed step as a file: an agent that only reads cannot see it in the
+        files.
+        """
         depot, needed = self._core.ports.depot, {name: runs[name] for name in step.needs if name in runs}
         shown = (change_shown(depot, run, name, rules) for name, run in needed.items())
         return {path: patch for one in shown for path, patch in one.items()}
@@ -156,7 +159,9 @@ class StepPreparer:
     def furnished(
         self, step: WorkflowStep, prepared: PreparedWork, snapshot: SnapshotTaken | None
     ) -> tuple[SnapshotTaken | None, RunTerms]:
-        """The snapshot of a step that goes on from no result, with what it is handed; and the run's terms."""
+        """Return the snapshot of a step that goes on from no result, with its files added; and the run's
+        terms.
+        """
         if snapshot is None or not prepared.files:
             return snapshot, prepared.terms
         depot = self._core.ports.depot
@@ -164,7 +169,7 @@ class StepPreparer:
         return with_files, {**prepared.terms, **terms}
 
     def _runs(self, steps: Mapping[str, WorkflowStep]) -> dict[str, Run]:
-        """The newest run of each; all of these steps are done."""
+        """Return the newest run of each step; all of these steps are done."""
         with self._core.ports.ledger.transaction() as tx:
             found = {name: tx.get(Run, str(step.run)) for name, step in steps.items()}
         return {name: run for name, run in found.items() if run is not None}
@@ -172,14 +177,14 @@ class StepPreparer:
     def _sides(
         self, step: WorkflowStep, steps: Mapping[str, WorkflowStep], runs: Mapping[str, Run]
     ) -> dict[str, Run]:
-        """The runs whose results the step begins from: its own last in a later round, else its needs."""
+        """Return the runs from whose results the step begins: in a later round its own last, else its needs."""
         own = self._last_done(step) if begins_later_round(steps, step) else None
         if own is not None and result_commit(own) is not None:
             return {step.name: own}
         return {name: runs[name] for name in sides_of(step.name, steps, _commits(runs))}
 
     def _last_done(self, step: WorkflowStep) -> Run | None:
-        """Its newest run that is done: one of the same round may have failed, or was stopped."""
+        """Return the step's newest run that is done: a newer one of the same round may have failed."""
         with self._core.ports.ledger.transaction() as tx:
             found = (tx.get(Run, name) for name in reversed(step.runs))
             return next((run for run in found if run is not None and run.outcome is Outcome.DONE), None)
@@ -200,7 +205,7 @@ def _commits(runs: Mapping[str, Run]) -> dict[str, str]:
 
 
 def _without(step: WorkflowStep) -> tuple[str, ...]:
-    """A verdict of before is none of this run."""
+    """Return the file of an earlier verdict, which must not pass for this run's."""
     return (str(step.verdict["file"]),) if step.verdict else ()
 
 
@@ -230,20 +235,20 @@ def _wanted(
 
 
 Around = Callable[[Mapping[str, Any], str | None], Surroundings]
-"""The caller's own settings, and the preset, to what a dispatch reads of files."""
+"""Makes, of a caller's own settings and preset, what a dispatch reads of files."""
 
 
 class StepStarter:
-    """One per coordinator."""
+    """Queues the runs of steps; one per coordinator."""
 
     def __init__(self, core: Core, around: Around) -> None:
         self._core, self._around = core, around
         self._preparer = StepPreparer(core)
 
     def start(self, workflow: Workflow, name: str) -> None:
-        """Queue the run of a step that has its id. A refusal ends the step. UnavailableError: not now.
+        """Queue the run of a step that has its run's id. A refusal ends the step. UnavailableError: not now.
 
-        Idempotent: where the step does not wait for that run any more, nothing happens.
+        Idempotent: where the step no longer waits for that run, nothing happens.
         """
         with self._core.ports.ledger.transaction() as tx:
             steps = {step.name: step for step in rows.steps_of(tx, workflow.id)}
@@ -284,7 +289,7 @@ class StepStarter:
         prepared: PreparedWork,
         snapshot: SnapshotTaken | None,
     ) -> None:
-        """The run and the step's new state in one transaction, judged as things are now."""
+        """Write the run and the step's new state in one transaction, judged as things are now."""
         core, (asked, around) = self._core, what
         judged = passed(core, around, asked)
         runtime = judged.resolution.runtime

@@ -35,7 +35,7 @@ from pancode.workflow.questions import only_people
 
 
 class CostShape(TypedDict):
-    """The common cost of a workflow's runs, by the books; `unknown`: runs whose cost is not known."""
+    """The cost of all runs of a workflow, by the books; `unknown`: runs whose cost is not known."""
 
     usd: str
     held_usd: str
@@ -48,10 +48,10 @@ class CostShape(TypedDict):
 
 
 class LandedShape(TypedDict):
-    """The count of the landings of a workflow that were asked for, and that have something to land.
+    """How many landings of a workflow were asked for and have something to land.
 
-    `waiting`: they are still landed by themselves. `not_landed`: a person goes on; the landing of the step
-    has the command.
+    `waiting`: landings that still come by themselves. `not_landed`: a person has to go on; the landing of the
+    step has the command.
     """
 
     asked: int
@@ -64,8 +64,8 @@ class WorkflowStepShape(TypedDict):
     """A step of a workflow. `run`: the newest of its `runs`. `refused`: why it was not admitted.
 
     `state`: `pending` while its run is queued, and `reason` says for what it waits. `task`: its beginning.
-    `agent`, `node`: of its run; before there is one, as they were asked for. `answer`: the first line of its
-    run's. `verdict_file`: the file in which its runs write a verdict.
+    `agent`, `node`: the run's; before there is one, as they were asked for. `answer`: the first line of the
+    run's answer. `verdict_file`: the file in which its runs write a verdict.
     """
 
     name: str
@@ -92,8 +92,8 @@ class WorkflowStepShape(TypedDict):
 class WorkflowShape(TypedDict):
     """A workflow with its steps, in the order in which they were asked for.
 
-    `results`: the runs that have its change, which nothing later in it has changed further. `inbox`: what
-    of it waits for a person. `waits_for_person`: nothing goes on before a question is answered.
+    `results`: the runs that have its change, which no later run of it has changed further. `inbox`: what of
+    it waits for a person. `waits_for_person`: nothing goes on before a question is answered.
     """
 
     workflow: str
@@ -116,11 +116,11 @@ class WorkflowShape(TypedDict):
 
 
 MOST_OF_A_LINE = 200
-"""Characters of a task, and of an answer, that a list shows."""
+"""How many characters of a task, and of an answer, a list shows."""
 
 
 def workflows(core: Core, limit: int, after: ListPlace | None) -> ListPage[WorkflowShape]:
-    """The newest from that place on, newest first."""
+    """Return the workflows from that place on, newest first."""
     with core.ports.ledger.transaction() as tx:
         found = page(tx, ListSearch(Workflow, "created_ms"), min(limit, MOST_WORKFLOWS), after)
         asked = _waiting(tx)
@@ -128,20 +128,20 @@ def workflows(core: Core, limit: int, after: ListPlace | None) -> ListPage[Workf
 
 
 def show(core: Core, text: str, warnings: tuple[str, ...] = ()) -> WorkflowShape:
-    """One of them. NotFoundError, UsageError."""
+    """Return one workflow. NotFoundError, UsageError."""
     with core.ports.ledger.transaction() as tx:
         return {**_shape(tx, rows.find(tx, text), _waiting(tx)), "warnings": list(warnings)}
 
 
 def board(core: Core, text: str) -> list[Json]:
-    """The values that its workers share, by name."""
+    """Return the values that the workflow's runs share, by name."""
     with core.ports.ledger.transaction() as tx:
         found = values(rows.find(tx, text))
     return [{**row, "at": at(row["at_ms"])} for row in found]
 
 
 def _waiting(tx: Transaction) -> dict[str, Action]:
-    """What waits for a person, by run."""
+    """Return the actions that wait for a person, by run."""
     return {action.run: action for action in tx.find(Action) if action.kind is ActionKind.PERSON}
 
 
@@ -201,7 +201,7 @@ def _step(tx: Transaction, step: WorkflowStep, newest: Mapping[str, Run]) -> Wor
 
 
 def _landed(landings: list[LandingShape]) -> LandedShape:
-    """What has nothing to land, as its run failed or changed nothing, is not counted."""
+    """Count the landings; not those with nothing to land, whose run failed or changed nothing."""
     states = [one["status"] for one in landings if one["status"] not in (NOTHING, NOT_DONE)]
     landed, waiting = states.count(LANDED), states.count(WAITING)
     left = len(states) - landed - waiting
@@ -209,7 +209,7 @@ def _landed(landings: list[LandingShape]) -> LandedShape:
 
 
 def _first_line(text: object) -> str:
-    """The first line that is not blank, cut."""
+    """Return the first line that is not blank, cut."""
     return next((line.strip() for line in str(text or "").splitlines() if line.strip()), "")[:MOST_OF_A_LINE]
 
 
@@ -222,7 +222,7 @@ def _words(value: object) -> list[object]:
 
 
 def _cost(tx: Transaction, workflow: Workflow) -> CostShape:
-    """The cost in the books: the sum of its runs, also of those that failed or were stopped."""
+    """Return the cost in the books: the sum of all runs, also of those that failed or were stopped."""
     scope = books.workflow_scope(workflow.id)
     balance = tx.get(Balance, scope) or Balance(scope)
     return {
