@@ -63,7 +63,8 @@ class AcpRefused(Exception):
 
 @dataclass
 class AcpConversation:
-    """An ACP conversation, as `TakesTurns`. `session`: to go on with, then its own; `folder`: where it works."""
+    """An ACP conversation, as `TakesTurns`. `session`: to go on with, then its own; `folder`: where it
+    works."""
 
     way: AcpWay
     env: Mapping[str, str]
@@ -126,7 +127,8 @@ class AcpConversation:
             raise
 
     def programs(self) -> dict[str, str]:
-        """The user's own program for each variable: else an adapter starts the one that its package brings."""
+        """The user's own program for each variable: else an adapter starts the one that its package
+        brings."""
         path = self.env.get("PATH")
         return {
             name: shutil.which(program, path=path) or program for name, program in self.way.programs.items()
@@ -187,7 +189,8 @@ class AcpConversation:
             self.voice.tell("noted", text=f"[{self.way.name} does not remember what was said before]")
 
     def _check_version(self, version: str) -> None:
-        """Over for an unknown version: only a known adapter is sure to pass our settings on to its program."""
+        """Over for an unknown version: only a known adapter is sure to pass our settings on to its
+        program."""
         if not version.startswith(self.way.known):
             words = f"{self.way.name} is of version {version or '(none told)'}, and PanCode knows"
             raise Over(FailureKind.CANNOT_START, f"{words} {self.way.known}x; fix: {self.way.install}")

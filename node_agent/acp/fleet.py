@@ -56,7 +56,8 @@ class _OpenCall:
 
 
 class FleetServer:
-    """Offers the fleet's tools. Polled; never waits. `turn`: whether a turn is at work; else no call is made."""
+    """Offers the fleet's tools. Polled; never waits. `turn`: whether a turn is at work; else no call is
+    made."""
 
     def __init__(self, terms: FleetTerms, desk: FleetDesk, home: str, clock: Clock) -> None:
         self._terms, self._desk, self._home, self._clock = terms, desk, home, clock

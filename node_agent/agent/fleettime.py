@@ -60,7 +60,8 @@ class FleetClock:
         self.nonce = nonce
 
     def now(self, boot_ms: int) -> FleetTime | None:
-        """Return fleet time; None before the first answer, and in a new epoch until that epoch has answered."""
+        """Return fleet time; None before the first answer, and in a new epoch until that epoch has
+        answered."""
         if self._epoch == 0 or self._epoch < self.epoch_seen:
             return None
         return FleetTime(epoch=self._epoch, ms=max(0, boot_ms + self._ahead))

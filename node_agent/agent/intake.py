@@ -183,7 +183,8 @@ class Intake:
             self._refuse_unwritten(identity, _refused(refused))
 
     def _refuse_unwritten(self, identity: AttemptId, word: Refused) -> None:
-        """Send a refusal that does not fit on the disk, once; if it is lost, the next inventory tells of it."""
+        """Send a refusal that does not fit on the disk, once; if it is lost, the next inventory tells of
+        it."""
         w = self._world
         w.uplink.send(self._signer.seal([self._signer(identity, 1, word)]))
         w.uplink.settle_job(names.job_id(w.node.tag, identity), False, f"{word.why}: {word.detail}")

@@ -174,7 +174,8 @@ class ThreadDrive:
 
 
 class Worker:
-    """Runs a node agent until it is told to leave. Attempts go on without the worker: their shims hold them."""
+    """Runs a node agent until it is told to leave. Attempts go on without the worker: their shims hold
+    them."""
 
     def __init__(
         self,

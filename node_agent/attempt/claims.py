@@ -180,7 +180,8 @@ NEVER_RAN: ExitedData = {"usage": usage_to_json(NOTHING_SPENT)}
 
 
 def usage_from_json(raw: Data | None, spawned: bool) -> Usage:
-    """Read the usage from JSON. Without it, an attempt that never ran cost nothing, any other an unknown sum."""
+    """Read the usage from JSON. Without it, an attempt that never ran cost nothing, any other an unknown
+    sum."""
     if raw is None:
         return Usage() if spawned else NOTHING_SPENT
     return Usage.model_validate(dict(raw), strict=False)

@@ -76,7 +76,8 @@ class Context:
     """The id of the machine's present boot."""
 
     def lay(self, identity: AttemptId, name: str, number: int, text: str) -> None:
-        """Lay words, sealed, where the attempt's program looks; it believes no others. StepFailed, DiskFull."""
+        """Lay words, sealed, where the attempt's program looks; it believes no others. StepFailed,
+        DiskFull."""
         secret = self.key.secret(words_in(str(identity)))
         self.workspaces.tell(identity, name, sealed(secret, number, text))
 

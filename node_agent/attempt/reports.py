@@ -51,7 +51,8 @@ _MOST_TEXT = 2_000
 
 
 def read_junit(data: bytes) -> ReadReport:
-    """Read a JUnit file. UnreadableReportError: no XML, with a document type, too deep, or of another form."""
+    """Read a JUnit file. UnreadableReportError: no XML, with a document type, too deep, or of another
+    form."""
     reader = _Reader()
     parser = expat.ParserCreate()
     parser.StartElementHandler = reader.begin

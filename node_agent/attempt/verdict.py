@@ -284,7 +284,8 @@ def rules_fault(broken: Sequence[str], fault: Fault | None) -> Fault | None:
 def gate_fault(
     record: ExitRecord, gates: Sequence[GateResult], stop: StopNote | None, limits: Held = NO_LIMITS
 ) -> Fault | None:
-    """The failure of the gates: the node's where they cannot run, else the stop, else the first failed gate."""
+    """The failure of the gates: the node's where they cannot run, else the stop, else the first failed
+    gate."""
     if record.ended is PhaseEnd.STOPPED:
         return stop_fault(stop) if stop else Fault(FailureKind.STOPPED, record.reason)
     if record.ended is PhaseEnd.ERROR:

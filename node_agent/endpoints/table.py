@@ -351,7 +351,8 @@ class EndpointTable:
             self._over.set()
 
     def _places(self) -> tuple[EndpointAddress, ...]:
-        """Return the addresses to ask; only `machines` when the file cannot be read, as it meant something."""
+        """Return the addresses to ask; only `machines` when the file cannot be read, as it meant
+        something."""
         try:
             owners, self._trouble = read_owners(self._home), ""
         except SettingsError as exc:

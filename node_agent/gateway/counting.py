@@ -127,7 +127,8 @@ class Count:
 
     @classmethod
     def from_json(cls, data: bytes) -> Count:
-        """Read the count from JSON, also an older gateway's, which lacks some of today's names. ValueError."""
+        """Read the count from JSON, also an older gateway's, which lacks some of today's names.
+        ValueError."""
         raw: Any = json.loads(data)
         known = {field.name for field in fields(cls)}
         if not isinstance(raw, dict) or not {"requests", "tokens", "usd"} <= raw.keys() <= known:

@@ -209,7 +209,8 @@ class Prices:
         self._known = {**(PUBLIC if public else {}), **_read(_HOSTS.get(host, "")), **owner}
 
     def charge(self, terms: Mapping[str, str], *models: str) -> Charge:
-        """Return the price with these attributes. The owner may price `MODEL TERM`, as `gpt-6-sol priority`."""
+        """Return the price with these attributes. The owner may price `MODEL TERM`, as `gpt-6-sol
+        priority`."""
         odd = {name: value for name, value in terms.items() if value.lower() not in _USUAL}
         price = self.of(*models)
         for value in odd.values() if price != NOTHING else ():

@@ -33,7 +33,8 @@ class Route:
 
 
 class NotAllowed(Exception):
-    """A request that is not passed on; the message is for the agent. `limit`: the run's, if it is past one."""
+    """A request that is not passed on; the message is for the agent. `limit`: the run's, if it is past
+    one."""
 
     limit: str | None = None
 

@@ -102,7 +102,8 @@ class Scopes:
     # -- inside ----------------------------------------------------------------------------------
 
     def _stem(self, marker: str) -> str:
-        """The beginning of a unit's name. A colon ends the fleet's and the attempt's part; neither has one."""
+        """The beginning of a unit's name. A colon ends the fleet's and the attempt's part; neither has
+        one."""
         return f"{self._prefix}:{_plain(marker)}:"
 
     def _words(self, name: str, properties: Sequence[str]) -> tuple[str, ...]:

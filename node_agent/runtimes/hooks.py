@@ -91,7 +91,8 @@ def tools(request: LaunchRequest, shell: Iterable[str], files: Iterable[str]) ->
 
 
 def desk_of(home: str, identity: AttemptId, key: str, wall_ms: int) -> CallDesk:
-    """Return where calls wait for a person: up to the run's time limit, and shorter than its program waits."""
+    """Return where calls wait for a person: up to the run's time limit, and shorter than its program
+    waits."""
     return CallDesk(home=home, identity=identity, key=key, wait_ms=min(wall_ms, MOST_WAIT_MS))
 
 

@@ -88,7 +88,8 @@ class Grammar:
         return self._child
 
     def _asked(self, raw: bytes) -> ParsedScript | None:
-        """The answer; None: the process did not survive it. One that has just ended by itself is asked anew."""
+        """The answer; None: the process did not survive it. One that has just ended by itself is asked
+        anew."""
         self._living()
         parsed = self._exchanged(raw)
         return self._exchanged(raw) if parsed is None and self._end() == 0 else parsed

@@ -115,7 +115,8 @@ class ClaudeTalk:
         self._session, self._in_pieces = "", False
 
     async def follow(self) -> None:
-        """Listen until the program is gone. Between two turns this process ends with it, to be started again."""
+        """Listen until the program is gone. Between two turns this process ends with it, to be started
+        again."""
         gone: Any = None
         try:
             async for message in self._client.receive_messages():

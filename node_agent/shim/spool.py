@@ -347,7 +347,8 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The phase is over. `rebooted`: in an earlier boot; the record was synced, the files it wrote were not."""
+    """The phase is over. `rebooted`: in an earlier boot; the record was synced, the files it wrote were
+    not."""
 
     record: ExitRecord
     rebooted: bool = False

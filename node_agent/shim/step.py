@@ -124,7 +124,8 @@ class Keeper:
             self._await_empty(self.clock.mono_ms() + ms)
 
     def fell(self, leader: int) -> None:
-        """End the step without grace, because it would take even more. A sandbox's own processes end first."""
+        """End the step without grace, because it would take even more. A sandbox's own processes end
+        first."""
         if leader not in self.ended:
             try:
                 os.killpg(leader, signal.SIGKILL)

@@ -223,7 +223,8 @@ ControlBody = Annotated[
 
 
 class Control(Message):
-    """One numbered control message for one node. Numbers only grow; a message with an old one has no effect."""
+    """One numbered control message for one node. Numbers only grow; a message with an old one has no
+    effect."""
 
     fleet: FleetId
     node: NodeTag

@@ -232,7 +232,8 @@ class EndpointFact(WireModel):
     """The number of models that are not listed here, so that a heartbeat stays small."""
 
     def model(self, name: str) -> ModelFact | None:
-        """Return the model with this id. Ollama's may lack the tag `latest`, llama.cpp's the ending `.gguf`."""
+        """Return the model with this id. Ollama's may lack the tag `latest`, llama.cpp's the ending
+        `.gguf`."""
         names = (name, name + _ENDINGS.get(self.dialect, ""))
         return next((one for one in self.models if one.id in names), None)
 

@@ -84,7 +84,8 @@ class PersonAsked(model.WireModel):
 
 
 class Turned(model.WireModel):
-    """A turn of a sitting has ended, or is lost. `bytes`: the length of the stream `out` at the turn's end."""
+    """A turn of a sitting has ended, or is lost. `bytes`: the length of the stream `out` at the turn's
+    end."""
 
     kind: Literal["turned"] = "turned"
     turn: TurnRecord

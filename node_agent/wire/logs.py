@@ -46,7 +46,8 @@ STAGES: dict[str, OrderStage] = {
 
 @dataclass(frozen=True, slots=True)
 class OrderLine:
-    """A log line about one order. `duration_ms`: since it was placed (coordinator) or accepted (node agent)."""
+    """A log line about one order. `duration_ms`: since it was placed (coordinator) or accepted (node
+    agent)."""
 
     stage: OrderStage
     run: str

@@ -193,7 +193,8 @@ class Ask(model.WireModel):
 
 
 class Signs(model.WireModel):
-    """Signs of life of an agent at work: the age of each in milliseconds, without sleep; None: no sign yet."""
+    """Signs of life of an agent at work: the age of each in milliseconds, without sleep; None: no sign
+    yet."""
 
     identity: AttemptId
     output_ms: model.Lasted

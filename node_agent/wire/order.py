@@ -172,7 +172,8 @@ SessionName = Annotated[str, Field(pattern=_SESSION)]
 
 
 def is_session(name: str) -> bool:
-    """Whether the text can be a session's name. A program would take one that begins with `-` for an option."""
+    """Whether the text can be a session's name. A program would take one that begins with `-` for an
+    option."""
     return re.fullmatch(_SESSION[1:-1], name) is not None
 
 

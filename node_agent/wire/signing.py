@@ -219,7 +219,8 @@ def parse_envelope(data: bytes | str) -> Envelope:
 
 
 def verify(envelope: Envelope, keys: Mapping[str, PublicKey]) -> PublicKey:
-    """Return which of `keys` (by key id) signed the envelope; WireRefusal UNSIGNED, UNKNOWN_KEY or TAMPERED."""
+    """Return which of `keys` (by key id) signed the envelope; WireRefusal UNSIGNED, UNKNOWN_KEY or
+    TAMPERED."""
     return _verified(envelope, keys)[0]
 
 

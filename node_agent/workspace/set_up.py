@@ -113,7 +113,8 @@ class SetUps:
         self._home, self._cache, self._machine = home, cache, machine
 
     def put_back(self, order: Order, log: Path, env: Mapping[str, str]) -> PutBack:
-        """Put set-up's files back before any process of the attempt. The log says so if files were put back."""
+        """Put set-up's files back before any process of the attempt. The log says so if files were put
+        back."""
         places = self._home.places(order.identity)
         log.unlink(missing_ok=True)
         try:

@@ -21,7 +21,8 @@ LOOKING = "is still finding out whether it has runtime"
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A node as a request sees it. `fits`: it may take the run, now or later; `ready`: it asks for work now."""
+    """A node as a request sees it. `fits`: it may take the run, now or later; `ready`: it asks for work
+    now."""
 
     name: str
     fits: bool

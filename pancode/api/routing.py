@@ -43,7 +43,8 @@ def mark_of(who: str, key: str, route: str, body: Body) -> RequestMark:
 
 
 def once(context: ApiContext, mark: RequestMark, status: int, act: Callable[[], Any]) -> Any:
-    """Return the answer of `act`, or a Response with that to the first request with this key. RefusedError."""
+    """Return the answer of `act`, or a Response with that to the first request with this key.
+    RefusedError."""
     kept = begin(context.core, mark)
     if kept is not None:
         headers = {REPLAYED: "true"}

@@ -77,7 +77,8 @@ def _shown(begin: str) -> int:
 
 
 class _Readers:
-    """Makes readers. Only the first question may start a coordinator; the screen tells when it is away later."""
+    """Makes readers. Only the first question may start a coordinator; the screen tells when it is away
+    later."""
 
     def __init__(self) -> None:
         self._client = _client(starts=False)

@@ -263,7 +263,8 @@ def _config_error(
 
 
 def _below(kind: type[BaseModel], key: str) -> str:
-    """Say to which group a top-level key belongs, as when `#` was removed from its line but not its group's."""
+    """Say to which group a top-level key belongs, as when `#` was removed from its line but not its
+    group's."""
     groups = [name for name in _keys(kind, ()) if key in _keys(kind, (name,)) and key not in _keys(kind, ())]
     if not groups:
         return ""

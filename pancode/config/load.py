@@ -168,7 +168,8 @@ class Loaded:
         return f"{origin}, {self.preset.places[path]}" if path in self.preset.places else origin
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """Return (path, value as a file takes it, origin) of every setting; passwords in URLs are not shown."""
+        """Return (path, value as a file takes it, origin) of every setting; passwords in URLs are not
+        shown."""
         return [(path, written(v, field), self.origin(path)) for path, v, field in _fields(self.settings)]
 
     def whole_rows(self) -> list[tuple[str, str, str]]:

@@ -15,7 +15,8 @@ from pancode.agents.tiers import CloudModel
 
 
 class KeptLists(Mapping[str, VendorList]):
-    """The vendors' lists, read at first use. Safe from any thread: at worst two read the same list at once."""
+    """The vendors' lists, read at first use. Safe from any thread: at worst two read the same list at
+    once."""
 
     def __init__(self) -> None:
         self._read: dict[str, VendorList] = {}

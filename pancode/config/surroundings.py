@@ -136,7 +136,8 @@ class FileSurroundings:
         return known[1]
 
     def _where(self, project: str | None) -> tuple[ConfigPlaces, list[str]]:
-        """Return the files that settings are read from, collected once: each dispatch looks at all of them."""
+        """Return the files that settings are read from, collected once: each dispatch looks at all of
+        them."""
         known = self._watched.get(project)
         if known is None:
             places = replace(self._places, project=Path(project) if project is not None else None)

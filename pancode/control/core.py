@@ -203,7 +203,8 @@ class Core:
         self.live.new_epoch(epoch)
 
     def highest_fence(self, run: records.Run) -> int:
-        """Return the highest fence number that may be signed, also by a life that the ledger has forgotten."""
+        """Return the highest fence number that may be signed, also by a life that the ledger has
+        forgotten."""
         forgotten = 0 if run.epoch == self.epoch else self.epoch * NUMBERS_IN_AN_EPOCH
         return max(run.fence, forgotten)
 

@@ -41,7 +41,8 @@ def add_sitting(work: Work, run: Run, budget: Decimal | None) -> None:
 def _with_sitting(
     known: SessionRow | None, run: Run, before: list[Run], budget: Decimal | None
 ) -> SessionRow:
-    """Return the session with this sitting. RefusedError: it comes by itself, and a person ended the session."""
+    """Return the session with this sitting. RefusedError: it comes by itself, and a person ended the
+    session."""
     on_cap = "ask" if run.terms.get("more_usd") else "rest"
     now = {"run": run.id, "newest_ms": run.created_ms, "on_cap": on_cap, **terms_of(run).as_json()}
     if known is None:

@@ -63,7 +63,8 @@ class ChosenSettings(Protocol):
     """The settings that were chosen by a command, in a file of their own; safe from any thread."""
 
     def look(self, key: str, text: str | None) -> SettingChange:
-        """Return what a change would do; None takes the key out. Errors of a key or value that does not fit."""
+        """Return what a change would do; None takes the key out. Errors of a key or value that does not
+        fit."""
 
     def change(self, key: str, text: str | None) -> SettingChange:
         """Make the change durable and return it. An error changes nothing."""

@@ -360,7 +360,8 @@ def _is_explained(core: Core, many: int) -> bool:
 
 
 def push_offers(core: Core) -> None:
-    """Push each offered order that may still start to its node's queue; pushed again it has the same bytes."""
+    """Push each offered order that may still start to its node's queue; pushed again it has the same
+    bytes."""
     now, boot = core.now(), core.ports.clock.boot_ms()
     with core.ports.ledger.transaction() as tx:
         offered = tx.find(Fence, {"state": FenceState.OFFERED})

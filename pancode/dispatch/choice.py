@@ -215,7 +215,8 @@ def _where_it_is(
 
 
 def _model(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> tuple[str | None, str]:
-    """Return the model and, if records chose it, why, in words. A scout without a model takes the cheapest."""
+    """Return the model and, if records chose it, why, in words. A scout without a model takes the
+    cheapest."""
     fleets = (catalogue.defaults.scout_model, catalogue.defaults.model)
     own = agent.model is not None and (agent.own or agent.model not in fleets)
     models = catalogue.defaults.models

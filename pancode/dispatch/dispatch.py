@@ -290,7 +290,8 @@ def _queued(
     snapshot: SnapshotTaken | None,
     terms: RunTerms = NOTHING_SHOWN,
 ) -> Dispatched:
-    """Queue the run under the lock under which the gates were asked. `terms`: about the change it is shown."""
+    """Queue the run under the lock under which the gates were asked. `terms`: about the change it is
+    shown."""
     run = told_of(run_of(core, judged.resolution, run_id, snapshot), terms)
     # Writes the gates' words, the hold, the run, the end of the run that it replaces, and an order if a slot
     # is free: all or nothing.

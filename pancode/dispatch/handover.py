@@ -137,7 +137,8 @@ class TakingBack:
         self._work.after(partial(setattr, self._work.core.live.binding, "recalled", asked))
 
     def firsts(self, slots: Mapping[str, int]) -> list[Unplaced]:
-        """For each node without a free slot its next run, as one lacking a slot; a session may rest for it."""
+        """For each node without a free slot its next run, as one lacking a slot; a session may rest for
+        it."""
         busy = [line[0] for name, line in self._lines.waiting.items() if slots.get(name, 0) < 1]
         runs = [(self._runs.get(identity_of(fence)), handed_to(fence.node)) for fence in busy]
         return [Unplaced(run, why, WaitReason.NO_SLOT) for run, why in runs if run is not None]

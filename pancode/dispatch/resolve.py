@@ -384,7 +384,8 @@ def _skills(
 
 
 def _agent(request: DispatchRequest, catalogue: Catalogue) -> agents.Choice:
-    """Return the agent: named by request or settings, else chosen by the task's words; a script gets none so."""
+    """Return the agent: named by request or settings, else chosen by the task's words; a script gets none
+    so."""
     name = request.agent or catalogue.defaults.agent
     kind = RUNTIMES.get(canonical(request.runtime or catalogue.defaults.runtime))
     script = kind is not None and kind.own and (request.runtime is not None or request.model is None)

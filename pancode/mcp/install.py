@@ -248,7 +248,8 @@ class JsonObject:
         return next((one for one in self.members if one.name == name), None)
 
     def with_member(self, name: str, value: Any, inner: str) -> str:
-        """Add the member last, as others are written; `inner`: the blank that begins an object of one line."""
+        """Add the member last, as others are written; `inner`: the blank that begins an object of one
+        line."""
         if not self.members:
             entry = f"{json.dumps(name)}: {_marked(json.dumps(value, ensure_ascii=False), inner)}"
             return self.text[: self.begin + 1] + entry + self.text[self.begin + 1 :]

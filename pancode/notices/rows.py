@@ -30,7 +30,8 @@ class OutgoingPort(Protocol):
         """Send one notice to an address of Apprise. UnavailableError, whose words do not have the address."""
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> str:
-        """Post; return the answer's status in words. UnavailableError if not 2xx; RefusedError: the address."""
+        """Post; return the answer's status in words. UnavailableError if not 2xx; RefusedError: the
+        address."""
 
 
 @dataclass(frozen=True, slots=True)

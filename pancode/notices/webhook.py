@@ -35,7 +35,8 @@ SecretOf = Callable[[str], str]
 
 
 def called(core: Core, name: str, call: HookCall, secret_of: SecretOf) -> HookShape:
-    """Return what comes of it. AccessError: alike for a wrong name or signature; also after too many calls."""
+    """Return what comes of it. AccessError: alike for a wrong name or signature; also after too many
+    calls."""
     try:
         sure = proven(call, _secret(core, name, secret_of), core.wall_ms())
     except AccessError as error:

@@ -238,7 +238,8 @@ class _Server(uvicorn.Server):
         return True
 
     def _begin(self, made: socket.socket, place: GuestPlace | None) -> asyncio.Task[None]:
-        """Start the connection's task; if it is cancelled before its first step, the socket is closed here."""
+        """Start the connection's task; if it is cancelled before its first step, the socket is closed
+        here."""
         task = self._keep(asyncio.get_running_loop().create_task(self._connect(made, place)))
         task.add_done_callback(lambda ended: made.close() if ended.cancelled() else None)
         return task

@@ -39,7 +39,8 @@ class CostRow(TypedDict):
 
 
 class CostTable(TypedDict):
-    """`by`: the property; `left_out`: how many more rows there are; `total`: of all runs, shown or left out."""
+    """`by`: the property; `left_out`: how many more rows there are; `total`: of all runs, shown or left
+    out."""
 
     by: str
     since: str | None

@@ -108,7 +108,8 @@ def explore(
 
 
 def _known(core: Core, project: str, ground: ScoutGround, question: str, depth: Depth) -> ScoutShape | None:
-    """Return the answer of an accepted receipt, else the run that is looking for one just now; None: neither."""
+    """Return the answer of an accepted receipt, else the run that is looking for one just now; None:
+    neither."""
     with core.ports.ledger.transaction() as tx:
         for run in _scouts(tx, project):
             if answers(run.terms["scouts"], ground, question, depth):

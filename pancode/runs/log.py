@@ -43,7 +43,8 @@ class LogPlace:
 
 @dataclass(frozen=True, slots=True)
 class LogPiece:
-    """The bytes read. `more`: ask again at once; `end`: nothing follows; `complete`: nothing of it was lost."""
+    """The bytes read. `more`: ask again at once; `end`: nothing follows; `complete`: nothing of it was
+    lost."""
 
     data: bytes
     place: LogPlace

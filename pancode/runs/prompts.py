@@ -28,7 +28,8 @@ class PromptVersion(TypedDict):
 
 
 class RunPromptAnswer(TypedDict):
-    """The prompt as the run was dispatched; what its node adds (AGENTS.md) is in the digest of the receipt."""
+    """The prompt as the run was dispatched; what its node adds (AGENTS.md) is in the digest of the
+    receipt."""
 
     run: str
     agent: str

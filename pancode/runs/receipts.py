@@ -83,7 +83,8 @@ def receipts(core: Core, limit: int, after: ListPlace | None) -> ListPage[Receip
 
 
 def receipt(core: Core, text: str) -> Json:
-    """Return one run's receipt: its envelope, and its statement in the clear. NotFoundError when it has none."""
+    """Return one run's receipt: its envelope, and its statement in the clear. NotFoundError when it has
+    none."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
         stored = _decisive(tx, run)

@@ -130,7 +130,8 @@ def unpinned(core: Core, request: DispatchRequest) -> DispatchRequest:
 
 
 def _must_be_no_settling(old: Run) -> None:
-    """Raise UsageError for a run that was to settle a conflict: its place was that conflict, as it was then."""
+    """Raise UsageError for a run that was to settle a conflict: its place was that conflict, as it was
+    then."""
     resolves = old.terms.get("resolves")
     if resolves:
         branch = resolves["way"].get("branch")
@@ -144,7 +145,8 @@ def _must_be_no_settling(old: Run) -> None:
 
 
 def resuming(old: Run, request: DispatchRequest) -> DispatchRequest:
-    """Return the request with the old run's session, on the node that has it. UsageError when there is none."""
+    """Return the request with the old run's session, on the node that has it. UsageError when there is
+    none."""
     session, node = old.result.get("session"), old.result.get("node")
     kept = RUNTIMES[old.runtime].resumes
     if session is None or node is None or not kept:
@@ -160,7 +162,8 @@ def _folder_of(run: Run) -> str:
 
 
 def _must_be_below(around: Surroundings, old: Run, request: DispatchRequest) -> None:
-    """Raise WorkspaceError where the old folder leads elsewhere now: the run would begin at the top instead."""
+    """Raise WorkspaceError where the old folder leads elsewhere now: the run would begin at the top
+    instead."""
     folder, cwd, top = _folder_of(old), request.cwd, request.project
     if folder and cwd is not None and top is not None and not around.below(cwd, top):
         raise WorkspaceError(

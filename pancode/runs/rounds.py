@@ -135,7 +135,8 @@ def _closed(core: Core, tx: Transaction) -> list[JobToClose]:
 
 
 def _over(tx: Transaction, tag: str, page: NamedJobs) -> tuple[list[JobToClose], list[bytes]]:
-    """Return the page's jobs whose fence is closed or unknown here, and entries that name no job of this tag."""
+    """Return the page's jobs whose fence is closed or unknown here, and entries that name no job of this
+    tag."""
     over, strange = [], []
     for entry in (*(job.encode() for job in page.waiting), *page.started):
         owner = keys.job_owner(entry.partition(b":")[0].decode("ascii", "replace"))

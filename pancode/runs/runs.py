@@ -131,7 +131,8 @@ PAUSE = "pause:"
 
 
 def queues(core: Core, name: str | None = None) -> QueuesShape:
-    """Return all queues, pools first; `name`: only that one (its full name, a pool's requirement, or a node)."""
+    """Return all queues, pools first; `name`: only that one (its full name, a pool's requirement, or a
+    node)."""
     with core.ports.ledger.transaction() as tx:
         fences = open_fences(tx)
         fleet = tx.get(Setting, PAUSED)

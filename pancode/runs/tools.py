@@ -88,7 +88,8 @@ def keep_proposed(work: Work, claims: Claims) -> None:
 
 
 def tools(core: Core, project: str | None) -> list[ToolShape]:
-    """Return the tools of this project, or of all: the kept ones first, then the proposed ones, newest first."""
+    """Return the tools of this project, or of all: the kept ones first, then the proposed ones, newest
+    first."""
     with core.ports.ledger.transaction() as tx:
         asked = [row for row in reversed(rows(tx, PROPOSED)) if project in (None, row.project)]
         return [_shape(core, tx, whole(tx, row)) for row in (*kept_rows(tx, project), *asked)]

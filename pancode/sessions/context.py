@@ -35,7 +35,8 @@ CATEGORIES: Mapping[str, tuple[Category, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class ToldWindow:
-    """Facts from the output of our own worker. None: the output does not tell, or another program wrote it."""
+    """Facts from the output of our own worker. None: the output does not tell, or another program wrote
+    it."""
 
     window: int | None = None
     used: int | None = None

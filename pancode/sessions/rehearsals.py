@@ -63,7 +63,8 @@ def keep(core: Core, asked: DispatchRequest, run: str) -> None:
 
 
 def decompositions(core: Core, model: str | None = None) -> list[DecompositionShape]:
-    """Return how each model that has rehearsed took requests apart; `model`: that one, even if it never has."""
+    """Return how each model that has rehearsed took requests apart; `model`: that one, even if it never
+    has."""
     with core.ports.ledger.transaction() as tx:
         names = [one.name.removeprefix(KEPT) for one in tx.find(Setting) if one.name.startswith(KEPT)]
         wanted = sorted(names) if model is None else [model]

@@ -86,7 +86,8 @@ def _rank(place: ModelPlace, nodes: Sequence[NodeView]) -> tuple[object, ...] | 
 
 
 def _able(core: Core, around: Surroundings, request: DispatchRequest) -> str:
-    """Return `ready`; `later` where the request would wait, or a gate other than routing refuses; else empty."""
+    """Return `ready`; `later` where the request would wait, or a gate other than routing refuses; else
+    empty."""
     done = dry_run(core, around, request)
     refused = first_refused(done.verdicts, request.ask)
     if refused is not None:

@@ -66,7 +66,8 @@ def read_on(streams: Streams, place: SessionPlace) -> SessionPiece:
 
 
 def read(core: Core, streams: Streams, place: SessionPlace) -> SessionPiece:
-    """Return the next bytes from this place, the step to the next attempt or sitting, or the end of it all."""
+    """Return the next bytes from this place, the step to the next attempt or sitting, or the end of it
+    all."""
     piece = read_log(core, streams, place.run, LogPlace(OUT, place.attempt, place.offset))
     here = SessionPlace(place.run, piece.place.attempt, piece.place.offset)
     if not piece.end:

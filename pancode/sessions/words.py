@@ -52,7 +52,8 @@ def judge(core: Core, around: Surroundings, request: DispatchRequest) -> tuple[J
 
 
 def _settled(core: Core, around: Surroundings, request: DispatchRequest) -> tuple[DispatchRequest, str]:
-    """Return the request as a sitting, with its agent and model or program; and words for what nobody named."""
+    """Return the request as a sitting, with its agent and model or program; and words for what nobody
+    named."""
     project = request.project or (None if request.cwd is None else around.project_of(request.cwd))
     settings = around.defaults(project).agent
     chosen = "" if request.agent else "as dispatch.agent says" if settings else "as nobody has named an agent"

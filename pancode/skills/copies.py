@@ -215,7 +215,8 @@ class Copies:
         return rows
 
     def found(self, place: str, as_file: bool) -> tuple[str, dict[str, FileMark]]:
-        """Return the hash and files of what lies there; no link is followed. `as_file`: a copy is one file."""
+        """Return the hash and files of what lies there; no link is followed. `as_file`: a copy is one
+        file."""
         if self.is_beyond_link(place):
             return LINK, {}
         path = self.home / place
@@ -273,7 +274,8 @@ class Copies:
         return {"rows": [_row(row) for row in rows]}
 
     def remove(self) -> Json:
-        """Remove this owner's copies; one that a person has changed stays, and is that person's from now on."""
+        """Remove this owner's copies; one that a person has changed stays, and is that person's from now
+        on."""
         owner = self.asked.get("owner")
         rows = self.plan()
         if owner is not None:

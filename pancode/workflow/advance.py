@@ -165,7 +165,8 @@ def _cut(view: WorkflowView, steps: Mapping[str, WorkflowStep]) -> dict[str, Wor
 
 
 def _never(state: WorkflowStepState, is_asking: bool) -> WorkflowStepState:
-    """Return the state of a step that goes no further: one that asked a person had begun, so was not skipped."""
+    """Return the state of a step that goes no further: one that asked a person had begun, so was not
+    skipped."""
     return WorkflowStepState.STOPPED if is_asking else state
 
 
@@ -215,7 +216,8 @@ def _begun(
 
 
 def _begins_ms(workflow: Workflow, step: WorkflowStep, now_ms: int) -> int:
-    """Return the time before which a step waits; one beyond any pause does not count: the clock was set back."""
+    """Return the time before which a step waits; one beyond any pause does not count: the clock was set
+    back."""
     longest, until = max(LONGEST_HOLD_MS, step.number * workflow.stagger_ms), step.begins_ms or 0
     return until if until - now_ms <= longest else 0
 

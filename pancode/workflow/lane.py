@@ -37,7 +37,8 @@ def turn(workflow: Workflow, steps: Mapping[str, WorkflowStep]) -> tuple[Workflo
 
 
 def stops_at(workflow: Workflow, steps: Iterable[WorkflowStep]) -> WorkflowStep | None:
-    """Return the first item that did not end well, which a person has to decide on; None: the lane goes on."""
+    """Return the first item that did not end well, which a person has to decide on; None: the lane goes
+    on."""
     if workflow.lane.get("goes_on"):
         return None
     return next((step for step in steps if step.state in _BAD), None)

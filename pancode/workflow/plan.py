@@ -237,7 +237,8 @@ def _check_rounds(path: str, step: StepPlan, steps: Sequence[StepPlan]) -> None:
 
 
 def ancestors(name: str, steps: Sequence[StepPlan] | Sequence[WorkflowStep]) -> set[str]:
-    """Return all steps that this one needs, directly and through others; it ends also where there is a cycle."""
+    """Return all steps that this one needs, directly and through others; it ends also where there is a
+    cycle."""
     needs = {step.name: step.needs for step in steps}
     found: set[str] = set()
     left = list(needs[name])

@@ -172,7 +172,8 @@ def placed(run: Run, step: WorkflowStep, before: Run | None) -> Run:
 
 
 def taken(work: Work, step: WorkflowStep, run: Run) -> None:
-    """Let the step go on with this run, and its workflow be looked at; a retry opens an ended workflow again."""
+    """Let the step go on with this run, and its workflow be looked at; a retry opens an ended workflow
+    again."""
     workflow = work.tx.get(Workflow, step.workflow)
     assert workflow is not None  # a workflow is never deleted
     if run.terms.get("in_step"):

@@ -41,7 +41,8 @@ def places(text: str) -> Iterator[TemplatePlace]:
 
 
 def first_task(text: str, task: str) -> str:
-    """Fill in the task of a step that needs no other: `$INPUT` and `$ORIGINAL` are both the workflow's own."""
+    """Fill in the task of a step that needs no other: `$INPUT` and `$ORIGINAL` are both the workflow's
+    own."""
     return fill(text, lambda place: task)
 
 

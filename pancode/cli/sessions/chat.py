@@ -233,7 +233,8 @@ def _is_command(text: str) -> bool:
 
 
 def _piped() -> str | None:
-    """Return the first piped line with words, behind the commands, which are done; None: all were commands."""
+    """Return the first piped line with words, behind the commands, which are done; None: all were
+    commands."""
     commands = False
     while (line := read_line()) is not None:
         text = line.strip()

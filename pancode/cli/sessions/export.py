@@ -85,7 +85,8 @@ class _Talk:
         self.messages.append({**row, "calls": []})
 
     def _agents(self, calls: bool = False) -> Json:
-        """Return the agent's message under way: its calls, then its text. Calls behind text begin a new one."""
+        """Return the agent's message under way: its calls, then its text. Calls behind text begin a new
+        one."""
         last = self.messages[-1] if self.messages else None
         if last is None or last["role"] != "agent" or (calls and last["text"]):
             self.add("agent", self._agent, "")

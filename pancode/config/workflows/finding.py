@@ -60,7 +60,8 @@ class WorkflowPlaces:
         return cls(home, Path(project or cwd))
 
     def find(self, word: str) -> WorkflowText:
-        """Find a workflow by path, or by its file's name. NotFoundError with the nearest name, ConfigError."""
+        """Find a workflow by path, or by its file's name. NotFoundError with the nearest name,
+        ConfigError."""
         path = Path(word)
         if "/" in word or path.suffix in (*_SUFFIXES, ".jsonl", ".ndjson", ".txt"):
             return self._placed(_read(path, path.stem, "file"))
@@ -84,7 +85,8 @@ class WorkflowPlaces:
         yield from (shipped(name) for name in shipped_names() if name not in seen)
 
     def _placed(self, found: WorkflowText) -> WorkflowText:
-        """Mark a file in a repository; one of your home is yours, even where that home lies in a repository."""
+        """Mark a file in a repository; one of your home is yours, even where that home lies in a
+        repository."""
         ways = {Path(os.path.abspath(found.place)), Path(found.place).resolve()}
         mine = all(way.is_relative_to(self.home.resolve()) or way.is_relative_to(self.home) for way in ways)
         inside = found.origin == PROJECT or any((up / ".git").exists() for way in ways for up in way.parents)

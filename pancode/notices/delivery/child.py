@@ -55,7 +55,8 @@ def send(address: str, notice: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_extras(address: str, notice: dict[str, Any]) -> str:
-    """Return the address; for ntfy without foreign pictures, a tap opens the link, a question has a button."""
+    """Return the address; for ntfy without foreign pictures, a tap opens the link, a question has a
+    button."""
     if not address.startswith(NTFY):
         return address
     link = str(notice.get("link") or "")

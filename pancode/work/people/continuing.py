@@ -85,7 +85,8 @@ MOST_RUNS = 8
 
 
 def _way_back(tx: Transaction, session: SessionRow) -> WayBack | None:
-    """Return the earlier point at which a person wants the session to go on; None: after its newest sitting."""
+    """Return the earlier point at which a person wants the session to go on; None: after its newest
+    sitting."""
     wanted = session.restored
     at = tx.get(Run, str(wanted["run"])) if wanted else None
     return None if at is None else WayBack(at, str(wanted["name"]), str(wanted["told"]))

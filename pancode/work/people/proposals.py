@@ -125,7 +125,8 @@ def _row(core: Core, effect: changes.ChangeEffect, why: str, by: str, run: Run |
 
 
 def _item(row: Mapping[str, Any]) -> InboxItem:
-    """Describe the exact change first; the words of whoever asks come last, and cannot pass for the change."""
+    """Describe the exact change first; the words of whoever asks come last, and cannot pass for the
+    change."""
     change = row["change"]
     hidden = change["kind"] == changes.ChangeKind.SETTING and change["value"] not in (None, row["new"])
     written = f" (settings.json will say {change['value']})" if hidden else ""

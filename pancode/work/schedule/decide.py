@@ -87,7 +87,8 @@ def _next(view: ScheduleView) -> int | None:
 
 
 def _due(view: ScheduleView) -> list[Firing]:
-    """Return firings for the schedule's times since it was last looked at, as its rule for missed times says."""
+    """Return firings for the schedule's times since it was last looked at, as its rule for missed times
+    says."""
     if view.schedule.paused is not None:
         return []
     times = [ms for ms in _times(view) if minute(ms) not in view.fired]

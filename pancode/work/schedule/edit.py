@@ -87,7 +87,8 @@ def pause(core: Core, name: str, reason: str, by: str) -> None:
 
 
 def resume(core: Core, name: str, by: str) -> None:
-    """Resume; times while it was paused do not count as missed. Idempotent. RefusedError: its token is over."""
+    """Resume; times while it was paused do not count as missed. Idempotent. RefusedError: its token is
+    over."""
     with unit_of_work(core) as work:
         schedule = rows.find(work.tx, name)
         if schedule.paused is None:

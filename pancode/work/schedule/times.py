@@ -79,7 +79,8 @@ class CronTimes:
         return [_ms(one) for one in islice(times, count)]
 
     def between(self, after_ms: int, until_ms: int, most: int) -> list[int]:
-        """Return at most `most` of the newest times after the first moment, up to and including the second."""
+        """Return at most `most` of the newest times after the first moment, up to and including the
+        second."""
         found: list[int] = []
         start = _local(until_ms + 60_000, zone_of(self.zone))
         for one in CronSim(self.fields, start, reverse=True):

@@ -58,7 +58,8 @@ class Advancing:
                 return
 
     def give_up(self, run: str, error: Exception) -> None:
-        """Fail the workflow, which nobody knows how to carry on, and stop its runs. A lane is paused instead."""
+        """Fail the workflow, which nobody knows how to carry on, and stop its runs. A lane is paused
+        instead."""
         why = f"{type(error).__name__}: {error}"
         with unit_of_work(self._core) as work:
             self._forget(work, _asked(work.tx, run))

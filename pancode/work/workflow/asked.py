@@ -112,7 +112,8 @@ def confirmed(step: WorkflowStep, yes: bool) -> WorkflowStep:
 
 
 def begun_again(work: Work, step: WorkflowStep, anew: bool) -> WorkflowStep:
-    """Take the step's lost run if it was heard of again, or ask its question again; else give it a new run."""
+    """Take the step's lost run if it was heard of again, or ask its question again; else give it a new
+    run."""
     if rows.is_back(work.tx, step):
         return rows.taken_back(step)
     if rejoining.asks_again(work.tx, step) is not None:

@@ -127,7 +127,8 @@ def _starts_before(one: ReadyStep, before: Counter[str]) -> int:
 def _queued(
     work: Work, plan: WorkflowPlan, row: records.WorkflowStep, one: ReadyStep, held: bool
 ) -> records.WorkflowStep:
-    """Return the step with its run; refused if its estimate has no room and the plan leaves such steps out."""
+    """Return the step with its run; refused if its estimate has no room and the plan leaves such steps
+    out."""
     if one.judged is None:
         return _refused_row(work, row, one.refused)
     batch = plan.kind is records.WorkflowKind.BATCH
@@ -218,7 +219,8 @@ def judged_step(core: Core, around: Surroundings, plan: WorkflowPlan, step: Step
 
 
 def check_later(plan: WorkflowPlan, step: StepPlan, judged: JudgedDispatch) -> None:
-    """Raise RefusedError for a script whose places cannot be filled in, and for a change that may not land."""
+    """Raise RefusedError for a script whose places cannot be filled in, and for a change that may not
+    land."""
     if plan.caller.get("land") and judged.resolution.land is LandRule.NEVER:
         raise RefusedError(f"Workflow blocked: {NEVER_LANDS}", fix=NEVER_FIX, code="never_lands")
     if plan.kind in IN_ORDER and judged.resolution.runtime.name == "shell":
@@ -308,7 +310,8 @@ def reports(core: Core, around: Surroundings, plan: WorkflowPlan) -> Json:
 
 
 def _planned(step: StepPlan, judged: JudgedDispatch, refused: PancodeError | None) -> Json:
-    """Return one step's report in a dry run; `refused`: its estimate has no room after the steps before it."""
+    """Return one step's report in a dry run; `refused`: its estimate has no room after the steps before
+    it."""
     request = step.request
     task = request.task if request.argv is None else " ".join(request.argv)
     row: Json = {"name": step.name, "needs": list(step.needs), "task": task, "node": request.node}
@@ -385,7 +388,8 @@ def begin(core: Core, around: Surroundings, plan: WorkflowPlan) -> BegunWorkflow
 def _judged(
     core: Core, around: Surroundings, plan: WorkflowPlan, step: StepPlan, asked: StepPlan
 ) -> ReadyStep:
-    """Judge a step. If only the missing sandbox refuses a step of a project's file, a person's yes is asked."""
+    """Judge a step. If only the missing sandbox refuses a step of a project's file, a person's yes is
+    asked."""
     try:
         one = judged_step(core, around, plan, step)
         error = one.refused

@@ -218,7 +218,8 @@ def pause(core: Core, name: str, by: str, reason: str) -> None:
 
 
 def resume(core: Core, name: str, by: str, budget: Decimal | None = None) -> None:
-    """Let the lane go on; `budget`: its new ceiling. UsageError where an item that did not end well stops it."""
+    """Let the lane go on; `budget`: its new ceiling. UsageError where an item that did not end well stops
+    it."""
     with unit_of_work(core) as work:
         workflow = find(work.tx, name)
         _change(work, workflow, {"paused": None}, "lane resumed", by, budget or workflow.budget)
@@ -306,7 +307,8 @@ def skip(core: Core, name: str, item: str | None, by: str) -> str:
 
 
 def retry(core: Core, name: str, item: str | None, by: str, yes: bool) -> str:
-    """Begin an item that did not end well again, with a new run. Return its name. UsageError for any other."""
+    """Begin an item that did not end well again, with a new run. Return its name. UsageError for any
+    other."""
     with unit_of_work(core) as work:
         workflow, _, step = _meant(work.tx, name, item)
         if not step.state.is_over or step.state is WorkflowStepState.DONE:

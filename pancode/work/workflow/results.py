@@ -143,7 +143,8 @@ class StepResults:
         self._core = core
 
     def result(self, step: WorkflowStep, run: Run, places: Iterable[TemplatePlace]) -> StepResult:
-        """Return the whole answer, the commit, and the files of this step that a task names. WorkspaceError."""
+        """Return the whole answer, the commit, and the files of this step that a task names.
+        WorkspaceError."""
         names = {place.path for place in places if place.step == step.name and place.path}
         files = {name: self._text(step, run, name) for name in sorted(names)}
         with self._core.ports.ledger.transaction() as tx:
@@ -209,7 +210,8 @@ class StepResults:
         return run.workspace.get("snapshot")
 
     def score(self, run: Run) -> str:
-        """Return the number that the score command gave, from the receipt. WorkspaceError where it has none."""
+        """Return the number that the score command gave, from the receipt. WorkspaceError where it has
+        none."""
         found = run.result.get("score")
         if isinstance(found, str):
             return found

@@ -47,7 +47,8 @@ SHORTEST_HOLD_MS = 1_000
 
 
 def not_begun(core: Core, step: WorkflowStep, error: PancodeError) -> None:
-    """Write that the step's run did not begin; nothing happens where the step no longer waits for that run."""
+    """Write that the step's run did not begin; nothing happens where the step no longer waits for that
+    run."""
     with unit_of_work(core) as work:
         now = work.tx.get(WorkflowStep, step.workflow, step.number)
         if now is None or not rows.is_starting(now, str(step.run)):
@@ -177,7 +178,8 @@ class StepPreparer:
     def _sides(
         self, step: WorkflowStep, steps: Mapping[str, WorkflowStep], runs: Mapping[str, Run]
     ) -> dict[str, Run]:
-        """Return the runs from whose results the step begins: in a later round its own last, else its needs."""
+        """Return the runs from whose results the step begins: in a later round its own last, else its
+        needs."""
         own = self._last_done(step) if begins_later_round(steps, step) else None
         if own is not None and result_commit(own) is not None:
             return {step.name: own}

@@ -198,7 +198,8 @@ class ChatScreen(SteadyPage):
         self._frame()
 
     def _take(self, part: Part) -> None:
-        """Show a part of the conversation. Words of it whose answer was lost did arrive, and leave the field."""
+        """Show a part of the conversation. Words of it whose answer was lost did arrive, and leave the
+        field."""
         if isinstance(part, HeardWords) and part.by == self._by:
             text = part.text.strip()
             if text in self.desk.unsure:
