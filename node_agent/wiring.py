@@ -95,8 +95,7 @@ def version() -> str:
 
 
 def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> Parts:
-    """Build all parts from the disk; nothing is connected yet. `uplink`: in place of the real.
-    SettingsError."""
+    """Build all parts from the disk; nothing is connected yet. `uplink`: not the real one. SettingsError."""
     take_over(home)
     settings, key, coordinators = home.read_settings(), home.read_key(), home.read_coordinators()
     if key.public.tag != settings.tag:

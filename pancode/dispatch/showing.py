@@ -107,18 +107,13 @@ def with_shown(
         files = {diff_of(NAME): _history(depot, resolved, snapshot, wanted)}
     else:
         looks = resolved.agent.read_only and not resolved.runtime.own
-        files = _named(depot, resolved, snapshot) if looks else {}
+        since = named_in(resolved.request.task) if looks else ""
+        try:
+            change = _history(depot, resolved, snapshot, since) if since else b""
+        except PancodeError:
+            change = b""
+        files = {diff_of(NAME): change} if change.strip() else {}
     return furnished(depot, run, snapshot, files) if files else (snapshot, {})
-
-
-def _named(depot: DepotPort, resolved: Resolution, snapshot: SnapshotTaken) -> dict[str, bytes]:
-    """Return the change that the task names; empty where it names none, or none is found."""
-    since = named_in(resolved.request.task)
-    try:
-        change = _history(depot, resolved, snapshot, since) if since else b""
-    except PancodeError:
-        change = b""
-    return {diff_of(NAME): change} if change.strip() else {}
 
 
 def named_in(task: str) -> str:
