@@ -26,6 +26,14 @@ from pancode.remote.place import remote_of
 
 app = Commands()
 Project = Annotated[str, Argument(autocompletion=completions.projects)]
+OfIssues = Annotated[
+    list[Label],
+    many(
+        "What a label of an issue chooses; may be repeated, and takes the place of all before.",
+        "'LABEL=agent=A node=N budget=USD'",
+        parser=label,
+    ),
+]
 _FACTS = {"linear_id": "linearProjectId", "linear_name": "linearProjectName", "prefix": "linearPrefix"}
 """Field of a project to its key in a file of mappings."""
 
@@ -75,14 +83,7 @@ def add(
     work_person: Annotated[
         list[str], many("Who may start work by that label, by name in the tracker; may be repeated.", "WHO")
     ],
-    label: Annotated[
-        list[Label],
-        many(
-            "What a label of an issue chooses; may be repeated, and takes the place of all before.",
-            "'LABEL=agent=A node=N budget=USD'",
-            parser=label,
-        ),
-    ],
+    label: OfIssues,
     prd: Annotated[
         str | None, option("The file that tells what it is to become (default: docs/PRD.md, PRD.md).", "PATH")
     ] = None,
