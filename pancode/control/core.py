@@ -22,6 +22,7 @@ from pancode.core import books, records
 from pancode.core.ports import Bus, DepotPort, Epochs, Ledger, ReceiptArchive, Transaction
 from pancode.core.quota import ForeignReceipts
 from pancode.core.values import replace
+from pancode.life.budget_speed import looked
 from pancode.life.continuing import leads, payer_of
 from pancode.life.health import HealthRules
 from pancode.life.orders import NUMBERS_IN_AN_EPOCH
@@ -255,6 +256,17 @@ class Core:
             return Decimal(str(setting.value))
         kind = scope.partition(":")[0]
         return {"day": self.rules.ceiling_usd, "session": self.rules.session_usd}.get(kind)
+
+    def budget_hurry(self, tx: Transaction) -> str:
+        """Why no more slots are opened, by the speed at which the day's budget is spent; empty: they may."""
+        day, now_ms = books.day_scope(self.wall_ms(), self.tz), self.ports.clock.boot_ms()
+        spent, ceiling = (
+            (tx.get(records.Balance, day) or records.Balance(day)).spent_usd,
+            self.ceiling(tx, day),
+        )
+        left = None if ceiling is None else ceiling - spent
+        self.live.binding.speed = looked(self.live.binding.speed, now_ms, day, spent, left)
+        return self.live.binding.speed.why
 
     def ceiling_set(self, tx: Transaction, scope: str, prefix: str = CEILING) -> records.Setting | None:
         """Return the setting with which the owner set the ceiling by hand, which ranks above any file."""

@@ -23,7 +23,6 @@ from pancode.core.values import replace
 from pancode.dispatch.giving_way import GivingWay
 from pancode.dispatch.handover import Lines, TakingBack, most_usd, staying
 from pancode.errors import UnavailableError, WorkspaceError
-from pancode.life.budget_speed import looked
 from pancode.life.case import RunCase, holds_slot
 from pancode.life.decide import decide
 from pancode.life.handover import place_in_line
@@ -98,18 +97,6 @@ def _due(tx: Transaction, waiting: list[Run], all_of_them: bool) -> dict[str, De
     return {run: attempt.held_usd for run, attempt in later if attempt is not None}
 
 
-def budget_hurry(work: Work) -> str:
-    """Why no more slots are opened, by the speed at which the day's budget is spent."""
-    core, tx = work.core, work.tx
-    day = books.day_scope(core.wall_ms(), core.tz)
-    balance, ceiling = tx.get(Balance, day) or Balance(day), core.ceiling(tx, day)
-    left = None if ceiling is None else ceiling - balance.spent_usd
-    core.live.binding.speed = looked(
-        core.live.binding.speed, core.ports.clock.boot_ms(), day, balance.spent_usd, left
-    )
-    return core.live.binding.speed.why
-
-
 def free_slots(view: NodeView, fences: list[Fence], freed: Collection[str], hurry: str = "") -> int:
     """The slots of the node less the fences that may occupy one, by our count and by the node's own.
 
@@ -153,7 +140,7 @@ def bind_in(work: Work, everything: bool = False) -> int:
         return 0
     views, fences = core.views(tx), open_fences(tx)
     freed, lines = core.live.contacts.freed, Lines(core, views, fences, everything)
-    hurry = budget_hurry(work)
+    hurry = core.budget_hurry(tx)
     slots = {v.node.name: free_slots(v, fences, freed.get(v.node.tag or "", ()), hurry) for v in views}
     free = lines.less(slots)
     if (
