@@ -131,7 +131,8 @@ class StepPreparer:
         named = tuple(places(request.task))
         results = {name: self._results.result(steps[name], run, named) for name, run in runs.items()}
         judge = judge_of(steps, step)
-        has_files = request.project is not None and request.workspace != "none"
+        # What is handed to a step in a workspace would stay there, and land: it has the files there alone.
+        has_files = request.project is not None and request.workspace != "none" and not request.in_workspace
         # A script cannot read what a judge has said; it is a file there.
         front = "" if runtime.own else verdict_front(step, judge)
         work = step_work(step, workflow.input, results, front, has_files)
@@ -142,7 +143,7 @@ class StepPreparer:
         files = {**work.files, **self._changes(step, runs, resolved.rules)}
         if judge is not None:
             files[f"{FOLDER}/verdict.json"] = json.dumps(judge.outputs.get("verdict"), indent=2).encode()
-        sides = {} if request.in_workspace else self._sides(step, steps, runs)
+        sides = self._sides(step, steps, runs)
         if not sides:
             return PreparedWork(request, runtime=runtime.name, files=files)
         wanted = replace(_wanted(step, steps, runs, sides, files), marked=bool(request.resolves))
