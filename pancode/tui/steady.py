@@ -31,7 +31,7 @@ WATCH = r"""
 was=$(stty -g <&2) || exit
 echo
 read -r over && exit
-case " $(stty -a <&2)" in *" -isig "*) stty "$was" <&2 ;; esac
+case $(stty -a <&2) in *-isig*) stty "$was" <&2 ;; esac
 printf '\033[<u\033[?1000l\033[?1002l\033[?1003l\033[?1006l\033[?1015l\033[?1016l' >&2
 printf '\033[?2004l\033[?2048l\033[?1004l\033[?7h\033[0m\033[?1049l\033[?25h' >&2
 """
