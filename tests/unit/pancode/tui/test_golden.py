@@ -44,7 +44,9 @@ def test_a_screen_is_as_it_was(request: pytest.FixtureRequest, name: str, size: 
 
     async def play(app: Console, pilot: Pilot[int]) -> None:
         await shows(app, pilot, "as of")
-        await pilot.press(*presses)
+        for key in ("", *presses):
+            await pilot.press(*([key] if key else []))
+            await comes(app, pilot, lambda: "reading ..." not in screen(app), "what stands beside")
         await shows(app, pilot, words)
         await comes(app, pilot, lambda: "reading ..." not in screen(app), "what stands beside")
         await pilot.pause()
